@@ -1,0 +1,50 @@
+# Everything runs from a fresh clone with python3 (3.11 or later), pip and make; each target sets up what it needs.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+PARTS  := audit . plugins/interqual_like plugins/mcg_like
+SOURCES := umbridge audit plugins tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench docs vectors faults clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+# venv without ensurepip: Debian's python3 has none; the machine's own pip installs into it.
+$(STAMP): pyproject.toml constraints.txt $(foreach p,$(PARTS),$(p)/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit("umbridge needs python 3.11 or later, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(PY) || $(PYTHON) -m venv --without-pip $(VENV)
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -m pip --python $(PY) install --quiet --no-warn-script-location --disable-pip-version-check -c constraints.txt \
+	  -e ./audit -e '.[dev]' -e ./plugins/interqual_like -e ./plugins/mcg_like
+	@touch $(STAMP)
+
+run: $(STAMP)    ## the whole job in miniature on this machine: feed, screens, ledger, verification
+	@$(VENV)/bin/umbridge demo
+
+test: $(STAMP)   ## every test (the longer suites run a counted short version here)
+	@$(PY) -m pytest
+
+check: $(STAMP)  ## format, lint, types, import direction, documents
+	@$(VENV)/bin/ruff format --check $(SOURCES)
+	@$(VENV)/bin/ruff check $(SOURCES)
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(PY) -m pytest tests/test_docs.py tests/test_architecture.py
+
+bench: $(STAMP)  ## throughput and latency, side by side with the peers
+	@$(PY) bench/run.py
+
+docs: $(STAMP)   ## write docs/cli.md from the commands themselves
+	@$(PY) docs/generate.py
+
+vectors: $(STAMP) ## write the ledger's test vectors again, from audit/SPEC.md's example
+	@$(PY) audit/tests/make_vectors.py
+
+faults: $(STAMP) ## the long version of the fault suite (kills, resends, restarts)
+	@UMBRIDGE_KILLS=60 $(PY) -m pytest tests/test_faults.py
+
+clean:           ## remove the environment and caches
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The audit ledger: entries, proof, encryption, disclosure. Knows nobody."""

@@ -1,0 +1,296 @@
+"""The frozen values everyone speaks: what a message says, what a stay is, what a screen answers.
+
+All times are timezone-aware. All numbers that criteria compare are ``Decimal``: 100.4 degF is 38 Cel
+exactly, and a threshold of 38 must not depend on binary rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+
+
+class Status(StrEnum):
+    """What the patient is, for payment and for rules; HL7 has no class for observation."""
+
+    PREADMIT = "PREADMIT"
+    ED = "ED"
+    OUTPATIENT = "OUTPATIENT"
+    OBSERVATION = "OBSERVATION"
+    INPATIENT = "INPATIENT"
+    RECURRING = "RECURRING"
+    UNKNOWN = "UNKNOWN"
+
+
+class Level(IntEnum):
+    """Levels of care in order of intensity, so that ``max`` is the highest supported."""
+
+    HOME = 0
+    OBS = 1
+    ACUTE = 2
+    INTERMEDIATE = 3
+    CRITICAL = 4
+
+
+class Lifecycle(StrEnum):
+    PLANNED = "planned"
+    ACTIVE = "active"
+    ON_LEAVE = "on_leave"
+    DISCHARGED = "discharged"
+    CANCELLED = "cancelled"
+
+
+class ReviewType(StrEnum):
+    PROSPECTIVE = "PROSPECTIVE"
+    ADMISSION = "ADMISSION"
+    OBSERVATION = "OBSERVATION"
+    CONTINUED_STAY = "CONTINUED_STAY"
+    DISCHARGE = "DISCHARGE"
+    RETROSPECTIVE = "RETROSPECTIVE"
+
+
+class ReviewState(StrEnum):
+    OPEN = "open"
+    CLOSED = "closed"
+    VOID = "void"
+
+
+class Outcome(StrEnum):
+    """The only things software may say. There is no adverse value, on purpose (42 CFR 482.30(d))."""
+
+    MEETS = "MEETS"
+    MEETS_ADVISE_HIGHER = "MEETS_ADVISE_HIGHER"
+    REFER = "REFER"
+    PEND = "PEND"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+
+
+class RowState(StrEnum):
+    """What became of one framed message; the words of ``umbridge messages list``."""
+
+    PENDING = "PENDING"
+    DETERMINED = "DETERMINED"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    IGNORED = "IGNORED"
+    REFUSED = "REFUSED"
+    QUARANTINED = "QUARANTINED"
+    REPLAYED = "REPLAYED"
+    DISMISSED = "DISMISSED"
+
+
+# --- what one message says: the standard's meaning, nothing local resolved yet ---------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A coded element: CE, CWE or CNE components 1 to 3. Empty strings where nothing was sent."""
+
+    code: str = ""
+    text: str = ""
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One OBX, read but not judged: unit conversion and meaning are the stay's business."""
+
+    value_type: str  # OBX-2
+    code: Coded  # OBX-3.1-3
+    alternate: Coded  # OBX-3.4-6
+    value: str  # OBX-5.1 of the first repetition, decoded; "" where nothing was sent
+    unit: str  # OBX-6.1, or the alternate unit OBX-6.4 where only that is sent
+    reference_range: str  # OBX-7
+    status: str  # OBX-11
+    at: datetime  # OBX-14, else OBR-7, else MSH-7
+    report: str  # OBR-3 (else OBR-2) entity id: with code and time, what a correction refers to
+    source: str  # "UMB0003 OBX[4]-5": control id and address
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One ORC with the OBR or RXO that follows it."""
+
+    control: str  # ORC-1: NW CA DC HD RL XO ...
+    placer: str  # ORC-2.1, else OBR-2.1
+    filler: str  # ORC-3.1, else OBR-3.1
+    status: str  # ORC-5
+    code: Coded  # OBR-4 or RXO-1
+    at: datetime  # ORC-15, else ORC-9, else OBR-7, else MSH-7
+    practitioner: str  # ORC-12.1
+    source: str  # "UMB0003 ORC[1]"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One DG1."""
+
+    rank: int  # DG1-1; 1 is principal
+    code: str  # DG1-3.1
+    system: str  # DG1-3.3
+    kind: str  # DG1-6: A admitting, W working, F final
+    deleted: bool  # DG1-21 = D
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One IN1."""
+
+    rank: int  # IN1-1; the lowest is primary
+    plan_id: str  # IN1-2.1
+    plan_type: str  # IN1-15
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """PID, cut down to what rules and identity need. Names, addresses and SSN are not taken."""
+
+    identifiers: tuple[tuple[str, str, str], ...] = ()  # PID-3: (id, assigning authority, type)
+    account: str = ""  # PID-18.1
+    birth_date: str = ""  # PID-7, YYYYMMDD; "" unknown
+    sex: str = ""  # PID-8
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """PV1 (and what of PV2 the clock needs). ``None`` is not sent; ``""`` is HL7's delete (``\"\"``)."""
+
+    number: str = ""  # PV1-19.1
+    authority: str = ""  # PV1-19.4.1
+    patient_class: str | None = None  # PV1-2
+    patient_type: str | None = None  # PV1-18
+    service: str | None = None  # PV1-10
+    unit: str | None = None  # PV1-3.1
+    room: str | None = None  # PV1-3.2
+    bed: str | None = None  # PV1-3.3, or room where the site puts it in PL.2
+    admitted_at: datetime | None = None  # PV1-44
+    discharged_at: datetime | None = None  # PV1-45
+    disposition: str | None = None  # PV1-36
+    expected_discharge: datetime | None = None  # PV2-9
+    attending: str = ""  # PV1-7.1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What one accepted message says, in the standard's terms. Made by ``hl7.translate``.
+
+    ``effective_at`` is EVN-6, else the trigger's own field (A01, A04: PV1-44; A03: PV1-45), else EVN-2,
+    else MSH-7 (HL7 v2 ch. 3). For orders and results it is MSH-7: their own times are on the parts.
+    """
+
+    message_type: str  # "ADT", "ORM", "ORU"
+    trigger: str  # "A01", "O01", "R01"
+    control_id: str  # MSH-10
+    processing_id: str  # MSH-11.1
+    sent_at: datetime  # MSH-7
+    effective_at: datetime
+    patient: Patient = field(default_factory=Patient)
+    visit: Visit = field(default_factory=Visit)
+    prior_accounts: tuple[str, ...] = ()  # MRG-3
+    orders: tuple[Order, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+    notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
+
+
+# --- what criteria see ------------------------------------------------------------------------------
+
+FactValue = Decimal | bool | str  # number, boolean, or code and ISO time as text
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One usable value of a fact, in the fact's canonical unit."""
+
+    value: FactValue
+    at: datetime
+    source: str  # control id and address; "PID-7" or an order's address for facts that are not sent as OBX
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A fact as a review sees it: windowed by the fact dictionary, never imputed.
+
+    ``low`` and ``high`` range over the whole window (for booleans and codes they equal ``latest``,
+    except codes with an order of severity, where ``high`` is the worst). ``series`` holds the newest
+    samples, oldest first, at most 16. A fact that is unknown has no Reading at all.
+    """
+
+    fact: str
+    latest: Sample
+    low: Sample
+    high: Sample
+    series: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question to a criteria plugin: this review, of this stay, as of this moment.
+
+    Carries no name, MRN or visit number: ``pseudonym`` differs per plugin. ``facts`` holds the facts the
+    plugin declared, by fact id; an id that is absent is *unknown*, never normal.
+    """
+
+    pseudonym: str
+    review: ReviewType
+    requested_status: Status
+    requested_level: Level
+    as_of: datetime
+    episode_day: int  # day 1 is the local date of the inpatient start (or of observation's)
+    diagnoses: tuple[str, ...]  # ICD-10-CM codes, principal first
+    payer_class: str  # MEDICARE_FFS MEDICARE_ADVANTAGE MEDICAID COMMERCIAL SELF_PAY UNKNOWN
+    observation_hours: Decimal | None  # hours of observation so far; None when it never began
+    observation_ended: bool
+    facts: Mapping[str, Reading] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One fact that decided: shown beside the rationale, traceable to a message and field."""
+
+    fact: str
+    value: str
+    unit: str
+    at: str  # ISO 8601 with offset
+    source: str  # "UMB0003 OBX[4]-5"
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenResult:
+    """A plugin's answer. ``supported`` is the highest level with a true rule (HOME: none above home)."""
+
+    outcome: Outcome
+    subset: str | None = None
+    edition: str = ""
+    digest: str = ""  # "sha256:..." of the content that decided
+    supported: Level | None = None
+    missing: tuple[str, ...] = ()  # PEND: exactly the fact ids that could change the outcome
+    rationale: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    advise_higher: str | None = None  # YES NO UNKNOWN
+    advise_missing: tuple[str, ...] = ()
+    basis: str | None = None
+    discharge_ready: bool | None = None
+    extended_stay_reason: str | None = None
+    avoidable_day: str | None = None
+    avoidable_attribution: str | None = None
+    tags: tuple[str, ...] = ()
+    scores: Mapping[str, int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a plugin says of itself before it sees any patient."""
+
+    name: str
+    version: str
+    edition: str
+    digest: str  # "sha256:..." over the content files
+    subsets: tuple[str, ...]
+    facts: tuple[str, ...]  # the facts it needs; it is sent no others
+    disclaimer: str = ""

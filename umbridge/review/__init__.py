@@ -1,0 +1,1 @@
+"""Which review opens, what it asks for, and when it is due."""

@@ -1,0 +1,1 @@
+"""What the feed says about one stay: pure, no I/O."""
