@@ -1,0 +1,232 @@
+"""Settings: one frozen value, validated once; a mistake names its key and what was expected."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from umbridge.errors import ConfigError
+
+NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+Slug = Annotated[str, Field(pattern=NAME)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LedgerSettings(_Section):
+    """``org`` and ``chain`` name the ledger for ever: they are inside every signature and ciphertext."""
+
+    org: Slug
+    chain: Slug
+    anchor: str = "anchor/ledger.anchor"
+    policy: str = "ledger.policy"
+    checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    checkpoint_entries: Annotated[int, Field(ge=1, le=65536)] = 256
+    checkpoint_min_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
+
+
+class FeedSettings(_Section):
+    """One sender's stream: a listener and what may come in through it. The id never changes."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    host: str = "127.0.0.1"
+    senders: tuple[str, ...] = ("*",)  # "MSH-3/MSH-4" pairs such as "ZZEHR/UMBH"; "*" accepts any
+    charset: str = "utf-8"  # for messages whose MSH-18 is empty
+    processing_ids: tuple[Literal["P", "T", "D"], ...] = ("P",)  # MSH-11 values that may be determined
+    control_id_reused: Literal["accept_flag", "quarantine", "reject"] = "accept_flag"
+    insecure_plaintext: str = ""  # "I accept" lets a feed without TLS listen beyond loopback
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return data
+
+    @model_validator(mode="after")
+    def _loopback(self) -> FeedSettings:
+        try:
+            loopback = ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            loopback = self.host == "localhost"
+        if not loopback and self.insecure_plaintext != "I accept":
+            raise ValueError(
+                f"host {self.host} is not loopback and this feed has no TLS: keep it on 127.0.0.1 behind the "
+                'interface engine, or set insecure_plaintext = "I accept"'
+            )
+        return self
+
+
+class LimitSettings(_Section):
+    """Everything that could grow is bounded here (the defaults are those the tests run with)."""
+
+    max_frame_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 16 * 1024 * 1024
+    connections: Annotated[int, Field(ge=1)] = 1024
+    connections_per_peer: Annotated[int, Field(ge=1)] = 256
+    pending_rows: Annotated[int, Field(ge=1)] = 100_000
+    frame_stall_seconds: Annotated[float, Field(gt=0)] = 30.0
+    frame_total_seconds: Annotated[float, Field(gt=0)] = 120.0
+    answer_write_seconds: Annotated[float, Field(gt=0)] = 10.0
+    drain_seconds: Annotated[float, Field(gt=0, le=60)] = 8.0
+    min_free_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
+    group: Annotated[int, Field(ge=1, le=256)] = 64
+    lanes: Annotated[int, Field(ge=1, le=256)] = 16
+    lane_cache: Annotated[int, Field(ge=1)] = 4096
+
+
+class PluginSettings(_Section):
+    """``names``: which installed criteria plugins are asked; empty means every one that is installed."""
+
+    names: tuple[str, ...] = ()
+    seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return data
+
+
+class PathSettings(_Section):
+    """Where things live; relative paths start at the folder of the settings file."""
+
+    store: str = "store"
+    keys: str = "keys"
+    site: str = "site.toml"
+    users: str = "users.toml"
+
+
+class Settings(_Section):
+    """The whole of ``umbridge.toml``."""
+
+    ledger: LedgerSettings
+    feeds: dict[Slug, FeedSettings]
+    limits: LimitSettings = LimitSettings()
+    plugins: PluginSettings = PluginSettings()
+    paths: PathSettings = PathSettings()
+    directory: Path = Path()
+
+    @model_validator(mode="after")
+    def _some_feed(self) -> Settings:
+        if not self.feeds:
+            raise ValueError("feeds: at least one [feeds.NAME] section is needed")
+        return self
+
+    def path(self, relative: str) -> Path:
+        """A configured path, made absolute from the settings file's folder."""
+        return (self.directory / relative).resolve()
+
+    @property
+    def store(self) -> Path:
+        return self.path(self.paths.store)
+
+    @property
+    def keys(self) -> Path:
+        return self.path(self.paths.keys)
+
+    @property
+    def site(self) -> Path:
+        return self.path(self.paths.site)
+
+    @property
+    def users(self) -> Path:
+        return self.path(self.paths.users)
+
+    @property
+    def anchor(self) -> Path:
+        return self.path(self.ledger.anchor)
+
+    @property
+    def policy(self) -> Path:
+        return self.path(self.ledger.policy)
+
+
+def find(given: str | None) -> Path:
+    """The settings file: ``UMBRIDGE_CONFIG``, else the one given, else ./ and /etc/umbridge/.
+
+    Raises ConfigError when there is none.
+    """
+    override = os.environ.get("UMBRIDGE_CONFIG")
+    if override or given:
+        path = Path(override or given or "")
+        if not path.is_file():
+            raise ConfigError(f"no settings file at {path}: check --config or UMBRIDGE_CONFIG")
+        return path
+    for candidate in (Path("umbridge.toml"), Path("/etc/umbridge/umbridge.toml")):
+        if candidate.is_file():
+            return candidate
+    raise ConfigError(
+        "no settings file: looked for ./umbridge.toml and /etc/umbridge/umbridge.toml; "
+        "run `umbridge init DIR` or name one with --config"
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict; ConfigError with the line where it is broken."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc.strerror})") from None
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}") from None
+
+
+def load(path: Path) -> Settings:
+    """Read and validate ``umbridge.toml``. Raises ConfigError: file, key, what was expected."""
+    data = read_toml(path)
+    if "directory" in data:
+        raise ConfigError(f"{path}: directory: unknown key; remove it or correct its name")
+    data["directory"] = path.resolve().parent
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+        what = {
+            "extra_forbidden": "unknown key; remove it or correct its name",
+            "missing": "missing; add it",
+        }.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise ConfigError(f"{path}: {key}: {what}") from None
+
+
+class User(_Section):
+    """One person or service: an OS account mapped to a user id and roles of the access policy."""
+
+    user: Annotated[str, Field(min_length=1, max_length=64)]
+    roles: tuple[str, ...]
+
+
+def load_users(path: Path, known_roles: frozenset[str]) -> dict[str, User]:
+    """Accounts and their roles from ``users.toml``. Raises ConfigError for unknown keys or roles."""
+    found: dict[str, User] = {}
+    for account, entry in read_toml(path).items():
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{path}: {account}: expected a table with user and roles")
+        try:
+            user = User.model_validate({**entry, "roles": tuple(entry.get("roles", ()))})
+        except (ValidationError, TypeError):
+            raise ConfigError(f"{path}: {account}: expected user = text and roles = [names]") from None
+        for role in user.roles:
+            if role not in known_roles:
+                known = ", ".join(sorted(known_roles))
+                raise ConfigError(f"{path}: {account}.roles: unknown role {role!r}; known: {known}")
+        found[account] = user
+    return found
+
+
+def slug(text: str) -> str:
+    """A ledger name out of free text: lower case letters, digits, dots and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63] or "hospital"

@@ -1,0 +1,250 @@
+"""PATH 1: one frame in, durable, one answer out. Nothing is answered before its transaction has committed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from umbridge_audit.keys import Keyring
+
+from umbridge.config import FeedSettings, LimitSettings
+from umbridge.errors import NotHl7Error, RefusedError
+from umbridge.hl7 import ack, er7, mllp, translate
+from umbridge.model import RowState
+from umbridge.store import refusals
+from umbridge.store.inbox import Incoming, Stored
+from umbridge.store.writer import Pen
+
+SEPARATOR = "\x1f"  # between the parts of a token's input; cannot occur inside a decoded HL7 field
+DISK_CHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back on the wire: ``answer`` bytes or None for silence; ``close`` ends the connection."""
+
+    answer: bytes | None
+    close: bool = False
+
+
+def visit_key(number: str, authority: str) -> str:
+    """What a visit's token is made of: the same number under two authorities is two visits."""
+    return authority + SEPARATOR + number
+
+
+class Intake:
+    """Judges frames, hands them to the pen, builds answers. One per daemon, used from its loop only."""
+
+    def __init__(
+        self,
+        pen: Pen,
+        keyring: Keyring,
+        limits: LimitSettings,
+        store: Path,
+        visit_authority: str,
+        account_authority: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._pen = pen
+        self._keyring = keyring
+        self._limits = limits
+        self._store = store
+        self._visit_authority = visit_authority
+        self._account_authority = account_authority
+        self._clock = clock
+        self._open = asyncio.Event()
+        self._open.set()
+        self.pending = 0  # rows stored and not yet worked
+        self.accepted = 0
+        self.repeats = 0
+
+    # -- back pressure --------------------------------------------------------------------------------
+
+    async def ready(self) -> None:
+        """Wait until another frame may be read: rows and disk have room. Senders queue meanwhile."""
+        await self._open.wait()
+
+    def set_pending(self, pending: int) -> None:
+        self.pending = pending
+        self._gate()
+
+    def add_pending(self, change: int) -> None:
+        self.pending += change
+        self._gate()
+
+    def _gate(self) -> None:
+        if self.pending >= self._limits.pending_rows or self._disk_low:
+            self._open.clear()
+        else:
+            self._open.set()
+
+    _disk_low = False
+
+    async def watch_disk(self) -> None:
+        """Close the gate while the store's disk is below its watermark; runs until cancelled."""
+        while True:
+            self._disk_low = shutil.disk_usage(self._store).free < self._limits.min_free_bytes
+            self._gate()
+            await asyncio.sleep(DISK_CHECK_SECONDS)
+
+    @property
+    def held(self) -> str | None:
+        """Why reading is paused, or None: a word for ``status``."""
+        if self._disk_low:
+            return "disk_low"
+        return "pending_rows" if self.pending >= self._limits.pending_rows else None
+
+    # -- one frame ------------------------------------------------------------------------------------
+
+    async def receive(self, frame: bytes, feed: str, settings: FeedSettings) -> Reply:
+        """Store one frame and say what to answer. Raises StoreError when it could not be stored."""
+        now = self._clock()
+        try:
+            message = er7.parse(frame, settings.charset)
+        except NotHl7Error as exc:
+            item = self._unreadable(frame, feed, exc.reason, now)
+            await self._commit(item)
+            return Reply(None, close=True)
+        item = self._judge(message, frame, feed, settings, now)
+        stored = await self._commit(item)
+        code = stored.ack
+        if code in ("NONE", "CLOSED"):
+            return Reply(None)
+        refused = stored.condition is not None
+        return Reply(
+            ack.answer(
+                message,
+                code,
+                control_id=f"UMB{stored.seq:012d}",
+                now=stored.received_at,
+                condition=stored.condition if refused else None,
+                location=stored.location if refused else None,
+                text=f"{stored.reason} ref {stored.seq}" if refused else None,
+            )
+        )
+
+    async def _commit(self, item: Incoming) -> Stored:
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._pen.submit(item, future)
+        stored = await future
+        if stored.duplicate:
+            self.repeats += 1
+        else:
+            self.accepted += 1
+        return stored
+
+    def _judge(
+        self, message: er7.Message, frame: bytes, feed: str, settings: FeedSettings, now: datetime
+    ) -> Incoming:
+        refused = ack.refusal(message)
+        who = translate.identify(message)
+        sender = f"{message.get('MSH-3')}/{message.get('MSH-4')}"
+        if refused is None and "*" not in settings.senders and sender not in settings.senders:
+            refused = RefusedError("AR", 207, "MSH-3", "sender_not_on_feed")
+        if refused is not None:
+            state, reason = RowState.REFUSED, refused.reason
+        else:
+            disposition = ack.used(message)
+            state, reason = disposition.state, disposition.reason
+            processing = message.get("MSH-11.1") or "P"
+            if state is RowState.PENDING and processing not in settings.processing_ids:
+                state, reason = RowState.IGNORED, f"processing_id_{processing}"
+        token = self._keyring.token
+        digest = hashlib.sha256(frame).digest()
+        key = (
+            token("message", SEPARATOR.join((feed, sender, who.control_id)))
+            if who.control_id
+            else token("digest", digest.hex())
+        )
+        visit = account = None
+        if who.visit:
+            authority = who.visit_authority or self._visit_authority
+            visit = token("visit", visit_key(who.visit, authority))
+        if who.account:
+            account = token("account", visit_key(who.account, self._account_authority))
+        kind = f"{who.message_type}^{who.trigger}" if who.trigger else who.message_type
+        return Incoming(
+            feed=feed,
+            frame=frame,
+            digest=digest,
+            content_digest=content_digest(message),
+            key_token=key,
+            visit_token=visit,
+            account_token=account,
+            head={"control_id": who.control_id, "type": kind, "visit": who.visit or None},
+            sender=sender,
+            version=message.get("MSH-12.1"),
+            state=state,
+            ack=ack.code_due(message, refused) or "NONE",
+            condition=refused.condition if refused else None,
+            location=refused.location if refused else None,
+            reason=reason,
+            received_at=now,
+            reused=settings.control_id_reused,
+        )
+
+    def _unreadable(self, frame: bytes, feed: str, reason: str, now: datetime) -> Incoming:
+        digest = hashlib.sha256(frame).digest()
+        return Incoming(
+            feed=feed,
+            frame=frame,
+            digest=digest,
+            content_digest=digest,
+            key_token=self._keyring.token("digest", digest.hex()),
+            visit_token=None,
+            account_token=None,
+            head={"control_id": "", "type": "", "visit": None},
+            sender="",
+            version="",
+            state=RowState.REFUSED,
+            ack="CLOSED",
+            condition=None,
+            location=None,
+            reason=reason,
+            received_at=now,
+            reused="accept_flag",
+        )
+
+    async def fault(self, fault: mllp.Fault, feed: str) -> bytes | None:
+        """Count bytes that never became a frame. An oversize message whose MSH was seen is answered."""
+        at = self._clock()
+        await self._pen.ask(
+            lambda batch: refusals.count(
+                batch.connection, feed, fault.reason, fault.byte_count, fault.digest.hex(), at
+            )
+        )
+        if fault.reason != "oversize" or not fault.head:
+            return None
+        with contextlib.suppress(NotHl7Error):
+            message = er7.parse(fault.head)
+            refused = RefusedError("AE", 104, "MSH", "oversize")
+            code = ack.code_due(message, refused)
+            if code:
+                return ack.answer(
+                    message,
+                    code,
+                    control_id=f"UMBX{int(at.timestamp() * 1000)}",
+                    now=at,
+                    condition=104,
+                    location="MSH",
+                    text="oversize",
+                )
+        return None
+
+
+def content_digest(message: er7.Message) -> bytes:
+    """SHA-256 of the frame with MSH-7 and MSH-13 blanked: equal for a repeat that was only re-stamped."""
+    raw, header = message.raw, message.header_raw
+    start = raw.find(header)
+    fields = header.split(message.delimiters.field)
+    for index in (6, 12):  # MSH-7 and MSH-13: MSH-1 is the separator itself
+        if index < len(fields):
+            fields[index] = b""
+    blanked = message.delimiters.field.join(fields)
+    return hashlib.sha256(raw[:start] + blanked + raw[start + len(header) :]).digest()

@@ -1,0 +1,311 @@
+"""PATH 2: one durable message in, determinations on the ledger. One lane is one stay, worked in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from umbridge_audit.keys import Keyring
+
+from umbridge.criteria.host import Host, Screened
+from umbridge.errors import Hl7Error, StoreError
+from umbridge.hl7 import er7
+from umbridge.hl7.translate import translate
+from umbridge.model import Event, ReviewState, RowState
+from umbridge.review.case import case
+from umbridge.review.plan import Review, reviews
+from umbridge.review.record import changed_draft, determination_draft, is_met
+from umbridge.site import SiteProfile
+from umbridge.stay.fold import NeedsRefold, Stay, StayFold
+from umbridge.store import inbox, stays
+from umbridge.store.writer import Batch, Pen
+
+log = logging.getLogger("umbridge.pipeline")
+PAGE = 256
+KEEP_PARSED = 4096  # messages held in memory between answer and work; beyond that they are read back
+
+
+@dataclass(slots=True)
+class LaneState:
+    """A lane in memory: the fold and what was last said about its reviews."""
+
+    fold: StayFold
+    states: dict[str, str] = field(default_factory=dict)  # review id -> state on the ledger
+    latest: dict[str, dict[str, Any]] = field(default_factory=dict)  # review id -> plugin -> {entry, met}
+    as_of: datetime = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def completed(self) -> frozenset[str]:
+        """Reviews whose every applicable answer in force is MEETS: such a one may close by itself."""
+        done = set()
+        for review, by_plugin in self.latest.items():
+            said = [entry["met"] for entry in by_plugin.values() if entry["met"] is not None]
+            if said and all(said):
+                done.add(review)
+        return frozenset(done)
+
+    def dump(self) -> bytes:
+        head = json.loads(self.fold.head())
+        body = {
+            "fold": head,
+            "states": self.states,
+            "latest": self.latest,
+            "as_of": self.as_of.isoformat(),
+        }
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def restore(site: SiteProfile, saved: stays.SavedStay) -> LaneState:
+    """A lane from its stored head and increments."""
+    body = json.loads(saved.head)
+    fold = StayFold.restore(site, json.dumps(body["fold"]).encode(), saved.increments)
+    return LaneState(fold, body["states"], body["latest"], datetime.fromisoformat(body["as_of"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """One review of one stay, asked and answered."""
+
+    review: Review
+    plugin: str
+    screened: Screened
+
+
+async def screen_open(
+    fold: StayFold,
+    stay: Stay,
+    planned: tuple[Review, ...],
+    as_of: datetime,
+    host: Host,
+    pseudonym: Callable[[str], str],
+) -> list[Screening]:
+    """Ask every plugin about every open review; the same function serves the daemon and the shadow run."""
+    done: list[Screening] = []
+    for review in planned:
+        if review.state is not ReviewState.OPEN:
+            continue
+        cases = {
+            info.name: case(fold, stay, review, as_of, frozenset(info.facts), pseudonym(info.name))
+            for info in host.plugins
+        }
+        answers = await host.screen(cases)
+        done.extend(Screening(review, name, screened) for name, screened in sorted(answers.items()))
+    return done
+
+
+class Pipeline:
+    """Works lanes side by side, each in order. Lives on the daemon's loop; writes through the pen."""
+
+    def __init__(
+        self,
+        pen: Pen,
+        keyring: Keyring,
+        site: SiteProfile,
+        host: Host,
+        *,
+        lanes: int = 16,
+        cache: int = 4096,
+        worked: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self._pen = pen
+        self._keyring = keyring
+        self._site = site
+        self._zone: tzinfo = site.zone
+        self._host = host
+        self._cache_size = cache
+        self._worked = worked
+        self._slots = asyncio.Semaphore(lanes)
+        self._waiting: dict[bytes, deque[tuple[int, er7.Message | None]]] = {}
+        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._cache: OrderedDict[bytes, LaneState] = OrderedDict()
+        self._held = 0
+        self._stopping = False
+        self.determined = 0
+        self.failure: BaseException | None = None
+
+    @property
+    def backlog(self) -> int:
+        return sum(len(queue) for queue in self._waiting.values())
+
+    def offer(self, seq: int, lane: bytes, message: er7.Message | None) -> None:
+        """Take a stored row. Must be called in ``seq`` order; the row is safe whether we get to it or not."""
+        if self._stopping:
+            return
+        if self._held >= KEEP_PARSED:
+            message = None
+        if message is not None:
+            self._held += 1
+        self._waiting.setdefault(lane, deque()).append((seq, message))
+        if lane not in self._tasks:
+            self._tasks[lane] = asyncio.create_task(self._run(lane), name="lane")
+
+    async def recover(self) -> int:
+        """Queue every row that was stored and not worked, before any listener opens. Returns how many."""
+        after = total = 0
+        while True:
+            page = await self._pen.ask(
+                lambda batch, after=after: inbox.pending(batch.connection, after, PAGE)  # type: ignore[misc]
+            )
+            if not page:
+                return total
+            for seq, lane in page:
+                if lane is not None:
+                    self.offer(seq, lane, None)
+            total += len(page)
+            after = page[-1][0]
+
+    async def idle(self) -> None:
+        """Wait until every offered row is worked."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+
+    async def stop(self) -> None:
+        """Finish the rows in hand; the rest is found again at the next start."""
+        self._stopping = True
+        self._waiting.clear()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+
+    # -- one lane -------------------------------------------------------------------------------------
+
+    async def _run(self, lane: bytes) -> None:
+        try:
+            while queue := self._waiting.get(lane):
+                async with self._slots:
+                    seq, message = queue.popleft()
+                    if message is not None:
+                        self._held -= 1
+                    await self._work(lane, seq, message)
+                self._worked(1)
+        except StoreError as exc:
+            self.failure = exc
+        finally:
+            if not self._waiting.get(lane):
+                self._waiting.pop(lane, None)
+            self._tasks.pop(lane, None)
+
+    async def _work(self, lane: bytes, seq: int, message: er7.Message | None) -> None:
+        digest = feed = ""
+        if message is None:
+            row = await self._pen.ask(lambda batch: inbox.row(batch.connection, self._keyring, seq))
+            if row is None:
+                raise StoreError(f"row {seq} is gone from the inbox")
+            message = er7.parse(row.frame)
+        del digest, feed
+        try:
+            event = translate(message, self._zone, mrn_authority=self._site.mrn_authority)
+            state = await self._lane(lane)
+            increment, state = await self._apply(lane, seq, event, state)
+        except (Hl7Error, ValueError, ArithmeticError, LookupError) as exc:
+            # A defect of ours must not stop the feed or lose the message: it waits for a person, by code.
+            log.error("row_quarantined", extra={"row": seq, "code": type(exc).__name__})
+            self._cache.pop(lane, None)
+            await self._pen.ask(
+                lambda batch: self._quarantine(batch, seq, f"fold_failed:{type(exc).__name__}")
+            )
+            return
+        state.as_of = max(state.as_of, event.sent_at)
+        stay = state.fold.stay(state.as_of)
+        planned = reviews(stay, state.completed)
+        done = await screen_open(
+            state.fold, stay, planned, state.as_of, self._host, lambda name: self._pseudonym(name, lane)
+        )
+        await self._pen.ask(
+            lambda batch: self._decide(batch, lane, seq, event, increment, state, stay, planned, done)
+        )
+        self.determined += 1
+
+    def _pseudonym(self, plugin: str, lane: bytes) -> str:
+        return self._keyring.token(f"pseudonym/{plugin}", lane.hex()).hex()
+
+    async def _lane(self, lane: bytes) -> LaneState:
+        state = self._cache.get(lane)
+        if state is None:
+            saved = await self._pen.ask(lambda batch: stays.load(batch.connection, self._keyring, lane))
+            state = LaneState(StayFold(self._site)) if saved is None else restore(self._site, saved)
+            self._cache[lane] = state
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(lane)
+        return state
+
+    async def _apply(
+        self, lane: bytes, seq: int, event: Event, state: LaneState
+    ) -> tuple[bytes | None, LaneState]:
+        try:
+            return state.fold.apply(event, seq), state
+        except NeedsRefold:
+            pass  # older than the retained tail: fold the whole lane again from the inbox
+        rows = await self._pen.ask(
+            lambda batch: list(inbox.lane_rows(batch.connection, self._keyring, lane, seq))
+        )
+        events = [
+            (row.seq, translate(er7.parse(row.frame), self._zone, mrn_authority=self._site.mrn_authority))
+            for row in rows
+        ]
+        state.fold = StayFold.refold(self._site, events)
+        scratch = StayFold(self._site)
+        return scratch.apply(event, seq), state
+
+    # -- inside the transaction -----------------------------------------------------------------------
+
+    @staticmethod
+    def _quarantine(batch: Batch, seq: int, reason: str) -> None:
+        from umbridge_audit.entry import Draft  # noqa: PLC0415
+
+        batch.entry(
+            Draft(
+                "quarantine",
+                {"actor": "umbridge", "state": "QUARANTINED", "row": seq, "reason": reason, "by": "umbridge"},
+            )
+        )
+        inbox.finish(batch.connection, [(RowState.QUARANTINED.value, reason, seq)])
+
+    def _decide(
+        self,
+        batch: Batch,
+        lane: bytes,
+        seq: int,
+        event: Event,
+        increment: bytes | None,
+        state: LaneState,
+        stay: Stay,
+        planned: tuple[Review, ...],
+        done: list[Screening],
+    ) -> None:
+        for review in planned:
+            if state.states.get(review.id) != review.state.value:
+                batch.entry(changed_draft(seq, review, stay))
+                state.states[review.id] = review.state.value
+        rows: list[tuple[Any, ...]] = []
+        versions: Mapping[str, str] = {info.name: info.version for info in self._host.plugins}
+        for item in done:
+            by_plugin = state.latest.setdefault(item.review.id, {})
+            before = by_plugin.get(item.plugin)
+            entry = batch.entry(
+                determination_draft(
+                    row=seq,
+                    control_id=event.control_id,
+                    stay=stay,
+                    review=item.review,
+                    plugin=item.plugin,
+                    version=versions.get(item.plugin, ""),
+                    screened=item.screened,
+                    as_of=state.as_of,
+                    supersedes=before["entry"] if before else None,
+                )
+            )
+            by_plugin[item.plugin] = {"entry": entry, "met": is_met(item.screened.result)}
+            rows.append((seq, item.review.id, item.plugin, 0, entry))
+        if rows:
+            stays.record_determinations(batch.connection, rows)
+        stays.save(batch.connection, self._keyring, lane, seq, state.dump(), increment, batch.now)
+        outcome = RowState.DETERMINED if done else RowState.NOT_APPLICABLE
+        reason = "" if done else "no_review_open"
+        inbox.finish(batch.connection, [(outcome.value, reason, seq)])

@@ -1,0 +1,149 @@
+"""What a screen leaves behind: the line ``umbridge screen`` prints and the entry the ledger keeps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from umbridge_audit.entry import Draft
+
+from umbridge.criteria.host import Screened
+from umbridge.model import Outcome, ScreenResult
+from umbridge.review.plan import Review
+from umbridge.stay.fold import Stay
+
+PART2 = "PART2_SUD"  # 42 CFR Part 2: what says so goes to the restricted compartment only
+
+
+def is_met(result: ScreenResult) -> bool | None:
+    """True when the screen meets the request, None when the plugin has nothing to say about it."""
+    if result.outcome is Outcome.NOT_APPLICABLE:
+        return None
+    return result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+
+
+def optional_keys(result: ScreenResult) -> dict[str, Any]:
+    """The keys of the vignettes' format that are present only where they apply."""
+    found: dict[str, Any] = {}
+    for name in ("advise_higher", "basis", "discharge_ready", "extended_stay_reason"):
+        value = getattr(result, name)
+        if value is not None:
+            found[name] = value
+    if result.advise_missing:
+        found["advise_missing"] = list(result.advise_missing)
+    if result.avoidable_attribution is not None:
+        found["avoidable_attribution"] = result.avoidable_attribution
+    if result.tags:
+        found["tags"] = list(result.tags)
+    if result.scores:
+        found["scores"] = dict(result.scores)
+    return found
+
+
+def evidence_json(result: ScreenResult) -> list[dict[str, str]]:
+    return [
+        {"fact": e.fact, "value": e.value, "unit": e.unit, "at": e.at, "from": e.source}
+        for e in result.evidence
+    ]
+
+
+def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult) -> dict[str, Any]:
+    """One result in the keys of ``umbridge screen --json``."""
+    return {
+        "visit": visit,
+        "review": review.type.value,
+        "episode_day": review.episode_day,
+        "plugin": plugin,
+        "subset": result.subset,
+        "edition": result.edition,
+        "digest": result.digest,
+        "requested": {"status": review.requested_status.value, "level": review.requested_level.name},
+        "outcome": result.outcome.value,
+        "supported": None if result.supported is None else result.supported.name,
+        "missing": list(result.missing),
+        "rationale": result.rationale,
+        "evidence": evidence_json(result),
+        "avoidable_day": result.avoidable_day,
+        **optional_keys(result),
+    }
+
+
+def changed_draft(row: int, review: Review, stay: Stay) -> Draft:
+    """A review opened, closed or voided by what row ``row`` said."""
+    values: dict[str, Any] = {
+        "actor": "umbridge",
+        "state": review.state.value,
+        "row": row,
+        "review": review.type.value,
+        "review_id": review.id,
+        "visit": stay.visit,
+        "mrn": stay.mrn,
+    }
+    if review.due is not None:
+        values["due"] = review.due.isoformat()
+    return Draft("review.changed", {k: v for k, v in values.items() if v is not None})
+
+
+def determination_draft(
+    *,
+    row: int,
+    control_id: str,
+    stay: Stay,
+    review: Review,
+    plugin: str,
+    version: str,
+    screened: Screened,
+    as_of: datetime,
+    supersedes: int | None,
+) -> Draft:
+    """A screen as a ledger entry. Substance-use content goes to the ``sens`` compartment, not to ``clin``."""
+    result = screened.result
+    restricted = PART2 in result.tags
+    evidence = evidence_json(result)
+    values: dict[str, Any] = {
+        "actor": f"plugin:{plugin}",
+        "state": "failed" if screened.failed else "screened",
+        "row": row,
+        "control_id": control_id,
+        "plugin": plugin,
+        "plugin_version": version,
+        "subset": result.subset,
+        "edition": result.edition,
+        "content_digest": result.digest,
+        "review": review.type.value,
+        "review_id": review.id,
+        "isolation": screened.isolation,
+        "latency_us": screened.latency_us,
+        "supersedes": supersedes,
+        "visit": stay.visit,
+        "mrn": stay.mrn,
+        "outcome": result.outcome.value,
+        "requested_status": review.requested_status.value,
+        "requested_level": review.requested_level.name,
+        "supported": None if result.supported is None else result.supported.name,
+        "episode_day": review.episode_day,
+        "missing": list(result.missing) or None,
+        "basis": result.basis,
+        "advise_higher": result.advise_higher,
+        "advise_missing": list(result.advise_missing) or None,
+        "scores": dict(result.scores) or None,
+        "discharge_ready": result.discharge_ready,
+        "extended_stay_reason": result.extended_stay_reason,
+        "as_of": as_of.isoformat(),
+        "payer_class": stay.payer_class,
+        "avoidable_day": result.avoidable_day,
+        "avoidable_attribution": result.avoidable_attribution,
+    }
+    if restricted:
+        values |= {
+            "tags": list(result.tags),
+            "sens_rationale": result.rationale,
+            "sens_evidence": evidence or None,
+        }
+    else:
+        values |= {
+            "tags": list(result.tags) or None,
+            "rationale": result.rationale,
+            "evidence": evidence or None,
+        }
+    return Draft("determination", {k: v for k, v in values.items() if v is not None})

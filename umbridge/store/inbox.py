@@ -1,0 +1,175 @@
+"""The inbox: what came in, sealed, in order; the duplicate rule; what became of each row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+from umbridge_audit.keys import Keyring
+
+from umbridge.model import RowState
+
+_INSERT = (
+    "INSERT INTO inbox(seq, feed, key_token, digest, content_digest, variant, lane, sealed, state, attempts,"
+    " ack, condition, location, reason, received_at, entry) VALUES (?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?)"
+)
+_COLUMNS = "seq, feed, lane, sealed, state, ack, condition, location, reason, received_at, entry"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One frame as intake hands it to the pen: read, judged, not yet stored."""
+
+    feed: str
+    frame: bytes
+    digest: bytes
+    content_digest: bytes
+    key_token: bytes
+    visit_token: bytes | None
+    account_token: bytes | None
+    head: dict[str, Any]  # what lists show: control_id, type, visit; sealed with the frame
+    sender: str
+    version: str
+    state: RowState
+    ack: str
+    condition: int | None
+    location: str | None
+    reason: str
+    received_at: datetime
+    reused: str  # the feed's rule for a control id that comes back with other content
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The row an answer speaks for. ``duplicate``: the row was there before this delivery."""
+
+    seq: int
+    lane: bytes | None
+    state: RowState
+    ack: str
+    condition: int | None
+    location: str | None
+    reason: str
+    received_at: datetime
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One inbox row, opened: only ``disclose`` and the pipeline ever hold one."""
+
+    seq: int
+    feed: str
+    lane: bytes | None
+    state: str
+    ack: str
+    reason: str
+    received_at: str
+    entry: int
+    head: dict[str, Any]
+    frame: bytes
+
+
+def aad(seq: int) -> bytes:
+    """What a sealed row is bound to: its table and place, so that rows cannot be exchanged."""
+    return b"inbox\x00" + seq.to_bytes(8, "big")
+
+
+def seal(keyring: Keyring, item: Incoming, seq: int) -> bytes:
+    """Header and frame in one ciphertext: u32 header length, header JSON, frame bytes."""
+    head = json.dumps(item.head, separators=(",", ":"), ensure_ascii=False).encode()
+    plain = len(head).to_bytes(4, "big") + head + item.frame
+    return keyring.seal("raw", plain, aad(seq), item.received_at)
+
+
+def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
+    """Unseal one row as selected by this module."""
+    seq, feed, lane, sealed, state, ack, _condition, _location, reason, received_at, entry = record
+    plain = keyring.unseal("raw", sealed, aad(seq))
+    size = int.from_bytes(plain[:4], "big")
+    return Row(
+        seq=seq,
+        feed=feed,
+        lane=lane,
+        state=state,
+        ack=ack,
+        reason=reason,
+        received_at=received_at,
+        entry=entry,
+        head=json.loads(plain[4 : 4 + size]),
+        frame=plain[4 + size :],
+    )
+
+
+def insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    connection.exec_driver_sql(_INSERT, rows)
+
+
+def known(connection: Connection, tokens: Sequence[bytes]) -> dict[bytes, list[tuple[Any, ...]]]:
+    """Rows already stored under these key tokens, by token, oldest first."""
+    marks = ",".join("?" * len(tokens))
+    found: dict[bytes, list[tuple[Any, ...]]] = {}
+    query = (
+        "SELECT key_token, seq, digest, content_digest, lane, state, ack, condition, location, reason,"  # noqa: S608 - marks only
+        f" received_at FROM inbox WHERE key_token IN ({marks}) ORDER BY seq"
+    )
+    for record in connection.exec_driver_sql(query, tuple(tokens)):
+        found.setdefault(record[0], []).append(tuple(record[1:]))
+    return found
+
+
+def last_seq(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM inbox").scalar_one())
+
+
+def pending_count(connection: Connection) -> int:
+    query = "SELECT count(*) FROM inbox WHERE state = 'PENDING'"
+    return int(connection.exec_driver_sql(query).scalar_one())
+
+
+def pending(connection: Connection, after: int, limit: int) -> list[tuple[int, bytes | None]]:
+    """(seq, lane) of rows not yet worked, in order, a page at a time."""
+    query = "SELECT seq, lane FROM inbox WHERE state = 'PENDING' AND seq > ? ORDER BY seq LIMIT ?"
+    return [(seq, lane) for seq, lane in connection.exec_driver_sql(query, (after, limit))]
+
+
+def page(connection: Connection, keyring: Keyring, after: int, limit: int) -> list[Row]:
+    """Opened rows after ``after``, oldest first."""
+    query = f"SELECT {_COLUMNS} FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - constant
+    return [open_row(keyring, record) for record in connection.exec_driver_sql(query, (after, limit))]
+
+
+def row(connection: Connection, keyring: Keyring, seq: int) -> Row | None:
+    query = f"SELECT {_COLUMNS} FROM inbox WHERE seq = ?"  # noqa: S608 - constant
+    record = connection.exec_driver_sql(query, (seq,)).fetchone()
+    return None if record is None else open_row(keyring, record)
+
+
+def lane_rows(connection: Connection, keyring: Keyring, lane: bytes, until: int) -> Iterator[Row]:
+    """Every row of a lane that was worked or is being worked, up to ``until``: what a re-fold reads."""
+    query = (
+        f"SELECT {_COLUMNS} FROM inbox WHERE lane = ? AND seq <= ?"  # noqa: S608 - constant
+        " AND state IN ('PENDING','DETERMINED','NOT_APPLICABLE') ORDER BY seq"
+    )
+    for record in connection.exec_driver_sql(query, (lane, until)):
+        yield open_row(keyring, record)
+
+
+def finish(connection: Connection, rows: list[tuple[str, str, int]]) -> None:
+    """Set (state, reason) of worked rows."""
+    connection.exec_driver_sql("UPDATE inbox SET state = ?, reason = ? WHERE seq = ?", rows)
+
+
+def states(connection: Connection) -> dict[str, int]:
+    query = "SELECT state, count(*) FROM inbox GROUP BY state"
+    return {state: count for state, count in connection.exec_driver_sql(query)}
+
+
+def feed_counts(connection: Connection) -> list[tuple[str, int, str]]:
+    """(feed, messages, last received_at) for ``status``."""
+    query = "SELECT feed, count(*), max(received_at) FROM inbox GROUP BY feed"
+    return [(feed, count, last) for feed, count, last in connection.exec_driver_sql(query)]

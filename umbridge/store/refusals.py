@@ -1,0 +1,30 @@
+"""Bytes that never became a frame: counted by day, feed and reason, never kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+
+def count(
+    connection: Connection, feed: str, reason: str, bytes_seen: int, digest: str, at: datetime
+) -> None:
+    """Add one refusal; a flood grows a number, not the table."""
+    moment = at.astimezone(UTC).isoformat(timespec="milliseconds")
+    connection.exec_driver_sql(
+        "INSERT INTO wire_refusal(day, feed, reason, count, bytes_seen, last_digest, last_at)"
+        " VALUES (?,?,?,1,?,?,?) ON CONFLICT(day, feed, reason) DO UPDATE SET count = count + 1,"
+        " bytes_seen = bytes_seen + excluded.bytes_seen, last_digest = excluded.last_digest,"
+        " last_at = excluded.last_at",
+        (moment[:10], feed, reason, bytes_seen, digest, moment),
+    )
+
+
+def totals(connection: Connection) -> list[tuple[str, str, int, str]]:
+    """(feed, reason, count, last_at) over all days."""
+    query = (
+        "SELECT feed, reason, sum(count), max(last_at) FROM wire_refusal GROUP BY feed, reason"
+        " ORDER BY feed, reason"
+    )
+    return [(f, r, int(n), last) for f, r, n, last in connection.exec_driver_sql(query)]

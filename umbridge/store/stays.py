@@ -1,0 +1,90 @@
+"""Stays at rest: one sealed head a lane, one sealed increment a message, and the numbers that lead there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+from umbridge_audit.keys import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class SavedStay:
+    """A lane as stored: the head's bytes and the increments that go with it, oldest first."""
+
+    seq: int
+    head: bytes
+    increments: tuple[bytes, ...]
+
+
+def _head_aad(lane: bytes) -> bytes:
+    return b"stay_head\x00" + lane
+
+
+def _increment_aad(lane: bytes, seq: int) -> bytes:
+    return b"stay_increment\x00" + lane + seq.to_bytes(8, "big")
+
+
+def load(connection: Connection, keyring: Keyring, lane: bytes) -> SavedStay | None:
+    found = connection.exec_driver_sql(
+        "SELECT seq, sealed FROM stay_head WHERE lane = ?", (lane,)
+    ).fetchone()
+    if found is None:
+        return None
+    rows = connection.exec_driver_sql(
+        "SELECT seq, sealed FROM stay_increment WHERE lane = ? ORDER BY seq", (lane,)
+    )
+    return SavedStay(
+        seq=found[0],
+        head=keyring.unseal("stay", found[1], _head_aad(lane)),
+        increments=tuple(
+            keyring.unseal("stay", sealed, _increment_aad(lane, seq)) for seq, sealed in rows
+        ),
+    )
+
+
+def save(
+    connection: Connection,
+    keyring: Keyring,
+    lane: bytes,
+    seq: int,
+    head: bytes,
+    increment: bytes | None,
+    at: datetime,
+) -> None:
+    """Replace the head and append the increment; the cost depends on neither's history."""
+    connection.exec_driver_sql(
+        "INSERT INTO stay_head(lane, seq, sealed) VALUES (?,?,?)"
+        " ON CONFLICT(lane) DO UPDATE SET seq = excluded.seq, sealed = excluded.sealed",
+        (lane, seq, keyring.seal("stay", head, _head_aad(lane), at)),
+    )
+    if increment is not None:
+        connection.exec_driver_sql(
+            "INSERT OR REPLACE INTO stay_increment(lane, seq, sealed) VALUES (?,?,?)",
+            (lane, seq, keyring.seal("stay", increment, _increment_aad(lane, seq), at)),
+        )
+
+
+def add_aliases(connection: Connection, aliases: list[tuple[bytes, bytes]]) -> None:
+    """(token, lane): the first lane a number was seen with keeps it."""
+    connection.exec_driver_sql("INSERT OR IGNORE INTO alias(token, lane) VALUES (?,?)", aliases)
+
+
+def resolve(connection: Connection, token: bytes) -> bytes | None:
+    found = connection.exec_driver_sql("SELECT lane FROM alias WHERE token = ?", (token,)).fetchone()
+    return None if found is None else bytes(found[0])
+
+
+def lanes(connection: Connection) -> Iterator[bytes]:
+    for (lane,) in connection.exec_driver_sql("SELECT lane FROM stay_head ORDER BY seq").fetchall():
+        yield bytes(lane)
+
+
+def record_determinations(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """(row, review_id, plugin, replay, entry); a second one for the same key is an IntegrityError."""
+    connection.exec_driver_sql(
+        "INSERT INTO determination(row, review_id, plugin, replay, entry) VALUES (?,?,?,?,?)", rows
+    )

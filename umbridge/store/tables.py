@@ -1,0 +1,118 @@
+"""The daemon's own tables. Evidence lives in ``ledger_*`` (umbridge_audit); all of this but the inbox
+can be thrown away and rebuilt from inbox and ledger.
+
+Columns in plain text hold no patient data: tokens are keyed hashes, everything else of a message is sealed.
+"""
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+
+class InboxRow(SQLModel, table=True):
+    """One framed message, kept for ever in this order; ``seq`` is dense from 1."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        UniqueConstraint("key_token", "digest"),
+        Index("inbox_pending", "seq", sqlite_where=text("state = 'PENDING'")),
+        Index("inbox_lane", "lane", "seq"),
+    )
+    seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    feed: str
+    key_token: bytes  # keyed hash of (feed, MSH-3, MSH-4, MSH-10); of the digest where MSH-10 is missing
+    digest: bytes  # SHA-256 of the frame
+    content_digest: bytes  # the same with MSH-7 and MSH-13 blanked: tells a re-stamped repeat
+    variant: int  # 0, or how many messages with this control id came before with other content
+    lane: bytes | None = None  # keyed hash of the visit; rows of one lane are worked in order
+    sealed: bytes
+    state: str
+    attempts: int = 0
+    ack: str  # as answered: AA AE AR CA CE CR, NONE, CLOSED
+    condition: int | None = None  # table 0357 code of a refusal
+    location: str | None = None
+    reason: str = ""
+    received_at: str
+    entry: int  # ledger seq of its receipt
+
+
+class DeliveryAttempt(SQLModel, table=True):
+    """A repeat of a message that was already there: answered again, not stored again."""
+
+    __tablename__ = "delivery_attempt"
+    id: int | None = Field(default=None, primary_key=True)
+    row: int
+    feed: str
+    at: str
+
+
+class Alias(SQLModel, table=True):
+    """Another number the same stay is known by (an account): token to lane."""
+
+    __tablename__ = "alias"
+    token: bytes = Field(primary_key=True)
+    lane: bytes
+
+
+class StayHead(SQLModel, table=True):
+    """The folded state of one lane: a snapshot whose size does not grow with the lane's length."""
+
+    __tablename__ = "stay_head"
+    lane: bytes = Field(primary_key=True)
+    seq: int  # the last row folded in
+    sealed: bytes
+
+
+class StayIncrement(SQLModel, table=True):
+    """What one message added to its stay's facts and orders; with the head, the whole stay."""
+
+    __tablename__ = "stay_increment"
+    lane: bytes = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    sealed: bytes
+
+
+class DeterminationRow(SQLModel, table=True):
+    """At most one effective determination per row, review, plugin and replay: an index, not code."""
+
+    __tablename__ = "determination"
+    row: int = Field(primary_key=True)
+    review_id: str = Field(primary_key=True)
+    plugin: str = Field(primary_key=True)
+    replay: int = Field(primary_key=True, default=0)
+    entry: int
+
+
+class WireRefusal(SQLModel, table=True):
+    """Bytes that never became a frame: counted by day, feed and reason."""
+
+    __tablename__ = "wire_refusal"
+    day: str = Field(primary_key=True)
+    feed: str = Field(primary_key=True)
+    reason: str = Field(primary_key=True)
+    count: int
+    bytes_seen: int
+    last_digest: str
+    last_at: str
+
+
+class Meta(SQLModel, table=True):
+    """Facts about the store itself: its version, whether it was stopped cleanly."""
+
+    __tablename__ = "meta"
+    name: str = Field(primary_key=True)
+    value: str
+
+
+TABLES = [
+    model.__table__  # type: ignore[attr-defined]
+    for model in (
+        InboxRow,
+        DeliveryAttempt,
+        Alias,
+        StayHead,
+        StayIncrement,
+        DeterminationRow,
+        WireRefusal,
+        Meta,
+    )
+]
