@@ -1,0 +1,319 @@
+"""The fact dictionary, and one OBX read against it: a dated value in canonical units, or why there is none.
+
+Units are the commonest silent error in clinical data, so a value whose unit is not listed is *unknown*,
+never taken as it stands. Numbers are ``Decimal`` from the wire to the threshold.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Context, Decimal
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+from umbridge.errors import ConfigError, ContentError
+from umbridge.model import FactValue, Observation
+from umbridge.site import SiteProfile
+
+_EXACT = Context(prec=28)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})\Z", re.ASCII)
+_TIME = re.compile(r"(\d{12})(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?\Z", re.ASCII)
+_RANGE = re.compile(r"\s*[<>=]*\s*(?:([\d.]+)\s*-\s*)?([\d.]+)\s*\Z", re.ASCII)
+_CODED = ("CWE", "CE", "CNE", "ID", "IS")
+_LOINC = ("LN", "LOINC")
+
+#: OBX-11 (table 0085): the only results that count. P is preliminary and flagged.
+USABLE = ("F", "C", "P")
+WITHDRAWN = ("D", "W")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """``(x - subtract) * factor / divide``, in decimals."""
+
+    factor: Decimal = Decimal(1)
+    subtract: Decimal = Decimal(0)
+    divide: Decimal = Decimal(1)
+
+    def apply(self, value: Decimal) -> Decimal:
+        shifted = _EXACT.subtract(value, self.subtract)
+        result = _EXACT.divide(_EXACT.multiply(shifted, self.factor), self.divide)
+        return Decimal(format(result.normalize(_EXACT), "f"))
+
+
+@dataclass(frozen=True, slots=True)
+class FactType:
+    """One entry of the dictionary. ``window_hours`` is None for the whole encounter and for orders."""
+
+    id: str
+    group: str
+    kind: str
+    unit: str
+    accepts: Mapping[str, Conversion]
+    loinc: tuple[str, ...]
+    recalled: bool
+    sources: tuple[str, ...]
+    window_hours: int | None
+    worst: str
+    codes: tuple[str, ...]
+    icd10: tuple[str, ...]
+    icd10_no: tuple[str, ...]
+    part2: bool
+    closed_world: bool
+    by_exception: bool
+    may_predate: bool
+    serial_hours: int | None
+
+    @property
+    def is_measured(self) -> bool:
+        """Vital signs, laboratory and gases: for these a continued stay looks at the last 24 h only."""
+        return self.group in ("vital", "laboratory")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One usable value. ``report``, ``code`` and ``at`` name the result a later correction refers to."""
+
+    fact: str
+    value: FactValue
+    at: datetime
+    report: str
+    code: str
+    original: str  # OBX-5 and OBX-6 as sent
+    preliminary: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Why an OBX gives no value. ``fact`` is "" where the code means nothing at this site."""
+
+    reason: str
+    fact: str = ""
+    code: str = ""
+    withdraws: bool = False
+
+
+#: Facts made from others; never sent.
+DERIVED = (
+    "age",
+    "sex",
+    "altered_mentation",
+    "effective_osmolality",
+    "midnights_from_care",
+    "midnights_from_order",
+    "rise_in_creatinine",
+)
+
+
+@cache
+def dictionary() -> Mapping[str, FactType]:
+    """All facts that can be sent, by id. Raises ContentError when the shipped file is damaged."""
+    text = files("umbridge.stay").joinpath("dictionary.toml").read_text("utf-8")
+    return parse_dictionary(text)
+
+
+def parse_dictionary(text: str) -> Mapping[str, FactType]:
+    """The same from text. Raises ContentError naming the fact."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ContentError(f"dictionary.toml: not valid TOML: {exc}") from None
+    return MappingProxyType({fact: _fact_type(fact, entry) for fact, entry in tree.items()})
+
+
+_KEYS = {
+    "group": ("vital", "laboratory", "ecg", "assessment", "diagnosis", "treatment"),
+    "kind": ("number", "boolean", "code", "datetime"),
+    "worst": ("max", "min", "both", "latest", "worst"),
+}
+_OPTIONAL = (
+    *("unit", "accepts", "loinc", "recalled", "sources", "window", "codes", "icd10", "icd10_no"),
+    *("part2", "closed_world", "by_exception", "may_predate", "serial_hours"),
+)
+
+
+def _fact_type(fact: str, entry: Any) -> FactType:
+    if not isinstance(entry, dict):
+        raise ContentError(f"dictionary.toml: {fact}: expected a table")
+    for key in entry:
+        if key not in _KEYS and key not in _OPTIONAL:
+            raise ContentError(f"dictionary.toml: {fact}.{key}: expected one of the known keys")
+    for key, known in _KEYS.items():
+        if entry.get(key) not in known:
+            raise ContentError(f"dictionary.toml: {fact}.{key}: expected one of {', '.join(known)}")
+    window = entry.get("window")
+    if window not in ("encounter", "active") and not isinstance(window, int):
+        raise ContentError(f"dictionary.toml: {fact}.window: expected hours, encounter or active")
+    unit = entry.get("unit", "")
+    accepts = {unit: Conversion()} if entry["kind"] == "number" else {}
+    try:
+        for name, rule in entry.get("accepts", {}).items():
+            accepts[name] = (
+                Conversion(Decimal(rule))
+                if isinstance(rule, str)
+                else Conversion(subtract=Decimal(rule["subtract"]), divide=Decimal(rule["divide"]))
+            )
+    except (ArithmeticError, KeyError, TypeError):
+        raise ContentError(f"dictionary.toml: {fact}.accepts: expected unit = decimal factor") from None
+    return FactType(
+        id=fact,
+        group=entry["group"],
+        kind=entry["kind"],
+        unit=unit,
+        accepts=MappingProxyType(accepts),
+        loinc=tuple(entry.get("loinc", ())),
+        recalled=entry.get("recalled", False),
+        sources=tuple(entry.get("sources", ())),
+        window_hours=window if isinstance(window, int) else None,
+        worst=entry["worst"],
+        codes=tuple(entry.get("codes", ())),
+        icd10=tuple(code.replace(".", "") for code in entry.get("icd10", ())),
+        icd10_no=tuple(code.replace(".", "") for code in entry.get("icd10_no", ())),
+        part2=entry.get("part2", False),
+        closed_world=entry.get("closed_world", False),
+        by_exception=entry.get("by_exception", False),
+        may_predate=entry.get("may_predate", False),
+        serial_hours=entry.get("serial_hours"),
+    )
+
+
+def is_loinc(code: str) -> bool:
+    """Whether the mod-10 check digit of a LOINC code is right (LOINC Users' Guide, Luhn's algorithm)."""
+    body, dash, digit = code.partition("-")
+    if not (dash and body.isdecimal() and digit.isdecimal() and len(digit) == 1 and code.isascii()):
+        return False
+    total = 0
+    for position, char in enumerate(reversed(body)):
+        doubled = int(char) * (2 if position % 2 == 0 else 1)
+        total += doubled // 10 + doubled % 10
+    return (10 - total % 10) % 10 == int(digit)
+
+
+@cache
+def _by_loinc() -> Mapping[str, FactType]:
+    return {code: fact for fact in dictionary().values() for code in fact.loinc}
+
+
+def check_site(site: SiteProfile) -> None:
+    """Every fact the profile names must exist and be of the right sort. Raises ConfigError."""
+    facts = dictionary()
+    for system, codes in site.observations.items():
+        for code, fact in codes.items():
+            if fact not in facts:
+                raise ConfigError(
+                    f"{site.source}: observations.{system}.{code}: expected a fact of the dictionary"
+                )
+    for code, fact in site.intensity_orders.items():
+        if fact not in facts or not facts[fact].closed_world:
+            raise ConfigError(f"{site.source}: orders.intensity.{code}: expected a treatment fact")
+    for barrier in site.avoidable_days:
+        if barrier not in facts["discharge_barrier"].codes:
+            raise ConfigError(f"{site.source}: avoidable_days.{barrier}: expected a discharge_barrier code")
+
+
+def identify(observation: Observation, site: SiteProfile) -> tuple[FactType, str] | None:
+    """The fact an OBX-3 stands for and the code that says so: LOINC first, then the site's own codes."""
+    pair = (observation.code, observation.alternate)
+    for coded in pair:
+        if coded.system in _LOINC and coded.code in _by_loinc():
+            return _by_loinc()[coded.code], coded.code
+    for coded in pair:
+        fact = site.observations.get(coded.system, {}).get(coded.code)
+        if fact is not None and fact in dictionary():
+            return dictionary()[fact], f"{coded.code}^{coded.system}"
+    return None
+
+
+def feeds(fact: str) -> tuple[str, ...]:
+    """A room-air saturation is also a saturation; the reverse never holds."""
+    return ("spo2_room_air", "spo2") if fact == "spo2_room_air" else (fact,)
+
+
+def read(observation: Observation, site: SiteProfile) -> Fact | Unusable:
+    """Judge one OBX by OBX-11, OBX-2, OBX-5, OBX-6 and, for troponin, OBX-7. Total: never raises."""
+    found = identify(observation, site)
+    if found is None:
+        return Unusable("unmapped")
+    kind, code = found
+    if observation.status in WITHDRAWN:
+        return Unusable("withdrawn", kind.id, code, withdraws=True)
+    if observation.status not in USABLE:
+        return Unusable(
+            "status_" + (observation.status if observation.status.isalpha() else "none"), kind.id, code
+        )
+    if not observation.value.strip():
+        return Unusable("empty", kind.id, code)
+    value = _value(observation, kind, site)
+    if isinstance(value, Unusable):
+        return Unusable(value.reason, kind.id, code)
+    original = f"{observation.value} {observation.unit}".strip()
+    preliminary = observation.status == "P"
+    return Fact(
+        kind.id, value, observation.at, observation.report, code, original, preliminary, observation.source
+    )
+
+
+def _value(observation: Observation, kind: FactType, site: SiteProfile) -> FactValue | Unusable:
+    text = observation.value.strip()
+    if kind.kind == "number":
+        if observation.value_type != "NM":
+            return Unusable("not_a_number")
+        return _number(text, observation, kind)
+    if kind.kind == "datetime":
+        moment = parse_time(text, site) if observation.value_type in ("TS", "DTM") else None
+        return Unusable("not_a_time") if moment is None else moment.astimezone(site.zone).isoformat()
+    if observation.value_type not in _CODED:
+        return Unusable("not_coded")
+    if kind.kind == "boolean":
+        return Unusable("not_yes_or_no") if text not in ("Y", "N") else text == "Y"
+    return text if text in kind.codes else Unusable("code_unknown")
+
+
+def _number(text: str, observation: Observation, kind: FactType) -> Decimal | Unusable:
+    if not _NUMBER.match(text):
+        return Unusable("not_a_number")
+    number = Decimal(text)
+    if kind.id == "troponin_ratio":
+        # Assays cannot be compared in ng/L: only the multiple of each one's own 99th percentile counts.
+        limit = upper_limit(observation.reference_range)
+        return Unusable("no_upper_limit") if limit is None else _EXACT.divide(number, limit)
+    conversion = kind.accepts.get(observation.unit)
+    return Unusable("unit_unknown") if conversion is None else conversion.apply(number)
+
+
+def upper_limit(reference_range: str) -> Decimal | None:
+    """The upper end of OBX-7: ``0-19``, ``<19``, ``<= 0.04``. None where there is none above zero."""
+    match = _RANGE.match(reference_range)
+    if match is None or ">" in reference_range or not _NUMBER.match(match[2]):
+        return None
+    if match[1] is None and "<" not in reference_range:
+        return None  # a bare number could be either end
+    limit = Decimal(match[2])
+    return limit if limit > 0 else None
+
+
+def parse_time(text: str, site: SiteProfile) -> datetime | None:
+    """An HL7 time to the minute or finer, in the facility's zone without an offset. None if it is not one."""
+    match = _TIME.match(text)
+    if match is None:
+        return None
+    try:
+        moment = datetime.strptime(match[1] + (match[2] or "00"), "%Y%m%d%H%M%S")  # noqa: DTZ007 - zone below
+        if match[3] is None:
+            return moment.replace(tzinfo=site.zone).astimezone(UTC)
+        offset = timedelta(hours=int(match[3][1:3]), minutes=int(match[3][3:]))
+        return moment.replace(tzinfo=timezone(-offset if match[3][0] == "-" else offset)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_icd10(system: str) -> bool:
+    """DG1-3.3 or no system; ICD-9 codes share letters with ICD-10 and must not be read as such."""
+    return not system.upper().replace("-", "").startswith(("I9", "ICD9"))
