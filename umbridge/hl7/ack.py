@@ -1,0 +1,268 @@
+"""What is answered: which messages are refused and why, which code is due, and the answer's bytes.
+
+The rules are HL7 v2 ch. 2.9 (original and enhanced mode) with the conditions of table 0357. An answer
+carries nothing of the message but MSH-3 to 6, the control id, the processing id, the version, and the
+trigger and character set where they are words of the standard.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from umbridge.errors import RefusedError
+from umbridge.hl7.er7 import Delimiters, Message
+from umbridge.hl7.tables import CONDITIONS, EVENTS, PROCESSING_IDS, TYPES, VERSIONS
+from umbridge.model import RowState
+
+_FAMILIES = {"ADT": "A", "ORM": "O", "ORU": "RW"}  # the types we read: whose events are theirs
+USED = frozenset(
+    [("ADT", trigger) for trigger in ("A01", "A03", "A04", "A06", "A07", "A08", "A11", "A13")]
+    + [("ORM", "O01"), ("ORU", "R01")]
+)
+MAX_CONTROL_ID = 199  # MSH-10's length from 2.7 on; 20 before
+
+_NULL = b'""'
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_NEVER, _SUCCESS, _ERROR = "NE", "SU", "ER"  # HL7 table 0155, whose fourth word is AL
+# Versions whose ERR has the condition in field 1 only, and whose MSH-9 has no third component.
+_OLD_MSH9 = frozenset({"2.0", "2.0D", "2.1", "2.2", "2.3"})
+_OLD_ERR = _OLD_MSH9 | {"2.3.1", "2.3.2", "2.4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """What becomes of an accepted message at intake: PENDING, or IGNORED with a reason code."""
+
+    state: RowState
+    reason: str = ""
+
+
+_PENDING = Disposition(RowState.PENDING)
+_ACKNOWLEDGMENT = Disposition(RowState.IGNORED, "acknowledgment")
+_TRIGGER = Disposition(RowState.IGNORED, "trigger_not_used")
+_TYPE = Disposition(RowState.IGNORED, "type_not_used")
+
+
+def is_acknowledgment(message: Message) -> bool:
+    """Whether this is itself an answer: type ACK or MCF, or an MSA in anything but the types we work.
+
+    An MSA in an ADT, ORM or ORU does not make it one: it would be lost without a word.
+    """
+    code = message.kind[0]
+    return code in ("ACK", "MCF") or (code not in _FAMILIES and bool(message.segments("MSA")))
+
+
+def used(message: Message) -> Disposition:
+    """What umbridge does with a message that is not refused."""
+    if message.kind in USED:
+        return _PENDING
+    if is_acknowledgment(message):
+        return _ACKNOWLEDGMENT
+    return _TRIGGER if message.kind[0] in _FAMILIES else _TYPE
+
+
+def refusal(message: Message) -> RefusedError | None:
+    """Why the message cannot be accepted, or None. An acknowledgment is never refused: it gets no answer.
+
+    Conditions are those of HL7 table 0357: 100 segment sequence, 101 required field missing, 102 data
+    type, 104 value too long; 200 to 203 type, event, processing id and version not supported. Several
+    messages in one frame are refused as a whole: one answer must not stand for messages it does not name.
+    """
+    if is_acknowledgment(message):
+        return None
+    if message.delimiters.broken:
+        return RefusedError("AE", 102, "MSH-2", "delimiters_ambiguous")
+    if message.preceded:
+        return RefusedError("AE", 100, "MSH", "msh_not_first")
+    if message.extra_headers:
+        return RefusedError("AE", 100, "MSH[2]", "several_messages")
+    fields = message.header.fields
+    have = len(fields)
+    if have <= 9 or fields[9].strip() in (b"", _NULL) or not message.kind[0]:
+        return RefusedError("AE", 101, "MSH-9", "message_type_missing")
+    control_id = fields[10] if have > 10 else b""
+    if control_id.strip() in (b"", _NULL):
+        return RefusedError("AE", 101, "MSH-10", "control_id_missing")
+    if len(control_id) > MAX_CONTROL_ID:
+        return RefusedError("AE", 104, "MSH-10", "control_id_too_long")
+    if _CONTROL.search(control_id):
+        return RefusedError("AE", 102, "MSH-10", "control_id_unprintable")
+    version = message.get("MSH-12").strip()
+    if version in ("", '""'):
+        return RefusedError("AE", 101, "MSH-12", "version_missing")
+    code, trigger = message.kind
+    if code not in TYPES:
+        return RefusedError("AR", 200, "MSH-9.1", "message_type_unknown")
+    if not _known(code, trigger):
+        return RefusedError("AR", 201, "MSH-9.2", "event_unknown")
+    processing_id = message.get("MSH-11").strip()
+    if processing_id and processing_id not in PROCESSING_IDS:
+        return RefusedError("AR", 202, "MSH-11", "processing_id_unknown")
+    if version not in VERSIONS:
+        return RefusedError("AR", 203, "MSH-12", "version_unknown")
+    return None
+
+
+def _known(code: str, trigger: str) -> bool:
+    family = _FAMILIES.get(code)
+    if family is None:
+        return not trigger or trigger in EVENTS
+    return trigger in EVENTS and trigger[0] in family
+
+
+def too_long() -> RefusedError:
+    """The refusal for a block over the size limit whose header could be read (``mllp.Fault.head``)."""
+    return RefusedError("AE", 104, "", "frame_too_long")
+
+
+def code_due(message: Message, refused: RefusedError | None) -> str | None:
+    """The acknowledgment code to send, or None where none is due. At most one answer a message.
+
+    Both MSH-15 and MSH-16 empty is original mode, which always answers. Otherwise an empty one means NE,
+    an accept acknowledgment goes before an application one, and a word outside HL7 table 0155 counts as
+    AL: an answer too many is safer than a sender that waits.
+    """
+    if is_acknowledgment(message):
+        return None
+    accept, application = _condition(message, 15), _condition(message, 16)
+    if not accept and not application:
+        return refused.ack if refused else "AA"
+    wanted = _ERROR if refused else _SUCCESS
+    suffix = refused.ack[1] if refused else "A"
+    if _asks(accept, wanted):
+        return "C" + suffix
+    return "A" + suffix if _asks(application, wanted) else None
+
+
+def _condition(message: Message, number: int) -> str:
+    word = message.text(message.header.field(number)).strip()
+    return "" if word == '""' else word
+
+
+def _asks(word: str, wanted: str) -> bool:
+    if word in ("", _NEVER):
+        return False
+    return word == wanted or word not in (_SUCCESS, _ERROR)
+
+
+def answer(  # noqa: PLR0917 - the order in which the standard lists them
+    message: Message,
+    code: str,
+    control_id: str,
+    now: datetime,
+    condition: int | None = None,
+    location: str | None = None,
+    text: str | None = None,
+) -> bytes:
+    """The acknowledgment's bytes, in the sender's delimiters and character set, ending in CR.
+
+    ``control_id`` is our own MSH-10; ``condition`` a code of table 0357, which adds an ERR segment;
+    ``location`` an address such as ``MSH-10``; ``text`` a code and a reference number for MSA-3 and ERR-8,
+    never content. The names of applications and the control id go back as they came, but for control
+    characters, which leave as escapes.
+    """
+    marks = _safe(message.delimiters)
+    header = message.header
+    version = message.get("MSH-12").strip()
+    trigger = message.kind[1]
+
+    def echo(number: int) -> bytes:
+        return _printable(message.wire(header.field(number)), marks)
+
+    def plain(value: str) -> bytes:
+        return _escaped(value, marks)
+
+    kind = [b"ACK"]
+    if trigger in EVENTS:
+        kind.append(plain(trigger))
+        if version not in _OLD_MSH9:
+            kind.append(b"ACK")
+    stamp = now.strftime("%Y%m%d%H%M%S%z").encode("ascii")
+    fields = [
+        b"MSH",
+        marks.encoding_characters,
+        echo(5),
+        echo(6),
+        echo(3),
+        echo(4),
+        stamp,
+        b"",
+        marks.component.join(kind),
+        plain(control_id),
+        echo(11) or b"P",
+        echo(12) or b"2.5.1",
+    ]
+    charset = b"" if "MSH-18 charset_unknown" in message.notes else echo(18)
+    if charset:
+        fields += [b"", b"", b"", b"", b"", charset]
+    msa = [b"MSA", code.encode("ascii"), echo(10)]
+    if text:
+        msa.append(plain(text))
+    segments = [marks.field.join(fields), marks.field.join(msa)]
+    if condition is not None:
+        segments.append(_error(marks, version, condition, location or "", text or ""))
+    return b"\r".join(segments) + b"\r"
+
+
+_LOCATION = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?)?")
+
+
+def _error(marks: Delimiters, version: str, condition: int, location: str, text: str) -> bytes:
+    """ERR: fields 2 to 8 from 2.5 on, before that field 1 with segment, sequence, field and code."""
+    match = _LOCATION.fullmatch(location)
+    name, nth, *numbers = [part or "" for part in match.groups()] if match else [""] * 6
+    said = [_escaped(part, marks) for part in (str(condition), CONDITIONS.get(condition, ""), "HL70357")]
+    sequence = (nth or "1") if name else ""
+    if version in _OLD_ERR:
+        parts = [_escaped(part, marks) for part in (name, sequence, numbers[0])]
+        code = marks.subcomponent.join(said) if marks.subcomponent else said[0]
+        return marks.field.join([b"ERR", marks.component.join([*parts, code])])
+    place = [name, sequence, numbers[0], (numbers[1] or "1") if numbers[0] else "", *numbers[2:]]
+    while place and not place[-1]:
+        place.pop()
+    where = marks.component.join(_escaped(part, marks) for part in place)
+    fields = [b"ERR", b"", where, marks.component.join(said), b"E"]
+    if text:
+        fields += [b"", b"", b"", _escaped(text, marks)]
+    return marks.field.join(fields)
+
+
+def _safe(marks: Delimiters) -> Delimiters:
+    """Delimiters an answer can be written with: the sender's, or sane ones where his are not usable."""
+    if not marks.broken:
+        return marks
+    free = [one for one in (b"^", b"~", b"\\", b"&", b"!") if one != marks.field]
+    return Delimiters(marks.field, free[0], free[1], free[2], free[3], b"")
+
+
+def _printable(value: bytes, marks: Delimiters) -> bytes:
+    """Sent bytes fit to send back: control characters become ``\\Xhh\\``, or ``?`` without an escape."""
+    if not _CONTROL.search(value):
+        return value
+    mark = marks.escape
+    return _CONTROL.sub(lambda m: mark + b"X%02X" % m[0][0] + mark if mark else b"?", value)
+
+
+def _escaped(value: str, marks: Delimiters) -> bytes:
+    """Our own text for one component: delimiters and control characters as escapes, the rest as ASCII."""
+    letters = {
+        marks.field: b"F",
+        marks.component: b"S",
+        marks.subcomponent: b"T",
+        marks.repetition: b"R",
+        marks.escape: b"E",
+    }
+    mark = marks.escape
+    out = bytearray()
+    for byte in value.encode("ascii", "replace"):
+        one = bytes((byte,))
+        letter = letters.get(one) or (b"X%02X" % byte if byte < 0x20 or byte == 0x7F else b"")
+        if not letter:
+            out += one
+        elif mark:
+            out += mark + letter + mark
+        else:
+            out += b"?"
+    return bytes(out)

@@ -1,0 +1,404 @@
+"""The reader: one frame's bytes to segments, fields and values, with every byte accounted for.
+
+A tokenizer and no more: nothing is checked against a structure, nothing is dropped or reordered, and
+what nobody asks for is never split or decoded. Addresses are the usual ones, ``PID-3[2].4.1`` for
+segment, field, repetition, component, subcomponent, counted from one; ``OBX[4]-5`` is the fourth OBX.
+A part that is left out is the first: ``PID-3`` is the first subcomponent of its first component.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field as attribute
+
+from umbridge.errors import NotHl7Error
+from umbridge.hl7.charset import codec_for, decode, overlapping
+
+BOM = b"\xef\xbb\xbf"
+ENVELOPE = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})  # batch and file headers and trailers, HL7 v2 ch. 2
+_HEADERS = frozenset({"MSH", "FHS", "BHS"})  # their field 1 is the separator itself
+_BLANK = b" \t\x00"
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+# MSH, a separator, and at least a component separator that is not the same character: less cannot be read.
+HEADER = re.compile(rb"MSH([!-/:-@\[-`{-~])(?!\1)[!-/:-@\[-`{-~]")
+_ADDRESS = re.compile(
+    r"(?:([A-Z][A-Z0-9]{2})(?:\[([1-9]\d{0,6})\])?-)?"
+    r"([1-9]\d{0,4})(?:\[([1-9]\d{0,6})\])?(?:\.([1-9]\d{0,6})(?:\.([1-9]\d{0,6}))?)?"
+)
+_PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_CACHED = 4096  # bound of the two caches below, whose keys are few unless somebody is hostile
+_IMPLIED = {"ORM": "O01", "ORU": "R01"}  # versions 2.1 and 2.2 may leave the trigger out; these have one
+_EASY_SETS = frozenset({b"", b"ASCII", b"UNICODE UTF-8", b"8859/1"})
+
+_Address = tuple[str, int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """MSH-1 and MSH-2. Empty where the sender did not name one; ``problem`` is a code, or empty."""
+
+    field: bytes
+    component: bytes
+    repetition: bytes
+    escape: bytes
+    subcomponent: bytes
+    truncation: bytes  # MSH-2 may have a fifth character from 2.7 on
+    problem: str = ""
+    broken: bool = False  # the problem leaves fields ambiguous: the message is to be refused
+    pattern: re.Pattern[bytes] = attribute(default=re.compile(rb"(?!)"), repr=False, compare=False)
+    letters: dict[bytes, bytes] = attribute(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def encoding_characters(self) -> bytes:
+        """MSH-2 as we understood it, to write an answer with."""
+        return self.component + self.repetition + self.escape + self.subcomponent + self.truncation
+
+
+def _read_delimiters(separator: bytes, characters: bytes) -> Delimiters:
+    problem, broken = "", False
+    if characters == b"^~\\\\&":
+        characters = b"^~\\&"  # an escape character doubled by a string literal on its way
+        problem = "escape_doubled"
+    used: list[bytes] = []
+    for value in characters[:5]:
+        one = bytes((value,))
+        if value not in _PUNCTUATION or one == separator or one in used:
+            problem, broken = "delimiters_ambiguous", True
+            one = b""
+        used.append(one)
+    if len(characters) > 5 and not broken:
+        problem = "delimiters_unexpected"
+    component, repetition, escape, subcomponent, truncation = [*used, *[b""] * 5][:5]
+    quoted = re.escape(escape)
+    pattern = re.compile(quoted + b"([^" + quoted + b"]*)" + quoted) if escape else re.compile(rb"(?!)")
+    letters = {b"F": separator, b"S": component, b"T": subcomponent, b"R": repetition, b"E": escape}
+    letters |= {b"P": truncation, b".br": b"\n"}
+    letters = {letter: meant for letter, meant in letters.items() if meant}
+    return Delimiters(
+        separator, component, repetition, escape, subcomponent, truncation, problem, broken, pattern, letters
+    )
+
+
+_delimiters: dict[bytes, Delimiters] = {}
+_addresses: dict[str, _Address] = {}
+
+
+def _delimiters_of(header: bytes) -> Delimiters:
+    separator = header[3:4]
+    end = header.find(separator, 4)
+    key = header[3 : end if end > 0 else len(header)]
+    found = _delimiters.get(key)
+    if found is None:
+        found = _read_delimiters(separator, key[1:])
+        if len(_delimiters) < _CACHED and len(key) < 16:
+            _delimiters[key] = found
+    return found
+
+
+def _address(text: str) -> _Address:
+    found = _addresses.get(text)
+    if found is None:
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise ValueError("not an HL7 address; expected the form PID-3[2].4.1")
+        name, *numbers = match.groups()
+        nth, at, rep, component, subcomponent = (int(n) if n else 1 for n in numbers)
+        found = (name or "", nth, at, rep, component, subcomponent)
+        if len(_addresses) < _CACHED:
+            _addresses[text] = found
+    return found
+
+
+class Segment:
+    """One line of a message. Field numbers count from one; a field that is not there is empty."""
+
+    __slots__ = ("_fields", "_parts", "message", "name", "nth", "raw")
+
+    def __init__(self, message: Message, name: str, nth: int, raw: bytes) -> None:
+        self.message = message
+        self.name = name
+        self.nth = nth  # among the segments of this name, from one
+        self.raw = raw
+        self._fields: list[bytes] | None = None
+        self._parts: dict[tuple[int, ...], list[bytes]] = {}
+
+    @property
+    def fields(self) -> list[bytes]:
+        """All fields as sent; index 0 is the segment's name, and in headers index 1 the separator."""
+        fields = self._fields
+        if fields is None:
+            separator = self.message.delimiters.field
+            fields = self._fields = self.raw.split(separator)
+            if self.name in _HEADERS:
+                fields.insert(1, separator)
+        return fields
+
+    def field(self, number: int) -> bytes:
+        """The whole field as sent, with its repetitions."""
+        fields = self.fields
+        return fields[number] if 0 < number < len(fields) else b""
+
+    def repetitions(self, number: int) -> list[bytes]:
+        """The field's repetitions as sent; none for an empty field. Split once, so do not change it."""
+        parts = self._parts.get((number,))
+        if parts is None:
+            parts = self._parts[(number,)] = self._divide(number, self.field(number), "repetition")
+        return parts
+
+    def components(self, number: int, repetition: int = 1) -> list[bytes]:
+        """The components of one repetition as sent; none when it is empty."""
+        parts = self._parts.get((number, repetition))
+        if parts is None:
+            whole = _nth(self.repetitions(number), repetition)
+            parts = self._parts[(number, repetition)] = self._divide(number, whole, "component")
+        return parts
+
+    def subcomponents(self, number: int, repetition: int = 1, component: int = 1) -> list[bytes]:
+        """The subcomponents of one component as sent; none when it is empty."""
+        key = (number, repetition, component)
+        parts = self._parts.get(key)
+        if parts is None:
+            whole = _nth(self.components(number, repetition), component)
+            parts = self._parts[key] = self._divide(number, whole, "subcomponent")
+        return parts
+
+    def get_raw(self, address: str) -> bytes:
+        """The bytes at ``3[1].4.1``. Raises: ValueError for what is not an address of this segment."""
+        name, _, number, repetition, component, subcomponent = _address(address)
+        if name and name != self.name:
+            raise ValueError("an address of another segment")
+        return _nth(self.subcomponents(number, repetition, component), subcomponent)
+
+    def get(self, address: str) -> str:
+        """The value at ``3[1].4.1``: decoded, unescaped, "" where nothing was sent, '""' for HL7's null."""
+        return self.message.value(self.get_raw(address))
+
+    def text(self, number: int, repetition: int = 1) -> str:
+        """One whole repetition as text: for narrative fields, whose senders do not escape ``&`` and ``^``."""
+        return self.message.value(_nth(self.repetitions(number), repetition))
+
+    def _divide(self, number: int, whole: bytes, level: str) -> list[bytes]:
+        if not whole:
+            return []
+        mark: bytes = getattr(self.message.delimiters, level)
+        if not mark or (number < 3 and self.name in _HEADERS):
+            return [whole]
+        return whole.split(mark)
+
+
+def _nth(parts: Sequence[bytes], number: int) -> bytes:
+    return parts[number - 1] if number <= len(parts) else b""
+
+
+class Message:
+    """One message of a frame. Made by ``parse``.
+
+    ``raw`` is the frame as received; ``lines`` all its non-empty lines; ``body`` those of this message,
+    MSH first; what is in ``lines`` only is a batch envelope, lines before the MSH (``preceded``) or further
+    messages (``extra_headers`` counts them). ``notes`` are codes of what was odd, never content.
+    """
+
+    __slots__ = (
+        "_by_name",
+        "_control_id",
+        "_kind",
+        "_plain",
+        "_transcribed",
+        "body",
+        "codec",
+        "delimiters",
+        "extra_headers",
+        "header",
+        "lines",
+        "notes",
+        "preceded",
+        "raw",
+    )
+
+    def __init__(self, raw: bytes, lines: list[bytes], first: int, default_charset: str) -> None:
+        self.raw = raw
+        self.lines = lines
+        self.notes: list[str] = []
+        self.preceded = first > 0 and any(line[:3] not in ENVELOPE for line in lines[:first])
+        body = lines[first:] if first else lines.copy()
+        if first == 0 and not body[0].startswith(b"MSH"):
+            if BOM in body[0][: len(BOM) + 4]:
+                self.notes.append("bom")
+            body[0] = _trimmed(body[0])
+        self.delimiters = _delimiters_of(body[0])
+        if self.delimiters.problem:
+            self.notes.append("MSH-2 " + self.delimiters.problem)
+        self.extra_headers = 0
+        self.body = body
+        if not _STOPS.isdisjoint([line[:3] for line in body[1:]]):
+            self._cut()
+        self.header = Segment(self, "MSH", 1, self.body[0])
+        self._by_name: dict[str, list[Segment]] | None = None
+        self._kind: tuple[str, str] | None = None
+        self._control_id: str | None = None
+        self._transcribed = ""
+        self.codec = "ascii"
+        self._plain = raw.isascii() and self.header.field(18) in _EASY_SETS
+        if not self._plain:
+            self._choose_codec(default_charset)
+
+    def _cut(self) -> None:
+        """End the body at the next header or trailer: another message's PID must never read as ours."""
+        for at, line in enumerate(self.body[1:], start=1):
+            if HEADER.match(line):
+                self.extra_headers = sum(1 for later in self.body[at:] if HEADER.match(later))
+                self.notes.append("several_messages")
+                del self.body[at:]
+                return
+            if line[:3] in ENVELOPE and line[3:4] in (self.delimiters.field, b""):
+                headers = sum(1 for later in self.body[at:] if HEADER.match(later))
+                if headers:
+                    self.extra_headers = headers
+                    self.notes.append("several_messages")
+                del self.body[at:]
+                return
+
+    def _choose_codec(self, default_charset: str) -> None:
+        names = [name.decode("latin-1") for name in self.header.repetitions(18)]
+        self.codec, known = codec_for(names, default_charset)
+        if not known:
+            self.notes.append("MSH-18 charset_unknown")
+        try:
+            self.raw.decode(self.codec)
+        except UnicodeError:
+            self.notes.append("MSH-18 charset_mismatch" if names else "charset_guessed")
+            return
+        if overlapping(self.codec):
+            # Half of a character may look like a delimiter: tell the fields apart in UTF-8 instead.
+            self.body = [line.decode(self.codec, "replace").encode() for line in self.body]
+            self._transcribed, self.codec = self.codec, "utf-8"
+            self.header = Segment(self, "MSH", 1, self.body[0])
+
+    # --- reading
+
+    def segments(self, name: str = "") -> list[Segment]:
+        """The segments of that name in order, or all of the message's; the list is ours, do not change it."""
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._by_name = self._sorted()
+        return by_name.get(name) or []
+
+    def _sorted(self) -> dict[str, list[Segment]]:
+        separator = self.delimiters.field
+        everything = [self.header]
+        by_name: dict[str, list[Segment]] = {"": everything, "MSH": [self.header]}
+        for line in self.body[1:]:
+            head = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
+            name = head.decode("latin-1")
+            same = by_name.setdefault(name, []) if name else []
+            segment = Segment(self, name, len(same) + 1, line)
+            same.append(segment)
+            everything.append(segment)
+        return by_name
+
+    def first(self, name: str) -> Segment | None:
+        """The first segment of that name, if any."""
+        found = self.segments(name)
+        return found[0] if found else None
+
+    def get_raw(self, address: str) -> bytes:
+        """The bytes at ``PID-3[2].4.1``. Raises: ValueError for what is not an address."""
+        name, nth, *_ = _address(address)
+        if not name:
+            raise ValueError("an HL7 address with its segment is needed here")
+        found = [self.header] if name == "MSH" else self.segments(name)
+        return found[nth - 1].get_raw(address) if nth <= len(found) else b""
+
+    def get(self, address: str) -> str:
+        """The value at ``PID-3[2].4.1``: decoded, unescaped, "" where absent, '""' for HL7's null."""
+        return self.value(self.get_raw(address))
+
+    __getitem__ = get
+
+    def value(self, raw: bytes) -> str:
+        """One leaf's bytes as text, escapes resolved; an escape nobody knows stays as it was sent."""
+        marks = self.delimiters
+        if marks.escape and marks.escape in raw:
+            raw = marks.pattern.sub(self._unescaped, raw)
+            return decode(raw, self.codec)
+        return raw.decode("ascii") if self._plain else decode(raw, self.codec)
+
+    def text(self, raw: bytes) -> str:
+        """Bytes as text, escapes left alone."""
+        return raw.decode("ascii") if self._plain else decode(raw, self.codec)
+
+    def wire(self, raw: bytes) -> bytes:
+        """Bytes read from this message as the sender wrote them (they differ for GB 18030 and its like)."""
+        return (
+            raw.decode("utf-8", "replace").encode(self._transcribed, "replace") if self._transcribed else raw
+        )
+
+    def _unescaped(self, match: re.Match[bytes]) -> bytes:
+        content = match[1]
+        meant = self.delimiters.letters.get(content)
+        if meant is not None:
+            return meant
+        if content[:1] == b"X" and len(content) > 1 and content[1:].isalnum():
+            try:
+                found = bytes.fromhex(content[1:].decode("ascii"))
+            except ValueError:
+                return match[0]
+            return found.decode(self._transcribed, "replace").encode() if self._transcribed else found
+        return match[0]
+
+    # --- what everybody asks first
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Message type and trigger: MSH-9, else EVN-1, else the only trigger that the type ever had."""
+        if self._kind is None:
+            parts = self.header.components(9)
+            code = self.value(_nth(parts, 1)).strip()
+            trigger = self.value(_nth(parts, 2)).strip()
+            if not trigger or trigger == '""':
+                trigger = self.get("EVN-1").strip() if self.segments("EVN") else ""
+                trigger = trigger or _IMPLIED.get(code, "")
+            self._kind = (code, trigger)
+        return self._kind
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10 as sent, escapes and delimiters left alone; the bytes are ``header.field(10)``."""
+        if self._control_id is None:
+            self._control_id = self.text(self.header.field(10))
+        return self._control_id
+
+
+_STOPS = ENVELOPE | {b"MSH"}
+
+
+def _trimmed(line: bytes) -> bytes:
+    return line.lstrip(_BLANK).removeprefix(BOM).lstrip(_BLANK)
+
+
+def parse(frame: bytes, default_charset: str = "utf-8") -> Message:
+    """Read one frame. ``default_charset`` is the feed's codec for messages that leave MSH-18 empty.
+
+    Raises: NotHl7Error when there is no MSH with a readable MSH-1 and MSH-2. Nothing else, ever.
+    """
+    lines = frame.split(b"\r") if b"\n" not in frame else _LINE_ENDS.split(frame)
+    lines = [line for line in lines if line]
+    if lines and HEADER.match(lines[0]):
+        return Message(frame, lines, 0, default_charset)
+    unreadable = ""
+    for at, line in enumerate(lines):
+        bare = _trimmed(line) if at == 0 else line
+        if HEADER.match(bare):
+            return Message(frame, lines, at, default_charset)
+        if bare[:3] == b"MSH" and not unreadable:
+            separator = bare[3:4]
+            unreadable = (
+                "msh2_unreadable" if separator and separator[0] in _PUNCTUATION else "msh1_unreadable"
+            )
+    if not lines or not frame.strip(_BLANK + b"\r\n"):
+        raise NotHl7Error("empty")
+    if frame[:2] in (b"\xff\xfe", b"\xfe\xff") or b"M\x00S\x00H" in frame[:16] or b"\x00M\x00S" in frame[:16]:
+        raise NotHl7Error("utf16")
+    raise NotHl7Error(unreadable or "no_msh")
