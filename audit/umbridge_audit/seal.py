@@ -1,0 +1,211 @@
+"""Encryption and the writing of one entry: XAES-256-GCM, parts, and an entry composed from its values.
+
+SPEC.md section 6 and https://c2sp.org/XAES-256-GCM: stock AES-256-GCM under a key derived from the first half
+of a 24-byte nonce, so that random nonces stay safe for ever and across restores.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from binascii import b2a_base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from threading import Lock
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from umbridge_audit.entry import FormatError, JsonValue, Leaf, Part, Record, canonical, leaf_bytes, parse
+from umbridge_audit.slots import Schema, check_open, fields_root, open_text, salts, split_closed
+from umbridge_audit.tree import leaf_hash
+
+ALG = "XAES-256-GCM"
+NONCE = 24
+TAG = 16
+STEP = 256  # plaintexts are padded to this, so that lengths say little
+
+
+class SealError(Exception):
+    """A ciphertext that does not open: wrong key, wrong place, or changed."""
+
+
+class Xaes:
+    """XAES-256-GCM under one key. Safe to share between threads."""
+
+    __slots__ = ("_block", "_k1", "_lock")
+
+    def __init__(self, key: bytes) -> None:
+        # One AES block at a time is what the specification asks for; no message is ever put through ECB.
+        self._block = Cipher(AES(key), ECB()).encryptor()  # noqa: S305
+        self._lock = Lock()
+        number = int.from_bytes(self._block.update(bytes(16)), "big") << 1
+        if number >> 128:
+            number = (number & (2**128 - 1)) ^ 0x87
+        k1 = number.to_bytes(16, "big")
+        self._k1 = int.from_bytes(k1 + k1, "big")
+
+    def _gcm(self, nonce: bytes) -> AESGCM:
+        half = nonce[:12]
+        blocks = b"\x00\x01X\x00" + half + b"\x00\x02X\x00" + half
+        mixed = (int.from_bytes(blocks, "big") ^ self._k1).to_bytes(32, "big")
+        with self._lock:
+            return AESGCM(self._block.update(mixed))
+
+    def seal(self, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
+        """Ciphertext and tag. The nonce must be 24 random bytes."""
+        return self._gcm(nonce).encrypt(nonce[12:], plaintext, aad)
+
+    def unseal(self, nonce: bytes, ciphertext: bytes, aad: bytes) -> bytes:
+        """Raises SealError unless key, nonce, aad and ciphertext belong together."""
+        try:
+            return self._gcm(nonce).decrypt(nonce[12:], ciphertext, aad)
+        except (InvalidTag, ValueError):
+            raise SealError("does not open") from None
+
+
+def dek_commit(kid: str, key: bytes) -> str:
+    """What ``key.create`` publishes of a key: SHA-256("umb/dek/1" ‖ u8 len(kid) ‖ kid ‖ key), hex."""
+    return sha256(b"umb/dek/1" + lv8(kid) + key).hexdigest()
+
+
+def lv8(text: str) -> bytes:
+    """A short text with its length before it."""
+    raw = text.encode()
+    return len(raw).to_bytes(1, "big") + raw
+
+
+def part_aad(chain: str, gen: int, seq: int, prev: bytes, fields: bytes, c: str, kid: str) -> bytes:
+    """What ties a ciphertext to its place: chain, generation, row, history, slots, compartment and key."""
+    return aad_head(chain, gen) + seq.to_bytes(8, "big") + prev + fields + lv8(c) + lv8(kid)
+
+
+def aad_head(chain: str, gen: int) -> bytes:
+    """The part of the AAD that is the same for a whole chain."""
+    name = chain.encode()
+    return b"umb/part/1" + len(name).to_bytes(2, "big") + name + gen.to_bytes(4, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A new entry, ready to be stored."""
+
+    record: Record
+    leaf_hash: bytes
+
+
+def compose(
+    schema: Schema,
+    texts: Sequence[str],
+    keys: Mapping[str, tuple[str, Xaes]],
+    *,
+    chain: str,
+    gen: int,
+    seq: int,
+    prev: bytes,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Composed:
+    """Writes one entry. ``texts`` are canonical JSON per slot, ``keys`` give kid and cipher per compartment.
+
+    The order of random draws is fixed (open secret, then secret per compartment, then nonce per compartment)
+    because the test vectors depend on it.
+    """
+    compartments = schema.compartments
+    count = len(compartments)
+    draw = random(32 * (count + 1) + NONCE * count)
+    head, mid = schema.head, schema.mid
+    commitments: list[bytes] = []
+    open_salts = salts(draw[:32], len(schema.open))
+    for k, salt in enumerate(open_salts):
+        commitments.append(sha256(head[k] + salt + mid[k] + texts[k].encode() + b"]").digest())
+    bodies: list[bytes] = []
+    for i, c in enumerate(compartments, 1):
+        secret = draw[32 * i : 32 * i + 32]
+        numbers = schema.of[c]
+        values: list[str] = []
+        for k, salt in zip(numbers, salts(secret, len(numbers)), strict=True):
+            text = texts[k]
+            commitments.append(sha256(head[k] + salt + mid[k] + text.encode() + b"]").digest())
+            if text != "null":
+                values.append(f"[{k},{text}]")
+        secret_b64 = b2a_base64(secret, newline=False).decode()
+        bodies.append(f'{{"secret":"{secret_b64}","values":[{",".join(values)}]}}'.encode())
+    fields = fields_root(commitments)
+    place = aad_head(chain, gen) + seq.to_bytes(8, "big") + prev + fields
+    parts: list[Part] = []
+    cts: dict[str, bytes] = {}
+    at = 32 * (count + 1)
+    for c, body in zip(compartments, bodies, strict=True):
+        nonce = draw[at : at + NONCE]
+        at += NONCE
+        kid, cipher = keys[c]
+        plain = len(body).to_bytes(4, "big") + body
+        plain += bytes(-len(plain) % STEP)
+        ct = cipher.seal(nonce, plain, place + lv8(c) + lv8(kid))
+        cts[c] = ct
+        nonce_b64 = b2a_base64(nonce, newline=False).decode()
+        parts.append(Part(c, sha256(ct).hexdigest(), kid, len(ct), nonce_b64))
+    leaf = leaf_bytes(chain, fields, gen, parts, prev, seq)
+    opened = open_text(schema, [salt.decode() for salt in open_salts], texts)
+    closed = b"".join(commitments[len(schema.open) :])
+    return Composed(Record(seq, leaf, opened, closed, cts), leaf_hash(leaf))
+
+
+def open_part(
+    schema: Schema, leaf: Leaf, part: Part, ct: bytes, cipher: Xaes
+) -> dict[int, tuple[str, JsonValue]]:
+    """Decrypts one part: {slot: (base64 salt, value)} for every slot of the compartment, null ones included.
+
+    Raises SealError when it does not open, FormatError when what is inside is not as SPEC.md section 6 says.
+    """
+    aad = part_aad(leaf.chain, leaf.gen, leaf.seq, leaf.prev, leaf.fields, part.c, part.kid)
+    plain = cipher.unseal(b64decode(part.n), ct, aad)
+    size = int.from_bytes(plain[:4], "big")
+    if len(plain) % STEP or len(plain) - 4 - size >= STEP or size > len(plain) - 4 or any(plain[4 + size :]):
+        raise FormatError("part padding")
+    try:
+        body = parse(plain[4 : 4 + size].decode())
+    except UnicodeDecodeError:
+        raise FormatError("part text") from None
+    if (
+        not isinstance(body, dict)
+        or set(body) != {"secret", "values"}
+        or not isinstance(body["values"], list)
+    ):
+        raise FormatError("part keys")
+    try:
+        secret = b64decode(body["secret"], validate=True)
+    except (ValueError, TypeError):
+        raise FormatError("part secret") from None
+    numbers = schema.of[part.c]
+    if len(secret) != 32:
+        raise FormatError("part secret")
+    values: dict[int, JsonValue] = {}
+    last = -1
+    for row in body["values"]:
+        if not isinstance(row, list) or len(row) != 2 or type(row[0]) is not int or row[1] is None:
+            raise FormatError("part values")
+        if row[0] not in numbers or row[0] <= last:
+            raise FormatError("part slots")
+        last = row[0]
+        values[last] = row[1]
+    salted = salts(secret, len(numbers))
+    return {k: (salt.decode(), values.get(k)) for k, salt in zip(numbers, salted, strict=True)}
+
+
+def check_part(schema: Schema, opened: Mapping[int, tuple[str, JsonValue]], closed: Sequence[bytes]) -> None:
+    """Holds decrypted slots against the stored commitments. Raises FormatError when one differs."""
+    first = len(schema.open)
+    for k, (salt, value) in opened.items():
+        if schema.commitment(k, salt.encode(), canonical(value).encode()) != closed[k - first]:
+            raise FormatError("decrypted slot does not match its commitment")
+
+
+def closed_of(record: Record) -> tuple[Schema, dict[str, JsonValue], list[bytes]]:
+    """A stored record's schema, open values and closed commitments. Raises FormatError."""
+    schema, values, _ = check_open(record.open)
+    return schema, values, split_closed(schema, record.closed)

@@ -1,0 +1,181 @@
+"""What each kind of entry says: its slots, their compartments, and the commitments over them.
+
+SPEC.md sections 5 and 12. The table is fixed: a changed list is a new schema ("determination/2").
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
+from hashlib import sha256, shake_256
+
+from umbridge_audit.entry import FormatError, JsonValue, canonical, parse
+from umbridge_audit.tree import root_of
+
+COMPARTMENTS = ("ops", "ident", "clin", "fin", "sens")
+_MESSAGE_OPS = "row control_id message_type sender version digest ack reason of_row"
+_ACCESS_OPS = "account roles auth purpose reason request query count revealed policy_hash source bundle_digest entries_root"
+_MESSAGE = ("actor feed state", {"ops": _MESSAGE_OPS})
+_ACCESS = ("actor outcome", {"ops": _ACCESS_OPS, "ident": "patient"})
+_PLUGIN = ("actor plugin reason", {"ops": "version digest detail"})
+
+# kind: (open slots after `schema ts`, slots of each compartment)
+_TABLE: dict[str, tuple[str, dict[str, str]]] = {
+    "genesis": ("actor org chain facility software config", {}),
+    "message.received": _MESSAGE,
+    "message.refused": _MESSAGE,
+    "message.ignored": _MESSAGE,
+    "message.variant": _MESSAGE,
+    "determination": (
+        "actor state",
+        {
+            "ops": "row control_id message_digest plugin plugin_version subset edition content_digest review "
+            "review_id isolation latency_us replay supersedes",
+            "ident": "visit mrn",
+            "clin": "outcome requested_status requested_level supported episode_day missing rationale evidence "
+            "basis advise_higher advise_missing scores discharge_ready extended_stay_reason as_of",
+            "fin": "payer_class avoidable_day avoidable_attribution",
+            "sens": "tags sens_rationale sens_evidence",
+        },
+    ),
+    "review.changed": ("actor state", {"ops": "row review review_id due", "ident": "visit mrn"}),
+    "access.read": _ACCESS,
+    "access.search": _ACCESS,
+    "access.export": _ACCESS,
+    "access.denied": _ACCESS,
+    "key.create": ("actor kid alg commit", {}),
+    "key.rotate": ("actor kid alg commit kek", {}),
+    "policy.activate": ("actor policy_hash", {"ops": "users text"}),
+    "plugin.load": _PLUGIN,
+    "plugin.fail": _PLUGIN,
+    "audit.status": ("actor state", {"ops": "version detail"}),
+    "config.change": ("actor config_hash", {"ops": "detail"}),
+    "clock.step": ("actor", {"ops": "detail"}),
+    "quarantine": ("actor state", {"ops": "row reason by"}),
+}
+
+_SALT = re.compile(r"[A-Za-z0-9+/]{43}=\Z")
+
+
+class Schema:
+    """One kind's slots, with everything that does not depend on an entry worked out once."""
+
+    def __init__(self, kind: str, open_slots: str, closed: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.name = f"{kind}/1"
+        self.open = ("schema", "ts", *open_slots.split())
+        slots = [(name, "open") for name in self.open]
+        for c in COMPARTMENTS:
+            slots += [(name, c) for name in closed.get(c, "").split()]
+        self.slots = tuple(slots)
+        self.names = tuple(name for name, _ in slots)
+        self.size = len(slots)
+        self.compartments = tuple(c for c in COMPARTMENTS if c in closed)
+        self.number = {name: k for k, name in enumerate(self.names)}
+        # c: numbers of its slots, which are consecutive
+        self.of = {c: range(len(self.open)) for c in ("open",)} | {
+            c: range(self.names.index(closed[c].split()[0]), self.names.index(closed[c].split()[-1]) + 1)
+            for c in self.compartments
+        }
+        # c_k hashes head_k ‖ salt ‖ mid_k ‖ value ‖ "]"
+        self.head = tuple(b"\x00umb/f/1" + k.to_bytes(2, "big") + b'["' for k in range(self.size))
+        self.mid = tuple(f'","{name}",'.encode() for name in self.names)
+
+    def commitment(self, k: int, salt: bytes, value: bytes) -> bytes:
+        """c_k for a base64 salt and a value's canonical JSON."""
+        return sha256(self.head[k] + salt + self.mid[k] + value + b"]").digest()
+
+    def texts(self, values: Mapping[str, JsonValue]) -> list[str]:
+        """The canonical JSON of each slot, in order. Raises FormatError for unknown names or bad values."""
+        texts = ["null"] * self.size
+        number = self.number
+        for name, value in values.items():
+            k = number.get(name)
+            if k is None:
+                raise FormatError(f"{self.kind} has no slot of that name")
+            texts[k] = canonical(value)
+        return texts
+
+
+SCHEMAS: dict[str, Schema] = {kind: Schema(kind, *spec) for kind, spec in _TABLE.items()}
+BY_NAME: dict[str, Schema] = {schema.name: schema for schema in SCHEMAS.values()}
+
+
+def salts(secret: bytes, count: int) -> list[bytes]:
+    """The base64 salts of one group of slots: one SHAKE256 call, 32 bytes for each slot."""
+    stream = shake_256(b"umb/salts/1" + secret).digest(32 * count)
+    return [b2a_base64(stream[i : i + 32], newline=False) for i in range(0, 32 * count, 32)]
+
+
+def open_text(schema: Schema, salted: Sequence[str], texts: Sequence[str]) -> str:
+    """The store's ``open`` column: canonical JSON of [[k,salt,name,value],…] over the open slots."""
+    return (
+        "["
+        + ",".join(
+            [
+                f'[{k},"{salt}","{name}",{text}]'
+                for k, (salt, name, text) in enumerate(zip(salted, schema.open, texts, strict=False))
+            ]
+        )
+        + "]"
+    )
+
+
+def check_open(text: str) -> tuple[Schema, dict[str, JsonValue], list[bytes]]:
+    """Reads an ``open`` column strictly: its schema, values by name, and commitments. Raises FormatError."""
+    rows = parse(text)
+    if not isinstance(rows, list) or not rows:
+        raise FormatError("open slots")
+    found = read_openings(rows)
+    schema = found.schema
+    if schema is None or len(rows) != len(schema.open) or list(found.commitments) != list(schema.of["open"]):
+        raise FormatError("open slots are not those of the kind")
+    return schema, found.values, list(found.commitments.values())
+
+
+class Openings:
+    """Disclosed slots: names and numbers agree with the schema, commitments computed."""
+
+    __slots__ = ("commitments", "schema", "values")
+
+    def __init__(self) -> None:
+        self.schema: Schema | None = None
+        self.values: dict[str, JsonValue] = {}
+        self.commitments: dict[int, bytes] = {}
+
+
+def read_openings(rows: Sequence[JsonValue]) -> Openings:
+    """Reads [[k,salt,name,value],…]: ascending, slot 0 first, names as the schema says. Raises FormatError."""
+    found = Openings()
+    last = -1
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 4:
+            raise FormatError("opening")
+        k, salt, name, value = row
+        if type(k) is not int or type(salt) is not str or type(name) is not str or k <= last:
+            raise FormatError("opening")
+        if _SALT.match(salt) is None:
+            raise FormatError("salt")
+        if found.schema is None:
+            if k != 0 or name != "schema" or not isinstance(value, str) or value not in BY_NAME:
+                raise FormatError("schema slot")
+            found.schema = BY_NAME[value]
+        if k >= found.schema.size or found.schema.names[k] != name:
+            raise FormatError("slot name")
+        last = k
+        found.values[name] = value
+        found.commitments[k] = found.schema.commitment(k, salt.encode(), canonical(value).encode())
+    return found
+
+
+def fields_root(commitments: Sequence[bytes]) -> bytes:
+    """``fields`` over all commitments in slot order."""
+    return root_of(commitments)
+
+
+def split_closed(schema: Schema, closed: bytes) -> list[bytes]:
+    """The commitments of the closed slots. Raises FormatError unless there are exactly as many as slots."""
+    if len(closed) != 32 * (schema.size - len(schema.open)):
+        raise FormatError("closed commitments")
+    return [closed[i : i + 32] for i in range(0, len(closed), 32)]
