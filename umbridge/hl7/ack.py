@@ -24,6 +24,7 @@ USED = frozenset(
 MAX_CONTROL_ID = 199  # MSH-10's length from 2.7 on; 20 before
 
 _NULL = b'""'
+_SAFE = b" 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _NEVER, _SUCCESS, _ERROR = "NE", "SU", "ER"  # HL7 table 0155, whose fourth word is AL
 # Versions whose ERR has the condition in field 1 only, and whose MSH-9 has no third component.
@@ -89,7 +90,7 @@ def refusal(message: Message) -> RefusedError | None:
         return RefusedError("AE", 104, "MSH-10", "control_id_too_long")
     if _CONTROL.search(control_id):
         return RefusedError("AE", 102, "MSH-10", "control_id_unprintable")
-    version = message.get("MSH-12").strip()
+    version = _first(message, 12)
     if version in ("", '""'):
         return RefusedError("AE", 101, "MSH-12", "version_missing")
     code, trigger = message.kind
@@ -97,12 +98,17 @@ def refusal(message: Message) -> RefusedError | None:
         return RefusedError("AR", 200, "MSH-9.1", "message_type_unknown")
     if not _known(code, trigger):
         return RefusedError("AR", 201, "MSH-9.2", "event_unknown")
-    processing_id = message.get("MSH-11").strip()
+    processing_id = _first(message, 11)
     if processing_id and processing_id not in PROCESSING_IDS:
         return RefusedError("AR", 202, "MSH-11", "processing_id_unknown")
     if version not in VERSIONS:
         return RefusedError("AR", 203, "MSH-12", "version_unknown")
     return None
+
+
+def _first(message: Message, number: int) -> str:
+    parts = message.header.components(number)
+    return message.value(parts[0]).strip() if parts else ""
 
 
 def _known(code: str, trigger: str) -> bool:
@@ -165,7 +171,7 @@ def answer(  # noqa: PLR0917 - the order in which the standard lists them
     """
     marks = _safe(message.delimiters)
     header = message.header
-    version = message.get("MSH-12").strip()
+    version = _first(message, 12)
     trigger = message.kind[1]
 
     def echo(number: int) -> bytes:
@@ -182,7 +188,7 @@ def answer(  # noqa: PLR0917 - the order in which the standard lists them
     stamp = now.strftime("%Y%m%d%H%M%S%z").encode("ascii")
     fields = [
         b"MSH",
-        marks.encoding_characters,
+        marks.component + marks.repetition + marks.escape + marks.subcomponent + marks.truncation,
         echo(5),
         echo(6),
         echo(3),
@@ -247,22 +253,20 @@ def _printable(value: bytes, marks: Delimiters) -> bytes:
 
 def _escaped(value: str, marks: Delimiters) -> bytes:
     """Our own text for one component: delimiters and control characters as escapes, the rest as ASCII."""
-    letters = {
-        marks.field: b"F",
-        marks.component: b"S",
-        marks.subcomponent: b"T",
-        marks.repetition: b"R",
-        marks.escape: b"E",
-    }
+    raw = value.encode("ascii", "replace")
+    if not raw.translate(None, _SAFE):
+        return raw
+    letters = zip((marks.field, marks.component, marks.subcomponent, marks.repetition), b"FSTR", strict=True)
     mark = marks.escape
+    special = {one: bytes((letter,)) for one, letter in letters if one}
+    if mark:
+        special[mark] = b"E"
     out = bytearray()
-    for byte in value.encode("ascii", "replace"):
+    for byte in raw:
         one = bytes((byte,))
-        letter = letters.get(one) or (b"X%02X" % byte if byte < 0x20 or byte == 0x7F else b"")
+        letter = special.get(one) or (b"X%02X" % byte if byte < 0x20 or byte == 0x7F else b"")
         if not letter:
             out += one
-        elif mark:
-            out += mark + letter + mark
         else:
-            out += b"?"
+            out += mark + letter + mark if mark else b"?"
     return bytes(out)

@@ -9,7 +9,7 @@ A part that is left out is the first: ``PID-3`` is the first subcomponent of its
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
 
@@ -20,7 +20,6 @@ BOM = b"\xef\xbb\xbf"
 ENVELOPE = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})  # batch and file headers and trailers, HL7 v2 ch. 2
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})  # their field 1 is the separator itself
 _BLANK = b" \t\x00"
-_LINE_ENDS = re.compile(rb"[\r\n]+")
 # MSH, a separator, and at least a component separator that is not the same character: less cannot be read.
 HEADER = re.compile(rb"MSH([!-/:-@\[-`{-~])(?!\1)[!-/:-@\[-`{-~]")
 _ADDRESS = re.compile(
@@ -28,6 +27,7 @@ _ADDRESS = re.compile(
     r"([1-9]\d{0,4})(?:\[([1-9]\d{0,6})\])?(?:\.([1-9]\d{0,6})(?:\.([1-9]\d{0,6}))?)?"
 )
 _PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_LONG = 512  # bytes of a field from which its parts are worth keeping
 _CACHED = 4096  # bound of the two caches below, whose keys are few unless somebody is hostile
 _IMPLIED = {"ORM": "O01", "ORU": "R01"}  # versions 2.1 and 2.2 may leave the trigger out; these have one
 _EASY_SETS = frozenset({b"", b"ASCII", b"UNICODE UTF-8", b"8859/1"})
@@ -49,11 +49,6 @@ class Delimiters:
     broken: bool = False  # the problem leaves fields ambiguous: the message is to be refused
     pattern: re.Pattern[bytes] = attribute(default=re.compile(rb"(?!)"), repr=False, compare=False)
     letters: dict[bytes, bytes] = attribute(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def encoding_characters(self) -> bytes:
-        """MSH-2 as we understood it, to write an answer with."""
-        return self.component + self.repetition + self.escape + self.subcomponent + self.truncation
 
 
 def _read_delimiters(separator: bytes, characters: bytes) -> Delimiters:
@@ -122,7 +117,7 @@ class Segment:
         self.nth = nth  # among the segments of this name, from one
         self.raw = raw
         self._fields: list[bytes] | None = None
-        self._parts: dict[tuple[int, ...], list[bytes]] = {}
+        self._parts: dict[tuple[int, ...], list[bytes]] | None = None
 
     @property
     def fields(self) -> list[bytes]:
@@ -137,32 +132,27 @@ class Segment:
 
     def field(self, number: int) -> bytes:
         """The whole field as sent, with its repetitions."""
-        fields = self.fields
+        fields = self._fields or self.fields
         return fields[number] if 0 < number < len(fields) else b""
 
     def repetitions(self, number: int) -> list[bytes]:
-        """The field's repetitions as sent; none for an empty field. Split once, so do not change it."""
-        parts = self._parts.get((number,))
-        if parts is None:
-            parts = self._parts[(number,)] = self._divide(number, self.field(number), "repetition")
-        return parts
+        """The field's repetitions as sent; none for an empty field."""
+        return self._split((number,), self.field(number), self.message.delimiters.repetition)
 
     def components(self, number: int, repetition: int = 1) -> list[bytes]:
         """The components of one repetition as sent; none when it is empty."""
-        parts = self._parts.get((number, repetition))
-        if parts is None:
+        whole = self.field(number)
+        if not whole:
+            return []
+        marks = self.message.delimiters
+        if repetition > 1 or (marks.repetition and marks.repetition in whole):
             whole = _nth(self.repetitions(number), repetition)
-            parts = self._parts[(number, repetition)] = self._divide(number, whole, "component")
-        return parts
+        return self._split((number, repetition), whole, marks.component)
 
     def subcomponents(self, number: int, repetition: int = 1, component: int = 1) -> list[bytes]:
         """The subcomponents of one component as sent; none when it is empty."""
-        key = (number, repetition, component)
-        parts = self._parts.get(key)
-        if parts is None:
-            whole = _nth(self.components(number, repetition), component)
-            parts = self._parts[key] = self._divide(number, whole, "subcomponent")
-        return parts
+        whole = _nth(self.components(number, repetition), component)
+        return self._split((number, repetition, component), whole, self.message.delimiters.subcomponent)
 
     def get_raw(self, address: str) -> bytes:
         """The bytes at ``3[1].4.1``. Raises: ValueError for what is not an address of this segment."""
@@ -179,13 +169,20 @@ class Segment:
         """One whole repetition as text: for narrative fields, whose senders do not escape ``&`` and ``^``."""
         return self.message.value(_nth(self.repetitions(number), repetition))
 
-    def _divide(self, number: int, whole: bytes, level: str) -> list[bytes]:
-        if not whole:
-            return []
-        mark: bytes = getattr(self.message.delimiters, level)
-        if not mark or (number < 3 and self.name in _HEADERS):
-            return [whole]
-        return whole.split(mark)
+    def _split(self, key: tuple[int, ...], whole: bytes, mark: bytes) -> list[bytes]:
+        """Parts of a long field are kept, so that reading them one by one stays linear."""
+        if len(whole) < _LONG:
+            if not whole:
+                return []
+            if not mark or (key[0] < 3 and self.name in _HEADERS):
+                return [whole]
+            return whole.split(mark)
+        if self._parts is None:
+            self._parts = {}
+        parts = self._parts.get(key)
+        if parts is None:
+            parts = self._parts[key] = whole.split(mark) if mark else [whole]
+        return parts
 
 
 def _nth(parts: Sequence[bytes], number: int) -> bytes:
@@ -195,15 +192,16 @@ def _nth(parts: Sequence[bytes], number: int) -> bytes:
 class Message:
     """One message of a frame. Made by ``parse``.
 
-    ``raw`` is the frame as received; ``lines`` all its non-empty lines; ``body`` those of this message,
-    MSH first; what is in ``lines`` only is a batch envelope, lines before the MSH (``preceded``) or further
-    messages (``extra_headers`` counts them). ``notes`` are codes of what was odd, never content.
+    ``raw`` is the frame as received; ``lines`` all its lines that are not blank; ``body`` those of this
+    message, MSH first. What is in ``lines`` only is a batch envelope, lines before the MSH (``preceded``)
+    or further messages (``extra_headers`` counts them). ``notes`` are codes of what was odd, never content.
     """
 
     __slots__ = (
-        "_by_name",
         "_control_id",
+        "_index",
         "_kind",
+        "_made",
         "_plain",
         "_transcribed",
         "body",
@@ -234,8 +232,9 @@ class Message:
         self.body = body
         if not _STOPS.isdisjoint([line[:3] for line in body[1:]]):
             self._cut()
-        self.header = Segment(self, "MSH", 1, self.body[0])
-        self._by_name: dict[str, list[Segment]] | None = None
+        self.header = Segment(self, "MSH", 1, body[0])
+        self._index: dict[bytes, list[bytes]] | None = None
+        self._made: dict[str, list[Segment]] = {}
         self._kind: tuple[str, str] | None = None
         self._control_id: str | None = None
         self._transcribed = ""
@@ -278,25 +277,40 @@ class Message:
 
     # --- reading
 
-    def segments(self, name: str = "") -> list[Segment]:
-        """The segments of that name in order, or all of the message's; the list is ours, do not change it."""
-        by_name = self._by_name
-        if by_name is None:
-            by_name = self._by_name = self._sorted()
-        return by_name.get(name) or []
+    def segments(self, name: str) -> list[Segment]:
+        """The segments of that name in order; the list is ours, do not change it."""
+        made = self._made.get(name)
+        if made is None:
+            if name == "MSH":
+                made = [self.header]
+            else:
+                index = self._index if self._index is not None else self._indexed()
+                lines = index.get(name.encode("latin-1", "replace"), ())
+                made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=1)]
+            self._made[name] = made
+        return made
 
-    def _sorted(self) -> dict[str, list[Segment]]:
+    def _indexed(self) -> dict[bytes, list[bytes]]:
         separator = self.delimiters.field
-        everything = [self.header]
-        by_name: dict[str, list[Segment]] = {"": everything, "MSH": [self.header]}
+        index: dict[bytes, list[bytes]] = {}
         for line in self.body[1:]:
-            head = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
-            name = head.decode("latin-1")
-            same = by_name.setdefault(name, []) if name else []
-            segment = Segment(self, name, len(same) + 1, line)
-            same.append(segment)
-            everything.append(segment)
-        return by_name
+            name = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
+            if name in index:
+                index[name].append(line)
+            else:
+                index[name] = [line]
+        self._index = index
+        return index
+
+    def walk(self) -> Iterator[Segment]:
+        """All segments in order, MSH first."""
+        seen: dict[str, int] = {"MSH": 1}
+        separator = self.delimiters.field
+        yield self.header
+        for line in self.body[1:]:
+            name = (line[:3] if line[3:4] == separator else line.split(separator, 1)[0]).decode("latin-1")
+            nth = seen[name] = seen.get(name, 0) + 1
+            yield Segment(self, name, nth, line)
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name, if any."""
@@ -308,7 +322,7 @@ class Message:
         name, nth, *_ = _address(address)
         if not name:
             raise ValueError("an HL7 address with its segment is needed here")
-        found = [self.header] if name == "MSH" else self.segments(name)
+        found = self.segments(name)
         return found[nth - 1].get_raw(address) if nth <= len(found) else b""
 
     def get(self, address: str) -> str:
@@ -319,10 +333,11 @@ class Message:
 
     def value(self, raw: bytes) -> str:
         """One leaf's bytes as text, escapes resolved; an escape nobody knows stays as it was sent."""
+        if raw.isalnum():
+            return raw.decode()  # ASCII without a delimiter in it, as nearly all values are
         marks = self.delimiters
         if marks.escape and marks.escape in raw:
-            raw = marks.pattern.sub(self._unescaped, raw)
-            return decode(raw, self.codec)
+            return decode(marks.pattern.sub(self._unescaped, raw), self.codec)
         return raw.decode("ascii") if self._plain else decode(raw, self.codec)
 
     def text(self, raw: bytes) -> str:
@@ -355,8 +370,8 @@ class Message:
         """Message type and trigger: MSH-9, else EVN-1, else the only trigger that the type ever had."""
         if self._kind is None:
             parts = self.header.components(9)
-            code = self.value(_nth(parts, 1)).strip()
-            trigger = self.value(_nth(parts, 2)).strip()
+            code = self.value(parts[0]).strip() if parts else ""
+            trigger = self.value(parts[1]).strip() if len(parts) > 1 else ""
             if not trigger or trigger == '""':
                 trigger = self.get("EVN-1").strip() if self.segments("EVN") else ""
                 trigger = trigger or _IMPLIED.get(code, "")
@@ -383,8 +398,8 @@ def parse(frame: bytes, default_charset: str = "utf-8") -> Message:
 
     Raises: NotHl7Error when there is no MSH with a readable MSH-1 and MSH-2. Nothing else, ever.
     """
-    lines = frame.split(b"\r") if b"\n" not in frame else _LINE_ENDS.split(frame)
-    lines = [line for line in lines if line]
+    unified = frame.replace(b"\n", b"\r") if b"\n" in frame else frame
+    lines = [line for line in unified.split(b"\r") if line and not line.isspace()]
     if lines and HEADER.match(lines[0]):
         return Message(frame, lines, 0, default_charset)
     unreadable = ""
