@@ -1,5 +1,9 @@
 """The front door: everything a criteria plugin may import, and nothing more."""
 
+from umbridge.criteria.content import BARRIER, Library, Subset, load_content
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.tree import Decision, Node, Not, every, one
+from umbridge.errors import ContentError
 from umbridge.hookspecs import hookimpl
 from umbridge.model import (
     Case,
@@ -15,15 +19,28 @@ from umbridge.model import (
 )
 
 __all__ = [
+    "BARRIER",
     "Case",
+    "ContentError",
+    "Decision",
     "Evidence",
+    "Examination",
     "Level",
+    "Library",
     "Manifest",
+    "Node",
+    "Not",
     "Outcome",
     "Reading",
     "ReviewType",
     "Sample",
     "ScreenResult",
     "Status",
+    "Subset",
+    "every",
     "hookimpl",
+    "load_content",
+    "one",
 ]
+
+__version__ = "0.1.0"

@@ -280,7 +280,7 @@ class ScreenResult:
     avoidable_day: str | None = None
     avoidable_attribution: str | None = None
     tags: tuple[str, ...] = ()
-    scores: Mapping[str, int | str] = field(default_factory=dict)
+    scores: Mapping[str, int | str | tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

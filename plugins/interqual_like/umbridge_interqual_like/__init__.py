@@ -1,1 +1,189 @@
-"""placeholder until the content lands"""
+"""Level-of-care screening in the shape subset, episode, level, criteria; all content is open and cited.
+
+The supported level is the highest with a true rule. A request at or below it meets; one above it is
+undecided while a missing fact could still change that, and is otherwise referred to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from umbridge import (
+    BARRIER,
+    Case,
+    Decision,
+    Examination,
+    Level,
+    Manifest,
+    Node,
+    Outcome,
+    ReviewType,
+    ScreenResult,
+    Subset,
+    hookimpl,
+    load_content,
+    one,
+)
+
+NAME = "interqual_like"
+VERSION = "0.1.0"
+DISCLAIMER = (
+    "Not affiliated with, endorsed by or derived from any vendor's product. InterQual is a trademark of "
+    "its owner. Contains no proprietary text. A screening aid: not medical advice, not a denial, not a payment "
+    "decision."
+)
+
+LEVELS = (Level.CRITICAL, Level.INTERMEDIATE, Level.ACUTE, Level.OBS)  # highest first
+EPISODES = {
+    ReviewType.ADMISSION: "admission",
+    ReviewType.OBSERVATION: "admission",
+    ReviewType.CONTINUED_STAY: "continued",
+    ReviewType.DISCHARGE: "discharge",
+}
+
+
+def at_or_above(episode: str, level: Level) -> str:
+    """The name of the rule "some level from this one up is true"."""
+    return f"{episode}.{level.name}_or_above"
+
+
+def _derive(rules: Mapping[str, Node]) -> Mapping[str, Node]:
+    found: dict[str, Node] = {}
+    for episode in ("admission", "continued"):
+        if not any(key.startswith(f"{episode}.") for key in rules):
+            continue
+        for level in LEVELS:
+            names = (f"{episode}.{higher.name}" for higher in LEVELS if higher >= level)
+            found[at_or_above(episode, level)] = one(*(rules[name] for name in names if name in rules))
+    return found
+
+
+LIBRARY = load_content(Path(__file__).with_name("content"), required=("admission.ACUTE",), derive=_derive)
+
+
+@hookimpl
+def umbridge_manifest() -> Manifest:
+    return Manifest(
+        NAME, VERSION, LIBRARY.edition, LIBRARY.digest, tuple(LIBRARY.subsets), LIBRARY.facts(), DISCLAIMER
+    )
+
+
+@hookimpl
+def umbridge_screen(case: Case) -> ScreenResult:
+    subset = LIBRARY.choose(case)
+    if isinstance(subset, str):
+        return _not_applicable(subset)
+    episode = EPISODES.get(case.review, "")
+    if not any(key.startswith(f"{episode}.") for key in subset.rules.rules):
+        return replace(_not_applicable(f"{subset.title}: no content for this review."), subset=subset.id)
+    if episode != "discharge" and case.requested_level is Level.HOME:
+        return replace(_not_applicable("No level of care above home is requested."), subset=subset.id)
+    exam = subset.rules.examine(case.facts)
+    result = _discharge(exam) if episode == "discharge" else _levels(case, subset, episode, exam)
+    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest)
+    return result if "age" in case.facts else _pend_for_age(result)
+
+
+def _not_applicable(why: str) -> ScreenResult:
+    return ScreenResult(Outcome.NOT_APPLICABLE, edition=LIBRARY.edition, digest=LIBRARY.digest, rationale=why)
+
+
+def _pend_for_age(result: ScreenResult) -> ScreenResult:
+    """Whether the subset applies at all hangs on the age, so nothing else is settled without it."""
+    return replace(
+        result,
+        outcome=Outcome.PEND,
+        missing=tuple(sorted({"age", *result.missing})),
+        rationale=f"Age is not known. {result.rationale}",
+        advise_higher=None,
+        advise_missing=(),
+        discharge_ready=None,
+        avoidable_day=None,
+        avoidable_attribution=None,
+    )
+
+
+def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> ScreenResult:
+    request = case.requested_level
+    decisions = {level: exam.decide(at_or_above(episode, level)) for level in LEVELS}
+    supported = next((level for level in LEVELS if decisions[level].value), Level.HOME)
+    met = decisions[request]
+    higher = next((decisions[level] for level in reversed(LEVELS) if level > request), Decision(False))
+    result = ScreenResult(Outcome.PEND, supported=supported, missing=met.missing)
+    if met.value:
+        result = replace(
+            result,
+            outcome=Outcome.MEETS_ADVISE_HIGHER if higher.value else Outcome.MEETS,
+            advise_higher={True: "YES", False: "NO", None: "UNKNOWN"}[higher.value],
+            advise_missing=higher.missing,
+        )
+    elif met.value is False:
+        result = replace(result, outcome=Outcome.REFER)
+    if episode == "continued":
+        result = _continued(case, subset, exam, result)
+    deciding = [f"{episode}.{supported.name}"] if supported in LEVELS else []
+    if not met.value:
+        deciding.append(at_or_above(episode, request))
+    evidence = {item: None for key in deciding if key in subset.rules.rules for item in exam.evidence(key)}
+    return replace(
+        result,
+        scores=exam.scores() if episode == "admission" else {},
+        evidence=tuple(evidence),
+        rationale=_rationale(request, episode, exam, result),
+    )
+
+
+def _continued(case: Case, subset: Subset, exam: Examination, result: ScreenResult) -> ScreenResult:
+    ready = exam.decide("discharge.ready").value
+    result = replace(result, discharge_ready=ready)
+    barrier = case.facts.get(BARRIER)
+    if not ready or barrier is None or str(barrier.latest.value) not in subset.avoidable:
+        return result
+    code, attribution = subset.avoidable[str(barrier.latest.value)]
+    return replace(result, avoidable_day=code, avoidable_attribution=attribution)
+
+
+def _discharge(exam: Examination) -> ScreenResult:
+    ready = exam.decide("discharge.ready")
+    outcome = {True: Outcome.MEETS, False: Outcome.REFER, None: Outcome.PEND}[ready.value]
+    words = {
+        True: "Every discharge criterion is true.",
+        False: "Not ready for discharge.",
+        None: "Undecided.",
+    }
+    return ScreenResult(
+        outcome,
+        supported=Level.HOME if ready.value else None,
+        missing=ready.missing,
+        discharge_ready=ready.value,
+        evidence=exam.evidence("discharge.ready"),
+        rationale=words[ready.value],
+    )
+
+
+def _rationale(request: Level, episode: str, exam: Examination, result: ScreenResult) -> str:
+    parts = []
+    if result.outcome is Outcome.REFER:
+        parts.append(f"No criterion at {request.name} or above is true: refer to secondary review.")
+    elif result.outcome is Outcome.PEND:
+        parts.append(f"{request.name} or above is undecided; not known: {', '.join(result.missing)}.")
+    supported = result.supported or Level.HOME
+    key = f"{episode}.{supported.name}"
+    if key in exam.rules.rules:
+        titles = [criterion.title for criterion in exam.reasons(key, True)]
+        parts.append(f"{supported.name} supported: {'; '.join(titles)}.")
+    else:
+        parts.append(
+            "No level above home supported" + (" so far." if result.outcome is Outcome.PEND else ".")
+        )
+    if result.advise_higher == "UNKNOWN":
+        parts.append(f"A higher level is undecided; not known: {', '.join(result.advise_missing)}.")
+    if result.discharge_ready:
+        parts.append("Ready for discharge: stable, and no treatment that needs the hospital.")
+    if episode == "admission":
+        parts += exam.score_lines()
+        if left_out := exam.left_out():
+            parts.append(f"Not measured and, as the score allows, not counted: {', '.join(left_out)}.")
+    return " ".join(parts)

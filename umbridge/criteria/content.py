@@ -1,0 +1,108 @@
+"""Criteria content: a folder of TOML files, validated into rule sets and named by a digest.
+
+Nothing is guessed. Each error says which file, which key and what was expected. The format is described,
+with a full example, in ``plugins/README.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from umbridge.criteria.contentfile import ContentFile, Derive, Subset
+from umbridge.errors import ContentError
+from umbridge.model import Case
+
+BARRIER = "discharge_barrier"  # the fact behind avoidable-day candidates
+
+__all__ = ["BARRIER", "Library", "Subset", "digest_of", "load_content"]
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """All content of one plugin."""
+
+    edition: str
+    digest: str
+    subsets: Mapping[str, Subset]
+
+    def facts(self) -> tuple[str, ...]:
+        """Every fact that is read, sorted: what a plugin's manifest declares."""
+        found = {"age"} | {fact for subset in self.subsets.values() for fact in subset.rules.needed()}
+        if any(subset.avoidable for subset in self.subsets.values()):
+            found.add(BARRIER)
+        return tuple(sorted(found))
+
+    def choose(self, case: Case) -> Subset | str:
+        """The subset for a case, or why there is none, in words for the rationale.
+
+        An unknown age does not exclude: the caller must pend for it (``age_known``).
+        """
+        subset = self.match(case.diagnoses)
+        if subset is None:
+            return "No subset for the principal diagnosis."
+        if not subset.in_force(case.as_of.date()):
+            return f"No edition of {subset.id} is in force on the date of service."
+        age = case.facts.get("age")
+        if age is not None and isinstance(age.latest.value, Decimal) and age.latest.value < subset.age_from:
+            return f"{subset.title}: for patients of {subset.age_from} years or more."
+        return subset
+
+    def match(self, diagnoses: Sequence[str]) -> Subset | None:
+        """The subset whose longest code prefix fits the principal diagnosis; None when none does."""
+        if not diagnoses:
+            return None
+        code = diagnoses[0].replace(".", "").upper()
+        best: tuple[int, Subset] | None = None
+        for subset in self.subsets.values():
+            for prefix in subset.icd10:
+                bare = prefix.replace(".", "")
+                if code.startswith(bare) and (best is None or len(bare) > best[0]):
+                    best = (len(bare), subset)
+        return None if best is None else best[1]
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """``sha256:`` over the files in name order, each as name, length and bytes, line ends as LF."""
+    whole = hashlib.sha256()
+    for name in sorted(files):
+        body = files[name].replace(b"\r\n", b"\n")
+        whole.update(f"{name}\n{len(body)}\n".encode() + body)
+    return "sha256:" + whole.hexdigest()
+
+
+def load_content(
+    folder: Path,
+    *,
+    required: Sequence[str] = (),
+    derive: Derive | None = None,
+) -> Library:
+    """Load every ``*.toml`` file of a folder.
+
+    ``required`` names rules ("section.name") that each file must have. ``derive`` may add rules built from
+    the loaded ones, so that a plugin can ask the engine for an exact answer about a combination.
+
+    Raises:
+        ContentError: a file is missing, is not TOML, or says something the format does not allow.
+    """
+    try:
+        files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
+    except OSError as exc:
+        raise ContentError(f"{folder.name}: cannot be read") from exc
+    if not files:
+        raise ContentError(f"{folder.name}: expected at least one .toml file")
+    subsets: dict[str, Subset] = {}
+    for name, body in files.items():
+        subset = ContentFile(name, body, required, derive).subset()
+        if subset.id in subsets:
+            raise ContentError(f"{name}: id: expected an id that no other file has")
+        subsets[subset.id] = subset
+    editions = sorted({subset.edition for subset in subsets.values()})
+    if len(editions) != 1:
+        raise ContentError(
+            f"{folder.name}: edition: expected the same in every file, found {', '.join(editions)}"
+        )
+    return Library(editions[0], digest_of(files), subsets)

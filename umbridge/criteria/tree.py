@@ -1,0 +1,277 @@
+"""Three-valued rules over dated facts: TRUE, FALSE and UNKNOWN, with nothing imputed.
+
+A rule is a tree of small frozen nodes; ``examination`` asks it about one patient. A truth is ``True``,
+``False`` or ``None`` (unknown), combined as Kleene does; a score is an interval while an item is unknown.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from umbridge.model import FactValue, Reading, Sample
+
+Truth = bool | None
+Node: TypeAlias = "Leaf | IfMeasured | Group | Not | ScoreTest | Criterion"
+
+OPERATORS: Mapping[str, Callable[[FactValue, FactValue], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "is": operator.eq,
+    "is not": operator.ne,
+}
+READS = ("latest", "lowest", "highest", "any")
+_TYPES: Mapping[str, type] = {"number": Decimal, "boolean": bool, "code": str}
+
+
+@dataclass(frozen=True, slots=True)
+class FactSpec:
+    """A fact as the content uses it.
+
+    ``worst`` is the reading a first review takes: "high", "low", "latest", or "both" where every rule must
+    say which. ``low`` and ``high`` bound a whole number that is counted itself (age in the PSI).
+    """
+
+    id: str
+    kind: str  # number boolean code
+    unit: str = ""  # UCUM; "" where the fact has none, and then none is checked
+    worst: str = "latest"
+    codes: tuple[str, ...] = ()
+    whole: bool = False
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One fact against one threshold. ``kind`` and ``unit`` are the fact's, for people to read."""
+
+    fact: str
+    op: str
+    value: FactValue
+    reads: str  # latest lowest highest any
+    kind: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IfMeasured:
+    """A leaf that the published rule lets one leave out: FALSE when unknown while ``beside`` is known."""
+
+    leaf: Leaf
+    beside: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """At least ``n`` of the children: 1 is ONE, ``len(children)`` is ALL."""
+
+    n: int
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    child: Node
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTest:
+    """A score against a whole number, judged by the score's bounds while items are unknown."""
+
+    score: str
+    op: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """A named rule with its source. ``mark``: published, recalled (to be confirmed) or mapping (ours)."""
+
+    id: str
+    title: str
+    cite: tuple[str, ...]
+    mark: str
+    rule: Node
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of a score: the first true band gives its points, none gives 0.
+
+    ``counts`` names a whole-number fact whose value is itself the points.
+    """
+
+    id: str
+    bands: tuple[tuple[Node, int], ...] = ()
+    counts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A sum of items. ``first_step`` true puts the patient below every number, in ``first_class``."""
+
+    id: str
+    title: str
+    cite: tuple[str, ...]
+    items: tuple[Item, ...]
+    classes: tuple[tuple[str, int | None], ...] = ()  # (name, highest sum), lowest class first
+    first_step: Node | None = None
+    first_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``missing`` is exactly the unknown facts that can still flip ``value``; empty unless it is None."""
+
+    value: Truth
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one node came to, for people."""
+
+    text: str
+    truth: Truth
+    children: tuple[Trace, ...] = ()
+
+
+def one(*nodes: Node) -> Group:
+    """TRUE when any is; an empty ONE is FALSE."""
+    return Group(1, nodes)
+
+
+def every(*nodes: Node) -> Group:
+    """TRUE when all are; an empty ALL is TRUE."""
+    return Group(len(nodes), nodes)
+
+
+def shown(value: FactValue) -> str:
+    """A value as content and rationales write it."""
+    if isinstance(value, bool):
+        return "Y" if value else "N"
+    return format(value, "f") if isinstance(value, Decimal) else value
+
+
+def text_of(node: Node) -> str:
+    """A node in the content's own notation."""
+    match node:
+        case Leaf():
+            reads = "" if node.kind != "number" and node.reads == "latest" else f"{node.reads} "
+            return f"{reads}{node.fact} {node.op} {shown(node.value)} {node.unit}".rstrip()
+        case IfMeasured():
+            return f"{text_of(node.leaf)} (optional beside {node.beside})"
+        case ScoreTest():
+            return f"{node.score} {node.op} {node.value}"
+        case Criterion():
+            return node.title
+        case Not():
+            return "NOT"
+        case Group():
+            if node.n == 1:
+                return "ONE"
+            return "ALL" if node.n == len(node.children) else f"{node.n} OF {len(node.children)}"
+
+
+def walk(node: Node, scores: Mapping[str, Score]) -> Iterator[Node]:
+    """Every node below and including this one, scores' items included, in the order of the content."""
+    yield node
+    below: list[Node] = []
+    match node:
+        case IfMeasured():
+            below = [node.leaf]
+        case Not():
+            below = [node.child]
+        case Criterion():
+            below = [node.rule]
+        case Group():
+            below = list(node.children)
+        case ScoreTest():
+            score = scores[node.score]
+            below = [condition for item in score.items for condition, _ in item.bands]
+            below += [] if score.first_step is None else [score.first_step]
+        case Leaf():
+            pass
+    for child in below:
+        yield from walk(child, scores)
+
+
+def samples_read(reading: Reading, reads: str) -> Sequence[Sample]:
+    """The samples that one way of reading looks at."""
+    if reads == "latest":
+        return (reading.latest,)
+    if reads == "lowest":
+        return (reading.low,)
+    if reads == "highest":
+        return (reading.high,)
+    return (*reading.series, reading.low, reading.high, reading.latest)
+
+
+def is_usable(spec: FactSpec, reading: Reading) -> bool:
+    """Whether every sample has the type, the unit and (for codes) a code that the content declares."""
+    kind, unit, codes = _TYPES[spec.kind], spec.unit, spec.codes
+    latest, low, high = reading.latest, reading.low, reading.high
+    samples: tuple[Sample, ...] = (latest,) if low is latest and high is latest else (latest, low, high)
+    for sample in samples + reading.series:
+        value = sample.value
+        if type(value) is not kind or (unit and sample.unit != unit):
+            return False
+        if (codes and value not in codes) or (isinstance(value, Decimal) and not value.is_finite()):
+            return False
+    return True
+
+
+def leaf_test(leaf: Leaf) -> Callable[[Reading], bool]:
+    """One leaf as a function of a usable reading."""
+    test, value = OPERATORS[leaf.op], leaf.value
+    if leaf.reads == "latest":
+        return lambda reading: test(reading.latest.value, value)
+    if leaf.reads == "lowest":
+        return lambda reading: test(reading.low.value, value)
+    if leaf.reads == "highest":
+        return lambda reading: test(reading.high.value, value)
+    return lambda reading: any(test(sample.value, value) for sample in samples_read(reading, "any"))
+
+
+def at_least(n: int, truths: Sequence[Truth]) -> Truth:
+    """Kleene's ``n`` of: TRUE when enough are true, FALSE when even the unknown ones would not do."""
+    true = truths.count(True)
+    if true >= n:
+        return True
+    return False if true + truths.count(None) < n else None
+
+
+def compare(low: int, high: int, op: str, value: int) -> Truth:
+    """A number known to lie within bounds, both included, against a threshold."""
+    match op:
+        case "<" | "<=":
+            above = compare(low, high, ">=" if op == "<" else ">", value)
+            return None if above is None else not above
+        case ">=":
+            return True if low >= value else (False if high < value else None)
+        case ">":
+            return compare(low, high, ">=", value + 1)
+    inside = None if low <= value <= high and low != high else low == value == high
+    if op == "is":
+        return inside
+    return None if inside is None else not inside
+
+
+def counted_range(spec: FactSpec) -> tuple[int, int]:
+    """Least and most points of a fact that is counted itself; the content must bound it."""
+    return int(spec.low or 0), int(spec.high or 0)
+
+
+def class_of(score: Score, total: int) -> str:
+    """The class of a sum: the first whose highest sum is not exceeded."""
+    for name, top in score.classes:
+        if top is None or total <= top:
+            return name
+    return score.classes[-1][0]

@@ -1,0 +1,281 @@
+"""What can still change a decision: the exact answer about facts that are not known yet.
+
+Each unknown fact can fall only into finitely many cells, between which no rule sees a difference. The
+decision is then a function of finitely many cells, kept as a reduced ordered decision diagram (Bryant,
+IEEE Trans. Comput. 1986;35:677), with one branch a cell. In a reduced diagram a variable is present exactly
+when some assignment of the others makes it matter, so the facts left in the diagram are the missing ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise, product
+
+from umbridge.criteria.examination import Examination, RuleSet
+from umbridge.criteria.tree import (
+    Criterion,
+    Decision,
+    FactSpec,
+    Group,
+    IfMeasured,
+    Leaf,
+    Node,
+    Not,
+    ScoreTest,
+    counted_range,
+    leaf_test,
+    walk,
+)
+from umbridge.model import FactValue, Reading, Sample
+
+_NO, _YES = 0, 1
+_BOTTOM = 1 << 30  # the level of the two ends, below every fact
+_WHEN = datetime(2000, 1, 1, tzinfo=UTC)  # cells have no time; rules do not read it
+
+Cell = tuple[tuple[bool, ...], int]  # truth of each leaf about the fact, in their order; points if counted
+
+
+def representatives(spec: FactSpec, leaves: list[Leaf]) -> list[FactValue]:
+    """Values of a fact that between them show every combination of its leaves' truths."""
+    if spec.kind == "boolean":
+        return [False, True]
+    if spec.kind == "code":
+        return list(spec.codes)
+    points = sorted({leaf.value for leaf in leaves if isinstance(leaf.value, Decimal)})
+    if spec.whole:
+        values = {p + step for p in points for step in (Decimal(-1), Decimal(0), Decimal(1))}
+    else:
+        between = {(a + b) / 2 for a, b in pairwise(points)}
+        values = set(points) | between | {points[0] - 1, points[-1] + 1} if points else set()
+    kept = {
+        v for v in values if (spec.low is None or v >= spec.low) and (spec.high is None or v <= spec.high)
+    }
+    return sorted(kept) or [Decimal(0) if spec.low is None else spec.low]
+
+
+def _readings(spec: FactSpec, leaves: list[Leaf], values: list[FactValue]) -> Iterator[Reading]:
+    """Readings enough to meet every cell: one sample, or three where rules read the fact in several ways."""
+    ways = {leaf.reads for leaf in leaves}
+    length = 1 if len(ways) <= 1 and ways != {"any"} else 3
+    for chosen in product(values, repeat=length):
+        samples = [Sample(value, _WHEN, "", spec.unit) for value in chosen]
+        if spec.kind == "number":
+            ordered = sorted(samples, key=lambda sample: sample.value)
+            low, high = ordered[0], ordered[-1]
+        else:
+            low, high = samples[-1], samples[0]
+        yield Reading(spec.id, samples[-1], low, high, tuple(samples))
+
+
+def cells(rules: RuleSet, fact: str) -> list[Cell]:
+    """The cells of an unknown fact, in a fixed order."""
+    spec = rules.facts[fact]
+    leaves = [rules.leaves[number] for number in rules.leaves_of[fact]]
+    tests = [leaf_test(leaf) for leaf in leaves]
+    if fact in rules.counted:
+        low, high = counted_range(spec)
+        values: list[FactValue] = [Decimal(value) for value in range(low, high + 1)]
+        pairs = [(Reading(fact, s, s, s, (s,)), int(v)) for v in values if isinstance(v, Decimal)
+                 for s in (Sample(v, _WHEN, "", spec.unit),)]  # fmt: skip
+    else:
+        pairs = [(reading, 0) for reading in _readings(spec, leaves, representatives(spec, leaves))]
+    found = {(tuple(test(r) for test in tests), points) for r, points in pairs}
+    return sorted(found)
+
+
+class _Diagram:
+    """A reduced ordered multi-valued decision diagram over the unknown facts of one examination."""
+
+    def __init__(self, exam: Examination, root: Node) -> None:
+        self.exam, self.rules = exam, exam.rules
+        self.order = _order(exam, root)
+        self.level = {fact: i for i, fact in enumerate(self.order)}
+        self.cells = [self._cells(fact) for fact in self.order]
+        self.nodes: list[tuple[int, tuple[int, ...]]] = [(_BOTTOM, ()), (_BOTTOM, ())]
+        self._unique: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._chosen: dict[tuple[int, int, int], int] = {}
+        self._built: dict[int, int] = {}
+        self._rests: dict[str, list[tuple[int, int]]] = {}
+        self._sums: dict[tuple[str, int, int], int] = {}
+
+    def _cells(self, fact: str) -> list[Cell]:
+        remembered: dict[object, list[Cell]] = self.rules.cells
+        if fact not in remembered:
+            remembered[fact] = cells(self.rules, fact)
+        return remembered[fact]
+
+    def make(self, level: int, kids: tuple[int, ...]) -> int:
+        if all(kid == kids[0] for kid in kids):
+            return kids[0]
+        key = (level, kids)
+        if key not in self._unique:
+            self.nodes.append(key)
+            self._unique[key] = len(self.nodes) - 1
+        return self._unique[key]
+
+    def choose(self, test: int, then: int, other: int) -> int:
+        """``then`` where ``test`` holds, else ``other``."""
+        if test == _YES or then == other:
+            return then
+        if test == _NO:
+            return other
+        if then == _YES and other == _NO:
+            return test
+        key = (test, then, other)
+        if (known := self._chosen.get(key)) is not None:
+            return known
+        nodes = self.nodes
+        (a, x), (b, y), (c, z) = nodes[test], nodes[then], nodes[other]
+        level = min(a, b, c)
+        kids = tuple(
+            self.choose(
+                x[i] if a == level else test, y[i] if b == level else then, z[i] if c == level else other
+            )
+            for i in range(len(self.cells[level]))
+        )
+        found = self._chosen[key] = self.make(level, kids)
+        return found
+
+    def build(self, node: Node) -> int:
+        key = id(node)  # nodes live in the rule set, so an id is not used twice while we are here
+        if key not in self._built:
+            self._built[key] = self._build(node)
+        return self._built[key]
+
+    def _build(self, node: Node) -> int:
+        match node:
+            case Leaf():
+                return self._leaf(node)
+            case IfMeasured():
+                truth = self.exam.truths[self.rules.number_of(node.leaf)]
+                return _NO if truth is None and node.beside in self.exam.known else self._leaf(node.leaf)
+            case Not():
+                return self.choose(self.build(node.child), _NO, _YES)
+            case Criterion():
+                return self.build(node.rule)
+            case Group():
+                return self._at_least(node.n, [self.build(child) for child in node.children])
+            case ScoreTest():
+                return self._score_test(node)
+
+    def _leaf(self, leaf: Leaf) -> int:
+        number = self.rules.number_of(leaf)
+        truth = self.exam.truths[number]
+        if truth is not None:
+            return _YES if truth else _NO
+        level, place = self.level[leaf.fact], self.rules.leaves_of[leaf.fact].index(number)
+        return self.make(level, tuple(_YES if cell[0][place] else _NO for cell in self.cells[level]))
+
+    def _at_least(self, n: int, children: list[int]) -> int:
+        counted: dict[tuple[int, int], int] = {}
+
+        def count(need: int, start: int) -> int:
+            if need <= 0:
+                return _YES
+            if need > len(children) - start:
+                return _NO
+            if (need, start) not in counted:
+                counted[need, start] = self.choose(
+                    children[start], count(need - 1, start + 1), count(need, start + 1)
+                )
+            return counted[need, start]
+
+        return count(n, 0)
+
+    def _score_test(self, node: ScoreTest) -> int:
+        def reaches(value: int) -> int:
+            return self._sum_reaches(node.score, 0, value)
+
+        match node.op:
+            case ">=":
+                found = reaches(node.value)
+            case ">":
+                found = reaches(node.value + 1)
+            case "<":
+                found = self.choose(reaches(node.value), _NO, _YES)
+            case "<=":
+                found = self.choose(reaches(node.value + 1), _NO, _YES)
+            case _:
+                same = self.choose(reaches(node.value + 1), _NO, reaches(node.value))
+                found = same if node.op == "is" else self.choose(same, _NO, _YES)
+        step = self.rules.scores[node.score].first_step
+        if step is None:
+            return found
+        return self.choose(self.build(step), _YES if node.op in ("<", "<=", "is not") else _NO, found)
+
+    def _sum_reaches(self, score: str, index: int, need: int) -> int:
+        """Whether the items from ``index`` on give at least ``need`` points."""
+        least, most = self._rest(score)[index]
+        if need <= least:
+            return _YES
+        if need > most:
+            return _NO
+        key = (score, index, need)
+        if key not in self._sums:
+            self._sums[key] = self._item(score, index, need)
+        return self._sums[key]
+
+    def _rest(self, score: str) -> list[tuple[int, int]]:
+        """Least and most points of the items from each index on."""
+        if score not in self._rests:
+            sums = [(0, 0)]
+            for index in reversed(range(len(self.rules.scores[score].items))):
+                low, high = self.exam.item_bounds(score, index)
+                sums.append((sums[-1][0] + low, sums[-1][1] + high))
+            self._rests[score] = sums[::-1]
+        return self._rests[score]
+
+    def _item(self, score: str, index: int, need: int) -> int:
+        item = self.rules.scores[score].items[index]
+        if item.counts:
+            value = self.exam.counted(item.counts)
+            if value is not None:
+                return self._sum_reaches(score, index + 1, need - value)
+            level = self.level[item.counts]
+            found = _NO
+            for i, (_, points) in enumerate(self.cells[level]):
+                here = self.make(level, tuple(_YES if i == j else _NO for j in range(len(self.cells[level]))))
+                found = self.choose(here, self._sum_reaches(score, index + 1, need - points), found)
+            return found
+        found = self._sum_reaches(score, index + 1, need)
+        for condition, points in reversed(item.bands):
+            found = self.choose(
+                self.build(condition), self._sum_reaches(score, index + 1, need - points), found
+            )
+        return found
+
+    def support(self, root: int) -> tuple[str, ...]:
+        seen, todo, levels = {root}, [root], set()
+        while todo:
+            level, kids = self.nodes[todo.pop()]
+            if level != _BOTTOM:
+                levels.add(level)
+                fresh = set(kids) - seen
+                seen |= fresh
+                todo += fresh
+        return tuple(sorted(self.order[level] for level in levels))
+
+
+def _order(exam: Examination, root: Node) -> list[str]:
+    """Unknown facts, those read in most places first: what is shared is settled before what is private."""
+    uses: dict[str, int] = {}
+    rules = exam.rules
+    for node in walk(root, rules.scores):
+        if isinstance(node, Leaf) and exam.truths[rules.number_of(node)] is None:
+            uses[node.fact] = uses.get(node.fact, 0) + 1
+        elif isinstance(node, ScoreTest):
+            for item in rules.scores[node.score].items:
+                if item.counts and exam.counted(item.counts) is None:
+                    uses[item.counts] = uses.get(item.counts, 0) + 1
+    return sorted(uses, key=lambda fact: (-uses[fact], fact))
+
+
+def decide(exam: Examination, root: Node) -> Decision:
+    """The exact truth of a rule and, where it has none yet, the facts that can still flip it."""
+    diagram = _Diagram(exam, root)
+    found = diagram.build(root)
+    if found in (_NO, _YES):
+        return Decision(found == _YES)
+    return Decision(None, diagram.support(found))
