@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TypeAlias
 
-JsonValue: TypeAlias = "None | bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 MAX_LEAF = 65_535  # C2SP tlog-tiles entry bundles carry a u16 length
 MAX_INT = 2**53 - 1  # RFC 8785 / I-JSON: what a double holds exactly
@@ -32,7 +32,7 @@ class FormatError(ValueError):
 
 
 def canonical(value: JsonValue) -> str:
-    """The one spelling of a value. Raises FormatError for what has none (floats, huge integers, surrogates)."""
+    """The one spelling of a value. FormatError for what has none: floats, huge integers, surrogates."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -152,14 +152,14 @@ class Record:
     parts: Mapping[str, bytes]
 
 
-def leaf_bytes(chain: str, fields: bytes, gen: int, parts: Sequence[Part], prev: bytes, seq: int) -> bytes:
+def leaf_bytes(leaf: Leaf) -> bytes:
     """The leaf in canonical form, keys in order by construction. Raises FormatError above 65,535 bytes."""
     inner = ",".join(
-        [f'{{"c":"{p.c}","h":"{p.h}","kid":"{p.kid}","len":{p.len},"n":"{p.n}"}}' for p in parts]
+        [f'{{"c":"{p.c}","h":"{p.h}","kid":"{p.kid}","len":{p.len},"n":"{p.n}"}}' for p in leaf.parts]
     )
     text = (
-        f'{{"chain":"{chain}","fields":"{fields.hex()}","gen":{gen},"parts":[{inner}],'
-        f'"prev":"{prev.hex()}","seq":{seq},"v":1}}'
+        f'{{"chain":"{leaf.chain}","fields":"{leaf.fields.hex()}","gen":{leaf.gen},"parts":[{inner}],'
+        f'"prev":"{leaf.prev.hex()}","seq":{leaf.seq},"v":1}}'
     ).encode("ascii")
     if len(text) > MAX_LEAF:
         raise FormatError("leaf too long")
@@ -203,7 +203,7 @@ def parse_leaf(raw: bytes) -> Leaf:
     except (TypeError, KeyError, ValueError, IndexError):
         raise FormatError("leaf keys") from None
     # With every piece of the right shape, writing it again also rules out other keys, duplicates and spaces.
-    if not good or leaf_bytes(leaf.chain, leaf.fields, leaf.gen, parts, leaf.prev, leaf.seq) != raw:
+    if not good or leaf_bytes(leaf) != raw:
         raise FormatError("leaf not canonical")
     return leaf
 

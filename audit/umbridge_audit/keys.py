@@ -1,7 +1,7 @@
 """Keys apart from the store: the key-encryption key, the log's signing key, and the wrapped data keys.
 
-One directory with `kek` (32 bytes), `log.key` (Ed25519 seed) and `keystore.json`, all 0600. SPEC.md sections 6 and 14.
-Nothing here ever appears in an error's text but a file's name or a key's id.
+One directory with `kek` (32 bytes), `log.key` (Ed25519 seed) and `keystore.json`, all 0600. SPEC.md
+sections 6 and 14. Nothing here ever appears in an error's text but a file's name or a key's id.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Keyring:
 
     @classmethod
     def create(cls, directory: Path) -> Keyring:
-        """Fresh keys in ``directory`` (made if missing, 0700). Raises KeyRefusedError if any key file exists."""
+        """Fresh keys in ``directory`` (made if missing, 0700). KeyRefusedError if any key file exists."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in _FILES:
             if (directory / name).exists():
@@ -201,7 +201,7 @@ class Keyring:
         return b"\x01" + lv8(kid) + nonce + cipher.seal(nonce, plaintext, _seal_aad(kind, kid, aad))
 
     def unseal(self, kind: str, sealed: bytes, aad: bytes) -> bytes:
-        """Raises SealError when the bytes were not sealed as this kind with this aad, or the key is not held."""
+        """Raises SealError when the bytes were sealed otherwise, or the key is not held."""
         try:
             if sealed[0] != 1:
                 raise SealError("sealed value of an unknown version")
@@ -218,7 +218,7 @@ class Keyring:
             raise SealError(str(exc)) from None
 
     def token(self, field: str, value: str) -> bytes:
-        """16 bytes that stand for a value in an index: equal values of one field give equal tokens, for ever."""
+        """16 bytes that stand for a value in an index: equal values of a field, equal tokens, for ever."""
         message = b"umb/token/1" + lv8(field) + value.encode("utf-8", "surrogatepass")
         return hmac.digest(self._token, message, "sha256")[:16]
 

@@ -79,9 +79,10 @@ def lv8(text: str) -> bytes:
     return len(raw).to_bytes(1, "big") + raw
 
 
-def part_aad(chain: str, gen: int, seq: int, prev: bytes, fields: bytes, c: str, kid: str) -> bytes:
+def part_aad(leaf: Leaf, part: Part) -> bytes:
     """What ties a ciphertext to its place: chain, generation, row, history, slots, compartment and key."""
-    return aad_head(chain, gen) + seq.to_bytes(8, "big") + prev + fields + lv8(c) + lv8(kid)
+    place = aad_head(leaf.chain, leaf.gen) + leaf.seq.to_bytes(8, "big") + leaf.prev + leaf.fields
+    return place + lv8(part.c) + lv8(part.kid)
 
 
 def aad_head(chain: str, gen: int) -> bytes:
@@ -149,7 +150,7 @@ def compose(
         cts[c] = ct
         nonce_b64 = b2a_base64(nonce, newline=False).decode()
         parts.append(Part(c, sha256(ct).hexdigest(), kid, len(ct), nonce_b64))
-    leaf = leaf_bytes(chain, fields, gen, parts, prev, seq)
+    leaf = leaf_bytes(Leaf(chain, fields, gen, tuple(parts), prev, seq))
     opened = open_text(schema, [salt.decode() for salt in open_salts], texts)
     closed = b"".join(commitments[len(schema.open) :])
     return Composed(Record(seq, leaf, opened, closed, cts), leaf_hash(leaf))
@@ -162,8 +163,7 @@ def open_part(
 
     Raises SealError when it does not open, FormatError when what is inside is not as SPEC.md section 6 says.
     """
-    aad = part_aad(leaf.chain, leaf.gen, leaf.seq, leaf.prev, leaf.fields, part.c, part.kid)
-    plain = cipher.unseal(b64decode(part.n), ct, aad)
+    plain = cipher.unseal(b64decode(part.n), ct, part_aad(leaf, part))
     size = int.from_bytes(plain[:4], "big")
     if len(plain) % STEP or len(plain) - 4 - size >= STEP or size > len(plain) - 4 or any(plain[4 + size :]):
         raise FormatError("part padding")

@@ -15,7 +15,10 @@ from umbridge_audit.tree import root_of
 
 COMPARTMENTS = ("ops", "ident", "clin", "fin", "sens")
 _MESSAGE_OPS = "row control_id message_type sender version digest ack reason of_row"
-_ACCESS_OPS = "account roles auth purpose reason request query count revealed policy_hash source bundle_digest entries_root"
+_ACCESS_OPS = (
+    "account roles auth purpose reason request query count revealed policy_hash source "
+    "bundle_digest entries_root"
+)
 _MESSAGE = ("actor feed state", {"ops": _MESSAGE_OPS})
 _ACCESS = ("actor outcome", {"ops": _ACCESS_OPS, "ident": "patient"})
 _PLUGIN = ("actor plugin reason", {"ops": "version digest detail"})
@@ -33,8 +36,8 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
             "ops": "row control_id message_digest plugin plugin_version subset edition content_digest review "
             "review_id isolation latency_us replay supersedes",
             "ident": "visit mrn",
-            "clin": "outcome requested_status requested_level supported episode_day missing rationale evidence "
-            "basis advise_higher advise_missing scores discharge_ready extended_stay_reason as_of",
+            "clin": "outcome requested_status requested_level supported episode_day missing rationale "
+            "evidence basis advise_higher advise_missing scores discharge_ready extended_stay_reason as_of",
             "fin": "payer_class avoidable_day avoidable_attribution",
             "sens": "tags sens_rationale sens_evidence",
         },
@@ -146,7 +149,7 @@ class Openings:
 
 
 def read_openings(rows: Sequence[JsonValue]) -> Openings:
-    """Reads [[k,salt,name,value],…]: ascending, slot 0 first, names as the schema says. Raises FormatError."""
+    """Reads [[k,salt,name,value],…]: ascending, slot 0 first, the schema's names. Raises FormatError."""
     found = Openings()
     last = -1
     for row in rows:

@@ -1,0 +1,204 @@
+"""Reading and verifying a bundle: a stranger's half, with no key, no SQL and no trust in the file.
+
+SPEC.md section 11. Streams: memory does not grow with the bundle.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from umbridge_audit.checkpoint import Policy, read_note
+from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
+from umbridge_audit.examine import SourceError
+from umbridge_audit.slots import Openings, fields_root, read_openings
+from umbridge_audit.tree import Frontier, leaf_hash
+from umbridge_audit.verify import Report
+
+FORMAT = "umbridge-bundle/1"
+MAX_LINE = 4 << 20
+MANIFEST = {"count", "format", "origin", "policy_hash", "profile", "purpose", "range", "role"}
+SHOWN = ("schema", "bundle_digest", "count", "policy_hash")  # what the export's own entry must show
+
+
+def verify_bundle(path: Path, policy: Policy) -> Report:
+    """Checks a bundle against a policy. Never raises for what it finds; OSError when it cannot be read.
+
+    Level "bundle": every byte of it is covered. It does not say that the ledger has not grown since.
+    """
+    started = time.monotonic()
+    report = Report("bundle")
+    try:
+        _walk(_lines(path), policy, report)
+    except SourceError as exc:
+        report.add(exc.code, exc.seq)
+    except OSError:
+        raise
+    except Exception:
+        report.add("verifier_error")
+    report.settle(policy)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _pieces(path: Path) -> list[Path]:
+    """The regular files of a bundle, in byte order of their names. Links and devices are refused."""
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode):
+        return [path]
+    if not stat.S_ISDIR(mode):
+        raise SourceError("not_a_bundle")
+    found = sorted((p for p in path.iterdir() if p.name.endswith(".jsonl")), key=lambda p: p.name.encode())
+    if not found or not all(stat.S_ISREG(p.lstat().st_mode) for p in found):
+        raise SourceError("not_a_bundle")
+    return found
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines with their newline. A line over 4 MiB, or one without its end, is a fault."""
+    for piece in _pieces(path):
+        with piece.open("rb") as file:
+            while line := file.readline(MAX_LINE + 1):
+                if len(line) > MAX_LINE:
+                    raise SourceError("line_too_long")
+                if not line.endswith(b"\n"):
+                    raise SourceError("cut_short")
+                yield line
+
+
+def _object(line: bytes, seq: int | None) -> dict[str, JsonValue]:
+    try:
+        value = parse(line[:-1].decode())
+    except (FormatError, UnicodeDecodeError):
+        raise SourceError("line_format", seq) from None
+    if not isinstance(value, dict):
+        raise SourceError("line_format", seq)
+    return value
+
+
+def _walk(lines: Iterator[bytes], policy: Policy, report: Report) -> None:
+    digest = sha256()
+    first = next(lines, b"")
+    manifest = _object(first or b"x", None)
+    digest.update(first)
+    count = _manifest(manifest, policy)
+    frontier = Frontier()
+    prev: bytes | None = None
+    export: Openings | None = None
+    note: str | None = None
+    for line in lines:
+        at = frontier.size
+        if note is not None:
+            raise SourceError("after_checkpoint", at)
+        value = _object(line, at)
+        keys = set(value)
+        if at < count:
+            digest.update(line)
+        elif keys == {"checkpoint"} and isinstance(value["checkpoint"], str):
+            note = value["checkpoint"]
+            continue
+        if keys != {"hidden", "leaf", "open"} and not (keys == {"leaf"} and at >= count):
+            raise SourceError("line_keys", at)
+        prev, found = _entry(value, at, prev, policy)
+        if found is not None and at >= count:
+            if export is not None:
+                raise SourceError("export_entry", at)
+            export = found
+        frontier.append(prev)
+        report.entries = frontier.size
+    if note is None or export is None:
+        raise SourceError("cut_short", frontier.size)
+    _export(export, manifest, digest.hexdigest())
+    try:
+        checkpoint = read_note(note, policy.log, exact=True)
+    except FormatError:
+        raise SourceError("checkpoint_signature") from None
+    if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root()):
+        raise SourceError("checkpoint_root")
+    report.head = checkpoint.root.hex()
+    report.checkpoint = checkpoint.size
+
+
+def _manifest(manifest: dict[str, JsonValue], policy: Policy) -> int:
+    count = manifest.get("count")
+    texts = ("format", "origin", "policy_hash", "profile", "purpose", "role")
+    if set(manifest) != MANIFEST or type(count) is not int or count < 1 or manifest["format"] != FORMAT:
+        raise SourceError("manifest")
+    if not all(isinstance(manifest[key], str) for key in texts) or manifest["range"] != [0, count - 1]:
+        raise SourceError("manifest")
+    if manifest["origin"] != policy.origin:
+        raise SourceError("other_log", 0)
+    return count
+
+
+def _entry(
+    value: dict[str, JsonValue], at: int, prev: bytes | None, policy: Policy
+) -> tuple[bytes, Openings | None]:
+    """One line's leaf hash, and its openings when it has any to show."""
+    text = value["leaf"]
+    if not isinstance(text, str):
+        raise SourceError("line_format", at)
+    raw = text.encode()
+    try:
+        leaf = parse_leaf(raw)
+    except FormatError:
+        raise SourceError("leaf_format", at) from None
+    hashed = leaf_hash(raw)
+    if leaf.chain != policy.chain or leaf.gen != policy.gen:
+        raise SourceError("other_chain", at)
+    if leaf.seq != at:
+        raise SourceError("seq_gap", at)
+    if (hashed != policy.genesis) if prev is None else (leaf.prev != prev):
+        raise SourceError("genesis" if prev is None else "prev", at)
+    if "open" not in value:
+        return hashed, None
+    try:
+        found = _slots(value["open"], value["hidden"], leaf.fields)
+    except FormatError:
+        raise SourceError("fields_root", at) from None
+    return hashed, found
+
+
+def _slots(opened: JsonValue, hidden: JsonValue, fields: bytes) -> Openings:
+    """Shown and hidden slots together: each number once, as many as the kind has, the leaf's root."""
+    if not isinstance(opened, list) or not isinstance(hidden, list):
+        raise FormatError("slots")
+    found = read_openings(opened)
+    commitments = dict(found.commitments)
+    last = -1
+    for row in hidden:
+        if not isinstance(row, list) or len(row) != 2:
+            raise FormatError("hidden")
+        k, digest = row
+        if type(k) is not int or k <= last or k in commitments or not isinstance(digest, str):
+            raise FormatError("hidden")
+        last = k
+        try:
+            commitments[k] = bytes.fromhex(digest)
+        except ValueError:
+            raise FormatError("hidden") from None
+        if commitments[k].hex() != digest or len(digest) != 64:
+            raise FormatError("hidden")
+    size = len(commitments)
+    if sorted(commitments) != list(range(size)) or (found.schema is not None and size != found.schema.size):
+        raise FormatError("slot numbers")
+    if fields_root([commitments[k] for k in range(size)]) != fields:
+        raise FormatError("fields")
+    return found
+
+
+def _export(export: Openings, manifest: dict[str, JsonValue], digest: str) -> None:
+    """Holds the bundle's own access.export entry against the bundle."""
+    values = export.values
+    if export.schema is None or export.schema.kind != "access.export" or not set(SHOWN) <= set(values):
+        raise SourceError("export_entry")
+    if values["bundle_digest"] != digest:
+        raise SourceError("bundle_digest")
+    if values["count"] != manifest["count"] or values["policy_hash"] != manifest["policy_hash"]:
+        raise SourceError("manifest")
+    for slot, key in (("purpose", "purpose"), ("query", "profile")):
+        if slot in values and values[slot] != manifest[key]:
+            raise SourceError("manifest")

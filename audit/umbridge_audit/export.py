@@ -1,0 +1,181 @@
+"""Taking the ledger out: what a role may not see stays hidden and everything still verifies.
+
+SPEC.md section 11. Written to a private file beside the target, whose name it gets only after the export's
+own entry, with the digest of what is in it, is durable and under a signed checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from umbridge_audit.bundle import FORMAT, SHOWN
+from umbridge_audit.checkpoint import sync_directory
+from umbridge_audit.disclose import NotPermitted, Sees, Shelf, Viewer, access_values, openings_within
+from umbridge_audit.entry import Draft, JsonValue, Receipt, Record, canonical, parse_leaf
+from umbridge_audit.redact import AccessTable, Permission, Sight
+from umbridge_audit.slots import check_open, split_closed
+from umbridge_audit.tree import Frontier, leaf_hash
+
+
+class Shelves(Shelf, Protocol):
+    """What an export needs of a ledger: the pen itself, or a read-only view with keys."""
+
+    def records(self, start: int = 0, stop: int | None = None) -> Iterator[Record]: ...
+
+    def last_checkpoint(self) -> tuple[int, str] | None: ...
+
+    def length(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: entries of the range, entries in all, and the export's own entry."""
+
+    path: Path
+    count: int
+    size: int
+    receipt: Receipt
+    digest: str
+
+
+def export(
+    ledger: Shelves,
+    permission: Permission,
+    table: AccessTable,
+    *,
+    viewer: Viewer,
+    purpose: str,
+    reason: str,
+    profile: str,
+    out: Path,
+    commit: Callable[[Draft], Receipt],
+    checkpoint: Callable[[], object],
+    progress: Callable[[int], None] | None = None,
+) -> Exported:
+    """Writes a bundle of all entries so far. Call it from ``produce`` of ``disclose(kind="export")``.
+
+    A field is shown only where both the requester's ``permission`` and the ``profile`` ("role:<name>" or
+    "integrity-only") show it. ``commit`` must be durable when it returns; ``checkpoint`` must then sign a
+    size that covers that entry; the pen may go on writing meanwhile when ``ledger`` is a read-only view.
+    Memory stays flat. Raises ValueError for an unknown profile, NotPermitted, FileExistsError rather than
+    overwrite.
+    """
+    sees = permission.within(table.profile(profile))
+    if not permission.exports:
+        raise NotPermitted("these roles may not export for this purpose")
+    if out.exists():
+        raise FileExistsError(f"{out}: exists already")
+    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            count = ledger.length()
+            first = parse_leaf(ledger.record(0).leaf)
+            manifest: dict[str, JsonValue] = {
+                "format": FORMAT,
+                "origin": f"umbridge.{first.chain}/{first.gen}",
+                "profile": profile,
+                "role": profile.removeprefix("role:") if profile.startswith("role:") else "",
+                "purpose": purpose,
+                "policy_hash": table.hash,
+                "range": [0, count - 1],
+                "count": count,
+            }
+            digest = sha256()
+            frontier = Frontier()
+
+            def write(line: str) -> None:
+                raw = line.encode() + b"\n"
+                digest.update(raw)
+                file.write(raw)
+
+            write(canonical(manifest))
+            for record in ledger.records(0, count):
+                write(_line(ledger, record, sees, ()))
+                frontier.append(leaf_hash(record.leaf))
+                if progress is not None and frontier.size % 256 == 0:
+                    progress(frontier.size)
+            values = access_values(viewer, purpose=purpose, reason=reason, policy_hash=table.hash) | {
+                "outcome": "exported",
+                "request": "export",
+                "query": profile,
+                "count": count,
+                "revealed": permission.summary(),
+                "bundle_digest": digest.hexdigest(),
+                "entries_root": frontier.root().hex(),
+            }
+            receipt = commit(Draft("access.export", values))
+            size = _tail(ledger, receipt, count, sees=sees, checkpoint=checkpoint, write=write)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(out)
+        sync_directory(out.absolute().parent)
+    finally:
+        beside.unlink(missing_ok=True)
+    return Exported(out, count, size, receipt, str(values["bundle_digest"]))
+
+
+def _tail(
+    ledger: Shelves,
+    receipt: Receipt,
+    count: int,
+    *,
+    sees: Sees,
+    checkpoint: Callable[[], object],
+    write: Callable[[str], None],
+) -> int:
+    """The entries after the range, the export's own among them, and the checkpoint over all."""
+    checkpoint()
+    newest = ledger.last_checkpoint()
+    size = int(newest[1].split("\n", 2)[1]) if newest is not None else 0
+    if newest is None or size <= receipt.seq:
+        raise RuntimeError("no checkpoint covers the export's entry")
+    for record in ledger.records(count, size):
+        if record.seq == receipt.seq:
+            write(_line(ledger, record, sees, SHOWN))
+        else:
+            write(canonical({"leaf": record.leaf.decode()}))
+    write(canonical({"checkpoint": newest[1]}))
+    return size
+
+
+def _line(ledger: Shelf, record: Record, sees: Sees, always: tuple[str, ...]) -> str:
+    """One record with its visible slots opened and the commitments of all others."""
+    schema, _, commitments = check_open(record.open)
+    commitments += split_closed(schema, record.closed)
+    needs = _Also(sees, always)
+    found = openings_within(ledger, record, schema, needs)
+    shown: list[JsonValue] = []
+    hidden: list[JsonValue] = []
+    for k, (name, c) in enumerate(schema.slots):
+        # A reader needs slot 0 to make sense of any other, so it opens with the first of them.
+        if needs.may(c, name) == "show":
+            salt, value = found[c][name]
+            shown.append([k, salt, name, value])
+        else:
+            hidden.append([k, commitments[k].hex()])
+    if shown and hidden and hidden[0] == [0, commitments[0].hex()]:
+        salt, value = {n: (s, v) for _, s, n, v in ledger.openings(record, ("open",))["open"]}["schema"]
+        shown.insert(0, [0, salt, "schema", value])
+        hidden.pop(0)
+    return canonical({"hidden": hidden, "leaf": record.leaf.decode(), "open": shown})
+
+
+@dataclass(frozen=True, slots=True)
+class _Also:
+    """A sight with some fields added that the format itself needs."""
+
+    sees: Sees
+    always: tuple[str, ...]
+
+    def may(self, compartment: str, field: str) -> Sight:
+        return "show" if field in self.always else self.sees.may(compartment, field)
+
+    def opens(self, compartment: str) -> bool:
+        return (bool(self.always) and compartment in ("open", "ops")) or self.sees.opens(compartment)

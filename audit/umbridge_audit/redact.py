@@ -1,0 +1,173 @@
+"""Who sees what: the table of roles, compartments and purposes, and what follows from it for one field.
+
+Deny by default. The table is `policy.toml`; its bytes are hashed into every access entry.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from typing import Literal
+
+from umbridge_audit.slots import COMPARTMENTS, SCHEMAS
+
+Sight = Literal["show", "mask", "hide"]
+REDACTED = "[redacted]"
+PURPOSES = ("TREAT", "ETREAT", "HPAYMT", "HOPERAT", "HCOMPL", "PATRQT", "BTG")
+GROUPS = ("open", *COMPARTMENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One role's sight of one compartment: all fields, or those listed and the rest as ``rest`` says."""
+
+    every: bool = False
+    listed: frozenset[str] = frozenset()
+    rest: Sight = "hide"
+
+    def sight(self, field: str) -> Sight:
+        return "show" if self.every or field in self.listed else self.rest
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One row of the table."""
+
+    purposes: frozenset[str]
+    exports: bool
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What some roles together may see for one purpose: the union of their rows."""
+
+    roles: tuple[Role, ...] = ()
+
+    def may(self, compartment: str, field: str) -> Sight:
+        """ "show", "mask" (it is there, its value is not told) or "hide" (as if it were not there)."""
+        sights = {role.cells[compartment].sight(field) for role in self.roles if compartment in role.cells}
+        return "show" if "show" in sights else "mask" if "mask" in sights else "hide"
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all may be shown."""
+        return any(cell.every or cell.listed for role in self.roles for cell in role.cells.values())
+
+    @property
+    def exports(self) -> bool:
+        """Whether a bundle may be taken out."""
+        return any(role.exports for role in self.roles)
+
+    def opens(self, compartment: str) -> bool:
+        """Whether any field of the compartment may be shown: if not, it need not even be decrypted."""
+        cells = [role.cells[compartment] for role in self.roles if compartment in role.cells]
+        return any(cell.every or cell.listed for cell in cells)
+
+    def summary(self) -> str:
+        """What may be shown, as an access entry records it: ``ops:* clin:as_of,outcome``."""
+        words = []
+        for c in GROUPS:
+            cells = [role.cells[c] for role in self.roles if c in role.cells]
+            if any(cell.every for cell in cells):
+                words.append(f"{c}:*")
+            elif fields := sorted(set[str]().union(*(cell.listed for cell in cells))):
+                words.append(f"{c}:{','.join(fields)}")
+        return " ".join(words)
+
+    def within(self, other: Permission) -> Narrowed:
+        """What both allow: a requester's permission cut down to a profile, or the other way round."""
+        return Narrowed(self, other)
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """The intersection of two permissions."""
+
+    first: Permission
+    second: Permission
+
+    def may(self, compartment: str, field: str) -> Sight:
+        sights = {self.first.may(compartment, field), self.second.may(compartment, field)}
+        return "hide" if "hide" in sights else "mask" if "mask" in sights else "show"
+
+    def opens(self, compartment: str) -> bool:
+        return self.first.opens(compartment) and self.second.opens(compartment)
+
+
+class AccessTable:
+    """The whole table. ``hash`` is SHA-256 over its file, hex."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.hash = sha256(raw).hexdigest()
+        try:
+            table = tomllib.loads(raw.decode())
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+            raise ValueError("access table: not TOML") from None
+        rows = table.get("roles")
+        if set(table) != {"version", "roles"} or table["version"] != 1 or not isinstance(rows, dict):
+            raise ValueError("access table: version 1 with roles is expected")
+        self.roles: dict[str, Role] = {}
+        for name, row in rows.items():
+            like = row.get("same_as")
+            if like is not None and (set(row) != {"same_as"} or like not in self.roles):
+                raise ValueError(
+                    f"access table: role {name}: same_as must name an earlier role and stand alone"
+                )
+            self.roles[name] = self.roles[like] if like is not None else _role(name, row)
+
+    @classmethod
+    def load(cls) -> AccessTable:
+        """The table that comes with this package."""
+        return cls(files("umbridge_audit").joinpath("policy.toml").read_bytes())
+
+    def permission(self, roles: Iterable[str], purpose: str) -> Permission:
+        """The union over the roles that have this purpose. Unknown roles and purposes grant nothing."""
+        held = [self.roles[name] for name in sorted(set(roles)) if name in self.roles]
+        return Permission(tuple(role for role in held if purpose in role.purposes))
+
+    def profile(self, name: str) -> Permission:
+        """What an export profile shows at most: ``role:<name>`` or ``integrity-only``. Raises ValueError."""
+        if name == "integrity-only":
+            return Permission()
+        role = self.roles.get(name.removeprefix("role:")) if name.startswith("role:") else None
+        if role is None:
+            raise ValueError("profile: role:<name> or integrity-only")
+        return Permission((role,))
+
+
+def _role(name: str, row: Mapping[str, object]) -> Role:
+    purposes, exports = row.get("purposes"), row.get("exports")
+    if set(row) != {"purposes", "exports", *GROUPS} or not isinstance(exports, bool):
+        raise ValueError(
+            f"access table: role {name}: needs purposes, exports and the cells {' '.join(GROUPS)}"
+        )
+    if not isinstance(purposes, list) or not set(purposes) <= set(PURPOSES):
+        raise ValueError(f"access table: role {name}: unknown purpose")
+    return Role(frozenset(purposes), exports, {c: _cell(name, c, row[c]) for c in GROUPS})
+
+
+def _cell(name: str, compartment: str, cell: object) -> Cell:
+    match cell:
+        case "Y":
+            return Cell(every=True)
+        case "-":
+            return Cell()
+        case {"M": list(listed), **rest} if not rest:
+            sight: Sight = "hide"
+        case {"R": list(listed), **rest} if not rest:
+            sight = "mask"
+        case _:
+            raise ValueError(f"access table: role {name}, {compartment}: neither Y, -, M nor R")
+    if not all(isinstance(field, str) and field in _FIELDS[compartment] for field in listed):
+        raise ValueError(f"access table: role {name}, {compartment}: a field that no entry has")
+    return Cell(listed=frozenset(listed), rest=sight)
+
+
+_FIELDS: dict[str, frozenset[str]] = {
+    group: frozenset(name for schema in SCHEMAS.values() for name, c in schema.slots if c == group)
+    for group in GROUPS
+}

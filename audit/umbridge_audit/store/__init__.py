@@ -1,0 +1,17 @@
+"""The ledger in SQLite: the pen that appends and signs, and the read-only view. All SQL is here."""
+
+from umbridge_audit.store.ledger import Ledger, utc_now
+from umbridge_audit.store.rows import Broken, LedgerError, Reader, Rollback, Rows, open_readonly
+from umbridge_audit.store.tables import TABLES
+
+__all__ = [
+    "TABLES",
+    "Broken",
+    "Ledger",
+    "LedgerError",
+    "Reader",
+    "Rollback",
+    "Rows",
+    "open_readonly",
+    "utc_now",
+]

@@ -1,0 +1,360 @@
+"""The pen: the one writer that appends entries and signs checkpoints.
+
+SPEC.md sections 6 to 8. Appending runs in the caller's transaction; only a checkpoint has its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self, cast
+
+from sqlalchemy.engine import Connection
+
+from umbridge_audit.checkpoint import Checkpoint, Policy, append_anchor, read_anchor, read_note, sign
+from umbridge_audit.entry import Draft, FormatError, Receipt, canonical, good_chain, parse, parse_leaf
+from umbridge_audit.examine import SourceError, examine, genesis_prev
+from umbridge_audit.keys import KeyRefusedError, Keyring
+from umbridge_audit.seal import Xaes, compose
+from umbridge_audit.slots import SCHEMAS, Schema
+from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
+from umbridge_audit.store.tables import create_tables
+from umbridge_audit.tree import Frontier, leaf_hash
+
+_ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
+_PART_SQL = "INSERT INTO ledger_part (seq, c, ct) VALUES (?, ?, ?)"
+_CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"
+_REPLAY = 4096  # leaves read at a time when the tree is rebuilt
+GEN = 1
+
+
+def utc_now() -> datetime:
+    """The wall clock, with its zone."""
+    return datetime.now(UTC)
+
+
+class Ledger(Rows):
+    """The pen. One in the whole world for each chain: its holder has the store's lock.
+
+    ``append`` runs inside the caller's transaction; when that fails the process stops, so the head here may
+    run ahead of what is durable but is never believed after a failure.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        keyring: Keyring,
+        anchor: Path,
+        clock: Callable[[], datetime],
+        *,
+        chain: str,
+        genesis: bytes,
+    ) -> None:
+        self._connection = connection
+        self.keyring: Keyring = keyring
+        self._anchor = anchor
+        self._clock = clock
+        self.chain = chain
+        self.origin = f"umbridge.{chain}/{GEN}"
+        self._vkey = keyring.vkey(self.origin)
+        self._genesis = genesis
+        self._head = b""
+        self._frontier = Frontier()
+        self._signed = Frontier()  # the tree at the last checkpoint
+        self._signed_head = b""
+        self._checkpoints = 0
+        self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
+
+    def _cursor(self) -> sqlite3.Cursor:
+        return cast(sqlite3.Cursor, self._connection.connection.cursor())
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        connection: Connection,
+        keyring: Keyring,
+        *,
+        org: str,
+        chain: str,
+        facility: str,
+        software: str,
+        anchor: Path,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> Self:
+        """Makes tables, entry 0, the first keys' entries and the first checkpoint; call outside a
+        transaction.
+
+        ``org`` and ``chain`` name the ledger for ever (1 to 40 of ``a-z 0-9 - _`` each; ValueError
+        otherwise). Raises LedgerError when there is a ledger already, or an anchor of one.
+        """
+        name = f"{org}/{chain}"
+        if not good_chain(name):
+            raise ValueError("org and chain: 1 to 40 of a-z, 0-9, '-' and '_' each")
+        if anchor.exists() and anchor.stat().st_size:
+            raise LedgerError(f"{anchor}: belongs to another ledger")
+        self = cls(connection, keyring, anchor, clock, chain=name, genesis=b"")
+        if connection.in_transaction():
+            raise LedgerError("create needs a connection without an open transaction")
+        if self._fetch("SELECT name FROM sqlite_master WHERE name LIKE 'ledger_%'"):
+            raise LedgerError("there is a ledger in this store already")
+        config = canonical(
+            {
+                "chain": name,
+                "facility": facility,
+                "gen": GEN,
+                "software": software,
+                "v": 1,
+                "vkey": str(self._vkey),
+            }
+        )
+        self._head = genesis_prev(config)
+        with connection.begin():
+            create_tables(connection)
+            genesis = {
+                "actor": "umbridge",
+                "org": org,
+                "chain": chain,
+                "facility": facility,
+                "software": software,
+                "config": config,
+            }
+            self._genesis = self.append([Draft("genesis", genesis)])[0].leaf_hash
+        self.checkpoint()
+        return self
+
+    @classmethod
+    def open(
+        cls,
+        connection: Connection,
+        keyring: Keyring,
+        *,
+        anchor: Path,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> Self:
+        """Takes the pen up again: re-hashes every leaf, checks tail and anchor, adds a missing anchor line.
+
+        Raises Rollback when the anchor is ahead of or differs from the store; Broken when rows or
+        checkpoints do not fit together; KeyRefusedError when the signing key is not this ledger's. Costs
+        about 2 s per million entries.
+        """
+        try:
+            return cls._open(connection, keyring, anchor, clock)
+        except SourceError as exc:
+            where = "" if exc.seq is None else f" at entry {exc.seq}"
+            raise Broken(f"the ledger cannot be read: {exc.code}{where}") from None
+
+    @classmethod
+    def _open(
+        cls, connection: Connection, keyring: Keyring, anchor: Path, clock: Callable[[], datetime]
+    ) -> Self:
+        probe = cls(connection, keyring, anchor, clock, chain="", genesis=b"")
+        try:
+            first = probe.record(0)
+            chain = parse_leaf(first.leaf).chain
+        except (LookupError, FormatError):
+            raise Broken("the ledger has no readable first entry") from None
+        self = cls(connection, keyring, anchor, clock, chain=chain, genesis=leaf_hash(first.leaf))
+        config = examine(first, "keyless", chain, GEN).config
+        if config is None or parse_config_vkey(config) != str(self._vkey):
+            raise KeyRefusedError(f"{keyring.directory / 'log.key'}: not the key that signs {chain}")
+        self._reconcile()
+        self._replay()
+        return self
+
+    def _reconcile(self) -> None:
+        """Holds the anchor against the stored checkpoints; adds the one line a crash may have left out."""
+        try:
+            lines = read_anchor(self._anchor)
+        except FileNotFoundError:
+            lines = []
+        except (FormatError, OSError):
+            raise Rollback(f"{self._anchor}: not readable as this ledger's anchor") from None
+        last = ""
+        for n, note in self.checkpoints():
+            if n != self._checkpoints:
+                raise Broken(f"checkpoint {self._checkpoints} is missing")
+            if n < len(lines) and lines[n] != note:
+                raise Rollback(f"{self._anchor}: line {n + 1} is not the store's checkpoint")
+            last = note
+            self._checkpoints += 1
+        if len(lines) > self._checkpoints:
+            raise Rollback(f"{self._anchor}: knows {len(lines)} checkpoints, the store {self._checkpoints}")
+        if not last:
+            raise Broken("the ledger has no checkpoint")
+        if len(lines) < self._checkpoints - 1:
+            raise Rollback(
+                f"{self._anchor}: {self._checkpoints - len(lines)} lines are missing, one can be explained"
+            )
+        try:
+            self._last = read_note(last, self._vkey, exact=True)
+            if len(lines) < self._checkpoints:
+                append_anchor(self._anchor, last)
+        except FormatError as exc:
+            raise Broken(f"last checkpoint: {exc}") from None
+
+    def _replay(self) -> None:
+        """Rebuilds the tree from every leaf; what the last checkpoint does not cover is checked in full."""
+        low = 0
+        while rows := self._fetch(
+            "SELECT seq, leaf FROM ledger_entry WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+            low,
+            self._last.size,
+            _REPLAY,
+        ):
+            for seq, leaf in rows:
+                if seq != low or not isinstance(leaf, bytes):
+                    raise Broken(f"entry {low} is missing")
+                low += 1
+                self._head = leaf_hash(leaf)
+                self._frontier.append(self._head)
+        if (self._frontier.size, self._frontier.root()) != (self._last.size, self._last.root):
+            raise Broken("the entries do not give the last checkpoint's root; run ledger verify")
+        self._signed, self._signed_head = self._frontier.copy(), self._head
+        self._frontier, self._head = self._reread()
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        """Writes entries inside the caller's open transaction, a needed ``key.create`` before them.
+
+        Raises ValueError for a draft that cannot be written, before anything has been: the ledger is
+        unchanged. Raises LedgerError without an open transaction. Receipts are durable only after the
+        caller's commit.
+        """
+        if not self._connection.in_transaction():
+            raise LedgerError("append needs the caller's open transaction")
+        now = self._clock().astimezone(UTC)
+        ts = f'"{now.strftime("%Y-%m-%dT%H:%M:%S")}.{now.microsecond // 1000:03d}Z"'
+        mine = [_prepare(draft, ts) for draft in drafts]
+        keys: dict[str, tuple[str, Xaes]] = {}
+        for schema, _ in mine:
+            for c in schema.compartments:
+                if c not in keys:
+                    keys[c] = self.keyring.dek(c, now)
+        owed = [r for r in self.keyring.unlogged() if r.kid not in self._announced]
+        if owed:
+            created = [
+                _prepare(
+                    Draft(
+                        "key.create", {"actor": "umbridge", "kid": r.kid, "alg": r.alg, "commit": r.commit}
+                    ),
+                    ts,
+                )
+                for r in owed
+            ]
+            # Entry 0 is the genesis, whatever keys exist before it.
+            mine = mine + created if not self._frontier.size else created + mine
+        entries: list[tuple[int, bytes, str, bytes]] = []
+        parts: list[tuple[int, str, bytes]] = []
+        hashes: list[bytes] = []
+        seq, head = self._frontier.size, self._head
+        for schema, texts in mine:
+            made = compose(schema, texts, keys, chain=self.chain, gen=GEN, seq=seq, prev=head)
+            head = made.leaf_hash
+            hashes.append(head)
+            record = made.record
+            entries.append((seq, record.leaf, record.open, record.closed))
+            for c, ct in record.parts.items():
+                parts.append((seq, c, ct))
+            seq += 1
+        if entries:
+            self._connection.exec_driver_sql(_ENTRY_SQL, entries)
+        if parts:
+            self._connection.exec_driver_sql(_PART_SQL, parts)
+        base = self._frontier.size
+        for hashed in hashes:
+            self._frontier.append(hashed)
+        self._head = head
+        self._announced.update(r.kid for r in owed)
+        skip = len(owed) if base else 0
+        return [Receipt(base + skip + i, hashes[skip + i]) for i in range(len(drafts))]
+
+    def checkpoint(self) -> bool:
+        """Signs the present size; False when nothing is new. Its own transaction: call outside one.
+
+        What is signed is what the database gives back: rows since the last checkpoint are read and hashed
+        again first (a bit flipped in memory ended the CT log Yeti 2022). Order: row, commit, then the
+        anchor line. Raises Broken when the rows differ from what was appended, LedgerError inside a
+        transaction.
+        """
+        if self._connection.in_transaction():
+            raise LedgerError("checkpoint needs a connection without an open transaction")
+        if self._frontier.size == self._signed.size:
+            return False
+        stored, head = self._reread()
+        if stored.size != self._frontier.size or stored.root() != self._frontier.root() or head != self._head:
+            raise Broken("the stored rows are not those that were appended; nothing signed")
+        previous = self.last_checkpoint()
+        if (previous is None) != (self._checkpoints == 0) or (
+            previous is not None
+            and (
+                previous[0] != self._checkpoints - 1
+                or read_note(previous[1], self._vkey, exact=True).root != self._signed.root()
+            )
+        ):
+            raise Broken("the last stored checkpoint is not the one that was signed; nothing signed")
+        note = sign(Checkpoint(self.origin, stored.size, stored.root()), self.keyring.signer)
+        with self._connection.begin():
+            self._connection.exec_driver_sql(_CHECKPOINT_SQL, (self._checkpoints, note))
+        append_anchor(self._anchor, note)
+        self._checkpoints += 1
+        self._signed, self._signed_head = stored, head
+        self.keyring.mark_logged(self._announced)
+        self._announced.clear()
+        return True
+
+    def _reread(self) -> tuple[Frontier, bytes]:
+        """The tree and head that the rows since the last checkpoint give, each row checked by itself."""
+        frontier = self._signed.copy()
+        head = self._signed_head or self._head
+        for record in self.records(frontier.size):
+            seen = examine(record, "spine", self.chain, GEN)
+            if seen.code is not None or seen.row != frontier.size or (frontier.size and seen.prev != head):
+                raise Broken(f"entry {frontier.size}: {seen.code or 'does not follow the one before'}")
+            head = seen.hashed
+            frontier.append(head)
+        return frontier, head
+
+    # --- state --------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Entries so far, those of the caller's open transaction included."""
+        return self._frontier.size
+
+    @property
+    def root(self) -> bytes:
+        """The tree's root at ``size``."""
+        return self._frontier.root()
+
+    @property
+    def unanchored(self) -> int:
+        """Entries after the last checkpoint: the window in which cutting the tail would go unseen."""
+        return self._frontier.size - self._signed.size
+
+    def policy_text(self) -> str:
+        """The policy file an auditor is given: public, and all that verifying needs."""
+        return Policy(self._vkey, self._genesis).text()
+
+
+def _prepare(draft: Draft, ts: str) -> tuple[Schema, list[str]]:
+    schema = SCHEMAS.get(draft.kind)
+    if schema is None:
+        raise ValueError("no such kind of entry")
+    if "schema" in draft.values or "ts" in draft.values:
+        raise ValueError("schema and ts are the ledger's to write")
+    texts = schema.texts(draft.values)
+    texts[0] = f'"{schema.name}"'
+    texts[1] = ts
+    return schema, texts
+
+
+def parse_config_vkey(config: str) -> str | None:
+    """The log's key as the genesis configuration names it."""
+    value = parse(config)
+    vkey = value.get("vkey") if isinstance(value, dict) else None
+    return vkey if isinstance(vkey, str) else None

@@ -1,0 +1,62 @@
+"""The ledger's tables, append-only.
+
+SQLModel classes say what the tables are; the triggers are plain DDL, because neither SQLModel nor
+SQLAlchemy has a word for a trigger. They are a fence against mistakes: against tampering stand the hashes.
+SPEC.md section 10.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sqlalchemy import CheckConstraint, Column, Integer, LargeBinary, MetaData, Text
+from sqlalchemy.engine import Connection
+from sqlmodel import Field, SQLModel
+
+
+class _Table(SQLModel):
+    metadata = MetaData()  # our own: another package's create_all must not make these without their triggers
+
+
+class LedgerEntry(_Table, table=True):
+    """One entry; every column is covered by the leaf's hash or the leaf's ``fields``."""
+
+    __tablename__ = "ledger_entry"
+    __table_args__: ClassVar = (CheckConstraint("seq >= 0"), {"sqlite_strict": True})
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    leaf: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    open: str = Field(sa_column=Column(Text, nullable=False))
+    closed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class LedgerPart(_Table, table=True):
+    """One compartment's ciphertext; its hash is in the leaf."""
+
+    __tablename__ = "ledger_part"
+    __table_args__: ClassVar = ({"sqlite_strict": True},)
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    c: str = Field(sa_column=Column(Text, primary_key=True))
+    ct: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class LedgerCheckpoint(_Table, table=True):
+    """One signed note; the signature covers all of it."""
+
+    __tablename__ = "ledger_checkpoint"
+    __table_args__: ClassVar = ({"sqlite_strict": True},)
+    n: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    note: str = Field(sa_column=Column(Text, nullable=False))
+
+
+TABLES = ("ledger_entry", "ledger_part", "ledger_checkpoint")
+
+
+def create_tables(connection: Connection) -> None:
+    """Makes the tables and their triggers inside the caller's transaction."""
+    _Table.metadata.create_all(connection)
+    for table in TABLES:
+        for verb in ("UPDATE", "DELETE"):
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+            )
