@@ -153,7 +153,7 @@ def _asks(word: str, wanted: str) -> bool:
     return word == wanted or word not in (_SUCCESS, _ERROR)
 
 
-def answer(  # noqa: PLR0917 - the order in which the standard lists them
+def answer(
     message: Message,
     code: str,
     control_id: str,
