@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from decimal import Context, Decimal
 from functools import cache
 from importlib.resources import files
@@ -18,12 +18,12 @@ from types import MappingProxyType
 from typing import Any
 
 from umbridge.errors import ConfigError, ContentError
+from umbridge.hl7.times import parse_time
 from umbridge.model import FactValue, Observation
 from umbridge.site import SiteProfile
 
 _EXACT = Context(prec=28)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})\Z", re.ASCII)
-_TIME = re.compile(r"(\d{12})(\d\d)?(?:\.\d{1,6})?([+-]\d{4})?\Z", re.ASCII)
 _RANGE = re.compile(r"\s*[<>=]*\s*(?:([\d.]+)\s*-\s*)?([\d.]+)\s*\Z", re.ASCII)
 _CODED = ("CWE", "CE", "CNE", "ID", "IS")
 _LOINC = ("LN", "LOINC")
@@ -267,7 +267,7 @@ def _value(observation: Observation, kind: FactType, site: SiteProfile) -> FactV
             return Unusable("not_a_number")
         return _number(text, observation, kind)
     if kind.kind == "datetime":
-        moment = parse_time(text, site) if observation.value_type in ("TS", "DTM") else None
+        moment = read_time(text, site) if observation.value_type in ("TS", "DTM") else None
         return Unusable("not_a_time") if moment is None else moment.astimezone(site.zone).isoformat()
     if observation.value_type not in _CODED:
         return Unusable("not_coded")
@@ -299,19 +299,15 @@ def upper_limit(reference_range: str) -> Decimal | None:
     return limit if limit > 0 else None
 
 
-def parse_time(text: str, site: SiteProfile) -> datetime | None:
-    """An HL7 time to the minute or finer, in the facility's zone without an offset. None if it is not one."""
-    match = _TIME.match(text)
-    if match is None:
+def read_time(text: str, site: SiteProfile) -> datetime | None:
+    """An HL7 time to the minute or finer, in the facility's zone without an offset. None if it is not one.
+
+    A bare date is not enough: midnight as a stand-in would move the two-midnight count.
+    """
+    if not (text.isascii() and text[:12].isdecimal() and len(text) >= 12):
         return None
-    try:
-        moment = datetime.strptime(match[1] + (match[2] or "00"), "%Y%m%d%H%M%S")  # noqa: DTZ007 - zone below
-        if match[3] is None:
-            return moment.replace(tzinfo=site.zone).astimezone(UTC)
-        offset = timedelta(hours=int(match[3][1:3]), minutes=int(match[3][3:]))
-        return moment.replace(tzinfo=timezone(-offset if match[3][0] == "-" else offset)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    moment, _ = parse_time(text.encode("ascii"), site.zone)
+    return moment
 
 
 def is_icd10(system: str) -> bool:

@@ -1,0 +1,123 @@
+"""Events cut to what the course of a stay needs, with the key that puts them in effective order."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from umbridge.model import Event, Patient, Visit
+from umbridge.site import SiteProfile
+from umbridge.stay.clock import instant
+from umbridge.stay.status import is_ending
+
+ORDER = "ORDER"
+#: Causal rank at equal times: what makes the other happen goes first (HL7 v2 ch. 3 events, table 0003).
+RANK = {
+    **{"A05": 0, "A14": 0, "A04": 1, "A01": 2, ORDER: 3, "A06": 4, "A07": 4, "A02": 5, "A15": 5, "A08": 6},
+    **{"A21": 7, "A22": 8, "A16": 9, "A03": 10},
+    **{"A11": 11, "A12": 11, "A13": 11, "A25": 11, "A26": 11, "A27": 11, "A38": 11, "A52": 11, "A53": 11},
+}
+#: A cancel names no target: it undoes the newest event of its kind that still stands.
+CANCELS = {
+    **{"A11": "admit", "A12": "transfer", "A13": "discharge", "A25": "pending discharge"},
+    **{"A26": "pending transfer", "A27": "pending admit", "A38": "preadmit", "A52": "leave", "A53": "return"},
+}
+
+Key = tuple[int, int, int, int, int]
+
+
+class Record(NamedTuple):
+    """One event, cut to what the course needs. ``key``: effective time, rank, sent, receipt number, part."""
+
+    key: Key
+    trigger: str
+    patient: str
+    data: dict[str, Any]
+
+    @property
+    def at(self) -> int:
+        return self.key[0]
+
+    def encoded(self) -> bytes:
+        return canonical([self.key, self.trigger, self.patient, self.data])
+
+    @classmethod
+    def decoded(cls, row: list[Any]) -> Record:
+        key, trigger, patient, data = row
+        return cls((key[0], key[1], key[2], key[3], key[4]), trigger, patient, data)
+
+
+def canonical(value: object) -> bytes:
+    """Sorted keys, no blanks, ASCII: the same value gives the same bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def patient_key(patient: Patient, site: SiteProfile) -> str:
+    """The MRN of the site's authority; else the first MR number with its authority; else "".
+
+    An identifier without its assigning authority identifies nobody across systems, so it is never compared
+    with one that has another.
+    """
+    foreign = ""
+    for number, authority, kind in patient.identifiers:
+        if not number or kind not in ("MR", ""):
+            continue
+        if authority == site.mrn_authority:
+            return number
+        foreign = foreign or f"{number}^{authority or '?'}"
+    return foreign
+
+
+def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
+    """What of one message belongs to the course: an ADT event, or the status orders of an ORM."""
+    patient, sent = patient_key(event.patient, site), instant(event.sent_at)
+    identity = {"visit": event.visit.number, "account": event.patient.account}
+    made: list[Record] = []
+    if event.message_type == "ADT" and event.trigger in RANK:
+        key = (instant(event.effective_at), RANK[event.trigger], sent, seq, 0)
+        data = {**identity, **_visit(event.visit)}
+        if event.prior_accounts:
+            data["prior"] = list(event.prior_accounts)
+        made.append(
+            Record(key, event.trigger, patient, {k: v for k, v in data.items() if v not in ("", None)})
+        )
+    for part, order in enumerate(event.orders, 1):
+        asked = site.status_orders.get(order.code.code)
+        ending = is_ending(order.control, order.status)
+        if asked is None or ending is None:
+            continue
+        data = {
+            **{name: value for name, value in identity.items() if value},
+            "on": not ending,
+            "placer": order.placer or order.filler,
+            "status": None if asked.status is None else asked.status.value,
+            "level": None if asked.level is None else asked.level.value,
+            "source": order.source,
+        }
+        made.append(Record((instant(order.at), RANK[ORDER], sent, seq, part), ORDER, patient, data))
+    return made
+
+
+def _visit(visit: Visit) -> dict[str, Any]:
+    fields: dict[str, str] = {}
+    named = {"class": visit.patient_class, "type": visit.patient_type, "service": visit.service}
+    for name, value in named.items():
+        if value is not None:
+            fields[name] = value
+    if visit.unit is not None:  # PV1-3 is one field: what it does not name, it clears
+        fields.update(unit=visit.unit, room=visit.room or "", bed=visit.bed or "")
+    data: dict[str, Any] = {"disposition": visit.disposition, "attending": visit.attending}
+    if fields:
+        data["fields"] = fields
+    if visit.admitted_at is not None:
+        data["admitted"] = instant(visit.admitted_at)
+    if visit.discharged_at is not None:
+        data["discharged"] = instant(visit.discharged_at)
+    return data
+
+
+def same_patient(one: str, other: str) -> bool:
+    """Whether two patient keys can be one person. Keys of different authorities cannot be compared."""
+    if not one or not other or one == other:
+        return True
+    return one.partition("^")[2] != other.partition("^")[2]

@@ -1,0 +1,84 @@
+"""What the patient is, and from which evidence: HL7 has no class for observation, so status is resolved.
+
+The site's precedence decides between a status order, PV1-18 and PV1-2 (42 CFR 412.3(a): inpatient care
+begins with an order; a class of I alone is registration's word, not the practitioner's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from umbridge.model import Status
+from umbridge.site import SiteProfile
+
+#: ORC-1 (table 0119): an order stops counting ...
+ENDING = frozenset({"CA", "OC", "CR", "DC", "OD", "DR", "HD", "OH", "HR", "RP", "RQ", "RU"})
+#: ... or nothing happened: the filler could not do what was asked, or talks about something else.
+WITHOUT_EFFECT = frozenset(
+    {"UA", "UC", "UD", "UF", "UH", "UM", "UN", "UR", "UX", "DE", "DF", "NA", "RR", "PR"}
+)
+#: ORC-5 (table 0038) of a status change that ends an order.
+ENDED_STATUS = frozenset({"CA", "DC", "HD"})
+
+
+class StatusOrderInForce(NamedTuple):
+    """An order for inpatient, observation or outpatient care that has not been cancelled."""
+
+    placer: str
+    status: str
+    level: int | None
+    at: int
+    source: str
+
+
+class Resolved(NamedTuple):
+    """A status and where it was read: ``order`` or a field such as ``PV1-18``."""
+
+    status: Status
+    source: str
+    order: StatusOrderInForce | None = None
+
+
+def is_ending(control: str, order_status: str) -> bool | None:
+    """Whether an ORC ends its order; None where it changes nothing."""
+    if control in WITHOUT_EFFECT:
+        return None
+    return control in ENDING or (control == "SC" and order_status in ENDED_STATUS)
+
+
+def from_registration(site: SiteProfile, fields: Mapping[str, str]) -> Resolved | None:
+    """The status that PV1 alone gives, by the site's precedence."""
+    unit = site.units.get(fields.get("unit", ""))
+    values = {
+        "PV1-18": fields.get("type", ""),
+        "PV1-2": fields.get("class", ""),
+        "PV1-10": fields.get("service", ""),
+        "PV1-3": fields.get("unit", ""),
+    }
+    for step in site.precedence:
+        if step == "order":
+            continue
+        status = site.status_codes[step].get(values[step])
+        if status is None:
+            continue
+        if step == "PV1-2" and status is Status.OUTPATIENT and unit is not None and unit.is_ed:
+            return Resolved(Status.ED, "PV1-3")
+        return Resolved(status, step)
+    return None
+
+
+def resolve(
+    site: SiteProfile, fields: Mapping[str, str], order: StatusOrderInForce | None
+) -> Resolved | None:
+    """The status in force. None where nothing the site knows was said."""
+    registered = from_registration(site, fields)
+    if order is None or "order" not in site.precedence:
+        return registered
+    if registered is not None and _place(site, registered.source) < site.precedence.index("order"):
+        return registered
+    return Resolved(Status(order.status), "order", order)
+
+
+def _place(site: SiteProfile, source: str) -> int:
+    return site.precedence.index(source if source in site.precedence else "PV1-2")

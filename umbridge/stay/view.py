@@ -1,0 +1,279 @@
+"""The stay as of one moment: a frozen view with the counts and clocks that reviews and notices run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
+from umbridge.site import SiteProfile
+from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment
+from umbridge.stay.course import Course, Span
+
+MEDICARE = ("MEDICARE_FFS", "MEDICARE_ADVANTAGE")
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSpan:
+    """Time in one status. ``evidence`` is ORDER or ADT, ``source`` the order's address or the PV1 field."""
+
+    status: Status
+    start: datetime
+    end: datetime | None
+    evidence: str
+    source: str
+    level: Level | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice the patient is owed, and the latest time to give it."""
+
+    type: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One encounter as the feed tells it. Times are on the facility's clock."""
+
+    as_of: datetime
+    visit: str
+    accounts: tuple[str, ...]
+    mrn: str
+    mrn_aliases: tuple[str, ...]
+    birth_date: str
+    sex: str
+    lifecycle: Lifecycle
+    status: Status | None
+    spans: tuple[StatusSpan, ...]
+    pending: tuple[str, ...]
+    unit: str | None
+    bed: str | None
+    unit_level: Level | None
+    attending: str
+    care_start: datetime | None
+    first_contact: datetime | None
+    inpatient_start: datetime | None
+    observation_start: datetime | None
+    discharged_at: datetime | None
+    disposition: str | None
+    leaves: tuple[tuple[datetime, datetime | None], ...]
+    los_midnights: int | None
+    leave_midnights: int
+    hospital_midnights: int | None
+    continued_stay_due: date | None
+    readmission_index: bool
+    payer_class: str
+    diagnoses: tuple[str, ...]
+    expected_discharge: datetime | None
+    voided: tuple[tuple[ReviewType, datetime], ...]
+    events_applied: int
+    exceptions: tuple[str, ...]
+    notices_due: tuple[Notice, ...]
+    site: SiteProfile
+
+    @property
+    def status_evidence(self) -> str | None:
+        return None if self.status is None or not self.spans else self.spans[-1].evidence
+
+    def to_json(self, reviews: Iterable[tuple[ReviewType, ReviewState]] = ()) -> dict[str, Any]:
+        """The keys of ``stays show --json``. Reviews are the review room's to plan, so they are handed in."""
+        listed = list(reviews)
+
+        def by_state(state: ReviewState) -> list[str]:
+            return sorted(kind.value for kind, its in listed if its is state)
+
+        def time(value: datetime | None) -> str | None:
+            return None if value is None else value.isoformat()
+
+        return {
+            "visit": self.visit,
+            "accounts": list(self.accounts),
+            "mrn": self.mrn or None,
+            "mrn_aliases": list(self.mrn_aliases),
+            "lifecycle": self.lifecycle.value,
+            "status": None if self.status is None else self.status.value,
+            "status_spans": [span.status.value for span in self.spans],
+            "status_evidence": self.status_evidence,
+            "pending": list(self.pending),
+            "unit": self.unit,
+            "bed": self.bed,
+            "unit_level": None if self.unit_level is None else self.unit_level.name,
+            "care_start": time(self.care_start),
+            "inpatient_start": time(self.inpatient_start),
+            "observation_start": time(self.observation_start),
+            "discharged_at": time(self.discharged_at),
+            "los_midnights": self.los_midnights,
+            "leave_midnights": self.leave_midnights,
+            "hospital_midnights": self.hospital_midnights,
+            "continued_stay_due": None
+            if self.continued_stay_due is None
+            else self.continued_stay_due.isoformat(),
+            "readmission_index": self.readmission_index,
+            "open_reviews": by_state(ReviewState.OPEN),
+            "void_reviews": by_state(ReviewState.VOID),
+            "closed_reviews": by_state(ReviewState.CLOSED),
+            "events_applied": self.events_applied,
+            "exceptions": list(self.exceptions),
+            "notices_due": [
+                {"type": notice.type, "due": notice.due.isoformat()} for notice in self.notices_due
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the fold knows besides the course: whose stay it is and what came with it."""
+
+    visit: str
+    accounts: tuple[str, ...]
+    mrn: str
+    birth_date: str
+    sex: str
+    payer_class: str
+    diagnoses: tuple[str, ...]
+    expected_discharge: int | None
+    events_applied: int
+    has_other_patient: bool
+
+
+def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime) -> Stay:
+    """Freeze the course. Only clocks look at ``as_of``; events are never undone by asking about the past."""
+    now, zone = instant(as_of), site.zone
+    lifecycle = Lifecycle(course.lifecycle or Lifecycle.ACTIVE)
+    inpatient = _last(course, Status.INPATIENT)
+    observation = _last(course, Status.OBSERVATION)
+    unit = course.fields.get("unit")
+    is_out = lifecycle is Lifecycle.DISCHARGED and course.discharged_at is not None
+    end = course.discharged_at if is_out and course.discharged_at is not None else now
+    leave = _leave_midnights(site, course, end)
+    status = Status(course.spans[-1].status) if course.spans else None
+    start = inpatient.start if inpatient is not None else None
+
+    def time(at: int | None) -> datetime | None:
+        return None if at is None else moment(at, zone)
+
+    stayed = None if start is None else midnights(start, end, zone)
+    contact = course.care_start if course.care_start is not None else course.first_at
+    known_unit = site.units.get(unit or "")
+    return Stay(
+        as_of=moment(now, zone),
+        visit=course.visit or identity.visit,
+        accounts=tuple(course.accounts) or identity.accounts,
+        mrn=identity.mrn,
+        mrn_aliases=(),
+        birth_date=identity.birth_date,
+        sex=identity.sex,
+        lifecycle=lifecycle,
+        status=None if lifecycle is Lifecycle.CANCELLED else status,
+        spans=tuple(
+            StatusSpan(
+                Status(span.status),
+                moment(span.start, zone),
+                time(span.end),
+                span.evidence,
+                span.source,
+                None if span.level is None else Level(span.level),
+            )
+            for span in course.spans
+        ),
+        pending=tuple(sorted(course.pending)),
+        unit=unit,
+        bed=course.fields.get("room") or course.fields.get("bed"),
+        unit_level=None if known_unit is None else known_unit.level,
+        attending=course.attending,
+        care_start=time(course.care_start),
+        first_contact=time(contact),
+        inpatient_start=time(start),
+        observation_start=None if observation is None else moment(observation.start, zone),
+        discharged_at=time(course.discharged_at),
+        disposition=site.dispositions.get(course.disposition),
+        leaves=tuple((moment(out, zone), time(back)) for out, back in course.leaves),
+        los_midnights=stayed if is_out and status is Status.INPATIENT else None,
+        leave_midnights=leave,
+        hospital_midnights=None if stayed is None else max(0, stayed - leave),
+        continued_stay_due=_continued_stay_due(site, course, lifecycle, inpatient),
+        readmission_index=is_out and status is Status.INPATIENT and _counts_as_index(site, course),
+        payer_class=identity.payer_class,
+        diagnoses=identity.diagnoses,
+        expected_discharge=time(identity.expected_discharge),
+        voided=tuple((ReviewType(kind), moment(at, zone)) for kind, at in course.voided),
+        events_applied=identity.events_applied,
+        exceptions=_exceptions(site, course, identity, now),
+        notices_due=_notices(site, course, lifecycle, identity.payer_class, now),
+        site=site,
+    )
+
+
+def _last(course: Course, status: Status) -> Span | None:
+    return next((span for span in reversed(course.spans) if span.status == status), None)
+
+
+def _leave_midnights(site: SiteProfile, course: Course, end: int) -> int:
+    return sum(midnights(out, end if back is None else back, site.zone) for out, back in course.leaves)
+
+
+def _continued_stay_due(
+    site: SiteProfile, course: Course, lifecycle: Lifecycle, inpatient: Span | None
+) -> date | None:
+    """The first review's local date. A leave stops the clock: it is then due when the patient is back."""
+    if inpatient is None or inpatient.end is not None or lifecycle is not Lifecycle.ACTIVE:
+        return None
+    first_day = site.windows.continued_stay_first_day
+    due = local_date(inpatient.start, site.zone) + timedelta(days=first_day - 1)
+    returns = [local_date(back, site.zone) for _, back in course.leaves if back is not None]
+    return max([due, *returns])
+
+
+def _counts_as_index(site: SiteProfile, course: Course) -> bool:
+    """Discharged alive, not against advice, not to another acute hospital (CMS readmission measures)."""
+    return site.dispositions.get(course.disposition) not in ("DIED", "AGAINST_ADVICE", "TRANSFER_ACUTE")
+
+
+def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int) -> tuple[str, ...]:
+    found = set(course.flags)
+    grace = site.windows.order_to_adt_hours * HOUR
+    for span in course.spans:
+        if span.status != Status.INPATIENT:
+            continue
+        lasted = (now if span.end is None else min(now, span.end)) - span.start
+        if span.evidence == "ADT" and lasted > grace:
+            found.add("INPATIENT_ORDER_MISSING")
+        if (
+            span.evidence != "ADT"
+            and span.end is None
+            and course.registered != span.status
+            and lasted > grace
+        ):
+            found.add("ADT_LAG")
+    if identity.has_other_patient:
+        found.add("PATIENT_MISMATCH")
+    return tuple(sorted(found))
+
+
+def _notices(
+    site: SiteProfile, course: Course, lifecycle: Lifecycle, payer: str, now: int
+) -> tuple[Notice, ...]:
+    """What a Medicare patient in the house is owed. A notice cannot be given after the patient has left.
+
+    MOON: observation of more than 24 h, by 36 h or its end if sooner (42 CFR 489.20(y)). IMM: inpatients,
+    within two calendar days of admission (42 CFR 405.1205(b)).
+    """
+    if payer not in MEDICARE or lifecycle not in (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE):
+        return ()
+    due: list[Notice] = []
+    observation = _last(course, Status.OBSERVATION)
+    if observation is not None:
+        end = now if observation.end is None else min(now, observation.end)
+        if end - observation.start > site.windows.moon_after_hours * HOUR:
+            latest = observation.start + site.windows.moon_due_hours * HOUR
+            latest = latest if observation.end is None else min(latest, observation.end)
+            due.append(Notice("MOON", moment(latest, site.zone)))
+    inpatient = _last(course, Status.INPATIENT)
+    if inpatient is not None and inpatient.end is None:
+        day = local_date(inpatient.start, site.zone) + timedelta(days=site.windows.imm_due_days)
+        due.append(Notice("IMM", moment(end_of_day(day, site.zone), site.zone)))
+    return tuple(due)
