@@ -1,7 +1,497 @@
-"""The command line: parse, call one function, print, exit code."""
+"""The command line: parse, call one function, print, exit code. The contract is docs/cli.md."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
+import click
+
+from umbridge import __version__, config, terminal
+from umbridge.errors import UmbridgeError
+
+F = TypeVar("F", bound=Callable[..., Any])
+MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
+RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
+STAY_COLUMNS = (
+    "visit",
+    "lifecycle",
+    "status",
+    "unit",
+    "bed",
+    "inpatient_start",
+    "open_reviews",
+    "exceptions",
+)
+
+
+class Group(click.Group):
+    """Errors are one line on stderr with their exit code; a traceback would be a bug."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.exceptions.Abort:
+            _end(130, "interrupted")
+        except click.exceptions.Exit as exc:
+            sys.exit(exc.exit_code)
+        except click.ClickException as exc:
+            _end(2, exc.format_message())
+        except UmbridgeError as exc:
+            _end(exc.exit_code, str(exc))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except KeyboardInterrupt:
+            _end(130, "interrupted")
+        except OSError as exc:
+            _end(74, f"{exc.filename or 'the system'}: {exc.strerror}")
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(code: int, text: str) -> NoReturn:
+    click.echo(f"umbridge: {' '.join(text.split())}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="umbridge")
 def main() -> None:
-    raise SystemExit(2)
+    """Utilization management beside the interface engine: HL7 in, level-of-care screens, an audit ledger.
+
+    It screens, says what is missing and refers to a person; it never denies care.
+    """
+
+
+def with_config(function: F) -> F:
+    """Add ``--config`` and pass the loaded settings."""
+
+    @click.option("--config", "config_file", metavar="FILE", help="Settings file (default ./umbridge.toml).")
+    @wraps(function)
+    def wrapped(*args: Any, config_file: str | None, **kwargs: Any) -> Any:
+        return function(config.load(config.find(config_file)), *args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+purpose = click.option(
+    "--purpose", metavar="CODE", help="Purpose of use: TREAT HPAYMT HOPERAT HCOMPL PATRQT."
+)
+reason = click.option("--reason", metavar="TEXT", help="Why, in words; goes on the ledger with the access.")
+
+
+# --- running --------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--keep", metavar="DIR", help="Keep the store, keys and bundle in DIR, to look at.")
+def demo(keep: str | None) -> int:
+    """The main job in miniature on this machine: feed, screens, a redacted look, the ledger verified."""
+    from umbridge import demo as play
+
+    return play.run(keep)
+
+
+@main.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--org", default=None, help="Your organization's short name; in the ledger's name for ever.")
+@click.option("--chain", default="adt-1", show_default=True, help="This ledger's name, for ever.")
+@click.option("--site", "site_file", default=None, metavar="FILE", help="Start from this site profile.")
+def init(directory: str, org: str | None, chain: str, site_file: str | None) -> None:
+    """Make settings, site profile, keys, store and the public ledger policy in DIR."""
+    from umbridge import setup
+
+    made = setup.init(Path(directory), org=org, chain=chain, site_file=site_file)
+    click.echo(made)
+
+
+@main.command()
+@click.option("--config", "config_file", metavar="FILE", help="Settings file (default ./umbridge.toml).")
+def serve(config_file: str | None) -> int:
+    """Run the daemon in the foreground. SIGTERM drains and exits 0; SIGHUP reads the users again."""
+    from umbridge import daemon
+
+    return daemon.serve(config.find(config_file))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: the feed's, or 2575.")
+@click.option("--feed", default=None, help="Take host and port of this feed from the settings.")
+@click.option("--config", "config_file", metavar="FILE", help="Settings file, for --feed.")
+@click.option("--connections", type=click.IntRange(1, 1024), default=1, show_default=True)
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, help="Messages a second.")
+@as_json
+def send(
+    paths: tuple[str, ...],
+    host: str,
+    port: int | None,
+    feed: str | None,
+    config_file: str | None,
+    connections: int,
+    rate: float | None,
+    as_json: bool,
+) -> int:
+    """Send messages over MLLP and print each answer. Exit 0 only if all were AA, CA or NONE."""
+    from umbridge import delivery, shadow
+
+    if feed is not None:
+        settings = config.load(config.find(config_file))
+        if feed not in settings.feeds:
+            raise click.UsageError(f"--feed {feed}: not in the settings; known: {', '.join(settings.feeds)}")
+        host, port = settings.feeds[feed].host, port or settings.feeds[feed].port
+    counts: dict[str, int] = {}
+    bad = 0
+
+    def done(sent: delivery.Sent) -> None:
+        nonlocal bad
+        counts[sent.ack] = counts.get(sent.ack, 0) + 1
+        bad += not sent.accepted
+        if as_json:
+            terminal.json_line(
+                {
+                    "file": sent.file,
+                    "control_id": sent.control_id,
+                    "ack": sent.ack,
+                    "error": sent.error,
+                    "ms": sent.ms,
+                }
+            )
+        elif terminal.is_terminal() and sum(counts.values()) % 50 == 0:
+            click.echo(f"\r{sum(counts.values())} sent", nl=False, err=True)
+        if not as_json and not sent.accepted:
+            who = f"{terminal.clean(sent.file)}  {terminal.clean(sent.control_id)}"
+            click.echo(f"{who}  {sent.ack}  {sent.error or ''}")
+
+    stdin = sys.stdin.buffer.read() if "-" in paths else None
+    messages = list(shadow.read_files(paths, stdin))
+    asyncio.run(
+        delivery.send_all(host, port or 2575, messages, connections=connections, rate=rate, done=done)
+    )
+    if not as_json:
+        said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "nothing to send"
+        click.echo(f"{len(messages)} messages: {said}")
+    return 1 if bad else 0
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--site", "site_file", default=None, metavar="FILE", help="Site profile (default: the built-in example)."
+)
+@click.option(
+    "--plugin", "plugins", multiple=True, metavar="NAME", help="Ask only this plugin; may be repeated."
+)
+@click.option(
+    "--as-of", "as_of", default=None, metavar="TIME", help="ISO 8601; default: the last message's time."
+)
+@click.option("--stays", "show_stays", is_flag=True, help="Print the folded stays instead of the screens.")
+@as_json
+def screen(
+    paths: tuple[str, ...],
+    site_file: str | None,
+    plugins: tuple[str, ...],
+    as_of: str | None,
+    show_stays: bool,
+    as_json: bool,
+) -> None:
+    """Shadow run: fold messages into stays, screen them, print what is in force. No store, no daemon."""
+    from umbridge import shadow
+    from umbridge.criteria.host import Host
+    from umbridge.site import default_site, load_site
+
+    site = load_site(Path(site_file)) if site_file else default_site()
+    moment = _moment(as_of, site.zone)
+    run = shadow.Shadow(site)
+    stdin = sys.stdin.buffer.read() if "-" in paths else None
+    messages = list(shadow.read_files(paths, stdin))
+    with click.progressbar(
+        messages, label="reading", file=sys.stderr, hidden=not terminal.is_terminal()
+    ) as bar:
+        for _, message in bar:
+            run.take(message)
+
+    async def ask() -> list[dict[str, Any]]:
+        host = Host()
+        await host.start(plugins or None)
+        try:
+            return await run.screen(host, moment)
+        finally:
+            await host.stop()
+
+    rows = run.stays(moment) if show_stays else asyncio.run(ask())
+    _print(rows, STAY_COLUMNS if show_stays else RESULT_COLUMNS, as_json)
+    for why, count in sorted(run.unread.items()):
+        click.echo(f"{count} not used: {why}", err=True)
+
+
+def _moment(text: str | None, zone: Any) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(
+            f"--as-of {text}: expected ISO 8601, such as 2026-01-12T15:56:00-05:00"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=zone)
+
+
+def _print(
+    rows: Iterator[dict[str, Any]] | list[dict[str, Any]], columns: tuple[str, ...], as_json: bool
+) -> None:
+    if as_json:
+        for row in rows:
+            terminal.json_line(row)
+    else:
+        terminal.table(rows, columns)
+
+
+def _ask(settings: config.Settings, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    from umbridge.daemon import asking
+
+    with asking(settings) as ask:
+        yield from ask(op, args)
+
+
+def _one(settings: config.Settings, op: str, args: dict[str, Any], as_json: bool) -> None:
+    for row in _ask(settings, op, args):
+        if as_json:
+            terminal.json_line(row)
+        else:
+            terminal.fields(row)
+
+
+# --- messages and stays ---------------------------------------------------------------------------------
+
+
+@main.group()
+def messages() -> None:
+    """What came in and what became of it."""
+
+
+@messages.command("list")
+@with_config
+@purpose
+@as_json
+def messages_list(settings: config.Settings, purpose: str | None, as_json: bool) -> None:
+    """Every framed message, oldest first. Control ids and visits show only to roles that may see them."""
+    _print(_ask(settings, "messages.list", {"purpose": purpose}), MESSAGE_COLUMNS, as_json)
+
+
+@messages.command("show")
+@click.argument("seq", type=int)
+@with_config
+@purpose
+@reason
+@as_json
+def messages_show(
+    settings: config.Settings, seq: int, purpose: str | None, reason: str | None, as_json: bool
+) -> None:
+    """One message with the standard's names, redacted for your role. The look is logged first."""
+    _need(purpose)
+    args = {"seq": seq, "purpose": purpose, "reason": reason}
+    for row in _ask(settings, "messages.show", args):
+        if as_json:
+            terminal.json_line(row)
+            continue
+        segments = row.pop("segments")
+        terminal.fields(row)
+        for segment in segments:
+            click.echo(f"\n{terminal.clean(segment['segment'])}  {terminal.clean(segment['name'])}")
+            for f in segment["fields"]:
+                click.echo(f"  {f['field']:<8} {terminal.clean(f['name']):<34} {terminal.clean(f['value'])}")
+
+
+@main.group()
+def stays() -> None:
+    """The stays the messages add up to."""
+
+
+@stays.command("list")
+@with_config
+@purpose
+@as_json
+def stays_list(settings: config.Settings, purpose: str | None, as_json: bool) -> None:
+    """Every stay, in the order in which they last changed."""
+    _need(purpose)
+    _print(_ask(settings, "stays.list", {"purpose": purpose}), STAY_COLUMNS, as_json)
+
+
+@stays.command("show")
+@click.argument("visit")
+@with_config
+@purpose
+@reason
+@as_json
+def stays_show(
+    settings: config.Settings, visit: str, purpose: str | None, reason: str | None, as_json: bool
+) -> None:
+    """One stay by its visit number: lifecycle, status spans, place, reviews, exceptions, notices due."""
+    _need(purpose)
+    _one(settings, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
+
+
+def _need(purpose: str | None) -> None:
+    if not purpose:
+        raise click.UsageError(
+            "--purpose CODE is needed to see clinical content (TREAT HPAYMT HOPERAT HCOMPL PATRQT)"
+        )
+
+
+# --- the ledger -----------------------------------------------------------------------------------------
+
+
+@main.group()
+def ledger() -> None:
+    """The audit ledger: verify, look, export."""
+
+
+@ledger.command("verify")
+@with_config
+@click.option(
+    "--level", type=click.Choice(["spine", "keyless", "full"]), default="keyless", show_default=True
+)
+@click.option(
+    "--policy", "policy_file", default=None, metavar="FILE", help="Public policy (default: the settings')."
+)
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True)
+@as_json
+def ledger_verify(
+    settings: config.Settings, level: str, policy_file: str | None, jobs: int, as_json: bool
+) -> int:
+    """Check every entry, read-only. Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE."""
+    from umbridge import proof
+
+    report = proof.verify_store(settings, level, Path(policy_file) if policy_file else None, jobs)
+    if as_json:
+        terminal.json_line(report.to_json())
+    else:
+        terminal.fields(report.to_json())
+    return report.exit_code
+
+
+@ledger.command("list")
+@with_config
+@click.option("--kind", default=None, help="Only this kind, such as determination or access.read.")
+@purpose
+@as_json
+def ledger_list(settings: config.Settings, kind: str | None, purpose: str | None, as_json: bool) -> None:
+    """Every entry with what is open about it: number, time, kind, actor. Nothing clinical."""
+    args = {"kind": kind, "purpose": purpose}
+    _print(_ask(settings, "ledger.list", args), ("seq", "ts", "kind", "actor", "state"), as_json)
+
+
+@ledger.command("show")
+@click.argument("seq", type=int)
+@with_config
+@purpose
+@reason
+@as_json
+def ledger_show(
+    settings: config.Settings, seq: int, purpose: str | None, reason: str | None, as_json: bool
+) -> None:
+    """One entry, redacted for your role. The look is on the ledger before anything is printed."""
+    _need(purpose)
+    _one(settings, "ledger.show", {"seq": seq, "purpose": purpose, "reason": reason}, as_json)
+
+
+@ledger.command("export")
+@with_config
+@click.option("--profile", required=True, metavar="NAME", help="role:NAME or integrity-only.")
+@click.option("--out", "out", required=True, metavar="FILE", help="Where the bundle is written.")
+@purpose
+@reason
+def ledger_export(
+    settings: config.Settings, profile: str, out: str, purpose: str | None, reason: str | None
+) -> None:
+    """A bundle a stranger can verify with umbridge-verify; hidden fields stay hidden and still verify."""
+    from umbridge import proof
+
+    written = proof.write_bundle(
+        _ask(settings, "ledger.export", {"profile": profile, "purpose": purpose, "reason": reason}), Path(out)
+    )
+    click.echo(f"{out}: {written} lines; verify with: umbridge-verify {out} --policy {settings.policy}")
+
+
+# --- operations -----------------------------------------------------------------------------------------
+
+
+@main.group()
+def plugins() -> None:
+    """Criteria plugins."""
+
+
+@plugins.command("list")
+@with_config
+@as_json
+def plugins_list(settings: config.Settings, as_json: bool) -> None:
+    """Which plugins are asked, with edition, digest, isolation and health."""
+    from umbridge import control
+    from umbridge.criteria.host import Host
+    from umbridge.daemon import plugin_rows
+
+    rows = control.request(settings.store, "plugins.list", {}) if settings.store.is_dir() else None
+
+    async def start_and_look() -> list[dict[str, Any]]:
+        host = Host(seconds=settings.plugins.seconds)
+        await host.start(settings.plugins.names or None)
+        try:
+            return plugin_rows(host)
+        finally:
+            await host.stop()
+
+    found = list(rows) if rows is not None else asyncio.run(start_and_look())
+    _print(found, ("plugin", "version", "edition", "subsets", "isolation", "health", "digest"), as_json)
+
+
+@main.group("config")
+def config_group() -> None:
+    """The settings."""
+
+
+@config_group.command("check")
+@click.option("--config", "config_file", metavar="FILE", help="Settings file (default ./umbridge.toml).")
+@click.option(
+    "--feed",
+    "sample",
+    default=None,
+    metavar="SAMPLE",
+    help="Messages of a feed: report what this site profile does not map.",
+)
+@as_json
+def config_check(config_file: str | None, sample: str | None, as_json: bool) -> int:
+    """Check settings, site profile, users and keys; exit 78 with the key's name when one is wrong."""
+    from umbridge import setup
+
+    return setup.check(config.find(config_file), sample, as_json)
+
+
+@main.command()
+@with_config
+@as_json
+def status(settings: config.Settings, as_json: bool) -> int:
+    """What came in, how much waits, how long the unanchored window is. Exit 69 when not running."""
+    from umbridge import control
+
+    rows = control.request(settings.store, "status", {}) if settings.store.is_dir() else None
+    if rows is None:
+        row: dict[str, Any] = {"running": False, "store": str(settings.store)}
+        terminal.json_line(row) if as_json else terminal.fields(row)
+        return 69
+    for row in rows:
+        terminal.json_line(row) if as_json else terminal.fields(row)
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from umbridge.errors import ConfigError
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, Field(pattern=NAME)]
+LedgerName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
 
 
 class _Section(BaseModel):
@@ -24,8 +25,8 @@ class _Section(BaseModel):
 class LedgerSettings(_Section):
     """``org`` and ``chain`` name the ledger for ever: they are inside every signature and ciphertext."""
 
-    org: Slug
-    chain: Slug
+    org: LedgerName
+    chain: LedgerName
     anchor: str = "anchor/ledger.anchor"
     policy: str = "ledger.policy"
     checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
@@ -228,5 +229,5 @@ def load_users(path: Path, known_roles: frozenset[str]) -> dict[str, User]:
 
 
 def slug(text: str) -> str:
-    """A ledger name out of free text: lower case letters, digits, dots and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63] or "hospital"
+    """A ledger name out of free text: lower case letters, digits and dashes, at most 40."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "hospital"

@@ -63,6 +63,7 @@ class Intake:
         self.pending = 0  # rows stored and not yet worked
         self.accepted = 0
         self.repeats = 0
+        self._in_hand: dict[asyncio.Future[Stored], er7.Message] = {}
 
     # -- back pressure --------------------------------------------------------------------------------
 
@@ -109,10 +110,10 @@ class Intake:
             message = er7.parse(frame, settings.charset)
         except NotHl7Error as exc:
             item = self._unreadable(frame, feed, exc.reason, now)
-            await self._commit(item)
+            await self._commit(item, None)
             return Reply(None, close=True)
         item = self._judge(message, frame, feed, settings, now)
-        stored = await self._commit(item)
+        stored = await self._commit(item, message)
         code = stored.ack
         if code in ("NONE", "CLOSED"):
             return Reply(None)
@@ -129,10 +130,19 @@ class Intake:
             )
         )
 
-    async def _commit(self, item: Incoming) -> Stored:
+    def taken(self, future: asyncio.Future[Stored]) -> er7.Message | None:
+        """The parsed message behind a commit that has just returned, so that it need not be read back."""
+        return self._in_hand.get(future)
+
+    async def _commit(self, item: Incoming, message: er7.Message | None) -> Stored:
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._pen.submit(item, future)
-        stored = await future
+        if message is not None:
+            self._in_hand[future] = message
+        try:
+            self._pen.submit(item, future)
+            stored = await future
+        finally:
+            self._in_hand.pop(future, None)
         if stored.duplicate:
             self.repeats += 1
         else:
@@ -216,7 +226,7 @@ class Intake:
         at = self._clock()
         await self._pen.ask(
             lambda batch: refusals.count(
-                batch.connection, feed, fault.reason, fault.byte_count, fault.digest.hex(), at
+                batch.connection, feed, fault.reason, fault.byte_count, fault.digest, at
             )
         )
         if fault.reason != "oversize" or not fault.head:
@@ -240,11 +250,12 @@ class Intake:
 
 def content_digest(message: er7.Message) -> bytes:
     """SHA-256 of the frame with MSH-7 and MSH-13 blanked: equal for a repeat that was only re-stamped."""
-    raw, header = message.raw, message.header_raw
+    raw, header, separator = message.raw, message.body[0], message.delimiters.field
     start = raw.find(header)
-    fields = header.split(message.delimiters.field)
+    if start < 0:  # re-coded for reading (GB 18030 and the like): then only identical bytes are a repeat
+        return hashlib.sha256(raw).digest()
+    fields = header.split(separator)
     for index in (6, 12):  # MSH-7 and MSH-13: MSH-1 is the separator itself
         if index < len(fields):
             fields[index] = b""
-    blanked = message.delimiters.field.join(fields)
-    return hashlib.sha256(raw[:start] + blanked + raw[start + len(header) :]).digest()
+    return hashlib.sha256(raw[:start] + separator.join(fields) + raw[start + len(header) :]).digest()

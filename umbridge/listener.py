@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
+from dataclasses import replace
 
 from umbridge.config import FeedSettings, LimitSettings
 from umbridge.errors import StoreError, UnavailableError
@@ -96,7 +97,7 @@ class Listener:
         while True:
             data = await self._read(reader, began)
             if data is None:  # stalled inside a frame
-                await self._intake.fault(decoder.stalled(), self.feed)
+                await self._intake.fault(_stalled(decoder), self.feed)
                 return
             if not data:
                 fault = decoder.eof()
@@ -111,7 +112,7 @@ class Listener:
                     if answer is not None:
                         await self._answer(writer, answer)
                     return
-                if isinstance(following, mllp.Fault) and following.reason == "junk_after_frame":
+                if isinstance(following, mllp.Fault) and following.reason == "junk_after_block":
                     # FS CR stood inside a message: what looked like a frame is half of one (intake.md 3.5)
                     await self._intake.fault(following, self.feed)
                     return
@@ -151,3 +152,10 @@ class Listener:
         writer.write(mllp.encode(answer))
         async with asyncio.timeout(self._limits.answer_write_seconds):
             await writer.drain()
+
+
+def _stalled(decoder: mllp.FrameDecoder) -> mllp.Fault:
+    """The frame that does not go on, as a fault of its own name."""
+    fault = decoder.eof()
+    assert fault is not None  # noqa: S101 - only asked while a frame is open
+    return replace(fault, reason="stalled_in_block")

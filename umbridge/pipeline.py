@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 
 from umbridge.criteria.host import Host, Screened
@@ -28,6 +29,7 @@ from umbridge.store.writer import Batch, Pen
 
 log = logging.getLogger("umbridge.pipeline")
 PAGE = 256
+NEVER = datetime.min.replace(tzinfo=UTC)
 KEEP_PARSED = 4096  # messages held in memory between answer and work; beyond that they are read back
 
 
@@ -38,7 +40,7 @@ class LaneState:
     fold: StayFold
     states: dict[str, str] = field(default_factory=dict)  # review id -> state on the ledger
     latest: dict[str, dict[str, Any]] = field(default_factory=dict)  # review id -> plugin -> {entry, met}
-    as_of: datetime = datetime.min.replace(tzinfo=UTC)
+    as_of: datetime = NEVER
 
     @property
     def completed(self) -> frozenset[str]:
@@ -51,20 +53,17 @@ class LaneState:
         return frozenset(done)
 
     def dump(self) -> bytes:
-        head = json.loads(self.fold.head())
-        body = {
-            "fold": head,
-            "states": self.states,
-            "latest": self.latest,
-            "as_of": self.as_of.isoformat(),
-        }
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        """The head to store: u32 length of our part, our part as JSON, the fold's own head."""
+        body = {"states": self.states, "latest": self.latest, "as_of": self.as_of.isoformat()}
+        ours = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        return len(ours).to_bytes(4, "big") + ours + self.fold.head()
 
 
 def restore(site: SiteProfile, saved: stays.SavedStay) -> LaneState:
     """A lane from its stored head and increments."""
-    body = json.loads(saved.head)
-    fold = StayFold.restore(site, json.dumps(body["fold"]).encode(), saved.increments)
+    size = int.from_bytes(saved.head[:4], "big")
+    body = json.loads(saved.head[4 : 4 + size])
+    fold = StayFold.restore(site, saved.head[4 + size :], saved.increments)
     return LaneState(fold, body["states"], body["latest"], datetime.fromisoformat(body["as_of"]))
 
 
@@ -109,6 +108,7 @@ class Pipeline:
         site: SiteProfile,
         host: Host,
         *,
+        charsets: Mapping[str, str],
         lanes: int = 16,
         cache: int = 4096,
         worked: Callable[[int], None] = lambda count: None,
@@ -118,6 +118,7 @@ class Pipeline:
         self._site = site
         self._zone: tzinfo = site.zone
         self._host = host
+        self._charsets = charsets
         self._cache_size = cache
         self._worked = worked
         self._slots = asyncio.Semaphore(lanes)
@@ -191,24 +192,21 @@ class Pipeline:
             self._tasks.pop(lane, None)
 
     async def _work(self, lane: bytes, seq: int, message: er7.Message | None) -> None:
-        digest = feed = ""
         if message is None:
             row = await self._pen.ask(lambda batch: inbox.row(batch.connection, self._keyring, seq))
             if row is None:
                 raise StoreError(f"row {seq} is gone from the inbox")
-            message = er7.parse(row.frame)
-        del digest, feed
+            message = self._parse(row)
         try:
             event = translate(message, self._zone, mrn_authority=self._site.mrn_authority)
             state = await self._lane(lane)
             increment, state = await self._apply(lane, seq, event, state)
         except (Hl7Error, ValueError, ArithmeticError, LookupError) as exc:
             # A defect of ours must not stop the feed or lose the message: it waits for a person, by code.
-            log.error("row_quarantined", extra={"row": seq, "code": type(exc).__name__})
+            code = type(exc).__name__
+            log.error("row_quarantined", extra={"row": seq, "code": code})
             self._cache.pop(lane, None)
-            await self._pen.ask(
-                lambda batch: self._quarantine(batch, seq, f"fold_failed:{type(exc).__name__}")
-            )
+            await self._pen.ask(lambda batch: self._quarantine(batch, seq, f"fold_failed:{code}"))
             return
         state.as_of = max(state.as_of, event.sent_at)
         stay = state.fold.stay(state.as_of)
@@ -220,6 +218,9 @@ class Pipeline:
             lambda batch: self._decide(batch, lane, seq, event, increment, state, stay, planned, done)
         )
         self.determined += 1
+
+    def _parse(self, row: inbox.Row) -> er7.Message:
+        return er7.parse(row.frame, self._charsets.get(row.feed, "utf-8"))
 
     def _pseudonym(self, plugin: str, lane: bytes) -> str:
         return self._keyring.token(f"pseudonym/{plugin}", lane.hex()).hex()
@@ -246,7 +247,7 @@ class Pipeline:
             lambda batch: list(inbox.lane_rows(batch.connection, self._keyring, lane, seq))
         )
         events = [
-            (row.seq, translate(er7.parse(row.frame), self._zone, mrn_authority=self._site.mrn_authority))
+            (row.seq, translate(self._parse(row), self._zone, mrn_authority=self._site.mrn_authority))
             for row in rows
         ]
         state.fold = StayFold.refold(self._site, events)
@@ -257,8 +258,6 @@ class Pipeline:
 
     @staticmethod
     def _quarantine(batch: Batch, seq: int, reason: str) -> None:
-        from umbridge_audit.entry import Draft  # noqa: PLC0415
-
         batch.entry(
             Draft(
                 "quarantine",

@@ -90,6 +90,11 @@ class FrameDecoder:
             return None
         return self._fault("eof_in_block", b"" if self._state == _INSIDE else b"\x1c")
 
+    @property
+    def inside(self) -> bool:
+        """Whether a block has begun and not ended: the peer owes us bytes."""
+        return not self._failed and self._state != _BETWEEN
+
     def _between(self, data: bytes, at: int, out: list[Frame | Fault]) -> int:
         start = at
         while at < len(data) and data[at] in _NOISE:

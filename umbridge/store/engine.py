@@ -88,4 +88,6 @@ def sqlite_warning() -> str | None:
     """A line for ``status`` when SQLite is older than the WAL-reset fix; else None."""
     if sqlite3.sqlite_version_info >= WAL_RESET_FIXED:
         return None
-    return f"SQLite {sqlite3.sqlite_version} is older than 3.51.3: safe with umbridge's single connection only"
+    return (
+        f"SQLite {sqlite3.sqlite_version} is older than 3.51.3: safe with umbridge's single connection only"
+    )

@@ -79,11 +79,11 @@ def aad(seq: int) -> bytes:
     return b"inbox\x00" + seq.to_bytes(8, "big")
 
 
-def seal(keyring: Keyring, item: Incoming, seq: int) -> bytes:
+def seal(keyring: Keyring, item: Incoming, seq: int, at: datetime) -> bytes:
     """Header and frame in one ciphertext: u32 header length, header JSON, frame bytes."""
     head = json.dumps(item.head, separators=(",", ":"), ensure_ascii=False).encode()
     plain = len(head).to_bytes(4, "big") + head + item.frame
-    return keyring.seal("raw", plain, aad(seq), item.received_at)
+    return keyring.seal("raw", plain, aad(seq), at)
 
 
 def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
@@ -166,7 +166,7 @@ def finish(connection: Connection, rows: list[tuple[str, str, int]]) -> None:
 
 def states(connection: Connection) -> dict[str, int]:
     query = "SELECT state, count(*) FROM inbox GROUP BY state"
-    return {state: count for state, count in connection.exec_driver_sql(query)}
+    return {str(row[0]): int(row[1]) for row in connection.exec_driver_sql(query)}
 
 
 def feed_counts(connection: Connection) -> list[tuple[str, int, str]]:

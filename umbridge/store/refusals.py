@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 
-def count(
-    connection: Connection, feed: str, reason: str, bytes_seen: int, digest: str, at: datetime
-) -> None:
+def count(connection: Connection, feed: str, reason: str, bytes_seen: int, digest: str, at: datetime) -> None:
     """Add one refusal; a flood grows a number, not the table."""
     moment = at.astimezone(UTC).isoformat(timespec="milliseconds")
     connection.exec_driver_sql(

@@ -29,9 +29,7 @@ def _increment_aad(lane: bytes, seq: int) -> bytes:
 
 
 def load(connection: Connection, keyring: Keyring, lane: bytes) -> SavedStay | None:
-    found = connection.exec_driver_sql(
-        "SELECT seq, sealed FROM stay_head WHERE lane = ?", (lane,)
-    ).fetchone()
+    found = connection.exec_driver_sql("SELECT seq, sealed FROM stay_head WHERE lane = ?", (lane,)).fetchone()
     if found is None:
         return None
     rows = connection.exec_driver_sql(
@@ -40,9 +38,7 @@ def load(connection: Connection, keyring: Keyring, lane: bytes) -> SavedStay | N
     return SavedStay(
         seq=found[0],
         head=keyring.unseal("stay", found[1], _head_aad(lane)),
-        increments=tuple(
-            keyring.unseal("stay", sealed, _increment_aad(lane, seq)) for seq, sealed in rows
-        ),
+        increments=tuple(keyring.unseal("stay", sealed, _increment_aad(lane, seq)) for seq, sealed in rows),
     )
 
 

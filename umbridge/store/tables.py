@@ -103,16 +103,14 @@ class Meta(SQLModel, table=True):
     value: str
 
 
-TABLES = [
-    model.__table__  # type: ignore[attr-defined]
-    for model in (
-        InboxRow,
-        DeliveryAttempt,
-        Alias,
-        StayHead,
-        StayIncrement,
-        DeterminationRow,
-        WireRefusal,
-        Meta,
-    )
-]
+_MODELS: tuple[type[SQLModel], ...] = (
+    InboxRow,
+    DeliveryAttempt,
+    Alias,
+    StayHead,
+    StayIncrement,
+    DeterminationRow,
+    WireRefusal,
+    Meta,
+)
+TABLES = [SQLModel.metadata.tables[str(model.__tablename__)] for model in _MODELS]

@@ -31,6 +31,7 @@ from umbridge.store.inbox import Incoming, Stored
 
 T = TypeVar("T")
 ALIAS_CACHE = 100_000
+KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 
 
 def iso(at: datetime) -> str:
@@ -59,7 +60,7 @@ class Batch:
     def __init__(self, pen: Pen, connection: Connection) -> None:
         self.connection = connection
         self.keyring = pen.keyring
-        self.now = datetime.now(UTC)
+        self.now = pen.clock.now
         self._pen = pen
         self._drafts: list[Draft] = []
         self._rows: list[tuple[Any, ...]] = []
@@ -120,12 +121,10 @@ class Batch:
             of_row = int(candidates[0][0])
             self.entry(self._receipt(item, "message.variant", seq, "CONTROL_ID_REUSED", of_row=of_row))
         at = iso(item.received_at)
-        stored = (item.key_token, item.digest, item.content_digest)
-        sealed = inbox.seal(self.keyring, item, seq)
-        self._rows.append(
-            (seq, item.feed, *stored, len(candidates), lane, sealed, state.value)
-            + (ack, condition, location, reason, at, entry)
-        )
+        known = (item.key_token, item.digest, item.content_digest)
+        said = (ack, condition, location, reason, at, entry)
+        sealed = inbox.seal(self.keyring, item, seq, self.now)
+        self._rows.append((seq, item.feed, *known, len(candidates), lane, sealed, state.value, *said))
         candidates.append(
             (seq, item.digest, item.content_digest, lane, state.value, ack, condition, location, reason, at)
         )
@@ -192,6 +191,20 @@ class Batch:
 Work = Callable[[Batch], Any]
 
 
+class BatchClock:
+    """One moment a transaction: every entry and every key of a batch belongs to the same month."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self.now = clock()
+
+    def tick(self) -> None:
+        self.now = self._clock()
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
 class Pen:
     """The only writer. Thread-safe ``submit``; ``call`` waits; ``ask`` awaits on the daemon's loop.
 
@@ -203,6 +216,7 @@ class Pen:
         connection: Connection,
         ledger: Ledger,
         keyring: Keyring,
+        clock: BatchClock,
         *,
         group: int = 64,
         checkpoint_seconds: float = 10.0,
@@ -211,6 +225,7 @@ class Pen:
     ) -> None:
         self.ledger = ledger
         self.keyring = keyring
+        self.clock = clock
         self.failed: StoreError | None = None
         self.commits = 0
         self._connection = connection
@@ -223,6 +238,7 @@ class Pen:
         self._group_now: list[tuple[Work | Incoming, Any]] = []
         self._wake = threading.Condition()
         self._stopping = False
+        self._keys_of = ""
         self._seq = inbox.last_seq(connection)
         connection.rollback()
         self._alias: dict[bytes, bytes] = {}
@@ -336,7 +352,7 @@ class Pen:
         results: list[tuple[Any, Any]] = []
         errors: list[tuple[Any, Exception]] = []
         with connection.begin():
-            self.ledger.prepare()
+            self._month()
             batch = Batch(self, connection)
             batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
             for work, future in group:
@@ -350,6 +366,16 @@ class Pen:
             batch.flush()
         self.commits += 1
         self._resolve(results, errors)
+
+    def _month(self) -> None:
+        """Before anything is numbered: this month's data keys, and their entries, are there."""
+        self.clock.tick()
+        month = self.clock.now.strftime("%Y-%m")
+        if month != self._keys_of:
+            for kind in KEY_KINDS:
+                self.keyring.dek(kind, self.clock.now)
+            self.ledger.append([])
+            self._keys_of = month
 
     def _resolve(self, results: list[tuple[Any, Any]], errors: list[tuple[Any, Exception]]) -> None:
         loop_results = []

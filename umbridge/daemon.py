@@ -1,0 +1,344 @@
+"""Composition root: builds every part once, in the order of docs/operations.md, and owns the signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from umbridge_audit.entry import Draft
+from umbridge_audit.redact import AccessTable
+
+from umbridge import config, control
+from umbridge.config import Settings, User
+from umbridge.criteria.host import Host
+from umbridge.errors import ConfigError, StoreError
+from umbridge.inquiry import Inquiry
+from umbridge.intake import Intake
+from umbridge.listener import Listener
+from umbridge.model import RowState
+from umbridge.pipeline import Pipeline
+from umbridge.site import SiteProfile, load_site
+from umbridge.store import inbox, refusals
+from umbridge.store.engine import sqlite_warning
+from umbridge.store.inbox import Stored
+from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys
+from umbridge.store.writer import Pen
+
+log = logging.getLogger("umbridge.daemon")
+SWITCH_SECONDS = 0.0005  # the pen and the loop share one interpreter: short turns keep answers quick
+LOG_KEYS = ("feed", "row", "code", "port", "rows", "plugin", "reason", "path")
+
+
+class JsonLines(logging.Formatter):
+    """Operational log: time, level, event, and the few keys allowed. No message, no exception text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "from": record.name,
+            "event": record.msg if isinstance(record.msg, str) and not record.args else "logged",
+        }
+        if not record.name.startswith("umbridge"):
+            line["event"] = "library_message"  # a stranger's text may hold anything
+        if record.exc_info and record.exc_info[0] is not None:
+            line["code"] = record.exc_info[0].__name__
+        for key in LOG_KEYS:
+            if hasattr(record, key):
+                line[key] = getattr(record, key)
+        return json.dumps(line, ensure_ascii=True)
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """JSON lines on stderr; unexpected exceptions end as their type's name, never as their text."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+class Parts:
+    """What a configuration needs before the store is touched: site, users, access table, keys."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.site: SiteProfile = load_site(settings.site)
+        self.table = AccessTable.load()
+        self.users: dict[str, User] = config.load_users(settings.users, self.table.roles)
+        self.keyring = open_keys(settings)
+
+    @property
+    def users_text(self) -> str:
+        """Accounts and roles in one line, for the ledger."""
+        return json.dumps(
+            {a: {"user": u.user, "roles": list(u.roles)} for a, u in sorted(self.users.items())},
+            separators=(",", ":"),
+        )
+
+
+@contextlib.contextmanager
+def asking(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Iterator[dict[str, Any]]]]:
+    """A way to ask: over the control socket when the daemon runs, else by taking the pen ourselves."""
+    rows = control.request(settings.store, "ping", {}) if settings.store.is_dir() else None
+    if rows is not None:
+        list(rows)
+
+        def over_socket(op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            answer = control.request(settings.store, op, args)
+            if answer is None:
+                raise StoreError("the daemon went away; ask again")
+            return answer
+
+        yield over_socket
+        return
+    parts = Parts(settings)
+    with hold_pen(settings, parts.keyring) as pen:
+        note_policy(pen, parts.table.hash, parts.users_text)
+        inquiry = Inquiry(pen, parts.site, parts.users, parts.table, "command line")
+        account = control.account_name(os.geteuid())
+        yield lambda op, args: inquiry.answer(account, op, args, "os-account")
+
+
+class Daemon:
+    """The running whole. ``run`` returns the exit code."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.parts = Parts(settings)
+        self.listeners: list[Listener] = []
+        self.started_at = datetime.now(UTC)
+        self._began = time.monotonic()
+        self._stop = asyncio.Event()
+        self._failure: StoreError | None = None
+        self.ready = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT (0) or until the store fails (74)."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.set_exception_handler(lambda _loop, context: log.error("task_failed", extra=_code(context)))
+        with hold_pen(self.settings, self.parts.keyring) as pen:
+            try:
+                await self._serve(pen)
+            finally:
+                if self._failure is None:
+                    await asyncio.to_thread(note_stop, pen)
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    async def _serve(self, pen: Pen) -> None:
+        settings, parts = self.settings, self.parts
+        loop = asyncio.get_running_loop()
+        clean = await asyncio.to_thread(note_start, pen)
+        await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
+        if not clean:
+            log.warning("started_after_unclean_stop")
+        host = Host(seconds=settings.plugins.seconds)
+        await host.start(settings.plugins.names or None)
+        self.host = host
+        await pen.ask(lambda batch: [batch.entry(draft) for draft in _plugin_drafts(host)])
+        intake = Intake(
+            pen,
+            parts.keyring,
+            settings.limits,
+            settings.store,
+            parts.site.visit_authority,
+            parts.site.account_authority,
+        )
+        pipeline = Pipeline(
+            pen,
+            parts.keyring,
+            parts.site,
+            host,
+            charsets={feed: s.charset for feed, s in settings.feeds.items()},
+            lanes=settings.limits.lanes,
+            cache=settings.limits.lane_cache,
+            worked=lambda count: intake.add_pending(-count),
+        )
+        self.intake, self.pipeline, self._pen = intake, pipeline, pen
+
+        def delivered(results: list[tuple[Any, Any]]) -> None:
+            for future, stored in results:
+                if (
+                    isinstance(stored, Stored)
+                    and not stored.duplicate
+                    and stored.state is RowState.PENDING
+                    and stored.lane is not None
+                ):
+                    intake.add_pending(1)
+                    pipeline.offer(stored.seq, stored.lane, intake.taken(future))
+
+        pen.attach(loop, delivered, self._failed)
+        recovered = await pipeline.recover()
+        intake.set_pending(recovered)
+        if recovered:
+            log.info("recovered", extra={"rows": recovered})
+        desk = control.Control(settings.store, self._answer)
+        self._inquiry = Inquiry(pen, parts.site, parts.users, parts.table, "control socket")
+        disk = asyncio.create_task(intake.watch_disk())
+        try:
+            await desk.open()
+            for feed, feed_settings in settings.feeds.items():
+                listener = Listener(feed, feed_settings, settings.limits, intake)
+                await listener.open()
+                self.listeners.append(listener)
+                log.info("listening", extra={"feed": feed, "port": listener.port})
+            self.ready.set()
+            await self._stop.wait()
+        finally:
+            log.info("stopping")
+            await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
+            disk.cancel()
+            await desk.close()
+            await pipeline.stop()
+            await host.stop()
+
+    def _failed(self, failure: StoreError) -> None:
+        self._failure = failure
+        self._stop.set()
+
+    def _reload(self) -> None:
+        """SIGHUP: the accounts and their roles are read again; a mistake leaves the old ones in force."""
+        try:
+            users = config.load_users(self.settings.users, self.parts.table.roles)
+        except ConfigError:
+            log.error("reload_refused", extra={"path": str(self.settings.users)})
+            return
+        self.parts.users.clear()
+        self.parts.users.update(users)
+        pen, text = self._pen, self.parts.users_text
+        asyncio.get_running_loop().run_in_executor(None, note_policy, pen, self.parts.table.hash, text)
+        log.info("reloaded")
+
+    # -- questions --------------------------------------------------------------------------------------
+
+    def _answer(self, account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if op == "ping":
+            return iter(())
+        if op == "status":
+            return iter([self._status()])
+        if op == "plugins.list":
+            return iter(plugin_rows(self.host))
+        return self._inquiry.answer(account, op, args, "peer-credentials")
+
+    def _status(self) -> dict[str, Any]:
+        pen = self._pen
+        found = pen.call(
+            lambda batch: (
+                inbox.states(batch.connection),
+                inbox.feed_counts(batch.connection),
+                refusals.totals(batch.connection),
+            )
+        )
+        return status_row(
+            self.settings,
+            pen,
+            found,
+            running=True,
+            pid=os.getpid(),
+            uptime_seconds=round(time.monotonic() - self._began, 1),
+            backlog=self.pipeline.backlog,
+            held=self.intake.held,
+            connections={one.feed: one.connections for one in self.listeners},
+            ports={one.feed: one.port for one in self.listeners},
+            plugins=plugin_rows(self.host),
+        )
+
+
+def status_row(
+    settings: Settings, pen: Pen, found: tuple[Any, Any, Any], *, running: bool, **more: Any
+) -> dict[str, Any]:
+    """Counters and warnings; nothing of any patient."""
+    states, feeds, refused = found
+    seen = {feed: (count, last) for feed, count, last in feeds}
+    ports = more.pop("ports", {})
+    connections = more.pop("connections", {})
+    warnings = [w for w in (sqlite_warning(),) if w]
+    if settings.keys.is_relative_to(settings.store):
+        warnings.append("the keys lie inside the store: a copy of the store is a copy of the keys")
+    return {
+        "running": running,
+        **more,
+        "store": str(settings.store),
+        "messages": states,
+        "feeds": [
+            {
+                "feed": feed,
+                "host": s.host,
+                "port": ports.get(feed, s.port),
+                "plaintext": True,
+                "connections": connections.get(feed, 0),
+                "messages": seen.get(feed, (0, None))[0],
+                "last_message_at": seen.get(feed, (0, None))[1],
+                "refused_on_the_wire": {r: n for f, r, n, _ in refused if f == feed},
+            }
+            for feed, s in settings.feeds.items()
+        ],
+        "ledger": {
+            "entries": pen.ledger.size,
+            "unanchored": pen.ledger.unanchored,
+            "unanchored_window_seconds": settings.ledger.checkpoint_seconds,
+        },
+        "warnings": warnings,
+    }
+
+
+def plugin_rows(host: Host) -> list[dict[str, Any]]:
+    """The roster: what ``plugins list`` prints."""
+    return [
+        {
+            "plugin": info.name,
+            "version": info.version,
+            "edition": info.edition,
+            "digest": info.digest,
+            "subsets": list(info.subsets),
+            "isolation": info.isolation,
+            "health": info.health,
+        }
+        for info in host.plugins
+    ]
+
+
+def _plugin_drafts(host: Host) -> list[Draft]:
+    drafts = []
+    for info in host.plugins:
+        kind = "plugin.load" if info.health == "ok" else "plugin.fail"
+        values = {
+            "actor": "umbridge",
+            "plugin": info.name,
+            "reason": info.health,
+            "version": info.version,
+            "digest": info.digest,
+        }
+        drafts.append(Draft(kind, values))
+    return drafts
+
+
+def _code(context: dict[str, Any]) -> dict[str, str]:
+    return {"code": type(context.get("exception")).__name__}
+
+
+def serve(path: Path) -> int:
+    """Run the daemon of one settings file until it is told to stop."""
+    set_up_logging()
+    settings = config.load(path)
+
+    async def main() -> int:
+        return await Daemon(settings).run()
+
+    return asyncio.run(main())

@@ -1,0 +1,260 @@
+"""PATH 3: one question in, the access entry on the ledger, then a redacted answer out.
+
+Every function that shows anything of a message, a stay or an entry goes through ``umbridge_audit.disclose``,
+the only door to plaintext.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from umbridge_audit import disclose as door
+from umbridge_audit.disclose import Viewer
+from umbridge_audit.entry import Draft, Receipt
+from umbridge_audit.redact import MASK, AccessTable, Permission
+
+from umbridge.config import User
+from umbridge.errors import NotPermittedError, UmbridgeError
+from umbridge.hl7 import dictionary, er7
+from umbridge.intake import visit_key
+from umbridge.pipeline import restore
+from umbridge.review.plan import reviews
+from umbridge.site import SiteProfile
+from umbridge.store import inbox, stays
+from umbridge.store.writer import Pen
+
+PAGE = 500
+
+# Which compartment a segment's content belongs to; what is not named here is clinical (the strictest common
+# one), so that a Z segment nobody described is not shown by default.
+SEGMENT_COMPARTMENT = {
+    "MSH": "ops",
+    "SFT": "ops",
+    "EVN": "ops",
+    "PID": "ident",
+    "PD1": "ident",
+    "NK1": "ident",
+    "MRG": "ident",
+    "PV1": "ident",
+    "PV2": "clin",
+    "IN1": "fin",
+    "IN2": "fin",
+    "IN3": "fin",
+    "GT1": "fin",
+    "ACC": "fin",
+}
+STAY_IDENT = ("visit", "accounts", "mrn", "mrn_aliases")
+
+
+class Inquiry:
+    """Answers the questions of the command line for one account at a time. Thread-safe: the pen is."""
+
+    def __init__(
+        self, pen: Pen, site: SiteProfile, users: dict[str, User], table: AccessTable, source: str
+    ) -> None:
+        self._pen = pen
+        self._site = site
+        self._users = users
+        self._table = table
+        self._source = source
+
+    def viewer(self, account: str, auth: str) -> Viewer:
+        """The umbridge user behind an OS account. An unknown account has no role and is refused later."""
+        user = self._users.get(account)
+        if user is None:
+            return Viewer(account=account, user=account, roles=(), auth=auth)
+        return Viewer(account=account, user=user.user, roles=user.roles, auth=auth)
+
+    def _commit(self, draft: Draft) -> Receipt:
+        """Durable before it returns: the promise that a look is logged before it is shown."""
+
+        def work(batch: Any) -> int:
+            return int(batch.entry(draft))
+
+        return Receipt(self._pen.call(work), b"")
+
+    def _look(
+        self,
+        viewer: Viewer,
+        args: dict[str, Any],
+        kind: str,
+        query: str,
+        *,
+        patient: str | None = None,
+        count: int | None = None,
+    ) -> Permission:
+        """Log the look (or its refusal), then say what may be seen."""
+        purpose = str(args.get("purpose") or self._table.default_purpose(viewer.roles))
+        reason = str(args.get("reason") or "")
+        try:
+            _, permission = door.disclose(
+                self._commit,
+                self._table,
+                viewer,
+                purpose=purpose,
+                reason=reason,
+                kind=kind,
+                query=query,
+                patient=patient,
+                count=count,
+                produce=lambda allowed: allowed,
+            )
+        except door.NotPermitted as exc:
+            raise NotPermittedError(str(exc)) from None
+        return permission
+
+    # -- messages -------------------------------------------------------------------------------------
+
+    def messages_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        allowed = self._look(viewer, args, "search", "messages list")
+        after = 0
+        while True:
+            rows = self._pen.call(
+                lambda batch, after=after: inbox.page(batch.connection, batch.keyring, after, PAGE)  # type: ignore[misc]
+            )
+            for row in rows:
+                yield {
+                    "seq": row.seq,
+                    "feed": row.feed,
+                    "control_id": shown(allowed, "ops", "control_id", row.head["control_id"]),
+                    "type": row.head["type"],
+                    "received_at": row.received_at,
+                    "ack": row.ack,
+                    "state": row.state,
+                    "reason": row.reason,
+                    "visit": shown(allowed, "ident", "visit", row.head["visit"]),
+                }
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].seq
+
+    def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        seq = int(args["seq"])
+        allowed = self._look(viewer, args, "read", f"messages show {seq}", count=1)
+        row = self._pen.call(lambda batch: inbox.row(batch.connection, batch.keyring, seq))
+        if row is None:
+            raise UmbridgeError(f"there is no message {seq}; `umbridge messages list` shows which there are")
+        yield {
+            "seq": row.seq,
+            "feed": row.feed,
+            "type": row.head["type"],
+            "received_at": row.received_at,
+            "ack": row.ack,
+            "state": row.state,
+            "reason": row.reason,
+            "ledger_seq": row.entry,
+            "findings": [],
+        } | self._content(row, allowed)
+
+    def _content(self, row: inbox.Row, allowed: Permission) -> dict[str, Any]:
+        try:
+            message = er7.parse(row.frame)
+        except Exception:
+            return {"segments": [], "findings": ["no_readable_header"]}
+        version = message.get("MSH-12.1") or "2.5"
+        segments = []
+        for segment in message.segments():
+            compartment = SEGMENT_COMPARTMENT.get(segment.name, "clin")
+            fields = []
+            for number in range(1, len(segment.fields)):
+                if not segment.field(number):
+                    continue
+                name, datatype = dictionary.field_name(version, segment.name, number)
+                fields.append(
+                    {
+                        "field": f"{segment.name}-{number}",
+                        "name": name,
+                        "type": datatype,
+                        "value": shown(
+                            allowed,
+                            compartment,
+                            f"{segment.name}-{number}",
+                            message.text(segment.field(number)),
+                        ),
+                    }
+                )
+            segments.append(
+                {
+                    "segment": segment.name,
+                    "name": dictionary.segment_name(version, segment.name),
+                    "fields": fields,
+                }
+            )
+        return {"segments": segments, "findings": dictionary.findings(message)}
+
+    # -- stays ----------------------------------------------------------------------------------------
+
+    def stays_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        allowed = self._look(viewer, args, "search", "stays list")
+        for lane in self._pen.call(lambda batch: list(stays.lanes(batch.connection))):
+            yield self._stay(lane, allowed)
+
+    def stays_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        number = str(args["visit"])
+        allowed = self._look(viewer, args, "read", "stays show", patient=number, count=1)
+        key = visit_key(number, self._site.visit_authority)
+        lane = self._pen.keyring.token("visit", key)
+        yield self._stay(lane, allowed)
+
+    def _stay(self, lane: bytes, allowed: Permission) -> dict[str, Any]:
+        saved = self._pen.call(lambda batch: stays.load(batch.connection, batch.keyring, lane))
+        if saved is None:
+            raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
+        state = restore(self._site, saved)
+        stay = state.fold.stay(state.as_of)
+        found = stay.to_json()
+        planned = reviews(stay, state.completed)
+        for key, word in (("open_reviews", "open"), ("void_reviews", "void"), ("closed_reviews", "closed")):
+            found[key] = [review.type.value for review in planned if review.state.value == word]
+        for key in STAY_IDENT:
+            if key in found:
+                found[key] = shown(allowed, "ident", key, found[key])
+        return found
+
+    # -- the ledger -----------------------------------------------------------------------------------
+
+    def ledger_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        self._look(viewer, args, "search", "ledger list")
+        after, kind = 0, args.get("kind")
+        kinds = (str(kind),) if kind else ()
+        while after < self._pen.ledger.size:
+            yield from self._pen.call(
+                lambda batch, after=after: list(  # type: ignore[misc]
+                    self._pen.ledger.open_slots(after, after + PAGE, kinds=kinds)
+                )
+            )
+            after += PAGE
+
+    def ledger_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        seq = int(args["seq"])
+        if not 0 <= seq < self._pen.ledger.size:
+            raise UmbridgeError(f"there is no entry {seq}; the ledger holds 0 to {self._pen.ledger.size - 1}")
+        allowed = self._look(viewer, args, "read", f"ledger show {seq}", count=1)
+        yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
+
+    def ledger_export(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        raise NotImplementedError
+
+    def answer(self, account: str, op: str, args: dict[str, Any], auth: str) -> Iterator[dict[str, Any]]:
+        """Dispatch one question; unknown ones are a usage error."""
+        known = {
+            "messages.list": self.messages_list,
+            "messages.show": self.messages_show,
+            "stays.list": self.stays_list,
+            "stays.show": self.stays_show,
+            "ledger.list": self.ledger_list,
+            "ledger.show": self.ledger_show,
+            "ledger.export": self.ledger_export,
+        }
+        if op not in known:
+            raise UmbridgeError(f"unknown request {op}")
+        return known[op](self.viewer(account, auth), args)
+
+
+def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:
+    """The value, a mask, or None where even its presence is not this role's business."""
+    verdict = allowed.may(compartment, name)
+    if verdict == "show":
+        return value
+    return MASK if verdict == "mask" and value not in (None, "", []) else None

@@ -1,0 +1,75 @@
+"""Proof of the store's own ledger, and the bundle a stranger can check: reads, never repairs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from umbridge_audit.checkpoint import Policy, read_anchor
+from umbridge_audit.store import open_readonly
+from umbridge_audit.verify import Report, verify
+
+from umbridge import terminal
+from umbridge.config import Settings
+from umbridge.errors import ConfigError, UmbridgeError
+from umbridge.store.engine import DATABASE
+from umbridge.store.opening import open_keys
+
+
+def verify_store(settings: Settings, level: str, policy_file: Path | None, jobs: int) -> Report:
+    """Verify the store against its public policy and its anchor file. Only ``full`` needs keys."""
+    path = policy_file or settings.policy
+    try:
+        policy = Policy.read(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: the ledger's public policy cannot be read ({exc.strerror})") from None
+    except ValueError:
+        raise ConfigError(f"{path}: not a ledger policy; expected log, quorum and genesis lines") from None
+    database = settings.store / DATABASE
+    if not database.exists():
+        raise ConfigError(f"{settings.store}: there is no store; `umbridge init DIR` makes one")
+    keyring = open_keys(settings) if level == "full" else None
+    try:
+        notes = read_anchor(settings.anchor)  # before the store: the anchor may only lag behind it
+    except (OSError, ValueError):
+        notes = ["unreadable"]  # an anchor that is configured and cannot be read is a finding, not silence
+    with open_readonly(database, keyring) as source:
+        return verify(
+            source,
+            policy,
+            level=level,
+            keyring=keyring,
+            anchor_notes=notes,
+            jobs=jobs,
+            progress=terminal.counter(f"verifying ({level})", "entries"),
+        )
+
+
+def write_bundle(lines: Iterator[dict[str, Any]], out: Path) -> int:
+    """Write a bundle's lines whole or not at all; returns how many."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
+    count = 0
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            for row in lines:
+                stream.write(row["line"].encode())
+                count += 1
+                if count % 1000 == 0 and terminal.is_terminal():
+                    click.echo(f"\r{count} lines", nl=False, err=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not count:
+            raise UmbridgeError("the daemon sent an empty bundle; nothing was written")
+        temporary.replace(out)
+        directory = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,146 @@
+"""Making a new installation, and checking the settings of one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from umbridge_audit.keys import KeyRefusedError, Keyring
+from umbridge_audit.redact import AccessTable
+
+from umbridge import config, shadow, terminal
+from umbridge.control import account_name
+from umbridge.errors import ConfigError
+from umbridge.hl7 import ack, dictionary, er7
+from umbridge.hl7.translate import translate
+from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
+from umbridge.stay.facts import unmapped
+from umbridge.store.engine import DATABASE
+from umbridge.store.opening import create_store, open_keys, protect
+
+SETTINGS = """\
+# umbridge settings. Every key that can be set is here or in docs/configuration.md; an unknown key is refused.
+# Relative paths start at this file's folder.
+
+[feeds.main]                      # a feed's name is part of the duplicate rule: never rename one
+port = 2575                       # MLLP; the interface engine connects here
+host = "127.0.0.1"                # loopback only until TLS comes: this feed has no encryption
+senders = ["*"]                   # MSH-3/MSH-4 pairs such as "ZZEHR/UMBH"; "*" accepts any
+processing_ids = ["P"]            # MSH-11 values that are screened; others are kept and listed as IGNORED
+control_id_reused = "accept_flag" # same MSH-10, other content: accept_flag, quarantine or reject
+
+[ledger]                          # org and chain name the ledger for ever
+org = "{org}"
+chain = "{chain}"
+anchor = "anchor/ledger.anchor"   # put it on another disk or share: it is what shows a store rolled back
+policy = "ledger.policy"          # the public half: give it to auditors
+checkpoint_seconds = 10.0         # the longest time an entry waits for a signed checkpoint ...
+checkpoint_entries = 256          # ... or this many entries, whichever is first
+
+[paths]
+store = "store"
+keys = "keys"                     # keep it out of the store's backups
+site = "site.toml"
+users = "users.toml"
+
+[plugins]
+names = []                        # empty: every installed criteria plugin is asked
+seconds = 2.0                     # a plugin that takes longer is stopped; its share is PEND
+
+[limits]
+max_frame_bytes = 16777216
+pending_rows = 100000             # rows waiting to be worked before reading pauses
+connections_per_peer = 256
+"""
+
+USERS = """\
+# Operating-system account -> umbridge user and roles. Read at start and on SIGHUP; changes go on the ledger.
+# Roles: {roles}
+[{account}]
+user = "{account}"
+roles = ["administrator", "compliance_auditor"]
+"""
+
+NEXT = """\
+made {directory}:
+  umbridge.toml   settings; one feed on 127.0.0.1:2575 that accepts any sender
+  site.toml       what your local codes mean: start here, it is an example
+  users.toml      {account} is administrator and compliance auditor
+  keys/           the keys, 0600: keep them apart from the store's backups
+  store/          inbox and ledger
+  anchor/         signed checkpoints: move it to another disk or share
+  ledger.policy   the public half for auditors
+
+next:
+  umbridge config check --config {directory}/umbridge.toml
+  umbridge serve --config {directory}/umbridge.toml
+  umbridge send FILE.hl7 --port 2575"""
+
+
+def init(directory: Path, *, org: str | None, chain: str, site_file: str | None) -> str:
+    """Make everything in ``directory``; returns what to do next. Raises ConfigError if a store is there."""
+    for name in ("umbridge.toml", "site.toml", "users.toml", "keys", "ledger.policy", f"store/{DATABASE}"):
+        if (directory / name).exists():
+            raise ConfigError(f"{directory / name}: is there already; nothing was changed")
+    source = Path(site_file) if site_file else DEFAULT_SITE
+    site = load_site(source)
+    names = {"org": org or config.slug(site.name), "chain": chain}
+    for key, value in names.items():
+        if not re.fullmatch(r"[a-z0-9_-]{1,40}", value):
+            raise ConfigError(f"--{key} {value}: expected 1 to 40 lower case letters, digits, - and _")
+    directory.mkdir(parents=True, exist_ok=True)
+    account = account_name(os.geteuid())
+    table = AccessTable.load()
+    protect(directory / "umbridge.toml", SETTINGS.format(**names), 0o644)
+    shutil.copyfile(source, directory / "site.toml")
+    users = USERS.format(account=account, roles=" ".join(sorted(table.roles)))
+    protect(directory / "users.toml", users, 0o644)
+    settings = config.load(directory / "umbridge.toml")
+    try:
+        keyring = Keyring.create(settings.keys)
+    except KeyRefusedError as exc:
+        raise ConfigError(str(exc)) from None
+    policy = create_store(settings, keyring, site.name)
+    protect(settings.policy, policy, 0o644)
+    return NEXT.format(directory=directory, account=account)
+
+
+def check(path: Path, sample: str | None, as_json: bool) -> int:
+    """Load everything a start would load; say what is wrong (ConfigError, 78) or that nothing is."""
+    settings = config.load(path)
+    site = load_site(settings.site)
+    users = config.load_users(settings.users, AccessTable.load().roles)
+    open_keys(settings)
+    row: dict[str, object] = {
+        "settings": str(path),
+        "site": site.name,
+        "feeds": sorted(settings.feeds),
+        "users": len(users),
+        "keys": "readable",
+    }
+    if sample is not None:
+        row["unmapped"] = _unmapped(site, sample)
+    if as_json:
+        terminal.json_line(row)
+    else:
+        terminal.fields(row)
+    return 0
+
+
+def _unmapped(site: SiteProfile, sample: str) -> list[str]:
+    """Local codes in a sample feed that the site profile does not know, and structure advice."""
+    found: dict[str, int] = {}
+    for _, data in shadow.read_files([sample]):
+        try:
+            message = er7.parse(data)
+        except Exception:
+            found["no readable header"] = found.get("no readable header", 0) + 1
+            continue
+        notes = list(dictionary.findings(message))
+        if ack.refusal(message) is None and ack.used(message).state.value == "PENDING":
+            notes += unmapped(translate(message, site.zone, mrn_authority=site.mrn_authority), site)
+        for note in notes:
+            found[note] = found.get(note, 0) + 1
+    return [f"{count} x {note}" for note, count in sorted(found.items(), key=lambda kv: (-kv[1], kv[0]))]

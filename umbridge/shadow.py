@@ -1,0 +1,136 @@
+"""The shadow run: fold files into stays and screen them, with no store, no daemon and no ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from umbridge.criteria.host import Host
+from umbridge.errors import Hl7Error, UmbridgeError
+from umbridge.hl7 import ack, batch, er7
+from umbridge.hl7.translate import translate
+from umbridge.model import Event, RowState
+from umbridge.pipeline import LaneState, Screening, screen_open
+from umbridge.review.plan import reviews
+from umbridge.review.record import is_met, screen_line
+from umbridge.site import SiteProfile
+from umbridge.stay.fold import NeedsRefold, StayFold
+
+
+@dataclass(slots=True)
+class Shadow:
+    """Stays folded from files: ``unread`` counts what was refused or means nothing here, by reason."""
+
+    site: SiteProfile
+    lanes: dict[str, LaneState] = field(default_factory=dict)
+    events: dict[str, list[tuple[int, Event]]] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
+    latest: datetime | None = None
+    _seq: int = 0
+    _accounts: dict[str, str] = field(default_factory=dict)
+    _seen: set[bytes] = field(default_factory=set)
+
+    def take(self, data: bytes) -> None:
+        """One message. A repeat counts once, as it would in the daemon."""
+        try:
+            message = er7.parse(data)
+        except Hl7Error:
+            return self._skip("no_readable_header")
+        refused = ack.refusal(message)
+        if refused is not None:
+            return self._skip(refused.reason)
+        disposition = ack.used(message)
+        if disposition.state is not RowState.PENDING:
+            return self._skip(disposition.reason)
+        digest = hashlib.sha256(data).digest()
+        if digest in self._seen:
+            return self._skip("duplicate")
+        self._seen.add(digest)
+        event = translate(message, self.site.zone, mrn_authority=self.site.mrn_authority)
+        visit, account = event.visit.number, event.patient.account
+        if visit and account:
+            self._accounts.setdefault(account, visit)
+        key = visit or self._accounts.get(account, "")
+        if not key:
+            return self._skip("no_visit_number")
+        self._seq += 1
+        self.events.setdefault(key, []).append((self._seq, event))
+        state = self.lanes.setdefault(key, LaneState(StayFold(self.site)))
+        try:
+            state.fold.apply(event, self._seq)
+        except NeedsRefold:
+            state.fold = StayFold.refold(self.site, self.events[key])
+        state.as_of = max(state.as_of, event.sent_at)
+        self.latest = event.sent_at if self.latest is None else max(self.latest, event.sent_at)
+        return None
+
+    def _skip(self, reason: str) -> None:
+        self.unread[reason] = self.unread.get(reason, 0) + 1
+
+    async def screen(self, host: Host, as_of: datetime | None) -> list[dict[str, Any]]:
+        """Every result in force at ``as_of`` (default: the last message's time), by visit."""
+        lines: list[dict[str, Any]] = []
+        for key in sorted(self.lanes):
+            state = self.lanes[key]
+            moment = as_of or self.latest
+            if moment is None:
+                continue
+            stay = state.fold.stay(moment)
+            done: list[Screening] = await screen_open(
+                state.fold, stay, reviews(stay, frozenset()), moment, host, lambda name: f"shadow-{name}"
+            )
+            for item in done:
+                state.latest.setdefault(item.review.id, {})[item.plugin] = {
+                    "entry": 0,
+                    "met": is_met(item.screened.result),
+                }
+            lines.extend(
+                screen_line(stay.visit or key, item.review, item.plugin, item.screened.result)
+                for item in done
+            )
+        return lines
+
+    def stays(self, as_of: datetime | None) -> list[dict[str, Any]]:
+        """The stays as JSON, with their reviews by state."""
+        found = []
+        for key in sorted(self.lanes):
+            state = self.lanes[key]
+            moment = as_of or self.latest
+            if moment is not None:
+                found.append(stay_json(state, moment))
+        return found
+
+
+def stay_json(state: LaneState, as_of: datetime) -> dict[str, Any]:
+    """A stay in the keys of docs/cli.md, its reviews among them."""
+    stay = state.fold.stay(as_of)
+    found = stay.to_json()
+    planned = reviews(stay, state.completed)
+    for key, word in (("open_reviews", "open"), ("void_reviews", "void"), ("closed_reviews", "closed")):
+        found[key] = [review.type.value for review in planned if review.state.value == word]
+    return found
+
+
+def read_files(paths: Sequence[str], stdin: bytes | None = None) -> Iterable[tuple[str, bytes]]:
+    """(file as given, message): a file may hold many, a folder gives its ``*.hl7`` in name order, - is stdin.
+
+    Raises UmbridgeError for a path that is not there.
+    """
+    for given in paths:
+        if given == "-":
+            yield from ((given, one) for one in batch.split(stdin or b""))
+            continue
+        path = Path(given)
+        if path.is_dir():
+            for inner in sorted(path.rglob("*.hl7")):
+                for one in batch.split(inner.read_bytes()):
+                    yield str(inner), one
+        elif path.is_file():
+            for one in batch.split(path.read_bytes()):
+                yield given, one
+        else:
+            raise UmbridgeError(f"{given}: no such file or folder")

@@ -1,0 +1,171 @@
+"""A store made, opened and closed: lock, permissions, pragmas, ledger, pen, in that order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from umbridge_audit.checkpoint import sync_directory
+from umbridge_audit.entry import Draft
+from umbridge_audit.keys import KeyRefusedError, Keyring
+from umbridge_audit.store import Ledger, LedgerError
+
+from umbridge import __version__
+from umbridge.config import Settings
+from umbridge.errors import ConfigError, StoreError
+from umbridge.store.engine import DATABASE, check_tables, create_tables, open_engine
+from umbridge.store.writer import Batch, BatchClock, Pen, take_lock
+
+CLEAN = "stopped_cleanly"
+
+
+def open_keys(settings: Settings) -> Keyring:
+    """The key ring; ConfigError (78) when a key is missing, wrong or readable by others."""
+    try:
+        return Keyring.open(settings.keys)
+    except KeyRefusedError as exc:
+        raise ConfigError(str(exc)) from None
+
+
+def create_store(settings: Settings, keyring: Keyring, facility: str) -> str:
+    """Make the store and its ledger; returns the auditors' policy. Raises ConfigError if one is there."""
+    directory = settings.store
+    if (directory / DATABASE).exists():
+        raise ConfigError(f"{directory}: there is a store already; nothing was changed")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.anchor.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = take_lock(directory)
+    making = directory / f"{DATABASE}.new"  # its real name only when it is whole
+    making.unlink(missing_ok=True)
+    engine = open_engine(making)
+    try:
+        with engine.connect() as connection:
+            with connection.begin():
+                create_tables(connection)
+            ledger = Ledger.create(
+                connection,
+                keyring,
+                org=settings.ledger.org,
+                chain=settings.ledger.chain,
+                facility=facility,
+                software=f"umbridge {__version__}",
+                anchor=settings.anchor,
+            )
+            policy = ledger.policy_text()
+        engine.dispose()
+        making.rename(directory / DATABASE)
+        sync_directory(directory)
+        return policy
+    except LedgerError as exc:
+        raise ConfigError(str(exc)) from None
+    finally:
+        engine.dispose()
+        os.close(lock)
+
+
+@contextmanager
+def hold_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
+    """The pen, held until the block ends; a last checkpoint is signed on the way out.
+
+    Raises UnavailableError when another process holds it, StoreError when the store is not as promised.
+    """
+    directory = settings.store
+    path = directory / DATABASE
+    if not path.exists():
+        raise ConfigError(f"{directory}: there is no store; `umbridge init DIR` makes one")
+    if directory.stat().st_mode & 0o077:
+        raise StoreError(f"{directory}: open to others; run chmod 700 on it")
+    lock = take_lock(directory)
+    os.umask(0o077)
+    engine = open_engine(path)
+    try:
+        with engine.connect() as connection:
+            with connection.begin():
+                check_tables(connection)
+            clock = BatchClock()
+            try:
+                ledger = Ledger.open(connection, keyring, anchor=settings.anchor, clock=clock)
+            except LedgerError as exc:
+                raise StoreError(str(exc)) from None
+            except KeyRefusedError as exc:
+                raise ConfigError(str(exc)) from None
+            connection.rollback()
+            pen = Pen(
+                connection,
+                ledger,
+                keyring,
+                clock,
+                group=settings.limits.group,
+                checkpoint_seconds=settings.ledger.checkpoint_seconds,
+                checkpoint_entries=settings.ledger.checkpoint_entries,
+                checkpoint_min_seconds=settings.ledger.checkpoint_min_seconds,
+            ).start()
+            try:
+                yield pen
+            finally:
+                pen.stop()
+    finally:
+        engine.dispose()
+        os.close(lock)
+
+
+def note_start(pen: Pen) -> bool:
+    """Put the start on the ledger. Returns whether the last stop was clean."""
+
+    def work(batch: Batch) -> bool:
+        query = "SELECT value FROM meta WHERE name = ?"
+        row = batch.connection.exec_driver_sql(query, (CLEAN,)).fetchone()
+        clean = row is None or row[0] == "yes"
+        batch.connection.exec_driver_sql(
+            "INSERT INTO meta(name, value) VALUES (?, 'no') ON CONFLICT(name) DO UPDATE SET value = 'no'",
+            (CLEAN,),
+        )
+        state = "started" if clean else "started_after_unclean_stop"
+        batch.entry(Draft("audit.status", {"actor": "umbridge", "state": state, "version": __version__}))
+        return clean
+
+    return pen.call(work)
+
+
+def note_stop(pen: Pen) -> None:
+    """Put a clean stop on the ledger; the next start finds the marker."""
+
+    def work(batch: Batch) -> None:
+        batch.connection.exec_driver_sql("UPDATE meta SET value = 'yes' WHERE name = ?", (CLEAN,))
+        batch.entry(Draft("audit.status", {"actor": "umbridge", "state": "stopped", "version": __version__}))
+
+    with contextlib.suppress(StoreError):  # a failed pen writes nothing more: the stop was not clean
+        pen.call(work)
+
+
+def note_policy(pen: Pen, policy_hash: str, users_text: str) -> None:
+    """Put the access policy and the accounts in force on the ledger, when they differ from the last."""
+
+    def work(batch: Batch) -> None:
+        value = f"{policy_hash} {users_text}"
+        query = "SELECT value FROM meta WHERE name = 'policy'"
+        row = batch.connection.exec_driver_sql(query).fetchone()
+        if row is not None and row[0] == value:
+            return
+        batch.connection.exec_driver_sql(
+            "INSERT INTO meta(name, value) VALUES ('policy', ?) ON CONFLICT(name) DO UPDATE SET"
+            " value = excluded.value",
+            (value,),
+        )
+        values = {"actor": "umbridge", "policy_hash": policy_hash, "users": users_text}
+        batch.entry(Draft("policy.activate", values))
+
+    pen.call(work)
+
+
+def protect(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a new file with its mode from the start. Raises ConfigError if it is there."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    except FileExistsError:
+        raise ConfigError(f"{path}: is there already; nothing was changed") from None
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
