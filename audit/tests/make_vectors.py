@@ -1,0 +1,306 @@
+"""Computes SPEC.md's example and the files of vectors/ from fixed keys and fixed "random" bytes. Run: make vectors."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from hashlib import shake_256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from umbridge_audit.checkpoint import Checkpoint, Policy, VerifierKey, sign
+from umbridge_audit.entry import JsonValue, canonical, parse, parse_leaf
+from umbridge_audit.examine import genesis_prev
+from umbridge_audit.seal import Composed, Xaes, compose, dek_commit, part_aad
+from umbridge_audit.slots import COMPARTMENTS, SCHEMAS
+from umbridge_audit.tree import Frontier, leaf_hash
+
+HERE = Path(__file__).parent
+SPEC = HERE.parent / "SPEC.md"
+CHAIN = "genhosp/adt-1"
+ORIGIN = f"umbridge.{CHAIN}/1"
+SEED = bytes(range(32))
+DEK = bytes(range(100, 132))
+KID = "ops.2026-11.00000001"
+
+
+def stream(label: str) -> Callable[[int], bytes]:
+    """Reproducible bytes in place of the operating system's."""
+    position = 0
+    source = shake_256(b"umbridge test vectors/" + label.encode())
+
+    def take(count: int) -> bytes:
+        nonlocal position
+        position += count
+        return source.digest(position)[position - count :]
+
+    return take
+
+
+def entry(kind: str, values: dict[str, JsonValue], seq: int, prev: bytes, ts: str) -> Composed:
+    schema = SCHEMAS[kind]
+    texts = schema.texts(values)
+    texts[0], texts[1] = canonical(schema.name), canonical(ts)
+    return compose(
+        schema,
+        texts,
+        {"ops": (KID, Xaes(DEK))},
+        chain=CHAIN,
+        gen=1,
+        seq=seq,
+        prev=prev,
+        random=stream(f"entry {seq}"),
+    )
+
+
+def ledger() -> tuple[list[Composed], str, Policy]:
+    """Three entries, the checkpoint over them, and the policy."""
+    key = Ed25519PrivateKey.from_private_bytes(SEED)
+    vkey = VerifierKey(ORIGIN, key.public_key().public_bytes_raw())
+    config = canonical(
+        {
+            "chain": CHAIN,
+            "facility": "GENHOSP",
+            "gen": 1,
+            "software": "umbridge 0.1.0",
+            "v": 1,
+            "vkey": str(vkey),
+        }
+    )
+    genesis = entry(
+        "genesis",
+        {
+            "actor": "umbridge",
+            "org": "genhosp",
+            "chain": "adt-1",
+            "facility": "GENHOSP",
+            "software": "umbridge 0.1.0",
+            "config": config,
+        },
+        0,
+        genesis_prev(config),
+        "2026-11-22T08:00:00.000Z",
+    )
+    created = entry(
+        "key.create",
+        {"actor": "umbridge", "kid": KID, "alg": "XAES-256-GCM", "commit": dek_commit(KID, DEK)},
+        1,
+        genesis.leaf_hash,
+        "2026-11-22T08:00:01.250Z",
+    )
+    received = entry(
+        "message.received",
+        {
+            "actor": "umbridge",
+            "feed": "adt",
+            "state": "PENDING",
+            "row": 1,
+            "control_id": "ZZTEST0001",
+            "message_type": "ADT^A01",
+            "sender": "REG|GENHOSP",
+            "version": "2.5.1",
+            "digest": "ab" * 32,
+            "ack": "AA",
+        },
+        2,
+        created.leaf_hash,
+        "2026-11-22T08:00:01.250Z",
+    )
+    entries = [genesis, created, received]
+    frontier = Frontier()
+    for made in entries:
+        frontier.append(made.leaf_hash)
+    note = sign(Checkpoint(ORIGIN, 3, frontier.root()), key)
+    return entries, note, Policy(vkey, genesis.leaf_hash)
+
+
+def example() -> str:
+    entries, note, policy = ledger()
+    made = entries[2]
+    leaf = parse_leaf(made.record.leaf)
+    opened = parse(made.record.open)
+    assert isinstance(opened, list)
+    lines = ["The policy an auditor is given:", "", "```", policy.text().rstrip(), "```", ""]
+    for seq, one in enumerate(entries):
+        lines += [
+            f"Entry {seq}, leaf ({len(one.record.leaf)} bytes) and its hash:",
+            "",
+            "```",
+            one.record.leaf.decode(),
+            one.leaf_hash.hex(),
+            "```",
+            "",
+        ]
+    schema = SCHEMAS["message.received"]
+    salt = opened[3][1]
+    assert isinstance(salt, str)
+    lines += [
+        "Entry 2, slot 3 (`feed`): its opening, what is hashed, and the commitment:",
+        "",
+        "```",
+        canonical(opened[3]),
+        "00 " + (schema.head[3][1:] + salt.encode() + schema.mid[3] + b'"adt"]').hex(),
+        schema.commitment(3, salt.encode(), b'"adt"').hex(),
+        "```",
+        "",
+        "Entry 2, its part `ops`: the additional data, and the ciphertext's beginning:",
+        "",
+        "```",
+        part_aad(leaf, leaf.parts[0]).hex(),
+        made.record.parts["ops"][:64].hex(),
+        "```",
+        "",
+        "The checkpoint over the three:",
+        "",
+        "```",
+        note.rstrip(),
+        "```",
+        "",
+        "Everything else of the example (all openings, the closed commitments, the whole ciphertext, the keys) is in",
+        "`audit/tests/vectors/ledger.json`.",
+    ]
+    return "\n".join(lines)
+
+
+def kinds() -> str:
+    lines = ["| kind/1 | open, after `schema ts` | by compartment |", "|---|---|---|"]
+    for schema in SCHEMAS.values():
+        closed = "; ".join(
+            f"{c}: " + " ".join(f"`{schema.names[k]}`" for k in schema.of[c])
+            for c in COMPARTMENTS
+            if c in schema.compartments
+        )
+        lines.append(f"| `{schema.kind}` | {' '.join(f'`{n}`' for n in schema.open[2:])} | {closed or '–'} |")
+    return "\n".join(lines)
+
+
+def spec_text(current: str) -> str:
+    """SPEC.md with its computed blocks written again."""
+    for name, text in (("example", example()), ("kinds", kinds())):
+        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        head, _, rest = current.partition(begin)
+        _, _, tail = rest.partition(end)
+        current = f"{head}{begin}{text}\n{end}{tail}"
+    return current
+
+
+def files() -> dict[str, str]:
+    """Every file of vectors/ by name."""
+    entries, note, policy = ledger()
+    rows = []
+    for made in entries:
+        record = made.record
+        rows.append(
+            {
+                "seq": record.seq,
+                "leaf": record.leaf.decode(),
+                "leaf_hash": made.leaf_hash.hex(),
+                "open": record.open,
+                "closed": record.closed.hex(),
+                "parts": {c: ct.hex() for c, ct in record.parts.items()},
+            }
+        )
+    roots = []
+    frontier = Frontier()
+    for n in range(33):
+        roots.append(frontier.root().hex())
+        frontier.append(leaf_hash(f"leaf {n}".encode()))
+    nonce = stream("seal")(24)
+    whole = {
+        "ledger.json": {
+            "records": rows,
+            "checkpoint": note,
+            "policy": policy.text(),
+            "seed": SEED.hex(),
+            "keys": {KID: DEK.hex()},
+        },
+        "tree.json": {"leaf": "the text 'leaf <n>', n from 0", "roots": roots},
+        "xaes.json": {
+            "source": "https://c2sp.org/XAES-256-GCM, then one of ours with additional data of a part",
+            "vectors": [
+                {
+                    "key": "01" * 32,
+                    "nonce": b"ABCDEFGHIJKLMNOPQRSTUVWX".hex(),
+                    "plaintext": b"XAES-256-GCM".hex(),
+                    "aad": "",
+                    "ciphertext": "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271",
+                },
+                {
+                    "key": "03" * 32,
+                    "nonce": b"ABCDEFGHIJKLMNOPQRSTUVWX".hex(),
+                    "plaintext": b"XAES-256-GCM".hex(),
+                    "aad": b"c2sp.org/XAES-256-GCM".hex(),
+                    "ciphertext": "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d",
+                },
+                {
+                    "key": DEK.hex(),
+                    "nonce": nonce.hex(),
+                    "plaintext": bytes(256).hex(),
+                    "aad": b"umb/part/1".hex(),
+                    "ciphertext": Xaes(DEK).seal(nonce, bytes(256), b"umb/part/1").hex(),
+                },
+            ],
+            "accumulated": {
+                "10000": "e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939",
+            },
+        },
+        "canonical.json": {
+            "same": [
+                '{"a":1,"b":[true,false,null]}',
+                '"\\u0001\\b\\t\\n\\f\\r\\"\\\\/"',
+                '"\u00e9\u4e2d\U0001f600"',
+            ],
+            "refused": [
+                '{"a":1,"a":1}',
+                '{"b":1,"a":2}',
+                '{"a": 1}',
+                "1.0",
+                "1e3",
+                "-0",
+                "NaN",
+                "Infinity",
+                "01",
+                '"\\u0041"',
+                '"\\/"',
+                '"\\u001F"',
+                "9007199254740992",
+                "[[[[[[[[[1]]]]]]]]]",
+                "\ufeff1",
+                "'a'",
+                "",
+                " 1",
+                "1\n",
+                '"\\ud800"',
+            ],
+        },
+        "note.json": {
+            "vkey": str(policy.log),
+            "good": note,
+            "bad": {
+                "size": note.replace("\n3\n", "\n4\n"),
+                "leading_zero": note.replace("\n3\n", "\n03\n"),
+                "origin": note.replace("adt-1/1\n3", "adt-2/1\n3"),
+                "no_signature": note.split("\n\n")[0] + "\n\n",
+                "no_empty_line": note.replace("\n\n", "\n"),
+                "extension_line": note.replace("\n\n", "\nextension\n\n"),
+                "hyphen_for_dash": note.replace("—", "-"),
+                "no_last_newline": note[:-1],
+                "twice": note + note.split("\n\n")[1],
+                "other_key_id": note.split("— ")[0]
+                + f"— {ORIGIN} {b64encode(b'abcd' + bytes(64)).decode()}\n",
+            },
+        },
+    }
+    return {name: json.dumps(value, indent=1, ensure_ascii=False) + "\n" for name, value in whole.items()}
+
+
+def main() -> None:
+    for name, text in files().items():
+        (HERE / "vectors" / name).write_text(text)
+    SPEC.write_text(spec_text(SPEC.read_text()))
+
+
+if __name__ == "__main__":
+    main()
