@@ -260,7 +260,12 @@ class Message:
                 return
 
     def _choose_codec(self, default_charset: str) -> None:
-        names = [name.decode("latin-1") for name in self.header.repetitions(18)]
+        # MSH-18 stands further right than field 18 where half a character of MSH-3 to 6 reads as MSH-1.
+        declared = self.header.repetitions(18)
+        for later in self.header.fields[19:]:
+            if overlapping(codec_for([later.decode("latin-1")], "")[0]):
+                declared = [later]
+        names = [name.decode("latin-1") for name in declared]
         self.codec, known = codec_for(names, default_charset)
         if not known:
             self.notes.append("MSH-18 charset_unknown")
