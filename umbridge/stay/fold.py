@@ -20,7 +20,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
 from umbridge.stay.course import Course
 from umbridge.stay.facts import Fact, feeds, read
-from umbridge.stay.person import Person, diagnoses_of, merged, note
+from umbridge.stay.person import Diagnosed, Person, diagnoses_of, merged, note
 from umbridge.stay.record import Key, Record, canonical, patient_key, records, same_patient
 from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
 from umbridge.stay.status import is_ending
@@ -233,7 +233,7 @@ class StayFold:
         own = self._people.get(self.patient, {})
         return merged(own, self._people.get("", {}) if self.patient else {})
 
-    def diagnoses(self) -> list[tuple[str, str]]:
+    def diagnoses(self) -> list[Diagnosed]:
         """ICD-10-CM codes in force and where each was said, principal first."""
         return diagnoses_of(self.person())
 
@@ -248,7 +248,7 @@ class StayFold:
             birth_date=_said(person, "birth"),
             sex=_said(person, "sex"),
             payer_class=self.site.payer_class(plan[0], plan[1]),
-            diagnoses=tuple(code for code, _ in diagnoses_of(person)),
+            diagnoses=tuple(each.code for each in diagnoses_of(person)),
             expected_discharge=person["expected"][1][0] if "expected" in person else None,
             events_applied=self._applied,
             has_other_patient=any(not self.is_patient(patient) for patient in self._people),

@@ -7,7 +7,7 @@ sent, receipt number), so the order of arrival does not matter.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from umbridge.model import Event
 from umbridge.stay.clock import instant
@@ -65,11 +65,19 @@ def merged(own: Person, unnamed: Person) -> Person:
     return person
 
 
-def diagnoses_of(person: Person) -> list[tuple[str, str]]:
-    """ICD-10-CM codes that stand, with their source: DG1-1 decides the order, the newest first within it."""
+class Diagnosed(NamedTuple):
+    """A diagnosis that stands."""
+
+    code: str
+    source: str
+    at: int
+
+
+def diagnoses_of(person: Person) -> list[Diagnosed]:
+    """ICD-10-CM codes that stand: DG1-1 decides the order, the newest first within it."""
     standing = [(code, entry) for code, entry in person.get("diagnoses", {}).items() if not entry[2]]
     standing.sort(key=lambda pair: (pair[1][1], [-part for part in pair[1][0][:2]], pair[0]))
-    return [(code, entry[3]) for code, entry in standing]
+    return [Diagnosed(code, entry[3], entry[0][0]) for code, entry in standing]
 
 
 def _newest(person: Person, name: str, when: Stamp, value: Any) -> None:

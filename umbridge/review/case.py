@@ -1,0 +1,72 @@
+"""The question put to a criteria plugin: one review of one stay, with the facts the plugin declared."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from umbridge.model import Case, Lifecycle, ReviewType, Status
+from umbridge.review.plan import Review
+from umbridge.stay.clock import HOUR, instant, moment
+from umbridge.stay.fold import StayFold
+from umbridge.stay.view import Stay
+from umbridge.stay.window import readings
+
+_HUNDREDTH = Decimal("0.01")
+
+
+def case(
+    fold: StayFold,
+    stay: Stay,
+    review: Review,
+    as_of: datetime,
+    wanted: frozenset[str],
+    pseudonym: str,
+) -> Case:
+    """Build the case. It carries no name, number or address, and no fact the plugin did not ask for."""
+    at = looked_at(stay, review.type, as_of)
+    hours, ended = _observation(stay, instant(at))
+    return Case(
+        pseudonym=pseudonym,
+        review=review.type,
+        requested_status=review.requested_status,
+        requested_level=review.requested_level,
+        as_of=at,
+        episode_day=review.episode_day,
+        diagnoses=stay.diagnoses,
+        payer_class=stay.payer_class,
+        observation_hours=hours,
+        observation_ended=ended,
+        facts=readings(fold, at, review=review.type, wanted=wanted, stay=stay),
+    )
+
+
+def looked_at(stay: Stay, review: ReviewType, as_of: datetime) -> datetime:
+    """The moment that look-back windows and age count from, on the facility's clock.
+
+    A retrospective review asks what the admission review would have seen: the end of its time, or the
+    discharge if that came first. What was learnt later does not justify or undo an admission.
+    """
+    at = instant(as_of)
+    if review is ReviewType.RETROSPECTIVE and stay.inpatient_start is not None:
+        span = timedelta(hours=stay.site.windows.admission_review_hours)
+        at = min(at, instant(stay.inpatient_start + span))
+        if stay.discharged_at is not None:
+            at = min(at, instant(stay.discharged_at))
+    return moment(at, stay.site.zone)
+
+
+def _observation(stay: Stay, at: int) -> tuple[Decimal | None, bool]:
+    """Hours of observation so far, and whether it is over. (None, False) where it never began."""
+    spent, began, running = 0, False, False
+    for span in stay.spans:
+        if span.status is not Status.OBSERVATION or instant(span.start) > at:
+            continue
+        began = True
+        end = at if span.end is None else min(at, instant(span.end))
+        spent += max(0, end - instant(span.start))
+        running = end == at and (span.end is None or instant(span.end) > at)
+    if not began:
+        return None, False
+    running = running and not (stay.lifecycle is Lifecycle.DISCHARGED and stay.discharged_at is None)
+    return (Decimal(spent) / Decimal(HOUR)).quantize(_HUNDREDTH), not running

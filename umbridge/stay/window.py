@@ -1,0 +1,364 @@
+"""Facts as a review sees them: within their window, by the dictionary's rules, never imputed.
+
+A fact without a reading is unknown. The only silences that mean N are treatments where the site's feed
+carries every order, and the haemolysis flag, which laboratories send only when it is so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from datetime import datetime
+from decimal import Context, Decimal
+
+from umbridge.model import Reading, ReviewType, Sample
+from umbridge.stay.clock import HOUR, instant, midnights, moment
+from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.fold import StayFold
+from umbridge.stay.results import Result
+from umbridge.stay.view import Stay
+
+SERIES_KEPT = 16
+CONTINUED_HOURS = 24
+TREATMENT_OBX_HOURS = 24
+#: Sources of readings that no message sent.
+NO_ORDER, NO_FLAG = "order:none", "flag:none"
+
+_EXACT = Context(prec=28)
+_CONTINUED = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE)
+
+
+def readings(
+    fold: StayFold, as_of: datetime, *, review: ReviewType, wanted: Set[str], stay: Stay | None = None
+) -> dict[str, Reading]:
+    """The wanted facts that are known at ``as_of``. Ids that are no facts are left out, like unknown ones."""
+    window = _Window(fold, as_of, review, stay or fold.stay(as_of))
+    found = {fact: window.reading(fact) for fact in sorted(wanted)}
+    return {fact: reading for fact, reading in found.items() if reading is not None}
+
+
+def prevailing(reading: Reading, review: ReviewType) -> tuple[Sample, ...]:
+    """The value the dictionary says this review goes by: one sample, or lowest and highest where both count.
+
+    A first review takes the worst of the window; a continued stay the latest vital sign or laboratory value.
+    """
+    kind = dictionary().get(reading.fact)
+    if kind is None or kind.worst == "latest" or (review in _CONTINUED and kind.is_measured):
+        return (reading.latest,)
+    return {
+        "max": (reading.high,),
+        "worst": (reading.high,),
+        "min": (reading.low,),
+        "both": (reading.low, reading.high),
+    }[kind.worst]
+
+
+class _Window:
+    """One look at a fold: the facts of one review at one moment."""
+
+    def __init__(self, fold: StayFold, as_of: datetime, review: ReviewType, stay: Stay) -> None:
+        self.fold = fold
+        self.stay = stay
+        self.now = instant(as_of)
+        self.review = review
+        self.zone = fold.site.zone
+        self.contact = None if stay.first_contact is None else instant(stay.first_contact)
+        self._own: dict[str, bool] = {}
+        self._diagnoses = [each for each in fold.diagnoses() if each.at <= self.now]
+
+    def reading(self, fact: str) -> Reading | None:
+        kind = dictionary().get(fact)
+        if kind is None:
+            derive = _DERIVED.get(fact)
+            return None if derive is None else derive(self)
+        if kind.closed_world:
+            return self.treatment(kind)
+        if kind.icd10:
+            return self.diagnosed(kind)
+        special = _SPECIAL.get(fact)
+        return self.sent(kind) if special is None else special(self, kind)
+
+    # -- results ---------------------------------------------------------------------------------------
+
+    def is_own(self, patient: str) -> bool:
+        known = self._own.get(patient)
+        if known is None:
+            known = self._own[patient] = self.fold.is_patient(patient)
+        return known
+
+    def first_instant(self, kind: FactType) -> int | None:
+        if kind.may_predate:
+            # Known before this illness: counted back from the first contact, so that it does not run out
+            # in the middle of the stay.
+            return (self.now if self.contact is None else self.contact) - (kind.window_hours or 0) * HOUR
+        hours = kind.window_hours
+        if self.review in _CONTINUED and kind.is_measured:
+            hours = CONTINUED_HOURS
+        bounds = [
+            at for at in (self.contact, None if hours is None else self.now - hours * HOUR) if at is not None
+        ]
+        return max(bounds, default=None)
+
+    def usable(self, kind: FactType) -> list[Result]:
+        listed = self.fold.results(kind.id)
+        if listed is None:
+            return []
+        within = listed.between(self.first_instant(kind), self.now)
+        return [each for each in within if each.value is not None and self.is_own(each.patient)]
+
+    def sample(self, kind: FactType, result: Result) -> Sample:
+        value = result.value
+        assert value is not None  # noqa: S101 - usable() let only values through
+        return Sample(value, moment(result.at, self.zone), result.source, kind.unit)
+
+    def sent(self, kind: FactType) -> Reading | None:
+        return self.of_results(kind, self.usable(kind))
+
+    def of_results(
+        self, kind: FactType, results: list[Result], series: list[Result] | None = None
+    ) -> Reading | None:
+        if not results:
+            return None
+        latest = low = high = results[-1]
+        if kind.kind == "number":
+            low = min(results, key=_number)
+            high = max(results, key=_number)
+        elif kind.worst == "worst":
+            high = max(results, key=lambda each: kind.codes.index(str(each.value)))
+        shown = (results if series is None else series)[-SERIES_KEPT:]
+        return Reading(
+            kind.id,
+            self.sample(kind, latest),
+            self.sample(kind, low),
+            self.sample(kind, high),
+            tuple(self.sample(kind, each) for each in shown),
+        )
+
+    # -- facts with rules of their own -------------------------------------------------------------------
+
+    def troponin(self, kind: FactType) -> Reading | None:
+        """One assay only: the one with the highest ratio, so that no raised value is passed over."""
+        results = self.usable(kind)
+        if not results:
+            return None
+        assay = max(results, key=lambda each: (_number(each), each.at)).code
+        same = [each for each in results if each.code == assay]
+        apart = (kind.serial_hours or 0) * HOUR
+        return self.of_results(kind, same, [same[0], *(e for e in same if e.at - same[0].at >= apart)])
+
+    def potassium(self, kind: FactType) -> Reading | None:
+        return self.of_results(kind, self._clean_potassium(kind))
+
+    def _clean_potassium(self, kind: FactType) -> list[Result]:
+        """Without the specimens flagged as haemolysed; a flag belongs to its own report and time."""
+        flagged = {
+            (f.at, f.report) for f in self.usable(dictionary()["specimen_hemolyzed"]) if f.value is True
+        }
+        return [each for each in self.usable(kind) if (each.at, each.report) not in flagged]
+
+    def hemolyzed(self, kind: FactType) -> Reading | None:
+        """About the specimen whose potassium counts; silence is N."""
+        flags = self.usable(kind)
+        potassium = self._clean_potassium(dictionary()["potassium"])
+        if potassium:
+            newest = potassium[-1]
+            flags = [flag for flag in flags if (flag.at, flag.report) == (newest.at, newest.report)]
+        if flags:
+            return self.of_results(kind, flags)
+        return self.single(kind.id, Sample(False, moment(self.now, self.zone), NO_FLAG))
+
+    def oxygenation(self, kind: FactType) -> Reading | None:
+        """Horowitz index as sent, and from a PaO2 and an FiO2 of the same time."""
+        sent = self.usable(kind)
+        times = {each.at for each in sent}
+        inspired = self.fold.results("fio2")
+        for tension in self.usable(dictionary()["pao2"]):
+            if tension.at in times or inspired is None:
+                continue
+            for fraction in inspired.between(tension.at, tension.at):
+                share = fraction.value
+                if isinstance(share, Decimal) and share > 0 and self.is_own(fraction.patient):
+                    ratio = _EXACT.divide(_number(tension), share)
+                    source = f"{tension.source} / {fraction.source}"
+                    sent.append(tension._replace(value=ratio, source=source))
+                    break
+        return self.of_results(kind, sorted(sent, key=lambda each: each.place))
+
+    def hypotension(self, kind: FactType) -> Reading | None:
+        """N is implied when every systolic pressure of the window is 90 or more."""
+        sent = self.sent(kind)
+        pressures = self.usable(dictionary()["sbp"])
+        if sent is not None or not pressures:
+            return sent
+        lowest = min(pressures, key=_number)
+        if _number(lowest) < 90:
+            return None
+        return self.single(kind.id, Sample(False, moment(lowest.at, self.zone), lowest.source))
+
+    def care_start(self, kind: FactType) -> Reading | None:
+        sent, start = self.sent(kind), self.stay.care_start
+        if sent is not None or start is None or instant(start) > self.now:
+            return sent
+        return self.single(kind.id, Sample(start.isoformat(), start, "PV1-44"))
+
+    def expected_discharge(self, kind: FactType) -> Reading | None:
+        """PV2-9 or an OBX, whichever was said last."""
+        sent = self.sent(kind)
+        when, said = self.fold.person().get("expected", ([0], None))
+        if said is None or when[0] > self.now or (sent is not None and instant(sent.latest.at) >= when[0]):
+            return sent
+        value = moment(said[0], self.zone).isoformat()
+        return self.single(kind.id, Sample(value, moment(when[0], self.zone), said[1]))
+
+    def diagnosed(self, kind: FactType) -> Reading | None:
+        """Y from a standing DG1 wins over an N that was sent; the source then names both."""
+        sent = self.sent(kind)
+        for prefixes, answer in ((kind.icd10, True), (kind.icd10_no, False)):
+            if not prefixes or (sent is not None and not answer):
+                continue
+            for each in self._diagnoses:
+                if each.code.replace(".", "").startswith(prefixes):
+                    source = each.source
+                    if sent is not None and sent.latest.value is not answer:
+                        source = f"{source} over {sent.latest.source}"
+                    return self.single(kind.id, Sample(answer, moment(each.at, self.zone), source))
+        return sent
+
+    def treatment(self, kind: FactType) -> Reading | None:
+        """In force now: the newest of an OBX of the last 24 h and the orders up to now."""
+        turns = self.fold.orders(kind.id)
+        newest = None if turns is None else turns.newest(self.now, self.is_own)
+        listed = self.fold.results(kind.id)
+        sent: list[Result] = []
+        if listed is not None:
+            first = self.now - TREATMENT_OBX_HOURS * HOUR
+            first = first if self.contact is None else max(first, self.contact)
+            within = listed.between(first, self.now)
+            sent = [each for each in within if each.value is not None and self.is_own(each.patient)]
+        if sent and (newest is None or sent[-1].at >= newest.at):
+            return self.of_results(kind, sent)
+        order = None if turns is None else turns.in_force(self.now, self.is_own)
+        if order is not None:
+            return self.single(kind.id, Sample(True, moment(order.at, self.zone), order.source))
+        if not self.fold.site.closed_world:
+            return None
+        if newest is not None:
+            return self.single(kind.id, Sample(False, moment(newest.at, self.zone), newest.source))
+        return self.single(kind.id, Sample(False, moment(self.now, self.zone), NO_ORDER))
+
+    # -- derived -------------------------------------------------------------------------------------------
+
+    def single(self, fact: str, sample: Sample) -> Reading:
+        return Reading(fact, sample, sample, sample, (sample,))
+
+    def age(self) -> Reading | None:
+        """Whole years on the review's local date (PID-7)."""
+        born = self.stay.birth_date
+        if len(born) != 8 or not born.isdecimal():
+            return None
+        today = moment(self.now, self.zone)
+        years = today.year - int(born[:4]) - (today.strftime("%m%d") < born[4:])
+        return self.single("age", Sample(Decimal(years), today, "PID-7", "a")) if years >= 0 else None
+
+    def sex(self) -> Reading | None:
+        if self.stay.sex not in ("F", "M"):
+            return None
+        return self.single("sex", Sample(self.stay.sex, moment(self.now, self.zone), "PID-8"))
+
+    def altered_mentation(self) -> Reading | None:
+        reading = self.reading("consciousness")
+        if reading is None:
+            return None
+        (sample,) = prevailing(reading, self.review)
+        return self.single("altered_mentation", Sample(sample.value != "A", sample.at, sample.source))
+
+    def effective_osmolality(self) -> Reading | None:
+        """2 x sodium + glucose / 18, in mOsm/kg, from the values this review goes by."""
+        sodium, glucose = self.reading("sodium"), self.reading("glucose")
+        if sodium is None or glucose is None:
+            return None
+        (salt,), (sugar,) = prevailing(sodium, self.review), prevailing(glucose, self.review)
+        value = _EXACT.add(
+            _EXACT.multiply(_decimal(salt), Decimal(2)), _EXACT.divide(_decimal(sugar), Decimal(18))
+        )
+        source = f"{salt.source}, {sugar.source}"
+        return self.single(
+            "effective_osmolality", Sample(value, max(salt.at, sugar.at, key=instant), source, "mosm/kg")
+        )
+
+    def rise_in_creatinine(self) -> Reading | None:
+        """Times the baseline; unknown without one (a baseline is never made up)."""
+        now, baseline = self.reading("creatinine"), self.reading("baseline_creatinine")
+        if now is None or baseline is None or _decimal(baseline.latest) <= 0:
+            return None
+        base = baseline.latest
+
+        def ratio(sample: Sample) -> Sample:
+            value = _EXACT.divide(_decimal(sample), _decimal(base))
+            return Sample(value, sample.at, f"{sample.source} / {base.source}", "{ratio}")
+
+        series = tuple(ratio(sample) for sample in now.series)
+        return Reading("rise_in_creatinine", ratio(now.latest), ratio(now.low), ratio(now.high), series)
+
+    def midnights_from_care(self) -> Reading | None:
+        start = self.reading("care_start")
+        if start is None:
+            return None
+        return self._midnights("midnights_from_care", start.latest)
+
+    def midnights_from_order(self) -> Reading | None:
+        for span in reversed(self.stay.spans):
+            if span.status == "INPATIENT" and span.evidence == "ORDER":
+                return self._midnights(
+                    "midnights_from_order", Sample(span.start.isoformat(), span.start, span.source)
+                )
+        return None
+
+    def _midnights(self, fact: str, start: Sample) -> Reading | None:
+        """Local midnights to the discharge, or to the expected one while the patient is here."""
+        left = self.stay.discharged_at
+        if left is not None and instant(left) <= self.now:
+            end, source = left, "PV1-45"
+        else:
+            expected = self.reading("expected_discharge")
+            if expected is None:
+                return None
+            end, source = datetime.fromisoformat(str(expected.latest.value)), expected.latest.source
+        began = instant(datetime.fromisoformat(str(start.value)))
+        value = Decimal(midnights(began, instant(end), self.zone))
+        return self.single(
+            fact, Sample(value, moment(self.now, self.zone), f"{start.source}, {source}", "{count}")
+        )
+
+
+def _number(result: Result) -> Decimal:
+    return result.value if isinstance(result.value, Decimal) else Decimal(0)
+
+
+def _decimal(sample: Sample) -> Decimal:
+    return sample.value if isinstance(sample.value, Decimal) else Decimal(0)
+
+
+_SPECIAL = {
+    "troponin_ratio": _Window.troponin,
+    "potassium": _Window.potassium,
+    "specimen_hemolyzed": _Window.hemolyzed,
+    "pao2_fio2": _Window.oxygenation,
+    "sustained_hypotension": _Window.hypotension,
+    "care_start": _Window.care_start,
+    "expected_discharge": _Window.expected_discharge,
+}
+_DERIVED = {
+    "age": _Window.age,
+    "sex": _Window.sex,
+    "altered_mentation": _Window.altered_mentation,
+    "effective_osmolality": _Window.effective_osmolality,
+    "rise_in_creatinine": _Window.rise_in_creatinine,
+    "midnights_from_care": _Window.midnights_from_care,
+    "midnights_from_order": _Window.midnights_from_order,
+}
+
+
+def part2_facts(facts: Iterable[str]) -> tuple[str, ...]:
+    """Those that carry substance-use content (42 CFR part 2)."""
+    known = dictionary()
+    return tuple(sorted(fact for fact in facts if fact in known and known[fact].part2))
