@@ -308,6 +308,10 @@ class Course:
     def _current(self) -> Span | None:
         return self.spans[-1] if self.spans and self.spans[-1].end is None else None
 
+    def _order_in_force(self) -> StatusOrderInForce | None:
+        """A later order takes the place of an earlier one, which is seldom discontinued."""
+        return self.orders[-1] if self.orders else None
+
     def _begin(self, span: Span) -> None:
         self._close(span.start)
         self.spans.append(span)
@@ -322,7 +326,7 @@ class Course:
     def _settle_first(self, site: SiteProfile) -> None:
         """A discharge that comes first still says which status ended."""
         if not self.spans and self.discharged_at is not None:
-            found = resolve(site, self.fields, self.orders[-1] if self.orders else None)
+            found = resolve(site, from_registration(site, self.fields), self._order_in_force())
             if found is not None:
                 start = self.discharged_at if self.care_start is None else self.care_start
                 self._begin(Span(found.status, start, None, "ADT", found.source, None, ""))
@@ -334,7 +338,7 @@ class Course:
         self.registered = None if registered is None else registered.status
         if self.lifecycle not in (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE, Lifecycle.PLANNED):
             return
-        found = resolve(site, self.fields, self.orders[-1] if self.orders else None)
+        found = resolve(site, registered, self._order_in_force())
         if found is None:
             return
         order = found.order

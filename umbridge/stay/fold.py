@@ -26,6 +26,8 @@ from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
 from umbridge.stay.status import is_ending
 from umbridge.stay.view import Identity, Stay, view
 
+__all__ = ["NeedsRefold", "Stay", "StayFold"]
+
 TAIL_KEPT = 32
 FORM = 1
 

@@ -69,10 +69,9 @@ def from_registration(site: SiteProfile, fields: Mapping[str, str]) -> Resolved 
 
 
 def resolve(
-    site: SiteProfile, fields: Mapping[str, str], order: StatusOrderInForce | None
+    site: SiteProfile, registered: Resolved | None, order: StatusOrderInForce | None
 ) -> Resolved | None:
-    """The status in force. None where nothing the site knows was said."""
-    registered = from_registration(site, fields)
+    """The status in force, of what registration says and the newest order. None where neither says any."""
     if order is None or "order" not in site.precedence:
         return registered
     if registered is not None and _place(site, registered.source) < site.precedence.index("order"):
