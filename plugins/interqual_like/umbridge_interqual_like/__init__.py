@@ -31,8 +31,8 @@ NAME = "interqual_like"
 VERSION = "0.1.0"
 DISCLAIMER = (
     "Not affiliated with, endorsed by or derived from any vendor's product. InterQual is a trademark of "
-    "its owner. Contains no proprietary text. A screening aid: not medical advice, not a denial, not a payment "
-    "decision."
+    "its owner. Contains no proprietary text. A screening aid: not medical advice, not a denial, not a "
+    "payment decision."
 )
 
 LEVELS = (Level.CRITICAL, Level.INTERMEDIATE, Level.ACUTE, Level.OBS)  # highest first

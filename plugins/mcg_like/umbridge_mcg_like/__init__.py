@@ -1,1 +1,248 @@
-"""placeholder until the content lands"""
+"""Status screening in the shape of a care guideline: severe, observation, course, extended stay, discharge.
+
+Two ways to an inpatient status: severe at presentation, or still failing the observation-discharge list after
+observation care. Judges the status, not the level inside the hospital; all content is open and cited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+from umbridge import (
+    Case,
+    Examination,
+    Level,
+    Manifest,
+    Node,
+    Not,
+    Outcome,
+    ReviewType,
+    ScreenResult,
+    Status,
+    Subset,
+    every,
+    hookimpl,
+    load_content,
+    one,
+)
+
+NAME = "mcg_like"
+VERSION = "0.1.0"
+DISCLAIMER = (
+    "Not affiliated with, endorsed by or derived from any vendor's product. MCG is a trademark of its owner. "
+    "Contains no proprietary text. A screening aid: not medical advice, not a denial, not a payment "
+    "decision."
+)
+OBSERVATION_TRIED_HOURS = Decimal(24)  # observation that still runs counts as tried from here on [mapping]
+PERSISTING = "PERSISTING_AFTER_OBSERVATION"
+
+
+def _days(rules: Mapping[str, Node]) -> int:
+    return sum(key.startswith("course.day_") for key in rules)
+
+
+def _derive(rules: Mapping[str, Node]) -> Mapping[str, Node]:
+    severe, persisting = rules["admission.severe"], Not(rules["observation.discharge"])
+    reasons = one(*(node for key, node in rules.items() if key.startswith("extended.")))
+    found: dict[str, Node] = {
+        "status.inpatient": severe,
+        "status.persisting": persisting,
+        "status.inpatient_after_observation": one(severe, persisting),
+        "status.observation": one(severe, rules["observation.indications"]),
+    }
+    for day in range(1, _days(rules) + 1):
+        due = every(*(rules[f"course.day_{n}"] for n in range(1, day + 1)))
+        found[f"status.on_course_{day}"] = due
+        found[f"status.stay_{day}"] = every(Not(rules["discharge.ready"]), one(due, reasons))
+    return found
+
+
+REQUIRED = (
+    "admission.severe",
+    "observation.indications",
+    "observation.discharge",
+    "course.day_1",
+    "discharge.ready",
+)
+LIBRARY = load_content(Path(__file__).with_name("content"), required=REQUIRED, derive=_derive)
+
+
+@hookimpl
+def umbridge_manifest() -> Manifest:
+    return Manifest(
+        NAME, VERSION, LIBRARY.edition, LIBRARY.digest, tuple(LIBRARY.subsets), LIBRARY.facts(), DISCLAIMER
+    )
+
+
+@hookimpl
+def umbridge_screen(case: Case) -> ScreenResult:
+    subset = LIBRARY.choose(case)
+    if isinstance(subset, str):
+        return _not_applicable(subset)
+    exam = subset.rules.examine(case.facts)
+    match case.review:
+        case ReviewType.ADMISSION | ReviewType.OBSERVATION if case.requested_status is Status.INPATIENT:
+            result = _inpatient(case, exam)
+        case ReviewType.ADMISSION | ReviewType.OBSERVATION if case.requested_status is Status.OBSERVATION:
+            result = _observation(exam)
+        case ReviewType.CONTINUED_STAY:
+            result = _continued(case, subset, exam)
+        case ReviewType.DISCHARGE:
+            result = _discharge(exam)
+        case _:
+            result = _not_applicable(f"{subset.title}: no content for this review and status.")
+    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest)
+    if "age" in case.facts or result.outcome is Outcome.NOT_APPLICABLE:
+        return result
+    return replace(  # whether the guideline applies at all hangs on the age
+        result,
+        outcome=Outcome.PEND,
+        missing=tuple(sorted({"age", *result.missing})),
+        rationale=f"Age is not known. {result.rationale}",
+        advise_higher=None,
+        advise_missing=(),
+        basis=None,
+        discharge_ready=None,
+        extended_stay_reason=None,
+    )
+
+
+def _not_applicable(why: str) -> ScreenResult:
+    return ScreenResult(Outcome.NOT_APPLICABLE, edition=LIBRARY.edition, digest=LIBRARY.digest, rationale=why)
+
+
+def _titles(exam: Examination, key: str, truth: bool) -> str:
+    return "; ".join(criterion.title for criterion in exam.reasons(key, truth))
+
+
+def _notes(exam: Examination) -> list[str]:
+    lines = exam.score_lines()
+    if left_out := exam.left_out():
+        lines.append(f"Not measured and, as the score allows, not counted: {', '.join(left_out)}.")
+    return lines
+
+
+def _inpatient(case: Case, exam: Examination) -> ScreenResult:
+    hours = case.observation_hours
+    tried = hours is not None and (case.observation_ended or hours >= OBSERVATION_TRIED_HOURS)
+    key = "status.inpatient_after_observation" if tried else "status.inpatient"
+    met = exam.decide(key)
+    severe = exam.decide("status.inpatient").value
+    scores: dict[str, int | str | tuple[str, ...]] = dict(exam.scores())
+    evidence = exam.evidence(key)
+    basis = None
+    if met.value:
+        outcome, supported = Outcome.MEETS, Level.ACUTE
+        if severe:
+            words = [f"Severe at presentation: {_titles(exam, 'admission.severe', True)}."]
+            evidence = exam.evidence("admission.severe")
+        else:
+            failing = exam.evidence("observation.discharge")
+            basis = scores["basis"] = PERSISTING
+            scores["observation_discharge_false"] = tuple(dict.fromkeys(e.fact for e in failing))
+            failed = _titles(exam, "observation.discharge", False)
+            words = [f"Persisting after observation care; not reached: {failed}."]
+            evidence = failing
+    else:
+        indicated = exam.decide("observation.indications").value
+        supported = Level.OBS if indicated else Level.HOME
+        evidence += tuple(e for e in exam.evidence("observation.indications") if e not in evidence)
+        if met.value is None:
+            outcome, words = Outcome.PEND, [f"Undecided; not known: {', '.join(met.missing)}."]
+        else:
+            outcome = Outcome.REFER
+            words = ["Nothing severe at presentation: refer to secondary review."]
+            words += ["After observation every discharge item is reached."] if tried else []
+        if indicated:
+            words.append(f"Observation indicated: {_titles(exam, 'observation.indications', True)}.")
+    return ScreenResult(
+        outcome,
+        supported=supported,
+        missing=met.missing,
+        basis=basis,
+        scores=scores,
+        evidence=evidence,
+        rationale=" ".join(words + _notes(exam)),
+    )
+
+
+def _observation(exam: Examination) -> ScreenResult:
+    severe, met = exam.decide("status.inpatient"), exam.decide("status.observation")
+    outcome, supported, advise = Outcome.PEND, Level.HOME, None
+    key = "status.observation"
+    if severe.value:
+        outcome, supported, advise, key = Outcome.MEETS_ADVISE_HIGHER, Level.ACUTE, "YES", "admission.severe"
+        words = [f"Severe: {_titles(exam, key, True)}; an inpatient status is supported."]
+    elif met.value:
+        outcome, supported, key = Outcome.MEETS, Level.OBS, "observation.indications"
+        advise = "NO" if severe.value is False else "UNKNOWN"
+        words = [f"Observation indicated: {_titles(exam, key, True)}."]
+        if severe.missing:
+            words.append(f"Whether it is severe is undecided; not known: {', '.join(severe.missing)}.")
+    elif met.value is False:
+        outcome, words = Outcome.REFER, ["No observation indication is true: refer to secondary review."]
+    else:
+        words = [f"Undecided; not known: {', '.join(met.missing)}."]
+    return ScreenResult(
+        outcome,
+        supported=supported,
+        missing=met.missing,
+        advise_higher=advise,
+        advise_missing=severe.missing if advise == "UNKNOWN" else (),
+        scores=exam.scores(),
+        evidence=exam.evidence(key),
+        rationale=" ".join(words + _notes(exam)),
+    )
+
+
+def _continued(case: Case, subset: Subset, exam: Examination) -> ScreenResult:
+    day = max(1, min(case.episode_day, _days(subset.rules.rules)))
+    key = f"status.stay_{day}"
+    stay, ready = exam.decide(key), exam.decide("discharge.ready")
+    result = ScreenResult(
+        Outcome.PEND,
+        missing=stay.missing,
+        discharge_ready=ready.value,
+        evidence=exam.evidence(key),
+        rationale=f"Day {case.episode_day} undecided; not known: {', '.join(stay.missing)}.",
+    )
+    if stay.value is None:
+        return result
+    if ready.value:
+        words = f"Day {case.episode_day}: every discharge item is reached: refer to secondary review."
+        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words)
+    behind = _titles(exam, f"status.on_course_{day}", False)
+    if not stay.value:
+        words = f"Day {case.episode_day}: behind the course without a listed reason; not reached: {behind}."
+        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words)
+    result = replace(result, outcome=Outcome.MEETS, supported=Level.ACUTE)
+    if exam.decide(f"status.on_course_{day}").value:
+        return replace(result, rationale=f"Day {case.episode_day}: on course.")
+    reasons = [k.partition(".")[2] for k in subset.rules.rules if k.startswith("extended.") and exam.truth(k)]
+    return replace(
+        result,
+        extended_stay_reason=",".join(reasons) or None,
+        rationale=f"Day {case.episode_day}: not reached: {behind or 'undecided'}; extended-stay reason: "
+        f"{', '.join(reasons) or 'undecided'}.",
+    )
+
+
+def _discharge(exam: Examination) -> ScreenResult:
+    ready = exam.decide("discharge.ready")
+    behind = _titles(exam, "discharge.ready", False)
+    outcome, words = {
+        True: (Outcome.MEETS, "Every discharge item is reached."),
+        False: (Outcome.REFER, f"Not ready for discharge; not reached: {behind}."),
+        None: (Outcome.PEND, f"Undecided; not known: {', '.join(ready.missing)}."),
+    }[ready.value]
+    return ScreenResult(
+        outcome,
+        supported=Level.HOME if ready.value else None,
+        missing=ready.missing,
+        discharge_ready=ready.value,
+        evidence=exam.evidence("discharge.ready"),
+        rationale=words,
+    )

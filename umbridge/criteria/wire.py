@@ -1,0 +1,336 @@
+"""What passes between the daemon and a worker: length-prefixed JSON, distrusted on its way back.
+
+A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, at most 1 MiB. There are no floats:
+numbers that criteria compare travel as text. Whatever a worker says is checked here, in the daemon, against
+the model's vocabulary and the plugin's own manifest before anyone uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from umbridge.model import (
+    Case,
+    Evidence,
+    FactValue,
+    Level,
+    Manifest,
+    Outcome,
+    Reading,
+    ReviewType,
+    Sample,
+    ScreenResult,
+    Status,
+)
+
+FRAME_LIMIT = 1 << 20  # bytes of JSON; a result is a few kB, a case with every fact under 40 kB
+RATIONALE_LIMIT = 2000  # characters
+EVIDENCE_LIMIT = 256  # entries; the dictionary has 135 facts
+_WORD = re.compile(r"[A-Za-z0-9_.,:/+-]{1,120}")
+_FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+class WireError(Exception):
+    """A frame or a value that the contract does not allow. Carries a code, never content."""
+
+
+def _refuse(_: str) -> NoReturn:
+    raise WireError("number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise WireError("duplicate_key")
+    return found
+
+
+def frame(value: object) -> bytes:
+    """A value as one frame. Raises WireError when it is too large or is not plain JSON."""
+    try:
+        body = _ENCODE(value).encode()
+    except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
+        raise WireError("not_json") from None
+    if len(body) > FRAME_LIMIT:
+        raise WireError("too_large")
+    return len(body).to_bytes(4, "big") + body
+
+
+def unframe(body: bytes) -> dict[str, Any]:
+    """The object in a frame's body: strict JSON, no NaN, no floats, no key twice. Raises WireError."""
+    try:
+        value = json.loads(
+            body, object_pairs_hook=_no_duplicates, parse_constant=_refuse, parse_float=_refuse
+        )
+    except (ValueError, RecursionError):
+        raise WireError("not_json") from None
+    if not isinstance(value, dict):
+        raise WireError("not_an_object")
+    return value
+
+
+# --- a case, on its way to a worker -------------------------------------------------------------------
+
+
+def _value_out(value: FactValue) -> str | bool:
+    if isinstance(value, bool):
+        return value
+    return f"#{value}" if isinstance(value, Decimal) else f"={value}"
+
+
+def _value_in(value: str | bool) -> FactValue:
+    if isinstance(value, bool):
+        return value
+    return Decimal(value[1:]) if value[0] == "#" else value[1:]
+
+
+def _sample_out(sample: Sample) -> list[Any]:
+    return [_value_out(sample.value), sample.at.isoformat(), sample.source, sample.unit]
+
+
+def _reading_out(reading: Reading) -> list[Any]:
+    """Four or five scalars for the usual single sample; else the samples once each, then who is which."""
+    latest, series = reading.latest, reading.series
+    if reading.low == latest == reading.high and (not series or series == (latest,)):
+        return _sample_out(latest) if series else [*_sample_out(latest), 0]
+    samples = list(dict.fromkeys((latest, reading.low, reading.high, *series)))
+    place = {sample: i for i, sample in enumerate(samples)}
+    return [
+        [_sample_out(sample) for sample in samples],
+        [place[sample] for sample in (latest, reading.low, reading.high, *series)],
+    ]
+
+
+def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Reading:
+    def sample(value: str | bool, at: str, source: str, unit: str) -> Sample:
+        if at not in times:
+            times[at] = datetime.fromisoformat(at)
+        return Sample(_value_in(value), times[at], source, unit)
+
+    if isinstance(parts[0], list):
+        samples = [sample(*part) for part in parts[0]]
+        latest, low, high, *series = (samples[i] for i in parts[1])
+        return Reading(fact, latest, low, high, tuple(series))
+    only = sample(*parts[:4])
+    return Reading(fact, only, only, only, () if len(parts) == 5 else (only,))
+
+
+def case_out(case: Case, facts: frozenset[str]) -> list[Any]:
+    """A case as plain JSON, with the declared facts and no others."""
+    return [
+        case.pseudonym,
+        case.review.value,
+        case.requested_status.value,
+        int(case.requested_level),
+        case.as_of.isoformat(),
+        case.episode_day,
+        list(case.diagnoses),
+        case.payer_class,
+        None if case.observation_hours is None else str(case.observation_hours),
+        case.observation_ended,
+        {fact: _reading_out(reading) for fact, reading in case.facts.items() if fact in facts},
+    ]
+
+
+def case_in(parts: list[Any]) -> Case:
+    """The case a worker was sent. Raises WireError when it is not one."""
+    try:
+        name, review, status, level, as_of, day, diagnoses, payer, hours, ended, facts = parts
+        times: dict[str, datetime] = {}
+        return Case(
+            name,
+            ReviewType(review),
+            Status(status),
+            Level(level),
+            datetime.fromisoformat(as_of),
+            day,
+            tuple(diagnoses),
+            payer,
+            None if hours is None else Decimal(hours),
+            ended,
+            {fact: _reading_in(fact, reading, times) for fact, reading in facts.items()},
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation):
+        raise WireError("case") from None
+
+
+# --- what a worker says, on its way back ---------------------------------------------------------------
+
+
+def manifest_out(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as plain JSON."""
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "edition": manifest.edition,
+        "digest": manifest.digest,
+        "subsets": list(manifest.subsets),
+        "facts": list(manifest.facts),
+        "disclaimer": manifest.disclaimer,
+    }
+
+
+def result_out(result: ScreenResult) -> dict[str, Any]:
+    """A result as plain JSON; what is empty is left out."""
+    found: dict[str, Any] = {"outcome": result.outcome.value}
+    for name in ("subset", "edition", "digest", "rationale", "advise_higher", "basis", "discharge_ready"):
+        value = getattr(result, name)
+        if value is not None and value != "":
+            found[name] = value
+    for name in ("extended_stay_reason", "avoidable_day", "avoidable_attribution"):
+        if getattr(result, name) is not None:
+            found[name] = getattr(result, name)
+    for name in ("missing", "advise_missing", "tags"):
+        if getattr(result, name):
+            found[name] = list(getattr(result, name))
+    if result.supported is not None:
+        found["supported"] = result.supported.name
+    if result.evidence:
+        found["evidence"] = [[e.fact, e.value, e.unit, e.at, e.source] for e in result.evidence]
+    if result.scores:
+        found["scores"] = {k: list(v) if isinstance(v, tuple) else v for k, v in result.scores.items()}
+    return found
+
+
+def _check(condition: object, code: str) -> None:
+    if not condition:
+        raise WireError(code)
+
+
+def _text(value: object, code: str, limit: int = 200) -> str:
+    if not isinstance(value, str) or len(value) > limit or not value.isprintable():
+        raise WireError(code)
+    return value
+
+
+def _word(value: object, code: str) -> str:
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise WireError(code)
+    return value
+
+
+def _words(value: object, code: str, limit: int = 500) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > limit:
+        raise WireError(code)
+    return tuple(_word(item, code) for item in value)
+
+
+def manifest_in(data: object, name: str) -> Manifest:
+    """A plugin's manifest, checked. Raises WireError with the field's name."""
+    if not isinstance(data, dict):
+        raise WireError("manifest")
+    _check(set(data) == {"name", "version", "edition", "digest", "subsets", "facts", "disclaimer"}, "fields")
+    _check(data["name"] == name, "name")
+    _check(isinstance(data["digest"], str) and _DIGEST.fullmatch(data["digest"]), "digest")
+    facts, subsets = _words(data["facts"], "facts"), _words(data["subsets"], "subsets")
+    _check(all(_FACT.fullmatch(fact) for fact in facts) and len(set(facts)) == len(facts), "facts")
+    _check(subsets and len(set(subsets)) == len(subsets), "subsets")
+    return Manifest(
+        name,
+        _text(data["version"], "version", 60),
+        _text(data["edition"], "edition", 60),
+        data["digest"],
+        subsets,
+        facts,
+        _text(data["disclaimer"], "disclaimer", RATIONALE_LIMIT),
+    )
+
+
+def _evidence_in(data: object, case: Case) -> tuple[Evidence, ...]:
+    if not isinstance(data, list) or len(data) > EVIDENCE_LIMIT:
+        raise WireError("evidence")
+    found = []
+    for entry in data:
+        _check(isinstance(entry, list) and len(entry) == 5, "evidence")
+        fact, value, unit, at, source = (_text(part, "evidence") for part in entry)
+        _check(fact in case.facts, "evidence")  # nobody can cite what nobody was told
+        found.append(Evidence(fact, value, unit, at, source))
+    return tuple(found)
+
+
+def _scores_in(data: object) -> Mapping[str, int | str | tuple[str, ...]]:
+    if not isinstance(data, dict) or len(data) > 100:
+        raise WireError("scores")
+    found: dict[str, int | str | tuple[str, ...]] = {}
+    for key, value in data.items():
+        _check(_FACT.fullmatch(key), "scores")
+        if type(value) is int and abs(value) < 1 << 53:
+            found[key] = value
+        elif isinstance(value, list):
+            found[key] = _words(value, "scores")
+        else:
+            found[key] = _word(value, "scores")
+    return found
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[object, str], str]:
+    def check(value: object, code: str) -> str:
+        if value not in allowed:
+            raise WireError(code)
+        return str(value)
+
+    return check
+
+
+_OUTCOME = _one_of(tuple(Outcome))
+_PLAIN: Mapping[str, Callable[[object, str], str]] = {
+    "advise_higher": _one_of(("YES", "NO", "UNKNOWN")),
+    "basis": _word,
+    "extended_stay_reason": _word,
+    "avoidable_day": _word,
+    "avoidable_attribution": _word,
+}
+_OTHER = frozenset(
+    {"outcome", "subset", "edition", "digest", "rationale", "discharge_ready", "missing", "advise_missing"}
+    | {"tags", "supported", "evidence", "scores"}
+)
+
+
+def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
+    """A plugin's answer, checked against the vocabulary, its manifest and the case it was sent.
+
+    Raises:
+        WireError: the first field that is outside the contract, by name.
+    """
+    if not isinstance(data, dict):
+        raise WireError("result")
+    _check(data.keys() <= _OTHER | _PLAIN.keys(), "fields")
+    outcome = _OUTCOME(data.get("outcome"), "outcome")
+    subset = data.get("subset")
+    _check(subset is None or subset in manifest.subsets, "subset")
+    _check(data.get("edition") == manifest.edition and data.get("digest") == manifest.digest, "digest")
+    supported = data.get("supported")
+    _check(supported is None or (isinstance(supported, str) and supported in Level.__members__), "supported")
+    missing = _words(data.get("missing", []), "missing")
+    advise = _words(data.get("advise_missing", []), "advise_missing")
+    _check(set(missing) | set(advise) <= set(manifest.facts), "missing")
+    _check(not missing or outcome == Outcome.PEND, "missing")
+    ready = data.get("discharge_ready")
+    _check(ready is None or isinstance(ready, bool), "discharge_ready")
+    plain = {name: check(data[name], name) for name, check in _PLAIN.items() if name in data}
+    return ScreenResult(
+        outcome=Outcome(outcome),
+        subset=subset,
+        edition=manifest.edition,
+        digest=manifest.digest,
+        supported=None if supported is None else Level[supported],
+        missing=missing,
+        rationale=_text(data.get("rationale", ""), "rationale", RATIONALE_LIMIT),
+        evidence=_evidence_in(data.get("evidence", []), case),
+        advise_missing=advise,
+        discharge_ready=ready,
+        tags=_words(data.get("tags", []), "tags", 20),
+        scores=_scores_in(data.get("scores", {})),
+        advise_higher=plain.get("advise_higher"),
+        basis=plain.get("basis"),
+        extended_stay_reason=plain.get("extended_stay_reason"),
+        avoidable_day=plain.get("avoidable_day"),
+        avoidable_attribution=plain.get("avoidable_attribution"),
+    )
