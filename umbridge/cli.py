@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import click
 
@@ -367,7 +367,11 @@ def ledger() -> None:
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True)
 @as_json
 def ledger_verify(
-    settings: config.Settings, level: str, policy_file: str | None, jobs: int, as_json: bool
+    settings: config.Settings,
+    level: Literal["spine", "keyless", "full"],
+    policy_file: str | None,
+    jobs: int,
+    as_json: bool,
 ) -> int:
     """Check every entry, read-only. Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE."""
     from umbridge import proof
@@ -443,7 +447,7 @@ def plugins_list(settings: config.Settings, as_json: bool) -> None:
     rows = control.request(settings.store, "plugins.list", {}) if settings.store.is_dir() else None
 
     async def start_and_look() -> list[dict[str, Any]]:
-        host = Host(seconds=settings.plugins.seconds)
+        host = Host(call_seconds=settings.plugins.seconds)
         await host.start(settings.plugins.names or None)
         try:
             return plugin_rows(host)

@@ -75,7 +75,7 @@ class Parts:
         self.settings = settings
         self.site: SiteProfile = load_site(settings.site)
         self.table = AccessTable.load()
-        self.users: dict[str, User] = config.load_users(settings.users, self.table.roles)
+        self.users: dict[str, User] = config.load_users(settings.users, frozenset(self.table.roles))
         self.keyring = open_keys(settings)
 
     @property
@@ -105,7 +105,7 @@ def asking(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Itera
     parts = Parts(settings)
     with hold_pen(settings, parts.keyring) as pen:
         note_policy(pen, parts.table.hash, parts.users_text)
-        inquiry = Inquiry(pen, parts.site, parts.users, parts.table, "command line")
+        inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
         account = control.account_name(os.geteuid())
         yield lambda op, args: inquiry.answer(account, op, args, "os-account")
 
@@ -148,7 +148,7 @@ class Daemon:
         await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
         if not clean:
             log.warning("started_after_unclean_stop")
-        host = Host(seconds=settings.plugins.seconds)
+        host = Host(call_seconds=settings.plugins.seconds)
         await host.start(settings.plugins.names or None)
         self.host = host
         await pen.ask(lambda batch: [batch.entry(draft) for draft in _plugin_drafts(host)])
@@ -189,7 +189,7 @@ class Daemon:
         if recovered:
             log.info("recovered", extra={"rows": recovered})
         desk = control.Control(settings.store, self._answer)
-        self._inquiry = Inquiry(pen, parts.site, parts.users, parts.table, "control socket")
+        self._inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
         disk = asyncio.create_task(intake.watch_disk())
         try:
             await desk.open()
@@ -215,7 +215,7 @@ class Daemon:
     def _reload(self) -> None:
         """SIGHUP: the accounts and their roles are read again; a mistake leaves the old ones in force."""
         try:
-            users = config.load_users(self.settings.users, self.parts.table.roles)
+            users = config.load_users(self.settings.users, frozenset(self.parts.table.roles))
         except ConfigError:
             log.error("reload_refused", extra={"path": str(self.settings.users)})
             return
@@ -317,7 +317,7 @@ def plugin_rows(host: Host) -> list[dict[str, Any]]:
 def _plugin_drafts(host: Host) -> list[Draft]:
     drafts = []
     for info in host.plugins:
-        kind = "plugin.load" if info.health == "ok" else "plugin.fail"
+        kind = "plugin.load" if info.health == "running" else "plugin.fail"
         values = {
             "actor": "umbridge",
             "plugin": info.name,

@@ -6,25 +6,30 @@ the only door to plaintext.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from umbridge_audit import disclose as door
+from umbridge_audit import export as bundles
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, Receipt
-from umbridge_audit.redact import MASK, AccessTable, Permission
+from umbridge_audit.redact import REDACTED, AccessTable, Permission
+from umbridge_audit.store import open_readonly
 
-from umbridge.config import User
+from umbridge.config import Settings, User
 from umbridge.errors import NotPermittedError, UmbridgeError
 from umbridge.hl7 import dictionary, er7
 from umbridge.intake import visit_key
 from umbridge.pipeline import restore
-from umbridge.review.plan import reviews
+from umbridge.review.plan import stay_json
 from umbridge.site import SiteProfile
 from umbridge.store import inbox, stays
+from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
 
 PAGE = 500
+USUAL_PURPOSES = ("HOPERAT", "HPAYMT", "HCOMPL", "TREAT", "PATRQT")
 
 # Which compartment a segment's content belongs to; what is not named here is clinical (the strictest common
 # one), so that a Z segment nobody described is not shown by default.
@@ -51,13 +56,13 @@ class Inquiry:
     """Answers the questions of the command line for one account at a time. Thread-safe: the pen is."""
 
     def __init__(
-        self, pen: Pen, site: SiteProfile, users: dict[str, User], table: AccessTable, source: str
+        self, settings: Settings, pen: Pen, site: SiteProfile, users: dict[str, User], table: AccessTable
     ) -> None:
+        self._settings = settings
         self._pen = pen
         self._site = site
         self._users = users
         self._table = table
-        self._source = source
 
     def viewer(self, account: str, auth: str) -> Viewer:
         """The umbridge user behind an OS account. An unknown account has no role and is refused later."""
@@ -78,14 +83,14 @@ class Inquiry:
         self,
         viewer: Viewer,
         args: dict[str, Any],
-        kind: str,
+        kind: Literal["read", "search", "export"],
         query: str,
         *,
         patient: str | None = None,
         count: int | None = None,
     ) -> Permission:
         """Log the look (or its refusal), then say what may be seen."""
-        purpose = str(args.get("purpose") or self._table.default_purpose(viewer.roles))
+        purpose = str(args.get("purpose") or self._usual_purpose(viewer))
         reason = str(args.get("reason") or "")
         try:
             _, permission = door.disclose(
@@ -103,6 +108,13 @@ class Inquiry:
         except door.NotPermitted as exc:
             raise NotPermittedError(str(exc)) from None
         return permission
+
+    def _usual_purpose(self, viewer: Viewer) -> str:
+        """The purpose of a question that needs none on the command line: operations, where a role has it."""
+        for purpose in USUAL_PURPOSES:
+            if self._table.permission(viewer.roles, purpose).any:
+                return purpose
+        return USUAL_PURPOSES[0]
 
     # -- messages -------------------------------------------------------------------------------------
 
@@ -154,7 +166,7 @@ class Inquiry:
             return {"segments": [], "findings": ["no_readable_header"]}
         version = message.get("MSH-12.1") or "2.5"
         segments = []
-        for segment in message.segments():
+        for segment in message.walk():
             compartment = SEGMENT_COMPARTMENT.get(segment.name, "clin")
             fields = []
             for number in range(1, len(segment.fields)):
@@ -202,11 +214,9 @@ class Inquiry:
         if saved is None:
             raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
         state = restore(self._site, saved)
-        stay = state.fold.stay(state.as_of)
-        found = stay.to_json()
-        planned = reviews(stay, state.completed)
-        for key, word in (("open_reviews", "open"), ("void_reviews", "void"), ("closed_reviews", "closed")):
-            found[key] = [review.type.value for review in planned if review.state.value == word]
+        if state is None:
+            raise UmbridgeError("this stay was folded under another site profile; its next message renews it")
+        found = stay_json(state.fold.stay(state.as_of), state.completed)
         for key in STAY_IDENT:
             if key in found:
                 found[key] = shown(allowed, "ident", key, found[key])
@@ -234,7 +244,40 @@ class Inquiry:
         yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
 
     def ledger_export(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        raise NotImplementedError
+        """The bundle, a line at a time. It is made whole first, beside the store, and removed afterwards."""
+        profile, reason = str(args["profile"]), str(args.get("reason") or "")
+        purpose = str(args.get("purpose") or self._export_purpose(viewer))
+        try:
+            self._table.profile(profile)
+        except ValueError:
+            raise UmbridgeError(f"profile {profile!a}: expected role:NAME or integrity-only") from None
+        allowed = self._look(viewer, args | {"purpose": purpose}, "export", f"ledger export {profile}")
+        out = self._settings.store / f"export-{secrets.token_hex(8)}.jsonl"
+        try:
+            with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
+                bundles.export(
+                    reader,
+                    allowed,
+                    self._table,
+                    viewer=viewer,
+                    purpose=purpose,
+                    reason=reason,
+                    profile=profile,
+                    out=out,
+                    commit=self._commit,
+                    checkpoint=self._pen.sign,
+                )
+            with out.open(encoding="utf-8", newline="") as stream:
+                for line in stream:
+                    yield {"line": line}
+        finally:
+            out.unlink(missing_ok=True)
+
+    def _export_purpose(self, viewer: Viewer) -> str:
+        for purpose in ("HCOMPL", *USUAL_PURPOSES):
+            if self._table.permission(viewer.roles, purpose).exports:
+                return purpose
+        return "HCOMPL"
 
     def answer(self, account: str, op: str, args: dict[str, Any], auth: str) -> Iterator[dict[str, Any]]:
         """Dispatch one question; unknown ones are a usage error."""
@@ -257,4 +300,4 @@ def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:
     verdict = allowed.may(compartment, name)
     if verdict == "show":
         return value
-    return MASK if verdict == "mask" and value not in (None, "", []) else None
+    return REDACTED if verdict == "mask" and value not in (None, "", []) else None

@@ -59,12 +59,18 @@ class LaneState:
         return len(ours).to_bytes(4, "big") + ours + self.fold.head()
 
 
-def restore(site: SiteProfile, saved: stays.SavedStay) -> LaneState:
-    """A lane from its stored head and increments."""
+def restore(site: SiteProfile, saved: stays.SavedStay, fold: StayFold | None = None) -> LaneState | None:
+    """A lane from its stored head and increments, or around ``fold`` where that was made anew.
+
+    None when the snapshot was written under another site profile: then the lane is folded from the inbox.
+    """
     size = int.from_bytes(saved.head[:4], "big")
     body = json.loads(saved.head[4 : 4 + size])
-    fold = StayFold.restore(site, saved.head[4 + size :], saved.increments)
-    return LaneState(fold, body["states"], body["latest"], datetime.fromisoformat(body["as_of"]))
+    try:
+        known = fold or StayFold.restore(site, saved.head[4 + size :], saved.increments)
+    except NeedsRefold:
+        return None
+    return LaneState(known, body["states"], body["latest"], datetime.fromisoformat(body["as_of"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +205,8 @@ class Pipeline:
             message = self._parse(row)
         try:
             event = translate(message, self._zone, mrn_authority=self._site.mrn_authority)
-            state = await self._lane(lane)
-            increment, state = await self._apply(lane, seq, event, state)
+            state = await self._lane(lane, seq)
+            increments = await self._apply(lane, seq, event, state)
         except (Hl7Error, ValueError, ArithmeticError, LookupError) as exc:
             # A defect of ours must not stop the feed or lose the message: it waits for a person, by code.
             code = type(exc).__name__
@@ -215,7 +221,7 @@ class Pipeline:
             state.fold, stay, planned, state.as_of, self._host, lambda name: self._pseudonym(name, lane)
         )
         await self._pen.ask(
-            lambda batch: self._decide(batch, lane, seq, event, increment, state, stay, planned, done)
+            lambda batch: self._decide(batch, lane, seq, event, increments, state, stay, planned, done)
         )
         self.determined += 1
 
@@ -225,34 +231,41 @@ class Pipeline:
     def _pseudonym(self, plugin: str, lane: bytes) -> str:
         return self._keyring.token(f"pseudonym/{plugin}", lane.hex()).hex()
 
-    async def _lane(self, lane: bytes) -> LaneState:
+    async def _lane(self, lane: bytes, seq: int) -> LaneState:
         state = self._cache.get(lane)
         if state is None:
             saved = await self._pen.ask(lambda batch: stays.load(batch.connection, self._keyring, lane))
             state = LaneState(StayFold(self._site)) if saved is None else restore(self._site, saved)
+            if state is None and saved is not None:  # the site profile changed: codes mean other things now
+                events = await self._events(lane, seq - 1)
+                fold = StayFold.refold(self._site, events)
+                state = restore(self._site, saved, fold)
+                renewed = [(n, made) for n, e in events if (made := fold.increment(e, n)) is not None]
+                await self._pen.ask(
+                    lambda batch: stays.renew(batch.connection, self._keyring, lane, renewed, batch.now)
+                )
+            assert state is not None  # noqa: S101 - restore around a given fold always gives a state
             self._cache[lane] = state
             while len(self._cache) > self._cache_size:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(lane)
         return state
 
-    async def _apply(
-        self, lane: bytes, seq: int, event: Event, state: LaneState
-    ) -> tuple[bytes | None, LaneState]:
+    async def _apply(self, lane: bytes, seq: int, event: Event, state: LaneState) -> list[tuple[int, bytes]]:
         try:
-            return state.fold.apply(event, seq), state
-        except NeedsRefold:
-            pass  # older than the retained tail: fold the whole lane again from the inbox
+            made = state.fold.apply(event, seq)
+        except NeedsRefold:  # older than the retained tail: fold the whole lane again from the inbox
+            state.fold = StayFold.refold(self._site, await self._events(lane, seq))
+            made = state.fold.increment(event, seq)
+        return [] if made is None else [(seq, made)]
+
+    async def _events(self, lane: bytes, until: int) -> list[tuple[int, Event]]:
+        """Every message of the lane so far, read again from the inbox."""
         rows = await self._pen.ask(
-            lambda batch: list(inbox.lane_rows(batch.connection, self._keyring, lane, seq))
+            lambda batch: list(inbox.lane_rows(batch.connection, self._keyring, lane, until))
         )
-        events = [
-            (row.seq, translate(self._parse(row), self._zone, mrn_authority=self._site.mrn_authority))
-            for row in rows
-        ]
-        state.fold = StayFold.refold(self._site, events)
-        scratch = StayFold(self._site)
-        return scratch.apply(event, seq), state
+        zone, authority = self._zone, self._site.mrn_authority
+        return [(row.seq, translate(self._parse(row), zone, mrn_authority=authority)) for row in rows]
 
     # -- inside the transaction -----------------------------------------------------------------------
 
@@ -272,7 +285,7 @@ class Pipeline:
         lane: bytes,
         seq: int,
         event: Event,
-        increment: bytes | None,
+        increments: list[tuple[int, bytes]],
         state: LaneState,
         stay: Stay,
         planned: tuple[Review, ...],
@@ -304,7 +317,7 @@ class Pipeline:
             rows.append((seq, item.review.id, item.plugin, 0, entry))
         if rows:
             stays.record_determinations(batch.connection, rows)
-        stays.save(batch.connection, self._keyring, lane, seq, state.dump(), increment, batch.now)
+        stays.save(batch.connection, self._keyring, lane, seq, state.dump(), increments, batch.now)
         outcome = RowState.DETERMINED if done else RowState.NOT_APPLICABLE
         reason = "" if done else "no_review_open"
         inbox.finish(batch.connection, [(outcome.value, reason, seq)])

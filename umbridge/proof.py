@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from umbridge_audit.checkpoint import Policy, read_anchor
@@ -19,7 +19,9 @@ from umbridge.store.engine import DATABASE
 from umbridge.store.opening import open_keys
 
 
-def verify_store(settings: Settings, level: str, policy_file: Path | None, jobs: int) -> Report:
+def verify_store(
+    settings: Settings, level: Literal["spine", "keyless", "full"], policy_file: Path | None, jobs: int
+) -> Report:
     """Verify the store against its public policy and its anchor file. Only ``full`` needs keys."""
     path = policy_file or settings.policy
     try:

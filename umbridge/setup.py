@@ -111,7 +111,7 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     """Load everything a start would load; say what is wrong (ConfigError, 78) or that nothing is."""
     settings = config.load(path)
     site = load_site(settings.site)
-    users = config.load_users(settings.users, AccessTable.load().roles)
+    users = config.load_users(settings.users, frozenset(AccessTable.load().roles))
     open_keys(settings)
     row: dict[str, object] = {
         "settings": str(path),

@@ -15,7 +15,7 @@ from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, RowState
 from umbridge.pipeline import LaneState, Screening, screen_open
-from umbridge.review.plan import reviews
+from umbridge.review.plan import reviews, stay_json
 from umbridge.review.record import is_met, screen_line
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, StayFold
@@ -101,18 +101,8 @@ class Shadow:
             state = self.lanes[key]
             moment = as_of or self.latest
             if moment is not None:
-                found.append(stay_json(state, moment))
+                found.append(stay_json(state.fold.stay(moment), state.completed))
         return found
-
-
-def stay_json(state: LaneState, as_of: datetime) -> dict[str, Any]:
-    """A stay in the keys of docs/cli.md, its reviews among them."""
-    stay = state.fold.stay(as_of)
-    found = stay.to_json()
-    planned = reviews(stay, state.completed)
-    for key, word in (("open_reviews", "open"), ("void_reviews", "void"), ("closed_reviews", "closed")):
-        found[key] = [review.type.value for review in planned if review.state.value == word]
-    return found
 
 
 def read_files(paths: Sequence[str], stdin: bytes | None = None) -> Iterable[tuple[str, bytes]]:

@@ -48,19 +48,36 @@ def save(
     lane: bytes,
     seq: int,
     head: bytes,
-    increment: bytes | None,
+    increments: list[tuple[int, bytes]],
     at: datetime,
 ) -> None:
-    """Replace the head and append the increment; the cost depends on neither's history."""
+    """Replace the head and append increments; the cost depends on neither's history."""
     connection.exec_driver_sql(
         "INSERT INTO stay_head(lane, seq, sealed) VALUES (?,?,?)"
         " ON CONFLICT(lane) DO UPDATE SET seq = excluded.seq, sealed = excluded.sealed",
         (lane, seq, keyring.seal("stay", head, _head_aad(lane), at)),
     )
-    if increment is not None:
+    _put(connection, keyring, lane, increments, at)
+
+
+def renew(
+    connection: Connection, keyring: Keyring, lane: bytes, increments: list[tuple[int, bytes]], at: datetime
+) -> None:
+    """Replace every increment of a lane: the site profile changed, and with it what local codes mean."""
+    connection.exec_driver_sql("DELETE FROM stay_increment WHERE lane = ?", (lane,))
+    _put(connection, keyring, lane, increments, at)
+
+
+def _put(
+    connection: Connection, keyring: Keyring, lane: bytes, increments: list[tuple[int, bytes]], at: datetime
+) -> None:
+    if increments:
         connection.exec_driver_sql(
             "INSERT OR REPLACE INTO stay_increment(lane, seq, sealed) VALUES (?,?,?)",
-            (lane, seq, keyring.seal("stay", increment, _increment_aad(lane, seq), at)),
+            [
+                (lane, seq, keyring.seal("stay", made, _increment_aad(lane, seq), at))
+                for seq, made in increments
+            ],
         )
 
 

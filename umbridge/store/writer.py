@@ -239,6 +239,7 @@ class Pen:
         self._wake = threading.Condition()
         self._stopping = False
         self._keys_of = ""
+        self._to_sign: list[Future[None]] = []
         self._seq = inbox.last_seq(connection)
         connection.rollback()
         self._alias: dict[bytes, bytes] = {}
@@ -284,6 +285,16 @@ class Pen:
         self.submit(work, future)
         return await future
 
+    def sign(self) -> None:
+        """Have a checkpoint signed over everything committed so far; returns when it is anchored."""
+        future: Future[None] = Future()
+        with self._wake:
+            if self.failed is not None or self._stopping:
+                raise self.failed or StoreError("the store is closing")
+            self._to_sign.append(future)
+            self._wake.notify()
+        future.result()
+
     def stop(self) -> None:
         """Finish what is queued, sign a last checkpoint, end the thread."""
         with self._wake:
@@ -314,7 +325,7 @@ class Pen:
         try:
             while True:
                 with self._wake:
-                    if not self._queue and not self._stopping:
+                    if not self._queue and not self._stopping and not self._to_sign:
                         self._wake.wait(self._until_checkpoint())
                     group = [self._queue.popleft() for _ in range(min(self._group, len(self._queue)))]
                     last = self._stopping and not group
@@ -322,8 +333,11 @@ class Pen:
                 if group:
                     self._commit(group)
                 self._group_now = []
-                if last or self._checkpoint_due():
+                signing, self._to_sign = self._to_sign, []
+                if last or signing or self._checkpoint_due():
                     self._checkpoint()
+                for waiting in signing:
+                    waiting.set_result(None)
                 if last:
                     return
         except BaseException as exc:
@@ -413,7 +427,7 @@ class Pen:
         failure.__cause__ = exc
         with self._wake:
             self.failed = failure
-            waiting = self._group_now + list(self._queue)
+            waiting = self._group_now + list(self._queue) + [(None, f) for f in self._to_sign]
             self._queue.clear()
         on_loop: list[tuple[Any, Exception]] = []
         for _, future in waiting:
