@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -142,6 +142,7 @@ class Lab:
     def sql(self, *statements: str | tuple[str, tuple[object, ...]]) -> None:
         """Changes the file behind the ledger's back, triggers gone."""
         db = sqlite3.connect(self.db)
+        db.execute("PRAGMA ignore_check_constraints = 1")
         for table in TABLES:
             for verb in ("update", "delete"):
                 db.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}")
@@ -172,6 +173,21 @@ class Lab:
     def close(self) -> None:
         self.connection.close()
         self.engine.dispose()
+
+
+@pytest.fixture(name="message", scope="session")
+def _message() -> Callable[[int], Draft]:
+    return message
+
+
+@pytest.fixture(name="determination", scope="session")
+def _determination() -> Callable[[int], Draft]:
+    return determination
+
+
+@pytest.fixture
+def canaries() -> tuple[str, ...]:
+    return CANARIES
 
 
 @pytest.fixture

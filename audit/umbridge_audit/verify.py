@@ -61,6 +61,11 @@ class Report:
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(Problem(code, seq))
 
+    def add_root(self, code: str, good: int) -> None:
+        """A root that differs: the fault is where a row was already found bad, else somewhere from ``good`` on."""
+        known = any(p.seq is not None and p.seq >= good for p in self.problems)
+        self.add(code, None if known else good)
+
     def settle(self, policy: Policy) -> None:
         """Draws the verdict from the problems found."""
         if any(p.code not in _UNFINISHED for p in self.problems):
@@ -142,14 +147,16 @@ def _walk(
     frontier = Frontier()
     introduced: dict[str, tuple[str, str]] = {}
     prev: bytes | None = None
-    report.checkpoint = None
+    expected = 0
+    held = 0  # the newest outside checkpoint that agreed
     for seen in _examined(source.records(), level, policy, keyring, jobs):
-        at = frontier.size
-        if seen.row != at:
-            report.add("seq_gap", min(at, max(seen.row, 0)))
+        at = max(seen.row, 0)
+        if seen.row != expected:
+            report.add("seq_gap", max(0, min(expected, seen.row)))
+        expected = seen.row + 1
         if seen.code is not None:
             report.add(seen.code, at)
-        if at == 0:
+        if prev is None:
             if seen.hashed != policy.genesis:
                 report.add("genesis", 0)
             if (
@@ -165,8 +172,11 @@ def _walk(
         prev = seen.hashed
         frontier.append(seen.hashed)
         stored.meet(frontier)
-        if frontier.size in anchors and frontier.root() != anchors[frontier.size]:
-            report.add("anchor_root", stored.good)
+        if frontier.size in anchors:
+            if frontier.root() == anchors[frontier.size]:
+                held = frontier.size
+            else:
+                report.add_root("anchor_root", held)
         report.entries = frontier.size
         if progress is not None and frontier.size % _CHUNK == 0:
             progress(frontier.size)
@@ -174,7 +184,7 @@ def _walk(
     if not frontier.size:
         report.add("empty", 0)
     if anchors and max(anchors) > frontier.size:
-        report.add("truncated", frontier.size)
+        report.add("anchor_ahead", frontier.size)
     elif anchors and max(anchors) > stored.last:
         report.add("checkpoint_missing", stored.last)
     report.head = frontier.root().hex()
@@ -265,7 +275,7 @@ class _Checkpoints:
         if self._next is None or self._next.size != frontier.size:
             return
         if self._next.root != frontier.root():
-            self._report.add("checkpoint_root", self.good)
+            self._report.add_root("checkpoint_root", self.good)
             self._sound = False
         elif self._sound:
             self.good = frontier.size
@@ -273,8 +283,9 @@ class _Checkpoints:
 
     def finish(self, frontier: Frontier) -> None:
         """What is left when the records are over lies beyond the end of the store."""
-        while self._next is not None:
+        if self._next is not None:
             self._report.add("truncated", frontier.size)
+        while self._next is not None:
             self._next = self._read()
         if not self._count:
             self._report.add("checkpoint_missing", 0)
