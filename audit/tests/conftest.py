@@ -12,7 +12,6 @@ from types import ModuleType
 
 import pytest
 from sqlalchemy import create_engine
-
 from umbridge_audit.checkpoint import Policy, read_anchor
 from umbridge_audit.entry import Draft, JsonValue, Receipt
 from umbridge_audit.examine import Level

@@ -9,7 +9,6 @@ from hashlib import shake_256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from umbridge_audit.checkpoint import Checkpoint, Policy, VerifierKey, sign
 from umbridge_audit.entry import JsonValue, canonical, parse, parse_leaf
 from umbridge_audit.examine import genesis_prev

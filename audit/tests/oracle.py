@@ -28,7 +28,7 @@ def need(condition: object, what: str) -> None:
 
 def kinds(spec: str) -> dict[str, list[tuple[str, str]]]:
     """Section 12's table: schema name -> [(slot, group), ...] in slot order."""
-    table = spec.split("<!-- kinds:begin -->")[1].split("<!-- kinds:end -->")[0]
+    table = spec.split("<!-- kinds:begin -->")[1].split("<!-- kinds:end -->", maxsplit=1)[0]
     found = {}
     for line in table.splitlines():
         if not line.startswith("| `"):

@@ -23,10 +23,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from umbridge_audit.checkpoint import Checkpoint, Policy, VerifierKey, read_anchor, read_note, sign
 from umbridge_audit.entry import Record, parse_leaf
-from umbridge_audit.keys import Keyring, KeyRefusedError
+from umbridge_audit.keys import Keyring
 from umbridge_audit.seal import SealError, open_part
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import Ledger, Rollback, open_readonly

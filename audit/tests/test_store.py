@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree
 from sqlalchemy.exc import IntegrityError
-
 from umbridge_audit.entry import Draft
-from umbridge_audit.keys import Keyring, KeyRefusedError
+from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import Broken, Ledger, LedgerError, Rollback, open_readonly
 

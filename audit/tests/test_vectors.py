@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from umbridge_audit.checkpoint import VerifierKey, read_note
 from umbridge_audit.entry import FormatError, canonical, parse
 from umbridge_audit.seal import Xaes

@@ -1,0 +1,96 @@
+"""The table: what each role sees of each compartment for each purpose, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from umbridge_audit.redact import _FIELDS, GROUPS, PURPOSES, AccessTable
+
+TABLE = AccessTable.load()
+ROLES = sorted(TABLE.roles)
+
+# The golden matrix: for the purpose of the role's own work, (open ops ident clin fin sens); Y all, M or R some, - none.
+GOLDEN = {
+    ("ur_nurse", "HPAYMT"): "Y Y Y Y M -",
+    ("case_manager", "HOPERAT"): "Y Y Y Y M -",
+    ("physician_advisor", "TREAT"): "Y Y Y Y - -",
+    ("billing", "HPAYMT"): "Y M M R Y -",
+    ("him", "PATRQT"): "Y M Y M - -",
+    ("compliance_auditor", "HCOMPL"): "Y Y R R R R",
+    ("privacy_officer", "HCOMPL"): "Y Y Y M M M",
+    ("it_ops", "HOPERAT"): "Y Y - - - -",
+    ("administrator", "HOPERAT"): "Y Y - - - -",
+    ("plugin_vendor", "HOPERAT"): "- - - - - -",
+    ("external_auditor", "HCOMPL"): "- - - - - -",
+}
+
+
+def letter(role: str, purpose: str, group: str) -> str:
+    permission = TABLE.permission([role], purpose)
+    sights = {permission.may(group, field) for field in _FIELDS[group]}
+    if sights == {"show"}:
+        return "Y"
+    if sights == {"hide"}:
+        return "-"
+    return "R" if "mask" in sights else "M"
+
+
+@pytest.mark.parametrize(("role", "purpose"), GOLDEN)
+def test_golden_matrix(role: str, purpose: str) -> None:
+    assert " ".join(letter(role, purpose, group) for group in GROUPS) == GOLDEN[(role, purpose)]
+
+
+def test_every_role_has_a_golden_row_and_only_its_purposes() -> None:
+    assert {role for role, _ in GOLDEN} == set(ROLES)
+    allowed = {(r, p) for r in ROLES for p in PURPOSES if TABLE.permission([r], p).roles}
+    assert {p for _, p in allowed} == {"TREAT", "HPAYMT", "HOPERAT", "HCOMPL", "PATRQT"}
+    assert not any(TABLE.permission(ROLES, p).any for p in ("ETREAT", "BTG", "", "hpaymt", "nonsense"))
+
+
+@given(st.lists(st.sampled_from(ROLES)), st.sampled_from(PURPOSES), st.sampled_from(GROUPS), st.data())
+def test_roles_combine_by_union(roles: list[str], purpose: str, group: str, data: st.DataObject) -> None:
+    field = data.draw(st.sampled_from(sorted(_FIELDS[group])))
+    order = ["hide", "mask", "show"]
+    each = [order.index(TABLE.permission([role], purpose).may(group, field)) for role in roles]
+    permission = TABLE.permission(roles, purpose)
+    assert permission.may(group, field) == order[max(each, default=0)]
+    assert permission.opens(group) or permission.may(group, field) != "show"
+    narrowed = permission.within(TABLE.profile("role:billing"))
+    assert order.index(narrowed.may(group, field)) <= order.index(permission.may(group, field))
+    assert (
+        TABLE.permission(roles, purpose).within(TABLE.profile("integrity-only")).may(group, field) == "hide"
+    )
+
+
+def test_unknown_roles_grant_nothing() -> None:
+    assert not TABLE.permission(["root", "Administrator"], "HOPERAT").any
+    for name in ("role:nobody", "billing", "", "role:"):
+        with pytest.raises(ValueError, match="profile"):
+            TABLE.profile(name)
+
+
+def test_summary_is_what_may_be_shown() -> None:
+    assert TABLE.permission(["administrator"], "HOPERAT").summary() == "open:* ops:*"
+    assert TABLE.permission(["physician_advisor"], "HCOMPL").summary() == ""
+    assert "clin:as_of,episode_day,outcome" in TABLE.permission(["billing"], "HPAYMT").summary()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "version = 2\n[roles]",
+        "version = 1",
+        "not toml",
+        'version = 1\n[roles.a]\nsame_as = "b"',
+        'version = 1\n[roles.a]\npurposes = ["X"]\nexports = false\nopen="-"\nops="-"\nident="-"\nclin="-"\nfin="-"\nsens="-"',
+        'version = 1\n[roles.a]\npurposes = []\nexports = false\nopen="-"\nops="-"\nident="-"\nclin="-"\nfin="-"',
+        'version = 1\n[roles.a]\npurposes = []\nexports = false\nopen="y"\nops="-"\nident="-"\nclin="-"\nfin="-"\nsens="-"',
+        'version = 1\n[roles.a]\npurposes = []\nexports = false\nopen={M=["mrn"]}\nops="-"\nident="-"\nclin="-"\nfin="-"\nsens="-"',
+    ],
+)
+def test_a_broken_table_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="access table"):
+        AccessTable(text.encode())
+    assert len(TABLE.hash) == 64
