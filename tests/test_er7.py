@@ -342,6 +342,7 @@ def test_a_feeds_own_default_character_set() -> None:
     assert parse(frame, "no-such-codec")["PID-3"] == "Æ"
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("mark", [b"~", b"^", b"&"])
 def test_100_000_parts_of_one_field_are_linear(mark: bytes) -> None:
     """Read one by one through addresses; quadratic would be hours (test time-out)."""
@@ -352,6 +353,7 @@ def test_100_000_parts_of_one_field_are_linear(mark: bytes) -> None:
     assert sum(len(pid.get_raw("3" + place.format(nth))) for nth in range(1, 100_001)) == 100_000
 
 
+@pytest.mark.timeout(20)
 def test_large_messages_stay_linear() -> None:
     assert len(parse(HEADER + b"\rOBX|1" * 100_000).segments("OBX")) == 100_000
     escapes = parse(HEADER + b"\rOBX|1|TX|A||" + b"\\" * 1_000_001).get("OBX-5")

@@ -133,6 +133,7 @@ def test_patient_data_is_not_in_the_repr() -> None:
     assert "ZZTEST" not in repr(frame) + repr(fault)
 
 
+@pytest.mark.timeout(30)
 def test_single_bytes_are_not_quadratic() -> None:
     """A megabyte byte by byte; with a search from the start each time this takes minutes (test time-out)."""
     payload = b"x" * 1_000_000
@@ -141,5 +142,6 @@ def test_single_bytes_are_not_quadratic() -> None:
     assert out == [Frame(payload)]
 
 
+@pytest.mark.timeout(20)
 def test_many_frames_in_one_read_are_not_quadratic() -> None:
     assert len(FrameDecoder().feed(encode(MESSAGE) * 50_000)) == 50_000

@@ -6,8 +6,7 @@ import re
 
 from umbridge.hl7.er7 import BOM, HEADER
 
-# Where a message may begin: the start of the data or of a line, after a byte-order mark or a block's VT.
-_START = re.compile(rb"(?:\A|(?<=[\r\n\x0b]))[ \t]*(?:" + BOM + rb")?[ \t]*(?=MSH)")
+_NEAR = 64  # more white space than this before an MSH is not a start of line that anybody means
 # Where one ends before the next begins: an envelope's line, or the end of its block.
 _END = re.compile(rb"[\r\n](?:FHS|BHS|BTS|FTS)(?=[!-/:-@\[-`{-~\r\n]|\Z)|\x1c")
 
@@ -19,14 +18,23 @@ def split(data: bytes) -> list[bytes]:
     Nothing between two messages is dropped but FHS, BHS, BTS and FTS lines, block bytes and, before the
     first message, whatever stands there.
     """
-    starts = [match for match in _START.finditer(data) if HEADER.match(data, match.end())]
+    starts = [start for match in HEADER.finditer(data) if (start := _line_start(data, match.start())) >= 0]
     if not starts:
         return [data]
     messages = []
-    for match, following in zip(starts, [*starts[1:], None], strict=True):
-        stop = following.start() if following else len(data)
-        end = _END.search(data, match.end(), stop)
-        if end is not None:
-            stop = end.start() + (end[0][:1] in b"\r\n")  # the segment's own terminator stays
-        messages.append(data[match.start() if match.start() == 0 else match.end() : stop].rstrip(b"\x0b"))
+    for start, following in zip(starts, [*starts[1:], len(data)], strict=True):
+        end = _END.search(data, start, following)
+        stop = following if end is None else end.start() + (end[0][:1] in b"\r\n")  # keeps its own end
+        messages.append(data[start:stop].rstrip(b"\x0b"))
     return messages
+
+
+def _line_start(data: bytes, header: int) -> int:
+    """Where the line of the MSH at ``header`` starts, its byte-order mark or white space included; else -1."""
+    start = max(0, header - _NEAR)
+    near = data[start:header]
+    line = max(near.rfind(b"\r"), near.rfind(b"\n"), near.rfind(b"\x0b"))
+    if line < 0 and start > 0:
+        return -1
+    before = near[line + 1 :]
+    return start + line + 1 if before.strip(b" \t") in (b"", BOM) else -1
