@@ -141,7 +141,7 @@ def plain(node: Node, known: dict[str, FactValue], absent: frozenset[str]) -> bo
         case ScoreTest():
             if node.score == "t" and known["b"] is False:
                 return node.op in ("<", "<=", "is not")
-            total = int(known["y"])  # type: ignore[arg-type]
+            total = int(known["y"])
             n = known["n"]
             assert isinstance(n, Decimal)
             total += 4 if n >= 20 else 1 if n > 10 else 0

@@ -1,0 +1,402 @@
+"""The host: each plugin in its own process, each failure its own, whatever the plugin does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from umbridge.criteria import link
+from umbridge.criteria.host import FAILURES, Host, Screened, installed
+from umbridge.errors import ConfigError
+from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, Status
+
+T = TypeVar("T")
+AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
+
+HEAD = """
+import os, sys, time, socket, stat
+from umbridge import hookimpl, Manifest, ScreenResult, Outcome, Evidence
+DIGEST = "sha256:" + "0" * 64
+@hookimpl
+def umbridge_manifest():
+    return Manifest(NAME, "1.0", "2026.1", DIGEST, ("cap",), ("bun", "sbp"))
+def met(case, **more):
+    facts = ",".join(sorted(case.facts))
+    said = f"saw {facts} of {case.pseudonym}"
+    return ScreenResult(Outcome.MEETS, "cap", "2026.1", DIGEST, rationale=said, **more)
+def wire():
+    for fd in range(3, 64):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                return fd
+        except OSError:
+            pass
+"""
+BEHAVIOUR = {  # what the plugin does when case.diagnoses is ("bad",); else it answers
+    "good": "pass",
+    "raises": "raise ValueError('ZZTEST^CANARY')",
+    "exits": "sys.exit(3)",
+    "out_of_memory": "x = bytearray(2 << 30)",
+    "hangs": "\n        while True: pass",
+    "sleeps": "time.sleep(3600)",
+    "huge": "return met(case, tags=('x' * (2 << 20),))",
+    "floods": "os.write(wire(), b'\\xff\\xff\\xff\\xff' + b'x' * 65536); time.sleep(3600)",
+    "talks": "os.write(wire(), b'\\x00\\x00\\x00\\x02{}')",
+    "afterwards": "import threading; threading.Timer(0, lambda: os.write(wire(), b'x' * 100)).start()",
+    "closes": "os.close(wire()); time.sleep(3600)",
+    "dies": "os._exit(1)",
+    "segfaults": "import ctypes; ctypes.string_at(0)",
+    "lies": "return ScreenResult(Outcome.MEETS, 'cap', '2026.1', DIGEST, missing=('bun',))",
+    "other_digest": "return ScreenResult(Outcome.MEETS, 'cap', '2026.1', 'sha256:' + '1' * 64)",
+    "cites": "return met(case, evidence=(Evidence('sbp', '80', 'mm[Hg]', '', 'ZZ'),))",
+    "denies": "return ScreenResult('DENY', 'cap', '2026.1', DIGEST)",
+    "nothing": "return None",
+    "deep": "\n        x = []\n        for _ in range(99999): x = [x]\n        return met(case, scores={'a': x})",
+    "prints": "print('ZZTEST^CANARY', file=sys.stderr); print('x' * 100000)",
+}
+EXPECTED = {
+    "raises": "plugin_error",
+    "exits": "plugin_error",
+    "out_of_memory": "plugin_error",
+    "hangs": "plugin_timeout",
+    "sleeps": "plugin_timeout",
+    "huge": "plugin_reply_too_large",
+    "floods": "plugin_reply_too_large",
+    "talks": "plugin_reply_invalid",
+    "closes": "plugin_died",
+    "dies": "plugin_died",
+    "segfaults": "plugin_died",
+    "lies": "plugin_reply_invalid",
+    "other_digest": "plugin_reply_invalid",
+    "cites": "plugin_reply_invalid",
+    "denies": "plugin_reply_invalid",
+    "nothing": "plugin_reply_invalid",
+    "deep": "plugin_reply_invalid",
+}
+
+
+def install(folder: Path, name: str, body: str, entry: str | None = None) -> None:
+    """A distribution as pip would leave it: a package beside its metadata."""
+    package = folder / f"zz_{name}"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"NAME = {name!r}\n{body}")
+    info = folder / f"zz_{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: zz-{name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[umbridge.criteria]\n{name} = {entry or f'zz_{name}'}\n")
+
+
+def behaving(name: str) -> str:
+    screen = "@hookimpl\ndef umbridge_screen(case):\n    if case.diagnoses == ('bad',):\n        "
+    return f"{HEAD}\n{screen}{BEHAVIOUR[name]}\n    return met(case)\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def case(kind: str = "good") -> Case:
+    samples = {
+        "bun": Sample(Decimal("28"), AT, "UMB0003 OBX[4]-5", "mg/dL"),
+        "potassium": Sample(Decimal("4"), AT, "UMB0003 OBX[5]-5", "mmol/L"),  # no plugin here declares it
+    }
+    facts = {fact: Reading(fact, s, s, s, (s,)) for fact, s in samples.items()}
+    return Case(
+        "pseud", ReviewType.ADMISSION, Status.INPATIENT, Level.ACUTE, AT, 1, (kind,), "X", None, False, facts
+    )
+
+
+def hosted(names: list[str], use: Callable[[Host], Awaitable[T]], call_seconds: float = 20.0) -> T:
+    async def main() -> T:
+        host = Host(call_seconds=call_seconds)
+        await host.start(names)
+        try:
+            return await use(host)
+        finally:
+            await host.stop()
+
+    return asyncio.run(main())
+
+
+def answered(screened: Screened) -> bool:
+    return screened.failed is None and screened.result.rationale == "saw bun of pseud"
+
+
+def pended(screened: Screened, code: str) -> bool:
+    result = screened.result
+    return (
+        screened.failed == code
+        and result.outcome is Outcome.PEND
+        and result.rationale.startswith(code)
+        and result.supported is None
+        and "CANARY" not in repr(screened)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_failure_is_pend_with_a_reason_for_that_plugin_only(folder: Path, name: str) -> None:
+    install(folder, name, behaving(name))
+    install(folder, "good", behaving("good"))
+    seconds = 0.5 if EXPECTED[name] == "plugin_timeout" else 20.0
+
+    async def use(host: Host) -> None:
+        both = {name: case("bad"), "good": case("bad")}
+        first = await host.screen(both)
+        assert pended(first[name], EXPECTED[name])
+        assert answered(first["good"])
+        again = await host.screen({name: case(), "good": case()})  # a fresh worker where one was needed
+        assert answered(again[name])
+        assert answered(again["good"])
+
+    hosted([name, "good"], use, seconds)
+
+
+def test_what_a_plugin_prints_goes_nowhere(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    install(folder, "prints", behaving("prints"))
+
+    async def use(host: Host) -> None:
+        assert answered((await host.screen({"prints": case("bad")}))["prints"])
+
+    hosted(["prints"], use)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bytes_sent_out_of_turn_cost_the_worker_its_life(folder: Path) -> None:
+    """Left over after an answer: the answer may stand, but nothing of the rest reaches the next one."""
+    install(folder, "afterwards", behaving("afterwards"))
+
+    async def use(host: Host) -> None:
+        pid = host._links["afterwards"].pid
+        first = (await host.screen({"afterwards": case("bad")}))["afterwards"]
+        assert answered(first) or pended(first, "plugin_reply_invalid")
+        worker = host._links["afterwards"]
+        while worker.health == "running" and worker.pid == pid:  # until the stray bytes are here
+            await asyncio.sleep(0)
+        assert answered((await host.screen({"afterwards": case()}))["afterwards"])
+        assert worker.pid != pid
+
+    hosted(["afterwards"], use)
+
+
+BROKEN = {
+    "import_fails": "raise RuntimeError('ZZTEST^CANARY')",
+    "import_exits": "import os; os._exit(3)",
+    "no_hooks": "x = 1",
+    "one_hook": "from umbridge import hookimpl\n@hookimpl\ndef umbridge_screen(case): return None",
+    "unknown_hook": HEAD
+    + "@hookimpl\ndef umbridge_screen(case): return met(case)\n@hookimpl\ndef umbridge_deny(case): return 1",
+    "wrong_argument": HEAD + "@hookimpl\ndef umbridge_screen(patient): return None",
+    "wrong_name": behaving("good").replace('Manifest(NAME', 'Manifest("other"'),
+    "bad_digest": behaving("good").replace('"sha256:"', '"md5:"'),
+    "manifest_raises": behaving("good").replace("return Manifest", "raise ValueError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_a_plugin_that_cannot_start_pends_and_the_others_run(folder: Path, name: str) -> None:
+    install(folder, name, BROKEN[name])
+    install(folder, "good", behaving("good"))
+
+    async def use(host: Host) -> None:
+        answers = await host.screen({name: case(), "good": case()})
+        assert pended(answers[name], "plugin_unavailable")
+        assert answered(answers["good"])
+        health = {info.name: info.health for info in host.plugins}
+        assert health == {name: "restarting", "good": "running"}
+
+    hosted([name, "good"], use)
+
+
+def test_a_package_that_is_not_there_is_unavailable(folder: Path) -> None:
+    install(folder, "gone", "", entry="zz_nowhere_at_all")
+    assert installed()["gone"].path is None
+
+    async def use(host: Host) -> None:
+        assert pended((await host.screen({"gone": case()}))["gone"], "plugin_unavailable")
+
+    hosted(["gone"], use)
+
+
+def test_plugins_are_found_without_importing_any(folder: Path) -> None:
+    install(folder, "good", f"open({str(folder / 'imported')!r}, 'w').close()\n" + behaving("good"))
+    assert installed()["good"].version == "1.0"
+    assert "zz_good" not in sys.modules
+    assert not (folder / "imported").exists()
+
+    async def use(host: Host) -> None:
+        assert answered((await host.screen({"good": case()}))["good"])
+
+    hosted(["good"], use)
+    assert (folder / "imported").exists()  # in the worker, and there only
+    assert "zz_good" not in sys.modules
+
+
+def test_a_name_that_is_not_installed_or_claimed_twice_is_a_configuration_error(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="criteria plugin nobody: not installed"):
+        asyncio.run(Host().start(["nobody"]))
+    install(folder, "good", behaving("good"))
+    second = folder / "zz_second-1.0.dist-info"
+    second.mkdir()
+    (second / "METADATA").write_text("Metadata-Version: 2.1\nName: zz-second\nVersion: 1.0\n")
+    (second / "entry_points.txt").write_text("[umbridge.criteria]\ngood = zz_other\n")
+    with pytest.raises(ConfigError, match="criteria plugin good: two installed packages"):
+        installed()
+
+
+def test_the_worker_has_no_environment_no_site_and_no_streams(folder: Path) -> None:
+    look = """
+@hookimpl
+def umbridge_screen(case):
+    names = ",".join(sorted(os.environ)) or "none"
+    null = os.stat("/dev/null").st_rdev
+    scores = {
+        "env": names,
+        "null": sum(os.fstat(fd).st_rdev == null for fd in (0, 1, 2)),
+        "isolated": sys.flags.isolated,
+        "modules": sum(name in sys.modules for name in ("site", "sqlalchemy", "asyncio")),
+        "pid": os.getpid(),
+    }
+    return ScreenResult(Outcome.MEETS, "cap", "2026.1", DIGEST, scores=scores)
+"""
+    install(folder, "looks", HEAD + look)
+
+    async def use(host: Host) -> None:
+        scores = (await host.screen({"looks": case()}))["looks"].result.scores
+        assert scores["env"] in ("none", "LC_CTYPE")  # the interpreter's own C-locale coercion sets that one
+        assert (scores["isolated"], scores["null"], scores["modules"]) == (1, 3, 0)
+        assert scores["pid"] == host._links["looks"].pid != os.getpid()
+
+    hosted(["looks"], use)
+
+
+def test_many_lanes_get_their_own_answers_one_at_a_time(folder: Path) -> None:
+    echo = "@hookimpl\ndef umbridge_screen(case):\n    return met(case)\n"
+    install(folder, "echo", HEAD + echo)
+
+    async def use(host: Host) -> None:
+        from dataclasses import replace
+
+        cases = [replace(case(), pseudonym=f"p{i}") for i in range(40)]
+        answers = await asyncio.gather(*(host.screen({"echo": each}) for each in cases))
+        assert [a["echo"].result.rationale for a in answers] == [f"saw bun of p{i}" for i in range(40)]
+
+    hosted(["echo"], use)
+
+
+def test_a_cancelled_lane_does_not_hand_its_answer_to_the_next(folder: Path) -> None:
+    install(folder, "slow", behaving("sleeps"))
+
+    async def use(host: Host) -> None:
+        task = asyncio.create_task(host.screen({"slow": case("bad")}))
+        while not host._links["slow"]._lock.locked():
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert answered((await host.screen({"slow": case()}))["slow"])
+
+    hosted(["slow"], use)
+
+
+def test_a_plugin_that_keeps_dying_is_left_alone_for_longer_and_longer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PAUSE_SECONDS", (0.0, 3600.0, 3600.0))
+    install(folder, "dies", behaving("dies"))
+
+    async def use(host: Host) -> None:
+        codes = [(await host.screen({"dies": case("bad")}))["dies"].failed for _ in range(30)]
+        assert codes[:2] == ["plugin_died", "plugin_died"]  # one restart at once, then pauses
+        assert set(codes[2:]) == {"plugin_unavailable"}
+        assert host._links["dies"].pid is None
+
+    hosted(["dies"], use)
+
+
+def test_a_worker_killed_from_outside_is_replaced(folder: Path) -> None:
+    install(folder, "good", behaving("good"))
+
+    async def use(host: Host) -> None:
+        pid = host._links["good"].pid
+        assert pid is not None
+        os.kill(pid, 9)
+        while host.plugins[0].health == "running":
+            await asyncio.sleep(0)
+        assert answered((await host.screen({"good": case()}))["good"])
+        assert host._links["good"].pid != pid
+
+    hosted(["good"], use)
+
+
+def test_content_that_changes_under_a_running_daemon_is_not_used(folder: Path) -> None:
+    install(folder, "dies", behaving("dies"))
+
+    async def use(host: Host) -> None:
+        await host.screen({"dies": case("bad")})
+        source = folder / "zz_dies" / "__init__.py"
+        source.write_text(source.read_text().replace('"2026.1"', '"2027.1"'))
+        assert pended((await host.screen({"dies": case()}))["dies"], "plugin_unavailable")
+        assert host.plugins[0].edition == "2026.1"
+
+    hosted(["dies"], use)
+
+
+def test_stop_leaves_no_process_behind(folder: Path) -> None:
+    install(folder, "good", behaving("good"))
+    install(folder, "sleeps", behaving("sleeps"))
+    pids: list[int | None] = []
+
+    async def use(host: Host) -> None:
+        pids.extend(worker.pid for worker in host._links.values())
+
+    hosted(["good", "sleeps"], use)
+    assert len(pids) == 2
+    for pid in pids:
+        assert pid is not None
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_every_failure_code_is_explained_to_plugin_authors() -> None:
+    hooks = (Path(__file__).parents[1] / "docs" / "hooks.md").read_text()
+    assert [code for code in FAILURES if f"`{code}`" not in hooks] == []
+
+
+def test_the_front_door_is_light() -> None:
+    """A plugin's import of umbridge pulls in no SQL, network, process or ledger code."""
+    script = (
+        "import sys, umbridge; heavy = {'asyncio', 'socket', 'multiprocessing', 'subprocess', 'sqlalchemy', "
+        "'sqlmodel', 'sqlite3', 'click', 'hl7apy', 'umbridge_audit', 'cryptography'}; "
+        "sys.exit(','.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_both_shipped_plugins_run() -> None:
+    async def use(host: Host) -> None:
+        answers = await host.screen({"interqual_like": case(), "mcg_like": case()})
+        assert {name: a.result.outcome for name, a in answers.items()} == {
+            "interqual_like": Outcome.NOT_APPLICABLE,
+            "mcg_like": Outcome.NOT_APPLICABLE,
+        }
+        assert all(answer.isolation == "process-only" for answer in answers.values())
+        for info in host.plugins:
+            assert info.health == "running"
+            assert set(info.subsets) == {"cap", "copd", "upper_gi_bleed"}
+            assert "not affiliated" in info.disclaimer.lower()
+
+    hosted(["interqual_like", "mcg_like"], use)
