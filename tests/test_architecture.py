@@ -1,0 +1,215 @@
+"""ARCHITECTURE.md is held to the tree, and the tree to the habits of the house."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (
+    "umbridge",
+    "audit/umbridge_audit",
+    "plugins/interqual_like/umbridge_interqual_like",
+    "plugins/mcg_like/umbridge_mcg_like",
+)
+LIMIT = 420  # lines: what a person reads in one sitting
+
+# Longer modules, each with the length it may have and why it is one file.
+LONGER = {
+    # The whole command line is one file, so that what people script against is read in one place.
+    "umbridge/cli.py": 540,
+    # One grammar: reader, address language and escapes share the delimiters and the byte offsets.
+    "umbridge/hl7/er7.py": 440,
+    # One transaction and the one thread that owns it: split, the invariants would cross a file.
+    "umbridge/store/writer.py": 460,
+}
+
+# Words that say nothing about what a room is for.
+BANNED = {"utils", "util", "helpers", "helper", "common", "base", "manager", "service", "core", "misc", "lib"}
+
+TEXT = {".py", ".md", ".toml", ".txt", ".json", ".hl7", ".jsonl", ""}
+
+
+def modules() -> list[Path]:
+    found = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    assert len(found) > 50
+    return sorted(found)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tracked() -> Iterator[tuple[str, str]]:
+    """Every text file of the project as (path, text): what is under version control, or would be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git work tree: cannot tell the project's files from others")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.is_file() and path.suffix in TEXT:
+            yield name, path.read_text(encoding="utf-8", errors="replace")
+
+
+# --- the page and the tree ----------------------------------------------------------------------------
+
+
+def drawn_tree() -> tuple[set[str], set[str]]:
+    """(files, folders) that ARCHITECTURE.md draws: two spaces a level, a folder ends in a slash."""
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    block = page.split("<!-- tree:begin -->")[1].split("<!-- tree:end -->")[0]
+    files: set[str] = set()
+    folders: set[str] = set()
+    above: list[str] = []
+    for line in block.splitlines():
+        if not line.strip() or line.startswith("```"):
+            continue
+        depth = (len(line) - len(line.lstrip())) // 2
+        name, _, purpose = line.strip().partition("  ")
+        assert purpose.strip(), f"ARCHITECTURE.md: {name} has no line saying what it is for"
+        del above[depth:]
+        if name.endswith("/"):
+            above.append(name[:-1])
+            folders.add("/".join(above))
+        else:
+            files.add("/".join([*above, name]))
+    return files, folders
+
+
+def test_architecture_draws_exactly_the_modules_that_exist() -> None:
+    drawn, _ = drawn_tree()
+    there = {relative(path) for path in modules()}
+    assert {name for name in drawn if name.endswith(".py")} == there
+
+
+def test_architecture_draws_every_folder_with_code_in_it() -> None:
+    _, drawn = drawn_tree()
+    packages = {relative(path.parent) for path in modules()}
+    packages |= {"audit", "plugins", "plugins/interqual_like", "plugins/mcg_like"}
+    top = {name.split("/")[0] for name, _ in tracked() if "/" in name}
+    assert (packages | top) - drawn == set()
+
+
+def test_whatever_else_architecture_draws_exists() -> None:
+    files, folders = drawn_tree()
+    assert [name for name in files | folders if not (ROOT / name).exists()] == []
+
+
+# --- habits -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", modules(), ids=relative)
+def test_a_module_says_what_it_is_for_and_stays_short(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(source))
+    assert docstring and docstring.splitlines()[0].strip(), "the first line says what the room is for"
+    count = source.count("\n")
+    assert count < LONGER.get(relative(path), LIMIT), f"{count} lines"
+
+
+def test_no_exemption_outlives_its_reason() -> None:
+    assert [name for name in LONGER if (ROOT / name).read_text("utf-8").count("\n") < LIMIT] == []
+
+
+def test_no_room_is_named_after_nothing() -> None:
+    names = {part for path in modules() for part in path.relative_to(ROOT).with_suffix("").parts}
+    assert names & BANNED == set()
+
+
+def test_no_folder_is_deeper_than_four() -> None:
+    assert [name for name, _ in tracked() if len(Path(name).parent.parts) > 4] == []
+
+
+def test_importing_umbridge_is_light() -> None:
+    """What a plugin's worker pays for, in a fresh interpreter: no SQL, no loop, no sockets, no ledger."""
+    heavy = (
+        "sqlalchemy sqlmodel sqlite3 pydantic asyncio socket ssl threading subprocess click hl7apy "
+        "cryptography umbridge_audit"
+    )
+    script = (
+        "import sys; before = set(sys.modules); import umbridge; "
+        f"print(*sorted((set(sys.modules) - before) & set({heavy.split()!r})))"
+    )
+    # -S: the start-up of an editable install imports modules of its own, which would hide ours.
+    places = [p for p in sys.path if p.endswith("site-packages")] + [str(ROOT)]
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path += {places!r}; {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == []
+
+
+# Modules whose names are loaded from text; nothing else may be, or the import contracts would not see it.
+BY_NAME = {
+    "umbridge/criteria/worker.py",  # the plugin, inside its own process
+    "umbridge/hl7/dictionary.py",  # hl7apy's tables of one version, when they are asked for
+}
+
+
+def test_modules_are_loaded_by_name_in_two_places_only() -> None:
+    found = {
+        relative(path)
+        for path in modules()
+        if re.search(r"import_module\(|__import__\(", path.read_text(encoding="utf-8"))
+    }
+    assert found == BY_NAME
+
+
+@pytest.mark.parametrize(
+    ("call", "home"),
+    [
+        ("asyncio.start_server", "umbridge/listener.py"),
+        ("asyncio.open_connection", "umbridge/delivery.py"),
+        ("asyncio.start_unix_server", "umbridge/control.py"),
+        ("socket.socketpair", "umbridge/criteria/link.py"),
+    ],
+)
+def test_each_kind_of_socket_has_one_home(call: str, home: str) -> None:
+    assert [relative(path) for path in modules() if call in path.read_text(encoding="utf-8")] == [home]
+
+
+def test_plaintext_leaves_the_ledger_by_one_door() -> None:
+    """Openings and sealed rows are read where a disclosure has been logged, and where the lane is worked."""
+    calls = re.compile(r"\bdoor\.view\(|\bdisclose\(|\bopen_part\(|\.openings\(|\bunseal\(")
+    found = {relative(path) for path in modules() if calls.search(path.read_text(encoding="utf-8"))}
+    assert found == {
+        "audit/umbridge_audit/disclose.py",  # the door
+        "audit/umbridge_audit/export.py",  # bundles, opened by its own access entry
+        "audit/umbridge_audit/examine.py",  # the full level of verification: compares, shows nothing
+        "audit/umbridge_audit/keys.py",  # the key ring itself
+        "audit/umbridge_audit/seal.py",  # the cipher itself
+        "audit/umbridge_audit/store/rows.py",  # what the door reads through
+        "umbridge/inquiry.py",  # asks the door
+        "umbridge/store/inbox.py",  # rows, for the lane and for the door
+        "umbridge/store/stays.py",  # stays, for the lane and for the door
+    }
+
+
+# Spelled in two parts so that this file is not the one it looks for.
+WORKSHOP = ("farm" + "-studio",)
+REFERENCE = ".." + "/shared"
+
+
+def test_no_file_knows_the_workshop() -> None:
+    assert [name for name, text in tracked() if any(word in text.lower() for word in WORKSHOP)] == []
+
+
+def test_only_tests_know_the_shared_material() -> None:
+    def is_test(name: str) -> bool:
+        return "tests/" in name
+
+    assert [name for name, text in tracked() if REFERENCE in text and not is_test(name)] == []
