@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from umbridge.model import Case, Lifecycle, ReviewType, Status
@@ -49,8 +49,7 @@ def looked_at(stay: Stay, review: ReviewType, as_of: datetime) -> datetime:
     """
     at = instant(as_of)
     if review is ReviewType.RETROSPECTIVE and stay.inpatient_start is not None:
-        span = timedelta(hours=stay.site.windows.admission_review_hours)
-        at = min(at, instant(stay.inpatient_start + span))
+        at = min(at, instant(stay.inpatient_start) + stay.site.windows.admission_review_hours * HOUR)
         if stay.discharged_at is not None:
             at = min(at, instant(stay.discharged_at))
     return moment(at, stay.site.zone)

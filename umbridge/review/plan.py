@@ -113,7 +113,7 @@ def _review(stay: Stay, name: str, opening: _Opening, completed: frozenset[str])
         state, reason = ReviewState.CLOSED, "COMPLETED"
     elif opening.ended:
         state, reason = ReviewState.CLOSED, opening.ended
-    status = _REQUESTED[opening.type] if opening.span is None else opening.span.status
+    status = _REQUESTED[opening.type]
     level = None if opening.span is None else opening.span.level
     return Review(
         id=name,

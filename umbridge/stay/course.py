@@ -115,8 +115,9 @@ class Course:
         for account in (*data.get("prior", ()), data.get("account", "")):
             if account and account not in self.accounts and len(self.accounts) < _ACCOUNTS:
                 self.accounts.append(account)
-        if self.care_start is None and data.get("admitted") is not None:
-            self.care_start = data["admitted"]
+        is_planned = record.trigger in ("A05", "A14")  # PV1-44 then says when the patient should come
+        if self.care_start is None and not is_planned:
+            self.care_start = data.get("admitted")
 
     def _remember(self, kind: str, entry: Any) -> None:
         entries = self.undo.setdefault(kind, [])
@@ -296,7 +297,9 @@ class Course:
             return
         self.orders = [order for order in self.orders if order is not held]
         current = self._current()
-        if current is not None and current.placer == held.placer and self.registered != current.status:
+        is_still_asked = any(order.status == held.status for order in self.orders)
+        began_it = current is not None and current.placer == held.placer and not is_still_asked
+        if current is not None and began_it and self.registered != current.status:
             self._void(current)  # nobody acted on the order: the span never was
             self.spans = self.spans[:-1]
             if self.spans:
