@@ -24,13 +24,13 @@ def split(data: bytes) -> list[bytes]:
     messages = []
     for start, following in zip(starts, [*starts[1:], len(data)], strict=True):
         end = _END.search(data, start, following)
-        stop = following if end is None else end.start() + (end[0][:1] in b"\r\n")  # keeps its own end
+        stop = following if end is None else end.start() + (end[0][:1] in b"\r\n")
         messages.append(data[start:stop].rstrip(b"\x0b"))
     return messages
 
 
 def _line_start(data: bytes, header: int) -> int:
-    """Where the line of the MSH at ``header`` starts, its byte-order mark or white space included; else -1."""
+    """Where the line of the MSH at ``header`` starts, with its byte-order mark or white space; else -1."""
     start = max(0, header - _NEAR)
     near = data[start:header]
     line = max(near.rfind(b"\r"), near.rfind(b"\n"), near.rfind(b"\x0b"))

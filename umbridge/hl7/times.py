@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 
 # YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+/-ZZZZ], HL7 v2 ch. 2A (DTM); a colon or a Z is sent all the same.
 _STAMP = re.compile(
-    rb"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d*))?)?)?)?)?)?\s*(Z|[+-].*)?"
+    rb"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d*))?)?)?)?)?)?\s*(Z|[+-][\d:]{2,5})?"
 )
 _OFFSET = re.compile(rb"([+-])(\d\d):?(\d\d)?")
 _FIRST_YEAR, _LAST_YEAR = 1800, 2200  # nothing a hospital feed means lies outside; keeps arithmetic in range
