@@ -1,0 +1,76 @@
+"""Writes docs/cli.md from the commands themselves: the page cannot say what the program does not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from umbridge_audit.cli import main as verifier
+
+from umbridge.cli import main as umbridge
+
+WIDTH = 100
+PAGE = Path(__file__).with_name("cli.md")
+
+HEAD = """\
+# The command line
+
+Written by `make docs` from the commands themselves; `tests/test_docs.py` fails when this page is older than
+they are.
+
+**Settings.** Commands that work on a store take `--config FILE`; without it `./umbridge.toml`, then
+`/etc/umbridge/umbridge.toml`. The environment variable `UMBRIDGE_CONFIG` goes before all three.
+
+**Output.** Results are on stdout. `--json` gives JSON Lines and nothing else there; hints, progress and
+errors are on stderr. An error is one line that says what is wrong, where, and what to do.
+
+**Who is asking.** The calling operating-system account, mapped to a user and roles by `users.toml`.
+Commands that show clinical content need `--purpose`, one of TREAT HPAYMT HOPERAT HCOMPL PATRQT. Each look
+is an entry on the ledger before anything is printed.
+
+**With or without the daemon.** While `serve` runs it holds the pen, and the other commands ask it over
+`store/control.sock`. Otherwise a command takes the pen itself for as long as it needs it. The output is the
+same.
+
+| exit | meaning |
+|---|---|
+| 0 | done; for a verification: PASS |
+| 1 | the thing checked is not so; for a verification: FAIL; for `send`: some answer was not AA, CA or NONE |
+| 2 | wrong usage |
+| 3 | a verification: PASS-UNWITNESSED, the policy asks for witnesses that are not there |
+| 4 | a verification: INCOMPLETE, something could not be checked |
+| 69 | unavailable: the daemon, a port or the pen cannot be had |
+| 74 | the store failed, or a file could not be read or written |
+| 77 | not permitted; a refused look is on the ledger too |
+| 78 | the configuration, the site profile, criteria content or a key is wrong |
+| 130 | interrupted from the keyboard |
+"""
+
+
+def commands(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[str]:
+    """One section for each command, groups before what they hold."""
+    context = click.Context(
+        command,
+        info_name=path.rpartition(" ")[2],
+        parent=parent,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        **command.context_settings,
+    )
+    if not command.hidden:
+        yield f"\n## `{path}`\n\n```text\n{command.get_help(context).rstrip()}\n```\n"
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                found = command.get_command(context, name)
+                if found is not None:
+                    yield from commands(found, f"{path} {name}", context)
+
+
+def page() -> str:
+    """The whole of docs/cli.md."""
+    return HEAD + "".join(commands(umbridge, "umbridge")) + "".join(commands(verifier, "umbridge-verify"))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
