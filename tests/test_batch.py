@@ -59,6 +59,8 @@ def test_data_without_a_message_comes_back_as_it_is(data: bytes) -> None:
         (ONE[:-1], [ONE[:-1]]),
         (ONE + b"BTSX is a line of text\r", [ONE + b"BTSX is a line of text\r"]),
         (b"OBX|1|TX|||MSH|^~\\&|not at the start", [b"OBX|1|TX|||MSH|^~\\&|not at the start"]),
+        (ONE + b"BHS|^~\\&|x\rPV1|1\rBTS|1\r", [ONE + b"BHS|^~\\&|x\rPV1|1\r"]),  # a stray header
+        (b"\x0b" + ONE + b"\x1c\rPV1|1\r\x1c\r", [ONE + b"\x1c\rPV1|1\r"]),
         (b"MSH is missing\rMSH\rMSH|\r", [b"MSH is missing\rMSH\rMSH|\r"]),
         (b"BHS|Bahamas|ISO\rBIH|Bosnia|ISO\r", [b"BHS|Bahamas|ISO\rBIH|Bosnia|ISO\r"]),
     ],
@@ -77,4 +79,5 @@ def test_each_part_reads_as_one_message() -> None:
 def test_a_large_file_is_linear() -> None:
     """Twenty thousand messages; quadratic would run into the time-out."""
     assert len(split((b"BHS|^~\\&\r" + ONE + b"BTS|1\r") * 20_000)) == 20_000
+    assert split(ONE + b"BTS|1\r" * 100_000) == [ONE]
     assert len(split(ONE + b"\r" * 1_000_000 + b" " * 1_000_000)) == 1

@@ -293,6 +293,12 @@ def test_another_message_in_the_frame_never_lends_its_segments() -> None:
     assert parse(ADT + second).extra_headers == 2
 
 
+def test_an_envelope_line_among_the_segments_hides_none_of_them() -> None:
+    message = parse(ADT + b"BHS|^~\\&|x\rPV2|1\rBTS|1\rFTS|1")
+    assert [segment.name for segment in message.walk()][-2:] == ["BHS", "PV2"]
+    assert len(message.lines) == len(message.body) + 2
+
+
 def test_type_and_trigger_of_old_senders() -> None:
     def kind(field: bytes, rest: bytes = b"") -> tuple[str, str]:
         return parse(b"MSH|^~\\&|||||||" + field + b"|1|P|2.2" + rest).kind

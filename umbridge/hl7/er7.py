@@ -244,20 +244,18 @@ class Message:
             self._choose_codec(default_charset)
 
     def _cut(self) -> None:
-        """End the body at the next header or trailer: another message's PID must never read as ours."""
-        for at, line in enumerate(self.body[1:], start=1):
-            if HEADER.match(line):
-                self.extra_headers = sum(1 for later in self.body[at:] if HEADER.match(later))
-                self.notes.append("several_messages")
-                del self.body[at:]
-                return
-            if line[:3] in ENVELOPE and line[3:4] in (self.delimiters.field, b""):
-                headers = sum(1 for later in self.body[at:] if HEADER.match(later))
-                if headers:
-                    self.extra_headers = headers
-                    self.notes.append("several_messages")
-                del self.body[at:]
-                return
+        """End the body before the next header (its PID must never read as ours) and before any trailers.
+
+        An envelope line with segments behind it is a stray one: it stays, so that they do.
+        """
+        body = self.body
+        headers = [at for at, line in enumerate(body) if at and HEADER.match(line)]
+        if headers:
+            self.extra_headers = len(headers)
+            self.notes.append("several_messages")
+            del body[headers[0] :]
+        while len(body) > 1 and body[-1][:3] in ENVELOPE and body[-1][3:4] in (self.delimiters.field, b""):
+            del body[-1]
 
     def _choose_codec(self, default_charset: str) -> None:
         # MSH-18 stands further right than field 18 where half a character of MSH-3 to 6 reads as MSH-1.
