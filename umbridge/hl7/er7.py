@@ -288,7 +288,7 @@ class Message:
                 made = [self.header]
             else:
                 index = self._index if self._index is not None else self._indexed()
-                lines = index.get(name.encode("latin-1", "replace"), ())
+                lines = index.get(name.encode("latin-1", "ignore"), ())
                 made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=1)]
             self._made[name] = made
         return made
