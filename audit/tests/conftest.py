@@ -98,6 +98,7 @@ class Lab:
         self.keys = folder / "keys"
         self.engine = create_engine(f"sqlite:///{self.db}")
         self.connection = self.engine.connect()
+        self.policy: Policy
 
     @classmethod
     def make(cls, folder: Path) -> Lab:

@@ -1,4 +1,4 @@
-"""Computes SPEC.md's example and the files of vectors/ from fixed keys and fixed "random" bytes. Run: make vectors."""
+"""Computes SPEC.md's example and vectors/ from fixed keys and fixed "random" bytes: ``make vectors``."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def example() -> str:
         note.rstrip(),
         "```",
         "",
-        "Everything else of the example (all openings, the closed commitments, the whole ciphertext, the keys) is in",
+        "Everything else of the example (openings, closed commitments, the whole ciphertext, the keys) is in",
         "`audit/tests/vectors/ledger.json`.",
     ]
     return "\n".join(lines)

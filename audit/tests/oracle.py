@@ -1,4 +1,4 @@
-"""A second verifier, written from SPEC.md alone: it imports nothing of umbridge_audit. Slow and plain on purpose.
+"""A second verifier, written from SPEC.md alone: it imports nothing of umbridge_audit. Slow and plain.
 
 It answers only "does this ledger hold?" (keyless, or full when keys are given) and "does this bundle hold?".
 """

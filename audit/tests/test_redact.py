@@ -10,7 +10,7 @@ from umbridge_audit.redact import _FIELDS, GROUPS, PURPOSES, AccessTable
 TABLE = AccessTable.load()
 ROLES = sorted(TABLE.roles)
 
-# The golden matrix: for the purpose of the role's own work, (open ops ident clin fin sens); Y all, M or R some, - none.
+# The golden matrix, for the purpose of the role's own work: open ops ident clin fin sens; Y all, M or R some,
 GOLDEN = {
     ("ur_nurse", "HPAYMT"): "Y Y Y Y M -",
     ("case_manager", "HOPERAT"): "Y Y Y Y M -",
@@ -76,21 +76,41 @@ def test_summary_is_what_may_be_shown() -> None:
     assert "clin:as_of,episode_day,outcome" in TABLE.permission(["billing"], "HPAYMT").summary()
 
 
+GOOD_ROLE = """version = 1
+[roles.a]
+purposes = ["TREAT"]
+exports = false
+open = "-"
+ops = "-"
+ident = "-"
+clin = "-"
+fin = "-"
+sens = "-"
+"""
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("old", "new"),
     [
-        "",
-        "version = 2\n[roles]",
-        "version = 1",
-        "not toml",
-        'version = 1\n[roles.a]\nsame_as = "b"',
-        'version = 1\n[roles.a]\npurposes = ["X"]\nexports = false\nopen="-"\nops="-"\nident="-"\nclin="-"\nfin="-"\nsens="-"',
-        'version = 1\n[roles.a]\npurposes = []\nexports = false\nopen="-"\nops="-"\nident="-"\nclin="-"\nfin="-"',
-        'version = 1\n[roles.a]\npurposes = []\nexports = false\nopen="y"\nops="-"\nident="-"\nclin="-"\nfin="-"\nsens="-"',
-        'version = 1\n[roles.a]\npurposes = []\nexports = false\nopen={M=["mrn"]}\nops="-"\nident="-"\nclin="-"\nfin="-"\nsens="-"',
+        (GOOD_ROLE, ""),
+        (GOOD_ROLE, "not toml"),
+        ("version = 1", "version = 2"),
+        ("[roles.a]", "[rules.a]"),
+        ('purposes = ["TREAT"]', 'same_as = "b"'),
+        ('"TREAT"', '"X"'),
+        ("exports = false", "exports = 0"),
+        ('sens = "-"', ""),
+        ('sens = "-"', 'sens = "y"'),
+        ('ops = "-"', 'ops = { M = ["mrn"] }'),
+        ('ops = "-"', 'ops = { M = ["row"], R = [] }'),
+        ('ops = "-"', "ops = { M = [1] }"),
     ],
 )
-def test_a_broken_table_is_refused(text: str) -> None:
+def test_a_broken_table_is_refused(old: str, new: str) -> None:
+    assert AccessTable(GOOD_ROLE.encode()).roles and old in GOOD_ROLE
     with pytest.raises(ValueError, match="access table"):
-        AccessTable(text.encode())
-    assert len(TABLE.hash) == 64
+        AccessTable(GOOD_ROLE.replace(old, new).encode())
+
+
+def test_the_table_is_hashed() -> None:
+    assert AccessTable(GOOD_ROLE.encode()).hash != AccessTable((GOOD_ROLE + "#").encode()).hash != TABLE.hash

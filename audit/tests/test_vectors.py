@@ -1,4 +1,4 @@
-"""The published vectors: SPEC.md's example is what the code writes, and others' numbers are what it computes."""
+"""The vectors: SPEC.md's example is what the code writes, others' numbers are what it computes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def test_c2sp_vkey_example() -> None:
     text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
     key = VerifierKey.read(text)
     assert key.key_id.hex() == "c74f20a3" and str(key) == text
-    body = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+    body = "If you think cryptography is the answer to your problem,\n"
+    body += "then you don't know what your problem is.\n"
     from base64 import b64decode
 
     raw = b64decode(

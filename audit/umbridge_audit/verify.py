@@ -62,7 +62,7 @@ class Report:
             self.problems.append(Problem(code, seq))
 
     def add_root(self, code: str, good: int) -> None:
-        """A root that differs: the fault is where a row was already found bad, else somewhere from ``good`` on."""
+        """A root that differs: the fault is where a row was found bad, else somewhere from ``good`` on."""
         known = any(p.seq is not None and p.seq >= good for p in self.problems)
         self.add(code, None if known else good)
 
@@ -104,7 +104,7 @@ def verify(
     """Checks a whole ledger against what the policy pins. Reads only; never raises for what it finds.
 
     ``anchor_notes`` come from outside the store (``checkpoint.read_anchor``) and must be read before the
-    source's snapshot is taken. ``level="full"`` needs the keyring. ``progress`` is told the entries done so far.
+    source's snapshot is taken. ``level="full"`` needs the keyring. ``progress`` is told the entries done.
     ``jobs`` > 1 checks records in that many processes. A ledger signed by another key than the policy's,
     an empty one, or one that cannot be read is a FAIL; an error of the verifier is INCOMPLETE.
     """
