@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import wraps
@@ -53,7 +54,14 @@ class Group(click.Group):
             _end(130, "interrupted")
         except OSError as exc:
             _end(74, f"{exc.filename or 'the system'}: {exc.strerror}")
+        except Exception as exc:  # noqa: BLE001 - its text may hold anything, so it is not printed
+            _end(70, f"internal error {type(exc).__name__} at {_where(exc)}: a bug; please report this line")
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _where(exc: BaseException) -> str:
+    frames = traceback.extract_tb(exc.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _end(code: int, text: str) -> NoReturn:
@@ -406,7 +414,16 @@ def ledger_show(
 ) -> None:
     """One entry, redacted for your role. The look is on the ledger before anything is printed."""
     _need(purpose)
-    _one(settings, "ledger.show", {"seq": seq, "purpose": purpose, "reason": reason}, as_json)
+    for row in _ask(settings, "ledger.show", {"seq": seq, "purpose": purpose, "reason": reason}):
+        if as_json:
+            terminal.json_line(row)
+            continue
+        slots = row.pop("slots")
+        masked = [name for name, value in slots.items() if value == "[redacted]"]
+        shown = {k: v for k, v in slots.items() if v is not None and k not in masked}
+        terminal.fields(row | shown)
+        if masked:
+            click.echo(f"redacted for your role: {' '.join(masked)}")
 
 
 @ledger.command("export")

@@ -144,6 +144,7 @@ class Daemon:
     async def _serve(self, pen: Pen) -> None:
         settings, parts = self.settings, self.parts
         loop = asyncio.get_running_loop()
+        pen.attach(loop, self._failed)
         clean = await asyncio.to_thread(note_start, pen)
         await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
         if not clean:
@@ -183,7 +184,7 @@ class Daemon:
                     intake.add_pending(1)
                     pipeline.offer(stored.seq, stored.lane, intake.taken(future))
 
-        pen.attach(loop, delivered, self._failed)
+        pen.watch(delivered)
         recovered = await pipeline.recover()
         intake.set_pending(recovered)
         if recovered:

@@ -126,9 +126,9 @@ def _wait(process: subprocess.Popen[bytes], store: Path) -> int:
         if process.poll() is not None:
             raise UnavailableError("the daemon ended at once; run `umbridge serve` to see why")
         rows = control.request(store, "status", {})
-        status = next(iter(rows), None) if rows is not None else None
-        if status and status["feeds"] and status["feeds"][0]["port"]:
-            return int(status["feeds"][0]["port"])
+        for status in list(rows or ()):
+            if status["feeds"][0]["port"]:
+                return int(status["feeds"][0]["port"])
         time.sleep(0.05)
     raise UnavailableError("the daemon did not start within 20 s")
 
@@ -205,7 +205,7 @@ def _prove(folder: Path, bundle: Path) -> None:
 def _verifier(bundle: Path, policy: str) -> int:
     click.echo(f"$ umbridge-verify {bundle.name} --policy ledger.policy")
     done = subprocess.run(
-        [sys.executable, "-m", "umbridge_audit.cli", str(bundle), "--policy", policy, "--json"],
+        [Path(sys.executable).with_name("umbridge-verify"), bundle, "--policy", policy, "--json"],
         capture_output=True,
         text=True,
         check=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections import OrderedDict, deque
@@ -214,6 +215,7 @@ class Pipeline:
             self._cache.pop(lane, None)
             await self._pen.ask(lambda batch: self._quarantine(batch, seq, f"fold_failed:{code}"))
             return
+        digest = hashlib.sha256(message.raw).hexdigest()
         state.as_of = max(state.as_of, event.sent_at)
         stay = state.fold.stay(state.as_of)
         planned = reviews(stay, state.completed)
@@ -221,7 +223,9 @@ class Pipeline:
             state.fold, stay, planned, state.as_of, self._host, lambda name: self._pseudonym(name, lane)
         )
         await self._pen.ask(
-            lambda batch: self._decide(batch, lane, seq, event, increments, state, stay, planned, done)
+            lambda batch: self._decide(
+                batch, lane, seq, event, digest, increments, state, stay, planned, done
+            )
         )
         self.determined += 1
 
@@ -285,6 +289,7 @@ class Pipeline:
         lane: bytes,
         seq: int,
         event: Event,
+        digest: str,
         increments: list[tuple[int, bytes]],
         state: LaneState,
         stay: Stay,
@@ -304,6 +309,7 @@ class Pipeline:
                 determination_draft(
                     row=seq,
                     control_id=event.control_id,
+                    message_digest=digest,
                     stay=stay,
                     review=item.review,
                     plugin=item.plugin,
