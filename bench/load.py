@@ -62,8 +62,9 @@ def feed(count: int, connections: int, first: int = 0, *, in_turn: bool = False)
 class Outcome:
     """What came back. Times in seconds; ``due`` and ``latencies`` are parallel, in the order of the answers.
 
-    ``began`` is time.perf_counter() at the first message, and ``due`` counts from there. ``lags`` is how late the generator itself was: from the
-    moment a message was due and its connection free to the moment it was sent (open loop only).
+    ``began`` is time.perf_counter() at the first message, and ``due`` counts from there. ``lags`` is how late
+    the generator itself was: from the moment a message was due and its connection free to the moment it was
+    sent (open loop only).
     """
 
     connections: int
@@ -83,6 +84,7 @@ class Outcome:
         """The figures as one JSON object; latencies in milliseconds."""
         taken = sorted(self.latencies)
         return {
+            "began": self.began,
             "mode": "open" if self.rate else "closed",
             "connections": self.connections,
             "rate": self.rate,
@@ -325,7 +327,7 @@ def run(
     patience: float = PATIENCE,
     progress: Callable[[int], None] = lambda answered: None,
 ) -> Outcome:
-    """Send one stream over each of N connections; with ``rate``, message j of stream c is due at (j*N+c)/rate.
+    """One stream over each of N connections; with ``rate``, message j of stream c is due at (jN + c)/rate.
 
     Ends when every message is answered, or after ``patience`` seconds of silence with messages in flight.
     Raises OSError when a connection cannot be opened.

@@ -1,4 +1,4 @@
-"""The load generator, held to a tiny MLLP server whose faults are known: figures are worth their measuring."""
+"""The load generator, held to a tiny MLLP server whose faults are known."""
 
 from __future__ import annotations
 

@@ -1,0 +1,322 @@
+"""Throughput and latency on this machine, ours and the peers' on the same feed in one run (``make bench``).
+
+Everything runs on loopback in a throw-away directory; the generator shares the machine with what it measures.
+Prints a table and writes bench/figures.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import lane, ours
+from bench.load import ticker
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = Path(__file__).with_name("figures.json")
+PEERS = Path(__file__).with_name("peers.py")
+CONNECTIONS = 8
+RATE = 200
+# Numbers of the first stay of each load: none may meet another's, or its messages would be repeats.
+FIRST = {"warm": 0, "small": 100_000, "burst": 200_000, "rate": 300_000, "large": 400_000}
+BLOCK = 1000  # the same load on a store of 1,000 messages and again on one ten times as large
+BURST = 5700
+LANE = (10, 10_000)
+
+
+def say(text: str) -> None:
+    """Progress, for a person at a terminal."""
+    if sys.stderr.isatty():
+        print(f"… {text}", file=sys.stderr, flush=True)
+
+
+# -- where -----------------------------------------------------------------------------------------------
+
+
+def machine(folder: Path) -> dict[str, Any]:
+    """What the figures were taken on, the disk's sync included: without it they mean nothing."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "filesystem": _filesystem(folder),
+        "fdatasync_ms": _sync_ms(folder),
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _filesystem(folder: Path) -> str:
+    """The type of the file system that holds the folder: on tmpfs a sync costs nothing and proves nothing."""
+    best, kind = "", "unknown"
+    for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+        _, place, found = line.split()[:3]
+        if folder.resolve().is_relative_to(place) and len(place) >= len(best):
+            best, kind = place, found
+    return kind
+
+
+def _sync_ms(folder: Path, count: int = 100) -> float:
+    """Median milliseconds of appending 2 KiB and fdatasync."""
+    took = []
+    handle = os.open(folder / "sync", os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        for _ in range(count):
+            began = time.perf_counter()
+            os.write(handle, b"\0" * 2048)
+            os.fdatasync(handle)
+            took.append(time.perf_counter() - began)
+    finally:
+        os.close(handle)
+        (folder / "sync").unlink()
+    return round(statistics.median(took) * 1000, 3)
+
+
+def commit() -> str:
+    """The commit measured; "+" where the working tree had changes to the product."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
+        return done.stdout.strip()
+
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "umbridge", "audit", "plugins", "bench/*.py"
+    )
+    return (git("rev-parse", "--short", "HEAD") or "no commit") + ("+" if changed else "")
+
+
+# -- measuring -------------------------------------------------------------------------------------------
+
+
+def measure_ours(folder: Path) -> dict[str, Any]:
+    """Our daemon, every figure from one store that grows from nothing to more than 10,000 messages."""
+    found: dict[str, Any] = {}
+    with ours.running(folder) as daemon:
+        found["plugins"] = [plugin["plugin"] for plugin in daemon.status()["plugins"]]
+        say("warming up")
+        daemon.measure(connections=CONNECTIONS, count=200, first=FIRST["warm"])
+        say(f"{BLOCK:,} messages on a small store")
+        found["small"] = daemon.measure(connections=CONNECTIONS, count=BLOCK, first=FIRST["small"])
+        say(f"{BURST:,} messages over {CONNECTIONS} connections, then until all are determined")
+        found["burst"] = daemon.measure(connections=CONNECTIONS, count=BURST, first=FIRST["burst"])
+        say(f"{RATE} messages a second, open loop")
+        found["rate"] = daemon.measure(
+            connections=CONNECTIONS, count=RATE * 15, first=FIRST["rate"], rate=RATE
+        )
+        found["stored_before_large"] = sum(daemon.status()["messages"].values())
+        say(f"{BLOCK:,} messages on a store ten times as large")
+        found["large"] = daemon.measure(connections=CONNECTIONS, count=BLOCK, first=FIRST["large"])
+        found["stored"] = sum(daemon.status()["messages"].values())
+        found["memory_mb"] = _memory_mb(daemon.pid)
+        say("stopping")
+    found["store_bytes_per_message"] = round(daemon.disk_bytes() / found["stored"])
+    say("verifying the ledger this has left")
+    found["ledger"] = {k: v for k, v in ours.verify(folder).items() if k in ("verdict", "entries", "seconds")}
+    return found
+
+
+def _memory_mb(pid: int) -> float:
+    """Resident memory of the daemon alone, without its workers."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+@contextmanager
+def python_hl7() -> Iterator[tuple[int, int]]:
+    """python-hl7's server in a process of its own; its pid and port."""
+    process = subprocess.Popen([sys.executable, str(PEERS), "python-hl7"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.pid, int(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def measure_python_hl7(count: int) -> dict[str, Any]:
+    with python_hl7() as (pid, port):
+        ours.generate(port, connections=CONNECTIONS, count=100, first=FIRST["warm"])
+        before = ours.cpu_seconds(pid)[0]
+        report = ours.generate(port, connections=CONNECTIONS, count=count, first=FIRST["burst"])
+        report.pop("began")
+        report["cpu_ms_per_message"] = round((ours.cpu_seconds(pid)[0] - before) / count * 1000, 3)
+    return report
+
+
+def measure_hl7apy(seconds: float) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(PEERS), "hl7apy", "--seconds", str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+# -- saying ----------------------------------------------------------------------------------------------
+
+
+def ratios(figures: dict[str, Any]) -> dict[str, float]:
+    """What the run is for: our figures over the peers', and the same work at ten times the data."""
+    own, peer, parser = figures["umbridge"], figures["python_hl7"], figures["hl7apy"]
+    burst = own["burst"]
+    return {
+        "accepted_over_python_hl7": _over(burst["per_second"], peer["per_second"]),
+        "accepted_over_hl7apy": _over(burst["per_second"], parser["per_second"]),
+        "worked_over_python_hl7": _over(burst["worked_per_second"], peer["per_second"]),
+        "worked_over_hl7apy": _over(burst["worked_per_second"], parser["per_second"]),
+        "cpu_large_over_small": _over(own["large"]["cpu_ms_per_message"], own["small"]["cpu_ms_per_message"]),
+        "fold_long_over_short": figures["lane"]["fold_ratio"],
+        "message_long_over_short": figures["lane"]["message_ratio"],
+    }
+
+
+def _over(one: float, other: float) -> float:
+    return round(one / other, 2) if other else math.inf
+
+
+def lines(figures: dict[str, Any]) -> list[str]:
+    """The table, at most 100 columns wide."""
+    own, peer, parser = figures["umbridge"], figures["python_hl7"], figures["hl7apy"]
+    where, ratio, long = figures["machine"], figures["ratios"], figures["lane"]
+    burst, rate, small, large = own["burst"], own["rate"], own["small"], own["large"]
+
+    def row(who: str, what: str, speed: float, cpu: float, by: float | None) -> str:
+        times = "1" if by is None else f"{by:.1f}"
+        return f"{who:<11}{what:<49}{speed:>10,.0f}{cpu:>12.2f}{times:>12} ×".rstrip()
+
+    worse = burst["worked_per_second"] < peer["per_second"]
+    return [
+        f"umbridge bench, {figures['date']}, commit {figures['commit']}",
+        f"{where['cpu']}, {where['cores']} cores, {where['system']}, Python {where['python']}, "
+        f"SQLite {where['sqlite']}",
+        f"{where['filesystem']}, fdatasync {where['fdatasync_ms']} ms; the generator runs on the same cores "
+        f"({burst['generator_cpu_us_per_message']:.0f} µs a message)",
+        f"sample feed of ADT, ORM and ORU, {burst['mean_bytes']} bytes a message on average",
+        "",
+        f"{'':<60}{'messages/s':>10}{'CPU ms each':>12}{'ratio':>12}",
+        row("hl7apy", "parses, nothing else", parser["per_second"], parser["cpu_ms_per_message"], None),
+        row(
+            "python-hl7",
+            f"parses and answers, {CONNECTIONS} connections, keeps nothing",
+            peer["per_second"],
+            peer["cpu_ms_per_message"],
+            _over(peer["per_second"], parser["per_second"]),
+        ),
+        row(
+            "umbridge",
+            f"accepts: synced commit, ledger, {CONNECTIONS} connections",
+            burst["per_second"],
+            burst["cpu_ms_per_message"],
+            ratio["accepted_over_hl7apy"],
+        ),
+        row(
+            "umbridge",
+            f"works to the end: {len(own['plugins'])} plugins asked, determined",
+            burst["worked_per_second"],
+            burst["cpu_ms_per_message"],
+            ratio["worked_over_hl7apy"],
+        ),
+        "",
+        f"against python-hl7: accepted {ratio['accepted_over_python_hl7']:.2f} ×, worked to the end "
+        f"{ratio['worked_over_python_hl7']:.2f} ×" + (" (it does less)" if worse else ""),
+        f"of a message's CPU {burst['daemon_cpu_ms_per_message']:.2f} ms are the daemon's, "
+        f"{burst['worker_cpu_ms_per_message']:.2f} ms the plugins'",
+        f"{burst['determinations']:,} determinations for {burst['offered']:,} messages "
+        f"({burst['determinations_per_second']:,.0f}/s); ended as "
+        + ", ".join(f"{n:,} {state}" for state, n in sorted(burst["states"].items())),
+        "",
+        f"answers at {RATE}/s, from the moment each was due: p50 {rate['p50_ms']:.1f} ms, "
+        f"p99 {rate['p99_ms']:.1f} ms, p99.9 {rate['p999_ms']:.1f} ms",
+        f"  longest {rate['max_ms']:.1f} ms; all worked {rate['drain_seconds']:.1f} s after the last answer; "
+        f"the generator itself late by {rate['generator_lag_p99_ms']:.1f} ms (p99)",
+        f"not accepted: {_errors(own)} of ours, {peer['errors'] or 'none'} of python-hl7's; "
+        f"hl7apy refused {parser['failed']}",
+        "",
+        "cost as data grows",
+        f"  CPU a message, {BLOCK:,} messages on a small store / on {own['stored_before_large']:,}: "
+        f"{small['cpu_ms_per_message']:.2f} / {large['cpu_ms_per_message']:.2f} ms = "
+        f"{ratio['cpu_large_over_small']:.2f} ×",
+        f"  accepted/s in these blocks: {small['per_second']:,.0f} / {large['per_second']:,.0f}",
+        f"  one lane, next message after {LANE[0]} / {LANE[1]:,}: "
+        f"fold {long[f'fold_us_after_{LANE[0]}']:.0f} / {long[f'fold_us_after_{LANE[1]}']:.0f} µs = {long['fold_ratio']:.2f} ×,",
+        f"    all before the plugins {long[f'message_us_after_{LANE[0]}']:,.0f} / "
+        f"{long[f'message_us_after_{LANE[1]}']:,.0f} µs = {long['message_ratio']:.2f} ×",
+        f"  store {own['store_bytes_per_message']:,} bytes a message; daemon {own['memory_mb']:.0f} MB",
+        f"ledger: {own['ledger']['verdict']}, {own['ledger']['entries']:,} entries in "
+        f"{own['ledger']['seconds']:.2f} s; the whole bench took {figures['seconds']:.0f} s",
+    ]
+
+
+def _errors(own: dict[str, Any]) -> str:
+    found: dict[str, int] = {}
+    for load in ("small", "burst", "rate", "large"):
+        for word, count in own[load]["errors"].items():
+            found[word] = found.get(word, 0) + count
+    return ", ".join(f"{count} {word}" for word, count in sorted(found.items())) or "none"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Exit 0 when everything ran and every message was accepted and worked; 1 when not."""
+    parser = argparse.ArgumentParser(prog="bench/run.py", description="Ours and the peers on one feed.")
+    parser.add_argument("--keep", metavar="DIR", help="keep store and daemon log in DIR, to look at")
+    parser.add_argument("--out", default=str(FIGURES), metavar="FILE", help="figures as JSON")
+    asked = parser.parse_args(words)
+    began = time.monotonic()
+    folder = Path(asked.keep or tempfile.mkdtemp(prefix="umbridge-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "machine": machine(folder),
+    }
+    try:
+        figures["umbridge"] = measure_ours(folder / "ours")
+        say("python-hl7's server on the same feed")
+        figures["python_hl7"] = measure_python_hl7(3000)
+        say("hl7apy's parser on the same feed")
+        figures["hl7apy"] = measure_hl7apy(12)
+        say("one lane, short and long")
+        figures["lane"] = lane.cost(LANE, ticker("folded", LANE[1]))
+    except ours.BenchFailedError as exc:
+        print(f"bench: {exc}", file=sys.stderr)
+        return 1
+    finally:
+        if not asked.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    figures["ratios"] = ratios(figures)
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    Path(asked.out).write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print("\n".join(lines(figures)))
+    return 1 if _errors(figures["umbridge"]) != "none" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
