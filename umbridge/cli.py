@@ -54,7 +54,7 @@ class Group(click.Group):
             _end(130, "interrupted")
         except OSError as exc:
             _end(74, f"{exc.filename or 'the system'}: {exc.strerror}")
-        except Exception as exc:  # noqa: BLE001 - its text may hold anything, so it is not printed
+        except Exception as exc:  # its text may hold anything: only its name is shown
             _end(70, f"internal error {type(exc).__name__} at {_where(exc)}: a bug; please report this line")
         sys.exit(code if isinstance(code, int) else 0)
 

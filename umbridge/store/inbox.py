@@ -160,8 +160,10 @@ def lane_rows(connection: Connection, keyring: Keyring, lane: bytes, until: int)
 
 
 def finish(connection: Connection, rows: list[tuple[str, str, int]]) -> None:
-    """Set (state, reason) of worked rows."""
-    connection.exec_driver_sql("UPDATE inbox SET state = ?, reason = ? WHERE seq = ?", rows)
+    """Set (state, reason) of worked rows; what was said at intake, such as a reused id, stays beside it."""
+    connection.exec_driver_sql(
+        "UPDATE inbox SET state = ?, reason = trim(reason || ' ' || ?) WHERE seq = ?", rows
+    )
 
 
 def states(connection: Connection) -> dict[str, int]:

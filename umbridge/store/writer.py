@@ -30,6 +30,7 @@ from umbridge.store import inbox, stays
 from umbridge.store.inbox import Incoming, Stored
 
 T = TypeVar("T")
+REUSED = "control_id_reused"
 ALIAS_CACHE = 100_000
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 
@@ -103,7 +104,7 @@ class Batch:
         state, reason = item.state, item.reason
         ack, condition, location = item.ack, item.condition, item.location
         if candidates and item.state is not RowState.REFUSED:
-            reason = "control_id_reused"
+            reason = f"{REUSED} {reason}".strip()
             if item.reused == "quarantine":
                 state = RowState.QUARANTINED
             elif item.reused == "reject":
@@ -117,7 +118,7 @@ class Batch:
             state, "message.received"
         )
         entry = self.entry(self._receipt(item, kind, seq, state.value, ack=ack, reason=reason))
-        if reason == "control_id_reused":
+        if reason.startswith(REUSED):
             of_row = int(candidates[0][0])
             self.entry(self._receipt(item, "message.variant", seq, "CONTROL_ID_REUSED", of_row=of_row))
         at = iso(item.received_at)
@@ -252,16 +253,13 @@ class Pen:
         self._thread.start()
         return self
 
-    def attach(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        deliver: Callable[[list[tuple[Any, Any]]], None],
-        failure: Callable[[StoreError], None],
-    ) -> None:
-        """On ``loop``: ``deliver`` sees each commit's results, in order, before their futures resolve;
-        ``failure`` is called once if the pen fails.
-        """
-        self._loop, self._deliver, self._failure = loop, deliver, failure
+    def attach(self, loop: asyncio.AbstractEventLoop, failure: Callable[[StoreError], None]) -> None:
+        """Serve ``ask`` on this loop; ``failure`` is called there once if the pen fails."""
+        self._loop, self._failure = loop, failure
+
+    def watch(self, deliver: Callable[[list[tuple[Any, Any]]], None]) -> None:
+        """``deliver`` sees each commit's results on the loop, in order, before their futures resolve."""
+        self._deliver = deliver
 
     # -- callers ------------------------------------------------------------------------------------
 
@@ -281,7 +279,9 @@ class Pen:
 
     async def ask(self, work: Callable[[Batch], T]) -> T:
         """The same from the daemon's loop."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            raise RuntimeError("attach the pen to the loop before asking on it")
+        future: asyncio.Future[T] = self._loop.create_future()
         self.submit(work, future)
         return await future
 
