@@ -60,7 +60,7 @@ BEHAVIOUR = {  # what the plugin does when case.diagnoses is ("bad",); else it a
     "cites": "return met(case, evidence=(Evidence('sbp', '80', 'mm[Hg]', '', 'ZZ'),))",
     "denies": "return ScreenResult('DENY', 'cap', '2026.1', DIGEST)",
     "nothing": "return None",
-    "deep": "\n        x = []\n        for _ in range(99999): x = [x]\n        return met(case, scores={'a': x})",
+    "deep": "\n        x = []\n        for _ in range(99999): x = [x]\n        return met(case, tags=x)",
     "prints": "print('ZZTEST^CANARY', file=sys.stderr); print('x' * 100000)",
 }
 EXPECTED = {
@@ -80,7 +80,7 @@ EXPECTED = {
     "cites": "plugin_reply_invalid",
     "denies": "plugin_reply_invalid",
     "nothing": "plugin_reply_invalid",
-    "deep": "plugin_reply_invalid",
+    "deep": "\n        x = []\n        for _ in range(99999): x = [x]\n        return met(case, tags=x)",
 }
 
 

@@ -109,7 +109,10 @@ def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> Scre
     request = case.requested_level
     decisions = {level: exam.decide(at_or_above(episode, level)) for level in LEVELS}
     supported = next((level for level in LEVELS if decisions[level].value), Level.HOME)
+    top = next(level for level in LEVELS if f"{episode}.{level.name}" in subset.rules.rules)
     met = decisions[request]
+    if request > top:  # no content so high: refer, but not before the facts for what there is are in
+        met = decisions[top] if decisions[top].value is None else Decision(False)
     higher = next((decisions[level] for level in reversed(LEVELS) if level > request), Decision(False))
     result = ScreenResult(Outcome.PEND, supported=supported, missing=met.missing)
     if met.value:
