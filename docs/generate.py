@@ -1,17 +1,34 @@
-"""Writes docs/cli.md from the commands themselves: the page cannot say what the program does not do."""
+"""Writes docs/cli.md, and README's transcript and figures, from the program itself (``make docs``).
+
+A page written by hand says what the program did once; these say what it does.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from umbridge_audit.cli import main as verifier
 
+from bench import run as bench
 from umbridge.cli import main as umbridge
 
 WIDTH = 100
 PAGE = Path(__file__).with_name("cli.md")
+README = Path(__file__).parents[1] / "README.md"
+FIGURES = bench.FIGURES
+
+FIGURES_HEAD = """\
+## Figures
+
+From `make bench`, which writes `bench/figures.json` and prints this table. Everything runs on the machine it
+names, the load generator and the peers included; ratios carry over to other machines, figures do not.
+"""
 
 HEAD = """\
 # The command line
@@ -72,5 +89,43 @@ def page() -> str:
     return HEAD + "".join(commands(umbridge, "umbridge")) + "".join(commands(verifier, "umbridge-verify"))
 
 
+def figures() -> str:
+    """README's section of figures, from the last run of ``make bench``; empty while there is none."""
+    if not FIGURES.is_file():
+        return ""
+    table = "\n".join(bench.lines(json.loads(FIGURES.read_text(encoding="utf-8"))))
+    return f"\n{FIGURES_HEAD}\n```text\n{table}\n```\n"
+
+
+def transcript() -> str:
+    """What ``make run`` prints, from a run made now (about ten seconds)."""
+    environment = {k: v for k, v in os.environ.items() if k != "UMBRIDGE_CONFIG"} | {"COLUMNS": "110"}
+    done = subprocess.run(
+        [sys.executable, "-m", "umbridge.cli", "demo"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    return f"\n```text\n$ make run\n{done.stdout.strip()}\n```\n"
+
+
+def section(text: str, name: str) -> str:
+    """What stands between README's two marks of that name."""
+    return text.split(f"<!-- {name}:begin -->")[1].split(f"<!-- {name}:end -->", maxsplit=1)[0]
+
+
+def replaced(text: str, name: str, body: str) -> str:
+    """README with another body between the two marks."""
+    return text.replace(
+        f"<!-- {name}:begin -->{section(text, name)}<!-- {name}:end -->",
+        f"<!-- {name}:begin -->{body}<!-- {name}:end -->",
+    )
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
+    readme = replaced(readme, "figures", figures())
+    readme = replaced(readme, "transcript", transcript())
+    README.write_text(readme, encoding="utf-8")
