@@ -24,24 +24,27 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 VT, END = b"\x0b", b"\x1c\r"
 ACCEPTED = (b"AA", b"CA")
 BEGAN = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)  # fixed: every run and every peer gets the same bytes
 SIDE_BY_SIDE = 8  # stays whose messages alternate on one connection, as patients do on a ward's feed
+LATER = 4  # messages a stay in the feed of vital signs
 PATIENCE = 30.0
 
 
-def feed(count: int, connections: int, first: int = 0, *, in_turn: bool = False) -> list[list[bytes]]:
+def feed(
+    count: int, connections: int, first: int = 0, *, in_turn: bool = False, later: bool = False
+) -> list[list[bytes]]:
     """``count`` sample messages as one stream a connection; a stay keeps to one stream, in order.
 
     ``first`` is the first stay's number: runs that must not repeat one another's control ids start far apart.
     ``in_turn`` gives one stay after the other, so that any beginning of a stream has the usual mixture.
+    ``later`` gives what comes in once the stays of the plain feed are admitted: vital signs, hour by hour.
     """
-    from umbridge import sample  # noqa: PLC0415 - the generator itself needs only the standard library
-
+    side_by_side = 1 if in_turn else SIDE_BY_SIDE
     streams: list[list[bytes]] = []
     for index in range(connections):
         share = count // connections + (index < count % connections)
@@ -49,13 +52,30 @@ def feed(count: int, connections: int, first: int = 0, *, in_turn: bool = False)
         number = first + index
         while len(stream) < share:
             group = []
-            for _ in range(1 if in_turn else SIDE_BY_SIDE):
-                group.append(sample.stay(number, BEGAN))
+            for _ in range(side_by_side):
+                group.append(_vitals(number) if later else _opening(number))
                 number += connections
             longest = max(map(len, group))
             stream += [stay[step] for step in range(longest) for stay in group if step < len(stay)]
         streams.append(stream[:share])
     return streams
+
+
+def _opening(number: int) -> list[bytes]:
+    from umbridge import sample  # noqa: PLC0415 - the generator itself needs only the standard library
+
+    return sample.stay(number, BEGAN)
+
+
+def _vitals(number: int) -> list[bytes]:
+    from umbridge import sample  # noqa: PLC0415
+
+    told = []
+    for hour in range(1, LATER + 1):
+        message = sample.stay(number, BEGAN + timedelta(hours=2 + hour))[1]
+        mine = control_id(message)
+        told.append(message.replace(mine, mine[:-2] + b"%02d" % (10 + hour), 1))
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,12 +386,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, help="messages a second over all connections: open loop")
     parser.add_argument("--count", type=int, default=1000, help="messages in all")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample stay")
+    parser.add_argument("--later", action="store_true", help="vital signs of stays sent without it before")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds of silence that end it")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     asked = parser.parse_args(words)
     if min(asked.connections, asked.count) < 1 or (asked.rate is not None and asked.rate <= 0):
         parser.error("--connections, --count and --rate must be above zero")
-    streams = feed(asked.count, asked.connections, asked.first)
+    streams = feed(asked.count, asked.connections, asked.first, later=asked.later)
     gc.disable()  # a collection would be counted as the server's latency; nothing here makes cycles
     try:
         outcome = run(

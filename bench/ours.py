@@ -44,9 +44,9 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "UMBRIDGE_CONFIG"}
 
 
-def generate(port: int, **options: float) -> dict[str, Any]:
+def generate(port: int, *, later: bool = False, **options: float) -> dict[str, Any]:
     """Run the generator in a process of its own; its report. Raises BenchFailedError when it had none."""
-    words = [f"--{name}={value}" for name, value in options.items()]
+    words = [f"--{name}={value}" for name, value in options.items()] + ["--later"] * later
     done = subprocess.run(
         [sys.executable, str(LOAD), f"--port={port}", "--json", *words],
         stdout=subprocess.PIPE,
@@ -113,16 +113,15 @@ class Ours:
         """Store without the WAL, which is bounded and not kept."""
         return sum(path.stat().st_size for path in self.store.glob("*.db"))
 
-    def measure(self, **options: float) -> dict[str, Any]:
+    def measure(self, *, count: int, later: bool = False, **options: float) -> dict[str, Any]:
         """One load, from its first message until no row waits any more. Seconds, counts, CPU."""
         before, cpu_before = self.status(), cpu_seconds(self.pid)
         determined_before = self.determinations()
-        wire = generate(self.port, **options)
+        wire = generate(self.port, count=count, later=later, **options)
         began = wire.pop("began")  # the same clock in every process of this machine
-        drained = self._drain(before["messages"], int(options["count"]))
+        drained = self._drain(before["messages"], count)
         ended = time.perf_counter()
         cpu = cpu_seconds(self.pid)
-        count = int(options["count"])
         daemon, workers = cpu[0] - cpu_before[0], cpu[1] - cpu_before[1]
         whole = ended - began
         made = self.determinations() - determined_before
@@ -132,6 +131,7 @@ class Ours:
             "worked_per_second": round(count / whole, 1),
             "drain_seconds": round(whole - wire["seconds"], 3),
             "states": drained,
+            "determined_per_second": round(drained.get("DETERMINED", 0) / whole, 1),
             "determinations": made,
             "determinations_per_second": round(made / whole, 1),
             "cpu_ms_per_message": round((daemon + workers) / count * 1000, 3),

@@ -102,11 +102,11 @@ def run(port: int, streams: list[list[bytes]], **more: float) -> load.Outcome:
 # -- the feed --------------------------------------------------------------------------------------------
 
 
-@given(count=st.integers(1, 200), connections=st.integers(1, 9), in_turn=st.booleans())
+@given(count=st.integers(1, 200), connections=st.integers(1, 9), in_turn=st.booleans(), later=st.booleans())
 def test_feed_gives_each_message_once_and_keeps_a_stay_in_order_on_one_stream(
-    count: int, connections: int, in_turn: bool
+    count: int, connections: int, in_turn: bool, later: bool
 ) -> None:
-    streams = load.feed(count, connections, in_turn=in_turn)
+    streams = load.feed(count, connections, in_turn=in_turn, later=later)
     assert len(streams) == connections
     assert sum(map(len, streams)) == count
     ids = [[load.control_id(message).decode() for message in stream] for stream in streams]
@@ -119,6 +119,13 @@ def test_feed_gives_each_message_once_and_keeps_a_stay_in_order_on_one_stream(
             assert home.setdefault(stay, index) == index
             assert last.get(stay, "00") < step
             last[stay] = step
+
+
+def test_later_messages_belong_to_the_stays_of_the_plain_feed_and_repeat_none_of_it() -> None:
+    plain, later = (load.feed(6 * 24, 4)[1], load.feed(4 * 24, 4, later=True)[1])
+    one, other = ({load.control_id(message).decode() for message in stream} for stream in (plain, later))
+    assert not one & other
+    assert {name.partition("-")[0] for name in other} <= {name.partition("-")[0] for name in one}
 
 
 def test_feeds_that_start_far_apart_share_no_control_id() -> None:
