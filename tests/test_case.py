@@ -330,6 +330,14 @@ def test_a_diagnosis_beats_an_n_until_it_is_deleted_and_icd9_never_counts() -> N
     assert "heart_failure" not in seen(with_diagnosis("I50.9", "I9"), hours=2)
 
 
+def test_facts_of_another_patient_on_the_visit_are_never_read() -> None:
+    stranger = Patient((("7790005", "UMBH", "MR"),))
+    result = replace(oru(obx("8867-4", "190", 1, "/min"), yes_no("UMB-TELE", "Y", 1)), patient=stranger)
+    found = seen(result, replace(orm("RTNIV", 1), patient=stranger), hours=2)
+    assert "heart_rate" not in found
+    assert (found["niv"].latest.source, found["telemetry"].latest.source) == (NO_ORDER, NO_ORDER)
+
+
 def test_part_2_facts_are_named() -> None:
     assert part2_facts(["heart_rate", "ciwa_ar", "nothing"]) == ("ciwa_ar",)
 
