@@ -127,3 +127,17 @@ def test_the_oracle_agrees_with_the_example(
     db.close()
     keys = {kid: bytes.fromhex(key) for kid, key in example["keys"].items()}
     assert oracle.ledger(path, str(example["policy"]), spec_text, keys) == 3
+
+
+def test_the_spec_names_every_fault(spec_text: str) -> None:
+    """Scripts and reports hang on codes: none is used that section 13 does not list, and none is idle."""
+    import re
+
+    package = Path(__file__).parents[1] / "umbridge_audit"
+    source = "".join(p.read_text() for p in package.rglob("*.py"))
+    used = set(re.findall(r'(?:\badd|add_root|fault|SourceError)\(\s*"([a-z_]+)"', source))
+    used |= set(re.findall(r'SourceError\("genesis" if prev is None else "([a-z_]+)"', source))
+    used |= set(re.findall(r'record\.seq, hashed, "([a-z_]+)"', source))
+    listed = spec_text.partition("Faults have codes:")[2].partition("## 14.")[0]
+    named = {word for text in re.findall("`([a-z_ \n]+)`", listed) for word in text.split()}
+    assert used == named

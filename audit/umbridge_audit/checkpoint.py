@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from umbridge_audit.entry import FormatError, canonical, parse
 
 ED25519 = b"\x01"  # C2SP signature type of a log's own key
 MAX_NOTE = 1 << 20  # signed-note: implementations may refuse more
+_MAX_LINE = 4 << 20  # a note as a JSON string
 _SIZE = re.compile(r"(0|[1-9][0-9]{0,15})\Z")
 _NAME = re.compile(r"[^\s+\x00-\x1f]{1,200}\Z")
 
@@ -202,22 +203,30 @@ def _group(need: str, members: Sequence[str], names: set[str]) -> bool:
 # --- the anchor file --------------------------------------------------------------------------------
 
 
-def read_anchor(path: Path) -> list[str]:
-    """The notes in an anchor file, oldest first. A last line without its newline (a crash) is left out.
+def anchor_lines(path: Path) -> Iterator[str]:
+    """The notes in an anchor file, oldest first, one at a time. A last line without its newline (a crash) is
+    left out.
 
     Raises FormatError for a line that is not a canonical JSON string, OSError when it cannot be read.
     """
-    try:
-        lines = path.read_bytes().decode().split("\n")
-    except UnicodeDecodeError:
-        raise FormatError("anchor is not UTF-8") from None
-    notes = []
-    for line in lines[:-1]:
-        note = parse(line)
-        if not isinstance(note, str):
-            raise FormatError("anchor line")
-        notes.append(note)
-    return notes
+    with path.open("rb") as file:
+        while line := file.readline(_MAX_LINE + 1):
+            if not line.endswith(b"\n"):
+                if len(line) > _MAX_LINE:
+                    raise FormatError("anchor line too long")
+                return
+            try:
+                note = parse(line[:-1].decode())
+            except UnicodeDecodeError:
+                raise FormatError("anchor is not UTF-8") from None
+            if not isinstance(note, str):
+                raise FormatError("anchor line")
+            yield note
+
+
+def read_anchor(path: Path) -> list[str]:
+    """All notes in an anchor file: ``verify``'s ``anchor_notes``. Raises as ``anchor_lines``."""
+    return list(anchor_lines(path))
 
 
 def append_anchor(path: Path, note: str) -> None:
@@ -226,9 +235,12 @@ def append_anchor(path: Path, note: str) -> None:
     fresh = not path.exists()
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        raw = path.read_bytes()
-        torn = raw[raw.rfind(b"\n") + 1 :]
-        if not line.startswith(torn):
+        size = os.fstat(fd).st_size
+        window = min(size, len(line))
+        end = os.pread(fd, window, size - window)
+        torn = end[end.rfind(b"\n") + 1 :]
+        # No newline in as many bytes as the line has: whatever was begun there is not this line.
+        if not line.startswith(torn) or (size > window and b"\n" not in end):
             raise FormatError("anchor ends in a foreign line")
         rest = line[len(torn) :]
         while rest:

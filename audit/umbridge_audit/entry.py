@@ -97,12 +97,23 @@ _DECODER = json.JSONDecoder(parse_float=_no_number, parse_constant=_no_number, p
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
+def decode(text: str) -> JsonValue:
+    """A value from JSON, canonical or not: for callers who rebuild the text and compare. FormatError."""
+    try:
+        value: JsonValue = _DECODER.decode(text)
+    except FormatError:
+        raise
+    except (ValueError, RecursionError):
+        raise FormatError("not JSON") from None
+    return value
+
+
 def parse(text: str) -> JsonValue:
     """A value from canonical JSON. Raises FormatError unless writing it again gives the same text."""
     try:
         if not text.isascii():
             text.encode()
-        value: JsonValue = _DECODER.decode(text)
+        value = decode(text)
         # The library's encoder agrees with ``canonical`` on everything that ``_check`` lets through, in C.
         _check(value, MAX_DEPTH)
         same = _ENCODE(value) == text

@@ -87,9 +87,6 @@ class Keyring:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        for name in _FILES:
-            if not (directory / name).is_file():
-                raise KeyRefusedError(f"{directory / name}: missing")
         self._provider: KeyProvider = FileKeyProvider(directory / "kek")
         self._signer = Ed25519PrivateKey.from_private_bytes(_read_private(directory / "log.key", 32))
         self._lock = RLock()

@@ -10,7 +10,7 @@ from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from hashlib import sha256, shake_256
 
-from umbridge_audit.entry import FormatError, JsonValue, canonical, parse
+from umbridge_audit.entry import FormatError, JsonValue, canonical, decode
 from umbridge_audit.tree import root_of
 
 COMPARTMENTS = ("ops", "ident", "clin", "fin", "sens")
@@ -127,25 +127,30 @@ def open_text(schema: Schema, salted: Sequence[str], texts: Sequence[str]) -> st
 
 def check_open(text: str) -> tuple[Schema, dict[str, JsonValue], list[bytes]]:
     """Reads an ``open`` column strictly: its schema, values by name, and commitments. Raises FormatError."""
-    rows = parse(text)
+    rows = decode(text)
     if not isinstance(rows, list) or not rows:
         raise FormatError("open slots")
     found = read_openings(rows)
     schema = found.schema
     if schema is None or len(rows) != len(schema.open) or list(found.commitments) != list(schema.of["open"]):
         raise FormatError("open slots are not those of the kind")
+    # Every piece is canonical by now, so building the text again shows whether the whole was.
+    if open_text(schema, found.salts, found.texts) != text:
+        raise FormatError("open slots are not canonical")
     return schema, found.values, list(found.commitments.values())
 
 
 class Openings:
     """Disclosed slots: names and numbers agree with the schema, commitments computed."""
 
-    __slots__ = ("commitments", "schema", "values")
+    __slots__ = ("commitments", "salts", "schema", "texts", "values")
 
     def __init__(self) -> None:
         self.schema: Schema | None = None
         self.values: dict[str, JsonValue] = {}
         self.commitments: dict[int, bytes] = {}
+        self.salts: list[str] = []
+        self.texts: list[str] = []
 
 
 def read_openings(rows: Sequence[JsonValue]) -> Openings:
@@ -168,7 +173,10 @@ def read_openings(rows: Sequence[JsonValue]) -> Openings:
             raise FormatError("slot name")
         last = k
         found.values[name] = value
-        found.commitments[k] = found.schema.commitment(k, salt.encode(), canonical(value).encode())
+        text = canonical(value)
+        found.salts.append(salt)
+        found.texts.append(text)
+        found.commitments[k] = found.schema.commitment(k, salt.encode(), text.encode())
     return found
 
 

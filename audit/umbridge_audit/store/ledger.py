@@ -6,14 +6,14 @@ SPEC.md sections 6 to 8. Appending runs in the caller's transaction; only a chec
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, cast
 
 from sqlalchemy.engine import Connection
 
-from umbridge_audit.checkpoint import Checkpoint, Policy, append_anchor, read_anchor, read_note, sign
+from umbridge_audit.checkpoint import Checkpoint, Policy, anchor_lines, append_anchor, read_note, sign
 from umbridge_audit.entry import Draft, FormatError, Receipt, canonical, good_chain, parse, parse_leaf
 from umbridge_audit.examine import SourceError, examine, genesis_prev
 from umbridge_audit.keys import KeyRefusedError, Keyring
@@ -167,34 +167,40 @@ class Ledger(Rows):
 
     def _reconcile(self) -> None:
         """Holds the anchor against the stored checkpoints; adds the one line a crash may have left out."""
-        try:
-            lines = read_anchor(self._anchor)
-        except FileNotFoundError:
-            lines = []
-        except (FormatError, OSError):
-            raise Rollback(f"{self._anchor}: not readable as this ledger's anchor") from None
         last = ""
+        anchored = 0
+        lines = self._anchored()
         for n, note in self.checkpoints():
             if n != self._checkpoints:
                 raise Broken(f"checkpoint {self._checkpoints} is missing")
-            if n < len(lines) and lines[n] != note:
-                raise Rollback(f"{self._anchor}: line {n + 1} is not the store's checkpoint")
+            line = next(lines, None)
+            if line is not None:
+                anchored += 1
+                if line != note:
+                    raise Rollback(f"{self._anchor}: line {anchored} is not the store's checkpoint")
             last = note
             self._checkpoints += 1
-        if len(lines) > self._checkpoints:
-            raise Rollback(f"{self._anchor}: knows {len(lines)} checkpoints, the store {self._checkpoints}")
+        if next(lines, None) is not None:
+            raise Rollback(f"{self._anchor}: knows more checkpoints than the store's {self._checkpoints}")
         if not last:
             raise Broken("the ledger has no checkpoint")
-        if len(lines) < self._checkpoints - 1:
-            raise Rollback(
-                f"{self._anchor}: {self._checkpoints - len(lines)} lines are missing, one can be explained"
-            )
+        if anchored < self._checkpoints - 1:
+            missing = self._checkpoints - anchored
+            raise Rollback(f"{self._anchor}: {missing} lines are missing, a crash explains one")
         try:
             self._last = read_note(last, self._vkey, exact=True)
-            if len(lines) < self._checkpoints:
+            if anchored < self._checkpoints:
                 append_anchor(self._anchor, last)
         except FormatError as exc:
             raise Broken(f"last checkpoint: {exc}") from None
+
+    def _anchored(self) -> Iterator[str]:
+        try:
+            yield from anchor_lines(self._anchor)
+        except FileNotFoundError:
+            return
+        except (FormatError, OSError):
+            raise Rollback(f"{self._anchor}: not readable as this ledger's anchor") from None
 
     def _replay(self) -> None:
         """Rebuilds the tree from every leaf; what the last checkpoint does not cover is checked in full."""
