@@ -1,4 +1,4 @@
-"""The daemon killed under load, again and again: what was accepted is there, each once, and the ledger verifies.
+"""The daemon killed under load: what was accepted is there, each once, and the ledger verifies.
 
 ``UMBRIDGE_KILLS`` sets how often (20 here; ``make faults`` runs 60). The evidence goes to ``evidence/``.
 """
@@ -94,7 +94,7 @@ class Sender(threading.Thread):
 
 
 def storm(installation: Installation, kills: int, program: tuple[str, ...]) -> Log:
-    """Load on several connections; ``kills`` times the daemon dies at a random moment and is started again."""
+    """Load on several connections; ``kills`` times the daemon dies at a random moment and starts again."""
     rng = random.Random(SEED)
     log = Log()
     senders = [Sender(number, log) for number in range(CONNECTIONS)]

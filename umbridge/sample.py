@@ -214,7 +214,7 @@ class _Maker:
         self._count += 1
         header = (
             f"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|{self._at(minutes)}-0500||{kind}"
-            f"|ZZ{self._number:07d}-{self._count:02d}|P|2.5.1"
+            f"|ZC{self._number:07d}.{self._count:02d}|P|2.5.1"
         )
         return "".join(f"{line}\r" for line in [header, *segments]).encode()
 

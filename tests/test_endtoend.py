@@ -1,0 +1,134 @@
+"""The main job over real sockets: every stranger's message accounted for, no patient in the clear."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from conftest import Installation, Running
+
+from umbridge import delivery, sample, shadow
+from umbridge.errors import NotHl7Error
+from umbridge.hl7 import ack, er7, mllp
+
+BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
+
+
+def due(data: bytes) -> str:
+    """What intake owes this frame, worked out from the rules alone (docs/intake.md), not from the daemon."""
+    try:
+        message = er7.parse(data)
+    except NotHl7Error:
+        return "CLOSED"
+    refused = ack.refusal(message)
+    return ack.code_due(message, refused) or "NONE"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_every_real_message_is_answered_and_accounted_for(running: Running, shared: Path) -> None:
+    folder = shared / "corpora" / "messages"
+    messages = list(shadow.read_files([str(folder)]))
+    sent: list[delivery.Sent] = []
+    asyncio.run(delivery.send_all("127.0.0.1", running.port, messages, connections=4, done=sent.append))
+    assert running.process.poll() is None
+    assert len(sent) == len(messages)
+    assert Counter(one.ack for one in sent) == Counter(due(data) for _, data in messages)
+    status = running.worked()
+    rows = running.where.rows("messages", "list")
+    assert running.stop() == 0
+    distinct = {hashlib.sha256(data).digest() for _, data in messages}
+    # A message sent twice with the same bytes, or re-stamped only, is one row; everything else has its own.
+    assert len(rows) <= len(distinct)
+    assert {row["control_id"] for row in rows} == {one.control_id for one in sent}
+    assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+    assert all(row["state"] in ("DETERMINED", "NOT_APPLICABLE", "IGNORED", "REFUSED") for row in rows)
+    assert all(row["reason"] for row in rows if row["state"] in ("IGNORED", "REFUSED", "NOT_APPLICABLE"))
+    assert sum(status["messages"].values()) == len(rows)
+    print("\n" + _table(rows))
+    verdict = json.loads(running.where.run("ledger", "verify", "--json").stdout)
+    assert verdict["verdict"] == "PASS"
+
+
+def _table(rows: list[dict[str, object]]) -> str:
+    counts = Counter((str(row["ack"]), str(row["state"])) for row in rows)
+    lines = [f"{ack_:<7} {state:<15} {count:>5}" for (ack_, state), count in sorted(counts.items())]
+    return "\n".join(["answer  state           rows", *lines])
+
+
+def needles(messages: list[bytes]) -> set[bytes]:
+    """Names, MRNs, account and visit numbers of the messages, as they would stand in a file."""
+    found: set[bytes] = set()
+    for data in messages:
+        message = er7.parse(data)
+        for address in ("PID-3", "PID-5.1", "PID-5.2", "PID-18", "PV1-19"):
+            value = message.get_raw(address)
+            if len(value) >= 4:
+                found.add(value)
+    return found
+
+
+def files(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            yield path, path.read_bytes()
+
+
+def test_no_patient_is_found_in_files_logs_or_answers(installation: Installation, tmp_path: Path) -> None:
+    messages = [frame for number in range(4) for frame in sample.stay(number, BEGAN)]
+    hostile = [
+        b"MSH|^~\\&|ZZEHR|UMBH|||20260302||ADT^A99|ZCTL9|P|2.5.1\rPID|1||ZZ0000001||ZZTEST^ALDER\r",
+        b"MSH|^~\\&|ZZEHR|UMBH|||20260302||ADT^A01|ZCTL8|P|7.7\rPID|1||ZZ0000001||ZZTEST^ALDER\r",
+        b"PID|1||ZZ0000001^^^UMBH^MR||ZZTEST^ALDER\r",
+    ]
+    wanted = needles(messages)
+    assert len(wanted) >= 12
+    daemon = installation.start()
+    try:
+        answers: list[bytes] = []
+
+        async def send() -> None:
+            for data in [*messages, *hostile]:
+                reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+                writer.write(mllp.encode(data))
+                writer.write_eof()
+                answers.append(await asyncio.wait_for(reader.read(-1), 20))
+                writer.close()
+
+        asyncio.run(send())
+        daemon.worked()
+        live = list(files(installation.directory))
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    assert answers[-1] == b""  # no header, no answer
+    for path, data in [*live, *files(installation.directory)]:
+        for needle in wanted:
+            assert needle not in data, f"{path.name} holds a patient"
+    for answer in answers:
+        for needle in wanted:
+            assert needle not in answer, "an answer holds a patient"
+    installation.run("ledger", "export", "--profile", "role:it_ops", "--out", str(tmp_path / "b.jsonl"))
+    bundle = (tmp_path / "b.jsonl").read_bytes()
+    for needle in wanted | {b'"MEETS', b'"PEND"', b'"REFER"', b"CURB", b'"rationale"'}:
+        assert needle not in bundle, "the export holds what its role may not see"
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("umbridge-verify"),
+            tmp_path / "b.jsonl",
+            "--policy",
+            installation.settings.policy,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
