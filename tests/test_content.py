@@ -185,9 +185,11 @@ def test_the_folder_itself_can_be_wrong(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text(EXAMPLE)
     with pytest.raises(ContentError, match=r"b.toml: id: expected an id that no other"):
         load_content(tmp_path)
-    (tmp_path / "b.toml").write_text(
-        EXAMPLE.replace('id = "example"', 'id = "b"').replace("2026.1", "2027.1")
-    )
+    other = EXAMPLE.replace('id = "example"', 'id = "b"')
+    (tmp_path / "b.toml").write_text(other)
+    with pytest.raises(ContentError, match="icd10: expected J18 in one file only"):
+        load_content(tmp_path)
+    (tmp_path / "b.toml").write_text(other.replace("2026.1", "2027.1"))
     with pytest.raises(ContentError, match="edition: expected the same"):
         load_content(tmp_path)
 

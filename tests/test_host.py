@@ -154,6 +154,7 @@ def test_a_failure_is_pend_with_a_reason_for_that_plugin_only(folder: Path, name
         both = {name: case("bad"), "good": case("bad")}
         first = await host.screen(both)
         assert pended(first[name], EXPECTED[name])
+        assert first[name].latency_us > 0
         assert answered(first["good"])
         again = await host.screen({name: case(), "good": case()})  # a fresh worker where one was needed
         assert answered(again[name])
@@ -179,7 +180,7 @@ def test_bytes_sent_out_of_turn_cost_the_worker_its_life(folder: Path) -> None:
     async def use(host: Host) -> None:
         pid = host._links["afterwards"].pid
         first = (await host.screen({"afterwards": case("bad")}))["afterwards"]
-        assert answered(first) or pended(first, "plugin_reply_invalid")
+        assert answered(first) or first.failed is not None  # whichever of the two bytes came first
         worker = host._links["afterwards"]
         while worker.health == "running" and worker.pid == pid:  # until the stray bytes are here
             await asyncio.sleep(0)

@@ -28,6 +28,7 @@ class Library:
     edition: str
     digest: str
     subsets: Mapping[str, Subset]
+    prefixes: Mapping[str, Subset]  # code prefixes without dots
 
     def facts(self) -> tuple[str, ...]:
         """Every fact that is read, sorted: what a plugin's manifest declares."""
@@ -55,14 +56,9 @@ class Library:
         """The subset whose longest code prefix fits the principal diagnosis; None when none does."""
         if not diagnoses:
             return None
-        code = diagnoses[0].replace(".", "").upper()
-        best: tuple[int, Subset] | None = None
-        for subset in self.subsets.values():
-            for prefix in subset.icd10:
-                bare = prefix.replace(".", "")
-                if code.startswith(bare) and (best is None or len(bare) > best[0]):
-                    best = (len(bare), subset)
-        return None if best is None else best[1]
+        code = diagnoses[0].replace(".", "").upper()[:8]  # ICD-10-CM codes have at most seven characters
+        prefixes = (code[:size] for size in range(len(code), 0, -1))
+        return next((self.prefixes[prefix] for prefix in prefixes if prefix in self.prefixes), None)
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -105,4 +101,9 @@ def load_content(
         raise ContentError(
             f"{folder.name}: edition: expected the same in every file, found {', '.join(editions)}"
         )
-    return Library(editions[0], digest_of(files), subsets)
+    prefixes: dict[str, Subset] = {}
+    for subset in subsets.values():
+        for prefix in subset.icd10:
+            if prefixes.setdefault(prefix.replace(".", "").upper(), subset) is not subset:
+                raise ContentError(f"{folder.name}: icd10: expected {prefix} in one file only")
+    return Library(editions[0], digest_of(files), subsets, prefixes)

@@ -83,7 +83,7 @@ class RuleSet:
         self._first = {s.id: self._compile(s.first_step) for s in scores.values() if s.first_step is not None}
         self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
         self.decided: dict[object, Decision] = {}
-        self.cells: dict[object, list[tuple[tuple[bool, ...], int]]] = {}
+        self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
 
     def number_of(self, leaf: Leaf) -> int:
         """Where this leaf's truth stands in an examination."""
@@ -166,6 +166,7 @@ class Examination:
         self.truths: list[Truth] = [None] * len(rules.leaves)
         self.memory: dict[str, Truth] = {}
         self._bounds: dict[str, tuple[int, int]] = {}
+        self._item_bounds: dict[str, list[tuple[int, int]]] = {}
         self.known: set[str] = set()
         for fact, spec, tests in rules._by_fact:
             if (reading := facts.get(fact)) is not None and is_usable(spec, reading):
@@ -186,6 +187,10 @@ class Examination:
 
     def item_bounds(self, score: str, index: int) -> tuple[int, int]:
         """Least and most points one item can still give."""
+        self.bounds(score)
+        return self._item_bounds[score][index]
+
+    def _bounds_of(self, score: str, index: int) -> tuple[int, int]:
         counts, bands = self.rules._items[score][index]
         if counts:
             value = self.counted(counts)
@@ -204,11 +209,9 @@ class Examination:
     def bounds(self, score: str) -> tuple[int, int]:
         """Least and most the score can be, whatever the unknown facts turn out to be."""
         if score not in self._bounds:
-            low = high = 0
-            for index in range(len(self.rules._items[score])):
-                least, most = self.item_bounds(score, index)
-                low, high = low + least, high + most
-            self._bounds[score] = (low, high)
+            items = [self._bounds_of(score, index) for index in range(len(self.rules._items[score]))]
+            self._item_bounds[score] = items
+            self._bounds[score] = (sum(low for low, _ in items), sum(high for _, high in items))
         return self._bounds[score]
 
     def first_step(self, score: str) -> Truth:

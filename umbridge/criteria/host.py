@@ -175,7 +175,7 @@ class Host:
         except WireError:
             return self._failed(link, "plugin_reply_invalid", took)
         except PluginFailedError as exc:
-            return self._failed(link, exc.code, took)
+            return self._failed(link, exc.code, took or exc.took_us)
 
     @staticmethod
     def _failed(link: Link | None, code: str, took: int) -> Screened:

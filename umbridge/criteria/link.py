@@ -31,11 +31,12 @@ _BOOT = (
 
 
 class PluginFailedError(Exception):
-    """One call came to nothing. ``code`` is one of the failure codes of docs/hooks.md."""
+    """One call came to nothing. ``code`` is one of docs/hooks.md; ``took_us`` is 0 when it was never asked."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, took_us: int = 0) -> None:
         super().__init__(code)
         self.code = code
+        self.took_us = took_us
 
 
 class _Wire(asyncio.Protocol):
@@ -140,7 +141,10 @@ class Link:
             except WireError:
                 raise PluginFailedError("case_too_large") from None
             began = time.perf_counter_ns()
-            answer = await self._exchange(message, key, self.call_seconds)
+            try:
+                answer = await self._exchange(message, key, self.call_seconds)
+            except PluginFailedError as exc:
+                raise PluginFailedError(exc.code, (time.perf_counter_ns() - began) // 1000) from None
             took = (time.perf_counter_ns() - began) // 1000
             self._failures = 0
             return answer, took

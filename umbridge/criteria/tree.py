@@ -217,9 +217,11 @@ def samples_read(reading: Reading, reads: str) -> Sequence[Sample]:
 def is_usable(spec: FactSpec, reading: Reading) -> bool:
     """Whether every sample has the type, the unit and (for codes) a code that the content declares."""
     kind, unit, codes = _TYPES[spec.kind], spec.unit, spec.codes
-    latest, low, high = reading.latest, reading.low, reading.high
-    samples: tuple[Sample, ...] = (latest,) if low is latest and high is latest else (latest, low, high)
-    for sample in samples + reading.series:
+    latest, low, high, series = reading.latest, reading.low, reading.high, reading.series
+    samples: tuple[Sample, ...] = (latest, low, high, *series)
+    if low is latest and high is latest and (not series or (len(series) == 1 and series[0] is latest)):
+        samples = (latest,)
+    for sample in samples:
         value = sample.value
         if type(value) is not kind or (unit and sample.unit != unit):
             return False

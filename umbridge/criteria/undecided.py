@@ -34,7 +34,8 @@ _NO, _YES = 0, 1
 _BOTTOM = 1 << 30  # the level of the two ends, below every fact
 _WHEN = datetime(2000, 1, 1, tzinfo=UTC)  # cells have no time; rules do not read it
 
-Cell = tuple[tuple[bool, ...], int]  # truth of each leaf about the fact, in their order; points if counted
+# Truth of each leaf about the fact, in their order; points if counted; whether an optional fact was left out.
+Cell = tuple[tuple[bool, ...], int, bool]
 
 
 def representatives(spec: FactSpec, leaves: list[Leaf]) -> list[FactValue]:
@@ -81,7 +82,9 @@ def cells(rules: RuleSet, fact: str) -> list[Cell]:
                  for s in (Sample(v, _WHEN, "", spec.unit),)]  # fmt: skip
     else:
         pairs = [(reading, 0) for reading in _readings(spec, leaves, representatives(spec, leaves))]
-    found = {(tuple(test(r) for test in tests), points) for r, points in pairs}
+    found = {(tuple(test(r) for test in tests), points, False) for r, points in pairs}
+    if any(node.leaf.fact == fact for node in rules.optional):  # it may also never be measured
+        found |= {(truths, points, True) for truths, points, _ in found}
     return sorted(found)
 
 
@@ -149,8 +152,8 @@ class _Diagram:
             case Leaf():
                 return self._leaf(node)
             case IfMeasured():
-                truth = self.exam.truths[self.rules.number_of(node.leaf)]
-                return _NO if truth is None and node.beside in self.exam.known else self._leaf(node.leaf)
+                left_out = node.leaf.fact not in self.exam.known and node.beside in self.exam.known
+                return _NO if left_out else self._leaf(node.leaf, optional=True)
             case Not():
                 return self.choose(self.build(node.child), _NO, _YES)
             case Criterion():
@@ -160,13 +163,19 @@ class _Diagram:
             case ScoreTest():
                 return self._score_test(node)
 
-    def _leaf(self, leaf: Leaf) -> int:
+    def _leaf(self, leaf: Leaf, *, optional: bool = False) -> int:
         number = self.rules.number_of(leaf)
         truth = self.exam.truths[number]
         if truth is not None:
             return _YES if truth else _NO
         level, place = self.level[leaf.fact], self.rules.leaves_of[leaf.fact].index(number)
-        return self.make(level, tuple(_YES if cell[0][place] else _NO for cell in self.cells[level]))
+        return self.make(
+            level,
+            tuple(
+                _YES if truths[place] and not (optional and left_out) else _NO
+                for truths, _, left_out in self.cells[level]
+            ),
+        )
 
     def _at_least(self, n: int, children: list[int]) -> int:
         counted: dict[tuple[int, int], int] = {}
@@ -235,7 +244,7 @@ class _Diagram:
                 return self._sum_reaches(score, index + 1, need - value)
             level = self.level[item.counts]
             found = _NO
-            for i, (_, points) in enumerate(self.cells[level]):
+            for i, (_, points, _) in enumerate(self.cells[level]):
                 here = self.make(level, tuple(_YES if i == j else _NO for j in range(len(self.cells[level]))))
                 found = self.choose(here, self._sum_reaches(score, index + 1, need - points), found)
             return found

@@ -98,7 +98,7 @@ def _sample_out(sample: Sample) -> list[Any]:
 def _reading_out(reading: Reading) -> list[Any]:
     """Four or five scalars for the usual single sample; else the samples once each, then who is which."""
     latest, series = reading.latest, reading.series
-    if reading.low == latest == reading.high and (not series or series == (latest,)):
+    if (reading.low is latest is reading.high) and (not series or (len(series) == 1 and series[0] is latest)):
         return _sample_out(latest) if series else [*_sample_out(latest), 0]
     samples = list(dict.fromkeys((latest, reading.low, reading.high, *series)))
     place = {sample: i for i, sample in enumerate(samples)}
@@ -118,7 +118,10 @@ def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Read
         samples = [sample(*part) for part in parts[0]]
         latest, low, high, *series = (samples[i] for i in parts[1])
         return Reading(fact, latest, low, high, tuple(series))
-    only = sample(*parts[:4])
+    text, at = parts[0], parts[1]
+    if at not in times:
+        times[at] = datetime.fromisoformat(at)
+    only = Sample(_value_in(text), times[at], parts[2], parts[3])
     return Reading(fact, only, only, only, () if len(parts) == 5 else (only,))
 
 
