@@ -31,7 +31,7 @@ _BOOT = (
 
 
 class PluginFailedError(Exception):
-    """One call came to nothing. ``code`` is one of docs/hooks.md; ``took_us`` is 0 when it was never asked."""
+    """One call came to nothing, with a code of docs/hooks.md; ``took_us`` is 0 when it was never asked."""
 
     def __init__(self, code: str, took_us: int = 0) -> None:
         super().__init__(code)
