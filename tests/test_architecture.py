@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,91 @@ def test_importing_umbridge_is_light() -> None:
         check=True,
     )
     assert run.stdout.split() == []
+
+
+# Modules without a test file of their own name: where they are tested instead, and why there.
+TESTED_IN = {
+    "umbridge/errors.py": "tests/test_docs.py",  # a list of codes, held to the page of exit codes
+    "umbridge/model.py": "tests/test_worker.py",  # values: crossing the wire is what they do
+    "umbridge/hookspecs.py": "tests/test_docs.py",  # two signatures, held to docs/hooks.md
+    "umbridge/config.py": "tests/test_docs.py",  # every key and default; loaded by each daemon test
+    "umbridge/hl7/charset.py": "tests/test_er7.py",  # the reader decodes; a codec alone says little
+    "umbridge/hl7/tables.py": "tests/test_ack.py",  # held to hl7apy's tables, where they decide
+    "umbridge/hl7/times.py": "tests/test_translate.py",  # every time is read on the way to an event
+    "umbridge/criteria/contentfile.py": "tests/test_content.py",  # one file of what content.py loads
+    "umbridge/criteria/examination.py": "tests/test_tree.py",  # rules and their evaluation, by brute force
+    "umbridge/criteria/undecided.py": "tests/test_tree.py",  # the same brute force is its oracle
+    "umbridge/criteria/wire.py": "tests/test_worker.py",  # what passes between host and worker
+    "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
+    "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
+    "umbridge/stay/course.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
+    "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
+    "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
+    "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
+    "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
+    "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
+    "umbridge/review/plan.py": "tests/test_review.py",  # the room's name
+    "umbridge/review/record.py": "tests/test_endtoend.py",  # entries and lines, as the whole writes them
+    "umbridge/store/tables.py": "tests/test_endtoend.py",  # declarations
+    "umbridge/store/engine.py": "tests/test_faults.py",  # durability, with kills
+    "umbridge/store/inbox.py": "tests/test_faults.py",  # nothing lost, nothing twice, with kills
+    "umbridge/store/refusals.py": "tests/test_endtoend.py",  # counted frames
+    "umbridge/store/stays.py": "tests/test_faults.py",  # snapshots survive kills
+    "umbridge/store/writer.py": "tests/test_faults.py",  # the pen, with a planted liar
+    "umbridge/store/opening.py": "tests/test_faults.py",  # every restart
+    "umbridge/intake.py": "tests/test_endtoend.py",  # every stranger's message, and its answer
+    "umbridge/pipeline.py": "tests/test_endtoend.py",  # every stranger's message, and its state
+    "umbridge/inquiry.py": "tests/test_endtoend.py",  # asked by command, as a person would
+    "umbridge/listener.py": "tests/test_endtoend.py",  # real sockets
+    "umbridge/delivery.py": "tests/test_endtoend.py",  # the sending end of the same sockets
+    "umbridge/control.py": "tests/test_endtoend.py",  # every command of a running daemon
+    "umbridge/daemon.py": "tests/test_endtoend.py",  # the whole
+    "umbridge/shadow.py": "tests/test_endtoend.py",  # against the daemon on the same messages
+    "umbridge/proof.py": "tests/test_endtoend.py",  # verified and exported by command
+    "umbridge/setup.py": "tests/test_endtoend.py",  # each installation of the tests is made with it
+    "umbridge/sample.py": "tests/test_faults.py",  # the feed under which the daemon is killed
+    "umbridge/demo.py": "tests/test_docs.py",  # README's transcript is its test
+    "umbridge/terminal.py": "tests/test_docs.py",  # README's transcript is its test
+    "umbridge/cli.py": "tests/test_docs.py",  # its help is a page; the commands run end to end
+    "audit/umbridge_audit/bundle.py": "audit/tests/test_export.py",  # what export writes
+    "audit/umbridge_audit/cli.py": "audit/tests/test_export.py",  # umbridge-verify on bundles
+    "audit/umbridge_audit/examine.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack
+    "audit/umbridge_audit/verify.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack
+    "audit/umbridge_audit/seal.py": "audit/tests/test_vectors.py",  # the published vectors
+    "audit/umbridge_audit/slots.py": "audit/tests/test_vectors.py",  # SPEC's table and example
+    "audit/umbridge_audit/store/tables.py": "audit/tests/test_store.py",  # the room's name
+    "audit/umbridge_audit/store/rows.py": "audit/tests/test_store.py",  # the room's name
+    "audit/umbridge_audit/store/ledger.py": "audit/tests/test_store.py",  # the room's name
+}
+
+
+@pytest.mark.parametrize("path", modules(), ids=relative)
+def test_every_module_is_tested_somewhere(path: Path) -> None:
+    name = relative(path)
+    if name.startswith("plugins/"):  # a vendor's repository has its tests beside its package
+        assert (path.parents[1] / "tests/test_criteria.py").is_file()
+        return
+    if path.name == "__init__.py":
+        source = path.read_text(encoding="utf-8")
+        assert "def " not in source, "a package's own file holds a name and imports"
+        return
+    folder = "audit/tests" if name.startswith("audit/") else "tests"
+    own = ROOT / folder / f"test_{path.stem}.py"
+    assert own.is_file() or (ROOT / TESTED_IN[name]).is_file()
+
+
+def test_no_module_is_excused_that_has_gone() -> None:
+    assert set(TESTED_IN) - {relative(path) for path in modules()} == set()
+
+
+def test_the_page_draws_the_layers_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [set(re.findall(r"\w+", layer)) for layer in contracts[0]["layers"]]
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    drawn = page.split("## Direction", 1)[1].split("```")[1].split("\nstore, inquiry", 1)[0]
+    assert [set(re.findall(r"\w+", part)) for part in drawn.split("→")] == layers
 
 
 # Modules whose names are loaded from text; nothing else may be, or the import contracts would not see it.
