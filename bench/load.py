@@ -31,7 +31,7 @@ VT, END = b"\x0b", b"\x1c\r"
 ACCEPTED = (b"AA", b"CA")
 BEGAN = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)  # fixed: every run and every peer gets the same bytes
 SIDE_BY_SIDE = 8  # stays whose messages alternate on one connection, as patients do on a ward's feed
-LATER = 4  # messages a stay in the feed of vital signs
+LATER = 6  # messages a stay in the feed of vital signs
 PATIENCE = 30.0
 
 
@@ -42,7 +42,8 @@ def feed(
 
     ``first`` is the first stay's number: runs that must not repeat one another's control ids start far apart.
     ``in_turn`` gives one stay after the other, so that any beginning of a stream has the usual mixture.
-    ``later`` gives what comes in once the stays of the plain feed are admitted: vital signs, hour by hour.
+    ``later`` gives what comes in once the stays of the plain feed are admitted: hourly vital signs of those
+    whose admission cannot be decided yet, so that each message is screened again.
     """
     side_by_side = 1 if in_turn else SIDE_BY_SIDE
     streams: list[list[bytes]] = []
@@ -51,9 +52,10 @@ def feed(
         stream: list[bytes] = []
         number = first + index
         while len(stream) < share:
-            group = []
-            for _ in range(side_by_side):
-                group.append(_vitals(number) if later else _opening(number))
+            group: list[list[bytes]] = []
+            while len(group) < side_by_side:
+                told = _vitals(number) if later else _opening(number)
+                group += [told] if told else []
                 number += connections
             longest = max(map(len, group))
             stream += [stay[step] for step in range(longest) for stay in group if step < len(stay)]
@@ -70,6 +72,8 @@ def _opening(number: int) -> list[bytes]:
 def _vitals(number: int) -> list[bytes]:
     from umbridge import sample  # noqa: PLC0415
 
+    if sample.STORIES[number % len(sample.STORIES)] is not sample.INCOMPLETE:
+        return []
     told = []
     for hour in range(1, LATER + 1):
         message = sample.stay(number, BEGAN + timedelta(hours=2 + hour))[1]

@@ -84,6 +84,13 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     return own, sum(spent.get(member, 0.0) for member in family - {pid})
 
 
+def machine_seconds() -> tuple[float, float]:
+    """(CPU spent by everybody, CPU there was) since boot, from the first line of /proc/stat."""
+    line = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    ticks = list(map(int, line[1:9]))  # user nice system idle iowait irq softirq steal
+    return (sum(ticks) - ticks[3] - ticks[4]) / TICK, sum(ticks) / TICK
+
+
 @dataclass(frozen=True, slots=True)
 class Ours:
     """A running daemon on a throw-away store."""
@@ -115,21 +122,24 @@ class Ours:
 
     def measure(self, *, count: int, later: bool = False, **options: float) -> dict[str, Any]:
         """One load, from its first message until no row waits any more. Seconds, counts, CPU."""
-        before, cpu_before = self.status(), cpu_seconds(self.pid)
+        before, cpu_before, all_before = self.status(), cpu_seconds(self.pid), machine_seconds()
         determined_before = self.determinations()
         wire = generate(self.port, count=count, later=later, **options)
         began = wire.pop("began")  # the same clock in every process of this machine
         drained = self._drain(before["messages"], count)
         ended = time.perf_counter()
-        cpu = cpu_seconds(self.pid)
+        cpu, everybody = cpu_seconds(self.pid), machine_seconds()
         daemon, workers = cpu[0] - cpu_before[0], cpu[1] - cpu_before[1]
         whole = ended - began
+        mine = daemon + workers + wire["generator_cpu_us_per_message"] * count / 1e6
+        others = (everybody[0] - all_before[0] - mine) / max(everybody[1] - all_before[1], 1e-9)
         made = self.determinations() - determined_before
         return {
             **wire,
             "worked_seconds": round(whole, 3),
             "worked_per_second": round(count / whole, 1),
             "drain_seconds": round(whole - wire["seconds"], 3),
+            "others_cpu_percent": round(max(0.0, others) * 100),
             "states": drained,
             "determined_per_second": round(drained.get("DETERMINED", 0) / whole, 1),
             "determinations": made,

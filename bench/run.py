@@ -233,8 +233,8 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"umbridge bench, {figures['date']}, commit {figures['commit']}",
         f"{where['cpu']}, {where['cores']} cores, {where['system']}, Python {where['python']}, "
         f"SQLite {where['sqlite']}",
-        f"{where['filesystem']}, fdatasync {where['fdatasync_ms']} ms, load {where['load_average_at_start']} "
-        f"before; the generator shares the cores ({burst['generator_cpu_us_per_message']:.0f} µs a message)",
+        f"{where['filesystem']}, fdatasync {where['fdatasync_ms']} ms; meanwhile others used "
+        f"{burst['others_cpu_percent']} % of the cores, the generator {_generator(burst)}",
         f"sample feed of ADT, ORM and ORU, {burst['mean_bytes']} bytes a message; {CONNECTIONS} connections",
         "",
         f"{'':<60}{'messages/s':>10}{'CPU ms each':>13}{'over hl7apy':>17}",
@@ -290,6 +290,10 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"ledger {own['ledger']['verdict']}, {own['ledger']['entries']:,} entries verified in "
         f"{own['ledger']['seconds']:.2f} s; the whole bench took {figures['seconds']:.0f} s",
     ]
+
+
+def _generator(load: dict[str, Any]) -> str:
+    return f"{load['generator_cpu_us_per_message']:.0f} µs a message"
 
 
 def _ended(load: dict[str, Any]) -> str:

@@ -122,7 +122,7 @@ def test_feed_gives_each_message_once_and_keeps_a_stay_in_order_on_one_stream(
 
 
 def test_later_messages_belong_to_the_stays_of_the_plain_feed_and_repeat_none_of_it() -> None:
-    plain, later = (load.feed(6 * 24, 4)[1], load.feed(4 * 24, 4, later=True)[1])
+    plain, later = (load.feed(6 * 24, 4)[1], load.feed(2 * 24, 4, later=True)[1])
     one, other = ({load.control_id(message).decode() for message in stream} for stream in (plain, later))
     assert not one & other
     assert {name.partition("-")[0] for name in other} <= {name.partition("-")[0] for name in one}
