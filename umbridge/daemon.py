@@ -28,6 +28,7 @@ from umbridge.listener import Listener
 from umbridge.model import RowState
 from umbridge.pipeline import Pipeline
 from umbridge.site import SiteProfile, load_site
+from umbridge.stay.facts import check_site
 from umbridge.store import inbox, refusals
 from umbridge.store.engine import sqlite_warning
 from umbridge.store.inbox import Stored
@@ -74,6 +75,7 @@ class Parts:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.site: SiteProfile = load_site(settings.site)
+        check_site(self.site)
         self.table = AccessTable.load()
         self.users: dict[str, User] = config.load_users(settings.users, frozenset(self.table.roles))
         self.keyring = open_keys(settings)
@@ -170,6 +172,7 @@ class Daemon:
             lanes=settings.limits.lanes,
             cache=settings.limits.lane_cache,
             worked=lambda count: intake.add_pending(-count),
+            busy=lambda: intake.storing > 0,
         )
         self.intake, self.pipeline, self._pen = intake, pipeline, pen
 

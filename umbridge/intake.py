@@ -134,6 +134,11 @@ class Intake:
         """The parsed message behind a commit that has just returned, so that it need not be read back."""
         return self._in_hand.get(future)
 
+    @property
+    def storing(self) -> int:
+        """Frames handed to the pen and not yet committed."""
+        return len(self._in_hand)
+
     async def _commit(self, item: Incoming, message: er7.Message | None) -> Stored:
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         if message is not None:

@@ -31,6 +31,8 @@ from umbridge.store.writer import Batch, Pen
 log = logging.getLogger("umbridge.pipeline")
 PAGE = 256
 NEVER = datetime.min.replace(tzinfo=UTC)
+GIVE_WAY_TURNS = 20
+GIVE_WAY_SECONDS = 0.005
 KEEP_PARSED = 4096  # messages held in memory between answer and work; beyond that they are read back
 
 
@@ -119,6 +121,7 @@ class Pipeline:
         lanes: int = 16,
         cache: int = 4096,
         worked: Callable[[int], None] = lambda count: None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._pen = pen
         self._keyring = keyring
@@ -128,6 +131,7 @@ class Pipeline:
         self._charsets = charsets
         self._cache_size = cache
         self._worked = worked
+        self._busy = busy
         self._slots = asyncio.Semaphore(lanes)
         self._waiting: dict[bytes, deque[tuple[int, er7.Message | None]]] = {}
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
@@ -186,6 +190,7 @@ class Pipeline:
         try:
             while queue := self._waiting.get(lane):
                 async with self._slots:
+                    await self._give_way()
                     seq, message = queue.popleft()
                     if message is not None:
                         self._held -= 1
@@ -197,6 +202,16 @@ class Pipeline:
             if not self._waiting.get(lane):
                 self._waiting.pop(lane, None)
             self._tasks.pop(lane, None)
+
+    async def _give_way(self) -> None:
+        """Senders first: while frames wait to be stored, a lane waits too, but never longer than a moment.
+
+        A stored message is safe and can wait; a sender that waits for its answer holds up a hospital's feed.
+        """
+        for _ in range(GIVE_WAY_TURNS):
+            if not self._busy():
+                return
+            await asyncio.sleep(GIVE_WAY_SECONDS)
 
     async def _work(self, lane: bytes, seq: int, message: er7.Message | None) -> None:
         if message is None:
@@ -314,7 +329,10 @@ class Pipeline:
                     review=item.review,
                     plugin=item.plugin,
                     version=versions.get(item.plugin, ""),
-                    screened=item.screened,
+                    result=item.screened.result,
+                    latency_us=item.screened.latency_us,
+                    isolation=item.screened.isolation,
+                    failed=item.screened.failed,
                     as_of=state.as_of,
                     supersedes=before["entry"] if before else None,
                 )

@@ -16,7 +16,7 @@ from umbridge.errors import ConfigError
 from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.translate import translate
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
-from umbridge.stay.facts import unmapped
+from umbridge.stay.facts import check_site, unmapped
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import create_store, open_keys, protect
 
@@ -111,6 +111,7 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     """Load everything a start would load; say what is wrong (ConfigError, 78) or that nothing is."""
     settings = config.load(path)
     site = load_site(settings.site)
+    check_site(site)
     users = config.load_users(settings.users, frozenset(AccessTable.load().roles))
     open_keys(settings)
     row: dict[str, object] = {

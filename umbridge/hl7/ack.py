@@ -18,7 +18,13 @@ from umbridge.model import RowState
 
 _FAMILIES = {"ADT": "A", "ORM": "O", "ORU": "RW"}  # the types we read: whose events are theirs
 USED = frozenset(
-    [("ADT", trigger) for trigger in ("A01", "A03", "A04", "A06", "A07", "A08", "A11", "A13")]
+    [
+        ("ADT", trigger)
+        for trigger in (
+            *("A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13"),
+            *("A14", "A15", "A16", "A21", "A22", "A25", "A26", "A27", "A38", "A52", "A53"),
+        )
+    ]
     + [("ORM", "O01"), ("ORU", "R01")]
 )
 MAX_CONTROL_ID = 199  # MSH-10's length from 2.7 on; 20 before

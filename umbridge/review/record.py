@@ -7,7 +7,6 @@ from typing import Any
 
 from umbridge_audit.entry import Draft
 
-from umbridge.criteria.host import Screened
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.stay.fold import Stay
@@ -93,17 +92,19 @@ def determination_draft(
     review: Review,
     plugin: str,
     version: str,
-    screened: Screened,
+    result: ScreenResult,
+    latency_us: int,
+    isolation: str,
+    failed: str | None,
     as_of: datetime,
     supersedes: int | None,
 ) -> Draft:
     """A screen as a ledger entry. Substance-use content goes to the ``sens`` compartment, not to ``clin``."""
-    result = screened.result
     restricted = PART2 in result.tags
     evidence = evidence_json(result)
     values: dict[str, Any] = {
         "actor": f"plugin:{plugin}",
-        "state": "failed" if screened.failed else "screened",
+        "state": "failed" if failed else "screened",
         "row": row,
         "control_id": control_id,
         "message_digest": message_digest,
@@ -114,8 +115,8 @@ def determination_draft(
         "content_digest": result.digest,
         "review": review.type.value,
         "review_id": review.id,
-        "isolation": screened.isolation,
-        "latency_us": screened.latency_us,
+        "isolation": isolation,
+        "latency_us": latency_us,
         "supersedes": supersedes,
         "visit": stay.visit,
         "mrn": stay.mrn,

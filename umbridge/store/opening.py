@@ -80,6 +80,8 @@ def hold_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
         raise StoreError(f"{directory}: open to others; run chmod 700 on it")
     lock = take_lock(directory)
     os.umask(0o077)
+    for leftover in (*directory.glob("export-*.jsonl"), *directory.glob(".*.part")):
+        leftover.unlink()  # a bundle that was being made when the last process died
     engine = open_engine(path)
     try:
         with engine.connect() as connection:

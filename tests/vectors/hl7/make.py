@@ -56,7 +56,7 @@ VECTORS: dict[str, tuple[bytes, str]] = {
     "accept_er": (adt(accept=b"ER", application=b"NE"), "- - PENDING -"),
     "accept_ne_application_al": (adt(accept=b"NE", application=b"AL"), "AA - PENDING -"),
     "never_never": (adt(accept=b"NE", application=b"NE"), "- - PENDING -"),
-    "trigger_not_used": (adt(kind=b"ADT^A02^ADT_A02"), "AA - IGNORED trigger_not_used"),
+    "trigger_not_used": (adt(kind=b"ADT^A17^ADT_A17"), "AA - IGNORED trigger_not_used"),
     "type_not_used": (adt(kind=b"SIU^S12^SIU_S12"), "AA - IGNORED type_not_used"),
     "acknowledgment": (adt(kind=b"ACK^A04^ACK") + b"MSA|AA|ZZ-0\r", "- - IGNORED acknowledgment"),
     "order_response": (adt(kind=b"ORR^O02^ORR_O02") + b"MSA|AA|ZZ-0\r", "- - IGNORED acknowledgment"),
