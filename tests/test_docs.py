@@ -20,6 +20,7 @@ from umbridge_audit.redact import PURPOSES
 
 from umbridge import __version__, config, errors, hookspecs
 from umbridge.cli import main as umbridge
+from umbridge.hl7 import ack
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -153,6 +154,16 @@ def test_every_condition_of_a_refusal_is_in_the_table() -> None:
     assert len(used) > 6
     table = "\n".join(line for line in read("docs/intake.md").splitlines() if line.startswith("|"))
     assert {code for code in used if not re.search(rf"\b{code}\b", table)} == set()
+
+
+def test_the_messages_that_are_used_are_listed() -> None:
+    block = read("docs/intake.md").split("\n## What is used", 1)[1].split(". ", 1)[0]
+    listed = {
+        (kind, trigger)
+        for kind, triggers in re.findall(r"`([A-Z]{3})` ((?:[A-Z]\d\d\s*)+)", block)
+        for trigger in triggers.split()
+    }
+    assert listed == ack.USED
 
 
 def test_the_hooks_page_has_every_hook() -> None:
