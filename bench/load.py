@@ -45,7 +45,7 @@ def feed(
     ``later`` gives what comes in once the stays of the plain feed are admitted: hourly vital signs of those
     whose admission cannot be decided yet, so that each message is screened again.
     """
-    side_by_side = 1 if in_turn else SIDE_BY_SIDE
+    side_by_side = 1 if in_turn else 2 if later else SIDE_BY_SIDE
     streams: list[list[bytes]] = []
     for index in range(connections):
         share = count // connections + (index < count % connections)

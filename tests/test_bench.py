@@ -115,17 +115,17 @@ def test_feed_gives_each_message_once_and_keeps_a_stay_in_order_on_one_stream(
     last: dict[str, str] = {}
     for index, stream in enumerate(ids):
         for one in stream:
-            stay, _, step = one.partition("-")
+            stay, step = one[:-2], one[-2:]
             assert home.setdefault(stay, index) == index
             assert last.get(stay, "00") < step
             last[stay] = step
 
 
 def test_later_messages_belong_to_the_stays_of_the_plain_feed_and_repeat_none_of_it() -> None:
-    plain, later = (load.feed(6 * 24, 4)[1], load.feed(2 * 24, 4, later=True)[1])
-    one, other = ({load.control_id(message).decode() for message in stream} for stream in (plain, later))
-    assert not one & other
-    assert {name.partition("-")[0] for name in other} <= {name.partition("-")[0] for name in one}
+    plain, later = load.feed(480, 4)[1], load.feed(120, 4, later=True)[1]
+    one, other = ({load.control_id(message)[:-2] for message in stream} for stream in (plain, later))
+    assert other < one
+    assert not {load.control_id(m) for m in plain} & {load.control_id(m) for m in later}
 
 
 def test_feeds_that_start_far_apart_share_no_control_id() -> None:
