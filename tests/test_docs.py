@@ -7,6 +7,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from umbridge_audit.redact import PURPOSES
 from umbridge import __version__, config, errors, hookspecs
 from umbridge.cli import main as umbridge
 from umbridge.hl7 import ack
+from umbridge.site import SiteProfile, Windows
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -154,6 +156,23 @@ def test_every_condition_of_a_refusal_is_in_the_table() -> None:
     assert len(used) > 6
     table = "\n".join(line for line in read("docs/intake.md").splitlines() if line.startswith("|"))
     assert {code for code in used if not re.search(rf"\b{code}\b", table)} == set()
+
+
+def test_a_key_that_nothing_reads_is_admitted() -> None:
+    """A setting without an effect is a false promise: README must say which have none yet, and no others."""
+    sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "umbridge").rglob("*.py")}
+    # In the two files that define them, only a use by their own methods counts.
+    inside = sources.pop("site.py") + sources.pop("config.py")
+    keys = {key for _, key, _ in settings_keys()}
+    keys |= {field.name for kind in (SiteProfile, Windows) for field in fields(kind)}
+    read_by_us = {
+        key
+        for key in keys
+        if any(re.search(rf"\.{key}\b", text) for text in sources.values())
+        or re.search(rf"self\.(?:paths\.|ledger\.)?{key}\b", inside)
+    }
+    admitted = read("README.md").split("\n## Not built yet", 1)[1].split("\n## ", 1)[0]
+    assert keys - read_by_us == {key for key in keys if f"`{key}`" in admitted}
 
 
 def test_the_messages_that_are_used_are_listed() -> None:
