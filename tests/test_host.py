@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -385,6 +387,33 @@ def test_the_front_door_is_light() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_guides_plugin_runs_as_written(folder: Path) -> None:
+    guide = (Path(__file__).parents[1] / "plugins" / "README.md").read_text()
+    tomls = re.findall(r"```toml\n(.*?)```", guide, re.S)
+    project = next(block for block in tomls if "[build-system]" in block)
+    content = next(block for block in tomls if "format = 1" in block)
+    hooks = re.findall(r"```python\n(.*?)```", guide, re.S)[0]
+    entry = tomllib.loads(project)["project"]["entry-points"]["umbridge.criteria"]
+    assert entry == {"my_criteria": "my_criteria"}
+    (folder / "my_criteria" / "content").mkdir(parents=True)
+    (folder / "my_criteria" / "__init__.py").write_text(hooks)
+    (folder / "my_criteria" / "content" / "example.toml").write_text(content)
+    info = folder / "my_criteria-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-criteria\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[umbridge.criteria]\nmy_criteria = my_criteria\n")
+
+    async def use(host: Host) -> None:
+        from dataclasses import replace
+
+        screened = (await host.screen({"my_criteria": replace(case(), diagnoses=("J18.9",))}))["my_criteria"]
+        assert screened.failed is None
+        assert screened.result.outcome is Outcome.MEETS  # urea nitrogen 28: two points
+        assert [entry.fact for entry in screened.result.evidence] == ["bun"]
+
+    hosted(["my_criteria"], use)
 
 
 def test_both_shipped_plugins_run() -> None:

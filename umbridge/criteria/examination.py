@@ -335,56 +335,71 @@ class Examination:
             case _:
                 pass
 
-    def evidence(self, key: str) -> tuple[Evidence, ...]:
-        """The readings that made the rule what it is; for an unknown rule, those known so far."""
-        found: dict[tuple[str, str], Evidence] = {}
-        self._evidence(self.rules.rules[key], found)
+    def evidence(self, *keys: str) -> tuple[Evidence, ...]:
+        """The readings that made the rules what they are; for an unknown rule, those known so far."""
+        found: dict[tuple[str, int], Evidence] = {}
+        times: dict[int, str] = {}
+        for key in keys:
+            self._evidence(self.rules.rules[key], found, times)
         return tuple(found.values())
 
-    def _evidence(self, node: Node, found: dict[tuple[str, str], Evidence]) -> None:
+    def _evidence(self, node: Node, found: dict[tuple[str, int], Evidence], times: dict[int, str]) -> None:
         match node:
             case Leaf():
-                if self.truths[self.rules.number_of(node)] is not None:
-                    self._show(self.facts[node.fact], node.reads, node, found)
-            case IfMeasured():
-                self._evidence(node.leaf, found)
-            case Not():
-                self._evidence(node.child, found)
-            case Criterion():
-                self._evidence(node.rule, found)
+                if node.fact in self.known:
+                    self._show(self.facts[node.fact], node.reads, node, found, times)
             case Group():
-                truths = [self.rules._compile(child)(self) for child in node.children]
-                whole = at_least(node.n, truths)
-                for child, truth in zip(node.children, truths, strict=True):
+                children = [(child, self.rules._compile(child)(self)) for child in node.children]
+                whole = at_least(node.n, [truth for _, truth in children])
+                for child, truth in children:
                     if whole is None or truth is whole:
-                        self._evidence(child, found)
+                        self._evidence(child, found, times)
             case ScoreTest():
-                self._score_evidence(node, found)
+                self._score_evidence(node, found, times)
+            case Criterion():
+                self._evidence(node.rule, found, times)
+            case IfMeasured():
+                self._evidence(node.leaf, found, times)
+            case Not():
+                self._evidence(node.child, found, times)
 
-    def _score_evidence(self, node: ScoreTest, found: dict[tuple[str, str], Evidence]) -> None:
+    def _score_evidence(
+        self, node: ScoreTest, found: dict[tuple[str, int], Evidence], times: dict[int, str]
+    ) -> None:
         score, truth = self.rules.scores[node.score], self.score_truth(node)
         if score.first_step is not None and self.first_step(node.score):
-            self._evidence(score.first_step, found)
+            self._evidence(score.first_step, found, times)
             return
-        for index, item in enumerate(score.items):
-            low, high = self.item_bounds(node.score, index)
-            if truth is True and low == high == 0 and node.op in (">", ">="):
+        self.bounds(node.score)
+        reached = truth is True and node.op in (">", ">=")
+        for item, bounds in zip(score.items, self._item_bounds[node.score], strict=True):
+            if reached and bounds == (0, 0):
                 continue  # it gave nothing, so it did not decide
-            if item.counts and self.counted(item.counts) is not None:
-                self._show(self.facts[item.counts], "latest", None, found)
+            if item.counts and item.counts in self.known:
+                self._show(self.facts[item.counts], "latest", None, found, times)
             for condition, _ in item.bands:
-                self._evidence(condition, found)
+                self._evidence(condition, found, times)
 
     @staticmethod
     def _show(
-        reading: Reading, reads: str, leaf: Leaf | None, found: dict[tuple[str, str], Evidence]
+        reading: Reading,
+        reads: str,
+        leaf: Leaf | None,
+        found: dict[tuple[str, int], Evidence],
+        times: dict[int, str],
     ) -> None:
-        samples = samples_read(reading, reads)
-        test = None if leaf is None else OPERATORS[leaf.op]
-        hits = [s for s in samples if test is None or leaf is None or test(s.value, leaf.value)]
-        sample = (hits or samples)[-1]
-        at = sample.at.isoformat()
-        found.setdefault(
-            (reading.fact, at + sample.source),
-            Evidence(reading.fact, shown(sample.value), sample.unit, at, sample.source),
-        )
+        sample = reading.latest
+        if reads == "lowest":
+            sample = reading.low
+        elif reads == "highest":
+            sample = reading.high
+        elif reads == "any" and leaf is not None:
+            test = OPERATORS[leaf.op]
+            sample = next((s for s in samples_read(reading, reads) if test(s.value, leaf.value)), sample)
+        key = (reading.fact, id(sample))
+        if key in found:
+            return
+        at = times.get(id(sample.at))
+        if at is None:
+            at = times[id(sample.at)] = sample.at.isoformat()
+        found[key] = Evidence(reading.fact, shown(sample.value), sample.unit, at, sample.source)

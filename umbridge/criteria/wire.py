@@ -91,19 +91,22 @@ def _value_in(value: str | bool) -> FactValue:
     return Decimal(value[1:]) if value[0] == "#" else value[1:]
 
 
-def _sample_out(sample: Sample) -> list[Any]:
-    return [_value_out(sample.value), sample.at.isoformat(), sample.source, sample.unit]
+def _sample_out(sample: Sample, times: dict[int, str]) -> list[Any]:
+    at = times.get(id(sample.at))  # many samples share one time; the case keeps it alive
+    if at is None:
+        at = times[id(sample.at)] = sample.at.isoformat()
+    return [_value_out(sample.value), at, sample.source, sample.unit]
 
 
-def _reading_out(reading: Reading) -> list[Any]:
+def _reading_out(reading: Reading, times: dict[int, str]) -> list[Any]:
     """Four or five scalars for the usual single sample; else the samples once each, then who is which."""
     latest, series = reading.latest, reading.series
     if (reading.low is latest is reading.high) and (not series or (len(series) == 1 and series[0] is latest)):
-        return _sample_out(latest) if series else [*_sample_out(latest), 0]
+        return _sample_out(latest, times) if series else [*_sample_out(latest, times), 0]
     samples = list(dict.fromkeys((latest, reading.low, reading.high, *series)))
     place = {sample: i for i, sample in enumerate(samples)}
     return [
-        [_sample_out(sample) for sample in samples],
+        [_sample_out(sample, times) for sample in samples],
         [place[sample] for sample in (latest, reading.low, reading.high, *series)],
     ]
 
@@ -127,6 +130,7 @@ def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Read
 
 def case_out(case: Case, facts: frozenset[str]) -> list[Any]:
     """A case as plain JSON, with the declared facts and no others."""
+    times: dict[int, str] = {}
     return [
         case.pseudonym,
         case.review.value,
@@ -138,7 +142,7 @@ def case_out(case: Case, facts: frozenset[str]) -> list[Any]:
         case.payer_class,
         None if case.observation_hours is None else str(case.observation_hours),
         case.observation_ended,
-        {fact: _reading_out(reading) for fact, reading in case.facts.items() if fact in facts},
+        {fact: _reading_out(reading, times) for fact, reading in case.facts.items() if fact in facts},
     ]
 
 
@@ -252,9 +256,10 @@ def _evidence_in(data: object, case: Case) -> tuple[Evidence, ...]:
     found = []
     for entry in data:
         _check(isinstance(entry, list) and len(entry) == 5, "evidence")
-        fact, value, unit, at, source = (_text(part, "evidence") for part in entry)
-        _check(fact in case.facts, "evidence")  # nobody can cite what nobody was told
-        found.append(Evidence(fact, value, unit, at, source))
+        _check(all(type(part) is str for part in entry), "evidence")
+        _text("".join(entry), "evidence", 500)
+        _check(entry[0] in case.facts, "evidence")  # nobody can cite what nobody was told
+        found.append(Evidence(*entry))
     return tuple(found)
 
 

@@ -129,11 +129,11 @@ def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> Scre
     deciding = [f"{episode}.{supported.name}"] if supported in LEVELS else []
     if not met.value:
         deciding.append(at_or_above(episode, request))
-    evidence = {item: None for key in deciding if key in subset.rules.rules for item in exam.evidence(key)}
+    evidence = exam.evidence(*(key for key in deciding if key in subset.rules.rules))
     return replace(
         result,
         scores=exam.scores() if episode == "admission" else {},
-        evidence=tuple(evidence),
+        evidence=evidence,
         rationale=_rationale(request, episode, exam, result),
     )
 

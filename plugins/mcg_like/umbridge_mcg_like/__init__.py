@@ -149,7 +149,7 @@ def _inpatient(case: Case, exam: Examination) -> ScreenResult:
     else:
         indicated = exam.decide("observation.indications").value
         supported = Level.OBS if indicated else Level.HOME
-        evidence += tuple(e for e in exam.evidence("observation.indications") if e not in evidence)
+        evidence = exam.evidence(key, "observation.indications")
         if met.value is None:
             outcome, words = Outcome.PEND, [f"Undecided; not known: {', '.join(met.missing)}."]
         else:
