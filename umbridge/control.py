@@ -16,9 +16,16 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from umbridge.errors import NotPermittedError, StoreError, UmbridgeError, UnavailableError
+from umbridge.errors import (
+    ConfigError,
+    NotPermittedError,
+    StoreError,
+    UmbridgeError,
+    UnavailableError,
+    UsageError,
+)
 
 log = logging.getLogger("umbridge.control")
 SOCKET = "control.sock"
@@ -98,9 +105,9 @@ class Control:
         except (ValueError, KeyError, TypeError):
             _write(writer, {"error": "not a control request", "exit": 2})
             return
-        rows = self._answer(account, op, args)
         end: dict[str, Any] = {"done": True}
         try:
+            rows = await asyncio.to_thread(self._answer, account, op, args)
             while chunk := await asyncio.to_thread(_take, rows):
                 for row in chunk:
                     _write(writer, {"row": row})
@@ -117,7 +124,9 @@ class Control:
 
 
 def _write(writer: asyncio.StreamWriter, value: dict[str, Any]) -> None:
-    writer.write(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # half a surrogate pair has no UTF-8, but its escape is as good JSON as any
+    writer.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def _take(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -129,33 +138,39 @@ def _take(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return chunk
 
 
-_ERRORS = {77: NotPermittedError, 69: UnavailableError, 74: StoreError}
+_ERRORS = {
+    2: UsageError,
+    69: UnavailableError,
+    74: StoreError,
+    77: NotPermittedError,
+    78: ConfigError,
+}
 
 
 def request(store: Path, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]] | None:
     """Ask the running daemon; None when none listens. Raises the error the daemon answered with."""
-    if not (store / SOCKET).exists():
-        return None
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    short = _Short(store)
     try:
-        peer.connect(short.path)
+        if not (store / SOCKET).exists():
+            peer.close()
+            return None
+        short = _Short(store)
+        try:
+            peer.connect(short.path)
+        finally:
+            short.close()
     except PermissionError:
+        peer.close()
         raise NotPermittedError(f"{store / SOCKET}: this account may not speak to the daemon") from None
     except OSError:
         peer.close()
         return None
-    finally:
-        short.close()
     return _rows(peer, op, args)
 
 
 def _rows(peer: socket.socket, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    with peer, peer.makefile("rwb") as stream:
-        stream.write(json.dumps({"op": op, "args": args}).encode() + b"\n")
-        stream.flush()
-        for line in stream:
-            value = json.loads(line)
+    with peer, peer.makefile("rb") as stream:
+        for value in _lines(peer, stream, json.dumps({"op": op, "args": args}).encode() + b"\n"):
             if "row" in value:
                 yield value["row"]
             elif "error" in value:
@@ -164,3 +179,16 @@ def _rows(peer: socket.socket, op: str, args: dict[str, Any]) -> Iterator[dict[s
             else:
                 return
     raise UnavailableError("the daemon closed the control socket before it had answered")
+
+
+def _lines(peer: socket.socket, stream: IO[bytes], asked: bytes) -> Iterator[dict[str, Any]]:
+    """The answer's lines; a connection that breaks, or breaks off inside a line, is an answer that ends."""
+    with contextlib.suppress(ConnectionError):
+        peer.sendall(asked)
+    try:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            yield json.loads(line)
+    except ConnectionError:
+        return

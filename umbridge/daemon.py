@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -37,6 +38,7 @@ from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.daemon")
 SWITCH_SECONDS = 0.0005  # the pen and the loop share one interpreter: short turns keep answers quick
+GC_THRESHOLD = (20_000, 20, 50)  # many small values live for one message: look less often for cycles
 LOG_KEYS = ("feed", "row", "code", "port", "rows", "plugin", "reason", "path")
 
 
@@ -202,6 +204,9 @@ class Daemon:
                 await listener.open()
                 self.listeners.append(listener)
                 log.info("listening", extra={"feed": feed, "port": listener.port})
+            gc.collect()
+            gc.freeze()  # what start-up built stays: later collections need not walk it again
+            gc.set_threshold(*GC_THRESHOLD)
             self.ready.set()
             await self._stop.wait()
         finally:

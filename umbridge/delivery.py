@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from umbridge.errors import NotHl7Error
+from umbridge.errors import Hl7Error, NotHl7Error
 from umbridge.hl7 import ack, er7, mllp
 
 ANSWER_SECONDS = 30.0
@@ -17,7 +17,11 @@ CONDITIONAL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of one message: ``ack`` is MSA-1, NONE where no answer is due, CLOSED, or TIMEOUT."""
+    """What became of one message: ``ack`` is MSA-1 or a word of ours.
+
+    NONE where no answer is due, CLOSED where the peer hung up, TIMEOUT where it kept silent, UNREADABLE where
+    its answer is not HL7, UNSENT where the message holds block bytes and so cannot be framed.
+    """
 
     file: str
     control_id: str
@@ -71,7 +75,7 @@ class Connection:
             self._writer = None
 
     async def send(self, file: str, frame: bytes) -> Sent:
-        """Send one message; reconnects first when the peer has closed the connection before."""
+        """Send one message; connects again first when the peer has closed the connection before."""
         began = time.perf_counter()
         control_id, due = _expects(frame)
 
@@ -79,16 +83,23 @@ class Connection:
             return Sent(file, control_id, code, error, round((time.perf_counter() - began) * 1000, 3))
 
         try:
-            if self._writer is None:
-                await self.open()
-            assert self._writer is not None and self._reader is not None  # noqa: S101 - opened above
-            self._writer.write(mllp.encode(frame))
-            await self._writer.drain()
-            if due == "never":
-                return sent("NONE")
-            seconds = ANSWER_SECONDS if due == "always" else CONDITIONAL_SECONDS
-            async with asyncio.timeout(seconds):
+            block = mllp.encode(frame)
+        except Hl7Error as exc:
+            return sent("UNSENT", str(exc))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._write(block)
+        except OSError as exc:  # a time-out is one
+            await self.close()
+            return sent("CLOSED", type(exc).__name__)
+        if due == "never":
+            return sent("NONE")
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS if due == "always" else CONDITIONAL_SECONDS):
                 answer = await self._answer(control_id)
+        except NotHl7Error:
+            await self.close()
+            return sent("UNREADABLE", "answer_not_hl7")
         except TimeoutError:
             if due == "on_error":
                 return sent("NONE")
@@ -102,6 +113,15 @@ class Connection:
             return sent("CLOSED", "peer_closed")
         return sent(answer.get("MSA-1"), _error(answer))
 
+    async def _write(self, block: bytes) -> None:
+        if self._reader is not None and self._reader.at_eof():
+            await self.close()
+        if self._writer is None:
+            await self.open()
+        assert self._writer is not None  # noqa: S101 - opened above
+        self._writer.write(block)
+        await self._writer.drain()
+
     async def _answer(self, control_id: str) -> er7.Message | None:
         assert self._reader is not None  # noqa: S101 - only called on an open connection
         while True:
@@ -114,6 +134,8 @@ class Connection:
                 return None
             parts = self._decoder.feed(data)
             self._answers.extend(part.data for part in parts if isinstance(part, mllp.Frame))
+            if any(isinstance(part, mllp.Fault) for part in parts):
+                raise NotHl7Error("answer_not_framed")
 
 
 def _error(answer: er7.Message) -> str | None:
@@ -144,11 +166,10 @@ async def send_all(
     async def take() -> AsyncIterator[tuple[str, bytes]]:
         nonlocal started
         for item in source:
-            if rate:
-                wait = began + started / rate - time.perf_counter()
-                if wait > 0:
-                    await asyncio.sleep(wait)
-            started += 1
+            due = began + started / rate if rate else began
+            started += 1  # before the wait: the next connection's turn is one later, not the same
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
             yield item
 
     async def one() -> None:

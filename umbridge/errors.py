@@ -12,6 +12,12 @@ class UmbridgeError(Exception):
     exit_code = 1
 
 
+class UsageError(UmbridgeError):
+    """The question itself is wrong: a number, name, path or time that cannot be asked for."""
+
+    exit_code = 2
+
+
 class ConfigError(UmbridgeError):
     """A setting, the site profile or a key is wrong or missing; nothing was written."""
 

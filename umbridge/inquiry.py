@@ -15,10 +15,11 @@ from umbridge_audit import export as bundles
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, Receipt
 from umbridge_audit.redact import REDACTED, AccessTable, Permission
+from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import open_readonly
 
 from umbridge.config import Settings, User
-from umbridge.errors import NotPermittedError, UmbridgeError
+from umbridge.errors import NotPermittedError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
 from umbridge.intake import visit_key
 from umbridge.pipeline import restore
@@ -49,7 +50,23 @@ SEGMENT_COMPARTMENT = {
     "GT1": "fin",
     "ACC": "fin",
 }
-STAY_IDENT = ("visit", "accounts", "mrn", "mrn_aliases")
+# The same for a stay's keys, as PV1 and the ledger's slots have it: where and when a person lay is about the
+# person, what was ordered and judged is clinical, the work that is left to do is operations. Deny by default.
+STAY_COMPARTMENT = dict.fromkeys(
+    (
+        *("visit", "accounts", "mrn", "mrn_aliases", "unit", "bed", "care_start"),
+        *("inpatient_start", "observation_start", "discharged_at"),
+    ),
+    "ident",
+) | dict.fromkeys(
+    (
+        *("lifecycle", "open_reviews", "void_reviews", "closed_reviews", "continued_stay_due"),
+        *("events_applied", "exceptions", "notices_due"),
+    ),
+    "ops",
+)
+MAX_NUMBER = 2**53 - 1  # the ledger's own largest integer (audit/SPEC.md)
+MAX_TEXT = 1000  # a reason is a sentence, and an access entry is not a place to store a file
 
 
 class Inquiry:
@@ -90,8 +107,8 @@ class Inquiry:
         count: int | None = None,
     ) -> Permission:
         """Log the look (or its refusal), then say what may be seen."""
-        purpose = str(args.get("purpose") or self._usual_purpose(viewer))
-        reason = str(args.get("reason") or "")
+        purpose = text_of(args, "purpose") or self._usual_purpose(viewer)
+        reason = text_of(args, "reason")
         try:
             _, permission = door.disclose(
                 self._commit,
@@ -142,7 +159,7 @@ class Inquiry:
             after = rows[-1].seq
 
     def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        seq = int(args["seq"])
+        seq = number_of(args, "seq")
         allowed = self._look(viewer, args, "read", f"messages show {seq}", count=1)
         row = self._pen.call(lambda batch: inbox.row(batch.connection, batch.keyring, seq))
         if row is None:
@@ -203,7 +220,7 @@ class Inquiry:
             yield self._stay(lane, allowed)
 
     def stays_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        number = str(args["visit"])
+        number = text_of(args, "visit")
         allowed = self._look(viewer, args, "read", "stays show", patient=number, count=1)
         key = visit_key(number, self._site.visit_authority)
         lane = self._pen.keyring.token("visit", key)
@@ -217,17 +234,18 @@ class Inquiry:
         if state is None:
             raise UmbridgeError("this stay was folded under another site profile; its next message renews it")
         found = stay_json(state.fold.stay(state.as_of), state.completed)
-        for key in STAY_IDENT:
-            if key in found:
-                found[key] = shown(allowed, "ident", key, found[key])
-        return found
+        return {
+            key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
+        }
 
     # -- the ledger -----------------------------------------------------------------------------------
 
     def ledger_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        kind = text_of(args, "kind")
+        if kind and kind not in SCHEMAS:
+            raise UsageError(f"--kind {kind!a}: no such kind of entry; known: {' '.join(SCHEMAS)}")
         self._look(viewer, args, "search", "ledger list")
-        after, kind = 0, args.get("kind")
-        kinds = (str(kind),) if kind else ()
+        after, kinds = 0, (kind,) if kind else ()
         while after < self._pen.ledger.size:
             yield from self._pen.call(
                 lambda batch, after=after: list(  # type: ignore[misc]
@@ -237,7 +255,7 @@ class Inquiry:
             after += PAGE
 
     def ledger_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        seq = int(args["seq"])
+        seq = number_of(args, "seq")
         if not 0 <= seq < self._pen.ledger.size:
             raise UmbridgeError(f"there is no entry {seq}; the ledger holds 0 to {self._pen.ledger.size - 1}")
         allowed = self._look(viewer, args, "read", f"ledger show {seq}", count=1)
@@ -245,12 +263,12 @@ class Inquiry:
 
     def ledger_export(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The bundle, a line at a time. It is made whole first, beside the store, and removed afterwards."""
-        profile, reason = str(args["profile"]), str(args.get("reason") or "")
-        purpose = str(args.get("purpose") or self._export_purpose(viewer))
+        profile, reason = text_of(args, "profile"), text_of(args, "reason")
+        purpose = text_of(args, "purpose") or self._export_purpose(viewer)
         try:
             self._table.profile(profile)
         except ValueError:
-            raise UmbridgeError(f"profile {profile!a}: expected role:NAME or integrity-only") from None
+            raise UsageError(f"--profile {profile!a}: expected role:NAME or integrity-only") from None
         allowed = self._look(viewer, args | {"purpose": purpose}, "export", f"ledger export {profile}")
         out = self._settings.store / f"export-{secrets.token_hex(8)}.jsonl"
         try:
@@ -291,8 +309,33 @@ class Inquiry:
             "ledger.export": self.ledger_export,
         }
         if op not in known:
-            raise UmbridgeError(f"unknown request {op}")
+            raise UsageError(f"unknown request {op!a}")
         return known[op](self.viewer(account, auth), args)
+
+
+def number_of(args: dict[str, Any], name: str) -> int:
+    """A row's or entry's number. Raises UsageError: what the pen cannot hold must not reach the pen."""
+    try:
+        number = int(args[name])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name}: a number is expected") from None
+    if not 0 <= number <= MAX_NUMBER:
+        raise UsageError(f"{name}: expected a number from 0 to {MAX_NUMBER}")
+    return number
+
+
+def text_of(args: dict[str, Any], name: str) -> str:
+    """A word or sentence of the asker's, "" where none was given. Raises UsageError: see ``number_of``."""
+    value = args.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise UsageError(f"{name}: text of at most {MAX_TEXT} characters is expected")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name}: not UTF-8 text") from None
+    return value
 
 
 def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:

@@ -150,6 +150,8 @@ class Listener:
         if writer.is_closing():
             return  # the peer left; it will ask again and get the same answer
         writer.write(mllp.encode(answer))
+        if not writer.transport.get_write_buffer_size():
+            return  # the kernel has it; only a peer that does not read makes us wait
         async with asyncio.timeout(self._limits.answer_write_seconds):
             await writer.drain()
 

@@ -8,7 +8,7 @@ import json
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -95,12 +95,19 @@ async def screen_open(
 ) -> list[Screening]:
     """Ask every plugin about every open review; the same function serves the daemon and the shadow run."""
     done: list[Screening] = []
+    roster = host.plugins
+    wanted = frozenset(fact for info in roster for fact in info.facts)  # looked up once for all of them
     for review in planned:
         if review.state is not ReviewState.OPEN:
             continue
+        whole = case(fold, stay, review, as_of, wanted, "")
         cases = {
-            info.name: case(fold, stay, review, as_of, frozenset(info.facts), pseudonym(info.name))
-            for info in host.plugins
+            info.name: replace(
+                whole,
+                pseudonym=pseudonym(info.name),
+                facts={fact: whole.facts[fact] for fact in info.facts if fact in whole.facts},
+            )
+            for info in roster
         }
         answers = await host.screen(cases)
         done.extend(Screening(review, name, screened) for name, screened in sorted(answers.items()))

@@ -14,7 +14,7 @@ from umbridge_audit.verify import Report, verify
 
 from umbridge import terminal
 from umbridge.config import Settings
-from umbridge.errors import ConfigError, UmbridgeError
+from umbridge.errors import ConfigError, UmbridgeError, UsageError
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import open_keys
 
@@ -52,6 +52,8 @@ def verify_store(
 
 def write_bundle(lines: Iterator[dict[str, Any]], out: Path) -> int:
     """Write a bundle's lines whole or not at all; returns how many."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(f"--out {out}: expected a file in a folder that is there; nothing was asked")
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     count = 0
     try:

@@ -81,6 +81,8 @@ next:
 
 def init(directory: Path, *, org: str | None, chain: str, site_file: str | None) -> str:
     """Make everything in ``directory``; returns what to do next. Raises ConfigError if a store is there."""
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory}: is not a folder; nothing was changed")
     for name in ("umbridge.toml", "site.toml", "users.toml", "keys", "ledger.policy", f"store/{DATABASE}"):
         if (directory / name).exists():
             raise ConfigError(f"{directory / name}: is there already; nothing was changed")

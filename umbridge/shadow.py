@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from umbridge.criteria.host import Host
-from umbridge.errors import Hl7Error, UmbridgeError
+from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.translate import translate
+from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
 from umbridge.pipeline import LaneState, Screening, screen_open
 from umbridge.review.plan import reviews, stay_json
 from umbridge.review.record import is_met, screen_line
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, StayFold
+
+FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class Shadow:
     _seen: set[bytes] = field(default_factory=set)
 
     def take(self, data: bytes) -> None:
-        """One message. A repeat counts once, as it would in the daemon."""
+        """One message. A repeat counts once, re-stamped or not, as it would in the daemon."""
         try:
             message = er7.parse(data)
         except Hl7Error:
@@ -46,7 +48,7 @@ class Shadow:
         disposition = ack.used(message)
         if disposition.state is not RowState.PENDING:
             return self._skip(disposition.reason)
-        digest = hashlib.sha256(data).digest()
+        digest = content_digest(message)
         if digest in self._seen:
             return self._skip("duplicate")
         self._seen.add(digest)
@@ -75,9 +77,8 @@ class Shadow:
         """Every result in force at ``as_of`` (default: the last message's time), by visit."""
         lines: list[dict[str, Any]] = []
         for key in sorted(self.lanes):
-            state = self.lanes[key]
-            moment = as_of or self.latest
-            if moment is None:
+            state, moment = self._at(key, as_of)
+            if state is None or moment is None:
                 continue
             stay = state.fold.stay(moment)
             done: list[Screening] = await screen_open(
@@ -94,13 +95,23 @@ class Shadow:
             )
         return lines
 
+    def _at(self, key: str, as_of: datetime | None) -> tuple[LaneState | None, datetime | None]:
+        """The lane as it stood at ``as_of``: what was sent later had not been said yet."""
+        if as_of is None:
+            return self.lanes[key], self.latest
+        if not FIRST_YEAR <= as_of.year <= LAST_YEAR:
+            raise UsageError(f"--as-of: expected a year from {FIRST_YEAR} to {LAST_YEAR}")
+        known = [(seq, event) for seq, event in self.events[key] if event.sent_at <= as_of]
+        if len(known) == len(self.events[key]):
+            return self.lanes[key], as_of
+        return (LaneState(StayFold.refold(self.site, known)) if known else None), as_of
+
     def stays(self, as_of: datetime | None) -> list[dict[str, Any]]:
         """The stays as JSON, with their reviews by state."""
         found = []
         for key in sorted(self.lanes):
-            state = self.lanes[key]
-            moment = as_of or self.latest
-            if moment is not None:
+            state, moment = self._at(key, as_of)
+            if state is not None and moment is not None:
                 found.append(stay_json(state.fold.stay(moment), state.completed))
         return found
 
@@ -108,7 +119,7 @@ class Shadow:
 def read_files(paths: Sequence[str], stdin: bytes | None = None) -> Iterable[tuple[str, bytes]]:
     """(file as given, message): a file may hold many, a folder gives its ``*.hl7`` in name order, - is stdin.
 
-    Raises UmbridgeError for a path that is not there.
+    Raises UsageError for a path that is not there.
     """
     for given in paths:
         if given == "-":
@@ -119,8 +130,8 @@ def read_files(paths: Sequence[str], stdin: bytes | None = None) -> Iterable[tup
             for inner in sorted(path.rglob("*.hl7")):
                 for one in batch.split(inner.read_bytes()):
                     yield str(inner), one
-        elif path.is_file():
+        elif path.exists():
             for one in batch.split(path.read_bytes()):
                 yield given, one
         else:
-            raise UmbridgeError(f"{given}: no such file or folder")
+            raise UsageError(f"{given}: no such file or folder")

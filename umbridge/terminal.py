@@ -32,8 +32,8 @@ def counter(label: str, unit: str) -> Callable[[int], None]:
 
 
 def json_line(value: Any) -> None:
-    """One JSON object on stdout."""
-    click.echo(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+    """One JSON object on stdout, in ASCII: no terminal, locale or odd file name can make it anything else."""
+    click.echo(json.dumps(value, separators=(",", ":")))
 
 
 def clean(value: Any) -> str:

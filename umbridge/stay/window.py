@@ -63,6 +63,7 @@ class _Window:
         self.zone = fold.site.zone
         self.contact = None if stay.first_contact is None else instant(stay.first_contact)
         self._own: dict[str, bool] = {}
+        self._moments: dict[int, datetime] = {}
         self._diagnoses = [each for each in fold.diagnoses() if each.at <= self.now]
 
     def reading(self, fact: str) -> Reading | None:
@@ -108,7 +109,14 @@ class _Window:
     def sample(self, kind: FactType, result: Result) -> Sample:
         value = result.value
         assert value is not None  # noqa: S101 - usable() let only values through
-        return Sample(value, moment(result.at, self.zone), result.source, kind.unit)
+        return Sample(value, self.clock(result.at), result.source, kind.unit)
+
+    def clock(self, at: int) -> datetime:
+        """An instant on the facility's clock; most samples of a look share a few."""
+        known = self._moments.get(at)
+        if known is None:
+            known = self._moments[at] = moment(at, self.zone)
+        return known
 
     def sent(self, kind: FactType) -> Reading | None:
         return self.of_results(kind, self.usable(kind))
@@ -118,6 +126,8 @@ class _Window:
     ) -> Reading | None:
         if not results:
             return None
+        if len(results) == 1 and series is None:  # the usual case: one sample is all there is to say
+            return self.single(kind.id, self.sample(kind, results[0]))
         latest = low = high = results[-1]
         if kind.kind == "number":
             low = min(results, key=_number)
@@ -125,12 +135,13 @@ class _Window:
         elif kind.worst == "worst":
             high = max(results, key=lambda each: kind.codes.index(str(each.value)))
         shown = (results if series is None else series)[-SERIES_KEPT:]
+        samples = {id(each): self.sample(kind, each) for each in (latest, low, high, *shown)}
         return Reading(
             kind.id,
-            self.sample(kind, latest),
-            self.sample(kind, low),
-            self.sample(kind, high),
-            tuple(self.sample(kind, each) for each in shown),
+            samples[id(latest)],
+            samples[id(low)],
+            samples[id(high)],
+            tuple(samples[id(each)] for each in shown),
         )
 
     # -- facts with rules of their own -------------------------------------------------------------------
@@ -164,7 +175,7 @@ class _Window:
             flags = [flag for flag in flags if (flag.at, flag.report) == (newest.at, newest.report)]
         if flags:
             return self.of_results(kind, flags)
-        return self.single(kind.id, Sample(False, moment(self.now, self.zone), NO_FLAG))
+        return self.single(kind.id, Sample(False, self.clock(self.now), NO_FLAG))
 
     def oxygenation(self, kind: FactType) -> Reading | None:
         """Horowitz index as sent, and from a PaO2 and an FiO2 of the same time."""
@@ -192,7 +203,7 @@ class _Window:
         lowest = min(pressures, key=_number)
         if _number(lowest) < 90:
             return None
-        return self.single(kind.id, Sample(False, moment(lowest.at, self.zone), lowest.source))
+        return self.single(kind.id, Sample(False, self.clock(lowest.at), lowest.source))
 
     def care_start(self, kind: FactType) -> Reading | None:
         sent, start = self.sent(kind), self.stay.care_start
@@ -220,7 +231,7 @@ class _Window:
                     source = each.source
                     if sent is not None and sent.latest.value is not answer:
                         source = f"{source} over {sent.latest.source}"
-                    return self.single(kind.id, Sample(answer, moment(each.at, self.zone), source))
+                    return self.single(kind.id, Sample(answer, self.clock(each.at), source))
         return sent
 
     def treatment(self, kind: FactType) -> Reading | None:
@@ -238,12 +249,12 @@ class _Window:
             return self.of_results(kind, sent)
         order = None if turns is None else turns.in_force(self.now, self.is_own)
         if order is not None:
-            return self.single(kind.id, Sample(True, moment(order.at, self.zone), order.source))
+            return self.single(kind.id, Sample(True, self.clock(order.at), order.source))
         if not self.fold.site.closed_world:
             return None
         if newest is not None:
-            return self.single(kind.id, Sample(False, moment(newest.at, self.zone), newest.source))
-        return self.single(kind.id, Sample(False, moment(self.now, self.zone), NO_ORDER))
+            return self.single(kind.id, Sample(False, self.clock(newest.at), newest.source))
+        return self.single(kind.id, Sample(False, self.clock(self.now), NO_ORDER))
 
     # -- derived -------------------------------------------------------------------------------------------
 
@@ -255,14 +266,14 @@ class _Window:
         born = self.stay.birth_date
         if len(born) != 8 or not born.isdecimal():
             return None
-        today = moment(self.now, self.zone)
+        today = self.clock(self.now)
         years = today.year - int(born[:4]) - (today.strftime("%m%d") < born[4:])
         return self.single("age", Sample(Decimal(years), today, "PID-7", "a")) if years >= 0 else None
 
     def sex(self) -> Reading | None:
         if self.stay.sex not in ("F", "M"):
             return None
-        return self.single("sex", Sample(self.stay.sex, moment(self.now, self.zone), "PID-8"))
+        return self.single("sex", Sample(self.stay.sex, self.clock(self.now), "PID-8"))
 
     def altered_mentation(self) -> Reading | None:
         reading = self.reading("consciousness")
@@ -325,9 +336,7 @@ class _Window:
             end, source = datetime.fromisoformat(str(expected.latest.value)), expected.latest.source
         began = instant(datetime.fromisoformat(str(start.value)))
         value = Decimal(midnights(began, instant(end), self.zone))
-        return self.single(
-            fact, Sample(value, moment(self.now, self.zone), f"{start.source}, {source}", "{count}")
-        )
+        return self.single(fact, Sample(value, self.clock(self.now), f"{start.source}, {source}", "{count}"))
 
 
 def _number(result: Result) -> Decimal:
