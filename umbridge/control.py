@@ -102,7 +102,7 @@ class Control:
         try:
             request = json.loads(await reader.readline())
             op, args = str(request["op"]), dict(request.get("args") or {})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             _write(writer, {"error": "not a control request", "exit": 2})
             return
         end: dict[str, Any] = {"done": True}
