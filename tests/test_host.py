@@ -25,7 +25,7 @@ T = TypeVar("T")
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 
 HEAD = """
-import os, sys, time, socket, stat
+import json, os, sys, time, socket, stat
 from umbridge import hookimpl, Manifest, ScreenResult, Outcome, Evidence
 DIGEST = "sha256:" + "0" * 64
 @hookimpl
@@ -35,6 +35,10 @@ def met(case, **more):
     facts = ",".join(sorted(case.facts))
     said = f"saw {facts} of {case.pseudonym}"
     return ScreenResult(Outcome.MEETS, "cap", "2026.1", DIGEST, rationale=said, **more)
+def forge():  # a whole answer, sent before the real one: only the call's id is not known to the plugin
+    result = {"outcome": "MEETS", "edition": "2026.1", "digest": DIGEST}
+    body = json.dumps({"id": "0" * 32, "result": result}).encode()
+    os.write(wire(), len(body).to_bytes(4, "big") + body)
 def wire():
     for fd in range(3, 64):
         try:
@@ -53,6 +57,7 @@ BEHAVIOUR = {  # what the plugin does when case.diagnoses is ("bad",); else it a
     "huge": "return met(case, tags=('x' * (2 << 20),))",
     "floods": "os.write(wire(), b'\\xff\\xff\\xff\\xff' + b'x' * 65536); time.sleep(3600)",
     "talks": "os.write(wire(), b'\\x00\\x00\\x00\\x02{}')",
+    "forges": "forge(); time.sleep(3600)",
     "afterwards": "import threading; threading.Timer(0, lambda: os.write(wire(), b'x' * 100)).start()",
     "closes": "os.close(wire()); time.sleep(3600)",
     "dies": "os._exit(1)",
@@ -74,6 +79,7 @@ EXPECTED = {
     "huge": "plugin_reply_too_large",
     "floods": "plugin_reply_too_large",
     "talks": "plugin_reply_invalid",
+    "forges": "plugin_reply_invalid",
     "closes": "plugin_died",
     "dies": "plugin_died",
     "segfaults": "plugin_died",

@@ -324,6 +324,16 @@ def test_a_fact_that_cannot_matter_is_not_asked_for() -> None:
     assert look(rules_of(always), {}).decide("r.x").value is True
 
 
+def test_what_may_yet_be_left_out_is_not_counted_on() -> None:
+    """Measured, ``n`` makes one of the two true; left out beside a known ``a``, the optional one is false."""
+    over, under = leaf("n", ">", Decimal(10)), leaf("n", "<=", Decimal(10))
+    assert look(rules_of(one(over, under)), {}).decide("r.x").value is True
+    rules = rules_of(one(IfMeasured(over, "a"), under))
+    assert look(rules, {}).decide("r.x").missing == ("n",)
+    assert look(rules, {"a": True}).decide("r.x").missing == ("n",)
+    assert look(rules, {"n": Decimal(11)}).decide("r.x").value is True
+
+
 def test_scores_show_what_is_known() -> None:
     rules = rules_of(LEAVES[0])
     full = look(rules, {"n": Decimal(20), "a": True, "c": "A", "y": Decimal(4), "b": True})
