@@ -309,7 +309,7 @@ def test_commands_in_the_text_exist(path: Path, generate: ModuleType) -> None:
     if path.name == "cli.md":  # written from the commands; its lines are usage, not examples
         return
     text = path.read_text(encoding="utf-8")
-    if path.name == "README.md":  # the bench's table is no command line, though its rows begin like one
+    if relative(path) == "README.md":  # the bench's table is no command line, though its rows begin like one
         text = text.replace(generate.section(text, "figures"), "") if generate.figures() else text
     missing = {line: bad for line in code(text) if (bad := unknown_words(line))}
     assert missing == {}
