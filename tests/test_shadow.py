@@ -1,0 +1,276 @@
+"""The shadow run against the golden cases, and against repeats, other orders and files that are no feed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from umbridge import sample, shadow
+from umbridge.criteria.host import Host
+from umbridge.errors import UsageError
+from umbridge.site import SiteProfile, default_site, load_site
+
+CASES = ("G01", "G02", "G03", "G07", "G17", "G18")
+BEGAN = datetime.fromisoformat("2026-01-12T09:00:00-05:00")
+KEYS = [
+    *("visit", "review", "episode_day", "plugin", "subset", "edition", "digest", "requested", "outcome"),
+    *("supported", "missing", "rationale", "evidence", "avoidable_day"),
+]
+OPTIONAL = {
+    *("advise_higher", "advise_missing", "basis", "discharge_ready", "extended_stay_reason"),
+    *("avoidable_attribution", "tags", "scores"),
+}
+STAY_KEYS = [  # in the order of the README of the golden cases
+    "visit",
+    "accounts",
+    "mrn",
+    "mrn_aliases",
+    "lifecycle",
+    "status",
+    "status_spans",
+    "status_evidence",
+    "pending",
+    "unit",
+    "bed",
+    "unit_level",
+    "care_start",
+    "inpatient_start",
+    "observation_start",
+    "discharged_at",
+    "los_midnights",
+    "leave_midnights",
+    "hospital_midnights",
+    "continued_stay_due",
+    "readmission_index",
+    "open_reviews",
+    "void_reviews",
+    "closed_reviews",
+    "events_applied",
+    "exceptions",
+    "notices_due",
+]
+
+
+class Screens:
+    """One host for the whole module: its workers start once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._host = Host()
+        self._loop.run_until_complete(self._host.start())
+        self.plugins = {info.name for info in self._host.plugins}
+
+    def of(self, run: shadow.Shadow, as_of: datetime | None = None) -> list[dict[str, Any]]:
+        return self._loop.run_until_complete(run.screen(self._host, as_of))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._host.stop())
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def screens() -> Iterator[Screens]:
+    found = Screens()
+    yield found
+    found.close()
+
+
+def taken(messages: Sequence[bytes], site: SiteProfile | None = None) -> shadow.Shadow:
+    run = shadow.Shadow(site or default_site())
+    for message in messages:
+        run.take(message)
+    return run
+
+
+def of_folder(folder: Path) -> list[bytes]:
+    return [message for _, message in shadow.read_files([str(folder)])]
+
+
+def restamped(message: bytes) -> bytes:
+    fields = message.split(b"|")
+    fields[6] = b"20991231235959"
+    return b"|".join(fields)
+
+
+# -- the golden cases ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_golden_case_is_screened_as_expected(shared: Path, screens: Screens, name: str) -> None:
+    expected = json.loads((shared / "vignettes" / "cases" / name / "expected.json").read_text())
+    site = load_site(shared / "vignettes" / "site.toml")
+    run = taken(of_folder(shared / "vignettes" / "cases" / name), site)
+    rows = screens.of(run, datetime.fromisoformat(expected["as_of"]))
+    assert run.unread == {}
+    assert len({(row["review"], row["plugin"]) for row in rows}) == len(rows)
+    assert {row["review"] for row in rows} == {expected["review"]}
+    by_plugin = {row["plugin"]: row for row in rows}
+    main = by_plugin[expected["plugin"]]
+    for key in ("visit", "review", "subset", "requested", "outcome", "supported", "avoidable_day"):
+        assert main[key] == expected[key], key
+    assert set(expected["missing"]) <= set(main["missing"])
+    assert set(main["missing"]) <= set(expected["missing"]) | set(expected.get("missing_optional", ()))
+    assert expected.get("scores", {}).items() <= main.get("scores", {}).items()
+    for other in expected["also"]:
+        if other["plugin"] not in screens.plugins:
+            continue
+        row = by_plugin[other["plugin"]]
+        for key in {"subset", "outcome", "supported"} & set(other):
+            assert row[key] == other[key], (other["plugin"], key)
+    for row in rows:
+        assert list(row)[: len(KEYS)] == KEYS
+        assert set(row) <= set(KEYS) | OPTIONAL
+        assert row["edition"] and row["digest"].startswith("sha256:")
+        assert bool(row["missing"]) == (row["outcome"] == "PEND")
+
+
+def test_all_cases_in_one_feed_do_not_touch_each_other(shared: Path, screens: Screens) -> None:
+    site = load_site(shared / "vignettes" / "site.toml")
+    folders = [shared / "vignettes" / "cases" / name for name in CASES]
+    alone = {
+        row["visit"]: row["outcome"]
+        for folder in folders
+        for row in screens.of(taken(of_folder(folder), site))
+        if row["plugin"] == "interqual_like"
+    }
+    by_turns = [of_folder(folder) for folder in folders]
+    mixed = [messages[n] for n in range(6) for messages in by_turns if n < len(messages)]
+    run = taken(mixed, site)
+    together = {
+        row["visit"]: row["outcome"]
+        for folder, visit in zip(folders, sorted(alone), strict=True)
+        for row in screens.of(
+            run, datetime.fromisoformat(json.loads((folder / "expected.json").read_text())["as_of"])
+        )
+        if row["plugin"] == "interqual_like" and row["visit"] == visit
+    }
+    assert together == alone
+
+
+@pytest.mark.parametrize("name", ["S1", "S2", "S3", "S4", "S5", "S6"])
+def test_a_stay_is_printed_with_the_keys_of_the_contract(shared: Path, name: str) -> None:
+    folder = shared / "vignettes" / "cases" / name
+    run = taken(of_folder(folder), load_site(shared / "vignettes" / "site.toml"))
+    for stay in run.stays(None):
+        assert list(stay) == STAY_KEYS
+
+
+# -- the sample feed: what holds without the shared material ---------------------------------------------
+
+
+def test_the_same_feed_gives_the_same_bytes(screens: Screens) -> None:
+    messages = [m for n in range(3) for m in sample.stay(n, BEGAN)]
+    first, second = (json.dumps(screens.of(taken(messages))) for _ in range(2))
+    assert first == second
+    assert json.dumps(taken(messages).stays(None)) == json.dumps(taken(messages).stays(None))
+
+
+def test_the_order_of_arrival_does_not_change_what_is_in_force(screens: Screens) -> None:
+    messages = sample.stay(0, BEGAN)
+    there, back = taken(messages), taken(list(reversed(messages)))
+    assert screens.of(there) == screens.of(back)
+
+
+def test_a_repeat_counts_once_restamped_or_not(screens: Screens) -> None:
+    messages = sample.stay(0, BEGAN)
+    run = taken([*messages, *messages, *map(restamped, messages)])
+    assert run.unread == {"duplicate": 2 * len(messages)}
+    assert run.stays(None) == taken(messages).stays(None)
+
+
+def test_before_the_order_was_sent_there_was_no_review(screens: Screens) -> None:
+    run = taken(sample.stay(0, BEGAN))
+    assert [row["outcome"] for row in screens.of(run)] != []
+    early = BEGAN + timedelta(minutes=60)  # the status order is sent at 70
+    assert screens.of(run, early) == []
+    (stay,) = run.stays(early)
+    assert (stay["status"], stay["inpatient_start"], stay["events_applied"]) == ("ED", None, 4)
+    assert run.stays(BEGAN - timedelta(hours=1)) == []
+    (later,) = run.stays(BEGAN + timedelta(hours=3))
+    assert (later["status"], later["events_applied"]) == ("INPATIENT", 6)
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59-05:00", "1700-01-01T00:00+00:00"]
+)
+def test_a_moment_no_hospital_means_is_a_usage_error(screens: Screens, text: str) -> None:
+    run = taken(sample.stay(0, BEGAN))
+    moment = datetime.fromisoformat(text)
+    with pytest.raises(UsageError, match="--as-of"):
+        screens.of(run, moment)
+    with pytest.raises(UsageError, match="--as-of"):
+        run.stays(moment)
+
+
+def test_what_is_no_use_is_counted_by_reason_and_the_rest_is_folded(screens: Screens) -> None:
+    head = b"MSH|^~\\&|ZZEHR|UMBH|X|X|20260112||%s|%s|P|2.5.1\r"
+    run = taken(
+        [
+            b"",
+            b"not hl7",
+            head % (b"ZZZ^Z99", b"ZZA1"),
+            head % (b"SIU^S12", b"ZZA2"),
+            head % (b"ADT^A08", b"ZZA3") + b"PID|1||ZZ9^^^UMBH^MR\r",
+            *sample.stay(0, BEGAN),
+        ]
+    )
+    assert sum(run.unread.values()) == 5
+    assert run.unread["no_readable_header"] == 2
+    assert run.unread["no_visit_number"] == 1
+    assert len(run.stays(None)) == 1
+
+
+def test_nothing_at_all_gives_nothing(screens: Screens) -> None:
+    run = taken([])
+    assert screens.of(run) == []
+    assert run.stays(None) == []
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_read_in_name_order_and_only_its_hl7_files(tmp_path: Path) -> None:
+    for name in ("10.hl7", "02.hl7", "01.hl7"):
+        (tmp_path / name).write_bytes(b"MSH|^~\\&|" + name.encode() + b"\r")
+    (tmp_path / "notes.txt").write_bytes(b"MSH|^~\\&|NO\r")
+    found = list(shadow.read_files([str(tmp_path)]))
+    assert [Path(file).name for file, _ in found] == ["01.hl7", "02.hl7", "10.hl7"]
+    assert [message for _, message in found] == [
+        b"MSH|^~\\&|" + name + b"\r" for name in (b"01.hl7", b"02.hl7", b"10.hl7")
+    ]
+
+
+def test_a_file_may_hold_many_and_stdin_too(tmp_path: Path) -> None:
+    messages = [m for n in range(3) for m in sample.stay(n, BEGAN)]
+    plain, framed = tmp_path / "plain", tmp_path / "framed.hl7"
+    plain.write_bytes(b"".join(messages))
+    framed.write_bytes(b"".join(b"\x0b" + m + b"\x1c\r" for m in messages))
+    assert [m for _, m in shadow.read_files([str(plain)])] == messages
+    assert [m.rstrip(b"\r") for _, m in shadow.read_files([str(framed)])] == [
+        m.rstrip(b"\r") for m in messages
+    ]
+    both = list(shadow.read_files(["-", str(plain)], b"".join(messages)))
+    assert [file for file, _ in both] == ["-"] * len(messages) + [str(plain)] * len(messages)
+
+
+def test_a_pipe_is_a_file_too(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    message = sample.stay(0, BEGAN)[0]
+    writer = threading.Thread(target=lambda: pipe.write_bytes(message))
+    writer.start()
+    assert [m for _, m in shadow.read_files([str(pipe)])] == [message]
+    writer.join()
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.hl7"):
+        list(shadow.read_files([str(tmp_path / "nowhere.hl7")]))
