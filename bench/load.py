@@ -45,35 +45,33 @@ def feed(
     ``later`` gives what comes in once the stays of the plain feed are admitted: hourly vital signs of those
     whose admission cannot be decided yet, so that each message is screened again.
     """
+    from umbridge import sample  # noqa: PLC0415 - the generator itself needs only the standard library
+
+    kinds = len(sample.STORIES)
+    stride = 1
+    if later:  # only every so many stays has an open question
+        stride = kinds
+        first += (sample.STORIES.index(sample.INCOMPLETE) - first) % kinds
     side_by_side = 1 if in_turn else 2 if later else SIDE_BY_SIDE
     streams: list[list[bytes]] = []
     for index in range(connections):
         share = count // connections + (index < count % connections)
         stream: list[bytes] = []
-        number = first + index
+        number = first + index * stride
         while len(stream) < share:
-            group: list[list[bytes]] = []
-            while len(group) < side_by_side:
-                told = _vitals(number) if later else _opening(number)
-                group += [told] if told else []
-                number += connections
+            group = []
+            for _ in range(side_by_side):
+                group.append(_vitals(number) if later else sample.stay(number, BEGAN))
+                number += connections * stride
             longest = max(map(len, group))
             stream += [stay[step] for step in range(longest) for stay in group if step < len(stay)]
         streams.append(stream[:share])
     return streams
 
 
-def _opening(number: int) -> list[bytes]:
-    from umbridge import sample  # noqa: PLC0415 - the generator itself needs only the standard library
-
-    return sample.stay(number, BEGAN)
-
-
 def _vitals(number: int) -> list[bytes]:
     from umbridge import sample  # noqa: PLC0415
 
-    if sample.STORIES[number % len(sample.STORIES)] is not sample.INCOMPLETE:
-        return []
     told = []
     for hour in range(1, LATER + 1):
         message = sample.stay(number, BEGAN + timedelta(hours=2 + hour))[1]

@@ -269,8 +269,8 @@ def lines(figures: dict[str, Any]) -> list[str]:
         "",
         f"over python-hl7's server: answers {ratio['accepted_over_python_hl7']:.2f} ×, determined "
         f"{ratio['determined_over_python_hl7']:.2f} ×",
-        f"the feed: {_ended(burst)}; CPU {_shares(burst)}",
-        f"determined: {_ended(screened)}; CPU {_shares(screened)}",
+        f"the feed: {_ended(burst)}",
+        f"  CPU a message: {_shares(burst)}; of the determined ones: {_shares(screened)}",
         f"answers at {RATE}/s, from the moment each was due: p50 {rate['p50_ms']:.1f}, "
         f"p99 {rate['p99_ms']:.1f}, p99.9 {rate['p999_ms']:.1f}, longest {rate['max_ms']:.1f} ms",
         f"  worked {rate['drain_seconds']:.1f} s after the last answer; the generator itself was late by "
@@ -287,7 +287,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"    all before the plugins {_pair(long, 'message')}",
         f"  store {own['store_bytes_per_message']:,} bytes a message; daemon {own['memory_mb']:.0f} MB",
         f"ledger {own['ledger']['verdict']}, {own['ledger']['entries']:,} entries verified in "
-        f"{own['ledger']['seconds']:.2f} s; the whole bench took {figures['seconds']:.0f} s",
+        f"{own['ledger']['seconds']:.1f} s; the whole bench took {figures['seconds']:.0f} s",
     ]
 
 
@@ -302,7 +302,7 @@ def _ended(load: dict[str, Any]) -> str:
 
 def _shares(load: dict[str, Any]) -> str:
     daemon, workers = load["daemon_cpu_ms_per_message"], load["worker_cpu_ms_per_message"]
-    return f"daemon {daemon:.2f} + plugins {workers:.2f} ms"
+    return f"{daemon:.2f} daemon + {workers:.2f} plugins"
 
 
 def _pair(long: dict[str, float], what: str) -> str:

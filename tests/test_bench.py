@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -17,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from bench import load
+from bench import load, ours
+from bench import run as bench_run
 
 Answer = Callable[[bytes, int], bytes | None]
 
@@ -122,10 +124,12 @@ def test_feed_gives_each_message_once_and_keeps_a_stay_in_order_on_one_stream(
 
 
 def test_later_messages_belong_to_the_stays_of_the_plain_feed_and_repeat_none_of_it() -> None:
-    plain, later = load.feed(480, 4)[1], load.feed(120, 4, later=True)[1]
-    one, other = ({load.control_id(message)[:-2] for message in stream} for stream in (plain, later))
-    assert other < one
-    assert not {load.control_id(m) for m in plain} & {load.control_id(m) for m in later}
+    plain, later = (
+        [load.control_id(message) for stream in streams for message in stream]
+        for streams in (load.feed(480, 4), load.feed(120, 4, later=True))
+    )
+    assert {name[:-2] for name in later} < {name[:-2] for name in plain}
+    assert not set(plain) & set(later)
 
 
 def test_feeds_that_start_far_apart_share_no_control_id() -> None:
@@ -344,3 +348,31 @@ def test_the_command_ends_with_69_when_nobody_listens(capsys: pytest.CaptureFixt
         port = free.getsockname()[1]
     assert load.main(["--port", str(port), "--count", "1", "--connections", "1"]) == 69
     assert str(port) in capsys.readouterr().err
+
+
+def test_the_table_of_the_figures_kept_here_fits_100_columns() -> None:
+    figures = json.loads(bench_run.FIGURES.read_text(encoding="utf-8"))
+    shown = bench_run.lines(figures)
+    assert max(map(len, shown)) <= 100
+    assert figures["ratios"] == bench_run.ratios(figures)
+    assert figures["commit"] in shown[0]
+
+
+def test_cpu_of_a_process_and_of_its_children_is_told_apart() -> None:
+    burn = "import time\nwhile time.process_time() < {}: pass\n"
+    child = burn.format(0.4) + "print('burnt', flush=True)\ninput()"
+    parent = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE)\n"
+        "input()\nchild.communicate()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "burnt\n"
+        own, family = ours.cpu_seconds(process.pid)
+        process.stdin.write("\n")
+        process.stdin.close()
+    assert family >= 0.38
+    assert own < family
