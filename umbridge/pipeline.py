@@ -268,7 +268,7 @@ class Pipeline:
                 state = restore(self._site, saved, fold)
                 renewed = [(n, made) for n, e in events if (made := fold.increment(e, n)) is not None]
                 await self._pen.ask(
-                    lambda batch: stays.renew(batch.connection, self._keyring, lane, renewed, batch.now)
+                    lambda batch: stays.renew(batch.cursor, self._keyring, lane, renewed, batch.now)
                 )
             assert state is not None  # noqa: S101 - restore around a given fold always gives a state
             self._cache[lane] = state
@@ -303,7 +303,7 @@ class Pipeline:
                 {"actor": "umbridge", "state": "QUARANTINED", "row": seq, "reason": reason, "by": "umbridge"},
             )
         )
-        inbox.finish(batch.connection, [(RowState.QUARANTINED.value, reason, seq)])
+        inbox.finish(batch.cursor, [(RowState.QUARANTINED.value, reason, seq)])
 
     def _decide(
         self,
@@ -347,8 +347,8 @@ class Pipeline:
             by_plugin[item.plugin] = {"entry": entry, "met": is_met(item.screened.result)}
             rows.append((seq, item.review.id, item.plugin, 0, entry))
         if rows:
-            stays.record_determinations(batch.connection, rows)
-        stays.save(batch.connection, self._keyring, lane, seq, state.dump(), increments, batch.now)
+            stays.record_determinations(batch.cursor, rows)
+        stays.save(batch.cursor, self._keyring, lane, seq, state.dump(), increments, batch.now)
         outcome = RowState.DETERMINED if done else RowState.NOT_APPLICABLE
         reason = "" if done else "no_review_open"
-        inbox.finish(batch.connection, [(outcome.value, reason, seq)])
+        inbox.finish(batch.cursor, [(outcome.value, reason, seq)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,11 +106,12 @@ def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
     )
 
 
-def insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    connection.exec_driver_sql(_INSERT, rows)
+def insert(cursor: sqlite3.Cursor, rows: list[tuple[Any, ...]]) -> None:
+    """On the driver's own cursor: the toolkit's bookkeeping would cost as much as the insert itself."""
+    cursor.executemany(_INSERT, rows)
 
 
-def known(connection: Connection, tokens: Sequence[bytes]) -> dict[bytes, list[tuple[Any, ...]]]:
+def known(cursor: sqlite3.Cursor, tokens: Sequence[bytes]) -> dict[bytes, list[tuple[Any, ...]]]:
     """Rows already stored under these key tokens, by token, oldest first."""
     marks = ",".join("?" * len(tokens))
     found: dict[bytes, list[tuple[Any, ...]]] = {}
@@ -117,8 +119,8 @@ def known(connection: Connection, tokens: Sequence[bytes]) -> dict[bytes, list[t
         "SELECT key_token, seq, digest, content_digest, lane, state, ack, condition, location, reason,"  # noqa: S608 - marks only
         f" received_at FROM inbox WHERE key_token IN ({marks}) ORDER BY seq"
     )
-    for record in connection.exec_driver_sql(query, tuple(tokens)):
-        found.setdefault(record[0], []).append(tuple(record[1:]))
+    for record in cursor.execute(query, tuple(tokens)):
+        found.setdefault(record[0], []).append(record[1:])
     return found
 
 
@@ -159,11 +161,9 @@ def lane_rows(connection: Connection, keyring: Keyring, lane: bytes, until: int)
         yield open_row(keyring, record)
 
 
-def finish(connection: Connection, rows: list[tuple[str, str, int]]) -> None:
+def finish(cursor: sqlite3.Cursor, rows: list[tuple[str, str, int]]) -> None:
     """Set (state, reason) of worked rows; what was said at intake, such as a reused id, stays beside it."""
-    connection.exec_driver_sql(
-        "UPDATE inbox SET state = ?, reason = trim(reason || ' ' || ?) WHERE seq = ?", rows
-    )
+    cursor.executemany("UPDATE inbox SET state = ?, reason = trim(reason || ' ' || ?) WHERE seq = ?", rows)
 
 
 def states(connection: Connection) -> dict[str, int]:

@@ -35,7 +35,8 @@ def create_store(settings: Settings, keyring: Keyring, facility: str) -> str:
     directory = settings.store
     if (directory / DATABASE).exists():
         raise ConfigError(f"{directory}: there is a store already; nothing was changed")
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o710)  # files are 0600; the group may pass through to the control socket, no more
     settings.anchor.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = take_lock(directory)
     making = directory / f"{DATABASE}.new"  # its real name only when it is whole
@@ -76,8 +77,8 @@ def hold_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
     path = directory / DATABASE
     if not path.exists():
         raise ConfigError(f"{directory}: there is no store; `umbridge init DIR` makes one")
-    if directory.stat().st_mode & 0o077:
-        raise StoreError(f"{directory}: open to others; run chmod 700 on it")
+    if directory.stat().st_mode & 0o067:
+        raise StoreError(f"{directory}: open to others; run chmod 710 on it")
     lock = take_lock(directory)
     os.umask(0o077)
     for leftover in (*directory.glob("export-*.jsonl"), *directory.glob(".*.part")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +44,7 @@ def load(connection: Connection, keyring: Keyring, lane: bytes) -> SavedStay | N
 
 
 def save(
-    connection: Connection,
+    cursor: sqlite3.Cursor,
     keyring: Keyring,
     lane: bytes,
     seq: int,
@@ -52,27 +53,27 @@ def save(
     at: datetime,
 ) -> None:
     """Replace the head and append increments; the cost depends on neither's history."""
-    connection.exec_driver_sql(
+    cursor.execute(
         "INSERT INTO stay_head(lane, seq, sealed) VALUES (?,?,?)"
         " ON CONFLICT(lane) DO UPDATE SET seq = excluded.seq, sealed = excluded.sealed",
         (lane, seq, keyring.seal("stay", head, _head_aad(lane), at)),
     )
-    _put(connection, keyring, lane, increments, at)
+    _put(cursor, keyring, lane, increments, at)
 
 
 def renew(
-    connection: Connection, keyring: Keyring, lane: bytes, increments: list[tuple[int, bytes]], at: datetime
+    cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes, increments: list[tuple[int, bytes]], at: datetime
 ) -> None:
     """Replace every increment of a lane: the site profile changed, and with it what local codes mean."""
-    connection.exec_driver_sql("DELETE FROM stay_increment WHERE lane = ?", (lane,))
-    _put(connection, keyring, lane, increments, at)
+    cursor.execute("DELETE FROM stay_increment WHERE lane = ?", (lane,))
+    _put(cursor, keyring, lane, increments, at)
 
 
 def _put(
-    connection: Connection, keyring: Keyring, lane: bytes, increments: list[tuple[int, bytes]], at: datetime
+    cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes, increments: list[tuple[int, bytes]], at: datetime
 ) -> None:
     if increments:
-        connection.exec_driver_sql(
+        cursor.executemany(
             "INSERT OR REPLACE INTO stay_increment(lane, seq, sealed) VALUES (?,?,?)",
             [
                 (lane, seq, keyring.seal("stay", made, _increment_aad(lane, seq), at))
@@ -81,9 +82,9 @@ def _put(
         )
 
 
-def add_aliases(connection: Connection, aliases: list[tuple[bytes, bytes]]) -> None:
+def add_aliases(cursor: sqlite3.Cursor, aliases: list[tuple[bytes, bytes]]) -> None:
     """(token, lane): the first lane a number was seen with keeps it."""
-    connection.exec_driver_sql("INSERT OR IGNORE INTO alias(token, lane) VALUES (?,?)", aliases)
+    cursor.executemany("INSERT OR IGNORE INTO alias(token, lane) VALUES (?,?)", aliases)
 
 
 def resolve(connection: Connection, token: bytes) -> bytes | None:
@@ -96,8 +97,8 @@ def lanes(connection: Connection) -> Iterator[bytes]:
         yield bytes(lane)
 
 
-def record_determinations(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+def record_determinations(cursor: sqlite3.Cursor, rows: list[tuple[Any, ...]]) -> None:
     """(row, review_id, plugin, replay, entry); a second one for the same key is an IntegrityError."""
-    connection.exec_driver_sql(
+    cursor.executemany(
         "INSERT INTO determination(row, review_id, plugin, replay, entry) VALUES (?,?,?,?,?)", rows
     )

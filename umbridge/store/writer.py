@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 from umbridge_audit.entry import Draft
@@ -60,6 +61,7 @@ class Batch:
 
     def __init__(self, pen: Pen, connection: Connection) -> None:
         self.connection = connection
+        self.cursor = cast(sqlite3.Cursor, connection.connection.cursor())  # the hot path's way in
         self.keyring = pen.keyring
         self.now = pen.clock.now
         self._pen = pen
@@ -78,7 +80,7 @@ class Batch:
     def prefetch(self, tokens: list[bytes]) -> None:
         """Look up the group's key tokens in one query."""
         if tokens:
-            self._known = inbox.known(self.connection, tokens)
+            self._known = inbox.known(self.cursor, tokens)
 
     def accept(self, item: Incoming) -> Stored:
         """Apply the duplicate rule (docs/intake.md) and store the frame with its receipt entry."""
@@ -176,9 +178,9 @@ class Batch:
     def flush(self) -> None:
         """Write what was gathered. The pen calls it once, just before COMMIT."""
         if self._rows:
-            inbox.insert(self.connection, self._rows)
+            inbox.insert(self.cursor, self._rows)
         if self._aliases:
-            stays.add_aliases(self.connection, self._aliases)
+            stays.add_aliases(self.cursor, self._aliases)
         if self._repeats:
             self.connection.exec_driver_sql(
                 "INSERT INTO delivery_attempt(row, feed, at) VALUES (?,?,?)", self._repeats

@@ -267,10 +267,12 @@ class Ledger(Rows):
             for c, ct in record.parts.items():
                 parts.append((seq, c, ct))
             seq += 1
+        cursor = self._cursor()
         if entries:
-            self._connection.exec_driver_sql(_ENTRY_SQL, entries)
+            cursor.executemany(_ENTRY_SQL, entries)
         if parts:
-            self._connection.exec_driver_sql(_PART_SQL, parts)
+            cursor.executemany(_PART_SQL, parts)
+        cursor.close()
         base = self._frontier.size
         for hashed in hashes:
             self._frontier.append(hashed)
