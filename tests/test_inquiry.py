@@ -1,0 +1,365 @@
+"""Who is shown what: logged before it is shown, nothing without a role, nothing that the role may not see."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Installation
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from umbridge import delivery, proof, sample
+from umbridge.config import User
+from umbridge.daemon import Parts
+from umbridge.errors import NotPermittedError, StoreError, UmbridgeError, UsageError
+from umbridge.hl7 import er7
+from umbridge.inquiry import Inquiry
+from umbridge.store.opening import hold_pen
+from umbridge.store.writer import Pen
+
+REDACTED = "[redacted]"
+BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
+# What the sample's first stay says of its patient, as it was sent; none of it may be seen without a role.
+PERSON = ("ZZTEST", "ALDER", "ZZ0000000^", "ZZVN0000000", "ZZAC0000000", "19540311", "ZZPPO01")
+CONTROL_ID = er7.parse(sample.stay(0, BEGAN)[0]).get("MSH-10")  # operations may see it
+CLINICAL = ("J18.9", "Pneumonia", "9279-1", "UMB-SPO2RA", "101.5", "ADTINPT")
+Row = dict[str, Any]
+
+
+def feed(where: Installation, stays: int = 3) -> None:
+    """Send the sample through a real daemon, wait until it is worked, stop it cleanly."""
+    import asyncio
+
+    daemon = where.start()
+    try:
+        frames = [(str(n), frame) for n in range(stays) for frame in sample.stay(n, BEGAN)]
+        answers: list[str] = []
+        asyncio.run(
+            delivery.send_all("127.0.0.1", daemon.port, frames, done=lambda sent: answers.append(sent.ack))
+        )
+        assert set(answers) == {"AA"}
+        daemon.worked()
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+
+
+@dataclass
+class Desk:
+    """The door, and a way to come to it in any role. ``ask`` keeps what it cost the ledger."""
+
+    inquiry: Inquiry
+    pen: Pen
+    users: dict[str, User]
+    where: Installation
+
+    def ask(self, roles: tuple[str, ...], op: str, account: str = "zz", **args: Any) -> list[Row]:
+        self.users["zz"] = User(user="zz-user", roles=roles)
+        return list(self.inquiry.answer(account, op, args, "test"))
+
+    def entry(self, seq: int) -> Row:
+        """An entry as a role sees it that may see all of it but ``fin`` and ``sens``."""
+        (row,) = self.ask(("ur_nurse",), "ledger.show", seq=seq, purpose="HPAYMT")
+        return row
+
+    def of_kind(self, kind: str) -> list[int]:
+        return [r["seq"] for r in self.ask(("ur_nurse",), "ledger.list", kind=kind)]
+
+
+@pytest.fixture(scope="module")
+def fed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    where = Installation(tmp_path_factory.mktemp("inquiry") / "site")
+    feed(where)
+    return where
+
+
+def desk_of(where: Installation, stack: ExitStack) -> Desk:
+    settings = where.settings
+    parts = Parts(settings)
+    pen = stack.enter_context(hold_pen(settings, parts.keyring))
+    users: dict[str, User] = {}
+    return Desk(Inquiry(settings, pen, parts.site, users, parts.table), pen, users, where)
+
+
+@pytest.fixture(scope="module")
+def desk(fed: Installation) -> Iterator[Desk]:
+    with ExitStack() as stack:
+        yield desk_of(fed, stack)
+
+
+LOOKS: list[tuple[str, dict[str, Any]]] = [
+    ("messages.list", {}),
+    ("messages.show", {"seq": 1}),
+    ("stays.list", {}),
+    ("stays.show", {"visit": "ZZVN0000000"}),
+    ("ledger.list", {}),
+    ("ledger.show", {"seq": 0}),
+]
+
+
+# -- logged before shown -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("op", "args"), LOOKS)
+def test_a_look_is_on_the_ledger_before_its_first_row(desk: Desk, op: str, args: Row) -> None:
+    desk.users["zz"] = User(user="zz-user", roles=("ur_nurse",))
+    before = desk.pen.ledger.size
+    rows = desk.inquiry.answer("zz", op, {**args, "purpose": "HPAYMT", "reason": "ZZ because"}, "test")
+    assert desk.pen.ledger.size == before  # nothing is asked before the first row is wanted
+    next(rows)
+    assert desk.pen.ledger.size == before + 1
+    slots = desk.entry(before)["slots"]
+    assert desk.entry(before)["kind"] in ("access.read", "access.search")
+    assert (slots["actor"], slots["account"], slots["roles"]) == ("zz-user", "zz", ["ur_nurse"])
+    assert (slots["purpose"], slots["reason"], slots["outcome"]) == ("HPAYMT", "ZZ because", "allowed")
+
+
+@pytest.mark.parametrize(("op", "args"), [*LOOKS, ("ledger.export", {"profile": "integrity-only"})])
+@pytest.mark.parametrize(
+    ("account", "roles", "purpose"),
+    [
+        ("nobody-knows-me", (), "HCOMPL"),
+        ("zz", (), "HCOMPL"),
+        ("zz", ("plugin_vendor",), "HOPERAT"),
+        ("zz", ("ur_nurse",), "TREAT"),
+        ("zz", ("ur_nurse", "administrator", "compliance_auditor"), "BTG"),
+        ("zz", ("administrator",), "NONSENSE"),
+    ],
+)
+def test_without_a_role_for_it_nothing_is_shown_and_the_refusal_is_kept(
+    desk: Desk, op: str, args: Row, account: str, roles: tuple[str, ...], purpose: str
+) -> None:
+    before = desk.pen.ledger.size
+    with pytest.raises(NotPermittedError) as caught:
+        desk.ask(roles, op, account=account, **args, purpose=purpose)
+    assert caught.value.exit_code == 77
+    assert desk.pen.ledger.size == before + 1
+    kept = desk.entry(before)
+    assert (kept["kind"], kept["slots"]["account"]) == ("access.denied", account)
+    assert kept["slots"]["purpose"] == purpose
+
+
+def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tmp_path: Path) -> None:
+    copy = Installation.__new__(Installation)
+    shutil.copytree(fed.directory, tmp_path / "copy", ignore=shutil.ignore_patterns("control.sock"))
+    copy.directory, copy.file = tmp_path / "copy", tmp_path / "copy" / "umbridge.toml"
+    with ExitStack() as stack:
+        there = desk_of(copy, stack)
+        there.users["zz"] = User(user="zz", roles=("ur_nurse", "compliance_auditor"))
+        with pytest.raises(StoreError):  # the pen fails, as on a full disk
+            there.pen.call(lambda batch: batch.connection.exec_driver_sql("SELECT no_such_column"))
+        for op, args in [*LOOKS, ("ledger.export", {"profile": "integrity-only"})]:
+            shown = []
+            with pytest.raises(StoreError):
+                shown.extend(there.inquiry.answer("zz", op, {**args, "purpose": "HCOMPL"}, "test"))
+            assert shown == []
+    assert list((copy.directory / "store").glob("export-*")) == []
+
+
+# -- what a role sees -------------------------------------------------------------------------------------
+
+
+def everything(desk: Desk, roles: tuple[str, ...], purpose: str) -> str:
+    """All that these roles can read of the messages, stays and entries of the first stay, as text."""
+    seen: list[Row] = []
+    seen += desk.ask(roles, "messages.list", purpose=purpose)
+    for seq in range(1, 7):
+        seen += desk.ask(roles, "messages.show", seq=seq, purpose=purpose)
+    seen += desk.ask(roles, "stays.list", purpose=purpose)
+    seen += desk.ask(roles, "stays.show", visit="ZZVN0000000", purpose=purpose)
+    seen += desk.ask(roles, "ledger.list", purpose=purpose)
+    known = ("determination", "message.received", "review.changed")
+    for seq in [r["seq"] for r in seen if r.get("kind") in known]:
+        seen += desk.ask(roles, "ledger.show", seq=seq, purpose=purpose)
+    return json.dumps(seen)
+
+
+def test_a_nurse_sees_the_patient_and_the_judgement(desk: Desk) -> None:
+    text = everything(desk, ("ur_nurse",), "HPAYMT")
+    for word in (*PERSON[:6], *CLINICAL, "CURB-65", "MEETS"):
+        assert word in text, word
+    assert "ZZPPO01" not in text  # the policy number is the payer's business: fin shows the payer class alone
+    assert REDACTED not in text
+
+
+@pytest.mark.parametrize(
+    ("role", "purpose", "masked"),
+    [("administrator", "HOPERAT", False), ("compliance_auditor", "HCOMPL", True)],
+)
+def test_operations_and_compliance_see_neither_the_person_nor_the_judgement(
+    desk: Desk, role: str, purpose: str, masked: bool
+) -> None:
+    text = everything(desk, (role,), purpose)
+    for word in (*PERSON, *CLINICAL, "CURB-65", "MEETS", "INPATIENT", "2026-01-12T"):
+        assert word not in text, word
+    assert (REDACTED in text) == masked
+    assert CONTROL_ID in text
+    assert "ADMISSION" in text
+
+
+def test_both_roles_of_a_fresh_installation_together_see_no_more_than_each(desk: Desk) -> None:
+    for purpose in ("HOPERAT", "HCOMPL"):
+        text = everything(desk, ("administrator", "compliance_auditor"), purpose)
+        for word in (*PERSON, *CLINICAL, "CURB-65", "MEETS", "INPATIENT"):
+            assert word not in text, word
+
+
+def test_a_purpose_the_role_does_not_have_shows_nothing_of_another_role(desk: Desk) -> None:
+    """A nurse who is also compliance auditor looks as the one or as the other, never as both."""
+    rows = desk.ask(("ur_nurse", "compliance_auditor"), "messages.list", purpose="HCOMPL")
+    assert {row["visit"] for row in rows} == {REDACTED}
+    rows = desk.ask(("ur_nurse", "compliance_auditor"), "messages.list", purpose="HPAYMT")
+    assert rows[0]["visit"] == "ZZVN0000000"
+
+
+def test_every_key_of_a_list_is_there_for_everybody(desk: Desk) -> None:
+    keys = ["seq", "feed", "control_id", "type", "received_at", "ack", "state", "reason", "visit"]
+    for role, purpose in (("ur_nurse", "HPAYMT"), ("administrator", "HOPERAT"), ("him", "PATRQT")):
+        rows = desk.ask((role,), "messages.list", purpose=purpose)
+        assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+        assert all(list(row) == keys for row in rows)
+
+
+def test_the_visit_looked_for_is_sealed_in_the_access_entry(desk: Desk) -> None:
+    before = desk.pen.ledger.size
+    desk.ask(("ur_nurse",), "stays.show", visit="ZZVN0000001", purpose="HPAYMT")
+    assert desk.entry(before)["slots"]["patient"] == "ZZVN0000001"
+    (row,) = desk.ask(("administrator",), "ledger.show", seq=before, purpose="HOPERAT")
+    assert "ZZVN0000001" not in json.dumps(row)
+
+
+@pytest.mark.parametrize("visit", ["NOPE", "", "ZZVN0000000 ", "' OR 1=1 --", "ZZVN%", "é"])
+def test_a_stay_that_is_not_there_is_looked_for_on_the_record(desk: Desk, visit: str) -> None:
+    before = desk.pen.ledger.size
+    with pytest.raises(UmbridgeError, match="no stay has that visit number") as caught:
+        desk.ask(("ur_nurse",), "stays.show", visit=visit, purpose="HPAYMT")
+    assert not visit.strip() or visit not in str(caught.value)
+    assert desk.pen.ledger.size == before + 1
+
+
+# -- questions that are none ------------------------------------------------------------------------------
+
+HUGE = [-1, 2**63, 10**30, "x", None, [], 1e400, True and "١٢x"]
+
+
+@pytest.mark.parametrize("seq", HUGE)
+@pytest.mark.parametrize("op", ["messages.show", "ledger.show"])
+def test_a_number_the_store_cannot_hold_never_reaches_the_pen(desk: Desk, op: str, seq: Any) -> None:
+    before = desk.pen.ledger.size
+    with pytest.raises(UmbridgeError) as caught:
+        desk.ask(("ur_nurse",), op, seq=seq, purpose="HPAYMT")
+    assert caught.value.exit_code in (1, 2)
+    assert desk.pen.failed is None
+    assert desk.pen.ledger.size == before
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    op=st.sampled_from([op for op, _ in LOOKS] + ["ledger.export", "no.such", ""]),
+    args=st.dictionaries(
+        st.sampled_from(["seq", "purpose", "reason", "visit", "kind", "profile"]),
+        st.none()
+        | st.text(st.characters(codec=None), max_size=8)
+        | st.integers()
+        | st.sampled_from(["HPAYMT", "role:it_ops", "\ud83d", "x" * 2000, "\0"])
+        | st.lists(st.integers(), max_size=2),
+        max_size=6,
+    ),
+)
+def test_no_question_stops_the_pen(desk: Desk, op: str, args: Row) -> None:
+    try:
+        desk.ask(("ur_nurse", "compliance_auditor"), op, **args)
+    except UmbridgeError as exc:
+        assert exc.exit_code in (1, 2, 77)
+    assert desk.pen.failed is None
+
+
+def test_a_kind_or_profile_nobody_knows_is_a_usage_error(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="determination"):
+        desk.ask(("administrator",), "ledger.list", kind="determinations")
+    with pytest.raises(UsageError, match="integrity-only"):
+        desk.ask(("administrator",), "ledger.export", profile="role:king")
+
+
+# -- the bundle -------------------------------------------------------------------------------------------
+
+
+def verified(bundle: Path, policy: Path) -> tuple[int, Row]:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("umbridge-verify"), bundle, "--policy", policy, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def bundle(desk: Desk, out: Path, profile: str) -> list[str]:
+    roles = ("administrator", "compliance_auditor")
+    proof.write_bundle(iter(desk.ask(roles, "ledger.export", profile=profile)), out)
+    return out.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("profile", ["role:it_ops", "role:compliance_auditor", "integrity-only"])
+def test_an_export_verifies_and_holds_nothing_of_a_patient(desk: Desk, tmp_path: Path, profile: str) -> None:
+    desk.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")  # names a patient, sealed
+    before = desk.pen.ledger.size
+    lines = bundle(desk, tmp_path / "b.jsonl", profile)
+    text = "\n".join(lines)
+    for word in (*PERSON, "ZZ0000000^", *CLINICAL, "CURB-65", "MEETS", "INPATIENT"):
+        assert word not in text, word
+    if profile == "integrity-only":
+        for word in ("plugin:interqual_like", "message.received", CONTROL_ID, "zz-user"):
+            assert word not in text, word
+    else:
+        assert CONTROL_ID in text
+    assert desk.entry(before)["kind"] == "access.export"
+    code, report = verified(tmp_path / "b.jsonl", desk.where.settings.policy)
+    assert (code, report["verdict"]) == (0, "PASS")
+    assert report["entries"] >= before
+    assert list(desk.where.settings.store.glob("export-*")) == []
+
+
+def test_an_export_for_a_role_that_may_not_take_one_out_is_refused(desk: Desk) -> None:
+    with pytest.raises(NotPermittedError):
+        desk.ask(("ur_nurse",), "ledger.export", profile="role:ur_nurse", purpose="HPAYMT")
+    assert desk.of_kind("access.denied")
+
+
+def test_a_profile_never_shows_more_than_the_one_who_asks_may_see(desk: Desk, tmp_path: Path) -> None:
+    text = "\n".join(bundle(desk, tmp_path / "b.jsonl", "role:ur_nurse"))
+    for word in (*PERSON, *CLINICAL, "CURB-65"):
+        assert word not in text, word
+
+
+def test_any_flipped_bit_of_a_bundle_is_caught(desk: Desk, tmp_path: Path) -> None:
+    from umbridge_audit.bundle import verify_bundle
+    from umbridge_audit.checkpoint import Policy
+
+    bundle(desk, tmp_path / "b.jsonl", "role:it_ops")
+    policy = Policy.read(desk.where.settings.policy.read_text())
+    whole = (tmp_path / "b.jsonl").read_bytes()
+    changed = tmp_path / "changed.jsonl"
+    step = max(1, len(whole) // 60)
+    for at in [*range(0, len(whole), step), len(whole) - 1]:
+        data = bytearray(whole)
+        data[at] ^= 1 << (at % 8)
+        changed.write_bytes(data)
+        assert verify_bundle(changed, policy).exit_code == 1, at
+    for cut in (whole[:-1], whole[: len(whole) // 2], whole.split(b"\n", 1)[1], whole + b"\n", b""):
+        changed.write_bytes(cut)
+        assert verify_bundle(changed, policy).exit_code == 1
+    changed.write_bytes(whole)
+    assert verify_bundle(changed, policy).exit_code == 0

@@ -1,0 +1,234 @@
+"""The store's own proof: any change to what is evidence is found, with a daemon beside it and without."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from conftest import Installation
+from test_inquiry import feed
+
+from umbridge import proof
+from umbridge.config import Settings
+from umbridge.errors import ConfigError, NotPermittedError, UmbridgeError, UsageError
+
+Level = Literal["spine", "keyless", "full"]
+KEYS = ["verdict", "level", "entries", "first_bad_seq", "head", "checkpoint", "unanchored", "seconds"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """An installation with three stays on its ledger, stopped cleanly."""
+    where = Installation(tmp_path_factory.mktemp("proof") / "site")
+    feed(where)
+    return where
+
+
+@pytest.fixture
+def copy(made: Installation, tmp_path: Path) -> Settings:
+    """A copy of its own to change."""
+    shutil.copytree(made.directory, tmp_path / "copy")
+    there = Installation.__new__(Installation)
+    there.directory, there.file = tmp_path / "copy", tmp_path / "copy" / "umbridge.toml"
+    return there.settings
+
+
+def verdict(settings: Settings, level: Level = "keyless", policy: Path | None = None) -> dict[str, Any]:
+    report = proof.verify_store(settings, level, policy, 1)
+    said = report.to_json()
+    assert list(said) == KEYS
+    codes = {"PASS": 0, "FAIL": 1, "PASS-UNWITNESSED": 3, "INCOMPLETE": 4}
+    assert report.exit_code == codes[said["verdict"]]
+    return said
+
+
+def database(settings: Settings) -> sqlite3.Connection:
+    """The store's file in a forger's hands: every append-only trigger is dropped first."""
+    connection = sqlite3.connect(settings.store / "umbridge.db", isolation_level=None)
+    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        connection.execute(f'DROP TRIGGER "{name}"')
+    return connection
+
+
+def evidence(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Every column of every table that holds evidence (cli.md: those named ``ledger_*``)."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'ledger_%'"
+    for (table,) in connection.execute(query).fetchall():
+        for column in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
+            yield table, column[1]
+
+
+@pytest.mark.parametrize("level", ["spine", "keyless", "full"])
+def test_a_ledger_that_nobody_touched_passes_after_a_clean_stop(made: Installation, level: Level) -> None:
+    before = {p: p.read_bytes() for p in made.directory.rglob("*") if p.is_file()}
+    said = verdict(made.settings, level)
+    assert (said["verdict"], said["level"], said["unanchored"], said["first_bad_seq"]) == (
+        "PASS",
+        level,
+        0,
+        None,
+    )
+    assert said["entries"] == said["checkpoint"] > 40
+    after = {p: p.read_bytes() for p in made.directory.rglob("*") if p.is_file()}
+    assert {p: d for p, d in after.items() if not p.name.endswith(("-shm", "-wal"))} == before
+
+
+def test_a_changed_value_in_any_column_fails(made: Installation, tmp_path: Path) -> None:
+    shutil.copytree(made.directory, tmp_path / "copy")
+    there = Installation.__new__(Installation)
+    there.directory, there.file = tmp_path / "copy", tmp_path / "copy" / "umbridge.toml"
+    settings = there.settings
+    whole = (settings.store / "umbridge.db").read_bytes()
+    connection = database(settings)
+    columns = list(evidence(connection))
+    connection.close()
+    assert len(columns) >= 6
+    for table, column in columns:
+        for last in (False, True):
+            (settings.store / "umbridge.db").write_bytes(whole)
+            connection = database(settings)
+            order = "DESC" if last else "ASC"
+            (rowid, value) = connection.execute(
+                f'SELECT rowid, "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL ORDER BY rowid {order}'
+            ).fetchone()
+            connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (other(value), rowid))
+            connection.close()
+            assert verdict(settings)["verdict"] == "FAIL", (table, column, last)
+
+
+def other(value: Any) -> Any:
+    """Another value of the same kind, as near to the old one as can be."""
+    if isinstance(value, int):
+        return value + 1_000_003
+    if isinstance(value, bytes):
+        return value[:-1] + bytes((value[-1] ^ 1,)) if value else b"x"
+    return value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
+
+
+def test_a_deleted_row_of_any_table_fails(copy: Settings) -> None:
+    whole = (copy.store / "umbridge.db").read_bytes()
+    connection = database(copy)
+    tables = sorted({table for table, _ in evidence(connection)})
+    connection.close()
+    for table in tables:
+        for pick in ("min(rowid)", "max(rowid)", "(min(rowid) + max(rowid)) / 2"):
+            (copy.store / "umbridge.db").write_bytes(whole)
+            connection = database(copy)
+            where = f'(SELECT {pick} FROM "{table}")'
+            done = connection.execute(f'DELETE FROM "{table}" WHERE rowid = {where}')
+            assert done.rowcount == 1
+            connection.close()
+            assert verdict(copy)["verdict"] == "FAIL", (table, pick)
+
+
+def test_a_cut_tail_is_behind_its_anchor(copy: Settings) -> None:
+    connection = database(copy)
+    tables = {t for t, _ in evidence(connection)}
+    named = {t for t in tables if ("seq",) in [(c,) for x, c in evidence(connection) if x == t]}
+    for table in named:
+        connection.execute(f'DELETE FROM "{table}" WHERE seq >= (SELECT max(seq) - 5 FROM "{table}")')
+    connection.close()
+    assert verdict(copy)["verdict"] == "FAIL"
+
+
+def test_another_ledgers_policy_fails(made: Installation, tmp_path: Path) -> None:
+    stranger = Installation(tmp_path / "other")
+    assert verdict(made.settings, policy=stranger.settings.policy)["verdict"] == "FAIL"
+    assert verdict(stranger.settings, policy=made.settings.policy)["verdict"] == "FAIL"
+    assert verdict(stranger.settings)["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize("text", [b"", b"log\n", b"\xff", b"log x\nquorum none\n"])
+def test_a_policy_that_is_none_is_a_configuration_mistake(
+    made: Installation, tmp_path: Path, text: bytes
+) -> None:
+    path = tmp_path / "a.policy"
+    path.write_bytes(text)
+    for given in (path, tmp_path / "nowhere", tmp_path):
+        with pytest.raises(ConfigError, match=re.escape(str(given))):
+            verdict(made.settings, policy=given)
+
+
+def test_a_configured_anchor_that_is_gone_or_garbage_is_not_silence(copy: Settings) -> None:
+    copy.anchor.write_bytes(b"\xffgarbage")
+    assert verdict(copy)["verdict"] != "PASS"
+    copy.anchor.unlink()
+    assert verdict(copy)["verdict"] != "PASS"
+
+
+def test_no_store_is_said(copy: Settings) -> None:
+    (copy.store / "umbridge.db").unlink()
+    with pytest.raises(ConfigError, match="there is no store"):
+        verdict(copy)
+    assert not (copy.store / "umbridge.db").exists()
+
+
+def test_a_store_that_is_no_database_is_one_line_or_a_failure(copy: Settings) -> None:
+    (copy.store / "umbridge.db").write_bytes(b"SQLite format 3\0" + b"\xaa" * 5000)
+    try:
+        assert verdict(copy)["verdict"] == "FAIL"
+    except UmbridgeError as exc:
+        assert exc.exit_code == 74
+
+
+def test_full_needs_the_keys_and_keyless_does_not(copy: Settings) -> None:
+    shutil.rmtree(copy.keys)
+    assert verdict(copy)["verdict"] == "PASS"
+    with pytest.raises(ConfigError, match="kek"):
+        verdict(copy, "full")
+
+
+def test_beside_a_running_daemon_it_passes_and_reads_only(made: Installation) -> None:
+    daemon = made.start()
+    try:
+        done = made.run("ledger", "verify", "--json")
+        said = json.loads(done.stdout)
+        assert said["verdict"] == "PASS"
+        before = daemon.now()["ledger"]["entries"]
+        made.run("ledger", "verify", "--level", "full")
+        assert daemon.now()["ledger"]["entries"] == before  # verifying discloses nothing and appends nothing
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    assert verdict(made.settings)["unanchored"] == 0
+
+
+# -- writing the bundle -----------------------------------------------------------------------------------
+
+
+def test_a_bundle_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "bundle.jsonl"
+    out.write_text("the one before\n")
+
+    def refused() -> Iterator[dict[str, Any]]:
+        yield {"line": "{}\n"}
+        raise NotPermittedError("no")
+
+    with pytest.raises(NotPermittedError):
+        proof.write_bundle(refused(), out)
+    with pytest.raises(UmbridgeError, match="empty"):
+        proof.write_bundle(iter(()), out)
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle.jsonl"]
+    assert out.read_text() == "the one before\n"
+    assert proof.write_bundle(iter([{"line": "{}\n"}, {"line": '{"é":1}\n'}]), out) == 2
+    assert out.read_bytes() == b"{}\n" + '{"é":1}\n'.encode()
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_bundle_without_a_place_is_not_even_asked_for(tmp_path: Path) -> None:
+    asked = []
+
+    def lines() -> Iterator[dict[str, Any]]:
+        asked.append(1)
+        yield {"line": "{}\n"}
+
+    for out in (tmp_path / "no" / "such", tmp_path):
+        with pytest.raises(UsageError, match="--out"):
+            proof.write_bundle(lines(), out)
+    assert asked == []

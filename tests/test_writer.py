@@ -1,0 +1,288 @@
+"""The pen: nothing is promised before COMMIT, repeats are one row, a failure stops everything."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from umbridge_audit.entry import Draft
+from umbridge_audit.keys import Keyring
+
+from umbridge import config
+from umbridge.config import Settings
+from umbridge.errors import StoreError, UnavailableError
+from umbridge.model import RowState
+from umbridge.store import engine, inbox
+from umbridge.store.inbox import Incoming, Stored
+from umbridge.store.opening import create_store, hold_pen
+from umbridge.store.writer import NothingFoundError, Pen
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def make(directory: Path) -> tuple[Settings, Keyring]:
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "umbridge.toml"
+    file.write_text('[feeds.main]\nport = 0\n[ledger]\norg = "zz"\nchain = "t"\n')
+    made = config.load(file)
+    keyring = Keyring.create(made.keys)
+    create_store(made, keyring, "ZZ")
+    return made, keyring
+
+
+@contextmanager
+def pen_at(directory: Path) -> Iterator[Pen]:
+    made, keyring = make(directory)
+    with hold_pen(made, keyring) as pen:
+        yield pen
+
+
+@pytest.fixture
+def pen(tmp_path: Path) -> Iterator[Pen]:
+    with pen_at(tmp_path / "s") as held:
+        yield held
+
+
+def incoming(key: bytes, frame: bytes, content: bytes | None = None, **changes: Any) -> Incoming:
+    made = Incoming(
+        feed="main",
+        frame=frame,
+        digest=hashlib.sha256(frame).digest(),
+        content_digest=hashlib.sha256(content or frame).digest(),
+        key_token=key.ljust(16, b"\0"),
+        visit_token=b"v" * 16,
+        account_token=None,
+        head={"control_id": key.decode(), "type": "ADT^A01", "visit": "ZZV1"},
+        sender="ZZ/ZZ",
+        version="2.5.1",
+        state=RowState.PENDING,
+        ack="AA",
+        condition=None,
+        location=None,
+        reason="",
+        received_at=NOW,
+        reused="accept_flag",
+    )
+    return replace(made, **changes)
+
+
+def accept(pen: Pen, item: Incoming) -> Stored:
+    future: Future[Stored] = Future()
+    pen.submit(item, future)
+    return future.result(10)
+
+
+def rows(pen: Pen) -> list[inbox.Row]:
+    return pen.call(lambda batch: inbox.page(batch.connection, batch.keyring, 0, 10_000))
+
+
+def test_durability_settings_are_what_the_database_says(pen: Pen) -> None:
+    said = pen.call(
+        lambda batch: {
+            name: batch.connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name, _, _ in engine.PRAGMAS
+        }
+    )
+    assert said["journal_mode"] == "wal"
+    assert said["synchronous"] == 2
+    assert said == {name: expected for name, _, expected in engine.PRAGMAS}
+
+
+def test_a_setting_that_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PRAGMAS", (("synchronous", "NORMAL", 2),))
+    with (
+        pytest.raises(StoreError, match="synchronous is 1, not 2"),
+        engine.open_engine(tmp_path / "x.db").connect(),
+    ):
+        pass
+
+
+def test_files_are_for_their_owner_only(pen: Pen, tmp_path: Path) -> None:
+    accept(pen, incoming(b"a", b"one"))
+    for path in (tmp_path / "s" / "store").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+def test_an_accepted_frame_is_sealed_and_comes_back_whole(pen: Pen) -> None:
+    stored = accept(pen, incoming(b"a", b"MSH|secret\r"))
+    assert (stored.seq, stored.duplicate, stored.state) == (1, False, RowState.PENDING)
+    (row,) = rows(pen)
+    assert row.frame == b"MSH|secret\r"
+    assert row.head["visit"] == "ZZV1"
+    entries = pen.call(lambda batch: list(pen.ledger.open_slots()))
+    assert entries[row.entry]["kind"] == "message.received"
+
+
+def test_the_same_bytes_are_one_row_and_the_first_answer(pen: Pen) -> None:
+    first = accept(pen, incoming(b"a", b"one", ack="AA"))
+    again = accept(pen, incoming(b"a", b"one", ack="CA"))
+    assert again.duplicate
+    assert (again.seq, again.ack) == (first.seq, "AA")
+    attempts = pen.call(
+        lambda batch: batch.connection.exec_driver_sql("SELECT row FROM delivery_attempt").fetchall()
+    )
+    assert [row for (row,) in attempts] == [1]
+
+
+def test_a_restamped_repeat_is_a_repeat_with_a_note_on_the_ledger(pen: Pen) -> None:
+    accept(pen, incoming(b"a", b"one at 10:00", content=b"one"))
+    again = accept(pen, incoming(b"a", b"one at 10:05", content=b"one"))
+    assert again.duplicate
+    assert len(rows(pen)) == 1
+    kinds = [
+        (e["kind"], e["state"]) for e in pen.call(lambda b: list(pen.ledger.open_slots())) if "feed" in e
+    ]
+    assert kinds == [("message.received", "PENDING"), ("message.variant", "RESTAMPED")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "state", "ack"),
+    [("accept_flag", "PENDING", "AA"), ("quarantine", "QUARANTINED", "AA"), ("reject", "REFUSED", "AE")],
+)
+def test_a_reused_control_id_is_never_dropped(pen: Pen, rule: str, state: str, ack: str) -> None:
+    accept(pen, incoming(b"a", b"one"))
+    other = accept(pen, incoming(b"a", b"two", reused=rule))
+    assert not other.duplicate
+    assert (other.state.value, other.ack) == (state, ack)
+    assert other.reason.startswith("control_id_reused")
+    assert [row.frame for row in rows(pen)] == [b"one", b"two"]
+
+
+def test_repeats_inside_one_transaction_are_seen(pen: Pen) -> None:
+    """Two connections deliver the same message at the same moment."""
+    futures: list[Future[Stored]] = []
+    with pen._wake:  # hold the pen back so that both are in one group
+        for frame in (b"one", b"one", b"two"):
+            future: Future[Stored] = Future()
+            pen._queue.append((incoming(b"a", frame), future))
+            futures.append(future)
+        pen._wake.notify()
+    results = [future.result(10) for future in futures]
+    assert [(r.seq, r.duplicate) for r in results] == [(1, False), (1, True), (2, False)]
+    assert pen.commits <= 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.booleans()), max_size=20))
+def test_every_delivery_is_a_new_row_or_a_repeat_of_one(
+    tmp_path_factory: pytest.TempPathFactory, deliveries: list[tuple[str, str, bool]]
+) -> None:
+    """I2 and the duplicate rule against a model in three lines: one row a distinct (key, content)."""
+    model: dict[tuple[str, str], int] = {}
+    with pen_at(tmp_path_factory.mktemp("model") / "s") as pen:
+        for key, body, restamp in deliveries:
+            frame = f"{body}{'!' if restamp else ''}".encode()
+            stored = accept(pen, incoming(key.encode(), frame, content=body.encode()))
+            expected = model.setdefault((key, body), len(model) + 1)
+            assert stored.seq == expected
+        assert len(rows(pen)) == len(model)
+        assert [row.seq for row in rows(pen)] == list(range(1, len(model) + 1))
+
+
+def test_account_numbers_lead_to_the_visit_they_were_seen_with(pen: Pen) -> None:
+    account = b"k" * 16
+    first = accept(pen, incoming(b"a", b"1", visit_token=b"v" * 16, account_token=account))
+    alone = accept(pen, incoming(b"b", b"2", visit_token=None, account_token=account))
+    other = accept(pen, incoming(b"c", b"3", visit_token=None, account_token=b"z" * 16))
+    none = accept(pen, incoming(b"d", b"4", visit_token=None, account_token=None))
+    assert alone.lane == first.lane == b"v" * 16
+    assert other.lane == b"z" * 16
+    assert (none.lane, none.state, none.reason) == (None, RowState.NOT_APPLICABLE, "no_visit_number")
+
+
+def test_a_question_without_an_answer_harms_nobody(pen: Pen) -> None:
+    def nothing(batch: Any) -> None:
+        raise NothingFoundError
+
+    with pytest.raises(NothingFoundError):
+        pen.call(nothing)
+    assert accept(pen, incoming(b"a", b"one")).seq == 1
+
+
+def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+
+    def bad(batch: Any) -> None:
+        batch.entry(Draft("no.such.kind", {}))
+
+    with hold_pen(made, keyring) as pen:
+        kept = accept(pen, incoming(b"a", b"one"))
+        futures: list[Future[Any]] = [Future(), Future()]
+        with pen._wake:
+            pen._queue.append((incoming(b"b", b"two"), futures[0]))
+            pen._queue.append((bad, futures[1]))
+            pen._wake.notify()
+        for future in futures:
+            with pytest.raises(StoreError):
+                future.result(10)
+        with pytest.raises(StoreError):
+            accept(pen, incoming(b"c", b"three"))
+        assert pen.failed is not None
+    with hold_pen(made, keyring) as pen:  # what was promised is there; what was not is not
+        assert [row.seq for row in rows(pen)] == [kept.seq]
+
+
+def test_the_loop_hears_of_a_failure(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+
+    async def run(pen: Pen) -> list[StoreError]:
+        heard: list[StoreError] = []
+        told = asyncio.Event()
+        pen.attach(asyncio.get_running_loop(), lambda failure: (heard.append(failure), told.set())[0])
+
+        def bad(batch: Any) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(StoreError):
+            await pen.ask(bad)
+        await asyncio.wait_for(told.wait(), 5)
+        return heard
+
+    with hold_pen(made, keyring) as pen:
+        (failure,) = asyncio.run(run(pen))
+    assert "ZeroDivisionError" in str(failure)
+
+
+def test_a_clean_stop_leaves_nothing_unanchored(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    with hold_pen(made, keyring) as pen:
+        for number in range(10):
+            accept(pen, incoming(b"k%d" % number, b"m%d" % number))
+    with hold_pen(made, keyring) as pen:
+        assert pen.ledger.unanchored == 0
+        assert pen.ledger.size >= 11
+
+
+def test_a_checkpoint_follows_without_a_clean_stop(tmp_path: Path) -> None:
+    directory = tmp_path / "s"
+    made, keyring = make(directory)
+    file = directory / "umbridge.toml"
+    file.write_text(file.read_text() + "checkpoint_seconds = 0.05\ncheckpoint_min_seconds = 0.0\n")
+    made = config.load(file)
+    with hold_pen(made, keyring) as pen:
+        accept(pen, incoming(b"a", b"one"))
+        for _ in range(500):
+            if pen.ledger.unanchored == 0:
+                break
+            pen.call(lambda batch: None)
+        pen.sign()
+        assert pen.ledger.unanchored == 0
+
+
+def test_only_one_process_holds_the_pen(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    with (
+        hold_pen(made, keyring),
+        pytest.raises(UnavailableError, match="holds the pen"),
+        hold_pen(made, keyring),
+    ):
+        pass
