@@ -35,7 +35,8 @@ def verify_store(
         raise ConfigError(f"{settings.store}: there is no store; `umbridge init DIR` makes one")
     keyring = open_keys(settings) if level == "full" else None
     try:
-        notes = read_anchor(settings.anchor)  # before the store: the anchor may only lag behind it
+        # before the store: the anchor may only lag behind it; init wrote a first note, so none is a finding
+        notes = read_anchor(settings.anchor) or ["unreadable"]
     except (OSError, ValueError):
         notes = ["unreadable"]  # an anchor that is configured and cannot be read is a finding, not silence
     with open_readonly(database, keyring) as source:
