@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from umbridge_audit.checkpoint import Policy
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.redact import AccessTable
 
@@ -83,7 +84,8 @@ def init(directory: Path, *, org: str | None, chain: str, site_file: str | None)
     """Make everything in ``directory``; returns what to do next. Raises ConfigError if a store is there."""
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is not a folder; nothing was changed")
-    for name in ("umbridge.toml", "site.toml", "users.toml", "keys", "ledger.policy", f"store/{DATABASE}"):
+    files = ("umbridge.toml", "site.toml", "users.toml", "keys", "ledger.policy", "anchor/ledger.anchor")
+    for name in (*files, f"store/{DATABASE}"):
         if (directory / name).exists():
             raise ConfigError(f"{directory / name}: is there already; nothing was changed")
     source = Path(site_file) if site_file else DEFAULT_SITE
@@ -115,7 +117,7 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     site = load_site(settings.site)
     check_site(site)
     users = config.load_users(settings.users, frozenset(AccessTable.load().roles))
-    open_keys(settings)
+    _is_own_key(settings, open_keys(settings))
     row: dict[str, object] = {
         "settings": str(path),
         "site": site.name,
@@ -130,6 +132,18 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     else:
         terminal.fields(row)
     return 0
+
+
+def _is_own_key(settings: config.Settings, keyring: Keyring) -> None:
+    """The log's key must be the one its public policy names, or no checkpoint it signs will count."""
+    if not settings.policy.is_file():  # it may have been given away; a start does not need it
+        return
+    try:
+        policy = Policy.read(settings.policy.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ConfigError(f"{settings.policy}: not a ledger policy; `umbridge init` wrote one") from None
+    if keyring.signer.public_key().public_bytes_raw() != policy.log.public:
+        raise ConfigError(f"{settings.keys}/log.key: not the key that {settings.policy} names")
 
 
 def _unmapped(site: SiteProfile, sample: str) -> list[str]:
