@@ -254,7 +254,7 @@ def test_a_daemon_that_goes_away_in_the_middle_is_unavailable(tmp_path: Path, sa
     with server:
         rows = control.request(tmp_path, "status", {})
         assert rows is not None
-        got = []
+        got: list[dict[str, Any]] = []
         with pytest.raises(UnavailableError):
             got.extend(iter(rows))
         thread.join()

@@ -38,7 +38,12 @@ def test_the_demo_shows_the_main_job_and_leaves_nothing(tmp_path: Path) -> None:
 def test_what_is_kept_is_a_whole_installation(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert demo("--keep", "kept", folder=tmp_path).returncode == 0
-    verify = [Path(sys.executable).with_name("umbridge-verify"), "--policy", kept / "ledger.policy", "--json"]
+    verify: list[str | Path] = [
+        Path(sys.executable).with_name("umbridge-verify"),
+        "--policy",
+        kept / "ledger.policy",
+        "--json",
+    ]
     for name, code in (("bundle.jsonl", 0), ("changed.jsonl", 1)):
         done = subprocess.run([*verify, kept / name], capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == code

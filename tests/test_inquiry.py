@@ -159,7 +159,7 @@ def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tm
         with pytest.raises(StoreError):  # the pen fails, as on a full disk
             there.pen.call(lambda batch: batch.connection.exec_driver_sql("SELECT no_such_column"))
         for op, args in [*LOOKS, ("ledger.export", {"profile": "integrity-only"})]:
-            shown = []
+            shown: list[Row] = []
             with pytest.raises(StoreError):
                 shown.extend(there.inquiry.answer("zz", op, {**args, "purpose": "HCOMPL"}, "test"))
             assert shown == []

@@ -117,23 +117,10 @@ def test_every_value_of_a_result_is_on_the_ledger_in_its_compartment() -> None:
     assert found["state"] == "failed"
     assert values(FULL)["state"] == "screened"
     groups = {name: SLOTS[name] for name in found}
-    clinical = (
-        "outcome",
-        "requested_status",
-        "requested_level",
-        "supported",
-        "missing",
-        "rationale",
-        "evidence",
-    )
-    clinical += (
-        "basis",
-        "advise_higher",
-        "advise_missing",
-        "scores",
-        "discharge_ready",
-        "extended_stay_reason",
-    )
+    clinical = [
+        *("outcome", "requested_status", "requested_level", "supported", "missing", "rationale", "evidence"),
+        *("basis", "advise_higher", "advise_missing", "scores", "discharge_ready", "extended_stay_reason"),
+    ]
     assert all(groups[name] == "clin" for name in (*clinical, "episode_day", "as_of"))
     assert {groups[name] for name in ("visit", "mrn")} == {"ident"}
     assert {groups[name] for name in ("payer_class", "avoidable_day", "avoidable_attribution")} == {"fin"}
