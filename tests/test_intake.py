@@ -51,12 +51,15 @@ def pen(tmp_path: Path) -> Iterator[Pen]:
 def with_intake(
     pen: Pen, tmp_path: Path, play: Callable[[Intake], Coroutine[Any, Any, Any]], **limits: Any
 ) -> Any:
+    """Play on the pen's own loop, as the daemon does."""
+
     async def main() -> Any:
-        pen.attach(asyncio.get_running_loop(), lambda failure: None)
         settings_ = LimitSettings(min_free_bytes=0, **limits)
         return await play(Intake(pen, pen.keyring, settings_, tmp_path, "UMBH", "UMBH", lambda: NOW))
 
-    return asyncio.run(main())
+    pen.call(lambda batch: None)  # its loop runs
+    assert pen._loop is not None
+    return asyncio.run_coroutine_threadsafe(main(), pen._loop).result(30)
 
 
 def receive(pen: Pen, tmp_path: Path, *frames: bytes, feed: FeedSettings = FEED) -> list[Reply]:

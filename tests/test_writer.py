@@ -23,9 +23,10 @@ from umbridge.config import Settings
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.model import RowState
 from umbridge.store import engine, inbox
+from umbridge.store.batch import NothingFoundError
 from umbridge.store.inbox import Incoming, Stored
-from umbridge.store.opening import create_store, hold_pen
-from umbridge.store.writer import NothingFoundError, Pen
+from umbridge.store.opening import create_store, hold_pen, take_pen
+from umbridge.store.writer import Pen
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -160,12 +161,12 @@ def test_a_reused_control_id_is_never_dropped(pen: Pen, rule: str, state: str, a
 def test_repeats_inside_one_transaction_are_seen(pen: Pen) -> None:
     """Two connections deliver the same message at the same moment."""
     futures: list[Future[Stored]] = []
-    with pen._wake:  # hold the pen back so that both are in one group
+    with pen._lock:  # hold the pen back so that all are in one group
         for frame in (b"one", b"one", b"two"):
             future: Future[Stored] = Future()
             pen._queue.append((incoming(b"a", frame), future))
             futures.append(future)
-        pen._wake.notify()
+    pen._wake()
     results = [future.result(10) for future in futures]
     assert [(r.seq, r.duplicate) for r in results] == [(1, False), (1, True), (2, False)]
     assert pen.commits <= 2
@@ -217,10 +218,10 @@ def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
     with hold_pen(made, keyring) as pen:
         kept = accept(pen, incoming(b"a", b"one"))
         futures: list[Future[Any]] = [Future(), Future()]
-        with pen._wake:
+        with pen._lock:
             pen._queue.append((incoming(b"b", b"two"), futures[0]))
             pen._queue.append((bad, futures[1]))
-            pen._wake.notify()
+        pen._wake()
         for future in futures:
             with pytest.raises(StoreError):
                 future.result(10)
@@ -234,20 +235,19 @@ def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
 def test_the_loop_hears_of_a_failure(tmp_path: Path) -> None:
     made, keyring = make(tmp_path / "s")
 
+    def bad(batch: Any) -> None:
+        raise ZeroDivisionError
+
     async def run(pen: Pen) -> list[StoreError]:
         heard: list[StoreError] = []
-        told = asyncio.Event()
-        pen.attach(asyncio.get_running_loop(), lambda failure: (heard.append(failure), told.set())[0])
-
-        def bad(batch: Any) -> None:
-            raise ZeroDivisionError
-
+        pen.watch(failure=heard.append)
+        writing = asyncio.create_task(pen.run())
         with pytest.raises(StoreError):
             await pen.ask(bad)
-        await asyncio.wait_for(told.wait(), 5)
+        await asyncio.wait_for(writing, 10)
         return heard
 
-    with hold_pen(made, keyring) as pen:
+    with take_pen(made, keyring) as pen:
         (failure,) = asyncio.run(run(pen))
     assert "ZeroDivisionError" in str(failure)
 

@@ -30,14 +30,14 @@ from umbridge.model import RowState
 from umbridge.pipeline import Pipeline
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.facts import check_site
-from umbridge.store import inbox, refusals
+from umbridge.store import refusals, tally
 from umbridge.store.engine import sqlite_warning
 from umbridge.store.inbox import Stored
-from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys
+from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys, take_pen
 from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.daemon")
-SWITCH_SECONDS = 0.0005  # the pen and the loop share one interpreter: short turns keep answers quick
+SWITCH_SECONDS = 0.0005  # commits and questions come back from threads: short turns keep answers quick
 GC_THRESHOLD = (20_000, 20, 50)  # many small values live for one message: look less often for cycles
 LOG_KEYS = ("feed", "row", "code", "port", "rows", "plugin", "reason", "path")
 
@@ -135,20 +135,22 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         loop.set_exception_handler(lambda _loop, context: log.error("task_failed", extra=_code(context)))
-        with hold_pen(self.settings, self.parts.keyring) as pen:
+        with take_pen(self.settings, self.parts.keyring) as pen:
+            pen.watch(failure=self._failed)
+            writing = asyncio.create_task(pen.run(), name="pen")
             try:
                 await self._serve(pen)
             finally:
                 if self._failure is None:
                     await asyncio.to_thread(note_stop, pen)
+                pen.close()
+                await writing
         if self._failure is not None:
             raise self._failure
         return 0
 
     async def _serve(self, pen: Pen) -> None:
         settings, parts = self.settings, self.parts
-        loop = asyncio.get_running_loop()
-        pen.attach(loop, self._failed)
         clean = await asyncio.to_thread(note_start, pen)
         await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
         if not clean:
@@ -249,8 +251,8 @@ class Daemon:
         pen = self._pen
         found = pen.call(
             lambda batch: (
-                inbox.states(batch.connection),
-                inbox.feed_counts(batch.connection),
+                tally.read(batch.connection, "state"),
+                tally.read(batch.connection, "feed"),
                 refusals.totals(batch.connection),
             )
         )
@@ -273,8 +275,7 @@ def status_row(
     settings: Settings, pen: Pen, found: tuple[Any, Any, Any], *, running: bool, **more: Any
 ) -> dict[str, Any]:
     """Counters and warnings; nothing of any patient."""
-    states, feeds, refused = found
-    seen = {feed: (count, last) for feed, count, last in feeds}
+    states, seen, refused = found
     ports = more.pop("ports", {})
     connections = more.pop("connections", {})
     warnings = [w for w in (sqlite_warning(),) if w]
@@ -284,7 +285,7 @@ def status_row(
         "running": running,
         **more,
         "store": str(settings.store),
-        "messages": states,
+        "messages": {state: count for state, (count, _) in states.items()},
         "feeds": [
             {
                 "feed": feed,

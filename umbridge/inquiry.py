@@ -29,7 +29,7 @@ from umbridge.store import inbox, stays
 from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
 
-PAGE = 500
+PAGE = 100  # rows a turn: the loop that answers senders does the opening
 USUAL_PURPOSES = ("HOPERAT", "HPAYMT", "HCOMPL", "TREAT", "PATRQT")
 
 # Which compartment a segment's content belongs to; what is not named here is clinical (the strictest common

@@ -26,7 +26,8 @@ from umbridge.review.record import changed_draft, determination_draft, is_met
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.store import inbox, stays
-from umbridge.store.writer import Batch, Pen
+from umbridge.store.batch import Batch
+from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.pipeline")
 PAGE = 256
@@ -303,7 +304,7 @@ class Pipeline:
                 {"actor": "umbridge", "state": "QUARANTINED", "row": seq, "reason": reason, "by": "umbridge"},
             )
         )
-        inbox.finish(batch.cursor, [(RowState.QUARANTINED.value, reason, seq)])
+        batch.finish(seq, RowState.QUARANTINED, reason)
 
     def _decide(
         self,
@@ -351,4 +352,4 @@ class Pipeline:
         stays.save(batch.cursor, self._keyring, lane, seq, state.dump(), increments, batch.now)
         outcome = RowState.DETERMINED if done else RowState.NOT_APPLICABLE
         reason = "" if done else "no_review_open"
-        inbox.finish(batch.cursor, [(outcome.value, reason, seq)])
+        batch.finish(seq, outcome, reason)

@@ -128,11 +128,6 @@ def last_seq(connection: Connection) -> int:
     return int(connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM inbox").scalar_one())
 
 
-def pending_count(connection: Connection) -> int:
-    query = "SELECT count(*) FROM inbox WHERE state = 'PENDING'"
-    return int(connection.exec_driver_sql(query).scalar_one())
-
-
 def pending(connection: Connection, after: int, limit: int) -> list[tuple[int, bytes | None]]:
     """(seq, lane) of rows not yet worked, in order, a page at a time."""
     query = "SELECT seq, lane FROM inbox WHERE state = 'PENDING' AND seq > ? ORDER BY seq LIMIT ?"
@@ -164,14 +159,3 @@ def lane_rows(connection: Connection, keyring: Keyring, lane: bytes, until: int)
 def finish(cursor: sqlite3.Cursor, rows: list[tuple[str, str, int]]) -> None:
     """Set (state, reason) of worked rows; what was said at intake, such as a reused id, stays beside it."""
     cursor.executemany("UPDATE inbox SET state = ?, reason = trim(reason || ' ' || ?) WHERE seq = ?", rows)
-
-
-def states(connection: Connection) -> dict[str, int]:
-    query = "SELECT state, count(*) FROM inbox GROUP BY state"
-    return {str(row[0]): int(row[1]) for row in connection.exec_driver_sql(query)}
-
-
-def feed_counts(connection: Connection) -> list[tuple[str, int, str]]:
-    """(feed, messages, last received_at) for ``status``."""
-    query = "SELECT feed, count(*), max(received_at) FROM inbox GROUP BY feed"
-    return [(feed, count, last) for feed, count, last in connection.exec_driver_sql(query)]

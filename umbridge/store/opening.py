@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +18,9 @@ from umbridge_audit.store import Ledger, LedgerError
 from umbridge import __version__
 from umbridge.config import Settings
 from umbridge.errors import ConfigError, StoreError
+from umbridge.store.batch import Batch, BatchClock
 from umbridge.store.engine import DATABASE, check_tables, create_tables, open_engine
-from umbridge.store.writer import Batch, BatchClock, Pen, take_lock
+from umbridge.store.writer import Pen, take_lock
 
 CLEAN = "stopped_cleanly"
 
@@ -69,7 +72,20 @@ def create_store(settings: Settings, keyring: Keyring, facility: str) -> str:
 
 @contextmanager
 def hold_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
-    """The pen, held until the block ends; a last checkpoint is signed on the way out.
+    """The pen, writing on a loop in a thread of its own until the block ends; a last checkpoint is signed."""
+    with take_pen(settings, keyring) as pen:
+        thread = threading.Thread(target=lambda: asyncio.run(pen.run()), name="pen")
+        thread.start()
+        try:
+            yield pen
+        finally:
+            pen.close()
+            thread.join()
+
+
+@contextmanager
+def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
+    """The pen, not yet writing: the caller runs it on its own loop and ends it before the block does.
 
     Raises UnavailableError when another process holds it, StoreError when the store is not as promised.
     """
@@ -105,11 +121,8 @@ def hold_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 checkpoint_seconds=settings.ledger.checkpoint_seconds,
                 checkpoint_entries=settings.ledger.checkpoint_entries,
                 checkpoint_min_seconds=settings.ledger.checkpoint_min_seconds,
-            ).start()
-            try:
-                yield pen
-            finally:
-                pen.stop()
+            )
+            yield pen
     finally:
         engine.dispose()
         os.close(lock)

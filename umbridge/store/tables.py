@@ -95,6 +95,16 @@ class WireRefusal(SQLModel, table=True):
     last_at: str
 
 
+class Tally(SQLModel, table=True):
+    """Counts of rows by state and of messages by feed, kept in the transactions that change them."""
+
+    __tablename__ = "tally"
+    kind: str = Field(primary_key=True)  # state or feed
+    name: str = Field(primary_key=True)
+    count: int
+    last_at: str = ""
+
+
 class Meta(SQLModel, table=True):
     """Facts about the store itself: its version, whether it was stopped cleanly."""
 
@@ -111,6 +121,7 @@ _MODELS: tuple[type[SQLModel], ...] = (
     StayIncrement,
     DeterminationRow,
     WireRefusal,
+    Tally,
     Meta,
 )
 TABLES = [SQLModel.metadata.tables[str(model.__tablename__)] for model in _MODELS]

@@ -1,7 +1,10 @@
-"""The pen: one thread owns the only writing connection; callers get an answer after COMMIT, never before.
+"""The pen: the only writer. Callers get an answer after COMMIT, never before.
 
-Group commit without a timer: what is queued when the last commit has returned is the next transaction.
-The first failure of a write, sync or commit stops the pen for good: no further answer, no retry.
+It lives on one event loop. Batches are filled there, in turn with the rest, and only COMMIT, which waits
+for the disk, runs in a thread of its own: two threads that both run Python would hand the interpreter lock
+back and forth at every statement (docs/decisions). Group commit without a timer: what is queued when the
+last commit has returned is the next transaction. The first failure of a write, sync or commit stops the
+pen for good: no further answer, no retry.
 """
 
 from __future__ import annotations
@@ -15,30 +18,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from datetime import UTC, datetime
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
-from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
 
 from umbridge.errors import StoreError, UnavailableError
-from umbridge.model import RowState
-from umbridge.store import inbox, stays
-from umbridge.store.inbox import Incoming, Stored
+from umbridge.store import inbox
+from umbridge.store.batch import Batch, BatchClock, NothingFoundError, Numbers
+from umbridge.store.inbox import Incoming
 
 T = TypeVar("T")
-REUSED = "control_id_reused"
-ALIAS_CACHE = 100_000
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
-
-
-def iso(at: datetime) -> str:
-    """UTC, milliseconds: the form of every stored time."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+Work = Callable[[Batch], Any]
 
 
 def take_lock(directory: Path) -> int:
@@ -52,164 +47,8 @@ def take_lock(directory: Path) -> int:
     return handle
 
 
-class NothingFoundError(Exception):
-    """The question has no answer. Work that raises it has written nothing; the others' work stands."""
-
-
-class Batch:
-    """One transaction being filled. Work functions get it, use it, and must not keep it."""
-
-    def __init__(self, pen: Pen, connection: Connection) -> None:
-        self.connection = connection
-        self.cursor = cast(sqlite3.Cursor, connection.connection.cursor())  # the hot path's way in
-        self.keyring = pen.keyring
-        self.now = pen.clock.now
-        self._pen = pen
-        self._drafts: list[Draft] = []
-        self._rows: list[tuple[Any, ...]] = []
-        self._repeats: list[tuple[int, str, str]] = []
-        self._aliases: list[tuple[bytes, bytes]] = []
-        self._first_entry = pen.ledger.size
-        self._known: dict[bytes, list[tuple[Any, ...]]] = {}
-
-    def entry(self, draft: Draft) -> int:
-        """Put an entry on the ledger with this transaction; returns the seq it will have."""
-        self._drafts.append(draft)
-        return self._first_entry + len(self._drafts) - 1
-
-    def prefetch(self, tokens: list[bytes]) -> None:
-        """Look up the group's key tokens in one query."""
-        if tokens:
-            self._known = inbox.known(self.cursor, tokens)
-
-    def accept(self, item: Incoming) -> Stored:
-        """Apply the duplicate rule (docs/intake.md) and store the frame with its receipt entry."""
-        candidates = self._known.setdefault(item.key_token, [])
-        for seq, digest, content, lane, state, ack, condition, location, reason, at in candidates:
-            same_bytes = digest == item.digest
-            restamped = not same_bytes and content == item.content_digest
-            if same_bytes or restamped:
-                self._repeats.append((seq, item.feed, iso(item.received_at)))
-                if restamped:
-                    self.entry(self._receipt(item, "message.variant", seq, "RESTAMPED", of_row=seq))
-                return Stored(
-                    seq,
-                    lane,
-                    RowState(state),
-                    ack if same_bytes else item.ack,
-                    condition,
-                    location,
-                    reason,
-                    datetime.fromisoformat(at),
-                    duplicate=True,
-                )
-        state, reason = item.state, item.reason
-        ack, condition, location = item.ack, item.condition, item.location
-        if candidates and item.state is not RowState.REFUSED:
-            reason = f"{REUSED} {reason}".strip()
-            if item.reused == "quarantine":
-                state = RowState.QUARANTINED
-            elif item.reused == "reject":
-                state, condition, location = RowState.REFUSED, 207, "MSH-10"
-                ack = {"CA": "CE", "AA": "AE"}.get(ack, ack)
-        lane = self._lane(item)
-        if state is RowState.PENDING and lane is None:
-            state, reason = RowState.NOT_APPLICABLE, reason or "no_visit_number"
-        seq = self._pen.next_seq()
-        kind = {RowState.REFUSED: "message.refused", RowState.IGNORED: "message.ignored"}.get(
-            state, "message.received"
-        )
-        entry = self.entry(self._receipt(item, kind, seq, state.value, ack=ack, reason=reason))
-        if reason.startswith(REUSED):
-            of_row = int(candidates[0][0])
-            self.entry(self._receipt(item, "message.variant", seq, "CONTROL_ID_REUSED", of_row=of_row))
-        at = iso(item.received_at)
-        known = (item.key_token, item.digest, item.content_digest)
-        said = (ack, condition, location, reason, at, entry)
-        sealed = inbox.seal(self.keyring, item, seq, self.now)
-        self._rows.append((seq, item.feed, *known, len(candidates), lane, sealed, state.value, *said))
-        candidates.append(
-            (seq, item.digest, item.content_digest, lane, state.value, ack, condition, location, reason, at)
-        )
-        return Stored(
-            seq, lane, state, ack, condition, location, reason, datetime.fromisoformat(at), duplicate=False
-        )
-
-    def _lane(self, item: Incoming) -> bytes | None:
-        """The stay a message belongs to: its visit; else the visit its account was seen with."""
-        account = item.account_token
-        if item.visit_token is not None:
-            if account is not None and self._pen.remember_alias(account, item.visit_token):
-                self._aliases.append((account, item.visit_token))
-            return item.visit_token
-        if account is None:
-            return None
-        cached = self._pen.alias(account)
-        return cached or stays.resolve(self.connection, account) or account
-
-    @staticmethod
-    def _receipt(
-        item: Incoming,
-        kind: str,
-        row: int,
-        state: str,
-        *,
-        ack: str = "",
-        reason: str = "",
-        of_row: int | None = None,
-    ) -> Draft:
-        values: dict[str, Any] = {
-            "actor": "umbridge",
-            "feed": item.feed,
-            "state": state,
-            "row": row,
-            "control_id": item.head["control_id"],
-            "message_type": item.head["type"],
-            "sender": item.sender,
-            "version": item.version,
-            "digest": item.digest.hex(),
-            "ack": ack,
-            "reason": reason,
-        }
-        if of_row is not None:
-            values["of_row"] = of_row
-        return Draft(kind, values)
-
-    def flush(self) -> None:
-        """Write what was gathered. The pen calls it once, just before COMMIT."""
-        if self._rows:
-            inbox.insert(self.cursor, self._rows)
-        if self._aliases:
-            stays.add_aliases(self.cursor, self._aliases)
-        if self._repeats:
-            self.connection.exec_driver_sql(
-                "INSERT INTO delivery_attempt(row, feed, at) VALUES (?,?,?)", self._repeats
-            )
-        if self._drafts:
-            receipts = self._pen.ledger.append(self._drafts)
-            if receipts[0].seq != self._first_entry or len(receipts) != len(self._drafts):
-                raise StoreError("the ledger numbered entries otherwise than the store expected")
-
-
-Work = Callable[[Batch], Any]
-
-
-class BatchClock:
-    """One moment a transaction: every entry and every key of a batch belongs to the same month."""
-
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._clock = clock
-        self.now = clock()
-
-    def tick(self) -> None:
-        self.now = self._clock()
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 class Pen:
-    """The only writer. Thread-safe ``submit``; ``call`` waits; ``ask`` awaits on the daemon's loop.
+    """The only writer. ``submit`` and ``call`` from any thread; ``ask`` on the loop that ``run``s it.
 
     After a failure every waiting and later caller gets StoreError and ``failed`` is set.
     """
@@ -239,39 +78,40 @@ class Pen:
         self._checkpointed = time.monotonic()
         self._queue: deque[tuple[Work | Incoming, Any]] = deque()
         self._group_now: list[tuple[Work | Incoming, Any]] = []
-        self._wake = threading.Condition()
-        self._stopping = False
-        self._keys_of = ""
         self._to_sign: list[Future[None]] = []
-        self._seq = inbox.last_seq(connection)
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._ended = threading.Event()
+        self._keys_of = ""
+        self._numbers = Numbers(inbox.last_seq(connection))
         connection.rollback()
-        self._alias: dict[bytes, bytes] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._kick = asyncio.Event()
+        self._disk = ThreadPoolExecutor(1, "commit")
         self._deliver: Callable[[list[tuple[Any, Any]]], None] | None = None
         self._failure: Callable[[StoreError], None] | None = None
-        self._thread = threading.Thread(target=self._run, name="pen")
-
-    def start(self) -> Pen:
-        self._thread.start()
-        return self
-
-    def attach(self, loop: asyncio.AbstractEventLoop, failure: Callable[[StoreError], None]) -> None:
-        """Serve ``ask`` on this loop; ``failure`` is called there once if the pen fails."""
-        self._loop, self._failure = loop, failure
-
-    def watch(self, deliver: Callable[[list[tuple[Any, Any]]], None]) -> None:
-        """``deliver`` sees each commit's results on the loop, in order, before their futures resolve."""
-        self._deliver = deliver
 
     # -- callers ------------------------------------------------------------------------------------
 
+    def watch(
+        self,
+        deliver: Callable[[list[tuple[Any, Any]]], None] | None = None,
+        failure: Callable[[StoreError], None] | None = None,
+    ) -> None:
+        """``deliver`` sees each commit's results, in order, before their futures resolve; ``failure`` is
+        called once if the pen fails. Both on the pen's loop.
+        """
+        self._deliver = deliver or self._deliver
+        self._failure = failure or self._failure
+
     def submit(self, work: Work | Incoming, future: Any) -> None:
         """Queue work for the next transaction; ``future`` is resolved after its COMMIT."""
-        with self._wake:
+        with self._lock:
             if self.failed is not None or self._stopping:
                 raise self.failed or StoreError("the store is closing")
             self._queue.append((work, future))
-            self._wake.notify()
+        self._wake()
 
     def call(self, work: Callable[[Batch], T]) -> T:
         """Run ``work`` in a transaction and wait for its COMMIT (from any thread but the pen's)."""
@@ -280,70 +120,75 @@ class Pen:
         return future.result()
 
     async def ask(self, work: Callable[[Batch], T]) -> T:
-        """The same from the daemon's loop."""
-        if self._loop is None:
-            raise RuntimeError("attach the pen to the loop before asking on it")
-        future: asyncio.Future[T] = self._loop.create_future()
+        """The same on the pen's own loop."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.submit(work, future)
         return await future
 
     def sign(self) -> None:
         """Have a checkpoint signed over everything committed so far; returns when it is anchored."""
         future: Future[None] = Future()
-        with self._wake:
+        with self._lock:
             if self.failed is not None or self._stopping:
                 raise self.failed or StoreError("the store is closing")
             self._to_sign.append(future)
-            self._wake.notify()
+        self._wake()
         future.result()
 
-    def stop(self) -> None:
-        """Finish what is queued, sign a last checkpoint, end the thread."""
-        with self._wake:
+    def close(self) -> None:
+        """Finish what is queued, sign a last checkpoint, end ``run``. Returns at once."""
+        with self._lock:
             self._stopping = True
-            self._wake.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._wake()
 
-    # -- the thread ---------------------------------------------------------------------------------
+    def join(self) -> None:
+        """Wait until ``run`` has ended (from another thread than the pen's)."""
+        self._ended.wait()
 
-    def next_seq(self) -> int:
-        self._seq += 1
-        return self._seq
+    def _wake(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return  # run looks at the queue before it waits
+        if threading.get_ident() == self._loop_thread:
+            self._kick.set()
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: _ended says so to who waits
+                loop.call_soon_threadsafe(self._kick.set)
 
-    def alias(self, token: bytes) -> bytes | None:
-        return self._alias.get(token)
+    # -- the loop -----------------------------------------------------------------------------------
 
-    def remember_alias(self, token: bytes, lane: bytes) -> bool:
-        """True when the alias is not known to be stored yet. The cache is bounded; the table is not."""
-        if token in self._alias:
-            return False
-        if len(self._alias) >= ALIAS_CACHE:
-            self._alias.clear()
-        self._alias[token] = lane
-        return True
-
-    def _run(self) -> None:
+    async def run(self) -> None:
+        """Write until ``close``. A failure ends it too: see ``failed``."""
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         try:
             while True:
-                with self._wake:
-                    if not self._queue and not self._stopping and not self._to_sign:
-                        self._wake.wait(self._until_checkpoint())
+                self._kick.clear()
+                with self._lock:
                     group = [self._queue.popleft() for _ in range(min(self._group, len(self._queue)))]
+                    signing, self._to_sign = self._to_sign, []
                     last = self._stopping and not group
-                self._group_now = group
+                self._group_now = [*group, *((_nothing, future) for future in signing)]
                 if group:
-                    self._commit(group)
-                self._group_now = []
-                signing, self._to_sign = self._to_sign, []
+                    await self._commit(group)
                 if last or signing or self._checkpoint_due():
-                    self._checkpoint()
-                for waiting in signing:
-                    waiting.set_result(None)
+                    self.ledger.checkpoint()
+                    self._checkpointed = time.monotonic()
+                for future in signing:
+                    future.set_result(None)
+                self._group_now = []
                 if last:
                     return
+                if not self._queue and not self._to_sign and not self._stopping:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(self._until_checkpoint()):
+                            await self._kick.wait()
         except BaseException as exc:
             self._fail(exc)
+            if isinstance(exc, asyncio.CancelledError):
+                raise
+        finally:
+            self._disk.shutdown(wait=True)
+            self._ended.set()
 
     def _until_checkpoint(self) -> float | None:
         if self.ledger.unanchored == 0:
@@ -359,29 +204,37 @@ class Pen:
         wait = self._until_checkpoint()
         return wait is not None and wait <= 0
 
-    def _checkpoint(self) -> None:
-        self.ledger.checkpoint()
-        self._checkpointed = time.monotonic()
-
-    def _commit(self, group: list[tuple[Work | Incoming, Any]]) -> None:
-        connection = self._connection
+    async def _commit(self, group: list[tuple[Work | Incoming, Any]]) -> None:
         results: list[tuple[Any, Any]] = []
         errors: list[tuple[Any, Exception]] = []
-        with connection.begin():
-            self._month()
-            batch = Batch(self, connection)
-            batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
-            for work, future in group:
-                if isinstance(work, Incoming):
-                    results.append((future, batch.accept(work)))
-                    continue
-                try:
-                    results.append((future, work(batch)))
-                except NothingFoundError as exc:
-                    errors.append((future, exc))
-            batch.flush()
+        transaction = self._connection.begin()
+        raw = cast(sqlite3.Connection, self._connection.connection.driver_connection)
+        before = raw.total_changes
+        self._month()
+        batch = Batch(self._connection, self.ledger, self.keyring, self._numbers, self.clock.now)
+        batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
+        for work, future in group:
+            if isinstance(work, Incoming):
+                results.append((future, batch.accept(work)))
+                continue
+            try:
+                results.append((future, work(batch)))
+            except NothingFoundError as exc:
+                errors.append((future, exc))
+        batch.flush()
+        if raw.total_changes != before:
+            await asyncio.get_running_loop().run_in_executor(self._disk, transaction.commit)
+        else:
+            transaction.commit()  # only questions: nothing to sync
         self.commits += 1
-        self._resolve(results, errors)
+        if self._deliver is not None:
+            self._deliver(results)
+        for future, value in results:
+            if not future.done():
+                future.set_result(value)
+        for future, error in errors:
+            if not future.done():
+                future.set_exception(error)
 
     def _month(self) -> None:
         """Before anything is numbered: this month's data keys, and their entries, are there."""
@@ -393,33 +246,6 @@ class Pen:
             self.ledger.append([])
             self._keys_of = month
 
-    def _resolve(self, results: list[tuple[Any, Any]], errors: list[tuple[Any, Exception]]) -> None:
-        loop_results = []
-        for future, value in results:
-            if isinstance(future, Future):
-                future.set_result(value)
-            else:
-                loop_results.append((future, value))
-        loop_errors = []
-        for future, exc in errors:
-            if isinstance(future, Future):
-                future.set_exception(exc)
-            else:
-                loop_errors.append((future, exc))
-        if (loop_results or loop_errors) and self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._hand_over, loop_results, loop_errors)
-
-    def _hand_over(self, results: list[tuple[Any, Any]], errors: list[tuple[Any, Exception]]) -> None:
-        if self._deliver is not None and results:
-            self._deliver(results)
-        for future, value in results:
-            if not future.done():
-                future.set_result(value)
-        for future, exc in errors:
-            if not future.done():
-                future.set_exception(exc)
-
     def _fail(self, exc: BaseException) -> None:
         """Fail-stop: nothing more is written, everybody waiting is told, the daemon ends (exit 74)."""
         failure = StoreError(
@@ -427,18 +253,17 @@ class Pen:
             "permissions, then start again"
         )
         failure.__cause__ = exc
-        with self._wake:
+        with self._lock:
             self.failed = failure
-            waiting = self._group_now + list(self._queue) + [(None, f) for f in self._to_sign]
+            waiting = [*self._group_now, *self._queue, *((_nothing, future) for future in self._to_sign)]
             self._queue.clear()
-        on_loop: list[tuple[Any, Exception]] = []
+            self._to_sign.clear()
         for _, future in waiting:
-            if not isinstance(future, Future):
-                on_loop.append((future, failure))
-            elif not future.done():
+            if not future.done():
                 future.set_exception(failure)
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._hand_over, [], on_loop)
-                if self._failure is not None:
-                    self._loop.call_soon_threadsafe(self._failure, failure)
+        if self._failure is not None:
+            self._failure(failure)
+
+
+def _nothing(_batch: Batch) -> None:
+    """Stands for a checkpoint that was asked for."""
