@@ -97,7 +97,9 @@ class Keyring:
         token = [r for r in self._records.values() if r.alg == TOKEN_ALG]
         if len(token) != 1:
             raise KeyRefusedError(f"{directory / 'keystore.json'}: needs exactly one token key")
-        self._token = self._unwrap(token[0])
+        padded = self._unwrap(token[0]).ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
 
     @classmethod
     def create(cls, directory: Path) -> Keyring:
@@ -150,7 +152,8 @@ class Keyring:
         Makes the key where there is none, durable in the keystore before it is returned; its ``key.create``
         entry is then owed (``unlogged``).
         """
-        month = at.astimezone(UTC).strftime("%Y-%m")
+        when = at.astimezone(UTC)
+        month = f"{when.year:04d}-{when.month:02d}"
         with self._lock:
             kid = self._current.get((kind, month))
             if kid is None:
@@ -216,8 +219,11 @@ class Keyring:
 
     def token(self, field: str, value: str) -> bytes:
         """16 bytes that stand for a value in an index: equal values of a field, equal tokens, for ever."""
-        message = b"umb/token/1" + lv8(field) + value.encode("utf-8", "surrogatepass")
-        return hmac.digest(self._token, message, "sha256")[:16]
+        # RFC 2104 from two states made once: the one-shot call costs ten times as much.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(b"umb/token/1" + lv8(field) + value.encode("utf-8", "surrogatepass"))
+        outer.update(inner.digest())
+        return outer.digest()[:16]
 
     # --- the keystore file --------------------------------------------------------------------------
 

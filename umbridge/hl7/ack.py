@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from umbridge.errors import RefusedError
 from umbridge.hl7.er7 import Delimiters, Message
@@ -191,7 +191,7 @@ def answer(
         kind.append(plain(trigger))
         if version not in _OLD_MSH9:
             kind.append(b"ACK")
-    stamp = now.strftime("%Y%m%d%H%M%S%z").encode("ascii")
+    stamp = _stamp(now)
     fields = [
         b"MSH",
         marks.component + marks.repetition + marks.escape + marks.subcomponent + marks.truncation,
@@ -216,6 +216,14 @@ def answer(
     if condition is not None:
         segments.append(_error(marks, version, condition, location or "", text or ""))
     return b"\r".join(segments) + b"\r"
+
+
+def _stamp(now: datetime) -> bytes:
+    """HL7's TS with its offset; UTC, the usual case, without the cost of strftime."""
+    if now.tzinfo is not UTC:
+        return now.strftime("%Y%m%d%H%M%S%z").encode("ascii")
+    parts = (now.year, now.month, now.day, now.hour, now.minute, now.second)
+    return b"%04d%02d%02d%02d%02d%02d+0000" % parts
 
 
 _LOCATION = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?)?")
