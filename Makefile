@@ -37,11 +37,12 @@ check: $(STAMP)  ## format, lint, types, import direction, documents
 bench: $(STAMP)  ## throughput and latency, side by side with the peers
 	@$(PY) bench/run.py
 
-docs: $(STAMP)   ## write docs/cli.md from the commands themselves
+docs: $(STAMP)   ## write docs/cli.md, and README's transcript and figures, from the program itself
 	@$(PY) docs/generate.py
 
-vectors: $(STAMP) ## write the ledger's test vectors again, from audit/SPEC.md's example
+vectors: $(STAMP) ## write the test vectors again: the ledger's and the wire's
 	@$(PY) audit/tests/make_vectors.py
+	@$(PY) tests/vectors/hl7/make.py
 
 faults: $(STAMP) ## the long version of the fault suite (kills, resends, restarts)
 	@UMBRIDGE_KILLS=60 $(PY) -m pytest tests/test_faults.py

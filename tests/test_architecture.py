@@ -27,8 +27,6 @@ LONGER = {
     "umbridge/cli.py": 540,
     # One grammar: reader, address language and escapes share the delimiters and the byte offsets.
     "umbridge/hl7/er7.py": 440,
-    # One transaction and the one thread that owns it: split, the invariants would cross a file.
-    "umbridge/store/writer.py": 460,
 }
 
 # Words that say nothing about what a room is for.
@@ -159,7 +157,6 @@ TESTED_IN = {
     "umbridge/errors.py": "tests/test_docs.py",  # a list of codes, held to the page of exit codes
     "umbridge/model.py": "tests/test_worker.py",  # values: crossing the wire is what they do
     "umbridge/hookspecs.py": "tests/test_docs.py",  # two signatures, held to docs/hooks.md
-    "umbridge/config.py": "tests/test_docs.py",  # every key and default; loaded by each daemon test
     "umbridge/hl7/charset.py": "tests/test_er7.py",  # the reader decodes; a codec alone says little
     "umbridge/hl7/tables.py": "tests/test_ack.py",  # held to hl7apy's tables, where they decide
     "umbridge/hl7/times.py": "tests/test_translate.py",  # every time is read on the way to an event
@@ -176,28 +173,15 @@ TESTED_IN = {
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name
-    "umbridge/review/record.py": "tests/test_endtoend.py",  # entries and lines, as the whole writes them
     "umbridge/store/tables.py": "tests/test_endtoend.py",  # declarations
     "umbridge/store/engine.py": "tests/test_faults.py",  # durability, with kills
     "umbridge/store/inbox.py": "tests/test_faults.py",  # nothing lost, nothing twice, with kills
-    "umbridge/store/refusals.py": "tests/test_endtoend.py",  # counted frames
+    "umbridge/store/batch.py": "tests/test_writer.py",  # the duplicate rule, through the pen
+    "umbridge/store/tally.py": "tests/test_endtoend.py",  # status counts against the rows
+    "umbridge/store/refusals.py": "tests/test_listener.py",  # counted frames
     "umbridge/store/stays.py": "tests/test_faults.py",  # snapshots survive kills
-    "umbridge/store/writer.py": "tests/test_faults.py",  # the pen, with a planted liar
     "umbridge/store/opening.py": "tests/test_faults.py",  # every restart
-    "umbridge/intake.py": "tests/test_endtoend.py",  # every stranger's message, and its answer
-    "umbridge/pipeline.py": "tests/test_endtoend.py",  # every stranger's message, and its state
-    "umbridge/inquiry.py": "tests/test_endtoend.py",  # asked by command, as a person would
-    "umbridge/listener.py": "tests/test_endtoend.py",  # real sockets
-    "umbridge/delivery.py": "tests/test_endtoend.py",  # the sending end of the same sockets
-    "umbridge/control.py": "tests/test_endtoend.py",  # every command of a running daemon
-    "umbridge/daemon.py": "tests/test_endtoend.py",  # the whole
-    "umbridge/shadow.py": "tests/test_endtoend.py",  # against the daemon on the same messages
-    "umbridge/proof.py": "tests/test_endtoend.py",  # verified and exported by command
-    "umbridge/setup.py": "tests/test_endtoend.py",  # each installation of the tests is made with it
-    "umbridge/sample.py": "tests/test_faults.py",  # the feed under which the daemon is killed
-    "umbridge/demo.py": "tests/test_docs.py",  # README's transcript is its test
-    "umbridge/terminal.py": "tests/test_docs.py",  # README's transcript is its test
-    "umbridge/cli.py": "tests/test_docs.py",  # its help is a page; the commands run end to end
+    "umbridge/pipeline.py": "tests/test_daemon.py",  # every stranger's message, and its state
     "audit/umbridge_audit/bundle.py": "audit/tests/test_export.py",  # what export writes
     "audit/umbridge_audit/cli.py": "audit/tests/test_export.py",  # umbridge-verify on bundles
     "audit/umbridge_audit/examine.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack

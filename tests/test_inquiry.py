@@ -17,6 +17,7 @@ import pytest
 from conftest import Installation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from umbridge_audit.entry import Draft
 
 from umbridge import delivery, proof, sample
 from umbridge.config import User
@@ -157,7 +158,7 @@ def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tm
         there = desk_of(copy, stack)
         there.users["zz"] = User(user="zz", roles=("ur_nurse", "compliance_auditor"))
         with pytest.raises(StoreError):  # the pen fails, as on a full disk
-            there.pen.call(lambda batch: batch.connection.exec_driver_sql("SELECT no_such_column"))
+            there.pen.call(lambda batch: batch.entry(Draft("no.such.kind", {})))
         for op, args in [*LOOKS, ("ledger.export", {"profile": "integrity-only"})]:
             shown: list[Row] = []
             with pytest.raises(StoreError):

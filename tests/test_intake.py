@@ -198,7 +198,7 @@ def test_oversize_is_counted_and_answered_when_the_header_was_seen(pen: Pen, tmp
     assert answer is not None
     said = er7.parse(answer)
     assert (said.get("MSA-1"), said.get("ERR-3.1"), said.get("MSA-2")) == ("AE", "104", "ZZ1")
-    counted = pen.call(lambda batch: refusals.totals(batch.connection))
+    counted = pen.call(lambda batch: refusals.totals(batch.cursor))
     assert [(feed, reason, count) for feed, reason, count, _ in counted] == [("main", "oversize", 1)]
     assert rows(pen) == []
 

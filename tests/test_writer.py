@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ from umbridge.config import Settings
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.model import RowState
 from umbridge.store import engine, inbox
-from umbridge.store.batch import NothingFoundError
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.opening import create_store, hold_pen, take_pen
 from umbridge.store.writer import Pen
@@ -84,13 +84,13 @@ def accept(pen: Pen, item: Incoming) -> Stored:
 
 
 def rows(pen: Pen) -> list[inbox.Row]:
-    return pen.call(lambda batch: inbox.page(batch.connection, batch.keyring, 0, 10_000))
+    return pen.call(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 10_000))
 
 
 def test_durability_settings_are_what_the_database_says(pen: Pen) -> None:
     said = pen.call(
         lambda batch: {
-            name: batch.connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name, _, _ in engine.PRAGMAS
+            name: batch.cursor.execute(f"PRAGMA {name}").fetchone()[0] for name, _, _ in engine.PRAGMAS
         }
     )
     assert said["journal_mode"] == "wal"
@@ -128,9 +128,7 @@ def test_the_same_bytes_are_one_row_and_the_first_answer(pen: Pen) -> None:
     again = accept(pen, incoming(b"a", b"one", ack="CA"))
     assert again.duplicate
     assert (again.seq, again.ack) == (first.seq, "AA")
-    attempts = pen.call(
-        lambda batch: batch.connection.exec_driver_sql("SELECT row FROM delivery_attempt").fetchall()
-    )
+    attempts = pen.call(lambda batch: batch.cursor.execute("SELECT row FROM delivery_attempt").fetchall())
     assert [row for (row,) in attempts] == [1]
 
 
@@ -201,11 +199,10 @@ def test_account_numbers_lead_to_the_visit_they_were_seen_with(pen: Pen) -> None
 
 
 def test_a_question_without_an_answer_harms_nobody(pen: Pen) -> None:
-    def nothing(batch: Any) -> None:
-        raise NothingFoundError
-
-    with pytest.raises(NothingFoundError):
-        pen.call(nothing)
+    with pytest.raises(sqlite3.OperationalError):
+        pen.call(lambda batch: batch.cursor.execute("SELECT no_such_column"))
+    with pytest.raises(ZeroDivisionError):
+        pen.call(lambda batch: 1 // 0)
     assert accept(pen, incoming(b"a", b"one")).seq == 1
 
 
@@ -236,6 +233,7 @@ def test_the_loop_hears_of_a_failure(tmp_path: Path) -> None:
     made, keyring = make(tmp_path / "s")
 
     def bad(batch: Any) -> None:
+        batch.entry(Draft("genesis", {"actor": "x"}))
         raise ZeroDivisionError
 
     async def run(pen: Pen) -> list[StoreError]:

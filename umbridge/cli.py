@@ -43,6 +43,9 @@ class Group(click.Group):
             _end(130, "interrupted")
         except click.exceptions.Exit as exc:
             sys.exit(exc.exit_code)
+        except click.exceptions.NoArgsIsHelpError as exc:
+            click.echo(exc.format_message(), err=True)
+            sys.exit(2)
         except click.ClickException as exc:
             _end(2, exc.format_message())
         except UmbridgeError as exc:

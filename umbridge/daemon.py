@@ -251,9 +251,9 @@ class Daemon:
         pen = self._pen
         found = pen.call(
             lambda batch: (
-                tally.read(batch.connection, "state"),
-                tally.read(batch.connection, "feed"),
-                refusals.totals(batch.connection),
+                tally.read(batch.cursor, "state"),
+                tally.read(batch.cursor, "feed"),
+                refusals.totals(batch.cursor),
             )
         )
         return status_row(

@@ -211,5 +211,7 @@ def _verifier(bundle: Path, policy: str) -> int:
         check=False,
     )
     report = json.loads(done.stdout)
-    click.echo(f"{report['verdict']}  entries {report['entries']}  first bad entry {report['first_bad_seq']}")
+    bad = report["first_bad_seq"]
+    found = "nothing wrong" if bad is None else f"first bad entry {bad}"
+    click.echo(f"{report['verdict']}  {report['entries']} entries  {found}")
     return done.returncode

@@ -140,7 +140,7 @@ class Inquiry:
         after = 0
         while True:
             rows = self._pen.call(
-                lambda batch, after=after: inbox.page(batch.connection, batch.keyring, after, PAGE)  # type: ignore[misc]
+                lambda batch, after=after: inbox.page(batch.cursor, batch.keyring, after, PAGE)  # type: ignore[misc]
             )
             for row in rows:
                 yield {
@@ -161,7 +161,7 @@ class Inquiry:
     def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = number_of(args, "seq")
         allowed = self._look(viewer, args, "read", f"messages show {seq}", count=1)
-        row = self._pen.call(lambda batch: inbox.row(batch.connection, batch.keyring, seq))
+        row = self._pen.call(lambda batch: inbox.row(batch.cursor, batch.keyring, seq))
         if row is None:
             raise UmbridgeError(f"there is no message {seq}; `umbridge messages list` shows which there are")
         yield {
@@ -216,7 +216,7 @@ class Inquiry:
 
     def stays_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         allowed = self._look(viewer, args, "search", "stays list")
-        for lane in self._pen.call(lambda batch: list(stays.lanes(batch.connection))):
+        for lane in self._pen.call(lambda batch: list(stays.lanes(batch.cursor))):
             yield self._stay(lane, allowed)
 
     def stays_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -227,7 +227,7 @@ class Inquiry:
         yield self._stay(lane, allowed)
 
     def _stay(self, lane: bytes, allowed: Permission) -> dict[str, Any]:
-        saved = self._pen.call(lambda batch: stays.load(batch.connection, batch.keyring, lane))
+        saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
         if saved is None:
             raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
         state = restore(self._site, saved)

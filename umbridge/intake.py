@@ -230,9 +230,7 @@ class Intake:
         """Count bytes that never became a frame. An oversize message whose MSH was seen is answered."""
         at = self._clock()
         await self._pen.ask(
-            lambda batch: refusals.count(
-                batch.connection, feed, fault.reason, fault.byte_count, fault.digest, at
-            )
+            lambda batch: refusals.count(batch.cursor, feed, fault.reason, fault.byte_count, fault.digest, at)
         )
         if fault.reason != "oversize" or not fault.head:
             return None

@@ -32,8 +32,8 @@ from umbridge.store.writer import Pen
 log = logging.getLogger("umbridge.pipeline")
 PAGE = 256
 NEVER = datetime.min.replace(tzinfo=UTC)
-GIVE_WAY_TURNS = 20
-GIVE_WAY_SECONDS = 0.005
+GIVE_WAY_TURNS = 8
+GIVE_WAY_SECONDS = 0.025
 KEEP_PARSED = 4096  # messages held in memory between answer and work; beyond that they are read back
 
 
@@ -170,7 +170,7 @@ class Pipeline:
         after = total = 0
         while True:
             page = await self._pen.ask(
-                lambda batch, after=after: inbox.pending(batch.connection, after, PAGE)  # type: ignore[misc]
+                lambda batch, after=after: inbox.pending(batch.cursor, after, PAGE)  # type: ignore[misc]
             )
             if not page:
                 return total
@@ -223,7 +223,7 @@ class Pipeline:
 
     async def _work(self, lane: bytes, seq: int, message: er7.Message | None) -> None:
         if message is None:
-            row = await self._pen.ask(lambda batch: inbox.row(batch.connection, self._keyring, seq))
+            row = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
             if row is None:
                 raise StoreError(f"row {seq} is gone from the inbox")
             message = self._parse(row)
@@ -261,7 +261,7 @@ class Pipeline:
     async def _lane(self, lane: bytes, seq: int) -> LaneState:
         state = self._cache.get(lane)
         if state is None:
-            saved = await self._pen.ask(lambda batch: stays.load(batch.connection, self._keyring, lane))
+            saved = await self._pen.ask(lambda batch: stays.load(batch.cursor, self._keyring, lane))
             state = LaneState(StayFold(self._site)) if saved is None else restore(self._site, saved)
             if state is None and saved is not None:  # the site profile changed: codes mean other things now
                 events = await self._events(lane, seq - 1)
@@ -289,7 +289,7 @@ class Pipeline:
     async def _events(self, lane: bytes, until: int) -> list[tuple[int, Event]]:
         """Every message of the lane so far, read again from the inbox."""
         rows = await self._pen.ask(
-            lambda batch: list(inbox.lane_rows(batch.connection, self._keyring, lane, until))
+            lambda batch: list(inbox.lane_rows(batch.cursor, self._keyring, lane, until))
         )
         zone, authority = self._zone, self._site.mrn_authority
         return [(row.seq, translate(self._parse(row), zone, mrn_authority=authority)) for row in rows]

@@ -6,9 +6,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
@@ -25,10 +24,6 @@ REUSED = "control_id_reused"
 def iso(at: datetime) -> str:
     """UTC, milliseconds: the form of every stored time."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-class NothingFoundError(Exception):
-    """The question has no answer. Work that raises it has written nothing; the others' work stands."""
 
 
 class Numbers:
@@ -59,10 +54,9 @@ class Batch:
     """One transaction being filled. Work functions get it, use it, and must not keep it."""
 
     def __init__(
-        self, connection: Connection, ledger: Ledger, keyring: Keyring, numbers: Numbers, now: datetime
+        self, cursor: sqlite3.Cursor, ledger: Ledger, keyring: Keyring, numbers: Numbers, now: datetime
     ) -> None:
-        self.connection = connection
-        self.cursor = cast(sqlite3.Cursor, connection.connection.cursor())  # the hot path's way in
+        self.cursor = cursor
         self.keyring = keyring
         self.now = now
         self._ledger = ledger
@@ -81,6 +75,10 @@ class Batch:
         """Put an entry on the ledger with this transaction; returns the seq it will have."""
         self._drafts.append(draft)
         return self._first_entry + len(self._drafts) - 1
+
+    def mark(self) -> int:
+        """How much has been asked to be written so far: work that fails without raising it harmed nothing."""
+        return len(self._drafts) + len(self._rows) + len(self._finished) + len(self._repeats)
 
     def prefetch(self, tokens: list[bytes]) -> None:
         """Look up the group's key tokens in one query."""
@@ -159,7 +157,7 @@ class Batch:
         if account is None:
             return None
         cached = self._numbers.alias(account)
-        return cached or stays.resolve(self.connection, account) or account
+        return cached or stays.resolve(self.cursor, account) or account
 
     @staticmethod
     def _receipt(
@@ -200,7 +198,7 @@ class Batch:
         if self._aliases:
             stays.add_aliases(self.cursor, self._aliases)
         if self._repeats:
-            self.connection.exec_driver_sql(
+            self.cursor.executemany(
                 "INSERT INTO delivery_attempt(row, feed, at) VALUES (?,?,?)", self._repeats
             )
         if self._drafts:

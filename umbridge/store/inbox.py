@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
 from umbridge_audit.keys import Keyring
 
 from umbridge.model import RowState
@@ -124,35 +123,35 @@ def known(cursor: sqlite3.Cursor, tokens: Sequence[bytes]) -> dict[bytes, list[t
     return found
 
 
-def last_seq(connection: Connection) -> int:
-    return int(connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM inbox").scalar_one())
+def last_seq(cursor: sqlite3.Cursor) -> int:
+    return int(cursor.execute("SELECT coalesce(max(seq), 0) FROM inbox").fetchone()[0])
 
 
-def pending(connection: Connection, after: int, limit: int) -> list[tuple[int, bytes | None]]:
+def pending(cursor: sqlite3.Cursor, after: int, limit: int) -> list[tuple[int, bytes | None]]:
     """(seq, lane) of rows not yet worked, in order, a page at a time."""
     query = "SELECT seq, lane FROM inbox WHERE state = 'PENDING' AND seq > ? ORDER BY seq LIMIT ?"
-    return [(seq, lane) for seq, lane in connection.exec_driver_sql(query, (after, limit))]
+    return [(seq, lane) for seq, lane in cursor.execute(query, (after, limit))]
 
 
-def page(connection: Connection, keyring: Keyring, after: int, limit: int) -> list[Row]:
+def page(cursor: sqlite3.Cursor, keyring: Keyring, after: int, limit: int) -> list[Row]:
     """Opened rows after ``after``, oldest first."""
     query = f"SELECT {_COLUMNS} FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - constant
-    return [open_row(keyring, record) for record in connection.exec_driver_sql(query, (after, limit))]
+    return [open_row(keyring, record) for record in cursor.execute(query, (after, limit))]
 
 
-def row(connection: Connection, keyring: Keyring, seq: int) -> Row | None:
+def row(cursor: sqlite3.Cursor, keyring: Keyring, seq: int) -> Row | None:
     query = f"SELECT {_COLUMNS} FROM inbox WHERE seq = ?"  # noqa: S608 - constant
-    record = connection.exec_driver_sql(query, (seq,)).fetchone()
+    record = cursor.execute(query, (seq,)).fetchone()
     return None if record is None else open_row(keyring, record)
 
 
-def lane_rows(connection: Connection, keyring: Keyring, lane: bytes, until: int) -> Iterator[Row]:
+def lane_rows(cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes, until: int) -> Iterator[Row]:
     """Every row of a lane that was worked or is being worked, up to ``until``: what a re-fold reads."""
     query = (
         f"SELECT {_COLUMNS} FROM inbox WHERE lane = ? AND seq <= ?"  # noqa: S608 - constant
         " AND state IN ('PENDING','DETERMINED','NOT_APPLICABLE') ORDER BY seq"
     )
-    for record in connection.exec_driver_sql(query, (lane, until)):
+    for record in cursor.execute(query, (lane, until)):
         yield open_row(keyring, record)
 
 

@@ -133,9 +133,9 @@ def note_start(pen: Pen) -> bool:
 
     def work(batch: Batch) -> bool:
         query = "SELECT value FROM meta WHERE name = ?"
-        row = batch.connection.exec_driver_sql(query, (CLEAN,)).fetchone()
+        row = batch.cursor.execute(query, (CLEAN,)).fetchone()
         clean = row is None or row[0] == "yes"
-        batch.connection.exec_driver_sql(
+        batch.cursor.execute(
             "INSERT INTO meta(name, value) VALUES (?, 'no') ON CONFLICT(name) DO UPDATE SET value = 'no'",
             (CLEAN,),
         )
@@ -150,7 +150,7 @@ def note_stop(pen: Pen) -> None:
     """Put a clean stop on the ledger; the next start finds the marker."""
 
     def work(batch: Batch) -> None:
-        batch.connection.exec_driver_sql("UPDATE meta SET value = 'yes' WHERE name = ?", (CLEAN,))
+        batch.cursor.execute("UPDATE meta SET value = 'yes' WHERE name = ?", (CLEAN,))
         batch.entry(Draft("audit.status", {"actor": "umbridge", "state": "stopped", "version": __version__}))
 
     with contextlib.suppress(StoreError):  # a failed pen writes nothing more: the stop was not clean
@@ -163,10 +163,10 @@ def note_policy(pen: Pen, policy_hash: str, users_text: str) -> None:
     def work(batch: Batch) -> None:
         value = f"{policy_hash} {users_text}"
         query = "SELECT value FROM meta WHERE name = 'policy'"
-        row = batch.connection.exec_driver_sql(query).fetchone()
+        row = batch.cursor.execute(query).fetchone()
         if row is not None and row[0] == value:
             return
-        batch.connection.exec_driver_sql(
+        batch.cursor.execute(
             "INSERT INTO meta(name, value) VALUES ('policy', ?) ON CONFLICT(name) DO UPDATE SET"
             " value = excluded.value",
             (value,),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
 
-
-def count(connection: Connection, feed: str, reason: str, bytes_seen: int, digest: str, at: datetime) -> None:
+def count(cursor: sqlite3.Cursor, feed: str, reason: str, bytes_seen: int, digest: str, at: datetime) -> None:
     """Add one refusal; a flood grows a number, not the table."""
     moment = at.astimezone(UTC).isoformat(timespec="milliseconds")
-    connection.exec_driver_sql(
+    cursor.execute(
         "INSERT INTO wire_refusal(day, feed, reason, count, bytes_seen, last_digest, last_at)"
         " VALUES (?,?,?,1,?,?,?) ON CONFLICT(day, feed, reason) DO UPDATE SET count = count + 1,"
         " bytes_seen = bytes_seen + excluded.bytes_seen, last_digest = excluded.last_digest,"
@@ -19,10 +18,10 @@ def count(connection: Connection, feed: str, reason: str, bytes_seen: int, diges
     )
 
 
-def totals(connection: Connection) -> list[tuple[str, str, int, str]]:
+def totals(cursor: sqlite3.Cursor) -> list[tuple[str, str, int, str]]:
     """(feed, reason, count, last_at) over all days."""
     query = (
         "SELECT feed, reason, sum(count), max(last_at) FROM wire_refusal GROUP BY feed, reason"
         " ORDER BY feed, reason"
     )
-    return [(f, r, int(n), last) for f, r, n, last in connection.exec_driver_sql(query)]
+    return [(f, r, int(n), last) for f, r, n, last in cursor.execute(query)]

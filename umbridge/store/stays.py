@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
 from umbridge_audit.keys import Keyring
 
 
@@ -29,13 +28,11 @@ def _increment_aad(lane: bytes, seq: int) -> bytes:
     return b"stay_increment\x00" + lane + seq.to_bytes(8, "big")
 
 
-def load(connection: Connection, keyring: Keyring, lane: bytes) -> SavedStay | None:
-    found = connection.exec_driver_sql("SELECT seq, sealed FROM stay_head WHERE lane = ?", (lane,)).fetchone()
+def load(cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes) -> SavedStay | None:
+    found = cursor.execute("SELECT seq, sealed FROM stay_head WHERE lane = ?", (lane,)).fetchone()
     if found is None:
         return None
-    rows = connection.exec_driver_sql(
-        "SELECT seq, sealed FROM stay_increment WHERE lane = ? ORDER BY seq", (lane,)
-    )
+    rows = cursor.execute("SELECT seq, sealed FROM stay_increment WHERE lane = ? ORDER BY seq", (lane,))
     return SavedStay(
         seq=found[0],
         head=keyring.unseal("stay", found[1], _head_aad(lane)),
@@ -87,13 +84,13 @@ def add_aliases(cursor: sqlite3.Cursor, aliases: list[tuple[bytes, bytes]]) -> N
     cursor.executemany("INSERT OR IGNORE INTO alias(token, lane) VALUES (?,?)", aliases)
 
 
-def resolve(connection: Connection, token: bytes) -> bytes | None:
-    found = connection.exec_driver_sql("SELECT lane FROM alias WHERE token = ?", (token,)).fetchone()
+def resolve(cursor: sqlite3.Cursor, token: bytes) -> bytes | None:
+    found = cursor.execute("SELECT lane FROM alias WHERE token = ?", (token,)).fetchone()
     return None if found is None else bytes(found[0])
 
 
-def lanes(connection: Connection) -> Iterator[bytes]:
-    for (lane,) in connection.exec_driver_sql("SELECT lane FROM stay_head ORDER BY seq").fetchall():
+def lanes(cursor: sqlite3.Cursor) -> Iterator[bytes]:
+    for (lane,) in cursor.execute("SELECT lane FROM stay_head ORDER BY seq").fetchall():
         yield bytes(lane)
 
 

@@ -6,8 +6,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import Connection
-
 
 def add(cursor: sqlite3.Cursor, changes: Counter[tuple[str, str]], heard: Mapping[str, str]) -> None:
     """Add (kind, name) changes; ``heard`` gives the feeds' last message times."""
@@ -18,7 +16,7 @@ def add(cursor: sqlite3.Cursor, changes: Counter[tuple[str, str]], heard: Mappin
     )
 
 
-def read(connection: Connection, kind: str) -> dict[str, tuple[int, str]]:
+def read(cursor: sqlite3.Cursor, kind: str) -> dict[str, tuple[int, str]]:
     """name -> (count, last time or "")."""
-    rows = connection.exec_driver_sql("SELECT name, count, last_at FROM tally WHERE kind = ?", (kind,))
+    rows = cursor.execute("SELECT name, count, last_at FROM tally WHERE kind = ?", (kind,))
     return {str(name): (int(count), str(last)) for name, count, last in rows if count}

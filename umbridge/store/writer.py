@@ -28,7 +28,7 @@ from umbridge_audit.store import Ledger
 
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.store import inbox
-from umbridge.store.batch import Batch, BatchClock, NothingFoundError, Numbers
+from umbridge.store.batch import Batch, BatchClock, Numbers
 from umbridge.store.inbox import Incoming
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ class Pen:
         self.clock = clock
         self.failed: StoreError | None = None
         self.commits = 0
-        self._connection = connection
+        self._raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+        self._cursor = self._raw.cursor()
         self._group = group
         self._checkpoint_seconds = checkpoint_seconds
         self._checkpoint_entries = checkpoint_entries
@@ -83,8 +84,7 @@ class Pen:
         self._stopping = False
         self._ended = threading.Event()
         self._keys_of = ""
-        self._numbers = Numbers(inbox.last_seq(connection))
-        connection.rollback()
+        self._numbers = Numbers(inbox.last_seq(self._cursor))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._kick = asyncio.Event()
@@ -207,25 +207,28 @@ class Pen:
     async def _commit(self, group: list[tuple[Work | Incoming, Any]]) -> None:
         results: list[tuple[Any, Any]] = []
         errors: list[tuple[Any, Exception]] = []
-        transaction = self._connection.begin()
-        raw = cast(sqlite3.Connection, self._connection.connection.driver_connection)
+        raw = self._raw
+        self._cursor.execute("BEGIN IMMEDIATE")
         before = raw.total_changes
         self._month()
-        batch = Batch(self._connection, self.ledger, self.keyring, self._numbers, self.clock.now)
+        batch = Batch(self._cursor, self.ledger, self.keyring, self._numbers, self.clock.now)
         batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
         for work, future in group:
             if isinstance(work, Incoming):
                 results.append((future, batch.accept(work)))
                 continue
+            place = batch.mark() + raw.total_changes
             try:
                 results.append((future, work(batch)))
-            except NothingFoundError as exc:
-                errors.append((future, exc))
+            except Exception as exc:
+                if batch.mark() + raw.total_changes != place:
+                    raise
+                errors.append((future, exc))  # a question that failed: nothing of it was written
         batch.flush()
         if raw.total_changes != before:
-            await asyncio.get_running_loop().run_in_executor(self._disk, transaction.commit)
+            await asyncio.get_running_loop().run_in_executor(self._disk, raw.commit)
         else:
-            transaction.commit()  # only questions: nothing to sync
+            raw.commit()  # only questions: nothing to sync
         self.commits += 1
         if self._deliver is not None:
             self._deliver(results)

@@ -1,0 +1,187 @@
+"""The daemon as a process: it starts or says why not, stops cleanly, recovers, keeps lanes in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Installation, Running
+
+from umbridge import delivery, sample
+
+BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
+
+
+def send(port: int, frames: list[bytes], connections: int = 1) -> list[delivery.Sent]:
+    sent: list[delivery.Sent] = []
+    messages = [("m", data) for data in frames]
+    asyncio.run(delivery.send_all("127.0.0.1", port, messages, connections=connections, done=sent.append))
+    return sent
+
+
+def stays_of(count: int, first: int = 0) -> list[bytes]:
+    return [data for n in range(first, first + count) for data in sample.stay(n, BEGAN)]
+
+
+def kinds(where: Installation) -> list[tuple[str, str | None]]:
+    return [(row["kind"], row.get("state")) for row in where.rows("ledger", "list")]
+
+
+def test_a_clean_stop_is_on_the_ledger_and_leaves_nothing_unanchored(installation: Installation) -> None:
+    daemon = installation.start()
+    assert {one.ack for one in send(daemon.port, stays_of(2))} == {"AA"}
+    assert daemon.stop() == 0
+    report = json.loads(installation.run("ledger", "verify", "--json").stdout)
+    assert (report["verdict"], report["unanchored"]) == ("PASS", 0)
+    said = kinds(installation)
+    assert ("audit.status", "started") in said
+    assert ("audit.status", "stopped") in said
+
+
+def test_an_unclean_stop_is_told_at_the_next_start(installation: Installation) -> None:
+    daemon = installation.start()
+    daemon.kill()
+    again = installation.start()
+    assert again.stop() == 0
+    assert ("audit.status", "started_after_unclean_stop") in kinds(installation)
+
+
+def test_rows_stored_before_a_crash_are_worked_before_anybody_is_let_in(installation: Installation) -> None:
+    daemon = installation.start()
+    sent = send(daemon.port, stays_of(20), connections=4)
+    daemon.kill()  # most rows are stored and not worked
+    again = installation.start()
+    status = again.worked()
+    assert again.stop() == 0
+    assert sum(status["messages"].values()) == len(sent)
+    rows = installation.rows("messages", "list")
+    assert [row["seq"] for row in rows] == list(range(1, len(sent) + 1))
+    assert {row["state"] for row in rows} == {"DETERMINED", "NOT_APPLICABLE"}
+
+
+def test_each_row_has_one_determination_a_plugin_and_review(running: Running) -> None:
+    running.where.roles("administrator", "ur_nurse")
+    os.kill(running.process.pid, signal.SIGHUP)
+    send(running.port, stays_of(3))
+    running.worked()
+    assert running.stop() == 0
+    seen = set()
+    entries = running.where.rows("ledger", "list", "--kind", "determination")
+    assert entries
+    for entry in entries:
+        shown = running.where.rows("ledger", "show", str(entry["seq"]), "--purpose", "HPAYMT")[0]["slots"]
+        key = (shown["row"], shown["review_id"], shown["plugin"])
+        assert key not in seen
+        seen.add(key)
+        assert shown["outcome"] in ("MEETS", "MEETS_ADVISE_HIGHER", "REFER", "PEND", "NOT_APPLICABLE")
+        assert shown["rationale"]
+        assert shown["supersedes"] is None or shown["supersedes"] < entry["seq"]
+
+
+def test_a_late_flood_of_one_stay_is_worked_in_order(running: Running) -> None:
+    """Four connections race with one stay's messages; the stay is the same as in order."""
+    running.where.roles("administrator", "ur_nurse")
+    os.kill(running.process.pid, signal.SIGHUP)
+    told = sample.stay(7, BEGAN, sample.PNEUMONIA)
+    later = sample.stay(8, BEGAN + timedelta(minutes=1), sample.PNEUMONIA)
+    send(running.port, told)
+    send(running.port, later[::-1], connections=4)
+    running.worked()
+    shown = [running.where.rows("stays", "show", f"ZZVN000000{n}", "--purpose", "HPAYMT")[0] for n in (7, 8)]
+    for key in ("lifecycle", "status", "unit", "open_reviews", "exceptions", "events_applied"):
+        assert shown[0][key] == shown[1][key], key
+
+
+def test_a_changed_site_profile_folds_the_stays_anew(installation: Installation) -> None:
+    installation.roles("administrator", "ur_nurse")
+    told = sample.stay(1, BEGAN, sample.BLEED)
+    daemon = installation.start()
+    send(daemon.port, told[:-1])
+    daemon.worked()
+    assert daemon.stop() == 0
+    installation.edit(r"moon_after_hours = 24", "moon_after_hours = 23", "site.toml")
+    again = installation.start()
+    send(again.port, told[-1:])
+    again.worked()
+    shown = installation.rows("stays", "show", "ZZVN0000001", "--purpose", "HPAYMT")[0]
+    assert again.stop() == 0
+    assert shown["status"] == "OBSERVATION"
+    assert shown["events_applied"] == len(told)
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_both_signals_end_it_cleanly(running: Running, signal_: signal.Signals) -> None:
+    os.kill(running.process.pid, signal_)
+    assert running.process.wait(20) == 0
+
+
+def test_a_second_daemon_is_refused(running: Running) -> None:
+    done = running.where.run("serve", check=69)
+    assert "holds the pen" in done.stderr.splitlines()[-1]
+
+
+def test_an_anchor_ahead_of_the_store_refuses_to_start(installation: Installation, tmp_path: Path) -> None:
+    daemon = installation.start()
+    assert daemon.stop() == 0
+    database = installation.settings.store / "umbridge.db"
+    old = database.read_bytes()
+    daemon = installation.start()
+    send(daemon.port, stays_of(1))
+    assert daemon.stop() == 0
+    database.write_bytes(old)  # yesterday's backup put back
+    done = installation.run("serve", check=74)
+    assert "anchor" in done.stderr.splitlines()[-1]
+
+
+def test_a_plugin_that_dies_costs_only_its_own_answer(running: Running) -> None:
+    """Kill one worker while the feed goes on: the other answers, the failure is a PEND with its code."""
+    workers = [
+        int(pid)
+        for pid in Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+        .read_text()
+        .split()
+    ]
+    assert len(workers) == 2
+    running.where.roles("administrator", "ur_nurse")
+    os.kill(running.process.pid, signal.SIGHUP)
+    told = sample.stay(0, BEGAN, sample.PNEUMONIA)
+    send(running.port, told[:-1])
+    running.worked()
+    os.kill(workers[0], signal.SIGSTOP)
+    send(running.port, told[-1:])
+    running.worked()
+    entries = running.where.rows("ledger", "list", "--kind", "determination")[-2:]
+    assert sorted(entry["state"] for entry in entries) == ["failed", "screened"]
+    failed = next(entry for entry in entries if entry["state"] == "failed")
+    shown = running.where.rows("ledger", "show", str(failed["seq"]), "--purpose", "HPAYMT")[0]["slots"]
+    assert shown["outcome"] == "PEND"
+    assert shown["rationale"].startswith("plugin_timeout")
+    assert running.stop() == 0
+
+
+def test_the_log_has_no_text_of_strangers(running: Running) -> None:
+    send(running.port, [b"MSH|^~\\&|ZZ|ZZ|||20260302||ADT^A01|Z1|P|2.5.1\rPID|1||ZZCANARY\r"])
+    assert running.stop() == 0
+    for line in running.log.read_text().splitlines():
+        assert "ZZCANARY" not in line
+        assert set(json.loads(line)) <= {
+            *(
+                "at",
+                "level",
+                "from",
+                "event",
+                "feed",
+                "row",
+                "code",
+                "port",
+                "rows",
+                "plugin",
+                "reason",
+                "path",
+            )
+        }
