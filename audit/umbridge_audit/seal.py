@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from umbridge_audit.entry import FormatError, JsonValue, Leaf, Part, Record, canonical, leaf_bytes, parse
-from umbridge_audit.slots import Schema, check_open, fields_root, open_text, salts, split_closed
-from umbridge_audit.tree import leaf_hash
+from umbridge_audit.entry import MAX_LEAF, FormatError, JsonValue, Leaf, Part, Record, canonical, parse
+from umbridge_audit.slots import Schema, check_open, salts, split_closed
+from umbridge_audit.tree import root_of
 
 ALG = "XAES-256-GCM"
 NONCE = 24
@@ -110,50 +110,77 @@ def compose(
     prev: bytes,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Composed:
-    """Writes one entry. ``texts`` are canonical JSON per slot, ``keys`` give kid and cipher per compartment.
+    """Writes one entry. ``texts`` are canonical JSON per slot, ``keys`` give kid and cipher per compartment."""
+    leaf, opened, closed, cts, hashed = Composer(chain, gen).write(
+        schema, texts, keys, seq, prev, random(draw_size(schema))
+    )
+    return Composed(Record(seq, leaf, opened, closed, dict(cts)), hashed)
 
-    The order of random draws is fixed (open secret, then secret per compartment, then nonce per compartment)
-    because the test vectors depend on it.
-    """
-    compartments = schema.compartments
-    count = len(compartments)
-    draw = random(32 * (count + 1) + NONCE * count)
-    head, mid = schema.head, schema.mid
-    commitments: list[bytes] = []
-    open_salts = salts(draw[:32], len(schema.open))
-    for k, salt in enumerate(open_salts):
-        commitments.append(sha256(head[k] + salt + mid[k] + texts[k].encode() + b"]").digest())
-    bodies: list[bytes] = []
-    for i, c in enumerate(compartments, 1):
-        secret = draw[32 * i : 32 * i + 32]
-        numbers = schema.of[c]
-        values: list[str] = []
-        for k, salt in zip(numbers, salts(secret, len(numbers)), strict=True):
-            text = texts[k]
-            commitments.append(sha256(head[k] + salt + mid[k] + text.encode() + b"]").digest())
-            if text != "null":
-                values.append(f"[{k},{text}]")
-        secret_b64 = b2a_base64(secret, newline=False).decode()
-        bodies.append(f'{{"secret":"{secret_b64}","values":[{",".join(values)}]}}'.encode())
-    fields = fields_root(commitments)
-    place = aad_head(chain, gen) + seq.to_bytes(8, "big") + prev + fields
-    parts: list[Part] = []
-    cts: dict[str, bytes] = {}
-    at = 32 * (count + 1)
-    for c, body in zip(compartments, bodies, strict=True):
-        nonce = draw[at : at + NONCE]
-        at += NONCE
-        kid, cipher = keys[c]
-        plain = len(body).to_bytes(4, "big") + body
-        plain += bytes(-len(plain) % STEP)
-        ct = cipher.seal(nonce, plain, place + lv8(c) + lv8(kid))
-        cts[c] = ct
-        nonce_b64 = b2a_base64(nonce, newline=False).decode()
-        parts.append(Part(c, sha256(ct).hexdigest(), kid, len(ct), nonce_b64))
-    leaf = leaf_bytes(Leaf(chain, fields, gen, tuple(parts), prev, seq))
-    opened = open_text(schema, [salt.decode() for salt in open_salts], texts)
-    closed = b"".join(commitments[len(schema.open) :])
-    return Composed(Record(seq, leaf, opened, closed, cts), leaf_hash(leaf))
+
+def draw_size(schema: Schema) -> int:
+    """Random bytes for one entry: a secret for each group of slots, a nonce for each compartment."""
+    return 32 + (32 + NONCE) * len(schema.compartments)
+
+
+class Composer:
+    """Writes the entries of one chain: what is the same in all of them is worked out once."""
+
+    __slots__ = ("_leaf", "_place")
+
+    def __init__(self, chain: str, gen: int) -> None:
+        self._place = aad_head(chain, gen)
+        # The order of keys is canonical by construction (SPEC.md section 7).
+        self._leaf = (
+            f'{{"chain":"{chain}","fields":"%s","gen":{gen},"parts":[%s],"prev":"%s","seq":%d,"v":1}}'
+        )
+
+    def write(
+        self,
+        schema: Schema,
+        texts: Sequence[str],
+        keys: Mapping[str, tuple[str, Xaes]],
+        seq: int,
+        prev: bytes,
+        draw: bytes,
+    ) -> tuple[bytes, str, bytes, list[tuple[str, bytes]], bytes]:
+        """Leaf, open column, closed column, ciphertexts by compartment, leaf hash. Raises FormatError.
+
+        The order in ``draw`` is fixed (open secret, then secret per compartment, then nonce per compartment)
+        because the test vectors depend on it.
+        """
+        salted = schema.salted(draw, texts)
+        commitments = schema.commitments(salted)
+        fields = root_of(commitments)
+        place = self._place + seq.to_bytes(8, "big") + prev + fields
+        parts: list[str] = []
+        cts: list[tuple[str, bytes]] = []
+        at = 32
+        nonce_at = 32 + 32 * len(schema.compartments)
+        for c, label, numbers in schema.closed:
+            secret = b2a_base64(draw[at : at + 32], newline=False).decode("ascii")
+            nonce = draw[nonce_at : nonce_at + NONCE]
+            at += 32
+            nonce_at += NONCE
+            values = ",".join([f"[{k},{texts[k]}]" for k in numbers if texts[k] != "null"])
+            body = f'{{"secret":"{secret}","values":[{values}]}}'.encode()
+            size = len(body)
+            kid, cipher = keys[c]
+            ct = cipher.seal(
+                nonce,
+                b"%b%b%b" % (size.to_bytes(4, "big"), body, bytes(-(size + 4) % STEP)),
+                place + label + lv8(kid),
+            )
+            cts.append((c, ct))
+            n = b2a_base64(nonce, newline=False).decode("ascii")
+            parts.append(
+                f'{{"c":"{c}","h":"{sha256(ct).hexdigest()}","kid":"{kid}","len":{len(ct)},"n":"{n}"}}'
+            )
+        text = self._leaf % (fields.hex(), ",".join(parts), prev.hex(), seq)
+        if len(text) > MAX_LEAF:
+            raise FormatError("leaf too long")
+        leaf = text.encode("ascii")
+        closed = b"".join(commitments[len(schema.open) :])
+        return leaf, schema.opening(salted), closed, cts, sha256(b"\0" + leaf).digest()
 
 
 def open_part(

@@ -9,8 +9,10 @@ import re
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from hashlib import sha256, shake_256
+from json.encoder import encode_basestring
+from struct import Struct
 
-from umbridge_audit.entry import FormatError, JsonValue, canonical, decode
+from umbridge_audit.entry import MAX_INT, FormatError, JsonValue, canonical, decode
 from umbridge_audit.tree import root_of
 
 COMPARTMENTS = ("ops", "ident", "clin", "fin", "sens")
@@ -81,9 +83,43 @@ class Schema:
             c: range(self.names.index(closed[c].split()[0]), self.names.index(closed[c].split()[-1]) + 1)
             for c in self.compartments
         }
+        # compartment, its name with its length before it, its slots
+        self.closed = tuple((c, bytes((len(c),)) + c.encode(), self.of[c]) for c in self.compartments)
         # c_k hashes head_k ‖ salt ‖ mid_k ‖ value ‖ "]"
         self.head = tuple(b"\x00umb/f/1" + k.to_bytes(2, "big") + b'["' for k in range(self.size))
         self.mid = tuple(f'","{name}",'.encode() for name in self.names)
+        # The same for all slots at once: salts (without their last "=") and texts in turn go into the template.
+        # No JSON text has a bare line feed and no head has two, so two of them part the preimages again.
+        self._preimages = "\n\n".join(
+            f'\0umb/f/1\0{"%%" if chr(k) == "%" else chr(k)}["%s=","{name}",%s]'
+            for k, name in enumerate(self.names)
+        )
+        self._opening = "[" + ",".join(f'[{k},"%s=","{name}",%s]' for k, name in enumerate(self.open)) + "]"
+        self._cut = Struct("32s" * self.size)
+        self.groups = tuple(len(self.of[c]) for c in ("open", *self.compartments))  # slots to one secret each
+
+    def opening(self, salts_and_texts: Sequence[str]) -> str:
+        """The store's ``open`` column, from the front of ``salted``'s list."""
+        return self._opening % tuple(salts_and_texts[: 2 * len(self.open)])
+
+    def salted(self, secrets: bytes, texts: Sequence[str]) -> list[str]:
+        """Salt (base64 without its last "=") and text of each slot in turn, for 32 bytes of secret a group."""
+        streams = [
+            shake_256(b"umb/salts/1" + secrets[32 * i : 32 * i + 32]).digest(32 * count)
+            for i, count in enumerate(self.groups)
+        ]
+        # A zero byte after each 32 makes whole base64 groups of them: the 43 characters are the same.
+        spaced = b"\0".join(self._cut.unpack(b"".join(streams))) + b"\0"
+        encoded = b2a_base64(spaced, newline=False).decode("ascii")
+        both = [""] * (2 * self.size)
+        both[::2] = [encoded[i : i + 43] for i in range(0, 44 * self.size, 44)]
+        both[1::2] = texts
+        return both
+
+    def commitments(self, salts_and_texts: Sequence[str]) -> list[bytes]:
+        """All c_k, from ``salted``'s list."""
+        preimages = (self._preimages % tuple(salts_and_texts)).encode().split(b"\n\n")
+        return [made.digest() for made in map(sha256, preimages)]
 
     def commitment(self, k: int, salt: bytes, value: bytes) -> bytes:
         """c_k for a base64 salt and a value's canonical JSON."""
@@ -97,7 +133,13 @@ class Schema:
             k = number.get(name)
             if k is None:
                 raise FormatError(f"{self.kind} has no slot of that name")
-            texts[k] = canonical(value)
+            kind = type(value)
+            if kind is str and value.isascii():  # type: ignore[union-attr]  # its type is known
+                texts[k] = encode_basestring(value)  # type: ignore[arg-type]
+            elif kind is int and 0 <= value <= MAX_INT:  # type: ignore[operator]
+                texts[k] = int.__repr__(value)  # type: ignore[arg-type]
+            elif value is not None:
+                texts[k] = canonical(value)
         return texts
 
 

@@ -5,6 +5,7 @@ SPEC.md sections 6 to 8. Appending runs in the caller's transaction; only a chec
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from umbridge_audit.checkpoint import Checkpoint, Policy, anchor_lines, append_a
 from umbridge_audit.entry import Draft, FormatError, Receipt, canonical, good_chain, parse, parse_leaf
 from umbridge_audit.examine import SourceError, examine, genesis_prev
 from umbridge_audit.keys import KeyRefusedError, Keyring
-from umbridge_audit.seal import Xaes, compose
+from umbridge_audit.seal import Composer, Xaes, draw_size
 from umbridge_audit.slots import SCHEMAS, Schema
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.tables import create_tables
@@ -57,6 +58,7 @@ class Ledger(Rows):
         self._anchor = anchor
         self._clock = clock
         self.chain = chain
+        self._composer = Composer(chain, GEN)
         self.origin = f"umbridge.{chain}/{GEN}"
         self._vkey = keyring.vkey(self.origin)
         self._genesis = genesis
@@ -69,6 +71,11 @@ class Ledger(Rows):
 
     def _cursor(self) -> sqlite3.Cursor:
         return cast(sqlite3.Cursor, self._connection.connection.cursor())
+
+    def _in_transaction(self) -> bool:
+        """Begun through SQLAlchemy or on the driver itself: the daemon's pen does the latter."""
+        raw = cast(sqlite3.Connection, self._connection.connection.driver_connection)
+        return raw.in_transaction or self._connection.in_transaction()
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -231,7 +238,7 @@ class Ledger(Rows):
         unchanged. Raises LedgerError without an open transaction. Receipts are durable only after the
         caller's commit.
         """
-        if not self._connection.in_transaction():
+        if not self._in_transaction():
             raise LedgerError("append needs the caller's open transaction")
         now = self._clock().astimezone(UTC)
         ts = f'"{now.strftime("%Y-%m-%dT%H:%M:%S")}.{now.microsecond // 1000:03d}Z"'
@@ -258,13 +265,15 @@ class Ledger(Rows):
         parts: list[tuple[int, str, bytes]] = []
         hashes: list[bytes] = []
         seq, head = self._frontier.size, self._head
+        write, at = self._composer.write, 0
+        draw = os.urandom(sum([draw_size(schema) for schema, _ in mine]))
         for schema, texts in mine:
-            made = compose(schema, texts, keys, chain=self.chain, gen=GEN, seq=seq, prev=head)
-            head = made.leaf_hash
+            size = draw_size(schema)
+            leaf, opened, closed, cts, head = write(schema, texts, keys, seq, head, draw[at : at + size])
+            at += size
             hashes.append(head)
-            record = made.record
-            entries.append((seq, record.leaf, record.open, record.closed))
-            for c, ct in record.parts.items():
+            entries.append((seq, leaf, opened, closed))
+            for c, ct in cts:
                 parts.append((seq, c, ct))
             seq += 1
         cursor = self._cursor()
@@ -289,7 +298,7 @@ class Ledger(Rows):
         anchor line. Raises Broken when the rows differ from what was appended, LedgerError inside a
         transaction.
         """
-        if self._connection.in_transaction():
+        if self._in_transaction():
             raise LedgerError("checkpoint needs a connection without an open transaction")
         if self._frontier.size == self._signed.size:
             return False
@@ -306,14 +315,27 @@ class Ledger(Rows):
         ):
             raise Broken("the last stored checkpoint is not the one that was signed; nothing signed")
         note = sign(Checkpoint(self.origin, stored.size, stored.root()), self.keyring.signer)
-        with self._connection.begin():
-            self._connection.exec_driver_sql(_CHECKPOINT_SQL, (self._checkpoints, note))
+        self._store_checkpoint(note)
         append_anchor(self._anchor, note)
         self._checkpoints += 1
         self._signed, self._signed_head = stored, head
         self.keyring.mark_logged(self._announced)
         self._announced.clear()
         return True
+
+    def _store_checkpoint(self, note: str) -> None:
+        """One row, in a transaction on the driver: right whatever isolation level the connection has."""
+        cursor = self._cursor()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                cursor.execute(_CHECKPOINT_SQL, (self._checkpoints, note))
+                cursor.execute("COMMIT")
+            except BaseException:
+                cursor.connection.rollback()
+                raise
+        finally:
+            cursor.close()
 
     def _reread(self) -> tuple[Frontier, bytes]:
         """The tree and head that the rows since the last checkpoint give, each row checked by itself."""
