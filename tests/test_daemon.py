@@ -185,3 +185,24 @@ def test_the_log_has_no_text_of_strangers(running: Running) -> None:
                 "path",
             )
         }
+
+
+def test_a_result_corrected_after_meets_reopens_the_review(running: Running) -> None:
+    """Urea, respiratory rate and the rest met; then the laboratory withdraws what it reported."""
+    running.where.roles("administrator", "ur_nurse")
+    os.kill(running.process.pid, signal.SIGHUP)
+    told = sample.stay(3, BEGAN, sample.PNEUMONIA)
+    send(running.port, told)
+    running.worked()
+    show = ("stays", "show", "ZZVN0000003", "--purpose", "HPAYMT")
+    assert running.where.rows(*show)[0]["open_reviews"] == []
+    withdrawn = [data.replace(b"|||||F|||", b"|||||W|||").replace(b".02|P", b".92|P") for data in told[1:2]]
+    more = [data.replace(b"|||||F|||", b"|||||W|||").replace(b".03|P", b".93|P") for data in told[2:3]]
+    assert withdrawn[0] != told[1]
+    assert {one.ack for one in send(running.port, withdrawn + more)} == {"AA"}
+    running.worked()
+    assert running.where.rows(*show)[0]["open_reviews"] == ["ADMISSION"]
+    entries = running.where.rows("ledger", "list", "--kind", "determination")
+    last = running.where.rows("ledger", "show", str(entries[-1]["seq"]), "--purpose", "HPAYMT")[0]["slots"]
+    assert last["outcome"] == "PEND"
+    assert last["supersedes"] is not None

@@ -16,7 +16,7 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 
 from umbridge.criteria.host import Host, Screened
-from umbridge.errors import Hl7Error, StoreError
+from umbridge.errors import StoreError
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, ReviewState, RowState
@@ -86,21 +86,34 @@ class Screening:
     screened: Screened
 
 
+def to_screen(stay: Stay, completed: frozenset[str]) -> tuple[Review, ...]:
+    """The reviews a message is put to: the open ones, and those that MEETS closed and nothing else has.
+
+    A result that is corrected or withdrawn after MEETS must be seen: the screen is asked again, supersedes
+    the earlier one, and the review opens again when it no longer meets.
+    """
+    open_now = [review for review in reviews(stay, completed) if review.state is ReviewState.OPEN]
+    still = [
+        review
+        for review in reviews(stay, frozenset())
+        if review.state is ReviewState.OPEN and review.id in completed
+    ]
+    return (*open_now, *still)
+
+
 async def screen_open(
     fold: StayFold,
     stay: Stay,
-    planned: tuple[Review, ...],
+    asked: tuple[Review, ...],
     as_of: datetime,
     host: Host,
     pseudonym: Callable[[str], str],
 ) -> list[Screening]:
-    """Ask every plugin about every open review; the same function serves the daemon and the shadow run."""
+    """Ask every plugin about every review given; the same function serves the daemon and the shadow run."""
     done: list[Screening] = []
     roster = host.plugins
     wanted = frozenset(fact for info in roster for fact in info.facts)  # looked up once for all of them
-    for review in planned:
-        if review.state is not ReviewState.OPEN:
-            continue
+    for review in asked:
         whole = case(fold, stay, review, as_of, wanted, "")
         cases = {
             info.name: replace(
@@ -231,24 +244,24 @@ class Pipeline:
             event = translate(message, self._zone, mrn_authority=self._site.mrn_authority)
             state = await self._lane(lane, seq)
             increments = await self._apply(lane, seq, event, state)
-        except (Hl7Error, ValueError, ArithmeticError, LookupError) as exc:
+            digest = hashlib.sha256(message.raw).hexdigest()
+            state.as_of = max(state.as_of, event.sent_at)
+            stay = state.fold.stay(state.as_of)
+            asked = to_screen(stay, state.completed)
+            done = await screen_open(
+                state.fold, stay, asked, state.as_of, self._host, lambda name: self._pseudonym(name, lane)
+            )
+        except StoreError:
+            raise
+        except Exception as exc:
             # A defect of ours must not stop the feed or lose the message: it waits for a person, by code.
             code = type(exc).__name__
             log.error("row_quarantined", extra={"row": seq, "code": code})
             self._cache.pop(lane, None)
-            await self._pen.ask(lambda batch: self._quarantine(batch, seq, f"fold_failed:{code}"))
+            await self._pen.ask(lambda batch: self._quarantine(batch, seq, f"work_failed:{code}"))
             return
-        digest = hashlib.sha256(message.raw).hexdigest()
-        state.as_of = max(state.as_of, event.sent_at)
-        stay = state.fold.stay(state.as_of)
-        planned = reviews(stay, state.completed)
-        done = await screen_open(
-            state.fold, stay, planned, state.as_of, self._host, lambda name: self._pseudonym(name, lane)
-        )
         await self._pen.ask(
-            lambda batch: self._decide(
-                batch, lane, seq, event, digest, increments, state, stay, planned, done
-            )
+            lambda batch: self._decide(batch, lane, seq, event, digest, increments, state, stay, done)
         )
         self.determined += 1
 
@@ -316,13 +329,8 @@ class Pipeline:
         increments: list[tuple[int, bytes]],
         state: LaneState,
         stay: Stay,
-        planned: tuple[Review, ...],
         done: list[Screening],
     ) -> None:
-        for review in planned:
-            if state.states.get(review.id) != review.state.value:
-                batch.entry(changed_draft(seq, review, stay))
-                state.states[review.id] = review.state.value
         rows: list[tuple[Any, ...]] = []
         versions: Mapping[str, str] = {info.name: info.version for info in self._host.plugins}
         for item in done:
@@ -349,6 +357,10 @@ class Pipeline:
             rows.append((seq, item.review.id, item.plugin, 0, entry))
         if rows:
             stays.record_determinations(batch.cursor, rows)
+        for review in reviews(stay, state.completed):
+            if state.states.get(review.id) != review.state.value:
+                batch.entry(changed_draft(seq, review, stay))
+                state.states[review.id] = review.state.value
         stays.save(batch.cursor, self._keyring, lane, seq, state.dump(), increments, batch.now)
         outcome = RowState.DETERMINED if done else RowState.NOT_APPLICABLE
         reason = "" if done else "no_review_open"

@@ -14,8 +14,8 @@ from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.translate import translate
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
-from umbridge.pipeline import LaneState, Screening, screen_open
-from umbridge.review.plan import reviews, stay_json
+from umbridge.pipeline import LaneState, Screening, screen_open, to_screen
+from umbridge.review.plan import stay_json
 from umbridge.review.record import is_met, screen_line
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, StayFold
@@ -82,7 +82,7 @@ class Shadow:
                 continue
             stay = state.fold.stay(moment)
             done: list[Screening] = await screen_open(
-                state.fold, stay, reviews(stay, frozenset()), moment, host, lambda name: f"shadow-{name}"
+                state.fold, stay, to_screen(stay, frozenset()), moment, host, lambda name: f"shadow-{name}"
             )
             for item in done:
                 state.latest.setdefault(item.review.id, {})[item.plugin] = {
