@@ -192,6 +192,8 @@ def answer(
         if version not in _OLD_MSH9:
             kind.append(b"ACK")
     stamp = _stamp(now)
+    if stamp[14:15] in _marks(marks):
+        stamp = stamp[:14]  # the offset's sign would read as a delimiter, and no escape belongs in a time
     fields = [
         b"MSH",
         marks.component + marks.repetition + marks.escape + marks.subcomponent + marks.truncation,
@@ -216,6 +218,17 @@ def answer(
     if condition is not None:
         segments.append(_error(marks, version, condition, location or "", text or ""))
     return b"\r".join(segments) + b"\r"
+
+
+def _marks(marks: Delimiters) -> tuple[bytes, ...]:
+    return (
+        marks.field,
+        marks.component,
+        marks.repetition,
+        marks.escape,
+        marks.subcomponent,
+        marks.truncation,
+    )
 
 
 def _stamp(now: datetime) -> bytes:
@@ -261,8 +274,13 @@ def _printable(value: bytes, marks: Delimiters) -> bytes:
     """Sent bytes fit to send back: control characters become ``\\Xhh\\``, or ``?`` without an escape."""
     if not _CONTROL.search(value):
         return value
-    mark = marks.escape
-    return _CONTROL.sub(lambda m: mark + b"X%02X" % m[0][0] + mark if mark else b"?", value)
+    mark, other = marks.escape, _stand_in(marks)
+    return _CONTROL.sub(lambda m: mark + b"X%02X" % m[0][0] + mark if mark else other, value)
+
+
+def _stand_in(marks: Delimiters) -> bytes:
+    """For what cannot be written: a question mark, or a letter where that is itself a delimiter."""
+    return b"X" if b"?" in _marks(marks) else b"?"
 
 
 def _escaped(value: str, marks: Delimiters) -> bytes:
@@ -282,5 +300,5 @@ def _escaped(value: str, marks: Delimiters) -> bytes:
         if not letter:
             out += one
         else:
-            out += mark + letter + mark if mark else b"?"
+            out += mark + letter + mark if mark else _stand_in(marks)
     return bytes(out)
