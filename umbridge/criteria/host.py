@@ -16,7 +16,7 @@ import pluggy
 
 import umbridge
 from umbridge.criteria.link import CALL_SECONDS, Link, PluginFailedError
-from umbridge.criteria.wire import WireError, case_out, result_in
+from umbridge.criteria.wire import Told, WireError, case_out, result_in
 from umbridge.criteria.worker import ISOLATION
 from umbridge.errors import ConfigError
 from umbridge.hookspecs import ENTRY_POINT_GROUP
@@ -153,10 +153,11 @@ class Host:
 
         A failure is PEND with a code, for that plugin only; facts a plugin did not declare are not sent.
         """
-        answers = await asyncio.gather(*(self._screen(name, case) for name, case in cases.items()))
+        told = Told()
+        answers = await asyncio.gather(*(self._screen(name, case, told) for name, case in cases.items()))
         return dict(zip(cases, answers, strict=True))
 
-    async def _screen(self, name: str, case: Case) -> Screened:
+    async def _screen(self, name: str, case: Case, told: Told) -> Screened:
         link = self._links.get(name)
         took = 0
         try:
@@ -167,7 +168,8 @@ class Host:
             manifest = link.manifest
             if manifest is None:
                 raise PluginFailedError("plugin_unavailable")
-            answer, took = await link.ask({"do": "screen", "case": case_out(case, frozenset(manifest.facts))})
+            question = case_out(case, frozenset(manifest.facts), told)
+            answer, took = await link.ask({"do": "screen", "case": question})
             if "error" in answer:
                 code = answer["error"]
                 raise PluginFailedError(code if code in FAILURES else "plugin_reply_invalid")

@@ -103,12 +103,16 @@ def _reading_out(reading: Reading, times: dict[int, str]) -> list[Any]:
     latest, series = reading.latest, reading.series
     if (reading.low is latest is reading.high) and (not series or (len(series) == 1 and series[0] is latest)):
         return _sample_out(latest, times) if series else [*_sample_out(latest, times), 0]
-    samples = list(dict.fromkeys((latest, reading.low, reading.high, *series)))
-    place = {sample: i for i, sample in enumerate(samples)}
-    return [
-        [_sample_out(sample, times) for sample in samples],
-        [place[sample] for sample in (latest, reading.low, reading.high, *series)],
-    ]
+    place: dict[int, int] = {}  # told apart by identity: comparing decimals and times costs far more
+    samples: list[list[Any]] = []
+    roles: list[int] = []
+    for sample in (latest, reading.low, reading.high, *series):
+        at = place.get(id(sample))
+        if at is None:
+            at = place[id(sample)] = len(samples)
+            samples.append(_sample_out(sample, times))
+        roles.append(at)
+    return [samples, roles]
 
 
 def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Reading:
@@ -128,9 +132,30 @@ def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Read
     return Reading(fact, only, only, only, () if len(parts) == 5 else (only,))
 
 
-def case_out(case: Case, facts: frozenset[str]) -> list[Any]:
-    """A case as plain JSON, with the declared facts and no others."""
-    times: dict[int, str] = {}
+class Told:
+    """What of one review's facts is already written: several plugins are told the same readings.
+
+    For cases that are all alive while this is used: parts are known by identity.
+    """
+
+    __slots__ = ("readings", "times")
+
+    def __init__(self) -> None:
+        self.readings: dict[int, list[Any]] = {}
+        self.times: dict[int, str] = {}
+
+
+def case_out(case: Case, facts: frozenset[str], told: Told | None = None) -> list[Any]:
+    """A case as plain JSON, with the declared facts and no others. ``told`` shares work between cases."""
+    told = told or Told()
+    known, times = told.readings, told.times
+    said: dict[str, list[Any]] = {}
+    for fact, reading in case.facts.items():
+        if fact in facts:
+            out = known.get(id(reading))
+            if out is None:
+                out = known[id(reading)] = _reading_out(reading, times)
+            said[fact] = out
     return [
         case.pseudonym,
         case.review.value,
@@ -142,7 +167,7 @@ def case_out(case: Case, facts: frozenset[str]) -> list[Any]:
         case.payer_class,
         None if case.observation_hours is None else str(case.observation_hours),
         case.observation_ended,
-        {fact: _reading_out(reading, times) for fact, reading in case.facts.items() if fact in facts},
+        said,
     ]
 
 
@@ -253,12 +278,17 @@ def manifest_in(data: object, name: str) -> Manifest:
 def _evidence_in(data: object, case: Case) -> tuple[Evidence, ...]:
     if not isinstance(data, list) or len(data) > EVIDENCE_LIMIT:
         raise WireError("evidence")
-    found = []
+    facts, found = case.facts, []
     for entry in data:
-        _check(isinstance(entry, list) and len(entry) == 5, "evidence")
-        _check(all(type(part) is str for part in entry), "evidence")
-        _text("".join(entry), "evidence", 500)
-        _check(entry[0] in case.facts, "evidence")  # nobody can cite what nobody was told
+        if not isinstance(entry, list) or len(entry) != 5:
+            raise WireError("evidence")
+        try:
+            whole = "".join(entry)  # JSON has one kind of text: anything else is a TypeError
+        except TypeError:
+            raise WireError("evidence") from None
+        # nobody can cite what nobody was told
+        if len(whole) > 500 or not whole.isprintable() or entry[0] not in facts:
+            raise WireError("evidence")
         found.append(Evidence(*entry))
     return tuple(found)
 
@@ -299,6 +329,7 @@ _OTHER = frozenset(
     {"outcome", "subset", "edition", "digest", "rationale", "discharge_ready", "missing", "advise_missing"}
     | {"tags", "supported", "evidence", "scores"}
 )
+_KEYS = _OTHER | _PLAIN.keys()
 
 
 def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
@@ -309,7 +340,7 @@ def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
     """
     if not isinstance(data, dict):
         raise WireError("result")
-    _check(data.keys() <= _OTHER | _PLAIN.keys(), "fields")
+    _check(data.keys() <= _KEYS, "fields")
     outcome = _OUTCOME(data.get("outcome"), "outcome")
     subset = data.get("subset")
     _check(subset is None or subset in manifest.subsets, "subset")
@@ -318,7 +349,8 @@ def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
     _check(supported is None or (isinstance(supported, str) and supported in Level.__members__), "supported")
     missing = _words(data.get("missing", []), "missing")
     advise = _words(data.get("advise_missing", []), "advise_missing")
-    _check(set(missing) | set(advise) <= set(manifest.facts), "missing")
+    if missing or advise:
+        _check(set(missing) | set(advise) <= set(manifest.facts), "missing")
     _check(not missing or outcome == Outcome.PEND, "missing")
     ready = data.get("discharge_ready")
     _check(ready is None or isinstance(ready, bool), "discharge_ready")
