@@ -46,7 +46,49 @@ def canonical(value: JsonValue) -> str:
         return "null"
     if isinstance(value, str):
         return _string(value)
-    return _nested(value, 0)
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if not value and type(value) is list:
+        return "[]"
+    if not _simple(value, MAX_DEPTH):
+        return _nested(value, 0)  # says what is wrong, or knows the type that ``_simple`` does not
+    text = "".join(_PIECES(value, 0)) if _PIECES is not None else _ENCODE(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise FormatError("lone surrogate") from None
+    return text
+
+
+def _simple(value: JsonValue, depth: int) -> bool:
+    """Whether the library's encoder, in C, agrees with ``_nested`` on a value but for lone surrogates.
+
+    Exact types only, so that no subclass has a say in its own spelling.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return -MAX_INT <= value <= MAX_INT  # type: ignore[operator]  # known by its type
+    if depth == 0:
+        return False
+    if kind is list or kind is tuple:
+        for item in value:  # type: ignore[union-attr]
+            if type(item) is not str and not _simple(item, depth - 1):
+                return False
+        return True
+    if kind is not dict:
+        return False
+    for key, item in value.items():  # type: ignore[union-attr]
+        # the same keys as _KEY: ASCII that can be printed is space to tilde
+        if type(key) is not str or not (key.isascii() and key.isprintable() and 0 < len(key) <= 64):
+            return False
+        if type(item) is not str and not _simple(item, depth - 1):
+            return False
+    return True
 
 
 def _string(value: str) -> str:
@@ -95,6 +137,9 @@ def _integer(text: str) -> int:
 
 _DECODER = json.JSONDecoder(parse_float=_no_number, parse_constant=_no_number, parse_int=_integer)
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+# What ``encode`` makes anew for every call; an interpreter without it has None there.
+_MAKE = getattr(json.encoder, "c_make_encoder", None)
+_PIECES = None if _MAKE is None else _MAKE(None, None, encode_basestring, None, ":", ",", True, False, False)
 
 
 def decode(text: str) -> JsonValue:

@@ -110,7 +110,7 @@ def compose(
     prev: bytes,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Composed:
-    """Writes one entry. ``texts`` are canonical JSON per slot, ``keys`` give kid and cipher per compartment."""
+    """One entry. ``texts`` are canonical JSON per slot, ``keys`` give kid and cipher per compartment."""
     leaf, opened, closed, cts, hashed = Composer(chain, gen).write(
         schema, texts, keys, seq, prev, random(draw_size(schema))
     )

@@ -88,7 +88,7 @@ class Schema:
         # c_k hashes head_k ‖ salt ‖ mid_k ‖ value ‖ "]"
         self.head = tuple(b"\x00umb/f/1" + k.to_bytes(2, "big") + b'["' for k in range(self.size))
         self.mid = tuple(f'","{name}",'.encode() for name in self.names)
-        # The same for all slots at once: salts (without their last "=") and texts in turn go into the template.
+        # The same for all slots at once: salts (without their last "=") and texts in turn go into it.
         # No JSON text has a bare line feed and no head has two, so two of them part the preimages again.
         self._preimages = "\n\n".join(
             f'\0umb/f/1\0{"%%" if chr(k) == "%" else chr(k)}["%s=","{name}",%s]'
@@ -103,7 +103,7 @@ class Schema:
         return self._opening % tuple(salts_and_texts[: 2 * len(self.open)])
 
     def salted(self, secrets: bytes, texts: Sequence[str]) -> list[str]:
-        """Salt (base64 without its last "=") and text of each slot in turn, for 32 bytes of secret a group."""
+        """Salt (base64 without its last "=") and text of each slot in turn, from 32 bytes a group."""
         streams = [
             shake_256(b"umb/salts/1" + secrets[32 * i : 32 * i + 32]).digest(32 * count)
             for i, count in enumerate(self.groups)
@@ -137,7 +137,7 @@ class Schema:
             if kind is str and value.isascii():  # type: ignore[union-attr]  # its type is known
                 texts[k] = encode_basestring(value)  # type: ignore[arg-type]
             elif kind is int and 0 <= value <= MAX_INT:  # type: ignore[operator]
-                texts[k] = int.__repr__(value)  # type: ignore[arg-type]
+                texts[k] = int.__repr__(value)
             elif value is not None:
                 texts[k] = canonical(value)
         return texts

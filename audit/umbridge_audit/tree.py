@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
+_NODE = sha256(b"\x01")
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -26,11 +27,18 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     if not hashes:
         return EMPTY_ROOT
     level = list(hashes)
-    while len(level) > 1:
-        up = [sha256(b"\x01" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=False)]
-        if len(level) % 2:
+    size = len(level)
+    new = _NODE.copy  # a state that has the prefix already is cheaper than a longer message
+    while size > 1:
+        up = []
+        for i in range(1, size, 2):
+            node = new()
+            node.update(level[i - 1] + level[i])
+            up.append(node.digest())
+        if size & 1:
             up.append(level[-1])
         level = up
+        size = len(up)
     return level[0]
 
 
