@@ -23,6 +23,7 @@ from umbridge.store.writer import Pen
 
 SEPARATOR = "\x1f"  # between the parts of a token's input; cannot occur inside a decoded HL7 field
 DISK_CHECK_SECONDS = 1.0
+WORDINGS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Intake:
         self.pending = 0  # rows stored and not yet worked
         self.accepted = 0
         self.repeats = 0
+        self._wordings: dict[tuple[object, ...], tuple[str, str, str]] = {}
         self._in_hand: dict[asyncio.Future[Stored], er7.Message] = {}
 
     # -- back pressure --------------------------------------------------------------------------------
@@ -159,7 +161,7 @@ class Intake:
     ) -> Incoming:
         refused = ack.refusal(message)
         who = translate.identify(message)
-        sender = f"{message.get('MSH-3')}/{message.get('MSH-4')}"
+        sender, processing, version = self._header(message)
         if refused is None and "*" not in settings.senders and sender not in settings.senders:
             refused = RefusedError("AR", 207, "MSH-3", "sender_not_on_feed")
         if refused is not None:
@@ -167,7 +169,6 @@ class Intake:
         else:
             disposition = ack.used(message)
             state, reason = disposition.state, disposition.reason
-            processing = message.get("MSH-11.1") or "P"
             if state is RowState.PENDING and processing not in settings.processing_ids:
                 state, reason = RowState.IGNORED, f"processing_id_{processing}"
         token = self._keyring.token
@@ -194,7 +195,7 @@ class Intake:
             account_token=account,
             head={"control_id": who.control_id, "type": kind, "visit": who.visit or None},
             sender=sender,
-            version=message.get("MSH-12.1"),
+            version=version,
             state=state,
             ack=ack.code_due(message, refused) or "NONE",
             condition=refused.condition if refused else None,
@@ -203,6 +204,19 @@ class Intake:
             received_at=now,
             reused=settings.control_id_reused,
         )
+
+    def _header(self, message: er7.Message) -> tuple[str, str, str]:
+        """Sender, processing id and version. A feed says the same in every message: read each wording once."""
+        field = message.header.field
+        wording = (field(3), field(4), field(11), field(12), message.codec, message.delimiters)
+        known = self._wordings.get(wording)
+        if known is None:
+            sender = f"{message.get('MSH-3')}/{message.get('MSH-4')}"
+            known = (sender, message.get("MSH-11.1") or "P", message.get("MSH-12.1"))
+            if len(self._wordings) >= WORDINGS_KEPT:
+                self._wordings.clear()
+            self._wordings[wording] = known
+        return known
 
     def _unreadable(self, frame: bytes, feed: str, reason: str, now: datetime) -> Incoming:
         digest = hashlib.sha256(frame).digest()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -284,3 +285,25 @@ def test_records_by_range(full_lab: Any) -> None:
             assert list(source.records(start)) == whole[start:]
             for stop in range(n + 2):
                 assert list(source.records(start, stop)) == whole[start:stop]
+
+
+def test_a_transaction_begun_on_the_driver_counts_as_open(lab: Any, message: Make) -> None:
+    raw = lab.connection.connection.driver_connection
+    before = lab.ledger.size
+    raw.execute("BEGIN IMMEDIATE")
+    lab.ledger.append([message(1)])
+    with pytest.raises(LedgerError, match="without an open transaction"):
+        lab.ledger.checkpoint()
+    raw.execute("COMMIT")
+    assert lab.ledger.checkpoint()
+    assert not raw.in_transaction
+    assert (lab.ledger.size, lab.ledger.unanchored) == (before + 1, 0)
+    assert lab.verify("full").verdict == "PASS"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(value=json_values)
+def test_values_have_the_spelling_of_the_librarys_encoder(value: Any) -> None:
+    schema = SCHEMAS["config.change"]
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert schema.texts({"detail": value})[schema.number["detail"]] == text

@@ -93,6 +93,7 @@ class Keyring:
         self._ciphers: dict[str, Xaes] = {}
         self._current: dict[tuple[str, str], str] = {}
         self._records: dict[str, WrappedKey] = {}
+        self._unlogged: list[WrappedKey] | None = None  # worked out when asked for after a change
         self._load()
         token = [r for r in self._records.values() if r.alg == TOKEN_ALG]
         if len(token) != 1:
@@ -152,8 +153,12 @@ class Keyring:
         Makes the key where there is none, durable in the keystore before it is returned; its ``key.create``
         entry is then owed (``unlogged``).
         """
-        when = at.astimezone(UTC)
+        when = at if at.tzinfo is UTC else at.astimezone(UTC)
         month = f"{when.year:04d}-{when.month:02d}"
+        known = self._current.get((kind, month), "")
+        ready = self._ciphers.get(known)
+        if ready is not None:
+            return known, ready
         with self._lock:
             kid = self._current.get((kind, month))
             if kid is None:
@@ -182,7 +187,9 @@ class Keyring:
     def unlogged(self) -> list[WrappedKey]:
         """Keys whose ``key.create`` entry is not known to be durable."""
         with self._lock:
-            return [record for record in self._records.values() if not record.logged]
+            if self._unlogged is None:
+                self._unlogged = [record for record in self._records.values() if not record.logged]
+            return list(self._unlogged)
 
     def mark_logged(self, kids: set[str]) -> None:
         """Notes that these keys' entries are durable. Losing the note only repeats an entry."""
@@ -190,6 +197,7 @@ class Keyring:
             due = {k: replace(self._records[k], logged=True) for k in kids if not self._records[k].logged}
             if due:
                 self._records |= due
+                self._unlogged = None
                 _save(self.directory / "keystore.json", list(self._records.values()))
 
     # --- sealed values and tokens -------------------------------------------------------------------
@@ -246,6 +254,7 @@ class Keyring:
         record = WrappedKey(kid, self._provider.kek_id, ALG, wrapped, dek_commit(kid, key))
         _save(self.directory / "keystore.json", [*self._records.values(), record])
         self._records[kid] = record
+        self._unlogged = None
         self._current[(kind, month)] = kid
         return kid
 
@@ -262,6 +271,7 @@ class Keyring:
                 if record.alg == ALG:
                     self._current[(kind, month)] = record.kid
             self._records = {record.kid: record for record in records}
+            self._unlogged = None
         except KeyRefusedError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError):

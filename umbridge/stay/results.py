@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from umbridge.model import FactValue
+from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.facts import dictionary
 
 FIRST_KEPT = 256
@@ -59,14 +59,156 @@ class Result(NamedTuple):
         return result
 
 
+class Look:
+    """What one sliding window over a fact's results holds, kept up as results are added at its end.
+
+    ``newest`` are the last usable results of the window, oldest first. ``low`` and ``high`` are the first
+    of its lowest and highest. The results that are kept for good (the first 256) and the rest are looked at
+    apart: of the rest, only what can still become an extreme is held, so that a step costs the same however
+    long the list is (the ascending minima of a sliding window).
+    """
+
+    __slots__ = (
+        "_from",
+        "_head",
+        "_highs",
+        "_lows",
+        "_rank",
+        "_to",
+        "kept",
+        "newest",
+        "own",
+        "samples",
+        "shown",
+    )
+
+    def __init__(self, own: str, rank: Callable[[Result], Any] | None, kept: int) -> None:
+        self.own = own  # whose results count
+        self.kept = kept
+        self.newest: list[Result] = []
+        self.shown: Reading | None = None  # what its reader made of it, until it changes
+        self.samples: dict[int, tuple[Result, Sample]] = {}  # its parts, by the result they were made of
+        self._rank = rank
+        self._from = self._to = 0
+        self._head: tuple[int, list[Result]] = (-1, [])
+        self._lows: list[tuple[Any, Result]] = []
+        self._highs: list[tuple[Any, Result]] = []
+
+    @property
+    def low(self) -> Result:
+        """The first of the lowest; the newest where there is no order."""
+        found = [*self._head[1], *(result for _, result in self._lows[:1])]
+        return self.newest[-1] if self._rank is None else min(found, key=self._rank)
+
+    @property
+    def high(self) -> Result:
+        """The first of the highest; the newest where there is no order."""
+        found = [*self._head[1], *(result for _, result in self._highs[:1])]
+        return self.newest[-1] if self._rank is None else max(found, key=self._rank)
+
+    def can_reach(self, low: int, high: int) -> bool:
+        """Whether the window has only moved on since."""
+        return self._from <= low and self._to <= high
+
+    def reach(
+        self, results: list[Result], low: int, high: int, first: int | None, is_own: Callable[[str], bool]
+    ) -> None:
+        """Move on to ``results[low:high]``, all of it from the instant ``first`` on."""
+        changed = low != self._from
+        fresh = [
+            each
+            for each in (results[max(low, self._to) : high] if self._to < high else ())
+            if each.value is not None and is_own(each.patient)
+        ]
+        rank = self._rank
+        if changed and first is not None:
+            self.newest = [each for each in self.newest if each.at >= first]
+            for run in (self._lows, self._highs):
+                gone = 0
+                while gone < len(run) and run[gone][1].at < first:
+                    gone += 1
+                del run[:gone]
+        if rank is not None:
+            if low < FIRST_KEPT and (self._head[0] != low or self._to < FIRST_KEPT):
+                known = self._head[1] if self._head[0] == low else []
+                head = results[self._to if self._head[0] == low else low : min(high, FIRST_KEPT)]
+                usable = [
+                    *known,
+                    *(each for each in head if each.value is not None and is_own(each.patient)),
+                ]
+                ends = [min(usable, key=rank), max(usable, key=rank)] if usable else []
+                self._head = (low, ends)
+            elif low >= FIRST_KEPT:
+                self._head = (low, [])
+            for each in self._tail(results, low, high, is_own):
+                value = rank(each)
+                while self._lows and self._lows[-1][0] > value:
+                    self._lows.pop()
+                while self._highs and self._highs[-1][0] < value:
+                    self._highs.pop()
+                self._lows.append((value, each))
+                self._highs.append((value, each))
+        if fresh:
+            self.newest = [*self.newest, *fresh][-self.kept :]
+        if changed or fresh:
+            self.shown = None
+        self._from, self._to = low, high
+
+    def _tail(
+        self, results: list[Result], low: int, high: int, is_own: Callable[[str], bool]
+    ) -> Iterator[Result]:
+        for each in results[max(low, self._to, FIRST_KEPT) : high]:
+            if each.value is not None and is_own(each.patient):
+                yield each
+
+    def forget(self, gone: Result) -> bool:
+        """Result 256 is dropped from the list. False where the window must be looked at afresh."""
+        if self._to <= FIRST_KEPT:
+            return True
+        if any(each is gone for each in self.newest):
+            return False
+        for run in (self._lows, self._highs):
+            if run and run[0][1] is gone:  # the oldest of the rest, so it is first or not there
+                del run[0]
+        if self._from > FIRST_KEPT:
+            self._from -= 1
+        self._to -= 1
+        self.shown = None
+        return True
+
+
 class ResultList:
     """The results of one fact."""
 
-    __slots__ = ("_places", "_results")
+    __slots__ = ("_looks", "_places", "_results")
 
     def __init__(self) -> None:
         self._places: list[tuple[int, str, str, str]] = []
         self._results: list[Result] = []
+        self._looks: dict[object, Look] = {}
+
+    def look(
+        self,
+        kind: object,
+        first: int | None,
+        last: int,
+        own: str,
+        is_own: Callable[[str], bool],
+        rank: Callable[[Result], Any] | None,
+        kept: int,
+    ) -> Look | None:
+        """The usable results from ``first`` to ``last``, summed up; None where there are none.
+
+        ``kind`` names a window that asks with one ``rank`` and ``kept`` each time; ``own`` is all that
+        ``is_own`` goes by.
+        """
+        low = 0 if first is None else bisect_left(self._places, (first,))
+        high = bisect_right(self._places, (last + 1,))
+        look = self._looks.get(kind)
+        if look is None or look.own != own or not look.can_reach(low, high):
+            look = self._looks[kind] = Look(own, rank, kept)
+        look.reach(self._results, low, high, first, is_own)
+        return look if look.newest else None
 
     def add(self, result: Result) -> None:
         index = bisect_left(self._places, result.place)
@@ -74,11 +216,17 @@ class ResultList:
             held = self._results[index]
             if (result.stage, result.sent, result.seq) > (held.stage, held.sent, held.seq):
                 self._results[index] = result
+                self._looks.clear()
             return
+        if index < len(self._places):
+            self._looks.clear()
         self._places.insert(index, result.place)
         self._results.insert(index, result)
         if len(self._places) > FIRST_KEPT + NEWEST_KEPT:
+            gone = self._results[FIRST_KEPT]
             del self._places[FIRST_KEPT], self._results[FIRST_KEPT]
+            for kind in [kind for kind, look in self._looks.items() if not look.forget(gone)]:
+                del self._looks[kind]
 
     def between(self, first: int | None, last: int) -> list[Result]:
         """Everything from ``first`` to ``last``, both included, oldest first; withdrawn results too."""

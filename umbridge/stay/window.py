@@ -6,15 +6,17 @@ carries every order, and the haemolysis flag, which laboratories send only when 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime
 from decimal import Context, Decimal
+from functools import cache
 
 from umbridge.model import Reading, ReviewType, Sample
 from umbridge.stay.clock import HOUR, instant, midnights, moment
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.results import Result
+from umbridge.stay.record import same_patient
+from umbridge.stay.results import Look, Result, ResultList
 from umbridge.stay.view import Stay
 
 SERIES_KEPT = 16
@@ -62,9 +64,12 @@ class _Window:
         self.review = review
         self.zone = fold.site.zone
         self.contact = None if stay.first_contact is None else instant(stay.first_contact)
+        self.patient = fold.patient
         self._own: dict[str, bool] = {}
         self._moments: dict[int, datetime] = {}
-        self._diagnoses = [each for each in fold.diagnoses() if each.at <= self.now]
+        self._diagnoses = [
+            (each.code.replace(".", ""), each) for each in fold.diagnoses() if each.at <= self.now
+        ]
 
     def reading(self, fact: str) -> Reading | None:
         kind = dictionary().get(fact)
@@ -83,7 +88,7 @@ class _Window:
     def is_own(self, patient: str) -> bool:
         known = self._own.get(patient)
         if known is None:
-            known = self._own[patient] = self.fold.is_patient(patient)
+            known = self._own[patient] = same_patient(self.patient, patient)
         return known
 
     def first_instant(self, kind: FactType) -> int | None:
@@ -118,8 +123,44 @@ class _Window:
             known = self._moments[at] = moment(at, self.zone)
         return known
 
+    def look(self, kind: FactType) -> Look | None:
+        """The fact's window without going through it again: what the last look at this fold left."""
+        listed = self.fold.results(kind.id)
+        if listed is None:
+            return None
+        name = self.review in _CONTINUED
+        return self._looked(listed, kind, name, self.first_instant(kind))
+
+    def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
+        rank = _number if kind.kind == "number" else _severity(kind) if kind.worst == "worst" else None
+        return listed.look(name, first, self.now, self.patient, self.is_own, rank, SERIES_KEPT)
+
     def sent(self, kind: FactType) -> Reading | None:
-        return self.of_results(kind, self.usable(kind))
+        look = self.look(kind)
+        return None if look is None else self.of_look(kind, look)
+
+    def of_look(self, kind: FactType, look: Look) -> Reading:
+        if look.shown is not None:
+            return look.shown
+        newest = look.newest
+        latest = low = high = newest[-1]
+        if kind.kind == "number":
+            low, high = look.low, look.high
+        elif kind.worst == "worst":
+            high = look.high
+        known, made = look.samples, {}
+        for each in (low, high, *newest):
+            held = known.get(id(each))  # the pair keeps its result alive, so that no other has its id
+            made[id(each)] = held or (each, self.sample(kind, each))
+        look.samples = made
+        look.shown = Reading(
+            kind.id,
+            made[id(latest)][1],
+            made[id(low)][1],
+            made[id(high)][1],
+            tuple([made[id(each)][1] for each in newest]),
+        )
+        return look.shown
 
     def of_results(
         self, kind: FactType, results: list[Result], series: list[Result] | None = None
@@ -197,10 +238,10 @@ class _Window:
     def hypotension(self, kind: FactType) -> Reading | None:
         """N is implied when every systolic pressure of the window is 90 or more."""
         sent = self.sent(kind)
-        pressures = self.usable(dictionary()["sbp"])
-        if sent is not None or not pressures:
+        pressures = self.look(dictionary()["sbp"])
+        if sent is not None or pressures is None:
             return sent
-        lowest = min(pressures, key=_number)
+        lowest = pressures.low
         if _number(lowest) < 90:
             return None
         return self.single(kind.id, Sample(False, self.clock(lowest.at), lowest.source))
@@ -226,8 +267,8 @@ class _Window:
         for prefixes, answer in ((kind.icd10, True), (kind.icd10_no, False)):
             if not prefixes or (sent is not None and not answer):
                 continue
-            for each in self._diagnoses:
-                if each.code.replace(".", "").startswith(prefixes):
+            for code, each in self._diagnoses:
+                if code.startswith(prefixes):
                     source = each.source
                     if sent is not None and sent.latest.value is not answer:
                         source = f"{source} over {sent.latest.source}"
@@ -239,14 +280,13 @@ class _Window:
         turns = self.fold.orders(kind.id)
         newest = None if turns is None else turns.newest(self.now, self.is_own)
         listed = self.fold.results(kind.id)
-        sent: list[Result] = []
+        sent: Look | None = None
         if listed is not None:
             first = self.now - TREATMENT_OBX_HOURS * HOUR
             first = first if self.contact is None else max(first, self.contact)
-            within = listed.between(first, self.now)
-            sent = [each for each in within if each.value is not None and self.is_own(each.patient)]
-        if sent and (newest is None or sent[-1].at >= newest.at):
-            return self.of_results(kind, sent)
+            sent = self._looked(listed, kind, "treatment", first)
+        if sent is not None and (newest is None or sent.newest[-1].at >= newest.at):
+            return self.of_look(kind, sent)
         order = None if turns is None else turns.in_force(self.now, self.is_own)
         if order is not None:
             return self.single(kind.id, Sample(True, self.clock(order.at), order.source))
@@ -341,6 +381,16 @@ class _Window:
 
 def _number(result: Result) -> Decimal:
     return result.value if isinstance(result.value, Decimal) else Decimal(0)
+
+
+@cache
+def _codes(fact: str) -> dict[str, int]:
+    return {code: place for place, code in enumerate(dictionary()[fact].codes)}
+
+
+def _severity(kind: FactType) -> Callable[[Result], int]:
+    places = _codes(kind.id)
+    return lambda each: places[str(each.value)]
 
 
 def _decimal(sample: Sample) -> Decimal:

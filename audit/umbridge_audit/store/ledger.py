@@ -9,7 +9,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Self, cast
 
@@ -20,7 +19,8 @@ from umbridge_audit.entry import Draft, FormatError, Receipt, canonical, good_ch
 from umbridge_audit.examine import SourceError, examine, genesis_prev
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.seal import Composer, Xaes, draw_size
-from umbridge_audit.slots import COMPARTMENTS, SCHEMAS, Schema
+from umbridge_audit.slots import SCHEMAS, Schema
+from umbridge_audit.store.recheck import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.tables import create_tables
 from umbridge_audit.tree import Frontier, leaf_hash
@@ -28,13 +28,6 @@ from umbridge_audit.tree import Frontier, leaf_hash
 _ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
 _PART_SQL = "INSERT INTO ledger_part (seq, c, ct) VALUES (?, ?, ?)"
 _CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"
-_RECHECK_SQL = "SELECT seq, leaf FROM ledger_entry WHERE seq >= ? ORDER BY seq LIMIT ?"
-_RANK: dict[object, int] = {c.encode(): i for i, c in enumerate(COMPARTMENTS, 1)}
-# in the leaf's order, which is not the alphabet's
-_RECHECK_PARTS_SQL = (
-    "SELECT seq, CAST(c AS BLOB), ct FROM ledger_part WHERE seq BETWEEN ? AND ? ORDER BY seq, rowid"
-)
-_BATCH = 512
 _REPLAY = 4096  # leaves read at a time when the tree is rebuilt
 GEN = 1
 
@@ -310,7 +303,7 @@ class Ledger(Rows):
             raise LedgerError("checkpoint needs a connection without an open transaction")
         if self._frontier.size == self._signed.size:
             return False
-        stored, head = self._recheck() or self._reread()
+        stored, head = recheck(self, self._signed, self._signed_head, self.chain, GEN) or self._reread()
         if stored.size != self._frontier.size or stored.root() != self._frontier.root() or head != self._head:
             raise Broken("the stored rows are not those that were appended; nothing signed")
         previous = self.last_checkpoint()
@@ -344,65 +337,6 @@ class Ledger(Rows):
                 raise
         finally:
             cursor.close()
-
-    def _recheck(self) -> tuple[Frontier, bytes] | None:
-        """What ``_reread`` gives, for rows that are exactly as this pen writes them; None for any other.
-
-        Every leaf and ciphertext is read and hashed, and the leaf must have them at their places, with the
-        number and the hash before it; what it has between them is held by the tree's root alone.
-        """
-        frontier = self._signed.copy()
-        head = self._signed_head
-        seq = frontier.size
-        if not head:
-            return None
-        start = f'{{"chain":"{self.chain}","fields":"'.encode()
-        middle = f'","gen":{GEN},"parts":['.encode()
-        middle_at = len(start) + 64
-        part_at = middle_at + len(middle)
-        while rows := self._fetch(_RECHECK_SQL, seq, _BATCH):
-            parts = self._fetch(_RECHECK_PARTS_SQL, seq, seq + len(rows) - 1)
-            parts.append((-1, b"", b""))
-            take = iter(parts)
-            of, c, ct = next(take)
-            for row, leaf in rows:
-                if row != seq or type(leaf) is not bytes:
-                    return None
-                if not (leaf.startswith(start) and leaf.startswith(middle, middle_at)):
-                    return None
-                at = part_at
-                last = 0
-                while of == seq:
-                    rank = _RANK.get(c, 0)
-                    if type(ct) is not bytes or type(c) is not bytes or rank <= last:
-                        return None
-                    if last:
-                        if not leaf.startswith(b",", at):
-                            return None
-                        at += 1
-                    last = rank
-                    named = b'{"c":"%b","h":"%b","kid":"%b.' % (c, sha256(ct).hexdigest().encode(), c)
-                    sized = b'","len":%d,"n":"' % len(ct)
-                    sized_at = at + len(named) + 16
-                    end = sized_at + len(sized) + 32
-                    if not (
-                        leaf.startswith(named, at)
-                        and leaf.startswith(sized, sized_at)
-                        and leaf.startswith(b'"}', end)
-                    ):
-                        return None
-                    at = end + 2
-                    of, c, ct = next(take)
-                if leaf[at:] != b'],"prev":"%b","seq":%d,"v":1}' % (head.hex().encode(), seq):
-                    return None
-                head = leaf_hash(leaf)
-                frontier.append(head)
-                seq += 1
-            if of != -1:
-                return None
-        if self._fetch("SELECT 1 FROM ledger_part WHERE seq >= ? LIMIT 1", seq):
-            return None
-        return frontier, head
 
     def _reread(self) -> tuple[Frontier, bytes]:
         """The tree and head that the rows since the last checkpoint give, each row checked by itself."""
