@@ -289,15 +289,14 @@ def test_records_by_range(full_lab: Any) -> None:
 
 def test_a_transaction_begun_on_the_driver_counts_as_open(lab: Any, message: Make) -> None:
     raw = lab.connection.connection.driver_connection
-    before = lab.ledger.size
     raw.execute("BEGIN IMMEDIATE")
-    lab.ledger.append([message(1)])
+    written = lab.ledger.append([message(1)])[0]
     with pytest.raises(LedgerError, match="without an open transaction"):
         lab.ledger.checkpoint()
     raw.execute("COMMIT")
     assert lab.ledger.checkpoint()
     assert not raw.in_transaction
-    assert (lab.ledger.size, lab.ledger.unanchored) == (before + 1, 0)
+    assert (lab.ledger.size, lab.ledger.unanchored) == (written.seq + 1, 0)
     assert lab.verify("full").verdict == "PASS"
 
 
