@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbridge.errors import ContentError
@@ -346,6 +347,39 @@ def test_a_long_list_keeps_both_ends_whatever_the_order(order: list[int], cut: i
     for n in [n for n in everything if n not in late] + late[cut:] + late[:cut]:
         held.add(result(n, "F", str(n), n, n))
     assert [each.at for each in held] == [*everything[:FIRST_KEPT], *everything[-NEWEST_KEPT:]]
+
+
+@given(st.integers(0, 1 << 32), st.sampled_from([None, 4, 10, 100]), st.sampled_from([1, 3, 50]))
+@settings(max_examples=150)
+def test_a_look_says_what_going_through_the_window_would(seed: int, hours: int | None, spread: int) -> None:
+    """Late results, corrections, a dropped middle, a window that steps back, another patient's results."""
+
+    random = Random(seed)
+
+    def rank(each: Result) -> Decimal:
+        return Decimal(str(each.value))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("umbridge.stay.results.FIRST_KEPT", random.choice([1, 2, 4]))
+        patch.setattr("umbridge.stay.results.NEWEST_KEPT", random.choice([5, 9]))
+        held, now, own, kept = ResultList(), 0, "1", random.choice([1, 3, 4])
+        for seq in range(100):
+            now += random.choice([0, 0, 1, 2])
+            at = now if random.random() < 0.93 else max(0, now - random.randrange(8))
+            value = random.choice([None, *[str(random.randrange(spread))] * 6])
+            made = result(at, random.choice("PFC"), value, 0, seq, random.choice("xy"))
+            held.add(made._replace(patient=random.choice("1112")))
+            own = random.choice("12") if random.random() < 0.02 else own
+            last = now if random.random() < 0.9 else max(0, now - random.randrange(5))
+            first = None if hours is None else last - hours
+            look = held.look("", first, last, own, own.__eq__, rank, kept)
+            usable = [e for e in held.between(first, last) if e.value is not None and e.patient == own]
+            if look is None:
+                assert not usable
+                continue
+            assert look.newest == usable[-kept:]
+            assert look.low is min(usable, key=rank)
+            assert look.high is max(usable, key=rank)
 
 
 def test_windows_are_closed_on_both_sides() -> None:

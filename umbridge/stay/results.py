@@ -115,6 +115,8 @@ class Look:
     ) -> None:
         """Move on to ``results[low:high]``, all of it from the instant ``first`` on."""
         changed = low != self._from
+        if not changed and high == self._to:
+            return
         fresh = [
             each
             for each in (results[max(low, self._to) : high] if self._to < high else ())

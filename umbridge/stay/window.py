@@ -128,8 +128,7 @@ class _Window:
         listed = self.fold.results(kind.id)
         if listed is None:
             return None
-        name = self.review in _CONTINUED
-        return self._looked(listed, kind, name, self.first_instant(kind))
+        return self._looked(listed, kind, self.review in _CONTINUED, self.first_instant(kind))
 
     def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
         rank = _number if kind.kind == "number" else _severity(kind) if kind.worst == "worst" else None
@@ -153,13 +152,8 @@ class _Window:
             held = known.get(id(each))  # the pair keeps its result alive, so that no other has its id
             made[id(each)] = held or (each, self.sample(kind, each))
         look.samples = made
-        look.shown = Reading(
-            kind.id,
-            made[id(latest)][1],
-            made[id(low)][1],
-            made[id(high)][1],
-            tuple([made[id(each)][1] for each in newest]),
-        )
+        last, least, most = (made[id(each)][1] for each in (latest, low, high))
+        look.shown = Reading(kind.id, last, least, most, tuple([made[id(each)][1] for each in newest]))
         return look.shown
 
     def of_results(
