@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from pymerkle import InmemoryTree
 from sqlalchemy.exc import IntegrityError
 from umbridge_audit.entry import Draft
+from umbridge_audit.examine import SourceError
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import Broken, Ledger, LedgerError, Rollback, open_readonly
+from umbridge_audit.store.recheck import recheck
 
 Make = Callable[[int], Draft]
 json_values = st.recursive(
@@ -306,3 +308,37 @@ def test_values_have_the_spelling_of_the_librarys_encoder(value: Any) -> None:
     schema = SCHEMAS["config.change"]
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert schema.texts({"detail": value})[schema.number["detail"]] == text
+
+
+TAMPERINGS = (
+    "UPDATE ledger_entry SET leaf = CAST(replace(CAST(leaf AS TEXT), '1}}', '2}}') AS BLOB) WHERE seq = {0}",
+    "UPDATE ledger_entry SET seq = seq + 9 WHERE seq = {0}",
+    "DELETE FROM ledger_entry WHERE seq = {0}",
+    "UPDATE ledger_part SET ct = CAST(ct || x'00' AS BLOB) WHERE seq = {0} AND c = 'ops'",
+    "UPDATE ledger_part SET c = 'raw' WHERE seq = {0} AND c = 'ops'",
+    "DELETE FROM ledger_part WHERE seq = {0} AND c = 'ops'",
+    "INSERT INTO ledger_part VALUES ({0}, 'raw', x'00')",
+    "INSERT INTO ledger_part VALUES ({0} + 9, 'ops', x'00')",
+)
+
+
+@pytest.mark.parametrize("sql", TAMPERINGS)
+def test_rows_that_changed_since_they_were_appended_are_not_signed(
+    lab: Any, message: Make, determination: Make, sql: str
+) -> None:
+    receipt = lab.write(message(1), determination(2), message(3))[1]
+    ledger = lab.ledger
+    short = recheck(ledger, ledger._signed, ledger._signed_head, ledger.chain, 1)
+    assert short is not None  # the short way is taken for rows as they were written
+    assert (short[0].root(), short[1]) == (ledger.root, ledger._head)
+    long = ledger._reread()
+    assert (long[0].root(), long[1]) == (ledger.root, ledger._head)
+    raw = lab.connection.connection.driver_connection
+    for table in ("ledger_entry", "ledger_part"):
+        for verb in ("update", "delete"):
+            raw.execute(f"DROP TRIGGER {table}_no_{verb}")
+    raw.execute(sql.format(receipt.seq))
+    raw.commit()
+    assert recheck(ledger, ledger._signed, ledger._signed_head, ledger.chain, 1) is None
+    with pytest.raises((Broken, SourceError)):
+        ledger.checkpoint()
