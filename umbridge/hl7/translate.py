@@ -21,6 +21,11 @@ _NULL = b'""'
 _DETAILS = frozenset({"OBR", "RXO", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments of ORM^O01
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 _ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")
+_SHORT, _CACHED = 120, 4096  # bytes of a coded field, and how many, that are kept read
+
+_Marks = tuple[bytes, bytes, bytes, bytes]
+# Codes and units of plain ASCII fields without an escape: their bytes and the delimiters say it all.
+_words: dict[tuple[bytes, _Marks], tuple[Coded, Coded, str]] = {}
 
 
 class Identity(NamedTuple):
@@ -69,7 +74,7 @@ def translate(
 class _Reading:
     """The state of one translation: notes, and times already read (a report repeats the same one)."""
 
-    __slots__ = ("_times", "message", "notes", "received_at", "zone")
+    __slots__ = ("_marks", "_reported", "_times", "message", "notes", "received_at", "zone")
 
     def __init__(self, message: Message, zone: tzinfo, received_at: datetime | None) -> None:
         self.message = message
@@ -77,6 +82,11 @@ class _Reading:
         self.received_at = received_at
         self.notes: list[str] = []
         self._times: dict[bytes, tuple[datetime | None, str]] = {}
+        self._reported: tuple[Segment | None, str] = (None, "")
+        marks = message.delimiters
+        self._marks: _Marks | None = None  # None: what bytes mean here takes more than these to tell
+        if message.codec == "ascii" and message.raw.isascii():
+            self._marks = (marks.component, marks.repetition, marks.escape, marks.subcomponent)
 
     def event(self, mrn_authority: str) -> Event:
         message = self.message
@@ -215,22 +225,41 @@ class _Reading:
 
     def observation(self, obx: Segment, obr: Segment | None, sent_at: datetime) -> Observation:
         message = self.message
-        what, unit = obx.components(3), obx.components(6)
         value_type = message.value(obx.field(2)).strip()
-        if len(obx.repetitions(5)) > 1:
+        code, alternate, _ = self.words(obx, 3)
+        repeat, limits = message.delimiters.repetition, obx.field(7)
+        if repeat and repeat in obx.field(5):
             self.note(f"OBX[{obx.nth}]-5 repeated")
         return Observation(
             value_type=value_type,
-            code=_coded(message, what),
-            alternate=_coded(message, what[3:]),
+            code=code,
+            alternate=alternate,
             value=_observed(message, obx, value_type),
-            unit=_text(message, unit, 1) or _text(message, unit, 4),
-            reference_range=_cleared(obx.text(7).strip()),
+            unit=self.words(obx, 6)[2],
+            reference_range=_cleared(obx.text(7).strip()) if limits else "",
             status=message.value(obx.field(11)).strip(),
             at=self.time(obx, 14) or self.time(obr, 7) or sent_at,
-            report=self.value(obr, 3) or self.value(obr, 2),
+            report=self.report(obr),
             source=f"{message.control_id} OBX[{obx.nth}]-5",
         )
+
+    def report(self, obr: Segment | None) -> str:
+        if obr is None or self._reported[0] is not obr:
+            self._reported = (obr, self.value(obr, 3) or self.value(obr, 2))
+        return self._reported[1]
+
+    def words(self, obx: Segment, field: int) -> tuple[Coded, Coded, str]:
+        """A coded field: components 1 to 3, 4 to 6, and the first word of either. A feed repeats few."""
+        raw, marks = obx.field(field), self._marks
+        key = None if marks is None or len(raw) > _SHORT or (marks[2] and marks[2] in raw) else (raw, marks)
+        found = None if key is None else _words.get(key)
+        if found is None:
+            parts = obx.components(field)
+            code, alternate = _coded(self.message, parts), _coded(self.message, parts[3:])
+            found = (code, alternate, code.code or alternate.code)
+            if key is not None and len(_words) < _CACHED:
+                _words[key] = found
+        return found
 
     def diagnosis(self, dg1: Segment) -> Diagnosis:
         what = dg1.components(3)
