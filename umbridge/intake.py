@@ -206,7 +206,7 @@ class Intake:
         )
 
     def _header(self, message: er7.Message) -> tuple[str, str, str]:
-        """Sender, processing id and version. A feed says the same in every message: read each wording once."""
+        """Sender, processing id, version. A feed says the same in every message: read each wording once."""
         field = message.header.field
         wording = (field(3), field(4), field(11), field(12), message.codec, message.delimiters)
         known = self._wordings.get(wording)

@@ -303,7 +303,7 @@ class ContentFile:
         self.only(table, ("title", "cite", "item", "class", "first_step", "first_class", "optional"), where)
         self.optional = self.take(table, "optional", dict, where, {})
         for fact, beside in self.optional.items():
-            if fact not in self.facts or beside not in self.facts:
+            if fact not in self.facts or not isinstance(beside, str) or beside not in self.facts:
                 raise self.fail(f"{where}.optional.{fact}", "a fact and the fact that stands in for it")
         items = []
         for i, item in enumerate(self.take(table, "item", list, where), 1):
@@ -312,6 +312,8 @@ class ContentFile:
         classes: list[tuple[str, int | None]] = []
         for i, entry in enumerate(self.take(table, "class", list, where, []), 1):
             at = f"{where}.class[{i}]"
+            if not isinstance(entry, dict):
+                raise self.fail(at, "a table with name and to")
             top = self.take(entry, "to", int, at) if "to" in entry else None
             if classes and (classes[-1][1] is None or (top is not None and top <= classes[-1][1])):
                 raise self.fail(at, "classes from the lowest to the highest, only the last without 'to'")
