@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -38,7 +39,12 @@ from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.daemon")
 SWITCH_SECONDS = 0.0005  # commits and questions come back from threads: short turns keep answers quick
-GC_THRESHOLD = (20_000, 20, 50)  # many small values live for one message: look less often for cycles
+# Many small values live for one message: look for cycles among the young ones, leave the old to _tidy.
+GC_THRESHOLD = (20_000, 20, 1_000_000)
+TIDY_CHECK_SECONDS = 1.0
+TIDY_SECONDS = 60.0
+TIDY_LATEST_SECONDS = 900.0
+SPARE_FILES = 192  # descriptors kept for the store, the anchor, workers and questions
 LOG_KEYS = ("feed", "row", "code", "port", "rows", "plugin", "reason", "path")
 
 
@@ -71,6 +77,26 @@ def set_up_logging(level: int = logging.INFO) -> None:
     root.setLevel(level)
 
 
+def users_text(users: dict[str, User]) -> str:
+    """Accounts and roles in one line, for the ledger."""
+    return json.dumps(
+        {a: {"user": u.user, "roles": list(u.roles)} for a, u in sorted(users.items())},
+        separators=(",", ":"),
+    )
+
+
+def room_for(connections: int) -> int:
+    """How many connections the process may hold: the setting, less where descriptors are short."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard and soft < connections + SPARE_FILES:
+        soft = hard if hard < connections + SPARE_FILES else connections + SPARE_FILES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = max(1, min(connections, soft - SPARE_FILES))
+    if room < connections:
+        log.warning("connections_limited_by_file_limit", extra={"rows": room})
+    return room
+
+
 class Parts:
     """What a configuration needs before the store is touched: site, users, access table, keys."""
 
@@ -84,11 +110,7 @@ class Parts:
 
     @property
     def users_text(self) -> str:
-        """Accounts and roles in one line, for the ledger."""
-        return json.dumps(
-            {a: {"user": u.user, "roles": list(u.roles)} for a, u in sorted(self.users.items())},
-            separators=(",", ":"),
-        )
+        return users_text(self.users)
 
 
 @contextlib.contextmanager
@@ -133,7 +155,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # before there is anything to reload
         loop.set_exception_handler(lambda _loop, context: log.error("task_failed", extra=_code(context)))
         with take_pen(self.settings, self.parts.keyring) as pen:
             pen.watch(failure=self._failed)
@@ -192,25 +214,31 @@ class Daemon:
                     pipeline.offer(stored.seq, stored.lane, intake.taken(future))
 
         pen.watch(delivered)
-        recovered = await pipeline.recover()
-        intake.set_pending(recovered)
+        recovered = await pipeline.recover(intake.add_pending)
+        pipeline.start()
         if recovered:
             log.info("recovered", extra={"rows": recovered})
+        limits = settings.limits.model_copy(
+            update={"connections": room_for(settings.limits.connections) // len(settings.feeds)}
+        )
         desk = control.Control(settings.store, self._answer)
         self._inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
         disk = asyncio.create_task(intake.watch_disk())
         try:
             await desk.open()
             for feed, feed_settings in settings.feeds.items():
-                listener = Listener(feed, feed_settings, settings.limits, intake)
+                listener = Listener(feed, feed_settings, limits, intake)
                 await listener.open()
                 self.listeners.append(listener)
                 log.info("listening", extra={"feed": feed, "port": listener.port})
             gc.collect()
             gc.freeze()  # what start-up built stays: later collections need not walk it again
             gc.set_threshold(*GC_THRESHOLD)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+            tidying = asyncio.create_task(self._tidy(), name="tidy")
             self.ready.set()
             await self._stop.wait()
+            tidying.cancel()
         finally:
             log.info("stopping")
             await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
@@ -219,21 +247,35 @@ class Daemon:
             await pipeline.stop()
             await host.stop()
 
+    async def _tidy(self) -> None:
+        """Full collections only where nobody waits: walking a large cache takes a tenth of a second."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(TIDY_CHECK_SECONDS)
+            idle = self.intake.storing == 0 and self.pipeline.backlog == 0
+            waited = time.monotonic() - last
+            if waited > TIDY_SECONDS if idle else waited > TIDY_LATEST_SECONDS:
+                gc.collect()
+                last = time.monotonic()
+
     def _failed(self, failure: StoreError) -> None:
         self._failure = failure
         self._stop.set()
 
     def _reload(self) -> None:
-        """SIGHUP: the accounts and their roles are read again; a mistake leaves the old ones in force."""
+        """SIGHUP: accounts and roles are read again, put on the ledger, and only then in force."""
+        self._reloading = asyncio.create_task(self._renew_users(), name="reload")
+
+    async def _renew_users(self) -> None:
+        parts = self.parts
         try:
-            users = config.load_users(self.settings.users, frozenset(self.parts.table.roles))
+            users = config.load_users(self.settings.users, frozenset(parts.table.roles))
         except ConfigError:
             log.error("reload_refused", extra={"path": str(self.settings.users)})
             return
-        self.parts.users.clear()
-        self.parts.users.update(users)
-        pen, text = self._pen, self.parts.users_text
-        asyncio.get_running_loop().run_in_executor(None, note_policy, pen, self.parts.table.hash, text)
+        await asyncio.to_thread(note_policy, self._pen, parts.table.hash, users_text(users))
+        parts.users.clear()
+        parts.users.update(users)
         log.info("reloaded")
 
     # -- questions --------------------------------------------------------------------------------------

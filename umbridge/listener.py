@@ -121,13 +121,24 @@ class Listener:
                     await self._answer(writer, reply.answer)
                 if reply.close:
                     return
-                await self._intake.ready()
+                if following is not None:
+                    await self._room()
             if not decoder.inside:
                 began = None
             elif began is None or parts:
                 began = time.monotonic()
             if self._closing:
                 return
+
+    async def _room(self) -> None:
+        """Wait until another frame may be taken; a stop may end the wait, for nothing of it was promised."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - connections are served in tasks
+        self._idle.add(task)
+        try:
+            await self._intake.ready()
+        finally:
+            self._idle.discard(task)
 
     async def _read(self, reader: asyncio.StreamReader, began: float | None) -> bytes | None:
         """The next bytes; b"" at the end; None when a frame that has begun does not go on."""

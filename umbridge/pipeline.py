@@ -34,7 +34,7 @@ PAGE = 256
 NEVER = datetime.min.replace(tzinfo=UTC)
 GIVE_WAY_TURNS = 8
 GIVE_WAY_SECONDS = 0.025
-KEEP_PARSED = 4096  # messages held in memory between answer and work; beyond that they are read back
+KEEP_BYTES = 64 * 1024 * 1024  # messages held between answer and work; beyond that they are read back
 
 
 @dataclass(slots=True)
@@ -153,33 +153,50 @@ class Pipeline:
         self._cache_size = cache
         self._worked = worked
         self._busy = busy
-        self._slots = asyncio.Semaphore(lanes)
+        self._lanes = lanes
         self._waiting: dict[bytes, deque[tuple[int, er7.Message | None]]] = {}
-        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._ready: deque[bytes] = deque()  # lanes with a row to work and nobody working it
+        self._kick = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._workers: list[asyncio.Task[None]] = []
         self._cache: OrderedDict[bytes, LaneState] = OrderedDict()
-        self._held = 0
+        self._held = 0  # bytes of parsed messages kept for their turn
         self._stopping = False
-        self.determined = 0
-        self.failure: BaseException | None = None
 
     @property
     def backlog(self) -> int:
         return sum(len(queue) for queue in self._waiting.values())
 
+    def start(self) -> None:
+        """Begin to work; rows offered before are found waiting."""
+        self._workers = [
+            asyncio.create_task(self._worker(), name=f"lane-{number}") for number in range(self._lanes)
+        ]
+
     def offer(self, seq: int, lane: bytes, message: er7.Message | None) -> None:
         """Take a stored row. Must be called in ``seq`` order; the row is safe whether we get to it or not."""
         if self._stopping:
             return
-        if self._held >= KEEP_PARSED:
-            message = None
         if message is not None:
-            self._held += 1
-        self._waiting.setdefault(lane, deque()).append((seq, message))
-        if lane not in self._tasks:
-            self._tasks[lane] = asyncio.create_task(self._run(lane), name="lane")
+            if self._held + len(message.raw) > KEEP_BYTES:
+                message = None  # read back from the store when its turn comes
+            else:
+                self._held += len(message.raw)
+        queue = self._waiting.get(lane)
+        if queue is not None:
+            queue.append((seq, message))
+            return
+        self._waiting[lane] = deque([(seq, message)])
+        self._ready.append(lane)
+        self._quiet.clear()
+        self._kick.set()
 
-    async def recover(self) -> int:
-        """Queue every row that was stored and not worked, before any listener opens. Returns how many."""
+    async def recover(self, found: Callable[[int], None]) -> int:
+        """Queue every row that was stored and not worked, before any listener opens. Returns how many.
+
+        ``found`` is told of each page before its rows are offered.
+        """
         after = total = 0
         while True:
             page = await self._pen.ask(
@@ -187,6 +204,7 @@ class Pipeline:
             )
             if not page:
                 return total
+            found(len(page))
             for seq, lane in page:
                 if lane is not None:
                     self.offer(seq, lane, None)
@@ -195,34 +213,59 @@ class Pipeline:
 
     async def idle(self) -> None:
         """Wait until every offered row is worked."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks.values()))
+        await self._quiet.wait()
 
     async def stop(self) -> None:
         """Finish the rows in hand; the rest is found again at the next start."""
         self._stopping = True
-        self._waiting.clear()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks.values()))
+        self._kick.set()
+        await asyncio.gather(*self._workers)
 
-    # -- one lane -------------------------------------------------------------------------------------
+    # -- one row at a time, whichever lane is next -------------------------------------------------------
 
-    async def _run(self, lane: bytes) -> None:
+    async def _worker(self) -> None:
+        while True:
+            await self._give_way()
+            while not self._ready and not self._stopping:
+                self._kick.clear()
+                await self._kick.wait()
+            if self._stopping:
+                return
+            lane = self._ready.popleft()
+            queue = self._waiting[lane]
+            seq, message = queue[0]
+            if not await self._safely(lane, seq, message):
+                return
+            queue.popleft()
+            if message is not None:
+                self._held -= len(message.raw)
+            self._worked(1)
+            if queue:
+                self._ready.append(lane)
+                self._kick.set()
+            else:
+                del self._waiting[lane]
+                if not self._waiting:
+                    self._quiet.set()
+
+    async def _safely(self, lane: bytes, seq: int, message: er7.Message | None) -> bool:
+        """Work one row. A defect of ours must not stop the feed or lose the message: it waits for a person.
+
+        False when the store has failed: the daemon is ending, and the row is found again at the next start.
+        """
         try:
-            while queue := self._waiting.get(lane):
-                async with self._slots:
-                    await self._give_way()
-                    seq, message = queue.popleft()
-                    if message is not None:
-                        self._held -= 1
-                    await self._work(lane, seq, message)
-                self._worked(1)
-        except StoreError as exc:
-            self.failure = exc
-        finally:
-            if not self._waiting.get(lane):
-                self._waiting.pop(lane, None)
-            self._tasks.pop(lane, None)
+            try:
+                await self._work(lane, seq, message)
+            except StoreError:
+                raise
+            except Exception as exc:
+                code = type(exc).__name__
+                log.error("row_quarantined", extra={"row": seq, "code": code})
+                self._cache.pop(lane, None)  # it may hold what was never committed
+                await self._pen.ask(lambda batch: self._quarantine(batch, seq, f"work_failed:{code}"))
+        except StoreError:
+            return False
+        return True
 
     async def _give_way(self) -> None:
         """Senders first: while frames wait to be stored, a lane waits too, but never longer than a moment.
@@ -238,32 +281,21 @@ class Pipeline:
         if message is None:
             row = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
             if row is None:
-                raise StoreError(f"row {seq} is gone from the inbox")
+                raise LookupError("row_gone")
             message = self._parse(row)
-        try:
-            event = translate(message, self._zone, mrn_authority=self._site.mrn_authority)
-            state = await self._lane(lane, seq)
-            increments = await self._apply(lane, seq, event, state)
-            digest = hashlib.sha256(message.raw).hexdigest()
-            state.as_of = max(state.as_of, event.sent_at)
-            stay = state.fold.stay(state.as_of)
-            asked = to_screen(stay, state.completed)
-            done = await screen_open(
-                state.fold, stay, asked, state.as_of, self._host, lambda name: self._pseudonym(name, lane)
-            )
-        except StoreError:
-            raise
-        except Exception as exc:
-            # A defect of ours must not stop the feed or lose the message: it waits for a person, by code.
-            code = type(exc).__name__
-            log.error("row_quarantined", extra={"row": seq, "code": code})
-            self._cache.pop(lane, None)
-            await self._pen.ask(lambda batch: self._quarantine(batch, seq, f"work_failed:{code}"))
-            return
+        event = translate(message, self._zone, mrn_authority=self._site.mrn_authority)
+        state = await self._lane(lane, seq)
+        increments = await self._apply(lane, seq, event, state)
+        digest = hashlib.sha256(message.raw).hexdigest()
+        state.as_of = max(state.as_of, event.sent_at)
+        stay = state.fold.stay(state.as_of)
+        asked = to_screen(stay, state.completed)
+        done = await screen_open(
+            state.fold, stay, asked, state.as_of, self._host, lambda name: self._pseudonym(name, lane)
+        )
         await self._pen.ask(
             lambda batch: self._decide(batch, lane, seq, event, digest, increments, state, stay, done)
         )
-        self.determined += 1
 
     def _parse(self, row: inbox.Row) -> er7.Message:
         return er7.parse(row.frame, self._charsets.get(row.feed, "utf-8"))

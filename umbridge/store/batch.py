@@ -40,14 +40,11 @@ class Numbers:
     def alias(self, token: bytes) -> bytes | None:
         return self._alias.get(token)
 
-    def remember_alias(self, token: bytes, lane: bytes) -> bool:
-        """True when the alias is not known to be stored yet. The cache is bounded; the table is not."""
-        if token in self._alias:
-            return False
+    def remember_alias(self, token: bytes, lane: bytes) -> None:
+        """The cache is bounded; the table is not."""
         if len(self._alias) >= ALIAS_CACHE:
             self._alias.clear()
         self._alias[token] = lane
-        return True
 
 
 class Batch:
@@ -151,13 +148,20 @@ class Batch:
         """The stay a message belongs to: its visit; else the visit its account was seen with."""
         account = item.account_token
         if item.visit_token is not None:
-            if account is not None and self._numbers.remember_alias(account, item.visit_token):
+            if account is not None and self._known_lane(account) is None:
+                self._numbers.remember_alias(account, item.visit_token)
                 self._aliases.append((account, item.visit_token))
             return item.visit_token
-        if account is None:
-            return None
-        cached = self._numbers.alias(account)
-        return cached or stays.resolve(self.cursor, account) or account
+        return None if account is None else self._known_lane(account) or account
+
+    def _known_lane(self, account: bytes) -> bytes | None:
+        """The first visit an account was seen with, for ever: from memory, else from the table."""
+        lane = self._numbers.alias(account)
+        if lane is None:
+            lane = stays.resolve(self.cursor, account)
+            if lane is not None:
+                self._numbers.remember_alias(account, lane)
+        return lane
 
     @staticmethod
     def _receipt(

@@ -171,8 +171,7 @@ class Pen:
                 if group:
                     await self._commit(group)
                 if last or signing or self._checkpoint_due():
-                    self.ledger.checkpoint()
-                    self._checkpointed = time.monotonic()
+                    await self._checkpoint()
                 for future in signing:
                     future.set_result(None)
                 self._group_now = []
@@ -203,6 +202,14 @@ class Pen:
     def _checkpoint_due(self) -> bool:
         wait = self._until_checkpoint()
         return wait is not None and wait <= 0
+
+    async def _checkpoint(self) -> None:
+        """Re-read and sign here; the commit and the anchor's disk, which may be a share, in the thread."""
+        note = self.ledger.signed_note()
+        if note is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._disk, self.ledger.keep_checkpoint, note)
+        self._checkpointed = time.monotonic()
 
     async def _commit(self, group: list[tuple[Work | Incoming, Any]]) -> None:
         results: list[tuple[Any, Any]] = []

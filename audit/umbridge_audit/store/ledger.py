@@ -66,6 +66,7 @@ class Ledger(Rows):
         self._head = b""
         self._frontier = Frontier()
         self._signed = Frontier()  # the tree at the last checkpoint
+        self._signing = (Frontier(), b"")  # the same for the note that is being kept
         self._signed_head = b""
         self._checkpoints = 0
         self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
@@ -292,17 +293,25 @@ class Ledger(Rows):
         return [Receipt(base + skip + i, hashes[skip + i]) for i in range(len(drafts))]
 
     def checkpoint(self) -> bool:
-        """Signs the present size; False when nothing is new. Its own transaction: call outside one.
+        """``signed_note`` and ``keep_checkpoint`` in one; False when nothing is new."""
+        note = self.signed_note()
+        if note is None:
+            return False
+        self.keep_checkpoint(note)
+        return True
+
+    def signed_note(self) -> str | None:
+        """Signs the present size; None when nothing is new. Call outside a transaction.
 
         What is signed is what the database gives back: rows since the last checkpoint are read and hashed
-        again first (a bit flipped in memory ended the CT log Yeti 2022). Order: row, commit, then the
-        anchor line. Raises Broken when the rows differ from what was appended, LedgerError inside a
-        transaction.
+        again first (a bit flipped in memory ended the CT log Yeti 2022). Nothing may be appended until
+        ``keep_checkpoint`` has returned. Raises Broken when the rows differ from what was appended,
+        LedgerError inside a transaction.
         """
         if self._in_transaction():
             raise LedgerError("checkpoint needs a connection without an open transaction")
         if self._frontier.size == self._signed.size:
-            return False
+            return None
         stored, head = recheck(self, self._signed, self._signed_head, self.chain, GEN) or self._reread()
         if stored.size != self._frontier.size or stored.root() != self._frontier.root() or head != self._head:
             raise Broken("the stored rows are not those that were appended; nothing signed")
@@ -315,14 +324,17 @@ class Ledger(Rows):
             )
         ):
             raise Broken("the last stored checkpoint is not the one that was signed; nothing signed")
-        note = sign(Checkpoint(self.origin, stored.size, stored.root()), self.keyring.signer)
+        self._signing = (stored, head)
+        return sign(Checkpoint(self.origin, stored.size, stored.root()), self.keyring.signer)
+
+    def keep_checkpoint(self, note: str) -> None:
+        """Makes a signed note durable: row, commit, then the anchor line. Waits for disks; any thread may."""
         self._store_checkpoint(note)
         append_anchor(self._anchor, note)
         self._checkpoints += 1
-        self._signed, self._signed_head = stored, head
+        self._signed, self._signed_head = self._signing
         self.keyring.mark_logged(self._announced)
         self._announced.clear()
-        return True
 
     def _store_checkpoint(self, note: str) -> None:
         """One row, in a transaction on the driver: right whatever isolation level the connection has."""
