@@ -69,7 +69,7 @@ def needles(messages: list[bytes]) -> set[bytes]:
     found: set[bytes] = set()
     for data in messages:
         message = er7.parse(data)
-        for address in ("PID-3", "PID-5.1", "PID-5.2", "PID-18", "PV1-19"):
+        for address in ("PID-3", "PID-5.1", "PID-5.2", "PID-11.1", "PID-18", "PV1-19"):
             value = message.get_raw(address)
             if len(value) >= 4:
                 found.add(value)

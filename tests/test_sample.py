@@ -31,7 +31,7 @@ def test_every_message_is_accepted_and_known_to_the_example_profile(number: int,
         message = er7.parse(data)
         assert ack.refusal(message) is None
         assert ack.used(message).state is RowState.PENDING
-        assert dictionary.findings(message) == []
+        assert set(dictionary.findings(message)) <= {"ZPV[1] segment_local"}
         event = translate(message, site.zone, mrn_authority=site.mrn_authority)
         assert unmapped(event, site) == []
         assert event.visit.number == f"ZZVN{number:07d}"

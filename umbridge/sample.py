@@ -156,15 +156,21 @@ class _Maker:
         self._began = began
         self._count = 0
         given = GIVEN[number % len(GIVEN)]
+        self._given = given
         self._pid = (
-            f"PID|1||ZZ{number:07d}^^^UMBH^MR||ZZTEST^{given}^^^^^L||{story.birth}|{story.sex}"
-            f"||||||||||ZZAC{number:07d}^^^UMBH^AN"
+            f"PID|1||ZZ{number:07d}^^^UMBH^MR~ZZX{number:07d}^^^ZZSTATE^SS||ZZTEST^{given}^Q^^^^L||{story.birth}"
+            f"|{story.sex}||2106-3^White^HL70005|1 ZZ {given} STREET^APT 2^ZZTOWN^NY^00000^USA^H^^ZZCOUNTY"
+            "||^PRN^PH^^1^555^5550100|^WPN^PH^^1^555^5550101|EN^English^HL70296|M^Married^HL70002"
+            f"|ZZR^None^HL70006|ZZAC{number:07d}^^^UMBH^AN||||2186-5^Not Hispanic^HL70189||N"
         )
 
     def messages(self) -> Iterator[bytes]:
         story = self._story
-        dg1 = f"DG1|1||{story.diagnosis}^{story.text}^I10|||{{}}|||||||||1"
-        in1 = "IN1|1|ZZPPO^ZZ Sample PPO|ZZPPO01^^^UMBH|ZZ Sample PPO|||||||||||COM"
+        dg1 = (
+            f"DG1|1||{story.diagnosis}^{story.text}^I10|{story.text}|{self._at(0)}|{{}}|||||||||1"
+            "|990001^ZZDOCTOR^TESTA"
+        )
+        rest = self._around_the_visit()
         arrived = self._began
         yield self._message(
             "ADT^A04^ADT_A01",
@@ -173,8 +179,9 @@ class _Maker:
                 f"EVN|A04|{self._at(2)}||||{self._at(0)}",
                 self._pid,
                 self._pv1("E", "ED^12^1^UMBH", "EDP", arrived),
+                rest[0],
                 dg1.format("W"),
-                in1,
+                *rest[1:],
             ],
         )
         if story.vitals:
@@ -202,10 +209,27 @@ class _Maker:
                 f"EVN|{trigger}|{self._at(95)}||||{self._at(70)}",
                 self._pid,
                 self._pv1(story.patient_class, f"{story.unit}^310^1^UMBH", story.patient_type, arrived),
+                rest[0],
                 dg1.format("A"),
-                in1,
+                *rest[1:],
             ],
         )
+
+    def _around_the_visit(self) -> list[str]:
+        """What registration sends beside the visit: kin, allergies, guarantor, insurance, a Z segment."""
+        home = f"1 ZZ {self._given} STREET^APT 2^ZZTOWN^NY^00000^USA"
+        kin = f"ZZTEST^{self._given}KIN^^^^^L"
+        return [
+            f"PV2||SP^Semi-private^99ZZ|^{self._story.text}|||||||||||||||||||||||||||||||||||||N",
+            "AL1|1|DA^Drug allergy^HL70127|70618^Penicillin^99ZZ|MO^Moderate^HL70128|Hives",
+            "AL1|2|FA^Food allergy^HL70127|ZZPN^Peanut^99ZZ|SV^Severe^HL70128|Swelling",
+            f"NK1|1|{kin}|SPO^Spouse^HL70063|{home}|^PRN^PH^^1^555^5550100||EC^Emergency contact^HL70131",
+            f"GT1|1|ZZG{self._number:07d}|{kin}||{home}|^PRN^PH^^1^555^5550100|||||SEL^Self^HL70063",
+            f"IN1|1|ZZPPO^ZZ Sample PPO|ZZPPO01^^^UMBH|ZZ Sample PPO|PO BOX 1^^ZZTOWN^NY^00000^USA|"
+            f"|^WPN^PH^^1^555^5550199|ZZGRP1|ZZ Employer|||20260101|20261231||COM|ZZTEST^{self._given}"
+            f"|SEL^Self^HL70063|{self._story.birth}|{home}|||1||||||||||||||ZZ{self._number:07d}",
+            f"ZPV|1|{self._story.unit}|ZZ SITE EXTRA^local use^99ZZ|N|N",
+        ]
 
     def _at(self, minutes: int) -> str:
         return (self._began + timedelta(minutes=minutes)).strftime("%Y%m%d%H%M%S")
