@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,20 @@ from conftest import Installation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from umbridge_audit.entry import Draft
+from umbridge_audit.keys import Keyring
+from umbridge_audit.redact import AccessTable
 
-from umbridge import delivery, proof, sample
+from umbridge import delivery, inquiry, proof, sample
 from umbridge.config import User
 from umbridge.daemon import Parts
 from umbridge.errors import NotPermittedError, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import er7
 from umbridge.inquiry import Inquiry
+from umbridge.site import load_site
+from umbridge.stay.facts import dictionary
+from umbridge.store import inbox, stays
+from umbridge.store.batch import Batch
+from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
 
@@ -63,6 +73,7 @@ class Desk:
     pen: Pen
     users: dict[str, User]
     where: Installation
+    table: AccessTable
 
     def ask(self, roles: tuple[str, ...], op: str, account: str = "zz", **args: Any) -> list[Row]:
         self.users["zz"] = User(user="zz-user", roles=roles)
@@ -89,7 +100,7 @@ def desk_of(where: Installation, stack: ExitStack) -> Desk:
     parts = Parts(settings)
     pen = stack.enter_context(hold_pen(settings, parts.keyring))
     users: dict[str, User] = {}
-    return Desk(Inquiry(settings, pen, parts.site, users, parts.table), pen, users, where)
+    return Desk(Inquiry(settings, pen, parts.site, users, parts.table), pen, users, where, parts.table)
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +259,191 @@ def test_a_stay_that_is_not_there_is_looked_for_on_the_record(desk: Desk, visit:
     assert desk.pen.ledger.size == before + 1
 
 
+# -- what does not open, what is large, what was folded before ---------------------------------------------
+
+
+def copied(fed: Installation, to: Path) -> Installation:
+    """The fed installation once more, to be damaged."""
+    copy = Installation.__new__(Installation)
+    shutil.copytree(fed.directory, to, ignore=shutil.ignore_patterns("control.sock"))
+    copy.directory, copy.file = to, to / "umbridge.toml"
+    return copy
+
+
+def change(where: Installation, statement: str, *values: Any) -> None:
+    with sqlite3.connect(where.settings.store / DATABASE) as connection:
+        assert connection.execute(statement, values).rowcount == 1
+    connection.close()
+
+
+def stays_of(where: Installation) -> list[list[Row]]:
+    """What the list and ``show`` say of every stay, each its own look."""
+    with ExitStack() as stack:
+        there = desk_of(where, stack)
+        listed = there.ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
+        shown = [
+            there.ask(("ur_nurse",), "stays.show", visit=f"ZZVN{n:07d}", purpose="HPAYMT")[0]
+            for n in range(3)
+        ]
+        return [listed, shown]
+
+
+def test_stays_stay_readable_when_the_site_profile_changes(
+    fed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inquiry, "PAGE", 2)  # so that a lane takes several turns
+    before = stays_of(copied(fed, tmp_path / "before"))
+    after = copied(fed, tmp_path / "after")
+    after.edit("ZZ Example Hospital", "ZZ Other Hospital", "site.toml")
+    head = "SELECT lane, seq, sealed FROM stay_head ORDER BY lane"
+    with sqlite3.connect(after.settings.store / DATABASE) as connection:
+        stored = connection.execute(head).fetchall()
+    assert stays_of(after) == before
+    with sqlite3.connect(after.settings.store / DATABASE) as connection:
+        assert connection.execute(head).fetchall() == stored  # looking renews nothing
+    after.edit('CDU = { level = "OBS"', 'CDU = { level = "ACUTE"', "site.toml")
+    listed, shown = stays_of(after)
+    assert [row["unit_level"] for row in shown] != [row["unit_level"] for row in before[1]]
+    assert len(listed) == 3
+
+
+@pytest.mark.parametrize("sealed", [b"", b"\x01", b"not sealed at all", bytes(200)])
+def test_a_message_that_does_not_open_is_listed_and_the_list_goes_on(
+    fed: Installation, tmp_path: Path, sealed: bytes
+) -> None:
+    where = copied(fed, tmp_path / "copy")
+    change(where, "UPDATE inbox SET sealed = ? WHERE seq = 2", sealed)
+    where.edit("ZZ Example Hospital", "ZZ Other Hospital", "site.toml")
+    with ExitStack() as stack:
+        there = desk_of(where, stack)
+        rows = there.ask(("ur_nurse",), "messages.list", purpose="HPAYMT")
+        assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+        lost = {key: rows[1][key] for key in ("control_id", "type", "visit", "reason", "state")}
+        assert lost.pop("state") in ("DETERMINED", "NOT_APPLICABLE")
+        assert lost == {"control_id": None, "type": None, "visit": None, "reason": "unreadable"}
+        assert [row["seq"] for row in rows if row["reason"] == "unreadable"] == [2]
+        (row,) = there.ask(("ur_nurse",), "messages.show", seq=2, purpose="HPAYMT")
+        assert (row["segments"], row["findings"], row["reason"]) == ([], ["unreadable"], "unreadable")
+        # a stay that has lost a message is not shown as if it were whole, and the other two are
+        found = there.ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
+        assert sorted(row["visit"] or "" for row in found) == ["", "ZZVN0000001", "ZZVN0000002"]
+        assert [row["exceptions"] for row in found if not row["visit"]] == [["unreadable"]]
+        assert len({tuple(row) for row in found}) == 1
+        with pytest.raises(StoreError, match="does not open"):
+            there.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")
+        assert there.pen.failed is None
+
+
+def test_a_stay_whose_head_does_not_open_is_listed_and_the_list_goes_on(
+    fed: Installation, tmp_path: Path
+) -> None:
+    where = copied(fed, tmp_path / "copy")
+    change(where, "UPDATE stay_head SET sealed = x'01' WHERE seq = (SELECT min(seq) FROM stay_head)")
+    with ExitStack() as stack:
+        found = desk_of(where, stack).ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
+    assert [row["exceptions"] == ["unreadable"] for row in found] == [True, False, False]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(limit=st.integers(1, 30), size=st.integers(0, 20_000), after=st.integers(0, 20))
+def test_a_turn_is_bounded_by_rows_and_bytes_and_always_gets_on(
+    desk: Desk, limit: int, size: int, after: int
+) -> None:
+    found = desk.pen.call(lambda batch: inbox.sealed_page(batch.cursor, after, limit, size))
+    last = desk.pen.call(lambda batch: inbox.last_seq(batch.cursor))
+    assert [row[0] for row in found] == list(range(after + 1, after + 1 + len(found)))
+    assert bool(found) == (after < last)
+    assert len(found) <= limit
+    assert len(found) < 2 or sum(len(row[3]) for row in found) <= size
+    if len(found) < min(limit, last - after):  # it stopped for the bytes: one row more would not fit
+        more = desk.pen.call(lambda batch: inbox.sealed_page(batch.cursor, found[-1][0], 1, 0))
+        assert sum(len(row[3]) for row in (*found, *more)) > size
+
+
+def test_a_lane_in_pages_is_the_lane_in_one_piece(desk: Desk) -> None:
+    pen, keyring = desk.pen, desk.pen.keyring
+    for lane in pen.call(lambda batch: list(stays.lanes(batch.cursor))):
+
+        def page(batch: Batch, after: int, lane: bytes = lane) -> list[Sequence[Any]]:
+            return inbox.sealed_lane(batch.cursor, lane, after, 15, 2, 3000)
+
+        def whole(batch: Batch, lane: bytes = lane) -> list[inbox.Row]:
+            return list(inbox.lane_rows(batch.cursor, keyring, lane, 15))
+
+        paged: list[inbox.Row] = []
+        while found := pen.call(partial(page, after=paged[-1].seq if paged else 0)):
+            paged += [inbox.open_row(keyring, record) for record in found]
+        assert paged == pen.call(whole)
+        assert paged
+
+
+def test_a_list_opens_frames_outside_the_pens_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    opened = inbox.open_row
+
+    def watched(keyring: Keyring, record: Sequence[Any]) -> inbox.Row:
+        threads.add(threading.get_ident())
+        return opened(keyring, record)
+
+    monkeypatch.setattr(inbox, "open_row", watched)
+    desk.ask(("ur_nurse",), "messages.list", purpose="HPAYMT")
+    assert threads == {threading.get_ident()}
+
+
+def content(desk: Desk, frame: bytes, feed: str = "adt", role: str = "ur_nurse") -> dict[str, Any]:
+    """The values ``messages show`` gives for a frame, by field."""
+    row = inbox.Row(1, feed, None, "DETERMINED", "AA", "", "", 0, {}, frame)
+    found = desk.inquiry._content(row, desk.table.permission((role,), "HPAYMT"))
+    return {f["field"]: f["value"] for segment in found["segments"] for f in segment["fields"]}
+
+
+def test_a_message_is_shown_in_its_feeds_charset(fed: Installation, tmp_path: Path) -> None:
+    where = copied(fed, tmp_path / "copy")
+    feed = next(iter(where.settings.feeds))
+    where.edit("(?m)^port = ", 'charset = "iso8859-2"\nport = ')
+    frame = "MSH|^~\\&|A|B|C|D|20260112140000||ADT^A08|1|P|2.5.1\rPID|1||ZZ1||ZZTEST^WOŁA\r".encode(
+        "iso8859-2"
+    )
+    with ExitStack() as stack:
+        there = desk_of(where, stack)
+        assert content(there, frame, feed)["PID-5"] == "ZZTEST^WOŁA"
+        assert "Ł" not in content(there, frame, "gone")["PID-5"]
+        assert content(there, frame.decode("iso8859-2").encode(), "gone")["PID-5"] == "ZZTEST^WOŁA"
+
+
+@pytest.mark.parametrize(
+    ("line", "restricted"),
+    [
+        *((f"DG1|1||{code}^ZZ^I10|||A", True) for code in ("F10", "F10.231", "f19.20", "F11.10", " F15.9")),
+        *((f"DG1|1||{code}^ZZ^I10|||A", False) for code in ("F09", "F20.0", "F1", "J18.9", "XF10", "Z72.0")),
+        ("OBX|1|NM|{part2}||12|{{score}}|||||F", True),
+        ("OBX|1|ZZ|{part2}||of no use|||||X", True),
+        ("OBX|1|NM|ZZ^ZZ^L^{part2}||12|{{score}}|||||F", True),
+        ("OBX|1|NM|9279-1^Respiratory rate^LN||32|/min|||||F", False),
+        ("OBX|1|NM|NOBODY-KNOWS^ZZ^L||12||||||F", False),
+    ],
+)
+def test_substance_use_content_is_not_shown_as_clinical(desk: Desk, line: str, restricted: bool) -> None:
+    """42 CFR part 2: every clinical segment of such a message, for it is said with all of them."""
+    site = desk.where.settings.site
+    codes = load_site(site).observations
+    part2 = next(
+        f"{code}^ZZ^{system}"
+        for system, facts in codes.items()
+        for code, fact in facts.items()
+        if fact in dictionary() and dictionary()[fact].part2
+    )
+    said = line.format(part2=part2).replace("{{", "{").replace("}}", "}")
+    frame = (
+        "MSH|^~\\&|A|B|C|D|20260112140000||ORU^R01|1|P|2.5.1\rPID|1||ZZ1||ZZTEST^ALDER\r"
+        f"PV2|||ZZ reason\rOBR|1|||ZZ panel\r{said}\rNTE|1||ZZ note\rZZZ|ZZ own\r"
+    ).encode()
+    found = content(desk, frame)
+    assert found["PID-5"] == "ZZTEST^ALDER"
+    clinical = [found[name] for name in ("PV2-3", "OBR-4", "NTE-3", "ZZZ-1", f"{line[:3]}-3")]
+    assert [value is None for value in clinical] == [restricted] * 5
+
+
 # -- questions that are none ------------------------------------------------------------------------------
 
 HUGE = [-1, 2**63, 10**30, "x", None, [], 1e400, True and "١٢x"]
@@ -364,3 +560,25 @@ def test_any_flipped_bit_of_a_bundle_is_caught(desk: Desk, tmp_path: Path) -> No
         assert verify_bundle(changed, policy).exit_code == 1
     changed.write_bytes(whole)
     assert verify_bundle(changed, policy).exit_code == 0
+
+
+def test_a_bundle_has_no_name_while_it_is_read(desk: Desk) -> None:
+    desk.users["zz"] = User(user="zz-user", roles=("administrator", "compliance_auditor"))
+    store = desk.where.settings.store
+    rows = desk.inquiry.answer("zz", "ledger.export", {"profile": "role:it_ops"}, "test")
+    first = next(rows)
+    assert [path.name for path in store.iterdir() if "export" in path.name] == []
+    assert json.loads(first["line"])["profile"] == "role:it_ops"
+    assert len(list(rows)) > 10
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_holder_of_the_pen(
+    fed: Installation, tmp_path: Path
+) -> None:
+    where = copied(fed, tmp_path / "copy")
+    store = where.settings.store
+    for name in ("export-00.jsonl", ".export-00.jsonl.11.part"):
+        (store / name).write_text("ZZ")
+    with ExitStack() as stack:
+        desk_of(where, stack)
+        assert [path.name for path in store.iterdir() if "export" in path.name] == []

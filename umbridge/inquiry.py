@@ -6,8 +6,9 @@ the only door to plaintext.
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from umbridge_audit import disclose as door
@@ -15,21 +16,29 @@ from umbridge_audit import export as bundles
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, Receipt
 from umbridge_audit.redact import REDACTED, AccessTable, Permission
+from umbridge_audit.seal import SealError
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import open_readonly
 
 from umbridge.config import Settings, User
-from umbridge.errors import NotPermittedError, UmbridgeError, UsageError
+from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
+from umbridge.hl7.translate import EPOCH, translate
 from umbridge.intake import visit_key
+from umbridge.model import Event
 from umbridge.pipeline import restore
 from umbridge.review.plan import stay_json
 from umbridge.site import SiteProfile
+from umbridge.stay.facts import identify
+from umbridge.stay.fold import StayFold
 from umbridge.store import inbox, stays
+from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
 
-PAGE = 100  # rows a turn: the loop that answers senders does the opening
+# What one turn of the loop that answers senders may fetch; opening is done in the asker's own thread.
+PAGE = 100
+PAGE_BYTES = 1_000_000
 USUAL_PURPOSES = ("HOPERAT", "HPAYMT", "HCOMPL", "TREAT", "PATRQT")
 
 # Which compartment a segment's content belongs to; what is not named here is clinical (the strictest common
@@ -43,7 +52,6 @@ SEGMENT_COMPARTMENT = {
     "NK1": "ident",
     "MRG": "ident",
     "PV1": "ident",
-    "PV2": "clin",
     "IN1": "fin",
     "IN2": "fin",
     "IN3": "fin",
@@ -65,6 +73,8 @@ STAY_COMPARTMENT = dict.fromkeys(
     ),
     "ops",
 )
+# ICD-10-CM F10 to F19, mental and behavioral disorders due to psychoactive substance use (42 CFR 2.11, 2.12).
+SUBSTANCE_USE = re.compile(r"\s*F1[0-9]", re.IGNORECASE | re.ASCII)
 MAX_NUMBER = 2**53 - 1  # the ledger's own largest integer (audit/SPEC.md)
 MAX_TEXT = 1000  # a reason is a sentence, and an access entry is not a place to store a file
 
@@ -80,6 +90,9 @@ class Inquiry:
         self._site = site
         self._users = users
         self._table = table
+        for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
+            for left in settings.store.glob(pattern):
+                left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it
 
     def viewer(self, account: str, auth: str) -> Viewer:
         """The umbridge user behind an OS account. An unknown account has no role and is refused later."""
@@ -137,37 +150,38 @@ class Inquiry:
 
     def messages_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         allowed = self._look(viewer, args, "search", "messages list")
+        for row in self._rows(lambda batch, after: inbox.sealed_page(batch.cursor, after, PAGE, PAGE_BYTES)):
+            yield {
+                "seq": row.seq,
+                "feed": row.feed,
+                "control_id": shown(allowed, "ops", "control_id", row.head.get("control_id")),
+                "type": row.head.get("type"),
+                "received_at": row.received_at,
+                "ack": row.ack,
+                "state": row.state,
+                "reason": row.reason,
+                "visit": shown(allowed, "ident", "visit", row.head.get("visit")),
+            }
+
+    def _rows(self, page: Callable[[Batch, int], list[Sequence[Any]]]) -> Iterator[inbox.Row]:
+        """Rows page after page, each opened when its turn comes: a frame may have 16 MiB."""
         after = 0
-        while True:
-            rows = self._pen.call(
-                lambda batch, after=after: inbox.page(batch.cursor, batch.keyring, after, PAGE)  # type: ignore[misc]
-            )
-            for row in rows:
-                yield {
-                    "seq": row.seq,
-                    "feed": row.feed,
-                    "control_id": shown(allowed, "ops", "control_id", row.head["control_id"]),
-                    "type": row.head["type"],
-                    "received_at": row.received_at,
-                    "ack": row.ack,
-                    "state": row.state,
-                    "reason": row.reason,
-                    "visit": shown(allowed, "ident", "visit", row.head["visit"]),
-                }
-            if len(rows) < PAGE:
-                return
-            after = rows[-1].seq
+        while found := self._pen.call(lambda batch, after=after: page(batch, after)):  # type: ignore[misc]
+            after = found[-1][0]
+            for record in found:
+                yield inbox.open_leniently(self._pen.keyring, record)
 
     def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = number_of(args, "seq")
         allowed = self._look(viewer, args, "read", f"messages show {seq}", count=1)
-        row = self._pen.call(lambda batch: inbox.row(batch.cursor, batch.keyring, seq))
-        if row is None:
+        record = self._pen.call(lambda batch: inbox.sealed_row(batch.cursor, seq))
+        if record is None:
             raise UmbridgeError(f"there is no message {seq}; `umbridge messages list` shows which there are")
+        row = inbox.open_leniently(self._pen.keyring, record)
         yield {
             "seq": row.seq,
             "feed": row.feed,
-            "type": row.head["type"],
+            "type": row.head.get("type"),
             "received_at": row.received_at,
             "ack": row.ack,
             "state": row.state,
@@ -176,15 +190,35 @@ class Inquiry:
             "findings": [],
         } | self._content(row, allowed)
 
+    def _parse(self, row: inbox.Row) -> er7.Message:
+        """As the pipeline reads it; a feed that is configured no more is read as UTF-8."""
+        feed = self._settings.feeds.get(row.feed)
+        return er7.parse(row.frame, feed.charset if feed else "utf-8")
+
+    def _event(self, message: er7.Message) -> Event:
+        return translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+
+    def _is_part2(self, message: er7.Message) -> bool:
+        """Whether a message says anything of substance use: 42 CFR part 2 restricts all it is said with."""
+        event = self._event(message)
+        codes = (diagnosis.code for diagnosis in event.diagnoses)
+        facts = (identify(observation, self._site) for observation in event.observations)
+        return any(SUBSTANCE_USE.match(code) for code in codes) or any(
+            found is not None and found[0].part2 for found in facts
+        )
+
     def _content(self, row: inbox.Row, allowed: Permission) -> dict[str, Any]:
+        if row.reason == inbox.UNREADABLE:
+            return {"segments": [], "findings": [inbox.UNREADABLE]}
         try:
-            message = er7.parse(row.frame)
-        except Exception:
+            message = self._parse(row)
+        except NotHl7Error:
             return {"segments": [], "findings": ["no_readable_header"]}
+        clinical = "sens" if self._is_part2(message) else "clin"
         version = message.get("MSH-12.1") or "2.5"
         segments = []
         for segment in message.walk():
-            compartment = SEGMENT_COMPARTMENT.get(segment.name, "clin")
+            compartment = SEGMENT_COMPARTMENT.get(segment.name, clinical)
             fields = []
             for number in range(1, len(segment.fields)):
                 if not segment.field(number):
@@ -217,26 +251,46 @@ class Inquiry:
     def stays_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         allowed = self._look(viewer, args, "search", "stays list")
         for lane in self._pen.call(lambda batch: list(stays.lanes(batch.cursor))):
-            yield self._stay(lane, allowed)
+            try:
+                yield self._stay(lane, allowed)
+            except SealError:  # one that does not open must not hide those that come after it
+                yield dict.fromkeys(self._keys()) | {"exceptions": [inbox.UNREADABLE]}
 
     def stays_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         number = text_of(args, "visit")
         allowed = self._look(viewer, args, "read", "stays show", patient=number, count=1)
         key = visit_key(number, self._site.visit_authority)
         lane = self._pen.keyring.token("visit", key)
-        yield self._stay(lane, allowed)
+        try:
+            yield self._stay(lane, allowed)
+        except SealError:
+            raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
 
     def _stay(self, lane: bytes, allowed: Permission) -> dict[str, Any]:
         saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
         if saved is None:
             raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
         state = restore(self._site, saved)
-        if state is None:
-            raise UmbridgeError("this stay was folded under another site profile; its next message renews it")
+        if state is None:  # folded under another site profile: again from the inbox, and nothing is written
+            fold = StayFold.refold(self._site, self._events(lane, saved.seq))
+            state = restore(self._site, saved, fold)
+        assert state is not None  # noqa: S101 - restore around a given fold always gives a state
         found = stay_json(state.fold.stay(state.as_of), state.completed)
         return {
             key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
         }
+
+    def _keys(self) -> Iterable[str]:
+        return stay_json(StayFold(self._site).stay(EPOCH))
+
+    def _events(self, lane: bytes, until: int) -> Iterator[tuple[int, Event]]:
+        """Every message the lane's stay was made of. Raises SealError: half a stay is a wrong one."""
+        for row in self._rows(
+            lambda batch, after: inbox.sealed_lane(batch.cursor, lane, after, until, PAGE, PAGE_BYTES)
+        ):
+            if row.reason == inbox.UNREADABLE:
+                raise SealError("a message of this stay does not open")
+            yield row.seq, self._event(self._parse(row))
 
     # -- the ledger -----------------------------------------------------------------------------------
 
@@ -262,7 +316,7 @@ class Inquiry:
         yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
 
     def ledger_export(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The bundle, a line at a time. It is made whole first, beside the store, and removed afterwards."""
+        """The bundle, a line at a time. It is made whole first, in the store, and loses its name at once."""
         profile, reason = text_of(args, "profile"), text_of(args, "reason")
         purpose = text_of(args, "purpose") or self._export_purpose(viewer)
         try:
@@ -286,6 +340,7 @@ class Inquiry:
                     checkpoint=self._pen.sign,
                 )
             with out.open(encoding="utf-8", newline="") as stream:
+                out.unlink()  # the open handle is enough, and nobody who stops half-way leaves a file
                 for line in stream:
                     yield {"line": line}
         finally:

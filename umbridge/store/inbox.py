@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from umbridge_audit.keys import Keyring
+from umbridge_audit.seal import SealError
 
 from umbridge.model import RowState
 
@@ -17,6 +18,7 @@ _INSERT = (
     "INSERT INTO inbox(seq, feed, key_token, digest, content_digest, variant, lane, sealed, state, attempts,"
     " ack, condition, location, reason, received_at, entry) VALUES (?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?)"
 )
+UNREADABLE = "unreadable"
 _COLUMNS = "seq, feed, lane, sealed, state, ack, condition, location, reason, received_at, entry"
 
 
@@ -87,7 +89,7 @@ def seal(keyring: Keyring, item: Incoming, seq: int, at: datetime) -> bytes:
 
 
 def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
-    """Unseal one row as selected by this module."""
+    """Unseal one row as selected by this module. Raises SealError."""
     seq, feed, lane, sealed, state, ack, _condition, _location, reason, received_at, entry = record
     plain = keyring.unseal("raw", sealed, aad(seq))
     size = int.from_bytes(plain[:4], "big")
@@ -137,6 +139,53 @@ def page(cursor: sqlite3.Cursor, keyring: Keyring, after: int, limit: int) -> li
     """Opened rows after ``after``, oldest first."""
     query = f"SELECT {_COLUMNS} FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - constant
     return [open_row(keyring, record) for record in cursor.execute(query, (after, limit))]
+
+
+def sealed_page(cursor: sqlite3.Cursor, after: int, limit: int, size: int) -> list[Sequence[Any]]:
+    """Rows after ``after`` as ``open_row`` takes them: at most ``limit``, and ``size`` bytes or one row.
+
+    Still sealed: whoever asks opens them in a thread of its own, one at a time.
+    """
+    return _within(cursor, "seq > ?", (after,), limit, size)
+
+
+def sealed_lane(
+    cursor: sqlite3.Cursor, lane: bytes, after: int, until: int, limit: int, size: int
+) -> list[Sequence[Any]]:
+    """``lane_rows`` a page at a time, bounded and sealed as in ``sealed_page``."""
+    where = "lane = ? AND seq > ? AND seq <= ? AND state IN ('PENDING','DETERMINED','NOT_APPLICABLE')"
+    return _within(cursor, where, (lane, after, until), limit, size)
+
+
+def _within(
+    cursor: sqlite3.Cursor, where: str, values: tuple[Any, ...], limit: int, size: int
+) -> list[Sequence[Any]]:
+    # SQLite tells a blob's length without reading it, so the bound is found before anything large is loaded
+    query = f"SELECT seq, length(sealed) FROM inbox WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - constant
+    found, total = 0, 0
+    for _, length in cursor.execute(query, (*values, limit)):
+        total += length
+        if found and total > size:
+            break
+        found += 1
+    query = f"SELECT {_COLUMNS} FROM inbox WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - constant
+    return cursor.execute(query, (*values, found)).fetchall()
+
+
+def sealed_row(cursor: sqlite3.Cursor, seq: int) -> Sequence[Any] | None:
+    """One row as ``open_row`` takes it, None where there is none."""
+    query = f"SELECT {_COLUMNS} FROM inbox WHERE seq = ?"  # noqa: S608 - constant
+    found: Sequence[Any] | None = cursor.execute(query, (seq,)).fetchone()
+    return found
+
+
+def open_leniently(keyring: Keyring, record: Sequence[Any]) -> Row:
+    """``open_row`` for looking: a row that does not open has no head, no frame, and says so as its reason."""
+    try:
+        return open_row(keyring, record)
+    except (SealError, ValueError):
+        seq, feed, lane, _sealed, state, ack, _condition, _location, _reason, received_at, entry = record
+        return Row(seq, feed, lane, state, ack, UNREADABLE, received_at, entry, {}, b"")
 
 
 def row(cursor: sqlite3.Cursor, keyring: Keyring, seq: int) -> Row | None:
