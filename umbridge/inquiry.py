@@ -21,6 +21,7 @@ from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import open_readonly
 
 from umbridge.config import Settings, User
+from umbridge.control import go_on
 from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
 from umbridge.hl7.translate import EPOCH, translate
@@ -169,6 +170,7 @@ class Inquiry:
         while found := self._pen.call(lambda batch, after=after: page(batch, after)):  # type: ignore[misc]
             after = found[-1][0]
             for record in found:
+                go_on()
                 yield inbox.open_leniently(self._pen.keyring, record)
 
     def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -301,6 +303,7 @@ class Inquiry:
         self._look(viewer, args, "search", "ledger list")
         after, kinds = 0, (kind,) if kind else ()
         while after < self._pen.ledger.size:
+            go_on()
             yield from self._pen.call(
                 lambda batch, after=after: list(  # type: ignore[misc]
                     self._pen.ledger.open_slots(after, after + PAGE, kinds=kinds)
@@ -338,6 +341,7 @@ class Inquiry:
                     out=out,
                     commit=self._commit,
                     checkpoint=self._pen.sign,
+                    progress=lambda _: go_on(),
                 )
             with out.open(encoding="utf-8", newline="") as stream:
                 out.unlink()  # the open handle is enough, and nobody who stops half-way leaves a file

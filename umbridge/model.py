@@ -218,7 +218,8 @@ class Reading:
 
     ``low`` and ``high`` range over the whole window (for booleans and codes they equal ``latest``,
     except codes with an order of severity, where ``high`` is the worst). ``series`` holds the newest
-    samples, oldest first, at most 16. A fact that is unknown has no Reading at all.
+    samples, oldest first, at most 4 (16 where repeats are the point, as for troponin). A fact that is
+    unknown has no Reading at all.
     """
 
     fact: str

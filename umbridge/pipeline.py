@@ -32,7 +32,7 @@ from umbridge.store.writer import Pen
 log = logging.getLogger("umbridge.pipeline")
 PAGE = 256
 NEVER = datetime.min.replace(tzinfo=UTC)
-GIVE_WAY_TURNS = 8
+GIVE_WAY_TURNS = 20
 GIVE_WAY_SECONDS = 0.025
 KEEP_BYTES = 64 * 1024 * 1024  # messages held between answer and work; beyond that they are read back
 

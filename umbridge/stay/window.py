@@ -19,7 +19,8 @@ from umbridge.stay.record import same_patient
 from umbridge.stay.results import Look, Result, ResultList
 from umbridge.stay.view import Stay
 
-SERIES_KEPT = 16
+SERIES_KEPT = 4  # a trend; rules go by latest, low and high
+SERIAL_KEPT = 16  # where repeats are the point: troponin
 CONTINUED_HOURS = 24
 TREATMENT_OBX_HOURS = 24
 #: Sources of readings that no message sent.
@@ -169,7 +170,7 @@ class _Window:
             high = max(results, key=_number)
         elif kind.worst == "worst":
             high = max(results, key=lambda each: kind.codes.index(str(each.value)))
-        shown = (results if series is None else series)[-SERIES_KEPT:]
+        shown = results[-SERIES_KEPT:] if series is None else series[-SERIAL_KEPT:]
         samples = {id(each): self.sample(kind, each) for each in (latest, low, high, *shown)}
         return Reading(
             kind.id,
