@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pwd
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,12 +60,14 @@ def answer(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, An
 
 
 @contextmanager
-def desk(store: Path, answers: Callable[..., Iterator[dict[str, Any]]] = answer) -> Iterator[Path]:
+def desk(
+    store: Path, answers: Callable[..., Iterator[dict[str, Any]]] = answer, **bounds: Any
+) -> Iterator[Path]:
     """A control socket served by its own loop in its own thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    served = control.Control(store, answers)
+    served = control.Control(store, answers, **bounds)
     try:
         asyncio.run_coroutine_threadsafe(served.open(), loop).result(10)
         yield store
@@ -206,6 +210,149 @@ def test_one_who_asks_and_leaves_does_not_stop_the_next(store: Path) -> None:
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     assert len(ask(store, "echo", rows=100)) == 100
+
+
+# -- bounds: whoever asks can hold up only others who ask, and them not for long ----------------------------
+
+
+def held(store: Path, data: bytes = b"") -> socket.socket:
+    """A client that has connected, perhaps asked, and reads nothing."""
+    peer = socket.socket(socket.AF_UNIX)
+    peer.settimeout(20)
+    peer.connect(os.path.relpath(store / control.SOCKET))
+    peer.sendall(data)
+    return peer
+
+
+def ask_until_free(store: Path, op: str, **args: Any) -> list[dict[str, Any]]:
+    """Ask again while the desk is still noticing that others have gone."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with contextlib.suppress(UnavailableError):
+            return ask(store, op, **args)
+    raise AssertionError("the desk stays busy")
+
+
+def test_one_too_many_is_told_so_and_is_served_when_there_is_room(tmp_path: Path) -> None:
+    with desk(tmp_path, connections=2):
+        peers = [held(tmp_path), held(tmp_path)]
+        said = raw(tmp_path, b"", eof=False)
+        (line,) = said.splitlines()
+        assert json.loads(line)["exit"] == 69
+        assert "busy" in json.loads(line)["error"]
+        with pytest.raises(UnavailableError, match="busy"):
+            ask(tmp_path, "echo")
+        for peer in peers:
+            peer.close()
+        assert len(ask_until_free(tmp_path, "echo", rows=3)) == 3
+
+
+def test_one_who_connects_and_asks_nothing_is_sent_away(tmp_path: Path) -> None:
+    with desk(tmp_path, request_seconds=0.05):
+        for data in (b"", b'{"op":"echo"'):
+            assert json.loads(raw(tmp_path, data, eof=False))["exit"] == 2
+
+
+def endless(ended: threading.Event) -> Callable[..., Iterator[dict[str, Any]]]:
+    def rows(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if op == "echo":
+            yield {}
+            return
+        try:
+            while True:
+                yield {"much": "x" * 10_000}
+        finally:
+            ended.set()
+
+    return rows
+
+
+def test_one_who_does_not_read_is_sent_away_and_its_rows_are_put_away(tmp_path: Path) -> None:
+    ended = threading.Event()
+    with desk(tmp_path, endless(ended), drain_seconds=0.05, connections=1):
+        peer = held(tmp_path, b'{"op":"much"}\n')
+        assert ended.wait(20)
+        assert ask_until_free(tmp_path, "echo") == [{}]
+        peer.close()
+
+
+def test_a_stop_breaks_off_one_who_does_not_read(tmp_path: Path) -> None:
+    ended = threading.Event()
+    with desk(tmp_path, endless(ended)):
+        peer = held(tmp_path, b'{"op":"much"}\n')
+        assert peer.recv(1)
+    assert ended.is_set()
+    peer.close()
+
+
+def test_a_stop_breaks_off_long_work_that_looks_whether_to_go_on(tmp_path: Path) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    def work(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        try:
+            while True:
+                began.set()
+                control.go_on()
+                yield from ()
+        finally:
+            ended.set()
+
+    with desk(tmp_path, work):
+        peer = held(tmp_path, b'{"op":"long"}\n')
+        assert began.wait(20)
+    assert ended.is_set()
+    peer.close()
+
+
+def test_a_stop_does_not_wait_for_work_that_never_looks(tmp_path: Path) -> None:
+    began, let_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        try:
+            began.set()
+            let_go.wait(60)
+            yield {}
+        finally:
+            ended.set()
+
+    with desk(tmp_path, work, threads=1):
+        peers = [held(tmp_path, b'{"op":"long"}\n')]
+        assert began.wait(20)
+        peers.append(held(tmp_path, b'{"op":"waits for a thread"}\n'))
+    assert not ended.is_set()  # close came back although it is still at it ...
+    let_go.set()
+    assert ended.wait(20)  # ... and what it held is put away when it ends
+    for peer in peers:
+        peer.close()
+
+
+def test_at_most_two_exports_at_once_and_others_are_answered_meanwhile(tmp_path: Path) -> None:
+    let_go, under_way = threading.Event(), threading.Barrier(3)
+
+    def work(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if op == control.EXPORT and not let_go.is_set():
+            under_way.wait(20)
+            let_go.wait(60)
+        yield {"op": op}
+
+    with desk(tmp_path, work):
+        peers = [held(tmp_path, b'{"op":"ledger.export"}\n') for _ in range(2)]
+        under_way.wait(20)
+        for _ in range(3):
+            with pytest.raises(UnavailableError, match="busy"):
+                ask(tmp_path, control.EXPORT)
+        assert ask(tmp_path, "echo") == [{"op": "echo"}]
+        let_go.set()
+        for peer in peers:
+            while peer.recv(4096):
+                pass
+            peer.close()
+        for _ in range(5):  # each gives its place back
+            assert ask_until_free(tmp_path, control.EXPORT) == [{"op": control.EXPORT}]
+
+
+def test_without_a_socket_nothing_is_broken_off() -> None:
+    control.go_on()
 
 
 def test_the_socket_is_for_its_owner_and_group(store: Path) -> None:

@@ -24,10 +24,10 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
 
-from umbridge import delivery, inquiry, proof, sample
+from umbridge import control, delivery, inquiry, proof, sample
 from umbridge.config import User
 from umbridge.daemon import Parts
-from umbridge.errors import NotPermittedError, StoreError, UmbridgeError, UsageError
+from umbridge.errors import NotPermittedError, StoreError, UmbridgeError, UnavailableError, UsageError
 from umbridge.hl7 import er7
 from umbridge.inquiry import Inquiry
 from umbridge.site import load_site
@@ -582,3 +582,36 @@ def test_what_a_killed_export_left_is_removed_by_the_next_holder_of_the_pen(
     with ExitStack() as stack:
         desk_of(where, stack)
         assert [path.name for path in store.iterdir() if "export" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("op", "args"),
+    [
+        ("ledger.export", {"profile": "role:it_ops"}),
+        ("ledger.list", {"kind": "access.denied"}),
+        ("messages.list", {}),
+        ("stays.list", {}),
+    ],
+)
+def test_long_answers_end_when_nobody_waits_for_them(
+    fed: Installation, tmp_path: Path, op: str, args: Row
+) -> None:
+    """The control socket's own flag, set from outside as ``close`` sets it, after the question has begun."""
+    where = copied(fed, tmp_path / "copy")
+    where.edit("ZZ Example Hospital", "ZZ Other Hospital", "site.toml")  # stays are folded again
+    with ExitStack() as stack:
+        there = desk_of(where, stack)
+        values: Row = {"actor": "zz", "state": "QUARANTINED", "row": 1, "reason": "zz", "by": "zz"}
+        there.pen.call(lambda batch: [batch.entry(Draft("quarantine", values)) for _ in range(300)])
+        there.users["zz"] = User(user="zz", roles=("administrator", "compliance_auditor"))
+        before = there.pen.ledger.size
+        rows = there.inquiry.answer("zz", op, args, "test")
+        asked = control._Asked(lambda: rows, lambda: None)
+        assert asked.end() is None
+        with pytest.raises(UnavailableError):
+            while asked._context.run(asked._take):
+                pass
+        assert there.pen.ledger.size == before + 1  # the look; a bundle was not finished
+        store = where.settings.store
+        assert [path.name for path in store.iterdir() if "export" in path.name] == []
+        assert there.pen.failed is None

@@ -147,6 +147,7 @@ class Control:
         self._threads = ThreadPoolExecutor(threads, "control")
         self._exports = threading.BoundedSemaphore(exports)
         self._ending: set[Future[bytes]] = set()
+        self._closing = False
 
     async def open(self) -> None:
         """Listen. The caller holds the store's lock, so a socket that is there is left over and goes."""
@@ -161,13 +162,17 @@ class Control:
 
     async def close(self) -> None:
         """Stop answering: whatever is under way is broken off. Takes at most a little over STOP_SECONDS."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._ending:  # give what was broken off a moment to put its things away
-            await asyncio.wait([asyncio.wrap_future(last) for last in self._ending], timeout=STOP_SECONDS)
+        # give what was broken off a moment to put its things away
+        last = [asyncio.wrap_future(one) for one in list(self._ending)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await asyncio.gather(*last, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(FileNotFoundError):
             (self._store / SOCKET).unlink()
@@ -175,7 +180,7 @@ class Control:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - connections are served in tasks
-        if len(self._tasks) >= self._connections:
+        if self._closing or len(self._tasks) >= self._connections:
             writer.write(_line({"error": "the daemon is busy with other questions; ask again", "exit": 69}))
             writer.close()
             return
@@ -223,19 +228,20 @@ class Control:
 
     async def _rows(self, asked: _Asked, op: str, writer: asyncio.StreamWriter) -> bytes:
         """Write the rows as they come; returns the line that ends the answer."""
-        try:
-            while chunk := await asked.take(self._threads):
-                writer.write(chunk)
-                async with asyncio.timeout(self._drain_seconds):
-                    await writer.drain()
-        except UmbridgeError as exc:
-            return _line({"error": str(exc), "exit": exc.exit_code})
-        except (ConnectionError, TimeoutError):
-            raise
-        except Exception as exc:
-            log.error("control_failed", extra={"code": type(exc).__name__})
-            return _line({"error": f"the daemon could not answer {op} ({type(exc).__name__})", "exit": 74})
-        return _line({"done": True})
+        while True:
+            try:
+                chunk = await asked.take(self._threads)
+            except UmbridgeError as exc:
+                return _line({"error": str(exc), "exit": exc.exit_code})
+            except Exception as exc:
+                log.error("control_failed", extra={"code": type(exc).__name__})
+                text = f"the daemon could not answer {op} ({type(exc).__name__})"
+                return _line({"error": text, "exit": 74})
+            if not chunk:
+                return _line({"done": True})
+            writer.write(chunk)
+            async with asyncio.timeout(self._drain_seconds):
+                await writer.drain()
 
 
 def _nothing() -> None:
