@@ -219,6 +219,10 @@ def test_a_stop_with_a_long_backlog_does_not_wait_for_it(installation: Installat
     began = time.monotonic()
     assert daemon.stop() == 0
     assert time.monotonic() - began < 10, pending  # docs/operations.md: within 10 s, whatever waits
+    database = sqlite3.connect(installation.settings.store / "umbridge.db")
+    (left,) = database.execute("SELECT count(*) FROM inbox WHERE state = 'PENDING'").fetchone()
+    database.close()
+    assert left > pending // 2 > 100, (left, pending)  # it stopped, it did not work its way out
     again = installation.start()
     again.worked()
     assert again.stop() == 0

@@ -16,20 +16,54 @@ import pytest
 from conftest import Installation, Running
 
 from umbridge import delivery, sample, shadow
-from umbridge.errors import NotHl7Error
-from umbridge.hl7 import ack, er7, mllp
+from umbridge.hl7 import er7, mllp
 
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 
 
+KNOWN_VERSIONS = {
+    "2.1",
+    "2.2",
+    "2.3",
+    "2.3.1",
+    "2.4",
+    "2.5",
+    "2.5.1",
+    "2.6",
+    "2.7",
+    "2.7.1",
+    "2.8",
+    "2.8.1",
+    "2.8.2",
+}
+KNOWN_TYPES = {"ADT", "ORU", "ORM", "OML", "OMG", "SIU", "MDM", "RDE", "BAR", "DFT"}
+
+
 def due(data: bytes) -> str:
-    """What intake owes this frame, worked out from the rules alone (docs/intake.md), not from the daemon."""
-    try:
-        message = er7.parse(data)
-    except NotHl7Error:
+    """What intake owes a message, from docs/intake.md and the header's bytes; none of the daemon's code."""
+    lines = [line for line in data.removeprefix(b"\xef\xbb\xbf").replace(b"\n", b"\r").split(b"\r") if line]
+    heads = [line for line in lines if line.startswith(b"MSH")]
+    if not heads:
         return "CLOSED"
-    refused = ack.refusal(message)
-    return ack.code_due(message, refused) or "NONE"
+    fields = heads[0].decode("latin-1").split(heads[0][3:4].decode("latin-1"))
+    header = dict(enumerate(fields, start=1))
+    mark = (header.get(2) or "^")[0]
+
+    def first(number: int) -> str:
+        return header.get(number, "").split(mark)[0].strip()
+
+    letter = "A"
+    if not first(9) or not first(10) or len(first(10)) > 199:
+        letter = "E"
+    elif (
+        first(9) not in KNOWN_TYPES or first(11) not in ("", "P", "T", "D") or first(12) not in KNOWN_VERSIONS
+    ):
+        letter = "R"
+    accept, application = header.get(15, "").strip(), header.get(16, "").strip()
+    if not accept and not application:
+        return "A" + letter
+    asking = ("AL", "SU") if letter == "A" else ("AL", "ER")
+    return "C" + letter if accept in asking else "A" + letter if application in asking else "NONE"
 
 
 @pytest.mark.slow
@@ -41,7 +75,8 @@ def test_every_real_message_is_answered_and_accounted_for(running: Running, shar
     asyncio.run(delivery.send_all("127.0.0.1", running.port, messages, connections=4, done=sent.append))
     assert running.process.poll() is None
     assert len(sent) == len(messages)
-    assert Counter(one.ack for one in sent) == Counter(due(data) for _, data in messages)
+    owed = Counter((file, due(data)) for file, data in messages)
+    assert owed - Counter((one.file, one.ack) for one in sent) == Counter()
     status = running.worked()
     rows = running.where.rows("messages", "list")
     assert running.stop() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -268,12 +269,10 @@ def test_a_checkpoint_follows_without_a_clean_stop(tmp_path: Path) -> None:
     made = config.load(file)
     with hold_pen(made, keyring) as pen:
         accept(pen, incoming(b"a", b"one"))
-        for _ in range(500):
-            if pen.ledger.unanchored == 0:
-                break
+        until = time.monotonic() + 10
+        while pen.ledger.unanchored and time.monotonic() < until:
             pen.call(lambda batch: None)
-        pen.sign()
-        assert pen.ledger.unanchored == 0
+        assert pen.ledger.unanchored == 0  # nobody asked for it, and nothing was stopped
 
 
 def test_only_one_process_holds_the_pen(tmp_path: Path) -> None:
