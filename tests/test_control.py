@@ -95,15 +95,14 @@ def raw(store: Path, data: bytes, *, eof: bool = True) -> bytes:
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(20)
         peer.connect(os.path.relpath(store / control.SOCKET))
-        try:
+        with contextlib.suppress(ConnectionError):  # it may have answered and closed already: read what it said
             peer.sendall(data)
             if eof:
                 peer.shutdown(socket.SHUT_WR)
-            got = b""
+        got = b""
+        with contextlib.suppress(ConnectionError):
             while more := peer.recv(65536):
                 got += more
-        except ConnectionError:
-            return b""
         return got
 
 
