@@ -95,7 +95,9 @@ def raw(store: Path, data: bytes, *, eof: bool = True) -> bytes:
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(20)
         peer.connect(os.path.relpath(store / control.SOCKET))
-        with contextlib.suppress(ConnectionError):  # it may have answered and closed already: read what it said
+        with contextlib.suppress(
+            ConnectionError
+        ):  # it may have answered and closed already: read what it said
             peer.sendall(data)
             if eof:
                 peer.shutdown(socket.SHUT_WR)

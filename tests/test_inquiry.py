@@ -116,6 +116,11 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("stays.show", {"visit": "ZZVN0000000"}),
     ("ledger.list", {}),
     ("ledger.show", {"seq": 0}),
+    ("ledger.checkpoint", {}),
+]
+TAKEN_OUT: list[tuple[str, dict[str, Any]]] = [
+    ("ledger.export", {"profile": "integrity-only"}),
+    ("ledger.proof", {"seq": 0, "profile": "integrity-only"}),
 ]
 
 
@@ -136,7 +141,7 @@ def test_a_look_is_on_the_ledger_before_its_first_row(desk: Desk, op: str, args:
     assert (slots["purpose"], slots["reason"], slots["outcome"]) == ("HPAYMT", "ZZ because", "allowed")
 
 
-@pytest.mark.parametrize(("op", "args"), [*LOOKS, ("ledger.export", {"profile": "integrity-only"})])
+@pytest.mark.parametrize(("op", "args"), [*LOOKS, *TAKEN_OUT])
 @pytest.mark.parametrize(
     ("account", "roles", "purpose"),
     [
@@ -170,7 +175,7 @@ def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tm
         there.users["zz"] = User(user="zz", roles=("ur_nurse", "compliance_auditor"))
         with pytest.raises(StoreError):  # the pen fails, as on a full disk
             there.pen.call(lambda batch: batch.entry(Draft("no.such.kind", {})))
-        for op, args in [*LOOKS, ("ledger.export", {"profile": "integrity-only"})]:
+        for op, args in [*LOOKS, *TAKEN_OUT]:
             shown: list[Row] = []
             with pytest.raises(StoreError):
                 shown.extend(there.inquiry.answer("zz", op, {**args, "purpose": "HCOMPL"}, "test"))

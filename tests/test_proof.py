@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from click.testing import CliRunner
 from conftest import Installation
 from test_inquiry import feed
+from umbridge_audit.checkpoint import Policy, read_note
+from umbridge_audit.cli import main as verifier
 
 from umbridge import proof
 from umbridge.config import Settings
@@ -205,6 +208,71 @@ def test_beside_a_running_daemon_it_passes_and_reads_only(made: Installation) ->
     finally:
         daemon.kill()
     assert verdict(made.settings)["unanchored"] == 0
+
+
+# -- receipts and checkpoints -------------------------------------------------------------------------------
+
+
+def check(receipt: Path, settings: Settings) -> tuple[int, dict[str, Any]]:
+    """What a stranger is told, who has the receipt, the policy and ``umbridge-verify``."""
+    done = CliRunner().invoke(verifier, [str(receipt), "--policy", str(settings.policy), "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_a_receipt_shows_what_its_profile_shows(made: Installation, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in made.run("ledger", "list", "--json").stdout.splitlines()]
+    kinds = ("genesis", "key.create", "message.received", "determination")
+    newest = {kind: max(row["seq"] for row in rows if row["kind"] == kind) for kind in kinds}
+    for kind, seq in newest.items():
+        for profile in ("integrity-only", "role:it_ops"):
+            out = tmp_path / f"{seq}.tlog-proof"
+            said = made.run("ledger", "proof", str(seq), "--profile", profile, "--out", str(out)).stdout
+            assert "umbridge-verify" in said
+            code, report = check(out, made.settings)
+            assert (code, report["verdict"], report["entry"]) == (0, "PASS", seq)
+            assert report["shown"].get("schema", f"{kind}/1") == f"{kind}/1"
+            assert bool(report["shown"]) == (profile != "integrity-only")
+            assert not any(word in json.dumps(report["shown"]) for word in ("ZZTEST", "ALDER", "ZZVN"))
+    before = rows[-1]["seq"]
+    after = [json.loads(line) for line in made.run("ledger", "list", "--json").stdout.splitlines()]
+    looked = [row for row in after if row["seq"] > before and row["kind"] == "access.export"]
+    assert len(looked) == 2 * len(newest)
+    assert verdict(made.settings)["verdict"] == "PASS"
+
+
+def test_a_receipt_goes_to_stdout_and_beside_a_daemon(made: Installation, tmp_path: Path) -> None:
+    daemon = made.start()
+    try:
+        text = made.run("ledger", "proof", "3", "--purpose", "HCOMPL", "--reason", "ZZ payer asks").stdout
+        (tmp_path / "r").write_text(text)
+        assert check(tmp_path / "r", made.settings)[1]["verdict"] == "PASS"
+        stranger = Installation(tmp_path / "other")
+        assert check(tmp_path / "r", stranger.settings)[0] == 1
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [(["999999"], 1), (["3", "--profile", "role:nobody"], 2), (["3", "--purpose", "NONE"], 77), (["x"], 2)],
+)
+def test_a_receipt_that_cannot_be_had(made: Installation, tmp_path: Path, args: list[str], code: int) -> None:
+    out = tmp_path / "r"
+    done = made.run("ledger", "proof", *args, "--out", str(out), check=None)
+    assert (done.returncode, done.stdout, out.exists()) == (code, "", False)
+    assert len(done.stderr.splitlines()) >= 1
+
+
+def test_a_checkpoint_covers_all_there_is(made: Installation) -> None:
+    said = json.loads(made.run("ledger", "checkpoint", "--json").stdout)
+    policy = Policy.read(made.settings.policy.read_text())
+    found = read_note(said["note"], policy.log, exact=True)
+    assert (said["origin"], said["size"], said["root"]) == (found.origin, found.size, found.root.hex())
+    assert found.origin == policy.origin
+    note = made.run("ledger", "checkpoint").stdout
+    later = read_note(note, policy.log, exact=True)
+    assert later.size > found.size and verdict(made.settings)["entries"] >= later.size
 
 
 # -- writing the bundle -----------------------------------------------------------------------------------

@@ -449,6 +449,48 @@ def ledger_export(
     click.echo(f"{out}: {written} lines; verify with: umbridge-verify {out} --policy {settings.policy}")
 
 
+@ledger.command("proof")
+@click.argument("seq", type=int)
+@with_config
+@click.option(
+    "--profile", default="integrity-only", show_default=True, metavar="NAME", help="role:NAME shows fields."
+)
+@click.option("--out", "out", default=None, metavar="FILE", help="Write it there instead of to stdout.")
+@purpose
+@reason
+def ledger_proof(
+    settings: config.Settings,
+    seq: int,
+    profile: str,
+    out: str | None,
+    purpose: str | None,
+    reason: str | None,
+) -> None:
+    """One entry's receipt: whoever has the public policy can check it alone, with umbridge-verify."""
+    from umbridge import proof
+
+    args = {"seq": seq, "profile": profile, "purpose": purpose, "reason": reason}
+    receipts = (row["receipt"] for row in _ask(settings, "ledger.proof", args))
+    if out is None:
+        for text in receipts:
+            click.echo(text, nl=False)
+        return
+    proof.write_bundle(({"line": text} for text in receipts), Path(out))
+    click.echo(f"{out}: verify with: umbridge-verify {out} --policy {settings.policy}")
+
+
+@ledger.command("checkpoint")
+@with_config
+@as_json
+def ledger_checkpoint(settings: config.Settings, as_json: bool) -> None:
+    """Sign everything so far now and print the checkpoint: keep it, and history before it is fixed."""
+    for row in _ask(settings, "ledger.checkpoint", {}):
+        if as_json:
+            terminal.json_line(row)
+        else:
+            click.echo(row["note"], nl=False)
+
+
 # --- operations -----------------------------------------------------------------------------------------
 
 

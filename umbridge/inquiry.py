@@ -19,6 +19,7 @@ from umbridge_audit.redact import REDACTED, AccessTable, Permission
 from umbridge_audit.seal import SealError
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import open_readonly
+from umbridge_audit.store.receipts import head_of, take_receipt
 
 from umbridge.config import Settings, User
 from umbridge.control import go_on
@@ -312,9 +313,7 @@ class Inquiry:
             after += PAGE
 
     def ledger_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        seq = number_of(args, "seq")
-        if not 0 <= seq < self._pen.ledger.size:
-            raise UmbridgeError(f"there is no entry {seq}; the ledger holds 0 to {self._pen.ledger.size - 1}")
+        seq = self._entry_number(args)
         allowed = self._look(viewer, args, "read", f"ledger show {seq}", count=1)
         yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
 
@@ -322,10 +321,7 @@ class Inquiry:
         """The bundle, a line at a time. It is made whole first, in the store, and loses its name at once."""
         profile, reason = text_of(args, "profile"), text_of(args, "reason")
         purpose = text_of(args, "purpose") or self._export_purpose(viewer)
-        try:
-            self._table.profile(profile)
-        except ValueError:
-            raise UsageError(f"--profile {profile!a}: expected role:NAME or integrity-only") from None
+        self._profile(profile)
         allowed = self._look(viewer, args | {"purpose": purpose}, "export", f"ledger export {profile}")
         out = self._settings.store / f"export-{secrets.token_hex(8)}.jsonl"
         try:
@@ -350,6 +346,40 @@ class Inquiry:
         finally:
             out.unlink(missing_ok=True)
 
+    def ledger_proof(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """One entry's receipt, under a checkpoint that covers the look at it too."""
+        seq, profile = self._entry_number(args), text_of(args, "profile") or "integrity-only"
+        narrowed = self._profile(profile)
+        purpose = text_of(args, "purpose") or self._export_purpose(viewer)
+        asked = f"ledger proof {seq} {profile}"
+        allowed = self._look(viewer, args | {"purpose": purpose}, "export", asked, count=1)
+        self._pen.sign()
+        with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
+            yield {"receipt": take_receipt(reader, seq, allowed.within(narrowed))}
+
+    def ledger_checkpoint(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A checkpoint over everything so far, this question included. Origin, size, root: nothing else."""
+        self._look(viewer, args, "search", "ledger checkpoint")
+        self._pen.sign()
+        with open_readonly(self._settings.store / DATABASE) as reader:
+            newest = reader.last_checkpoint()
+        if newest is None:
+            raise StoreError("the ledger has no checkpoint; run ledger verify")
+        size, root = head_of(newest[1])
+        yield {"origin": newest[1].partition("\n")[0], "size": size, "root": root.hex(), "note": newest[1]}
+
+    def _entry_number(self, args: dict[str, Any]) -> int:
+        seq = number_of(args, "seq")
+        if not 0 <= seq < self._pen.ledger.size:
+            raise UmbridgeError(f"there is no entry {seq}; the ledger holds 0 to {self._pen.ledger.size - 1}")
+        return seq
+
+    def _profile(self, name: str) -> Permission:
+        try:
+            return self._table.profile(name)
+        except ValueError:
+            raise UsageError(f"--profile {name!a}: expected role:NAME or integrity-only") from None
+
     def _export_purpose(self, viewer: Viewer) -> str:
         for purpose in ("HCOMPL", *USUAL_PURPOSES):
             if self._table.permission(viewer.roles, purpose).exports:
@@ -366,6 +396,8 @@ class Inquiry:
             "ledger.list": self.ledger_list,
             "ledger.show": self.ledger_show,
             "ledger.export": self.ledger_export,
+            "ledger.proof": self.ledger_proof,
+            "ledger.checkpoint": self.ledger_checkpoint,
         }
         if op not in known:
             raise UsageError(f"unknown request {op!a}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import click
-from umbridge_audit.checkpoint import Policy, read_anchor
+from umbridge_audit.checkpoint import Policy, read_anchor, sync_directory
 from umbridge_audit.store import open_readonly
 from umbridge_audit.verify import Report, verify
 
@@ -52,29 +53,32 @@ def verify_store(
 
 
 def write_bundle(lines: Iterator[dict[str, Any]], out: Path) -> int:
-    """Write a bundle's lines whole or not at all; returns how many."""
+    """Write a bundle's lines, or a receipt, whole or not at all; returns how many."""
+    count = 0
+    with _whole(out) as stream:
+        for row in lines:
+            stream.write(row["line"].encode())
+            count += 1
+            if count % 1000 == 0 and terminal.is_terminal():
+                click.echo(f"\r{count} lines", nl=False, err=True)
+        if not count:
+            raise UmbridgeError("the daemon sent an empty bundle; nothing was written")
+    return count
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[BinaryIO]:
+    """A file, 0600, that gets its name when all of it is durable, and not at all when the block fails."""
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(f"--out {out}: expected a file in a folder that is there; nothing was asked")
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
-    count = 0
     try:
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "wb") as stream:
-            for row in lines:
-                stream.write(row["line"].encode())
-                count += 1
-                if count % 1000 == 0 and terminal.is_terminal():
-                    click.echo(f"\r{count} lines", nl=False, err=True)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        if not count:
-            raise UmbridgeError("the daemon sent an empty bundle; nothing was written")
         temporary.replace(out)
-        directory = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(out.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    return count

@@ -207,3 +207,14 @@ def full_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         made.ledger.checkpoint()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def long_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Nearly nine hundred entries: three complete runs of 256 and a rest, signed in uneven steps."""
+    made = Lab.make(tmp_path_factory.mktemp("long") / "lab")
+    for block in (1, 200, 70, 350, 260):
+        made.write(*(message(n) for n in range(block)))
+        made.ledger.checkpoint()
+    yield made
+    made.close()

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from umbridge_audit.checkpoint import Checkpoint, Policy, VerifierKey, sign
 from umbridge_audit.entry import JsonValue, canonical, parse, parse_leaf
 from umbridge_audit.examine import genesis_prev
+from umbridge_audit.proof import write_receipt
 from umbridge_audit.seal import Composed, Xaes, compose, dek_commit, part_aad
-from umbridge_audit.slots import COMPARTMENTS, SCHEMAS
-from umbridge_audit.tree import Frontier, leaf_hash
+from umbridge_audit.slots import COMPARTMENTS, SCHEMAS, check_open, split_closed
+from umbridge_audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash, root_of
 
 HERE = Path(__file__).parent
 SPEC = HERE.parent / "SPEC.md"
@@ -157,10 +158,34 @@ def example() -> str:
         note.rstrip(),
         "```",
         "",
+        "Entry 2's receipt (section 15), which shows `schema` and `ts` and hides the rest:",
+        "",
+        "```",
+        receipt().rstrip(),
+        "```",
+        "",
         "Everything else of the example (openings, closed commitments, the whole ciphertext, the keys) is in",
         "`audit/tests/vectors/ledger.json`.",
     ]
     return "\n".join(lines)
+
+
+def receipt() -> str:
+    """Entry 2's, under the checkpoint of size 3."""
+    entries, note, _ = ledger()
+    record = entries[2].record
+    hashes = [made.leaf_hash for made in entries]
+    schema, _, commitments = check_open(record.open)
+    commitments += split_closed(schema, record.closed)
+    opened = parse(record.open)
+    assert isinstance(opened, list)
+    line: dict[str, JsonValue] = {
+        "hidden": [[k, made.hex()] for k, made in enumerate(commitments) if k > 1],
+        "leaf": record.leaf.decode(),
+        "open": opened[:2],
+    }
+    path = inclusion_proof(2, 3, lambda level, n: root_of(hashes[n << level : (n + 1) << level]))
+    return write_receipt(canonical(line), 2, path, note)
 
 
 def kinds() -> str:
@@ -206,6 +231,19 @@ def files() -> dict[str, str]:
     for n in range(33):
         roots.append(frontier.root().hex())
         frontier.append(leaf_hash(f"leaf {n}".encode()))
+    leaves = [leaf_hash(f"leaf {n}".encode()) for n in range(33)]
+
+    def node(level: int, n: int) -> bytes:
+        return root_of(leaves[n << level : (n + 1) << level])
+
+    inclusion = {
+        f"{index} in {size}": [hashed.hex() for hashed in inclusion_proof(index, size, node)]
+        for index, size in ((0, 1), (0, 2), (2, 3), (4, 5), (6, 7), (0, 32), (31, 32), (20, 33), (32, 33))
+    }
+    consistency = {
+        f"{old} to {new}": [hashed.hex() for hashed in consistency_proof(old, new, node)]
+        for old, new in ((0, 5), (1, 2), (3, 7), (4, 7), (6, 7), (7, 7), (16, 33), (17, 33), (32, 33))
+    }
     nonce = stream("seal")(24)
     whole = {
         "ledger.json": {
@@ -215,7 +253,13 @@ def files() -> dict[str, str]:
             "seed": SEED.hex(),
             "keys": {KID: DEK.hex()},
         },
-        "tree.json": {"leaf": "the text 'leaf <n>', n from 0", "roots": roots},
+        "tree.json": {
+            "leaf": "the text 'leaf <n>', n from 0",
+            "roots": roots,
+            "inclusion": inclusion,
+            "consistency": consistency,
+        },
+        "receipt.json": {"policy": policy.text(), "receipt": receipt(), "shown": ["schema", "ts"]},
         "xaes.json": {
             "source": "https://c2sp.org/XAES-256-GCM, then one of ours with additional data of a part",
             "vectors": [

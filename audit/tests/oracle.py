@@ -261,3 +261,39 @@ def bundle(path: Path, policy_text: str, spec: str) -> int:
     need(list(last) == ["checkpoint"] and exports == 1 and len(hashes) > n, "shape")
     need(policy.checkpoint(last["checkpoint"]) == (len(hashes), root(hashes)), "checkpoint")
     return len(hashes)
+
+
+def path_root(index: int, size: int, path: list[bytes], here: bytes) -> bytes:
+    """Section 15: the root that a path leads to, by RFC 6962's own division of the tree."""
+    if size == 1:
+        need(not path, "path too long")
+        return here
+    k = 1
+    while k * 2 < size:
+        k *= 2
+    need(path, "path too short")
+    if index < k:
+        return sha(b"\x01" + path_root(index, k, path[:-1], here) + path[-1])
+    return sha(b"\x01" + path[-1] + path_root(index - k, size - k, path[:-1], here))
+
+
+def receipt(text: str, policy_text: str, spec: str) -> dict[str, Any]:
+    """Holds, or raises. Returns what it shows."""
+    policy, table = Policy(policy_text), kinds(spec)
+    head, _, note = text.partition("\n\n")
+    first, extra, index, *hashes = head.split("\n")
+    need(first == "c2sp.org/tlog-proof@v1" and extra.startswith("extra "), "first lines")
+    need(re.fullmatch("index (0|[1-9][0-9]*)", index) and len(hashes) <= 63, "index")
+    raw = [base64.b64decode(line) for line in (extra[6:], *hashes)]
+    need([base64.b64encode(one).decode() for one in raw] == [extra[6:], *hashes], "base64")
+    seq = int(index[6:])
+    value = strict(raw[0].decode())
+    need(sorted(value) == ["hidden", "leaf", "open"], "keys")
+    data = value["leaf"].encode()
+    leaf = strict(value["leaf"])
+    need(leaf["chain"] == policy.chain and leaf["gen"] == policy.gen and leaf["seq"] == seq, "leaf")
+    hidden = {k: bytes.fromhex(h) for k, h in value["hidden"]}
+    _, values = check_slots(value["open"], hidden, leaf["fields"], table)
+    size, root_there = policy.checkpoint(note)
+    need(seq < size and path_root(seq, size, raw[1:], sha(b"\x00" + data)) == root_there, "path")
+    return dict(values)

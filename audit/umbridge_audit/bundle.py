@@ -156,13 +156,13 @@ def _entry(
     if "open" not in value:
         return hashed, None
     try:
-        found = _slots(value["open"], value["hidden"], leaf.fields)
+        found = read_slots(value["open"], value["hidden"], leaf.fields)
     except FormatError:
         raise SourceError("fields_root", at) from None
     return hashed, found
 
 
-def _slots(opened: JsonValue, hidden: JsonValue, fields: bytes) -> Openings:
+def read_slots(opened: JsonValue, hidden: JsonValue, fields: bytes) -> Openings:
     """Shown and hidden slots together: each number once, as many as the kind has, the leaf's root."""
     if not isinstance(opened, list) or not isinstance(hidden, list):
         raise FormatError("slots")

@@ -10,6 +10,8 @@ import click
 from umbridge_audit.bundle import verify_bundle
 from umbridge_audit.checkpoint import Policy
 from umbridge_audit.entry import FormatError
+from umbridge_audit.proof import FIRST, MAX_RECEIPT, ReceiptReport, verify_receipt
+from umbridge_audit.verify import Report
 
 _MAX_POLICY = 1 << 20
 
@@ -25,14 +27,14 @@ _MAX_POLICY = 1 << 20
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def main(bundle: Path, policy_file: Path, as_json: bool) -> None:
-    """Verify a BUNDLE (a file, or a folder of *.jsonl) against a policy. Needs no key and no network.
+    """Verify a BUNDLE (a file, or a folder of *.jsonl), or one entry's receipt, against a policy.
 
-    Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE, 2 for a wrong call.
+    Needs no key and no network. Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE, 2 for a wrong call.
     """
     try:
         with policy_file.open("rb") as file:
             policy = Policy.read(file.read(_MAX_POLICY).decode())
-        report = verify_bundle(bundle, policy)
+        report = _verify(bundle, policy)
     except FormatError as exc:
         raise click.UsageError(f"{policy_file}: {exc}") from None
     except UnicodeDecodeError:
@@ -42,10 +44,29 @@ def main(bundle: Path, policy_file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:
-        click.echo(
-            f"{report.verdict}  level {report.level}  entries {report.entries}  head {report.head or '-'}"
-        )
-        for problem in report.problems[:10]:
-            where = "" if problem.seq is None else f" at entry {problem.seq}"
-            click.echo(f"  {problem.code}{where}", err=True)
+        _print(report)
     raise SystemExit(report.exit_code)
+
+
+def _verify(path: Path, policy: Policy) -> Report:
+    """A receipt says so in its first line; everything else is taken for a bundle."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(FIRST)) == FIRST.encode():
+                raw = FIRST.encode() + file.read(MAX_RECEIPT)
+                # What is not UTF-8 is no receipt either: the replacement character fails in every line of it.
+                return verify_receipt(raw.decode(errors="replace"), policy)
+    return verify_bundle(path, policy)
+
+
+def _print(report: Report) -> None:
+    place = f"entries {report.entries}"
+    if isinstance(report, ReceiptReport):
+        place = f"entry {report.entry} of {report.checkpoint or '-'}"
+    click.echo(f"{report.verdict}  level {report.level}  {place}  head {report.head or '-'}")
+    for problem in report.problems[:10]:
+        where = "" if problem.seq is None else f" at entry {problem.seq}"
+        click.echo(f"  {problem.code}{where}", err=True)
+    if isinstance(report, ReceiptReport):
+        for name, value in report.shown.items():
+            click.echo(f"  {name}  {json.dumps(value)}")  # ASCII: no value can move the cursor

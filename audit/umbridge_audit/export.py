@@ -97,7 +97,7 @@ def export(
 
             write(canonical(manifest))
             for record in ledger.records(0, count):
-                write(_line(ledger, record, sees, ()))
+                write(entry_line(ledger, record, sees, ()))
                 frontier.append(leaf_hash(record.leaf))
                 if progress is not None and frontier.size % 256 == 0:
                     progress(frontier.size)
@@ -138,14 +138,14 @@ def _tail(
         raise RuntimeError("no checkpoint covers the export's entry")
     for record in ledger.records(count, size):
         if record.seq == receipt.seq:
-            write(_line(ledger, record, sees, SHOWN))
+            write(entry_line(ledger, record, sees, SHOWN))
         else:
             write(canonical({"leaf": record.leaf.decode()}))
     write(canonical({"checkpoint": newest[1]}))
     return size
 
 
-def _line(ledger: Shelf, record: Record, sees: Sees, always: tuple[str, ...]) -> str:
+def entry_line(ledger: Shelf, record: Record, sees: Sees, always: tuple[str, ...]) -> str:
     """One record with its visible slots opened and the commitments of all others."""
     schema, _, commitments = check_open(record.open)
     commitments += split_closed(schema, record.closed)

@@ -22,12 +22,14 @@ from umbridge_audit.seal import Composer, Xaes, draw_size
 from umbridge_audit.slots import SCHEMAS, Schema
 from umbridge_audit.store.recheck import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
-from umbridge_audit.store.tables import create_tables
+from umbridge_audit.store.subtrees import KEEP_SQL
+from umbridge_audit.store.tables import create_tables, subtree_ddl
 from umbridge_audit.tree import Frontier, leaf_hash
 
 _ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
 _PART_SQL = "INSERT INTO ledger_part (seq, c, ct) VALUES (?, ?, ?)"
 _CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"
+_SUBTREE_SQL = "SELECT hash FROM subtree WHERE level = ? AND n = ?"
 _REPLAY = 4096  # leaves read at a time when the tree is rebuilt
 GEN = 1
 
@@ -226,10 +228,22 @@ class Ledger(Rows):
                 low += 1
                 self._head = leaf_hash(leaf)
                 self._frontier.append(self._head)
+            self._mend()
         if (self._frontier.size, self._frontier.root()) != (self._last.size, self._last.root):
             raise Broken("the entries do not give the last checkpoint's root; run ledger verify")
         self._signed, self._signed_head = self._frontier.copy(), self._head
         self._frontier, self._head = self._reread()
+
+    def _mend(self) -> None:
+        """Kept subtrees that are missing or differ from what the leaves just gave are written again."""
+        whole, self._frontier.whole = self._frontier.whole, []
+        try:
+            wrong = [node for node in whole if self._fetch(_SUBTREE_SQL, *node[:2]) != [(node[2],)]]
+        except SourceError:
+            self._commit((subtree_ddl(), ()))
+            wrong = whole
+        if wrong:
+            self._commit(*((KEEP_SQL, node) for node in wrong))
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -287,6 +301,7 @@ class Ledger(Rows):
         base = self._frontier.size
         for hashed in hashes:
             self._frontier.append(hashed)
+        self._frontier.whole.clear()  # those that are kept come from rows that were read back
         self._head = head
         self._announced.update(r.kid for r in owed)
         skip = len(owed) if base else 0
@@ -329,20 +344,23 @@ class Ledger(Rows):
 
     def keep_checkpoint(self, note: str) -> None:
         """Makes a signed note durable: row, commit, then the anchor line. Waits for disks; any thread may."""
-        self._store_checkpoint(note)
+        kept = [(KEEP_SQL, node) for node in self._signing[0].whole]
+        self._commit((_CHECKPOINT_SQL, (self._checkpoints, note)), *kept)
         append_anchor(self._anchor, note)
         self._checkpoints += 1
         self._signed, self._signed_head = self._signing
+        self._signed.whole.clear()
         self.keyring.mark_logged(self._announced)
         self._announced.clear()
 
-    def _store_checkpoint(self, note: str) -> None:
-        """One row, in a transaction on the driver: right whatever isolation level the connection has."""
+    def _commit(self, *statements: tuple[str, tuple[object, ...]]) -> None:
+        """A transaction on the driver: right whatever isolation level the connection has."""
         cursor = self._cursor()
         try:
             cursor.execute("BEGIN IMMEDIATE")
             try:
-                cursor.execute(_CHECKPOINT_SQL, (self._checkpoints, note))
+                for sql, values in statements:
+                    cursor.execute(sql, values)
                 cursor.execute("COMMIT")
             except BaseException:
                 cursor.connection.rollback()

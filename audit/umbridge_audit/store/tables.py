@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sqlalchemy import CheckConstraint, Column, Integer, LargeBinary, MetaData, Text
+from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.engine import Connection
+from sqlalchemy.schema import CreateTable
 from sqlmodel import Field, SQLModel
 
 
@@ -48,6 +50,16 @@ class LedgerCheckpoint(_Table, table=True):
     note: str = Field(sa_column=Column(Text, nullable=False))
 
 
+class Subtree(_Table, table=True):
+    """The hash of one complete subtree: no evidence, and made again from the leaves when it is wrong."""
+
+    __tablename__ = "subtree"
+    __table_args__: ClassVar = ({"sqlite_strict": True, "sqlite_with_rowid": False},)
+    level: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    n: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 TABLES = ("ledger_entry", "ledger_part", "ledger_checkpoint")
 
 
@@ -60,3 +72,8 @@ def create_tables(connection: Connection) -> None:
                 f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
                 f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             )
+
+
+def subtree_ddl() -> str:
+    """What makes the one table that may be missing from a store: it holds no evidence."""
+    return str(CreateTable(_Table.metadata.tables["subtree"], if_not_exists=True).compile(dialect=dialect()))
