@@ -204,8 +204,8 @@ def test_every_purpose_that_can_be_used_is_named() -> None:
 RECORDS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 
 
-def test_decisions_are_numbered_without_gaps_and_listed() -> None:
-    assert [path.name[:4] for path in RECORDS] == [f"{n:04d}" for n in range(1, len(RECORDS) + 1)]
+def test_decisions_have_numbers_of_their_own_and_are_listed() -> None:
+    assert len({path.name[:4] for path in RECORDS}) == len(RECORDS)
     listed = re.findall(r"\]\((\d{4}-[a-z0-9-]+\.md)\)", read("docs/decisions/README.md"))
     assert listed == [path.name for path in RECORDS]
 
@@ -316,7 +316,7 @@ def test_commands_in_the_text_exist(path: Path, generate: ModuleType) -> None:
 
 
 def test_a_command_that_is_not_there_would_be_seen() -> None:
-    assert unknown_words("umbridge ledger proof 7") == ["proof"]
+    assert unknown_words("umbridge ledger prove 7") == ["prove"]
     assert unknown_words("$ umbridge send FILE --loudly") == ["--loudly"]
     assert unknown_words(".venv/bin/umbridge ledger verify --level full") == []
 
@@ -330,8 +330,6 @@ NOT_BUILT = (
     "doctor",
     "quarantine",
     "replay",
-    "proof",
-    "checkpoint",
 )
 
 

@@ -145,3 +145,10 @@ def _config(values: dict[str, JsonValue], chain: str, gen: int) -> str | None:
 def genesis_prev(config: str) -> bytes:
     """What entry 0 has for ``prev``: SHA-256("umbridge/genesis/1" ‖ config)."""
     return sha256(b"umbridge/genesis/1" + config.encode()).digest()
+
+
+def config_vkey(config: str) -> str | None:
+    """The log's key as the genesis configuration names it."""
+    value = parse(config)
+    vkey = value.get("vkey") if isinstance(value, dict) else None
+    return vkey if isinstance(vkey, str) else None

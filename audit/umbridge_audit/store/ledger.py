@@ -15,8 +15,8 @@ from typing import Self, cast
 from sqlalchemy.engine import Connection
 
 from umbridge_audit.checkpoint import Checkpoint, Policy, anchor_lines, append_anchor, read_note, sign
-from umbridge_audit.entry import Draft, FormatError, Receipt, canonical, good_chain, parse, parse_leaf
-from umbridge_audit.examine import SourceError, examine, genesis_prev
+from umbridge_audit.entry import Draft, FormatError, Receipt, canonical, good_chain, parse_leaf
+from umbridge_audit.examine import SourceError, config_vkey, examine, genesis_prev
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.seal import Composer, Xaes, draw_size
 from umbridge_audit.slots import SCHEMAS, Schema
@@ -170,7 +170,7 @@ class Ledger(Rows):
             raise Broken("the ledger has no readable first entry") from None
         self = cls(connection, keyring, anchor, clock, chain=chain, genesis=leaf_hash(first.leaf))
         config = examine(first, "keyless", chain, GEN).config
-        if config is None or parse_config_vkey(config) != str(self._vkey):
+        if config is None or config_vkey(config) != str(self._vkey):
             raise KeyRefusedError(f"{keyring.directory / 'log.key'}: not the key that signs {chain}")
         self._reconcile()
         self._replay()
@@ -235,15 +235,14 @@ class Ledger(Rows):
         self._frontier, self._head = self._reread()
 
     def _mend(self) -> None:
-        """Kept subtrees that are missing or differ from what the leaves just gave are written again."""
+        """Writes kept subtrees again that are missing or are not what the leaves just gave."""
         whole, self._frontier.whole = self._frontier.whole, []
         try:
-            wrong = [node for node in whole if self._fetch(_SUBTREE_SQL, *node[:2]) != [(node[2],)]]
+            whole = [node for node in whole if self._fetch(_SUBTREE_SQL, *node[:2]) != [(node[2],)]]
         except SourceError:
             self._commit((subtree_ddl(), ()))
-            wrong = whole
-        if wrong:
-            self._commit(*((KEEP_SQL, node) for node in wrong))
+        if whole:
+            self._commit(*((KEEP_SQL, node) for node in whole))
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -412,10 +411,3 @@ def _prepare(draft: Draft, ts: str) -> tuple[Schema, list[str]]:
     texts[0] = f'"{schema.name}"'
     texts[1] = ts
     return schema, texts
-
-
-def parse_config_vkey(config: str) -> str | None:
-    """The log's key as the genesis configuration names it."""
-    value = parse(config)
-    vkey = value.get("vkey") if isinstance(value, dict) else None
-    return vkey if isinstance(vkey, str) else None
