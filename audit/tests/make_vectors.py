@@ -65,7 +65,7 @@ def ledger() -> tuple[list[Composed], str, Policy]:
             "facility": "GENHOSP",
             "gen": 1,
             "software": "umbridge 0.1.0",
-            "v": 1,
+            "v": 2,
             "vkey": str(vkey),
         }
     )
@@ -176,11 +176,14 @@ def receipt() -> str:
     record = entries[2].record
     hashes = [made.leaf_hash for made in entries]
     schema, _, commitments = check_open(record.open)
-    commitments += split_closed(schema, record.closed)
+    roots = split_closed(schema, record.closed)
     opened = parse(record.open)
     assert isinstance(opened, list)
     line: dict[str, JsonValue] = {
-        "hidden": [[k, made.hex()] for k, made in enumerate(commitments) if k > 1],
+        "hidden": [
+            *([k, made.hex()] for k, made in enumerate(commitments) if k > 1),
+            *([c, root.hex()] for c, root in zip(schema.compartments, roots, strict=True)),
+        ],
         "leaf": record.leaf.decode(),
         "open": opened[:2],
     }

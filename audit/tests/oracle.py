@@ -121,7 +121,7 @@ def check_leaf(raw: bytes, policy: Policy, seq: int, prev: bytes | None) -> Any:
     need(len(raw) <= 65535, "leaf length")
     leaf = strict(raw.decode())
     need(list(leaf) == ["chain", "fields", "gen", "parts", "prev", "seq", "v"], "leaf keys")
-    need(type(leaf["v"]) is int and leaf["v"] == 1 and type(leaf["seq"]) is int and leaf["seq"] == seq, "seq")
+    need(type(leaf["v"]) is int and leaf["v"] == 2 and type(leaf["seq"]) is int and leaf["seq"] == seq, "seq")
     need(leaf["chain"] == policy.chain and type(leaf["gen"]) is int and leaf["gen"] == policy.gen, "chain")
     need(re.fullmatch("[0-9a-f]{64}", leaf["fields"]), "fields")
     if prev is None:
@@ -132,8 +132,9 @@ def check_leaf(raw: bytes, policy: Policy, seq: int, prev: bytes | None) -> Any:
 
 
 def check_slots(
-    opened: Any, hidden: dict[int, bytes], fields: str, table: dict[str, list[tuple[str, str]]]
+    opened: Any, hidden: dict[Any, bytes], fields: str, table: dict[str, list[tuple[str, str]]]
 ) -> Any:
+    """``hidden`` has slots by number and compartments by name."""
     hashes = dict(hidden)
     values = {}
     slots = None
@@ -145,9 +146,17 @@ def check_slots(
         need(slots[k][0] == name, "slot name")
         hashes[k] = commitment(k, salt, name, value)
         values[name] = value
-    need(sorted(hashes) == list(range(len(hashes))), "slot numbers")
-    need(slots is None or len(slots) == len(hashes), "slot count")
-    need(root([hashes[k] for k in range(len(hashes))]).hex() == fields, "fields root")
+    if slots is None:
+        first = sum(1 for k in hashes if type(k) is int)
+        rows = [hashes.pop(k) for k in range(first)] + [hashes.pop(c) for c in ORDER if c in hashes]
+    else:
+        rows = [hashes.pop(k) for k, (_, group) in enumerate(slots) if group == "open"]
+        for c in ORDER:
+            mine = [k for k, (_, group) in enumerate(slots) if group == c]
+            if mine:
+                rows.append(hashes.pop(c) if c in hashes else root([hashes.pop(k) for k in mine]))
+    need(not hashes, "slots left over")
+    need(root(rows).hex() == fields, "fields root")
     return slots, values
 
 
@@ -170,15 +179,15 @@ def ledger(path: Path, policy_text: str, spec: str, keys: dict[str, bytes] | Non
         table_slots = table[opened[0][3]]
         first = sum(1 for _, group in table_slots if group == "open")
         need([k for k, *_ in opened] == list(range(first)), "open slots")
-        need(len(closed) % 32 == 0, "closed")
-        hidden = {first + i // 32: closed[i : i + 32] for i in range(0, len(closed), 32)}
+        groups = [c for c in ORDER if any(group == c for _, group in table_slots)]
+        need(len(closed) == 32 * len(groups), "closed")
+        hidden = {c: closed[32 * i : 32 * i + 32] for i, c in enumerate(groups)}
         slots, values = check_slots(opened, hidden, leaf["fields"], table)
         if at == 0:
             config = values["config"]
             need(sha(b"umbridge/genesis/1" + config.encode()).hex() == leaf["prev"], "genesis prev")
             need(strict(config)["chain"] == policy.chain, "config")
         mine = parts.pop(at, {})
-        groups = [c for c in ORDER if any(group == c for _, group in slots)]
         need([p["c"] for p in leaf["parts"]] == groups and sorted(mine) == sorted(groups), "parts")
         for part in leaf["parts"]:
             need(sorted(part) == ["c", "h", "kid", "len", "n"], "part keys")
@@ -221,9 +230,11 @@ def check_part(key: bytes, leaf: Any, part: Any, ct: bytes, slots: Any, hidden: 
     mine = [k for k, (_, group) in enumerate(slots) if group == part["c"]]
     need(set(values) <= set(mine), "slots of the part")
     salts = hashlib.shake_256(b"umb/salts/1" + base64.b64decode(body["secret"])).digest(32 * len(mine))
-    for j, k in enumerate(mine):
-        salt = base64.b64encode(salts[32 * j : 32 * j + 32]).decode()
-        need(commitment(k, salt, slots[k][0], values.get(k)) == hidden[k], "commitment")
+    made = [
+        commitment(k, base64.b64encode(salts[32 * j : 32 * j + 32]).decode(), slots[k][0], values.get(k))
+        for j, k in enumerate(mine)
+    ]
+    need(root(made) == hidden[part["c"]], "commitments")
 
 
 def bundle(path: Path, policy_text: str, spec: str) -> int:
@@ -235,7 +246,7 @@ def bundle(path: Path, policy_text: str, spec: str) -> int:
     lines = data[:-1].split(b"\n")
     manifest = strict(lines[0].decode())
     n = manifest["count"]
-    need(manifest["format"] == "umbridge-bundle/1" and manifest["origin"] == policy.origin, "manifest")
+    need(manifest["format"] == "umbridge-bundle/2" and manifest["origin"] == policy.origin, "manifest")
     need(manifest["range"] == [0, n - 1], "range")
     digest = sha(b"".join(line + b"\n" for line in lines[: n + 1])).hex()
     hashes: list[bytes] = []
@@ -248,7 +259,8 @@ def bundle(path: Path, policy_text: str, spec: str) -> int:
         if at >= n and sorted(value) == ["leaf"]:
             continue
         need(sorted(value) == ["hidden", "leaf", "open"], "line keys")
-        need([k for k, _ in value["hidden"]] == sorted({k for k, _ in value["hidden"]}), "order")
+        order = [k if type(k) is int else 1000 + ORDER.index(k) for k, _ in value["hidden"]]
+        need(order == sorted(set(order)), "order")
         need([k for k, *_ in value["open"]] == sorted({k for k, *_ in value["open"]}), "order")
         hidden = {k: bytes.fromhex(h) for k, h in value["hidden"]}
         need(all(hidden[k].hex() == h for k, h in value["hidden"]), "hex")

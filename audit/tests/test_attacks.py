@@ -26,12 +26,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from umbridge_audit.checkpoint import Checkpoint, Policy, VerifierKey, read_anchor, read_note, sign
-from umbridge_audit.entry import Record, parse_leaf
+from umbridge_audit.entry import Record, canonical, parse_leaf
 from umbridge_audit.keys import Keyring
 from umbridge_audit.seal import SealError, open_part
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import Ledger, Rollback, open_readonly
-from umbridge_audit.tree import Frontier, leaf_hash
+from umbridge_audit.tree import Frontier, leaf_hash, root_of
 from umbridge_audit.verify import verify
 
 # --- the table: name, what is done to the file, verdict, first bad entry, one code that must be found ------
@@ -283,14 +283,14 @@ CASES = [
     Case("A22 another generation's", leaf(8, b'"gen":1', b'"gen":2'), 8, "other_chain"),
     Case("A26 kid relabelled", leaf(8, b'"kid":"ops.', b'"kid":"fin.'), 8, "leaf_format"),
     Case("A26 kid never introduced", leaf(8, b'"kid":"ops.2', b'"kid":"ops.1'), 8, "key_unknown"),
-    Case("A26 version", leaf(8, b'"v":1', b'"v":2'), 8, "leaf_format"),
+    Case("A26 version", leaf(8, b'"v":2', b'"v":1'), 8, "leaf_format"),
     Case("A26 algorithm", opened(1, b"HMAC-SHA-256", b"HMAC-MD5"), 1, "fields_root"),
     Case("A27 size in the note", restate_size, 17, "checkpoint_signature"),
     Case("A28 stranger's line in the store", add_line, 17, "checkpoint_signature"),
     Case("A29 signature broken", break_signature, 17, "checkpoint_signature"),
     Case("A36 space", leaf(8, b'"gen":1', b'"gen": 1'), 8, "leaf_format"),
-    Case("A36 1.0", leaf(8, b'"v":1', b'"v":1.0'), 8, "leaf_format"),
-    Case("A36 true for 1", leaf(8, b'"v":1', b'"v":true'), 8, "leaf_format"),
+    Case("A36 2.0", leaf(8, b'"v":2', b'"v":2.0'), 8, "leaf_format"),
+    Case("A36 true for 2", leaf(8, b'"v":2', b'"v":true'), 8, "leaf_format"),
     Case(
         "A36 escape",
         leaf(8, b"genhosp", b"\\u0067enhosp"),
@@ -310,7 +310,7 @@ CASES = [
     Case("A36 space in open", opened(8, b",", b", "), 8, "open_slots"),
     Case("A36 escape in open", opened(8, b'"umbridge"', b'"\\u0075mbridge"'), 8, "open_slots"),
     Case(
-        "A37 commitments only",
+        "A37 compartment's root only",
         lambda lab: blob(lab, "ledger_entry", "closed", "seq = 8", flip(3)),
         8,
         "fields_root",
@@ -322,13 +322,13 @@ CASES = [
         "part_hash",
     ),
     Case(
-        "A46 commitments swapped",
-        lambda lab: blob(lab, "ledger_entry", "closed", "seq = 8", lambda b: b[32:64] + b[:32] + b[64:]),
-        8,
+        "A46 compartments' roots swapped",
+        lambda lab: blob(lab, "ledger_entry", "closed", "seq = 11", lambda b: b[32:64] + b[:32] + b[64:]),
+        11,
         "fields_root",
     ),
     Case(
-        "A46 commitment cut off",
+        "A46 compartment's root cut off",
         lambda lab: blob(lab, "ledger_entry", "closed", "seq = 8", lambda b: b[:-32]),
         8,
         "closed_slots",
@@ -574,17 +574,28 @@ def test_a47_a_hidden_word_cannot_be_guessed(full_lab: Any) -> None:
     k = schema.number["outcome"]
     with open_readonly(full_lab.db, Keyring.open(full_lab.keys)) as source:
         record = source.record(11)
-        stored = [record.closed[i : i + 32] for i in range(0, len(record.closed), 32)][k - len(schema.open)]
         salt = next(salt for n, salt, _, _ in source.openings(record)["clin"] if n == k)
+        clin = source.openings(record)["clin"]
+        others = [schema.commitment(n, s.encode(), canonical(v).encode()) for n, s, _, v in clin if n != k]
+        at = schema.compartments.index("clin")
+        stored = record.closed[32 * at : 32 * at + 32]
         shown = [row[1] for row in source.openings(record, ())["open"]]
+
+    def root_with(guess: bytes) -> bytes:
+        """The stored hash, if a guess is right: from all other slots of the compartment."""
+        place = k - schema.of["clin"].start
+        return root_of([*others[:place], guess, *others[place:]])
+
     words = ["MEETS", "MEETS_ADVISE_HIGHER", "REFER", "PEND", "NOT_APPLICABLE"]
     guesses = {
         schema.commitment(k, s.encode(), f'"{word}"'.encode())
         for word in words
         for s in ["", b64encode(bytes(32)).decode(), *shown]
     }
-    assert stored not in guesses
-    assert stored == schema.commitment(k, salt.encode(), b'"MEETS"')  # the control: with the salt it is told
+    assert stored not in {root_with(guess) for guess in guesses}
+    assert stored == root_with(
+        schema.commitment(k, salt.encode(), b'"MEETS"')
+    )  # the control: with the salt it is told
 
 
 # --- the property: any change to any cell of any row -------------------------------------------------

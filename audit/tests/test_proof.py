@@ -342,12 +342,13 @@ def receipt_of(lab: Any, seq: int, shown: tuple[str, ...] = ("schema", "ts")) ->
     from umbridge_audit.slots import check_open, split_closed
 
     schema, _, commitments = check_open(record.open)
-    commitments += split_closed(schema, record.closed)
+    roots = zip(schema.compartments, split_closed(schema, record.closed), strict=True)
     line = {
         "leaf": record.leaf.decode(),
         "open": [list(row) for row in opened if row[2] in shown],
         "hidden": [
-            [k, c.hex()] for k, c in enumerate(commitments) if k >= len(opened) or opened[k][2] not in shown
+            *([k, c.hex()] for k, c in enumerate(commitments) if opened[k][2] not in shown),
+            *([c, root.hex()] for c, root in roots),
         ],
     }
     return write_receipt(canonical(line), seq, path, note)

@@ -311,7 +311,7 @@ def test_values_have_the_spelling_of_the_librarys_encoder(value: Any) -> None:
 
 
 TAMPERINGS = (
-    "UPDATE ledger_entry SET leaf = CAST(replace(CAST(leaf AS TEXT), '1}}', '2}}') AS BLOB) WHERE seq = {0}",
+    "UPDATE ledger_entry SET leaf = CAST(replace(CAST(leaf AS TEXT), '2}}', '3}}') AS BLOB) WHERE seq = {0}",
     "UPDATE ledger_entry SET seq = seq + 9 WHERE seq = {0}",
     "DELETE FROM ledger_entry WHERE seq = {0}",
     "UPDATE ledger_part SET ct = CAST(ct || x'00' AS BLOB) WHERE seq = {0} AND c = 'ops'",

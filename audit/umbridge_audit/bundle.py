@@ -5,6 +5,7 @@ SPEC.md section 11. Streams: memory does not grow with the bundle.
 
 from __future__ import annotations
 
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from pathlib import Path
 from umbridge_audit.checkpoint import Policy, read_note
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
 from umbridge_audit.examine import SourceError
-from umbridge_audit.slots import Openings, fields_root, read_openings
-from umbridge_audit.tree import Frontier, leaf_hash
+from umbridge_audit.slots import COMPARTMENTS, Openings, read_openings
+from umbridge_audit.tree import Frontier, leaf_hash, root_of
 from umbridge_audit.verify import Report
 
-FORMAT = "umbridge-bundle/1"
+FORMAT = "umbridge-bundle/2"
 MAX_LINE = 4 << 20
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
+_FIRST_PLACE = 1 << 16  # slots are numbered by a u16; compartments stand behind them
+_PLACE = {c: _FIRST_PLACE + i for i, c in enumerate(COMPARTMENTS)}
 MANIFEST = {"count", "format", "origin", "policy_hash", "profile", "purpose", "range", "role"}
 SHOWN = ("schema", "bundle_digest", "count", "policy_hash")  # what the export's own entry must show
 
@@ -163,29 +167,42 @@ def _entry(
 
 
 def read_slots(opened: JsonValue, hidden: JsonValue, fields: bytes) -> Openings:
-    """Shown and hidden slots together: each number once, as many as the kind has, the leaf's root."""
+    """Shown and hidden slots together: each slot or its whole compartment once, and the leaf's root."""
     if not isinstance(opened, list) or not isinstance(hidden, list):
         raise FormatError("slots")
     found = read_openings(opened)
     commitments = dict(found.commitments)
+    roots: dict[str, bytes] = {}
     last = -1
     for row in hidden:
         if not isinstance(row, list) or len(row) != 2:
             raise FormatError("hidden")
-        k, digest = row
-        if type(k) is not int or k <= last or k in commitments or not isinstance(digest, str):
+        at, digest = row
+        if not isinstance(digest, str) or _HASH.match(digest) is None:
             raise FormatError("hidden")
-        last = k
-        try:
-            commitments[k] = bytes.fromhex(digest)
-        except ValueError:
-            raise FormatError("hidden") from None
-        if commitments[k].hex() != digest or len(digest) != 64:
+        # Slots by their numbers, then compartments in their order: one spelling.
+        place = at if type(at) is int else _PLACE.get(at, -1) if isinstance(at, str) else -1
+        if place <= last or place in commitments or (type(at) is int and at >= _FIRST_PLACE):
             raise FormatError("hidden")
-    size = len(commitments)
-    if sorted(commitments) != list(range(size)) or (found.schema is not None and size != found.schema.size):
-        raise FormatError("slot numbers")
-    if fields_root([commitments[k] for k in range(size)]) != fields:
+        last = place
+        if isinstance(at, str):
+            roots[at] = bytes.fromhex(digest)
+        else:
+            commitments[place] = bytes.fromhex(digest)
+    schema = found.schema
+    if schema is None:
+        # Nothing is shown, so all that stands here is the leaf's two lowest rows of hashes.
+        if sorted(commitments) != list(range(len(commitments))):
+            raise FormatError("slot numbers")
+        whole = [commitments[k] for k in range(len(commitments))] + list(roots.values())
+    else:
+        due = {k for c, numbers in schema.of.items() if c not in roots for k in numbers}
+        if set(commitments) != due or not set(roots) <= set(schema.compartments):
+            raise FormatError("slot numbers")
+        whole = [commitments[k] for k in schema.of["open"]]
+        for c in schema.compartments:
+            whole.append(roots[c] if c in roots else root_of([commitments[k] for k in schema.of[c]]))
+    if root_of(whole) != fields:
         raise FormatError("fields")
     return found
 

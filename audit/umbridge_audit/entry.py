@@ -29,7 +29,7 @@ _PLAIN_PART = _PART_TEXT.format("", "")
 _LEAF = re.compile(
     r'\{"chain":"([a-z0-9_-]{1,40}/[a-z0-9_-]{1,40})","fields":"([0-9a-f]{64})","gen":([1-9][0-9]{0,9}),'
     rf'"parts":\[((?:{_PLAIN_PART}(?:,{_PLAIN_PART})*)?)\],'
-    r'"prev":"([0-9a-f]{64})","seq":(0|[1-9][0-9]{0,15}),"v":1\}\Z'
+    r'"prev":"([0-9a-f]{64})","seq":(0|[1-9][0-9]{0,15}),"v":2\}\Z'
 )
 
 
@@ -254,7 +254,7 @@ def leaf_bytes(leaf: Leaf) -> bytes:
     )
     text = (
         f'{{"chain":"{leaf.chain}","fields":"{leaf.fields.hex()}","gen":{leaf.gen},"parts":[{inner}],'
-        f'"prev":"{leaf.prev.hex()}","seq":{leaf.seq},"v":1}}'
+        f'"prev":"{leaf.prev.hex()}","seq":{leaf.seq},"v":2}}'
     ).encode("ascii")
     if len(text) > MAX_LEAF:
         raise FormatError("leaf too long")

@@ -91,7 +91,7 @@ def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring
         closed = split_closed(schema, record.closed)
     except FormatError:
         return fault("closed_slots")
-    if fields_root(commitments + closed) != leaf.fields:
+    if fields_root(commitments, closed) != leaf.fields:
         return fault("fields_root")
     if tuple(part.c for part in leaf.parts) != schema.compartments:
         return fault("part_set")
@@ -112,7 +112,7 @@ def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring
         for part in leaf.parts:
             try:
                 opened = open_part(schema, leaf, part, record.parts[part.c], keyring.cipher(part.kid))
-                check_part(schema, opened, closed)
+                check_part(schema, part.c, opened, closed)
             except KeyRefusedError:
                 return fault("key_refused")
             except SealError:

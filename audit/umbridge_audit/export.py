@@ -146,25 +146,34 @@ def _tail(
 
 
 def entry_line(ledger: Shelf, record: Record, sees: Sees, always: tuple[str, ...]) -> str:
-    """One record with its visible slots opened and the commitments of all others."""
-    schema, _, commitments = check_open(record.open)
-    commitments += split_closed(schema, record.closed)
+    """One record with its visible slots opened, the commitments of their neighbours, and the root of each
+    compartment of which nothing may be seen."""
+    schema, _, opened = check_open(record.open)
+    roots = dict(zip(schema.compartments, split_closed(schema, record.closed), strict=True))
     needs = _Also(sees, always)
     found = openings_within(ledger, record, schema, needs)
     shown: list[JsonValue] = []
     hidden: list[JsonValue] = []
+    seen = {c for name, c in schema.slots if needs.may(c, name) == "show"}
     for k, (name, c) in enumerate(schema.slots):
         # A reader needs slot 0 to make sense of any other, so it opens with the first of them.
-        if needs.may(c, name) == "show":
-            salt, value = found[c][name]
+        if needs.may(c, name) == "show" or (k == 0 and seen):
+            salt, value = found[c][name] if c in found else schema_slot(ledger, record)
             shown.append([k, salt, name, value])
-        else:
-            hidden.append([k, commitments[k].hex()])
-    if shown and hidden and hidden[0] == [0, commitments[0].hex()]:
-        salt, value = {n: (s, v) for _, s, n, v in ledger.openings(record, ("open",))["open"]}["schema"]
-        shown.insert(0, [0, salt, "schema", value])
-        hidden.pop(0)
+        elif c == "open":
+            hidden.append([k, opened[k].hex()])
+        elif c in seen:
+            salt, value = found[c][name]
+            hidden.append([k, schema.commitment(k, salt.encode(), canonical(value).encode()).hex()])
+    hidden += [[c, root.hex()] for c, root in roots.items() if c not in seen]
     return canonical({"hidden": hidden, "leaf": record.leaf.decode(), "open": shown})
+
+
+def schema_slot(ledger: Shelf, record: Record) -> tuple[str, JsonValue]:
+    """Salt and value of slot 0."""
+    return {name: (salt, value) for _, salt, name, value in ledger.openings(record, ("open",))["open"]}[
+        "schema"
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class Composer:
         self._place = aad_head(chain, gen)
         # The order of keys is canonical by construction (SPEC.md section 7).
         self._leaf = (
-            f'{{"chain":"{chain}","fields":"%s","gen":{gen},"parts":[%s],"prev":"%s","seq":%d,"v":1}}'
+            f'{{"chain":"{chain}","fields":"%s","gen":{gen},"parts":[%s],"prev":"%s","seq":%d,"v":2}}'
         )
 
     def write(
@@ -150,7 +150,8 @@ class Composer:
         """
         salted = schema.salted(draw, texts)
         commitments = schema.commitments(salted)
-        fields = root_of(commitments)
+        closed = schema.roots(commitments)
+        fields = root_of(commitments[: len(schema.open)] + closed)
         place = self._place + seq.to_bytes(8, "big") + prev + fields
         parts: list[str] = []
         cts: list[tuple[str, bytes]] = []
@@ -179,8 +180,7 @@ class Composer:
         if len(text) > MAX_LEAF:
             raise FormatError("leaf too long")
         leaf = text.encode("ascii")
-        closed = b"".join(commitments[len(schema.open) :])
-        return leaf, schema.opening(salted), closed, cts, sha256(b"\0" + leaf).digest()
+        return leaf, schema.opening(salted), b"".join(closed), cts, sha256(b"\0" + leaf).digest()
 
 
 def open_part(
@@ -224,15 +224,22 @@ def open_part(
     return {k: (salt.decode(), values.get(k)) for k, salt in zip(numbers, salted, strict=True)}
 
 
-def check_part(schema: Schema, opened: Mapping[int, tuple[str, JsonValue]], closed: Sequence[bytes]) -> None:
-    """Holds decrypted slots against the stored commitments. Raises FormatError when one differs."""
-    first = len(schema.open)
-    for k, (salt, value) in opened.items():
-        if schema.commitment(k, salt.encode(), canonical(value).encode()) != closed[k - first]:
-            raise FormatError("decrypted slot does not match its commitment")
+def check_part(
+    schema: Schema, c: str, opened: Mapping[int, tuple[str, JsonValue]], closed: Sequence[bytes]
+) -> list[bytes]:
+    """Holds a compartment's decrypted slots against its stored root; returns their commitments.
+
+    Raises FormatError when they do not give that root.
+    """
+    made = [
+        schema.commitment(k, salt.encode(), canonical(value).encode()) for k, (salt, value) in opened.items()
+    ]
+    if root_of(made) != closed[schema.compartments.index(c)]:
+        raise FormatError("decrypted slots do not give their compartment's root")
+    return made
 
 
 def closed_of(record: Record) -> tuple[Schema, dict[str, JsonValue], list[bytes]]:
-    """A stored record's schema, open values and closed commitments. Raises FormatError."""
+    """A stored record's schema, open values and compartments' roots. Raises FormatError."""
     schema, values, _ = check_open(record.open)
     return schema, values, split_closed(schema, record.closed)

@@ -85,6 +85,7 @@ class Schema:
         }
         # compartment, its name with its length before it, its slots
         self.closed = tuple((c, bytes((len(c),)) + c.encode(), self.of[c]) for c in self.compartments)
+        self._ranges = tuple(slice(self.of[c].start, self.of[c].stop) for c in self.compartments)
         # c_k hashes head_k ‖ salt ‖ mid_k ‖ value ‖ "]"
         self.head = tuple(b"\x00umb/f/1" + k.to_bytes(2, "big") + b'["' for k in range(self.size))
         self.mid = tuple(f'","{name}",'.encode() for name in self.names)
@@ -120,6 +121,10 @@ class Schema:
         """All c_k, from ``salted``'s list."""
         preimages = (self._preimages % tuple(salts_and_texts)).encode().split(b"\n\n")
         return [made.digest() for made in map(sha256, preimages)]
+
+    def roots(self, commitments: Sequence[bytes]) -> list[bytes]:
+        """The root over each compartment's slots, from all c_k."""
+        return [root_of(commitments[numbers]) for numbers in self._ranges]
 
     def commitment(self, k: int, salt: bytes, value: bytes) -> bytes:
         """c_k for a base64 salt and a value's canonical JSON."""
@@ -222,13 +227,13 @@ def read_openings(rows: Sequence[JsonValue]) -> Openings:
     return found
 
 
-def fields_root(commitments: Sequence[bytes]) -> bytes:
-    """``fields`` over all commitments in slot order."""
-    return root_of(commitments)
+def fields_root(opened: Sequence[bytes], closed: Sequence[bytes]) -> bytes:
+    """``fields`` over the open slots' commitments, then the compartments' roots."""
+    return root_of([*opened, *closed])
 
 
 def split_closed(schema: Schema, closed: bytes) -> list[bytes]:
-    """The commitments of the closed slots. Raises FormatError unless there are exactly as many as slots."""
-    if len(closed) != 32 * (schema.size - len(schema.open)):
-        raise FormatError("closed commitments")
+    """The compartments' roots. Raises FormatError unless there are exactly as many as compartments."""
+    if len(closed) != 32 * len(schema.compartments):
+        raise FormatError("closed roots")
     return [closed[i : i + 32] for i in range(0, len(closed), 32)]

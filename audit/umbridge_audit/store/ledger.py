@@ -118,7 +118,7 @@ class Ledger(Rows):
                 "facility": facility,
                 "gen": GEN,
                 "software": software,
-                "v": 1,
+                "v": 2,
                 "vkey": str(self._vkey),
             }
         )

@@ -70,7 +70,7 @@ def recheck(rows: Rows, signed: Frontier, head: bytes, chain: str, gen: int) -> 
                 at += 2
                 last = rank
                 part = next(parts, _NO_PART)
-            if leaf[at:] != b'],"prev":"%b","seq":%d,"v":1}' % (head.hex().encode(), seq):
+            if leaf[at:] != b'],"prev":"%b","seq":%d,"v":2}' % (head.hex().encode(), seq):
                 return None
             head = leaf_hash(leaf)
             frontier.append(head)

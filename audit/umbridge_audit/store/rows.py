@@ -191,7 +191,7 @@ class Rows:
                 if self.keyring is None:
                     raise KeyRefusedError(f"key {part.kid}: no keys at hand")
                 opened = open_part(schema, leaf, part, record.parts[part.c], self.keyring.cipher(part.kid))
-                check_part(schema, opened, closed)
+                check_part(schema, part.c, opened, closed)
                 found[part.c] = [(k, salt, schema.names[k], value) for k, (salt, value) in opened.items()]
         except (FormatError, SealError):
             raise Broken(f"entry {record.seq}: does not open as its leaf says") from None
