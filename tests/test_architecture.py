@@ -164,7 +164,9 @@ TESTED_IN = {
     "umbridge/hl7/times.py": "tests/test_translate.py",  # every time is read on the way to an event
     "umbridge/criteria/contentfile.py": "tests/test_content.py",  # one file of what content.py loads
     "umbridge/criteria/examination.py": "tests/test_tree.py",  # rules and their evaluation, by brute force
-    "umbridge/criteria/undecided.py": "tests/test_tree.py",  # the same brute force is its oracle
+    "umbridge/criteria/ruleset.py": "tests/test_tree.py",  # rules compiled, judged by the same brute force
+    "umbridge/criteria/strictfile.py": "tests/test_content.py",  # the mistakes it refuses
+    "umbridge/criteria/notation.py": "tests/test_content.py",  # how rules are written
     "umbridge/criteria/wire.py": "tests/test_worker.py",  # what passes between host and worker
     "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay

@@ -19,6 +19,7 @@ from umbridge.model import Case, Level, Reading, ReviewType, Sample, Status
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "plugins" / "README.md").read_text()
 EXAMPLE = next(block for block in re.findall(r"```toml\n(.*?)```", GUIDE, re.S) if "format = 1" in block)
+FORMAT = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "content.md").read_text(), re.S)
 SHIPPED = sorted(ROOT.glob("plugins/*/umbridge_*/content/*.toml"))
 
 
@@ -46,6 +47,124 @@ def test_the_guides_example_loads_and_judges(tmp_path: Path) -> None:
     assert exam.decide("admission.ACUTE").value is True
     assert exam.scores() == {"points_min": 2, "points_max": 5, "points_class": "high"}
     assert library.facts() == tuple(sorted(subset.rules.needed()))
+
+
+def documented(folder: Path, changes: tuple[str, str] = ("", "")) -> Path:
+    """The two files of docs/content.md, with one change."""
+    for name, text in zip(("kidney.toml", "shared.toml"), FORMAT, strict=True):
+        (folder / name).write_text(text.replace(*changes, 1) if changes[0] else text)
+    return folder
+
+
+def test_the_documented_files_load_and_judge(tmp_path: Path) -> None:
+    library = load_content(documented(tmp_path), required=("admission.ACUTE",))
+    subset = library.subsets["kidney"]
+    assert subset.approval.state == "draft"
+    assert "local" in subset.citations  # the part's, since a criterion of the part is used
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    values = {"creatinine": "4.2", "baseline_creatinine": "1.4", "past_stage": "2"}
+    facts = {
+        fact: Reading(fact, s, s, s, (s,))
+        for fact, value in values.items()
+        for s in (Sample(Decimal(value), at, "ZZ", subset.rules.facts[fact].unit),)
+    }
+    exam = subset.rules.examine(facts, at)
+    assert exam.scores() == {"stage": 3, "stage_class": "severe", "worse": 1}
+    assert exam.truth("admission.ACUTE") is True
+    assert exam.truth("rising") is True
+    assert {entry.fact for entry in exam.evidence("rising")} == set(values)
+
+
+def test_a_fallback_takes_what_no_other_file_covers(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(EXAMPLE)
+    other = EXAMPLE.replace('id = "example"', 'id = "other"')
+    line = re.search(r"^icd10 = .*$", other, re.M)
+    assert line is not None
+    (tmp_path / "b.toml").write_text(other.replace(line[0], 'fallback = true\nicd10_not = ["O", "Z38"]'))
+    library = load_content(tmp_path)
+    found = [getattr(library.match((code,)), "id", None) for code in ("J18.9", "E87.5", "o80", "Z38.00", "")]
+    assert found == ["example", "other", None, None, None]
+    assert library.match(()) is None
+    assert "principal diagnosis is known" in str(library.choose(case("")))
+
+
+PAIR_FAULTS = [
+    (
+        "creatinine_ratio = { ratio",
+        "creatinine = { ratio",
+        "kidney",
+        "computed.creatinine: expected a name that no",
+    ),
+    (
+        '"creatinine", "base',
+        '"past_stage", "base',
+        "kidney",
+        "computed.creatinine_ratio: expected facts that are",
+    ),
+    (
+        '["creatinine", "base',
+        '["creatinine", "potassium", "base',
+        "kidney",
+        "computed.creatinine_ratio: expected two",
+    ),
+    (
+        'creatinine = "1",',
+        'creatinine = "0",',
+        "kidney",
+        "computed.creatinine_change.sum.creatinine: expected a factor",
+    ),
+    ('creatinine = "1",', 'creatinine = "1/00",', "kidney", "sum.creatinine: expected a factor"),
+    ("{ ratio = [", "{ sum = {}, ratio = [", "kidney", "computed.creatinine_ratio: expected either"),
+    ('creatinine_ratio >= 3"', 'latest creatinine_ratio >= 3"', "kidney", "expected a computed fact"),
+    ('creatinine_ratio >= 3"', 'creatinine_ratio >= -3"', "kidney", "expected a quotient above nought"),
+    ("change >= 0.5 mg/dL", "change >= 0.5", "kidney", "criterion.rising.all[1]: expected the unit mg/dL"),
+    ("since symptom_onset <= 72 h", "latest symptom_onset <= 72 h", "kidney", "expected 'since'"),
+    ("since symptom_onset <= 72 h", "since symptom_onset <= 72", "kidney", "expected the unit h"),
+    ("2 times temperature", "since temperature", "kidney", "expected 'since'"),
+    ("2 times temperature", "5 times temperature", "kidney", "expected a test such as"),
+    ('of = "stage"', 'of = "worse"', "kidney", "score.worse: expected no circle"),
+    ('of = "stage"', 'of = "stages"', "kidney", "score.worse.of: expected the name of a score"),
+    ('include = ["shared"]', 'include = ["other"]', "kidney", "include[1]: expected the name of a part"),
+    ("icd10 = [", "fallback = true\nicd10 = [", "kidney", "icd10: expected a list, or fallback"),
+    ('state = "draft"', 'state = "draft"\nby = ["A"]', "kidney", "approval.state: expected approved"),
+    ('state = "draft"', 'state = "approved"', "kidney", "approval.by: expected a list (it is missing)"),
+    ('state = "draft"', 'state = "maybe"', "kidney", "approval.state: expected draft or approved"),
+    (
+        "age_from",
+        "effective_to = 2025-01-01\nage_from",
+        "kidney",
+        "effective_to: expected a date on or after",
+    ),
+    (
+        "potassium >= 6.5 mmol/L",
+        "potassium >= 6.5",
+        "shared",
+        "criterion.potassium_high.when: expected the unit",
+    ),
+    (
+        "[citation]\nlocal",
+        '[citation]\nspare = "x 2026"\nlocal',
+        "shared",
+        "citation.spare: expected to be used",
+    ),
+    ('part = "shared"', 'part = "shared"\nid = "x"', "shared", "id: expected one of"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "file", "said"), PAIR_FAULTS)
+def test_the_mistake_is_named_in_the_file_and_on_the_line_where_it_stands(
+    tmp_path: Path, old: str, new: str, file: str, said: str
+) -> None:
+    assert any(old in text for text in FORMAT)
+    with pytest.raises(ContentError) as caught:
+        load_content(documented(tmp_path, (old, new)))
+    found = re.match(r"(\w+)\.toml: line (\d+): ", str(caught.value))
+    assert found is not None, str(caught.value)
+    assert found[1] == file
+    assert said in str(caught.value)
+    text = next(text for text in FORMAT if old in text)
+    changed = text[: text.index(old)].count("\n") + 1
+    assert abs(int(found[2]) - changed) <= 3  # a table's own line stands for what is missing in it
 
 
 def test_a_subset_is_chosen_by_the_longest_prefix_the_date_and_the_age(tmp_path: Path) -> None:
@@ -150,6 +269,10 @@ def test_each_mistake_names_the_file_the_key_and_what_was_expected(
     assert str(caught.value).startswith("example.toml: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+    line = re.search(r"line (\d+)", str(caught.value))
+    assert line is not None
+    written = EXAMPLE.replace(old, new, 1).splitlines()
+    assert int(line[1]) <= len(written)
 
 
 @given(st.data())
@@ -183,7 +306,7 @@ def test_the_folder_itself_can_be_wrong(tmp_path: Path) -> None:
         load_content(tmp_path)
     (tmp_path / "a.toml").write_text(EXAMPLE)
     (tmp_path / "b.toml").write_text(EXAMPLE)
-    with pytest.raises(ContentError, match=r"b.toml: id: expected an id that no other"):
+    with pytest.raises(ContentError, match=r"b.toml: line \d+: id: expected an id that no other"):
         load_content(tmp_path)
     other = EXAMPLE.replace('id = "example"', 'id = "b"')
     (tmp_path / "b.toml").write_text(other)

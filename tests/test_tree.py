@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.criteria.examination import Examination, RuleSet
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
     Criterion,
     FactSpec,

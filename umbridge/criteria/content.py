@@ -1,7 +1,7 @@
 """Criteria content: a folder of TOML files, validated into rule sets and named by a digest.
 
-Nothing is guessed. Each error says which file, which key and what was expected. The format is described,
-with a full example, in ``plugins/README.md``.
+Nothing is guessed. Each error says which file, line and key, and what was expected. The format is described
+in ``docs/content.md``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from umbridge.criteria.contentfile import ContentFile, Derive, Subset
+from umbridge.criteria.contentfile import ContentFile, Derive, Part, Subset
+from umbridge.criteria.strictfile import StrictFile
 from umbridge.errors import ContentError
 from umbridge.model import Case
 
@@ -29,6 +30,7 @@ class Library:
     digest: str
     subsets: Mapping[str, Subset]
     prefixes: Mapping[str, Subset]  # code prefixes without dots
+    fallback: Subset | None = None
 
     def facts(self) -> tuple[str, ...]:
         """Every fact that is read, sorted: what a plugin's manifest declares."""
@@ -42,6 +44,8 @@ class Library:
 
         An unknown age does not exclude: the caller must pend for it (``age_known``).
         """
+        if not case.diagnoses:
+            return "No principal diagnosis is known yet, so no subset can be chosen."
         subset = self.match(case.diagnoses)
         if subset is None:
             return "No subset for the principal diagnosis."
@@ -53,12 +57,20 @@ class Library:
         return subset
 
     def match(self, diagnoses: Sequence[str]) -> Subset | None:
-        """The subset whose longest code prefix fits the principal diagnosis; None when none does."""
+        """The subset whose longest code prefix fits the principal diagnosis, else the fallback.
+
+        None without a diagnosis, and where the fallback leaves out what was diagnosed.
+        """
         if not diagnoses:
             return None
         code = diagnoses[0].replace(".", "").upper()[:8]  # ICD-10-CM codes have at most seven characters
-        prefixes = (code[:size] for size in range(len(code), 0, -1))
-        return next((self.prefixes[prefix] for prefix in prefixes if prefix in self.prefixes), None)
+        for size in range(len(code), 0, -1):
+            if (found := self.prefixes.get(code[:size])) is not None:
+                return found
+        last = self.fallback
+        if last is None or not code or code.startswith(tuple(p.replace(".", "") for p in last.icd10_not)):
+            return None
+        return last
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -90,20 +102,36 @@ def load_content(
         raise ContentError(f"{folder.name}: cannot be read") from exc
     if not files:
         raise ContentError(f"{folder.name}: expected at least one .toml file")
-    subsets: dict[str, Subset] = {}
+    parts: dict[str, Part] = {}
     for name, body in files.items():
-        subset = ContentFile(name, body, required, derive).subset()
+        if Part.is_one(StrictFile(name, body)):
+            part = Part(name, body)
+            if part.id in parts:
+                raise part.fail("part", "a name that no other part has")
+            parts[part.id] = part
+    subsets: dict[str, Subset] = {}
+    for name in sorted(set(files) - {part.name for part in parts.values()}):
+        file = ContentFile(name, files[name], required, derive, parts)
+        subset = file.subset()
         if subset.id in subsets:
-            raise ContentError(f"{name}: id: expected an id that no other file has")
+            raise file.fail("id", "an id that no other file has")
         subsets[subset.id] = subset
+    if not subsets:
+        raise ContentError(f"{folder.name}: expected at least one file with an id")
+    for part in parts.values():
+        if part.unused:
+            raise part.fail(min(part.unused), "to be used by some file")
     editions = sorted({subset.edition for subset in subsets.values()})
     if len(editions) != 1:
         raise ContentError(
             f"{folder.name}: edition: expected the same in every file, found {', '.join(editions)}"
         )
+    fallbacks = [subset for subset in subsets.values() if subset.is_fallback]
+    if len(fallbacks) > 1:
+        raise ContentError(f"{folder.name}: fallback: expected in one file only")
     prefixes: dict[str, Subset] = {}
     for subset in subsets.values():
         for prefix in subset.icd10:
             if prefixes.setdefault(prefix.replace(".", "").upper(), subset) is not subset:
                 raise ContentError(f"{folder.name}: icd10: expected {prefix} in one file only")
-    return Library(editions[0], digest_of(files), subsets, prefixes)
+    return Library(editions[0], digest_of(files), subsets, prefixes, fallbacks[0] if fallbacks else None)

@@ -1,48 +1,37 @@
-"""One TOML content file, read strictly: facts, citations, scores, criteria and the rules built on them."""
+"""One content file on its way to a subset: parts, scores, criteria and the rules built on them."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
-from umbridge.criteria.examination import RuleSet
-from umbridge.criteria.tree import (
-    READS,
-    Criterion,
-    FactSpec,
-    Group,
-    IfMeasured,
-    Item,
-    Leaf,
-    Node,
-    Not,
-    Score,
-    ScoreTest,
-    one,
-)
-from umbridge.errors import ContentError
-from umbridge.model import FactValue
+from umbridge.criteria.notation import RULE, Notation
+from umbridge.criteria.ruleset import RuleSet
+from umbridge.criteria.strictfile import StrictFile
+from umbridge.criteria.tree import Criterion, Group, Item, Node, Not, Score, ScoreTest, one
 
 FORMAT = 1
-MARKS = ("published", "recalled", "mapping")
-_ID = re.compile(r"[a-z][a-z0-9_]{0,47}")
-_LEAF = re.compile(
-    r"(?:(?P<reads>latest|lowest|highest|any) )?(?P<name>[a-z][a-z0-9_]*) (?P<op><=|>=|<|>|is not|is)"
-    r" (?P<value>[A-Za-z0-9_.+-]+)(?: (?P<unit>\S+))?"
-)
-_KINDS = ("number", "boolean", "code")
+_SHARED = ("citation", "fact", "computed", "score", "criterion")  # what a part may bring
 _TOP = frozenset(
-    {"format", "id", "title", "edition", "effective_from", "effective_to", "icd10", "age_from", "citation"}
-    | {"fact", "score", "criterion", "rule", "avoidable"}
+    {"format", "id", "title", "edition", "effective_from", "effective_to", "icd10", "age_from", "include"}
+    | {"fallback", "icd10_not", "tags", "approval", "rule", "avoidable", *_SHARED}
 )
-_RULE = ("when", "one", "all", "at_least", "of", "not")
+_APPROVAL = ("draft", "approved")
 
 Derive = Callable[[Mapping[str, Node]], Mapping[str, Node]]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Who answers for the content, as its file says; whether a site may run it is the site's own decision."""
+
+    state: str  # draft approved
+    by: tuple[str, ...] = ()
+    on: date | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +48,39 @@ class Subset:
     citations: Mapping[str, str]
     rules: RuleSet
     avoidable: Mapping[str, tuple[str, str]]  # barrier code -> (avoidable-day code, attribution)
+    is_fallback: bool = False  # for diagnoses that no other file covers, except those of ``icd10_not``
+    icd10_not: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    approval: Approval = Approval("draft")
 
     def in_force(self, day: date) -> bool:
         """Whether this edition may judge care on this local date."""
         return self.effective_from <= day and (self.effective_to is None or day <= self.effective_to)
 
 
-class ContentFile:
-    """One file on its way to a subset. Methods raise ContentError for what the format does not allow."""
+class Part(StrictFile):
+    """Tables that several files share: ``part = "name"`` in place of an id. It judges nothing by itself."""
+
+    def __init__(self, name: str, body: bytes) -> None:
+        super().__init__(name, body)
+        self.only(self.data, ("format", "part", "title", *_SHARED), "")
+        if self.take(self.data, "format", int, "") != FORMAT:
+            raise self.fail("format", str(FORMAT))
+        self.id = self.named("part")
+        self.take(self.data, "title", str, "")
+        self.shared = {
+            key: self.take(self.data, key, dict, "", {}) if key == "citation" else self.tables(key)
+            for key in _SHARED
+        }
+        self.unused = {f"{key}.{name}" for key, found in self.shared.items() for name in found}
+
+    @staticmethod
+    def is_one(file: StrictFile) -> bool:
+        return "part" in file.data
+
+
+class ContentFile(Notation):
+    """Methods raise ContentError for what the format does not allow."""
 
     def __init__(
         self,
@@ -74,238 +88,143 @@ class ContentFile:
         body: bytes,
         required: Sequence[str],
         derive: Derive | None,
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
-        self.name, self.required, self.derive = name, required, derive
-        try:
-            self.data: dict[str, Any] = tomllib.loads(body.decode("utf-8"), parse_float=Decimal)
-        except UnicodeDecodeError as exc:
-            raise ContentError(f"{name}: byte {exc.start}: expected UTF-8") from exc
-        except tomllib.TOMLDecodeError as exc:
-            raise ContentError(f"{name}: not TOML: {exc}") from exc
-        self.facts: dict[str, FactSpec] = {}
+        super().__init__(name, body)
+        self.required, self.derive = required, derive
         self.scores: dict[str, Score] = {}
-        self.criteria: dict[str, Criterion] = {}
-        self.cited: set[str] = set()
-        self.optional: dict[str, str] = {}  # of the score being read: fact -> the fact that stands in for it
-        self.open: list[str] = []  # criteria being read, to find circles
+        self.reading: list[str] = []  # scores being read, to find circles
+        self.origin: dict[str, Part] = {}  # "criterion.shock" -> the part it comes from
+        self.merge(parts or {})
 
-    def fail(self, key: str, expected: str) -> ContentError:
-        return ContentError(f"{self.name}: {key}: expected {expected}")
+    def merge(self, parts: Mapping[str, Part]) -> None:
+        data = self.data
+        include = self.texts(data, "include", "") if "include" in data else ()
+        for i, name in enumerate(include, 1):
+            if name not in parts:
+                raise self.fail(f"include[{i}]", "the name of a part in this folder")
+            for key, found in parts[name].shared.items():
+                own = self.take(data, key, dict, "", {})
+                for entry, table in found.items():
+                    if entry in own:
+                        raise self.fail(f"{key}.{entry}", f"a name that the part {name} does not use")
+                    self.origin[f"{key}.{entry}"] = parts[name]
+                    own[entry] = table
+                data[key] = own
 
-    def take(self, table: Mapping[str, Any], key: str, kind: type, where: str, default: Any = None) -> Any:
-        if not isinstance(table, dict):
-            raise self.fail(where, "a table")
-        full = f"{where}.{key}" if where else key
-        words = {
-            str: "text",
-            int: "a whole number",
-            list: "a list",
-            dict: "a table",
-            date: "a date",
-            bool: "true or false",
-        }
-        if key not in table:
-            if default is None:
-                raise self.fail(full, f"{words[kind]} (it is missing)")
-            return default
-        value = table[key]
-        if type(value) is not kind or value == "":
-            raise self.fail(full, words[kind])
-        return value
+    def fail(self, key: str, expected: str) -> Any:
+        part = self.origin.get(".".join(re.split(r"[.\[]", key)[:2]))
+        return super().fail(key, expected) if part is None else part.fail(key, expected)
 
-    def only(self, table: Mapping[str, Any], allowed: Sequence[str] | frozenset[str], where: str) -> None:
-        for key in table:
-            if key not in allowed:
-                raise self.fail(f"{where}.{key}" if where else key, f"one of {', '.join(sorted(allowed))}")
-
-    def tables(self, key: str) -> dict[str, dict[str, Any]]:
-        found: dict[str, Any] = self.take(self.data, key, dict, "", {})
-        for name, table in found.items():
-            if not _ID.fullmatch(name):
-                raise self.fail(f"{key}.{name}", "a name of lower-case letters, digits and _")
-            if not isinstance(table, dict):
-                raise self.fail(f"{key}.{name}", "a table")
-        return found
+    def own(self, key: str) -> list[str]:
+        """The entries of a table that no part brought: these must all be used."""
+        return [name for name in self.tables(key) if f"{key}.{name}" not in self.origin]
 
     def subset(self) -> Subset:
         data = self.data
         self.only(data, _TOP, "")
         if self.take(data, "format", int, "") != FORMAT:
             raise self.fail("format", str(FORMAT))
-        self.citations: dict[str, str] = self.take(data, "citation", dict, "")
+        self.citations = self.take(data, "citation", dict, "")
         for key in self.citations:
             self.take(self.citations, key, str, "citation")
         self.facts = {name: self.fact(name, table) for name, table in self.tables("fact").items()}
-        for name in self.tables("score"):
+        for name, table in self.tables("computed").items():
             if name in self.facts:
-                raise self.fail(f"score.{name}", "a name that no fact has")
-        for name in self.tables("criterion"):
-            self.criterion(name)
+                raise self.fail(f"computed.{name}", "a name that no fact has")
+            self.pair(name, table)
         for name in self.tables("score"):
+            if name in self.facts or name in self.computed:
+                raise self.fail(f"score.{name}", "a name that no fact has")
+        for name in self.own("criterion"):
+            self.criterion(name)
+        for name in self.own("score"):
             self.score(name)
-            self.no_score_within(name)
         rules = self.rules()
+        while self.wanted:  # scores of a part, and what they are built on in turn
+            self.score(self.wanted.pop())
         if self.derive is not None:
             rules |= self.derive(rules)
         avoidable = self.avoidable()
-        if unused := sorted(set(self.citations) - self.cited):
-            raise self.fail(f"citation.{unused[0]}", "to be cited somewhere")
+        return self.finished(rules, avoidable)
+
+    def finished(self, rules: dict[str, Node], avoidable: dict[str, tuple[str, str]]) -> Subset:
+        data = self.data
         compiled = RuleSet(self.facts, self.scores, self.criteria, rules)
-        if unread := sorted(set(self.facts) - set(compiled.needed())):
-            raise self.fail(f"fact.{unread[0]}", "to be read by some rule")
-        return Subset(
+        for name in compiled.joined & set(compiled.counted):
+            raise self.fail(f"fact.{name}", "to be counted or read beside another fact, not both")
+        used = {f"citation.{name}" for name in self.cited}
+        used |= {f"fact.{name}" for name in compiled.needed()}
+        used |= {f"computed.{joint.name}" for joint in compiled.joints}
+        used |= {f"score.{name}" for name in self.scores} | {f"criterion.{name}" for name in self.criteria}
+        for key in _SHARED:
+            for name in sorted(data.get(key, {})):
+                entry = f"{key}.{name}"
+                part = self.origin.get(entry)
+                if part is not None and entry in used:
+                    part.unused.discard(entry)
+                if part is None and entry not in used:
+                    raise self.fail(
+                        entry, "to be cited somewhere" if key == "citation" else "to be read by some rule"
+                    )
+        for name in set(self.facts) - set(compiled.needed()):
+            del compiled.facts[name]
+        is_fallback = self.take(data, "fallback", bool, "", False)
+        if is_fallback == ("icd10" in data):
+            raise self.fail("icd10", "a list, or fallback = true, and not both")
+        found = Subset(
             id=self.named("id"),
             title=self.take(data, "title", str, ""),
             edition=self.take(data, "edition", str, ""),
             effective_from=self.take(data, "effective_from", date, ""),
             effective_to=self.take(data, "effective_to", date, "") if "effective_to" in data else None,
-            icd10=self.texts(data, "icd10", ""),
+            icd10=() if is_fallback else self.texts(data, "icd10", ""),
             age_from=self.take(data, "age_from", int, ""),
-            citations=self.citations,
+            citations={key: text for key, text in self.citations.items() if key in self.cited},
             rules=compiled,
             avoidable=avoidable,
+            is_fallback=is_fallback,
+            icd10_not=self.texts(data, "icd10_not", "") if "icd10_not" in data else (),
+            tags=self.texts(data, "tags", "") if "tags" in data else (),
+            approval=self.approval(),
         )
-
-    def named(self, key: str) -> str:
-        value: str = self.take(self.data, key, str, "")
-        if not _ID.fullmatch(value):
-            raise self.fail(key, "a name of lower-case letters, digits and _")
-        return value
-
-    def texts(self, table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-        found = self.take(table, key, list, where)
-        if not found or not all(isinstance(text, str) and text for text in found):
-            raise self.fail(f"{where}.{key}" if where else key, "a list of texts, not empty")
-        return tuple(found)
-
-    def fact(self, name: str, table: Mapping[str, Any]) -> FactSpec:
-        where = f"fact.{name}"
-        self.only(table, ("kind", "unit", "worst", "codes", "whole", "from", "to"), where)
-        kind = self.take(table, "kind", str, where)
-        worst = self.take(table, "worst", str, where, "latest")
-        if kind not in _KINDS:
-            raise self.fail(f"{where}.kind", " or ".join(_KINDS))
-        if worst not in ("latest", "high", "low", "both"):
-            raise self.fail(f"{where}.worst", "latest, high, low or both")
-        codes = self.texts(table, "codes", where) if kind == "code" else ()
-        bounds: list[Decimal | None] = []
-        for key in ("from", "to"):
-            value = table.get(key)
-            if value is not None and type(value) not in (int, Decimal):
-                raise self.fail(f"{where}.{key}", "a number")
-            bounds.append(None if value is None else Decimal(value))
-        whole = self.take(table, "whole", bool, where, False)
-        unit = self.take(table, "unit", str, where) if "unit" in table else ""
-        return FactSpec(name, kind, unit, worst, codes, whole, bounds[0], bounds[1])
-
-    def cite(self, table: Mapping[str, Any], where: str) -> tuple[str, ...]:
-        """Citations are not optional: a threshold nobody can look up does not ship."""
-        found = self.texts(table, "cite", where)
-        for key in found:
-            if key not in self.citations:
-                raise self.fail(f"{where}.cite", "the name of an entry of [citation]")
-        self.cited |= set(found)
+        if found.effective_to is not None and found.effective_to < found.effective_from:
+            raise self.fail("effective_to", "a date on or after effective_from")
+        if found.icd10_not and not is_fallback:
+            raise self.fail("icd10_not", "to stand beside fallback = true only")
         return found
 
-    def criterion(self, name: str) -> Criterion:
-        if name in self.criteria:
-            return self.criteria[name]
-        where = f"criterion.{name}"
-        if name in self.open:
-            raise self.fail(where, "no circle: it is built on itself")
-        self.open.append(name)
-        table = self.tables("criterion")[name]
-        self.only(table, ("title", "cite", "mark", "note", *_RULE), where)
-        mark = self.take(table, "mark", str, where, "published")
-        if mark not in MARKS:
-            raise self.fail(f"{where}.mark", " or ".join(MARKS))
-        self.criteria[name] = Criterion(
-            name,
-            self.take(table, "title", str, where),
-            self.cite(table, where),
-            mark,
-            self.rule(table, where),
-            self.take(table, "note", str, where) if "note" in table else "",
+    def approval(self) -> Approval:
+        """What the file says of its own clinical approval; a file that says nothing is a draft."""
+        table = self.take(self.data, "approval", dict, "", {})
+        self.only(table, ("state", "by", "on", "note"), "approval")
+        state = self.take(table, "state", str, "approval", "draft")
+        if state not in _APPROVAL:
+            raise self.fail("approval.state", " or ".join(_APPROVAL))
+        note = self.take(table, "note", str, "approval") if "note" in table else ""
+        if state == "draft":
+            if "by" in table or "on" in table:
+                raise self.fail("approval.state", "approved, since it says by whom or when")
+            return Approval(state, note=note)
+        return Approval(
+            state, self.texts(table, "by", "approval"), self.take(table, "on", date, "approval"), note
         )
-        self.open.pop()
-        return self.criteria[name]
-
-    def rule(self, table: Mapping[str, Any], where: str) -> Node:
-        """``when`` is a condition of the node's own; with children, both must hold."""
-        parts: list[Node] = []
-        if "when" in table:
-            parts.append(self.node(table["when"], f"{where}.when"))
-        shapes = [key for key in ("one", "all", "of", "not") if key in table]
-        if len(shapes) > 1 or not (parts or shapes) or ("of" in table) != ("at_least" in table):
-            raise self.fail(where, "when, and at most one of: one, all, at_least with of, not")
-        if "not" in table:
-            parts.append(Not(self.node(table["not"], f"{where}.not")))
-        elif shapes:
-            key = shapes[0]
-            listed = self.take(table, key, list, where)
-            if not listed:
-                raise self.fail(f"{where}.{key}", "a list, not empty")
-            children = tuple(self.node(child, f"{where}.{key}[{i}]") for i, child in enumerate(listed, 1))
-            n = {"one": 1, "all": len(children)}.get(key) or self.take(table, "at_least", int, where)
-            if not 1 <= n <= len(children):
-                raise self.fail(f"{where}.at_least", f"1 to {len(children)}")
-            parts.append(Group(n, children))
-        return parts[0] if len(parts) == 1 else Group(len(parts), tuple(parts))
-
-    def node(self, value: Any, where: str) -> Node:
-        if isinstance(value, dict):
-            self.only(value, _RULE, where)
-            return self.rule(value, where)
-        if not isinstance(value, str):
-            raise self.fail(where, "a test, the name of a criterion, or a table with one, all, of or not")
-        if _ID.fullmatch(value):
-            if value not in self.tables("criterion"):
-                raise self.fail(where, "the name of a criterion")
-            return self.criterion(value)
-        found = _LEAF.fullmatch(value)
-        if found is None:
-            raise self.fail(where, "a test such as 'sbp < 90 mm[Hg]', 'melena is Y' or 'curb65 >= 3'")
-        if found["name"] in self.tables("score"):
-            if found["reads"] or found["unit"] or not re.fullmatch(r"-?\d{1,4}", found["value"]):
-                raise self.fail(where, "a score and a whole number, such as 'curb65 >= 3'")
-            return ScoreTest(found["name"], found["op"], int(found["value"]))
-        leaf = self.leaf(found, where)
-        beside = self.optional.get(leaf.fact)
-        return leaf if beside is None else IfMeasured(leaf, beside)
-
-    def leaf(self, found: re.Match[str], where: str) -> Leaf:
-        spec = self.facts.get(found["name"])
-        if spec is None:
-            raise self.fail(where, f"a fact or score of this file; {found['name']} is neither")
-        if (found["unit"] or "") != spec.unit:
-            raise self.fail(where, f"the unit {spec.unit}" if spec.unit else "no unit")
-        reads = (
-            found["reads"] or {"high": "highest", "low": "lowest", "both": "", "latest": "latest"}[spec.worst]
-        )
-        if reads not in READS:
-            raise self.fail(where, "latest, lowest, highest or any before the fact: its worst may be either")
-        value: FactValue
-        if spec.kind == "number":
-            if not re.fullmatch(r"-?\d{1,7}(\.\d{1,6})?", found["value"]):
-                raise self.fail(where, "a number")
-            value = Decimal(found["value"])
-        else:
-            if found["op"] not in ("is", "is not"):
-                raise self.fail(where, "'is' or 'is not'")
-            allowed = ("Y", "N") if spec.kind == "boolean" else spec.codes
-            if found["value"] not in allowed:
-                raise self.fail(where, " or ".join(allowed))
-            value = found["value"] == "Y" if spec.kind == "boolean" else found["value"]
-        return Leaf(spec.id, found["op"], value, reads, spec.kind, spec.unit)
 
     def score(self, name: str) -> None:
         table, where = self.tables("score")[name], f"score.{name}"
-        self.only(table, ("title", "cite", "item", "class", "first_step", "first_class", "optional"), where)
+        if name in self.scores:
+            return
+        if name in self.reading:
+            raise self.fail(where, "no circle: it is built on itself")
+        self.reading.append(name)
+        self.only(
+            table, ("title", "cite", "item", "class", "first_step", "first_class", "optional", "of"), where
+        )
+        items = list(self.base(table, where))
         self.optional = self.take(table, "optional", dict, where, {})
         for fact, beside in self.optional.items():
             if fact not in self.facts or not isinstance(beside, str) or beside not in self.facts:
                 raise self.fail(f"{where}.optional.{fact}", "a fact and the fact that stands in for it")
-        items = []
         for i, item in enumerate(self.take(table, "item", list, where), 1):
             items.append(self.item(item, f"{where}.item[{i}]"))
         self.optional = {}
@@ -328,6 +247,20 @@ class ContentFile:
             step,
             self.take(table, "first_class", str, where) if step is not None else "",
         )
+        self.no_score_within(name)
+        self.reading.pop()
+
+    def base(self, table: Mapping[str, Any], where: str) -> tuple[Item, ...]:
+        """``of``: the items of another score come first, as in a rise above a baseline."""
+        if "of" not in table:
+            return ()
+        base = self.take(table, "of", str, where)
+        if base not in self.tables("score"):
+            raise self.fail(f"{where}.of", "the name of a score")
+        self.score(base)
+        if self.scores[base].first_step is not None:
+            raise self.fail(f"{where}.of", "a score without a first step")
+        return self.scores[base].items
 
     def no_score_within(self, name: str) -> None:
         """Scores count facts; one built on another could go round in a circle."""
@@ -350,13 +283,13 @@ class ContentFile:
     def item(self, table: Any, where: str) -> Item:
         if not isinstance(table, dict):
             raise self.fail(where, "a table")
-        self.only(table, ("id", "when", "one", "all", "points", "band", "counts"), where)
+        self.only(table, ("id", "when", "one", "all", "points", "band", "counts", "less"), where)
         name = self.take(table, "id", str, where)
         if "counts" in table:
             spec = self.facts.get(self.take(table, "counts", str, where))
             if spec is None or not spec.whole or spec.low is None or spec.high is None:
                 raise self.fail(f"{where}.counts", "a fact that is whole and has from and to")
-            return Item(name, counts=spec.id)
+            return Item(name, counts=spec.id, sign=-1 if self.take(table, "less", bool, where, False) else 1)
         bands = self.take(table, "band", list, where) if "band" in table else [table]
         read: list[tuple[Node, int]] = []
         for i, band in enumerate(bands, 1):
@@ -377,7 +310,7 @@ class ContentFile:
                 where = f"rule.{section}.{name}"
                 if not isinstance(rule, dict):
                     raise self.fail(where, "a table")
-                self.only(rule, _RULE, where)
+                self.only(rule, RULE, where)
                 found[f"{section}.{name}"] = node = self.rule(rule, where)
                 self.cited_only(node, where)
         for key in self.required:

@@ -1,4 +1,4 @@
-"""One subset's rules compiled, and one patient put to them.
+"""One patient put to one subset's rules.
 
 Kleene's answer comes first: it is quick and never wrong, but it can say "unknown" where every completion of
 the unknown facts agrees. ``decide`` then asks ``undecided`` for the exact answer.
@@ -6,19 +6,22 @@ the unknown facts agrees. ``decide`` then asks ``undecided`` for the exact answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from umbridge.criteria.tree import (
     OPERATORS,
+    TIMES,
     Criterion,
     Decision,
-    FactSpec,
     Group,
     IfMeasured,
+    Joint,
     Leaf,
     Node,
     Not,
-    Score,
     ScoreTest,
     Trace,
     Truth,
@@ -26,141 +29,23 @@ from umbridge.criteria.tree import (
     class_of,
     compare,
     counted_range,
+    hours_since,
     is_usable,
-    leaf_test,
     samples_read,
     shown,
     text_of,
-    walk,
+    value_read,
 )
 from umbridge.model import Evidence, Reading
 
-
-class RuleSet:
-    """The rules, criteria and scores of one subset, compiled. ``rules`` are found by "section.name".
-
-    Immutable after construction except for its cache, which cannot be seen from outside: the same facts
-    give the same answers in any order.
-    """
-
-    def __init__(
-        self,
-        facts: Mapping[str, FactSpec],
-        scores: Mapping[str, Score],
-        criteria: Mapping[str, Criterion],
-        rules: Mapping[str, Node],
-    ) -> None:
-        self.facts = dict(facts)
-        self.scores = dict(scores)
-        self.criteria = dict(criteria)
-        self.rules: dict[str, Node] = {**criteria, **rules}
-        self.leaves: list[Leaf] = []
-        self.optional: list[IfMeasured] = []
-        self.leaves_of: dict[str, list[int]] = {fact: [] for fact in facts}
-        self._numbers: dict[Leaf, int] = {}
-        nodes: list[Node] = list(self.rules.values())
-        nodes += [ScoreTest(score, ">=", 0) for score in scores]
-        for node in (found for start in nodes for found in walk(start, self.scores)):
-            if isinstance(node, IfMeasured):
-                self.optional.append(node)
-            if isinstance(node, Leaf) and node not in self._numbers:
-                self._numbers[node] = len(self.leaves)
-                self.leaves_of[node.fact].append(len(self.leaves))
-                self.leaves.append(node)
-        self.counted = tuple(dict.fromkeys(i.counts for s in scores.values() for i in s.items if i.counts))
-        self._functions: dict[int, Callable[[Examination], Truth]] = {}
-        self._by_fact = [
-            (fact, self.facts[fact], [(i, leaf_test(self.leaves[i])) for i in numbers])
-            for fact, numbers in self.leaves_of.items()
-        ]
-        self._items = {
-            score.id: [
-                (item.counts, [(self._compile(node), points) for node, points in item.bands])
-                for item in score.items
-            ]
-            for score in scores.values()
-        }
-        self._first = {s.id: self._compile(s.first_step) for s in scores.values() if s.first_step is not None}
-        self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
-        self.decided: dict[object, Decision] = {}
-        self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
-
-    def number_of(self, leaf: Leaf) -> int:
-        """Where this leaf's truth stands in an examination."""
-        return self._numbers[leaf]
-
-    def needed(self) -> tuple[str, ...]:
-        """The facts that any rule, criterion or score reads, sorted."""
-        beside = {node.beside for node in self.optional}
-        return tuple(sorted({leaf.fact for leaf in self.leaves} | set(self.counted) | beside))
-
-    def examine(self, facts: Mapping[str, Reading]) -> Examination:
-        """Put the rules to one patient's facts. Facts the rules do not read are ignored."""
-        return Examination(self, facts)
-
-    def _compile(self, node: Node) -> Callable[[Examination], Truth]:
-        key = id(node)  # nodes live as long as this rule set, which holds them all
-        if key not in self._functions:
-            self._functions[key] = self._function(node)
-        return self._functions[key]
-
-    def _function(self, node: Node) -> Callable[[Examination], Truth]:
-        match node:
-            case Leaf():
-                number = self._numbers[node]
-                return lambda exam: exam.truths[number]
-            case IfMeasured():
-                optional, beside = self._numbers[node.leaf], node.beside
-                return lambda exam: (
-                    False if (truth := exam.truths[optional]) is None and beside in exam.known else truth
-                )
-            case Not():
-                inner = self._compile(node.child)
-                return lambda exam: None if (truth := inner(exam)) is None else not truth
-            case Criterion():
-                return self._remembered(node.id, self._compile(node.rule))
-            case ScoreTest():
-                return lambda exam: exam.score_truth(node)
-            case Group():
-                return _compiled_group(node.n, [self._compile(child) for child in node.children])
-
-    def _remembered(self, key: str, rule: Callable[[Examination], Truth]) -> Callable[[Examination], Truth]:
-        def recall(exam: Examination) -> Truth:
-            if key not in exam.memory:
-                exam.memory[key] = rule(exam)
-            return exam.memory[key]
-
-        return recall
-
-
-def _compiled_group(n: int, children: list[Callable[[Examination], Truth]]) -> Callable[[Examination], Truth]:
-    spare = len(children) - n  # how many may be false
-
-    def truth(exam: Examination) -> Truth:
-        need, may_fail = n, spare
-        if need <= 0:
-            return True
-        if may_fail < 0:
-            return False
-        for child in children:
-            found = child(exam)
-            if found is True:
-                need -= 1
-                if need == 0:
-                    return True
-            elif found is False:
-                may_fail -= 1
-                if may_fail < 0:
-                    return False
-        return None
-
-    return truth
+if TYPE_CHECKING:
+    from umbridge.criteria.ruleset import RuleSet  # it makes examinations, so it imports this module
 
 
 class Examination:
     """One patient against one ``RuleSet``."""
 
-    def __init__(self, rules: RuleSet, facts: Mapping[str, Reading]) -> None:
+    def __init__(self, rules: RuleSet, facts: Mapping[str, Reading], as_of: datetime | None = None) -> None:
         self.rules = rules
         self.facts = facts
         self.truths: list[Truth] = [None] * len(rules.leaves)
@@ -170,9 +55,25 @@ class Examination:
         self.known: set[str] = set()
         for fact, spec, tests in rules._by_fact:
             if (reading := facts.get(fact)) is not None and is_usable(spec, reading):
+                if spec.kind == "datetime" and (reading := hours_since(reading, as_of)) is None:
+                    continue
+                if fact in rules.joined and value_read(reading, "lowest") <= 0:
+                    continue  # no concentration is zero; a quotient by it would be none either
                 self.known.add(fact)
                 for number, test in tests:
                     self.truths[number] = test(reading)
+        self.joint_truths = [self._joint(joint) for joint in rules.joints]
+
+    def operand(self, joint: Joint, side: int) -> Decimal | None:
+        """One of the two values that a joint test puts together; None while it is unknown."""
+        fact = joint.facts[side]
+        if fact not in self.known:
+            return None
+        return value_read(self.facts[fact], joint.reads[side])
+
+    def _joint(self, joint: Joint) -> Truth:
+        x, y = self.operand(joint, 0), self.operand(joint, 1)
+        return None if x is None or y is None else joint.holds(x, y)
 
     def counted(self, fact: str) -> int | None:
         """The points of a fact that is counted itself: its latest value, cut to whole and to its bounds."""
@@ -191,10 +92,11 @@ class Examination:
         return self._item_bounds[score][index]
 
     def _bounds_of(self, score: str, index: int) -> tuple[int, int]:
-        counts, bands = self.rules._items[score][index]
+        counts, sign, bands = self.rules._items[score][index]
         if counts:
             value = self.counted(counts)
-            return counted_range(self.rules.facts[counts]) if value is None else (value, value)
+            least, most = counted_range(self.rules.facts[counts]) if value is None else (value, value)
+            return (least, most) if sign > 0 else (-most, -least)
         low, high, open_ = 0, 0, False
         for rule, points in bands:
             truth = rule(self)
@@ -240,7 +142,15 @@ class Examination:
         from umbridge.criteria.undecided import decide  # noqa: PLC0415  (it builds on this module)
 
         memory = self.rules.decided
-        state = (key, tuple(self.truths), tuple(self.counted(fact) for fact in self.rules.counted))
+        state = (
+            key,
+            tuple(self.truths),
+            tuple(self.counted(fact) for fact in self.rules.counted),
+            tuple(
+                (truth, None if truth is not None else (self.operand(joint, 0), self.operand(joint, 1)))
+                for joint, truth in zip(self.rules.joints, self.joint_truths, strict=True)
+            ),
+        )
         known = memory.get(state)
         if known is None:
             if len(memory) >= 20_000:  # about 10 MB; then start again rather than grow
@@ -305,7 +215,7 @@ class Examination:
                 low, high = self.bounds(node.score)
                 found = f"{low}" if low == high else f"{low} to {high}"
                 return Trace(f"{text_of(node)} (found {found})", truth, self._items_trace(node.score))
-            case Leaf() | IfMeasured():
+            case Leaf() | Joint() | IfMeasured():
                 return Trace(text_of(node), truth)
 
     def _items_trace(self, score: str) -> tuple[Trace, ...]:
@@ -348,6 +258,10 @@ class Examination:
             case Leaf():
                 if node.fact in self.known:
                     self._show(self.facts[node.fact], node.reads, node, found, times)
+            case Joint():
+                for fact, reads in zip(node.facts, node.reads, strict=True):
+                    if fact in self.known:
+                        self._show(self.facts[fact], reads, None, found, times)
             case Group():
                 children = [(child, self.rules._compile(child)(self)) for child in node.children]
                 whole = at_least(node.n, [truth for _, truth in children])
@@ -393,7 +307,7 @@ class Examination:
             sample = reading.low
         elif reads == "highest":
             sample = reading.high
-        elif reads == "any" and leaf is not None:
+        elif (reads == "any" or reads in TIMES) and leaf is not None:
             test = OPERATORS[leaf.op]
             sample = next((s for s in samples_read(reading, reads) if test(s.value, leaf.value)), sample)
         key = (reading.fact, id(sample))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import datetime, timedelta
+from decimal import Context, Decimal
 from typing import TypeAlias
 
 from umbridge.model import FactValue, Reading, Sample
 
 Truth = bool | None
-Node: TypeAlias = "Leaf | IfMeasured | Group | Not | ScoreTest | Criterion"
+Node: TypeAlias = "Leaf | Joint | IfMeasured | Group | Not | ScoreTest | Criterion"
 
 OPERATORS: Mapping[str, Callable[[FactValue, FactValue], bool]] = {
     "<": operator.lt,
@@ -25,8 +26,11 @@ OPERATORS: Mapping[str, Callable[[FactValue, FactValue], bool]] = {
     "is": operator.eq,
     "is not": operator.ne,
 }
-READS = ("latest", "lowest", "highest", "any")
-_TYPES: Mapping[str, type] = {"number": Decimal, "boolean": bool, "code": str}
+TIMES = {"2 times": 2, "3 times": 3, "4 times": 4}  # of the newest samples, of which a case carries four
+READS = ("latest", "lowest", "highest", "any", "since", *TIMES)
+HOUR = timedelta(hours=1)
+_EXACT = Context(prec=60)
+_TYPES: Mapping[str, type] = {"number": Decimal, "boolean": bool, "code": str, "datetime": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class FactSpec:
     """
 
     id: str
-    kind: str  # number boolean code
+    kind: str  # number boolean code datetime
     unit: str = ""  # UCUM; "" where the fact has none, and then none is checked
     worst: str = "latest"
     codes: tuple[str, ...] = ()
@@ -49,14 +53,39 @@ class FactSpec:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One fact against one threshold. ``kind`` and ``unit`` are the fact's, for people to read."""
+    """One fact against one threshold. ``kind`` and ``unit`` are the fact's, for people to read.
+
+    A datetime is read as the hours "since" it, counted back from the moment of the question.
+    """
 
     fact: str
     op: str
     value: FactValue
-    reads: str  # latest lowest highest any
+    reads: str  # one of READS
     kind: str
     unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """Two facts together against one threshold: a ratio, a sum or a change from baseline.
+
+    Kept as the line ``factors[0] * x + factors[1] * y op limit``. Both facts are above zero.
+    """
+
+    name: str
+    facts: tuple[str, str]
+    reads: tuple[str, str]  # latest lowest highest
+    factors: tuple[Decimal, Decimal]
+    op: str
+    limit: Decimal
+    value: Decimal  # the threshold as the content writes it, for people to read
+    unit: str = ""
+
+    def holds(self, x: Decimal, y: Decimal) -> bool:
+        """Exact: factors are the content's own decimals, and no division is done."""
+        found = _EXACT.add(_EXACT.multiply(self.factors[0], x), _EXACT.multiply(self.factors[1], y))
+        return OPERATORS[self.op](found, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +134,13 @@ class Criterion:
 class Item:
     """One line of a score: the first true band gives its points, none gives 0.
 
-    ``counts`` names a whole-number fact whose value is itself the points.
+    ``counts`` names a whole-number fact whose value is itself the points, taken off where ``sign`` is -1.
     """
 
     id: str
     bands: tuple[tuple[Node, int], ...] = ()
     counts: str = ""
+    sign: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +196,8 @@ def text_of(node: Node) -> str:
         case Leaf():
             reads = "" if node.kind != "number" and node.reads == "latest" else f"{node.reads} "
             return f"{reads}{node.fact} {node.op} {shown(node.value)} {node.unit}".rstrip()
+        case Joint():
+            return f"{node.name} {node.op} {shown(node.value)} {node.unit}".rstrip()
         case IfMeasured():
             return f"{text_of(node.leaf)} (optional beside {node.beside})"
         case ScoreTest():
@@ -197,7 +229,7 @@ def walk(node: Node, scores: Mapping[str, Score]) -> Iterator[Node]:
             score = scores[node.score]
             below = [condition for item in score.items for condition, _ in item.bands]
             below += [] if score.first_step is None else [score.first_step]
-        case Leaf():
+        case Leaf() | Joint():
             pass
     for child in below:
         yield from walk(child, scores)
@@ -205,13 +237,31 @@ def walk(node: Node, scores: Mapping[str, Score]) -> Iterator[Node]:
 
 def samples_read(reading: Reading, reads: str) -> Sequence[Sample]:
     """The samples that one way of reading looks at."""
-    if reads == "latest":
+    if reads in ("latest", "since"):
         return (reading.latest,)
     if reads == "lowest":
         return (reading.low,)
     if reads == "highest":
         return (reading.high,)
+    if reads in TIMES:
+        return reading.series or (reading.latest,)
     return (*reading.series, reading.low, reading.high, reading.latest)
+
+
+def hours_since(reading: Reading, as_of: datetime | None) -> Reading | None:
+    """A datetime fact as the hours since then; None (unknown) without a moment to count from, and for the
+    future: what lies ahead of the question cannot have been known."""
+    try:
+        then = datetime.fromisoformat(str(reading.latest.value))
+        hours = None if as_of is None else (as_of - then) / HOUR
+    except (ValueError, TypeError, OverflowError):  # no time, or one without an offset
+        return None
+    if hours is None or hours < 0:
+        return None
+    sample = Sample(
+        Decimal(str(round(hours, 6))), reading.latest.at, reading.latest.source, reading.latest.unit
+    )
+    return Reading(reading.fact, sample, sample, sample, (sample,))
 
 
 def is_usable(spec: FactSpec, reading: Reading) -> bool:
@@ -233,12 +283,14 @@ def is_usable(spec: FactSpec, reading: Reading) -> bool:
 def leaf_test(leaf: Leaf) -> Callable[[Reading], bool]:
     """One leaf as a function of a usable reading."""
     test, value = OPERATORS[leaf.op], leaf.value
-    if leaf.reads == "latest":
+    if leaf.reads in ("latest", "since"):
         return lambda reading: test(reading.latest.value, value)
     if leaf.reads == "lowest":
         return lambda reading: test(reading.low.value, value)
     if leaf.reads == "highest":
         return lambda reading: test(reading.high.value, value)
+    if (enough := TIMES.get(leaf.reads)) is not None:
+        return lambda reading: sum(test(s.value, value) for s in samples_read(reading, leaf.reads)) >= enough
     return lambda reading: any(test(sample.value, value) for sample in samples_read(reading, "any"))
 
 
@@ -267,8 +319,15 @@ def compare(low: int, high: int, op: str, value: int) -> Truth:
 
 
 def counted_range(spec: FactSpec) -> tuple[int, int]:
-    """Least and most points of a fact that is counted itself; the content must bound it."""
+    """Least and most of a fact that is counted itself; the content must bound it."""
     return int(spec.low or 0), int(spec.high or 0)
+
+
+def value_read(reading: Reading, reads: str) -> Decimal:
+    """The number that ``latest``, ``lowest`` or ``highest`` looks at, of a usable reading of a number."""
+    value = samples_read(reading, reads)[0].value
+    assert isinstance(value, Decimal)  # noqa: S101 - is_usable() has seen to it
+    return value
 
 
 def class_of(score: Score, total: int) -> str:

@@ -11,15 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import pairwise, product
+from fractions import Fraction
+from itertools import combinations, pairwise, product
 
-from umbridge.criteria.examination import Examination, RuleSet
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
+    OPERATORS,
+    TIMES,
     Criterion,
     Decision,
     FactSpec,
     Group,
     IfMeasured,
+    Joint,
     Leaf,
     Node,
     Not,
@@ -59,10 +64,11 @@ def representatives(spec: FactSpec, leaves: list[Leaf]) -> list[FactValue]:
 def _readings(spec: FactSpec, leaves: list[Leaf], values: list[FactValue]) -> Iterator[Reading]:
     """Readings enough to meet every cell: one sample, or three where rules read the fact in several ways."""
     ways = {leaf.reads for leaf in leaves}
-    length = 1 if len(ways) <= 1 and ways != {"any"} else 3
+    counting = ways & set(TIMES)
+    length = 4 if counting else 1 if len(ways) <= 1 and ways != {"any"} else 3
     for chosen in product(values, repeat=length):
         samples = [Sample(value, _WHEN, "", spec.unit) for value in chosen]
-        if spec.kind == "number":
+        if spec.kind in ("number", "datetime"):  # a time is read as hours back from the question
             ordered = sorted(samples, key=lambda sample: sample.value)
             low, high = ordered[0], ordered[-1]
         else:
@@ -88,13 +94,78 @@ def cells(rules: RuleSet, fact: str) -> list[Cell]:
     return sorted(found)
 
 
+def _between(points: set[Fraction]) -> list[Fraction]:
+    """Each point above zero, one value in every gap between them, one below and one above."""
+    edges = sorted(point for point in points if point > 0)
+    if not edges:
+        return [Fraction(1)]
+    gaps = [(a + b) / 2 for a, b in pairwise(edges)]
+    return sorted({*edges, *gaps, edges[0] / 2, edges[-1] + 1})
+
+
+Pair = tuple[list[Fraction], list[Fraction]]
+
+
+def pair_values(rules: RuleSet, joints: list[Joint]) -> Pair:
+    """Values of two unknown facts that between them show every combination of their tests' truths.
+
+    Thresholds and joint tests cut the plane into finitely many regions by straight lines. Between two
+    crossings the order of the lines along the other axis does not change, so it is enough to look along
+    one line in each gap, in either direction. Facts read jointly are above zero.
+    """
+    first, second = joints[0].facts
+    lines = [(Fraction(j.factors[0]), Fraction(j.factors[1]), Fraction(j.limit)) for j in joints]
+    own_x, own_y = _thresholds(rules, first), _thresholds(rules, second)
+    cross_x = own_x | {(k - b * y) / a for a, b, k in lines for y in own_y}
+    cross_y = own_y | {(k - a * x) / b for a, b, k in lines for x in own_x}
+    for (a, b, k), (c, d, m) in combinations(lines, 2):
+        if a * d != b * c:
+            cross_x.add((k * d - b * m) / (a * d - b * c))
+            cross_y.add((a * m - k * c) / (a * d - b * c))
+    along_x, along_y = _between(cross_x), _between(cross_y)
+    xs = {(k - b * y) / a for a, b, k in lines for y in along_y} | set(along_x) | own_x
+    ys = {(k - a * x) / b for a, b, k in lines for x in along_x} | set(along_y) | own_y
+    return _between(xs), _between(ys)
+
+
+def _thresholds(rules: RuleSet, fact: str) -> set[Fraction]:
+    values = (rules.leaves[number].value for number in rules.leaves_of[fact])
+    return {Fraction(value) for value in values if isinstance(value, Decimal)}
+
+
+def _solved(joints: list[Joint], side: int, known: Fraction) -> set[Fraction]:
+    """Where the joint tests turn for the fact on one side, the other one known."""
+    return {
+        (Fraction(j.limit) - Fraction(j.factors[1 - side]) * known) / Fraction(j.factors[side])
+        for j in joints
+    }
+
+
+def _joined(joint: Joint, side: int, value: Fraction, other: Fraction) -> bool:
+    """The joint test at exact values, ``value`` being the fact on ``side``."""
+    found = Fraction(joint.factors[side]) * value + Fraction(joint.factors[1 - side]) * other
+    return OPERATORS[joint.op](found, Fraction(joint.limit))  # type: ignore[arg-type]
+
+
+def _own_truths(rules: RuleSet, fact: str, value: Fraction) -> tuple[bool, ...]:
+    """The truths of the fact's own tests at an exact value; a fact read jointly is read in one way only."""
+    leaves = (rules.leaves[number] for number in rules.leaves_of[fact])
+    return tuple(OPERATORS[leaf.op](value, Fraction(leaf.value)) for leaf in leaves)  # type: ignore[arg-type]
+
+
 class _Diagram:
     """A reduced ordered multi-valued decision diagram over the unknown facts of one examination."""
 
     def __init__(self, exam: Examination, root: Node) -> None:
         self.exam, self.rules = exam, exam.rules
+        self.joints = [
+            node
+            for node in dict.fromkeys(walk(root, exam.rules.scores))
+            if isinstance(node, Joint) and exam.joint_truths[exam.rules.number_of(node)] is None
+        ]
         self.order = _order(exam, root)
         self.level = {fact: i for i, fact in enumerate(self.order)}
+        self.values: dict[str, list[Fraction]] = {}  # of facts read jointly: one for each cell
         self.cells = [self._cells(fact) for fact in self.order]
         self.nodes: list[tuple[int, tuple[int, ...]]] = [(_BOTTOM, ()), (_BOTTOM, ())]
         self._unique: dict[tuple[int, tuple[int, ...]], int] = {}
@@ -104,10 +175,30 @@ class _Diagram:
         self._sums: dict[tuple[str, int, int], int] = {}
 
     def _cells(self, fact: str) -> list[Cell]:
+        joints = [joint for joint in self.joints if fact in joint.facts]
+        if joints:
+            return self._joint_cells(fact, joints)
         remembered: dict[object, list[Cell]] = self.rules.cells
         if fact not in remembered:
             remembered[fact] = cells(self.rules, fact)
         return remembered[fact]
+
+    def _joint_cells(self, fact: str, joints: list[Joint]) -> list[Cell]:
+        """Values that differ in a test of their own or, beside a value of the other fact, in a joint one."""
+        side = joints[0].facts.index(fact)
+        other = [self.exam.operand(joint, 1 - side) for joint in joints]
+        if any(value is None for value in other):
+            both = pair_values(self.rules, joints)
+            values, beside = both[side], both[1 - side]
+        else:
+            known = Fraction(other[0])  # type: ignore[arg-type]  # all alike: one fact, read in one way
+            values, beside = _between(_thresholds(self.rules, fact) | _solved(joints, side, known)), [known]
+        found: dict[object, Fraction] = {}
+        for value in values:
+            rows = tuple(_joined(joint, side, value, y) for joint in joints for y in beside)
+            found.setdefault((_own_truths(self.rules, fact, value), rows), value)
+        self.values[fact] = list(found.values())
+        return [(_own_truths(self.rules, fact, value), 0, False) for value in self.values[fact]]
 
     def make(self, level: int, kids: tuple[int, ...]) -> int:
         if all(kid == kids[0] for kid in kids):
@@ -151,6 +242,8 @@ class _Diagram:
         match node:
             case Leaf():
                 return self._leaf(node)
+            case Joint():
+                return self._joint(node)
             case IfMeasured():
                 left_out = node.leaf.fact not in self.exam.known and node.beside in self.exam.known
                 return _NO if left_out else self._leaf(node.leaf, optional=True)
@@ -176,6 +269,23 @@ class _Diagram:
                 for truths, _, left_out in self.cells[level]
             ),
         )
+
+    def _joint(self, joint: Joint) -> int:
+        truth = self.exam.joint_truths[self.rules.number_of(joint)]
+        if truth is not None:
+            return _YES if truth else _NO
+        sides = [side for side in (0, 1) if joint.facts[side] in self.level]
+        if len(sides) == 1:
+            (side,) = sides
+            known = Fraction(self.exam.operand(joint, 1 - side))  # type: ignore[arg-type]  # else not missing
+            row = (_joined(joint, side, value, known) for value in self.values[joint.facts[side]])
+            return self.make(self.level[joint.facts[side]], tuple(_YES if t else _NO for t in row))
+        top, low = sorted((0, 1), key=lambda side: self.level[joint.facts[side]])
+        kids = []
+        for value in self.values[joint.facts[top]]:
+            row = (_joined(joint, top, value, other) for other in self.values[joint.facts[low]])
+            kids.append(self.make(self.level[joint.facts[low]], tuple(_YES if t else _NO for t in row)))
+        return self.make(self.level[joint.facts[top]], tuple(kids))
 
     def _at_least(self, n: int, children: list[int]) -> int:
         counted: dict[tuple[int, int], int] = {}
@@ -241,12 +351,14 @@ class _Diagram:
         if item.counts:
             value = self.exam.counted(item.counts)
             if value is not None:
-                return self._sum_reaches(score, index + 1, need - value)
+                return self._sum_reaches(score, index + 1, need - item.sign * value)
             level = self.level[item.counts]
             found = _NO
             for i, (_, points, _) in enumerate(self.cells[level]):
                 here = self.make(level, tuple(_YES if i == j else _NO for j in range(len(self.cells[level]))))
-                found = self.choose(here, self._sum_reaches(score, index + 1, need - points), found)
+                found = self.choose(
+                    here, self._sum_reaches(score, index + 1, need - item.sign * points), found
+                )
             return found
         found = self._sum_reaches(score, index + 1, need)
         for condition, points in reversed(item.bands):
@@ -274,6 +386,10 @@ def _order(exam: Examination, root: Node) -> list[str]:
     for node in walk(root, rules.scores):
         if isinstance(node, Leaf) and exam.truths[rules.number_of(node)] is None:
             uses[node.fact] = uses.get(node.fact, 0) + 1
+        elif isinstance(node, Joint):
+            for fact in node.facts:
+                if fact not in exam.known:
+                    uses[fact] = uses.get(fact, 0) + 1
         elif isinstance(node, ScoreTest):
             for item in rules.scores[node.score].items:
                 if item.counts and exam.counted(item.counts) is None:

@@ -1,0 +1,157 @@
+"""One subset's rules compiled: each node becomes a function of an examination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.tree import (
+    Criterion,
+    Decision,
+    FactSpec,
+    Group,
+    IfMeasured,
+    Joint,
+    Leaf,
+    Node,
+    Not,
+    Score,
+    ScoreTest,
+    Truth,
+    leaf_test,
+    walk,
+)
+from umbridge.model import Reading
+
+
+class RuleSet:
+    """The rules, criteria and scores of one subset, compiled. ``rules`` are found by "section.name".
+
+    Immutable after construction except for its cache, which cannot be seen from outside: the same facts
+    give the same answers in any order.
+    """
+
+    def __init__(
+        self,
+        facts: Mapping[str, FactSpec],
+        scores: Mapping[str, Score],
+        criteria: Mapping[str, Criterion],
+        rules: Mapping[str, Node],
+    ) -> None:
+        self.facts = dict(facts)
+        self.scores = dict(scores)
+        self.criteria = dict(criteria)
+        self.rules: dict[str, Node] = {**criteria, **rules}
+        self.leaves: list[Leaf] = []
+        self.joints: list[Joint] = []
+        self.optional: list[IfMeasured] = []
+        self.leaves_of: dict[str, list[int]] = {fact: [] for fact in facts}
+        self._numbers: dict[Leaf | Joint, int] = {}
+        nodes: list[Node] = list(self.rules.values())
+        nodes += [ScoreTest(score, ">=", 0) for score in scores]
+        for node in (found for start in nodes for found in walk(start, self.scores)):
+            if isinstance(node, IfMeasured):
+                self.optional.append(node)
+            if isinstance(node, Joint) and node not in self._numbers:
+                self._numbers[node] = len(self.joints)
+                self.joints.append(node)
+            if isinstance(node, Leaf) and node not in self._numbers:
+                self._numbers[node] = len(self.leaves)
+                self.leaves_of[node.fact].append(len(self.leaves))
+                self.leaves.append(node)
+        self.joined = frozenset(fact for joint in self.joints for fact in joint.facts)
+        self.counted = tuple(dict.fromkeys(i.counts for s in scores.values() for i in s.items if i.counts))
+        self._functions: dict[int, Callable[[Examination], Truth]] = {}
+        self._by_fact = [
+            (fact, self.facts[fact], [(i, leaf_test(self.leaves[i])) for i in numbers])
+            for fact, numbers in self.leaves_of.items()
+        ]
+        self._items = {
+            score.id: [
+                (item.counts, item.sign, [(self._compile(node), points) for node, points in item.bands])
+                for item in score.items
+            ]
+            for score in scores.values()
+        }
+        self._first = {s.id: self._compile(s.first_step) for s in scores.values() if s.first_step is not None}
+        self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
+        self.decided: dict[object, Decision] = {}
+        self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
+
+    def number_of(self, leaf: Leaf | Joint) -> int:
+        """Where this leaf's truth stands in an examination: in ``truths``, a joint's in ``joint_truths``."""
+        return self._numbers[leaf]
+
+    def needed(self) -> tuple[str, ...]:
+        """The facts that any rule, criterion or score reads, sorted."""
+        beside = {node.beside for node in self.optional}
+        return tuple(sorted({leaf.fact for leaf in self.leaves} | set(self.counted) | beside | self.joined))
+
+    def examine(self, facts: Mapping[str, Reading], as_of: datetime | None = None) -> Examination:
+        """Put the rules to one patient's facts. Facts the rules do not read are ignored.
+
+        Times are read as hours back from ``as_of``; without it they are unknown.
+        """
+        return Examination(self, facts, as_of)
+
+    def _compile(self, node: Node) -> Callable[[Examination], Truth]:
+        key = id(node)  # nodes live as long as this rule set, which holds them all
+        if key not in self._functions:
+            self._functions[key] = self._function(node)
+        return self._functions[key]
+
+    def _function(self, node: Node) -> Callable[[Examination], Truth]:
+        match node:
+            case Leaf():
+                number = self._numbers[node]
+                return lambda exam: exam.truths[number]
+            case Joint():
+                joined = self._numbers[node]
+                return lambda exam: exam.joint_truths[joined]
+            case IfMeasured():
+                optional, beside = self._numbers[node.leaf], node.beside
+                return lambda exam: (
+                    False if (truth := exam.truths[optional]) is None and beside in exam.known else truth
+                )
+            case Not():
+                inner = self._compile(node.child)
+                return lambda exam: None if (truth := inner(exam)) is None else not truth
+            case Criterion():
+                return self._remembered(node.id, self._compile(node.rule))
+            case ScoreTest():
+                return lambda exam: exam.score_truth(node)
+            case Group():
+                return _compiled_group(node.n, [self._compile(child) for child in node.children])
+
+    def _remembered(self, key: str, rule: Callable[[Examination], Truth]) -> Callable[[Examination], Truth]:
+        def recall(exam: Examination) -> Truth:
+            if key not in exam.memory:
+                exam.memory[key] = rule(exam)
+            return exam.memory[key]
+
+        return recall
+
+
+def _compiled_group(n: int, children: list[Callable[[Examination], Truth]]) -> Callable[[Examination], Truth]:
+    spare = len(children) - n  # how many may be false
+
+    def truth(exam: Examination) -> Truth:
+        need, may_fail = n, spare
+        if need <= 0:
+            return True
+        if may_fail < 0:
+            return False
+        for child in children:
+            found = child(exam)
+            if found is True:
+                need -= 1
+                if need == 0:
+                    return True
+            elif found is False:
+                may_fail -= 1
+                if may_fail < 0:
+                    return False
+        return None
+
+    return truth
