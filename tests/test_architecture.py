@@ -185,6 +185,7 @@ TESTED_IN = {
     "umbridge/store/refusals.py": "tests/test_listener.py",  # counted frames
     "umbridge/store/stays.py": "tests/test_faults.py",  # snapshots survive kills
     "umbridge/store/opening.py": "tests/test_faults.py",  # every restart
+    "umbridge/reload.py": "tests/test_tls.py",  # a daemon is sent SIGHUP with good files and bad
     "umbridge/pipeline.py": "tests/test_daemon.py",  # every stranger's message, and its state
     "audit/umbridge_audit/bundle.py": "audit/tests/test_export.py",  # what export writes
     "audit/umbridge_audit/cli.py": "audit/tests/test_export.py",  # umbridge-verify on bundles
@@ -249,7 +250,7 @@ def test_modules_are_loaded_by_name_in_two_places_only() -> None:
 @pytest.mark.parametrize(
     ("call", "home"),
     [
-        ("asyncio.start_server", "umbridge/listener.py"),
+        ("socket.create_server", "umbridge/listener.py"),
         ("asyncio.open_connection", "umbridge/delivery.py"),
         ("asyncio.start_unix_server", "umbridge/control.py"),
         ("socket.socketpair", "umbridge/criteria/link.py"),

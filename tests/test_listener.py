@@ -12,6 +12,7 @@ from conftest import exchange
 from test_intake import frame
 from test_writer import make
 
+from umbridge import tls
 from umbridge.config import FeedSettings, LimitSettings
 from umbridge.errors import UnavailableError
 from umbridge.hl7 import er7, mllp
@@ -44,14 +45,20 @@ class Wire:
         assert acks(answer)[-1] == ("AA", "ZZAFTER")
 
 
-def play(tmp_path: Path, scene: Callable[[Wire], Awaitable[Any]], **limits: Any) -> Any:
+def play(
+    tmp_path: Path,
+    scene: Callable[[Wire], Awaitable[Any]],
+    feed: FeedSettings = FeedSettings(port=0),  # noqa: B008 - frozen
+    context: tls.Context | None = None,
+    **limits: Any,
+) -> Any:
     made, keyring = make(tmp_path / "s")
 
     async def main(pen: Pen) -> Any:
         writing = asyncio.create_task(pen.run())
         settings = LimitSettings(min_free_bytes=0, **limits)
-        intake = Intake(pen, keyring, settings, tmp_path, "UMBH", "UMBH")
-        listener = Listener("main", FeedSettings(port=0), settings, intake)
+        intake = Intake(pen, keyring, settings, tmp_path, "UMBH", "UMBH", facilities=("UMBH",))
+        listener = Listener({"main": feed}, settings, intake, context)
         await listener.open()
         try:
             return await asyncio.wait_for(scene(Wire(listener, intake, pen)), 60)
@@ -195,7 +202,7 @@ def test_too_many_connections_of_a_peer_are_cut_and_freed(tmp_path: Path) -> Non
         assert wire.listener.refused_connections == 1
         for _, open_one in held:
             open_one.close()
-        while wire.listener.connections:
+        while wire.listener.open_connections:
             await asyncio.sleep(0)
         await wire.still_works()
 
@@ -220,7 +227,7 @@ def test_closing_answers_what_is_complete(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_says_so(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
-        second = Listener("other", FeedSettings(port=wire.port), LimitSettings(), wire.intake)
+        second = Listener({"other": FeedSettings(port=wire.port)}, LimitSettings(), wire.intake)
         with pytest.raises(UnavailableError, match="feed other: cannot listen"):
             await second.open()
 

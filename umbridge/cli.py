@@ -127,7 +127,7 @@ def init(directory: str, org: str | None, chain: str, site_file: str | None) -> 
 @main.command()
 @click.option("--config", "config_file", metavar="FILE", help="Settings file (default ./umbridge.toml).")
 def serve(config_file: str | None) -> int:
-    """Run the daemon in the foreground. SIGTERM drains and exits 0; SIGHUP reads the users again."""
+    """Run the daemon in the foreground. SIGTERM drains; SIGHUP reads users, certificates and senders."""
     from umbridge import daemon
 
     return daemon.serve(config.find(config_file))
@@ -139,6 +139,9 @@ def serve(config_file: str | None) -> int:
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: the feed's, or 2575.")
 @click.option("--feed", default=None, help="Take host and port of this feed from the settings.")
 @click.option("--config", "config_file", metavar="FILE", help="Settings file, for --feed.")
+@click.option("--tls-ca", metavar="FILE", help="Speak TLS; believe servers whose certificate FILE signed.")
+@click.option("--tls-cert", metavar="FILE", help="Our own certificate, PEM.")
+@click.option("--tls-key", metavar="FILE", help="Its key, PEM (default: in the certificate's file).")
 @click.option("--connections", type=click.IntRange(1, 1024), default=1, show_default=True)
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=None, help="Messages a second.")
 @as_json
@@ -148,13 +151,18 @@ def send(
     port: int | None,
     feed: str | None,
     config_file: str | None,
+    tls_ca: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     connections: int,
     rate: float | None,
     as_json: bool,
 ) -> int:
     """Send messages over MLLP and print each answer. Exit 0 only if all were AA, CA or NONE."""
-    from umbridge import delivery, shadow
+    from umbridge import delivery, shadow, tls
 
+    given = [Path(name) if name else None for name in (tls_ca, tls_cert, tls_key)]
+    context = tls.client_context(*given) if any(given) else None
     if feed is not None:
         settings = config.load(config.find(config_file))
         if feed not in settings.feeds:
@@ -186,7 +194,9 @@ def send(
     stdin = sys.stdin.buffer.read() if "-" in paths else None
     messages = list(shadow.read_files(paths, stdin))
     asyncio.run(
-        delivery.send_all(host, port or 2575, messages, connections=connections, rate=rate, done=done)
+        delivery.send_all(
+            host, port or 2575, messages, connections=connections, rate=rate, context=context, done=done
+        )
     )
     if not as_json:
         said = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "nothing to send"

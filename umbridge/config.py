@@ -16,10 +16,19 @@ from umbridge.errors import ConfigError
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, Field(pattern=NAME)]
 LedgerName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
+ANY_SENDER = "*"
+SITE_FACILITIES = "@facilities"  # in a sender pair: any MSH-4 that the site profile calls its own
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _tuples(data: Any) -> Any:
+    """TOML has lists, frozen settings have tuples."""
+    if isinstance(data, dict):
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return data
 
 
 class LedgerSettings(_Section):
@@ -34,6 +43,20 @@ class LedgerSettings(_Section):
     checkpoint_min_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
 
 
+class TlsSettings(_Section):
+    """What a feed's listener shows and whom it believes; PEM files, read again on SIGHUP."""
+
+    certificate: str  # ours, with its chain
+    key: str
+    ca: str  # who signs the peers' certificates
+    peers: Annotated[tuple[str, ...], Field(min_length=1)]  # subjectAltNames: a DNS name, "IP:…" or "URI:…"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, data: Any) -> Any:
+        return _tuples(data)
+
+
 class FeedSettings(_Section):
     """One sender's stream: a listener and what may come in through it. The id never changes."""
 
@@ -44,24 +67,35 @@ class FeedSettings(_Section):
     processing_ids: tuple[Literal["P", "T", "D"], ...] = ("P",)  # MSH-11 values that may be determined
     control_id_reused: Literal["accept_flag", "quarantine", "reject"] = "accept_flag"
     insecure_plaintext: str = ""  # "I accept" lets a feed without TLS listen beyond loopback
+    tls: TlsSettings | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _lists(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return data
+        return _tuples(data)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @model_validator(mode="after")
-    def _loopback(self) -> FeedSettings:
-        try:
-            loopback = ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            loopback = self.host == "localhost"
-        if not loopback and self.insecure_plaintext != "I accept":
+    def _guarded(self) -> FeedSettings:
+        if self.tls is None and not self.loopback and self.insecure_plaintext != "I accept":
             raise ValueError(
-                f"host {self.host} is not loopback and this feed has no TLS: keep it on 127.0.0.1 behind the "
-                'interface engine, or set insecure_plaintext = "I accept"'
+                f"host {self.host} is not loopback and this feed has no TLS: give it a tls table, keep it on "
+                '127.0.0.1 behind the interface engine, or set insecure_plaintext = "I accept"'
+            )
+        for pair in self.senders:
+            if pair != ANY_SENDER and "/" not in pair:
+                raise ValueError(f'senders: {pair!a} is neither "*" nor a pair such as "ZZEHR/UMBH"')
+        if self.tls is not None and ANY_SENDER in self.senders:
+            raise ValueError(
+                "senders: a feed with TLS lists who may send, as MSH-3/MSH-4 pairs such as "
+                f'"ZZEHR/UMBH" or "*/{SITE_FACILITIES}"'
             )
         return self
 
@@ -76,6 +110,8 @@ class LimitSettings(_Section):
     frame_stall_seconds: Annotated[float, Field(gt=0)] = 30.0
     frame_total_seconds: Annotated[float, Field(gt=0)] = 120.0
     answer_write_seconds: Annotated[float, Field(gt=0)] = 10.0
+    handshake_seconds: Annotated[float, Field(gt=0)] = 5.0
+    dead_peer_seconds: Annotated[int, Field(ge=1)] = 60
     drain_seconds: Annotated[float, Field(gt=0, le=60)] = 8.0
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
     group: Annotated[int, Field(ge=1, le=256)] = 64
@@ -92,9 +128,7 @@ class PluginSettings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _lists(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return data
+        return _tuples(data)
 
 
 class PathSettings(_Section):
@@ -120,7 +154,37 @@ class Settings(_Section):
     def _some_feed(self) -> Settings:
         if not self.feeds:
             raise ValueError("feeds: at least one [feeds.NAME] section is needed")
+        for names in self.ports:
+            self._share(names)
         return self
+
+    @property
+    def ports(self) -> tuple[tuple[str, ...], ...]:
+        """The feeds of each listener: those that name the same host and port, and are told apart by TLS."""
+        found: dict[tuple[str, int, str], list[str]] = {}
+        for name, feed in self.feeds.items():
+            found.setdefault((feed.host, feed.port, "" if feed.port else name), []).append(name)
+        return tuple(tuple(names) for names in found.values())
+
+    def _share(self, names: tuple[str, ...]) -> None:
+        """Feeds on one port: the peer's certificate says which one it is, so each must be able to tell."""
+        if len(names) == 1:
+            return
+        first, *rest = (self.feeds[name].tls for name in names)
+        seen = set(first.peers) if first else set()
+        for tls in rest:
+            if (
+                first is None
+                or tls is None
+                or (tls.certificate, tls.key, tls.ca) != (first.certificate, first.key, first.ca)
+            ):
+                raise ValueError(
+                    f"feeds: {', '.join(names)} share a port: each needs a tls table with the same "
+                    "certificate, key and ca, and its own peers"
+                )
+            if not seen.isdisjoint(tls.peers):
+                raise ValueError(f"feeds: {', '.join(names)} share a port and a peer: whose is it?")
+            seen.update(tls.peers)
 
     def path(self, relative: str) -> Path:
         """A configured path, made absolute from the settings file's folder."""

@@ -20,15 +20,16 @@ from typing import Any
 from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, control
+from umbridge import config, control, tls
 from umbridge.config import Settings, User
 from umbridge.criteria.host import Host
-from umbridge.errors import ConfigError, StoreError
+from umbridge.errors import StoreError
 from umbridge.inquiry import Inquiry
 from umbridge.intake import Intake
 from umbridge.listener import Listener
 from umbridge.model import RowState
 from umbridge.pipeline import Pipeline
+from umbridge.reload import Reload, users_text
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.facts import check_site
 from umbridge.store import refusals, tally
@@ -77,14 +78,6 @@ def set_up_logging(level: int = logging.INFO) -> None:
     root.setLevel(level)
 
 
-def users_text(users: dict[str, User]) -> str:
-    """Accounts and roles in one line, for the ledger."""
-    return json.dumps(
-        {a: {"user": u.user, "roles": list(u.roles)} for a, u in sorted(users.items())},
-        separators=(",", ":"),
-    )
-
-
 def room_for(connections: int) -> int:
     """How many connections the process may hold: the setting, less where descriptors are short."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -107,6 +100,7 @@ class Parts:
         self.table = AccessTable.load()
         self.users: dict[str, User] = config.load_users(settings.users, frozenset(self.table.roles))
         self.keyring = open_keys(settings)
+        self.contexts = tls.contexts(settings)
 
     @property
     def users_text(self) -> str:
@@ -139,8 +133,9 @@ def asking(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Itera
 class Daemon:
     """The running whole. ``run`` returns the exit code."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, file: Path | None = None) -> None:
         self.settings = settings
+        self._file = file  # what SIGHUP reads again
         self.parts = Parts(settings)
         self.listeners: list[Listener] = []
         self.started_at = datetime.now(UTC)
@@ -188,6 +183,7 @@ class Daemon:
             settings.store,
             parts.site.visit_authority,
             parts.site.account_authority,
+            facilities=parts.site.facilities,
         )
         pipeline = Pipeline(
             pen,
@@ -219,21 +215,23 @@ class Daemon:
         if recovered:
             log.info("recovered", extra={"rows": recovered})
         limits = settings.limits.model_copy(
-            update={"connections": room_for(settings.limits.connections) // len(settings.feeds)}
+            update={"connections": room_for(settings.limits.connections) // len(settings.ports)}
         )
         desk = control.Control(settings.store, self._answer)
         self._inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
         disk = asyncio.create_task(intake.watch_disk())
         try:
             await desk.open()
-            for feed, feed_settings in settings.feeds.items():
-                listener = Listener(feed, feed_settings, limits, intake)
+            for names, context in parts.contexts.items():
+                listener = Listener({name: settings.feeds[name] for name in names}, limits, intake, context)
                 await listener.open()
                 self.listeners.append(listener)
-                log.info("listening", extra={"feed": feed, "port": listener.port})
+                for name in names:
+                    log.info("listening", extra={"feed": name, "port": listener.port})
             gc.collect()
             gc.freeze()  # what start-up built stays: later collections need not walk it again
             gc.set_threshold(*GC_THRESHOLD)
+            self._renewal = Reload(settings, self._file, pen, parts.users, parts.table, self.listeners)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             tidying = asyncio.create_task(self._tidy(), name="tidy")
             self.ready.set()
@@ -263,20 +261,8 @@ class Daemon:
         self._stop.set()
 
     def _reload(self) -> None:
-        """SIGHUP: accounts and roles are read again, put on the ledger, and only then in force."""
-        self._reloading = asyncio.create_task(self._renew_users(), name="reload")
-
-    async def _renew_users(self) -> None:
-        parts = self.parts
-        try:
-            users = config.load_users(self.settings.users, frozenset(parts.table.roles))
-        except ConfigError:
-            log.error("reload_refused", extra={"path": str(self.settings.users)})
-            return
-        await asyncio.to_thread(note_policy, self._pen, parts.table.hash, users_text(users))
-        parts.users.clear()
-        parts.users.update(users)
-        log.info("reloaded")
+        """SIGHUP, and nothing to wait for: a mistake in a file is told in the log."""
+        self._reloading = asyncio.create_task(self._renewal.renew(), name="reload")
 
     # -- questions --------------------------------------------------------------------------------------
 
@@ -299,7 +285,7 @@ class Daemon:
             )
         )
         return status_row(
-            self.settings,
+            self._renewal.settings if self.ready.is_set() else self.settings,
             pen,
             found,
             running=True,
@@ -307,8 +293,8 @@ class Daemon:
             uptime_seconds=round(time.monotonic() - self._began, 1),
             backlog=self.pipeline.backlog,
             held=self.intake.held,
-            connections={one.feed: one.connections for one in self.listeners},
-            ports={one.feed: one.port for one in self.listeners},
+            connections={feed: one.connections[feed] for one in self.listeners for feed in one.feeds},
+            ports={feed: one.port for one in self.listeners for feed in one.feeds},
             plugins=plugin_rows(self.host),
         )
 
@@ -320,7 +306,7 @@ def status_row(
     states, seen, refused = found
     ports = more.pop("ports", {})
     connections = more.pop("connections", {})
-    warnings = [w for w in (sqlite_warning(),) if w]
+    warnings = [w for w in (sqlite_warning(), *tls.warnings(settings)) if w]
     if settings.keys.is_relative_to(settings.store):
         warnings.append("the keys lie inside the store: a copy of the store is a copy of the keys")
     return {
@@ -333,7 +319,7 @@ def status_row(
                 "feed": feed,
                 "host": s.host,
                 "port": ports.get(feed, s.port),
-                "plaintext": True,
+                "plaintext": s.tls is None,
                 "connections": connections.get(feed, 0),
                 "messages": seen.get(feed, (0, None))[0],
                 "last_message_at": seen.get(feed, (0, None))[1],
@@ -391,6 +377,6 @@ def serve(path: Path) -> int:
     settings = config.load(path)
 
     async def main() -> int:
-        return await Daemon(settings).run()
+        return await Daemon(settings, path).run()
 
     return asyncio.run(main())

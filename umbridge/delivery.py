@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from umbridge import tls
 from umbridge.errors import Hl7Error, NotHl7Error
 from umbridge.hl7 import ack, er7, mllp
 
 ANSWER_SECONDS = 30.0
 # An error-only answer (MSH-15 = ER) comes or does not: after this long silence means acceptance.
 CONDITIONAL_SECONDS = 0.5
+GOODBYE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +60,26 @@ def _expects(frame: bytes) -> tuple[str, str]:
 class Connection:
     """One MLLP connection that sends a message and reads its answer before the next."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, context: tls.Context | None = None) -> None:
         self._host, self._port = host, port
+        self._context = context
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._decoder = mllp.FrameDecoder()
         self._answers: list[bytes] = []
 
     async def open(self) -> None:
-        self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        self._reader, self._writer = await asyncio.open_connection(self._host, self._port, ssl=self._context)
         self._decoder = mllp.FrameDecoder()
         self._answers = []
 
     async def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            if self._context is not None:  # TLS has a goodbye, which the loop must live to send
+                with contextlib.suppress(OSError):
+                    async with asyncio.timeout(GOODBYE_SECONDS):
+                        await self._writer.wait_closed()
             self._writer = None
 
     async def send(self, file: str, frame: bytes) -> Sent:
@@ -91,7 +99,7 @@ class Connection:
                 await self._write(block)
         except OSError as exc:  # a time-out is one
             await self.close()
-            return sent("CLOSED", type(exc).__name__)
+            return sent("CLOSED", tls.told(exc))
         if due == "never":
             return sent("NONE")
         try:
@@ -107,7 +115,7 @@ class Connection:
             return sent("TIMEOUT", "no_answer")
         except OSError as exc:
             await self.close()
-            return sent("CLOSED", type(exc).__name__)
+            return sent("CLOSED", tls.told(exc))
         if answer is None:
             await self.close()
             return sent("CLOSED", "peer_closed")
@@ -153,11 +161,13 @@ async def send_all(
     *,
     connections: int = 1,
     rate: float | None = None,
+    context: tls.Context | None = None,
     done: Callable[[Sent], None] = lambda sent: None,
 ) -> None:
     """Send every (file, message); in order on one connection, shared out over several.
 
-    With ``rate``, messages start at most that many a second over all connections together.
+    With ``rate``, messages start at most that many a second over all connections together; with ``context``
+    over TLS.
     """
     source = iter(messages)
     began = time.perf_counter()
@@ -173,7 +183,7 @@ async def send_all(
             yield item
 
     async def one() -> None:
-        connection = Connection(host, port)
+        connection = Connection(host, port, context)
         try:
             async for file, frame in take():
                 done(await connection.send(file, frame))

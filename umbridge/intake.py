@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from umbridge_audit.keys import Keyring
 
-from umbridge.config import FeedSettings, LimitSettings
-from umbridge.errors import NotHl7Error, RefusedError
+from umbridge.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSettings
+from umbridge.errors import NotHl7Error, RefusedError, StoreError
 from umbridge.hl7 import ack, er7, mllp, translate
 from umbridge.model import RowState
 from umbridge.store import refusals
+from umbridge.store.batch import Batch
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.writer import Pen
 
@@ -51,6 +53,8 @@ class Intake:
         visit_authority: str,
         account_authority: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        facilities: Collection[str] = (),
     ) -> None:
         self._pen = pen
         self._keyring = keyring
@@ -59,12 +63,15 @@ class Intake:
         self._visit_authority = visit_authority
         self._account_authority = account_authority
         self._clock = clock
+        self._facilities = frozenset(facilities)
+        self._uncounted: Counter[tuple[str, str]] = Counter()
+        self._counting: asyncio.Task[None] | None = None
         self._open = asyncio.Event()
         self._open.set()
         self.pending = 0  # rows stored and not yet worked
         self.accepted = 0
         self.repeats = 0
-        self._wordings: dict[tuple[object, ...], tuple[str, str, str]] = {}
+        self._wordings: dict[tuple[object, ...], tuple[str, str, str, str]] = {}
         self._in_hand: dict[asyncio.Future[Stored], er7.Message] = {}
 
     # -- back pressure --------------------------------------------------------------------------------
@@ -161,8 +168,9 @@ class Intake:
     ) -> Incoming:
         refused = ack.refusal(message)
         who = translate.identify(message)
-        sender, processing, version = self._header(message)
-        if refused is None and "*" not in settings.senders and sender not in settings.senders:
+        application, facility, processing, version = self._header(message)
+        sender = f"{application}/{facility}"
+        if refused is None and not self._may_send(settings, application, facility):
             refused = RefusedError("AR", 207, "MSH-3", "sender_not_on_feed")
         if refused is not None:
             state, reason = RowState.REFUSED, refused.reason
@@ -205,14 +213,26 @@ class Intake:
             reused=settings.control_id_reused,
         )
 
-    def _header(self, message: er7.Message) -> tuple[str, str, str]:
-        """Sender, processing id, version. A feed says the same in every message: read each wording once."""
+    def _may_send(self, settings: FeedSettings, application: str, facility: str) -> bool:
+        """Whether the feed lists this MSH-3 and MSH-4. A certificate says whose feed it is, no more."""
+        for pair in settings.senders:
+            if pair == ANY_SENDER:
+                return True
+            wanted, _, place = pair.rpartition("/")
+            if wanted in ("*", application) and (
+                place in ("*", facility) or (place == SITE_FACILITIES and facility in self._facilities)
+            ):
+                return True
+        return False
+
+    def _header(self, message: er7.Message) -> tuple[str, str, str, str]:
+        """MSH-3, MSH-4, processing id, version. Feeds repeat themselves: read each wording once."""
         field = message.header.field
         wording = (field(3), field(4), field(11), field(12), message.codec, message.delimiters)
         known = self._wordings.get(wording)
         if known is None:
-            sender = f"{message.get('MSH-3')}/{message.get('MSH-4')}"
-            known = (sender, message.get("MSH-11.1") or "P", message.get("MSH-12.1"))
+            processing = message.get("MSH-11.1") or "P"
+            known = (message.get("MSH-3"), message.get("MSH-4"), processing, message.get("MSH-12.1"))
             if len(self._wordings) >= WORDINGS_KEPT:
                 self._wordings.clear()
             self._wordings[wording] = known
@@ -239,6 +259,24 @@ class Intake:
             received_at=now,
             reused="accept_flag",
         )
+
+    def count(self, feed: str, reason: str) -> None:
+        """Count a connection that never came to a frame. Returns at once; a flood is one commit at a time."""
+        self._uncounted[feed, reason] += 1
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._write_counts(), name="refusals")
+
+    async def _write_counts(self) -> None:
+        while self._uncounted:
+            counts, self._uncounted = self._uncounted, Counter()
+            at = self._clock()
+
+            def write(batch: Batch, counts: Counter[tuple[str, str]] = counts, at: datetime = at) -> None:
+                for (feed, reason), times in counts.items():
+                    refusals.count(batch.cursor, feed, reason, 0, "", at, times)
+
+            with contextlib.suppress(StoreError):  # the daemon is ending, and says so itself
+                await self._pen.ask(write)
 
     async def fault(self, fault: mllp.Fault, feed: str) -> bytes | None:
         """Count bytes that never became a frame. An oversize message whose MSH was seen is answered."""

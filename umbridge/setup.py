@@ -11,7 +11,7 @@ from umbridge_audit.checkpoint import Policy
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, shadow, terminal
+from umbridge import config, shadow, terminal, tls
 from umbridge.control import account_name
 from umbridge.errors import ConfigError
 from umbridge.hl7 import ack, dictionary, er7
@@ -27,7 +27,7 @@ SETTINGS = """\
 
 [feeds.main]                      # a feed's name is part of the duplicate rule: never rename one
 port = 2575                       # MLLP; the interface engine connects here
-host = "127.0.0.1"                # loopback only until TLS comes: this feed has no encryption
+host = "127.0.0.1"                # loopback: this feed has no encryption; docs/configuration.md has TLS
 senders = ["*"]                   # MSH-3/MSH-4 pairs such as "ZZEHR/UMBH"; "*" accepts any
 processing_ids = ["P"]            # MSH-11 values that are screened; others are kept and listed as IGNORED
 control_id_reused = "accept_flag" # same MSH-10, other content: accept_flag, quarantine or reject
@@ -118,6 +118,7 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     check_site(site)
     users = config.load_users(settings.users, frozenset(AccessTable.load().roles))
     _is_own_key(settings, open_keys(settings))
+    tls.contexts(settings)
     row: dict[str, object] = {
         "settings": str(path),
         "site": site.name,

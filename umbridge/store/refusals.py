@@ -6,15 +6,23 @@ import sqlite3
 from datetime import UTC, datetime
 
 
-def count(cursor: sqlite3.Cursor, feed: str, reason: str, bytes_seen: int, digest: str, at: datetime) -> None:
-    """Add one refusal; a flood grows a number, not the table."""
+def count(
+    cursor: sqlite3.Cursor,
+    feed: str,
+    reason: str,
+    bytes_seen: int,
+    digest: str,
+    at: datetime,
+    times: int = 1,
+) -> None:
+    """Add a refusal, or ``times`` of them; a flood grows a number, not the table."""
     moment = at.astimezone(UTC).isoformat(timespec="milliseconds")
     cursor.execute(
         "INSERT INTO wire_refusal(day, feed, reason, count, bytes_seen, last_digest, last_at)"
-        " VALUES (?,?,?,1,?,?,?) ON CONFLICT(day, feed, reason) DO UPDATE SET count = count + 1,"
+        " VALUES (?,?,?,?,?,?,?) ON CONFLICT(day, feed, reason) DO UPDATE SET count = count + excluded.count,"
         " bytes_seen = bytes_seen + excluded.bytes_seen, last_digest = excluded.last_digest,"
         " last_at = excluded.last_at",
-        (moment[:10], feed, reason, bytes_seen, digest, moment),
+        (moment[:10], feed, reason, times, bytes_seen, digest, moment),
     )
 
 
