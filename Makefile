@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-PARTS  := audit . plugins/interqual_like plugins/mcg_like
+PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
 SOURCES := umbridge audit plugins tests bench
 
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt $(foreach p,$(PARTS),$(p)/pyproject.tom
 	@test -x $(PY) || $(PYTHON) -m venv --without-pip $(VENV)
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m pip --python $(PY) install --quiet --no-warn-script-location --disable-pip-version-check -c constraints.txt \
-	  -e ./audit -e '.[dev]' -e ./plugins/interqual_like -e ./plugins/mcg_like
+	  -e ./audit -e '.[dev]' -e ./plugins/interqual_like -e ./plugins/mcg_like -e ./plugins/two_midnight
 	@touch $(STAMP)
 
 run: $(STAMP)    ## the whole job in miniature on this machine: feed, screens, ledger, verification

@@ -18,6 +18,7 @@ PACKAGES = (
     "audit/umbridge_audit",
     "plugins/interqual_like/umbridge_interqual_like",
     "plugins/mcg_like/umbridge_mcg_like",
+    "plugins/two_midnight/umbridge_two_midnight",
 )
 LIMIT = 420  # lines: what a person reads in one sitting
 
@@ -98,7 +99,7 @@ def test_architecture_draws_exactly_the_modules_that_exist() -> None:
 def test_architecture_draws_every_folder_with_code_in_it() -> None:
     _, drawn = drawn_tree()
     packages = {relative(path.parent) for path in modules()}
-    packages |= {"audit", "plugins", "plugins/interqual_like", "plugins/mcg_like"}
+    packages |= {"audit", "plugins", "plugins/interqual_like", "plugins/mcg_like", "plugins/two_midnight"}
     top = {name.split("/")[0] for name, _ in tracked() if "/" in name}
     assert (packages | top) - drawn == set()
 

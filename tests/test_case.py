@@ -153,7 +153,8 @@ def test_a_series_holds_the_newest_four() -> None:
 def test_without_messages_nothing_is_known_but_person_and_silence() -> None:
     found = seen(hours=1)
     treatments = {fact for fact, kind in dictionary().items() if kind.closed_world}
-    assert set(found) == {"age", "sex", "care_start", "specimen_hemolyzed"} | treatments
+    counted = {"midnights_so_far", "unforeseen_departure"}  # from care_start; nobody has left
+    assert set(found) == {"age", "sex", "care_start", "specimen_hemolyzed"} | counted | treatments
     assert {found[fact].latest.source for fact in treatments} == {NO_ORDER}
     assert {found[fact].latest.value for fact in treatments} == {False}
     assert found["specimen_hemolyzed"].latest.source == NO_FLAG

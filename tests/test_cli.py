@@ -365,7 +365,8 @@ def test_sighup_reads_the_accounts_again_and_a_mistake_leaves_them(
 def test_screen_prints_the_same_bytes_twice_from_files_and_from_stdin(feed: Path) -> None:
     first = umbridge("screen", str(feed), "--json")
     assert (first.code, first.err) == (0, "")
-    assert {row["outcome"] for row in first.rows} == {"MEETS"}
+    judged = [row for row in first.rows if row["plugin"] != "two_midnight"]  # no Medicare patient here
+    assert {row["outcome"] for row in judged} == {"MEETS"}
     assert umbridge("screen", str(feed), "--json").out == first.out
     whole = b"".join(p.read_bytes() for p in sorted(feed.iterdir()))
     assert umbridge("screen", "-", "--json", stdin=whole).out == first.out

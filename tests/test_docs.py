@@ -66,7 +66,7 @@ VOLATILE = (
     (r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"\b[0-9a-f]{64}\b", "HASH"),
     (r"(?m)^(latency_us|seconds) +[\d.]+$", r"\1 N"),
-    (r"(?m)^(seq|row|entries|checkpoint) +\d+$", r"\1 N"),
+    (r"(?m)^(seq|row|entries|checkpoint|supersedes) +\d+$", r"\1 N"),
     (r"\b(entry|entries|ledger show) \d+", r"\1 N"),
     (r"\b\d+ lines", "N lines"),
     (r"(?m)^(the look is itself .* by) \S+$", r"\1 ACCOUNT"),

@@ -23,6 +23,7 @@ from umbridge.model import Event, ReviewState, RowState
 from umbridge.review.case import case
 from umbridge.review.plan import Review, reviews
 from umbridge.review.record import changed_draft, determination_draft, is_met
+from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, settled, waves
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.store import inbox, stays
@@ -43,18 +44,14 @@ class LaneState:
 
     fold: StayFold
     states: dict[str, str] = field(default_factory=dict)  # review id -> state on the ledger
-    latest: dict[str, dict[str, Any]] = field(default_factory=dict)  # review id -> plugin -> {entry, met}
+    # review id -> plugin -> {entry, met, wave}
+    latest: dict[str, dict[str, Any]] = field(default_factory=dict)
     as_of: datetime = NEVER
 
     @property
     def completed(self) -> frozenset[str]:
-        """Reviews whose every applicable answer in force is MEETS: such a one may close by itself."""
-        done = set()
-        for review, by_plugin in self.latest.items():
-            said = [entry["met"] for entry in by_plugin.values() if entry["met"] is not None]
-            if said and all(said):
-                done.add(review)
-        return frozenset(done)
+        """Reviews that may close by themselves: the answers in force that go first are all MEETS."""
+        return frozenset(review for review, by_plugin in self.latest.items() if settled(by_plugin.values()))
 
     def dump(self) -> bytes:
         """The head to store: u32 length of our part, our part as JSON, the fold's own head."""
@@ -84,6 +81,7 @@ class Screening:
     review: Review
     plugin: str
     screened: Screened
+    wave: int = 1
 
 
 def to_screen(stay: Stay, completed: frozenset[str]) -> tuple[Review, ...]:
@@ -109,9 +107,13 @@ async def screen_open(
     host: Host,
     pseudonym: Callable[[str], str],
 ) -> list[Screening]:
-    """Ask every plugin about every review given; the same function serves the daemon and the shadow run."""
+    """Ask every plugin about every review given; the same function serves the daemon and the shadow run.
+
+    Plugins that want what the others support are asked when the others have answered.
+    """
     done: list[Screening] = []
     roster = host.plugins
+    first, _ = waves({info.name: info.facts for info in roster})
     wanted = frozenset(fact for info in roster for fact in info.facts)  # looked up once for all of them
     for review in asked:
         whole = case(fold, stay, review, as_of, wanted, "")
@@ -123,8 +125,16 @@ async def screen_open(
             )
             for info in roster
         }
-        answers = await host.screen(cases)
+        answers = await host.screen({name: cases.pop(name) for name in first})
         done.extend(Screening(review, name, screened) for name, screened in sorted(answers.items()))
+        if not cases:
+            continue
+        level = level_supported({name: each.result for name, each in answers.items()}, whole.as_of)
+        told = {} if level is None else {LEVEL_SUPPORTED: level}
+        answers = await host.screen(
+            {name: replace(each, facts={**each.facts, **told}) for name, each in cases.items()}
+        )
+        done.extend(Screening(review, name, screened, 2) for name, screened in sorted(answers.items()))
     return done
 
 
@@ -385,7 +395,11 @@ class Pipeline:
                     supersedes=before["entry"] if before else None,
                 )
             )
-            by_plugin[item.plugin] = {"entry": entry, "met": is_met(item.screened.result)}
+            by_plugin[item.plugin] = {
+                "entry": entry,
+                "met": is_met(item.screened.result),
+                "wave": item.wave,
+            }
             rows.append((seq, item.review.id, item.plugin, 0, entry))
         if rows:
             stays.record_determinations(batch.cursor, rows)

@@ -88,6 +88,7 @@ class Shadow:
                 state.latest.setdefault(item.review.id, {})[item.plugin] = {
                     "entry": 0,
                     "met": is_met(item.screened.result),
+                    "wave": item.wave,
                 }
             lines.extend(
                 screen_line(stay.visit or key, item.review, item.plugin, item.screened.result)

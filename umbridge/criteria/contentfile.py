@@ -178,7 +178,8 @@ class ContentFile(Notation):
             edition=self.take(data, "edition", str, ""),
             effective_from=self.take(data, "effective_from", date, ""),
             effective_to=self.take(data, "effective_to", date, "") if "effective_to" in data else None,
-            icd10=() if is_fallback else self.texts(data, "icd10", ""),
+            # [] is for content that no diagnosis chooses: the plugin does (a payment rule)
+            icd10=() if is_fallback or data.get("icd10") == [] else self.texts(data, "icd10", ""),
             age_from=self.take(data, "age_from", int, ""),
             citations={key: text for key, text in self.citations.items() if key in self.cited},
             rules=compiled,

@@ -106,9 +106,15 @@ DERIVED = (
     "sex",
     "altered_mentation",
     "effective_osmolality",
+    "midnights_expected",
     "midnights_from_care",
     "midnights_from_order",
+    "midnights_so_far",
     "rise_in_creatinine",
+    "admission_start",
+    "payer_class",
+    "unforeseen_departure",
+    "level_supported",  # by review.waves, from what other plugins answered
 )
 
 

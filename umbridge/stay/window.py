@@ -6,15 +6,16 @@ carries every order, and the haemolysis flag, which laboratories send only when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime
 from decimal import Context, Decimal
 from functools import cache
 
 from umbridge.model import Reading, ReviewType, Sample
-from umbridge.stay.clock import HOUR, instant, midnights, moment
+from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.stay.payment import PAYMENT_FACTS
 from umbridge.stay.record import same_patient
 from umbridge.stay.results import Look, Result, ResultList
 from umbridge.stay.view import Stay
@@ -345,34 +346,6 @@ class _Window:
         series = tuple(ratio(sample) for sample in now.series)
         return Reading("rise_in_creatinine", ratio(now.latest), ratio(now.low), ratio(now.high), series)
 
-    def midnights_from_care(self) -> Reading | None:
-        start = self.reading("care_start")
-        if start is None:
-            return None
-        return self._midnights("midnights_from_care", start.latest)
-
-    def midnights_from_order(self) -> Reading | None:
-        for span in reversed(self.stay.spans):
-            if span.status == "INPATIENT" and span.evidence == "ORDER":
-                return self._midnights(
-                    "midnights_from_order", Sample(span.start.isoformat(), span.start, span.source)
-                )
-        return None
-
-    def _midnights(self, fact: str, start: Sample) -> Reading | None:
-        """Local midnights to the discharge, or to the expected one while the patient is here."""
-        left = self.stay.discharged_at
-        if left is not None and instant(left) <= self.now:
-            end, source = left, "PV1-45"
-        else:
-            expected = self.reading("expected_discharge")
-            if expected is None:
-                return None
-            end, source = datetime.fromisoformat(str(expected.latest.value)), expected.latest.source
-        began = instant(datetime.fromisoformat(str(start.value)))
-        value = Decimal(midnights(began, instant(end), self.zone))
-        return self.single(fact, Sample(value, self.clock(self.now), f"{start.source}, {source}", "{count}"))
-
 
 def _number(result: Result) -> Decimal:
     return result.value if isinstance(result.value, Decimal) else Decimal(0)
@@ -401,14 +374,13 @@ _SPECIAL = {
     "care_start": _Window.care_start,
     "expected_discharge": _Window.expected_discharge,
 }
-_DERIVED = {
+_DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     "age": _Window.age,
     "sex": _Window.sex,
     "altered_mentation": _Window.altered_mentation,
     "effective_osmolality": _Window.effective_osmolality,
     "rise_in_creatinine": _Window.rise_in_creatinine,
-    "midnights_from_care": _Window.midnights_from_care,
-    "midnights_from_order": _Window.midnights_from_order,
+    **PAYMENT_FACTS,
 }
 
 

@@ -19,7 +19,16 @@ from umbridge import Case, Level, Outcome, Reading, ReviewType, Sample, Status, 
 from umbridge.criteria.tree import Leaf, ScoreTest, walk
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
-PRINCIPAL = {"cap": "J18.9", "copd": "J44.1", "upper_gi_bleed": "K92.1"}
+PRINCIPAL = {
+    "cap": "J18.9",
+    "copd": "J44.1",
+    "asthma": "J45.41",
+    "heart_failure": "I50.33",
+    "chest_pain": "R07.9",
+    "upper_gi_bleed": "K92.1",
+    "dka_hhs": "E10.10",
+    "ssti": "L03.115",
+}
 SUBSETS = list(plugin.LIBRARY.subsets.values())
 Value = Decimal | bool | str
 
@@ -244,7 +253,7 @@ def test_it_does_not_apply_to_children_other_diagnoses_or_other_reviews(subset: 
     assert plugin.umbridge_screen(aged(17)).outcome is Outcome.NOT_APPLICABLE
     assert plugin.umbridge_screen(aged(18)).outcome is Outcome.PEND
     for other in (
-        replace(aged(60), diagnoses=("R07.9",)),
+        replace(aged(60), diagnoses=("R55",)),
         replace(aged(60), diagnoses=()),
         replace(aged(60), review=ReviewType.PROSPECTIVE),
         replace(aged(60), review=ReviewType.RETROSPECTIVE),

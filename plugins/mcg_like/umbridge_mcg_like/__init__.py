@@ -149,6 +149,8 @@ def _inpatient(case: Case, exam: Examination) -> ScreenResult:
     else:
         indicated = exam.decide("observation.indications").value
         supported = Level.OBS if indicated else Level.HOME
+        if indicated is None and met.value is False:
+            scores["supported_max"] = Level.OBS.name  # referred, yet observation may still be indicated
         evidence = exam.evidence(key, "observation.indications")
         if met.value is None:
             outcome, words = Outcome.PEND, [f"Undecided; not known: {', '.join(met.missing)}."]

@@ -1,0 +1,154 @@
+"""Medicare's rule for inpatient status, 42 CFR 412.3: two midnights, inpatient-only, case by case.
+
+Asked after the plugins that judge the level of care, whose answers are its evidence for the need of hospital
+care. Judges the status at admission, by the edition in force on the day of admission, for Medicare and
+Medicare Advantage; it has nothing to say about other payers, days after the first, or observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+
+from umbridge import (
+    Case,
+    Examination,
+    Level,
+    Manifest,
+    Node,
+    Outcome,
+    ReviewType,
+    ScreenResult,
+    Status,
+    Subset,
+    hookimpl,
+    load_content,
+    one,
+)
+
+NAME = SUBSET = "two_midnight"
+VERSION = "0.1.0"
+DISCLAIMER = (
+    "Not affiliated with or endorsed by CMS or any vendor. Restates 42 CFR 412.3 in its own words. A "
+    "screening aid: not legal or medical advice, not a denial, not a payment decision."
+)
+PAYERS: Mapping[str, str] = {"MEDICARE_FFS": "ffs_", "MEDICARE_ADVANTAGE": "ma_"}
+JUDGED = (ReviewType.ADMISSION, ReviewType.RETROSPECTIVE)
+#: Facts read beside the rules: the payer, the day of admission, and what the midnights are counted from.
+BESIDE = ("admission_start", "care_start", "expected_discharge", "midnights_from_order", "payer_class")
+COUNTED: Mapping[str, tuple[str, ...]] = {
+    "midnights_from_care": ("care_start", "expected_discharge"),
+    "midnights_expected": ("care_start", "expected_discharge"),
+    "midnights_so_far": ("care_start",),
+}
+BASES: Mapping[str, str] = {
+    "status.benchmark": "BENCHMARK",
+    "status.inpatient_only": "INPATIENT_ONLY",
+    "status.case_by_case": "CASE_BY_CASE",
+}
+
+
+def _derive(rules: Mapping[str, Node]) -> Mapping[str, Node]:
+    return {"status.inpatient": one(*(rules[key] for key in BASES if key in rules))}
+
+
+LIBRARY = load_content(Path(__file__).with_name("content"), required=("status.benchmark",), derive=_derive)
+
+
+@hookimpl
+def umbridge_manifest() -> Manifest:
+    facts = tuple(sorted({*LIBRARY.facts(), *BESIDE} - {"age"}))  # Medicare knows no age for this rule
+    return Manifest(NAME, VERSION, LIBRARY.edition, LIBRARY.digest, (SUBSET,), facts, DISCLAIMER)
+
+
+@hookimpl
+def umbridge_screen(case: Case) -> ScreenResult:
+    if case.review not in JUDGED or case.requested_status is not Status.INPATIENT:
+        return _result(Outcome.NOT_APPLICABLE, "The rule is about inpatient status at admission.")
+    if case.payer_class == "UNKNOWN":
+        return replace(
+            _result(Outcome.PEND, "The payer is not known, so neither is whether Medicare's rule applies."),
+            missing=("payer_class",),
+        )
+    if case.payer_class not in PAYERS:
+        return _result(Outcome.NOT_APPLICABLE, "The payer is not Medicare.")
+    day = admitted(case)
+    rule = rule_for(case.payer_class, day)
+    if rule is None:
+        return _result(Outcome.NOT_APPLICABLE, f"No edition of the rule bound this payer on {day}.")
+    return _judge(case, rule, rule.rules.examine(case.facts))
+
+
+def admitted(case: Case) -> date:
+    """The local date of the admission, by which editions go; the review's own date where it is not known."""
+    start = case.facts.get("admission_start")
+    try:
+        return case.as_of.date() if start is None else datetime.fromisoformat(str(start.latest.value)).date()
+    except ValueError:
+        return case.as_of.date()
+
+
+def rule_for(payer_class: str, day: date) -> Subset | None:
+    """The edition that bound this payer for admissions of this day."""
+    found = (each for each in LIBRARY.subsets.values() if each.id.startswith(PAYERS[payer_class]))
+    return next((each for each in found if each.in_force(day)), None)
+
+
+def _result(outcome: Outcome, why: str) -> ScreenResult:
+    return ScreenResult(outcome, SUBSET, LIBRARY.edition, LIBRARY.digest, rationale=why)
+
+
+def _judge(case: Case, rule: Subset, exam: Examination) -> ScreenResult:
+    met = exam.decide("status.inpatient")
+    ways = [key for key in BASES if key in rule.rules.rules]
+    true = [key for key in ways if exam.decide(key).value]
+    scores: dict[str, int | str | tuple[str, ...]] = {"rule": rule.id}
+    for fact in ("midnights_from_care", "midnights_from_order", "midnights_so_far"):
+        if fact in case.facts:
+            scores[fact] = int(str(case.facts[fact].latest.value))
+    if met.value:
+        scores["basis"] = BASES[true[0]]
+        titles = [each.title for key in true for each in exam.reasons(key, True)]
+        return replace(
+            _result(Outcome.MEETS, _words(case, f"{', '.join(BASES[key] for key in true)}: ", titles)),
+            basis=BASES[true[0]],
+            scores=scores,
+            evidence=exam.evidence(*true),
+        )
+    evidence = exam.evidence(*ways)
+    if met.value is None:
+        missing = _to_ask_for(case, met.missing)
+        words = f"Undecided; not known: {', '.join(missing)}."
+        if "level_supported" in missing:
+            words += " No level-of-care screen has settled the need for hospital care."
+        return replace(_result(Outcome.PEND, words), missing=missing, scores=scores, evidence=evidence)
+    lacking = [each.title for key in ways for each in exam.reasons(key, False)]
+    # the status that is left, not the level of care
+    needed = exam.truth("hospital_need")
+    return replace(
+        _result(Outcome.REFER, _words(case, "For a physician to look at; not true: ", lacking)),
+        supported=Level.OBS if needed else Level.HOME,
+        scores=scores,
+        evidence=evidence,
+    )
+
+
+def _to_ask_for(case: Case, missing: tuple[str, ...]) -> tuple[str, ...]:
+    """Counts are made, not sent: a person is asked for the times they are made from."""
+    asked: set[str] = set()
+    for fact in missing:
+        made_from = [each for each in COUNTED.get(fact, ()) if each not in case.facts]
+        asked |= set(made_from) or {fact}
+    return tuple(sorted(asked))
+
+
+def _words(case: Case, head: str, titles: list[str]) -> str:
+    words = head + "; ".join(titles) + "."
+    start, nights = case.facts.get("care_start"), case.facts.get("midnights_from_care")
+    if nights is not None:
+        words += f" Midnights from the start of care: {nights.latest.value}."
+    if start is not None and start.latest.source.startswith("PV1"):
+        words += " The start of care is the registration's; triage and waiting may be in it."
+    return words

@@ -1,0 +1,118 @@
+"""Who is asked first, what the second wave is told, and whose answer lets a review close."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from umbridge.model import Level, Outcome, ScreenResult
+from umbridge.review.waves import CEILING, LEVEL_SUPPORTED, level_supported, settled, waves
+
+AT = datetime(2026, 3, 3, 10, 5, tzinfo=UTC)
+MEETS, HIGHER, REFER, PEND, NONE = (
+    *(Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER, Outcome.REFER, Outcome.PEND),
+    Outcome.NOT_APPLICABLE,
+)
+
+
+def said(outcome: Outcome, supported: Level | None, ceiling: str = "") -> ScreenResult:
+    return ScreenResult(outcome, supported=supported, scores={CEILING: ceiling} if ceiling else {})
+
+
+def test_a_plugin_that_wants_the_others_results_is_asked_last() -> None:
+    wanted = {"zz_a": ("age",), "zz_b": (LEVEL_SUPPORTED, "age"), "zz_c": (), "zz_d": [LEVEL_SUPPORTED]}
+    assert waves(wanted) == (("zz_a", "zz_c"), ("zz_b", "zz_d"))
+    assert waves({}) == ((), ())
+
+
+@given(st.dictionaries(st.text(max_size=4), st.sets(st.sampled_from(["age", "sbp", LEVEL_SUPPORTED]))))
+def test_each_plugin_is_asked_exactly_once(wanted: dict[str, set[str]]) -> None:
+    first, second = waves(wanted)
+    assert sorted(first + second) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([], None),
+        ([said(NONE, None)], None),  # nobody judged: not the same as "nothing is supported"
+        ([said(PEND, None)], None),  # failed, or never said
+        ([said(PEND, Level.HOME)], None),  # it may yet support more
+        ([said(PEND, Level.OBS)], "OBS"),  # least level: more facts cannot take it away
+        ([said(REFER, Level.HOME)], "HOME"),
+        ([said(REFER, Level.HOME, "OBS")], None),  # decided, but a lower level than asked is still open
+        ([said(REFER, Level.HOME, "HOME")], "HOME"),
+        ([said(PEND, Level.HOME, "HOME")], "HOME"),  # undecided about something else
+        ([said(REFER, Level.HOME), said(NONE, None)], "HOME"),
+        ([said(REFER, Level.HOME), said(PEND, Level.HOME)], None),
+        ([said(REFER, Level.HOME), said(PEND, None)], None),
+        ([said(REFER, Level.OBS), said(REFER, Level.HOME)], "OBS"),
+        ([said(MEETS, Level.ACUTE), said(PEND, None)], "ACUTE"),
+        ([said(HIGHER, Level.CRITICAL), said(REFER, Level.OBS)], "CRITICAL"),
+        ([said(MEETS, None)], None),  # a plugin that judges no level of care
+    ],
+)
+def test_what_the_second_wave_is_told(answers: list[ScreenResult], expected: str | None) -> None:
+    found = level_supported({f"zz_{i}": each for i, each in enumerate(answers)}, AT)
+    assert (None if found is None else found.latest.value) == expected
+
+
+def test_the_fact_says_which_plugin_supports_what() -> None:
+    found = level_supported({"zz_b": said(MEETS, Level.ACUTE), "zz_a": said(REFER, Level.OBS)}, AT)
+    assert found is not None
+    assert [(sample.source, sample.value) for sample in found.series] == [
+        ("plugin:zz_a", "OBS"),
+        ("plugin:zz_b", "ACUTE"),
+    ]
+    assert (found.latest.source, found.low.source) == ("plugin:zz_b", "plugin:zz_a")
+    assert found.high is found.latest
+
+
+ANSWERS = [
+    *(said(PEND, level) for level in (None, Level.HOME, Level.OBS, Level.ACUTE)),
+    *(said(REFER, level) for level in (Level.HOME, Level.OBS)),
+    *(said(NONE, None), said(MEETS, Level.ACUTE)),
+]
+
+
+def test_settling_an_open_answer_never_takes_a_known_level_back() -> None:
+    """Every pair of answers, and every way in which an undecided one may be settled later."""
+    later = {
+        index: [other for other in ANSWERS if other.outcome is not NONE and other.outcome is not PEND]
+        for index, each in enumerate(ANSWERS)
+        if each.outcome is PEND
+    }
+    for (i, one), two in product(enumerate(ANSWERS), ANSWERS):
+        before = level_supported({"zz_1": one, "zz_2": two}, AT)
+        if before is None or i not in later:
+            continue
+        for settled_one in later[i]:
+            if (settled_one.supported or Level.HOME) < (one.supported or Level.HOME):
+                continue  # a plugin's own least level does not sink either
+            after = level_supported({"zz_1": settled_one, "zz_2": two}, AT)
+            if after is not None:
+                assert Level[str(after.latest.value)] >= Level[str(before.latest.value)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "closes"),
+    [
+        ([], False),
+        ([(None, 1)], False),
+        ([(True, 1), (None, 1), (None, 2)], True),
+        ([(True, 1), (False, 1)], False),
+        ([(True, 1), (False, 2)], False),  # the payer's own rule goes first, both ways
+        ([(False, 1), (True, 2)], True),
+        ([(False, 1), (True, 2), (False, 2)], False),
+    ],
+)
+def test_the_later_wave_goes_first(entries: list[tuple[bool | None, int]], closes: bool) -> None:
+    assert settled([{"entry": 1, "met": met, "wave": wave} for met, wave in entries]) is closes
+
+
+def test_entries_of_before_there_were_waves_count_as_the_first() -> None:
+    assert settled([{"entry": 1, "met": True}, {"entry": 2, "met": True, "wave": 1}])

@@ -1,0 +1,74 @@
+"""Who is asked first: plugins that judge the level of care, before those that build on their results.
+
+Vendors do not know one another. A plugin that wants the others' results declares the fact ``level_supported``
+like any other fact; it is then asked in the second wave and finds there what the first wave supports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from umbridge.model import Level, Outcome, Reading, Sample, ScreenResult
+
+LEVEL_SUPPORTED = "level_supported"
+#: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
+CEILING = "supported_max"
+
+
+def waves(wanted: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Plugin names by wave, from the facts each one's manifest declares. Either wave may be empty."""
+    second = {name for name, facts in wanted.items() if LEVEL_SUPPORTED in facts}
+    return tuple(name for name in wanted if name not in second), tuple(n for n in wanted if n in second)
+
+
+def level_supported(answers: Mapping[str, ScreenResult], as_of: datetime) -> Reading | None:
+    """The first wave's answers as one fact: the highest level that any plugin supports.
+
+    A plugin that is undecided, or failed, may yet support more, so the fact is a least level: anything above
+    HOME is known as soon as one plugin supports it; HOME is known only when every plugin that judged has
+    settled that nothing above it is supported. Otherwise, and when no plugin judged, it is unknown (None).
+    The series holds one sample a plugin, by name; ``source`` names the plugin.
+    """
+    judged = {name: each for name, each in sorted(answers.items()) if _has_judged(each)}
+    samples = [
+        Sample((each.supported or Level.HOME).name, as_of, f"plugin:{name}") for name, each in judged.items()
+    ]
+    if not samples:
+        return None
+    ordered = sorted(samples, key=lambda sample: Level[str(sample.value)])
+    low, high = ordered[0], ordered[-1]
+    if high.value == Level.HOME.name and any(_ceiling(each) > Level.HOME for each in judged.values()):
+        return None
+    return Reading(LEVEL_SUPPORTED, high, low, high, tuple(samples))
+
+
+def _has_judged(result: ScreenResult) -> bool:
+    return result.outcome is Outcome.PEND or (
+        result.outcome is not Outcome.NOT_APPLICABLE and result.supported is not None
+    )
+
+
+def _ceiling(result: ScreenResult) -> Level:
+    """The highest level this plugin could still come to support once every fact is known."""
+    said = result.scores.get(CEILING)
+    if isinstance(said, str) and said in Level.__members__:
+        return max(Level[said], result.supported or Level.HOME)
+    if result.outcome is Outcome.PEND or result.advise_higher == "UNKNOWN":
+        return Level.CRITICAL
+    return result.supported or Level.HOME
+
+
+def settled(said: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a review's answers in force let it close by itself.
+
+    ``said`` are plugins' answers as {"met": True, False or None, "wave": 1 or 2}. An applicable answer of the
+    second wave goes before the first's: for Medicare, other criteria do not overrule 42 CFR 412.3
+    (42 CFR 422.101(b)(2) and (b)(6)). Within a wave every applicable answer must be met.
+    """
+    by_wave: dict[int, list[bool]] = {}
+    for each in said:
+        if each["met"] is not None:
+            by_wave.setdefault(each.get("wave", 1), []).append(each["met"])
+    return bool(by_wave) and all(by_wave[max(by_wave)])
