@@ -22,7 +22,7 @@ BARRIER = "discharge_barrier"  # the fact behind avoidable-day candidates
 __all__ = ["BARRIER", "Library", "Subset", "digest_of", "load_content"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Library:
     """All content of one plugin."""
 

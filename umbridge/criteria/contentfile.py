@@ -34,7 +34,7 @@ class Approval:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Subset:
     """One condition's content. ``rules.rules`` holds its rules by "section.name"."""
 

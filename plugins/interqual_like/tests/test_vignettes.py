@@ -5,66 +5,31 @@ Reads shared material beside the repository when it is there and skips, saying s
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import umbridge_interqual_like as plugin
 
-from umbridge import Case, Level, Outcome, Reading, ReviewType, Sample, Status
+from umbridge import Case, Outcome
+from umbridge.testing import vignette, vignette_case
 
 CASES = Path(__file__).parents[4] / "shared" / "vignettes" / "cases"
-PRINCIPAL = {"cap": "J18.9", "copd": "J44.1", "upper_gi_bleed": "K92.1"}
 TREATMENTS = (  # closed world: no active order means N
     *("mechanical_ventilation", "vasopressor", "niv", "o2_therapy"),
     *("iv_anti_infective", "oral_antibiotic", "iv_fluids"),
 )
-UNITS = {
-    fact: spec.unit for subset in plugin.LIBRARY.subsets.values() for fact, spec in subset.rules.facts.items()
-}
 
 
-def load(name: str) -> dict[str, Any]:
-    path = CASES / name / "expected.json"
-    if not path.exists():
-        pytest.skip("the shared vignettes are not beside this repository")
-    found: dict[str, Any] = json.loads(path.read_text(), parse_float=Decimal)
-    return found
-
-
-def case_of(expected: dict[str, Any]) -> Case:
-    as_of = datetime.fromisoformat(expected["as_of"])
-    values = dict.fromkeys(TREATMENTS, False) | expected["facts"]
-    if "spo2_room_air" in values:  # a room-air reading counts as a saturation too
-        values.setdefault("spo2", values["spo2_room_air"])
-    facts = {}
-    for fact, value in values.items():
-        number = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        sample = Sample(number, as_of, "ZZ1 OBX[1]-5", UNITS.get(fact, ""))
-        facts[fact] = Reading(fact, sample, sample, sample, (sample,))
-    return Case(
-        pseudonym="zz",
-        review=ReviewType(expected["review"]),
-        requested_status=Status(expected["requested"]["status"]),
-        requested_level=Level[expected["requested"]["level"]],
-        as_of=as_of,
-        episode_day=expected.get("episode_day", 1),
-        diagnoses=(PRINCIPAL[expected["subset"]],),
-        payer_class=expected["payer_class"],
-        observation_hours=None,
-        observation_ended=False,
-        facts=facts,
-    )
+def asked(name: str) -> Case:
+    expected = vignette(CASES / name)
+    return vignette_case(plugin.LIBRARY, expected, expected["subset"], TREATMENTS)
 
 
 @pytest.mark.parametrize("name", ["G01", "G02", "G03", "G07", "G17", "G18", "G20", "G22"])
 def test_the_vignette_is_answered_exactly(name: str) -> None:
-    expected = load(name)
-    result = plugin.umbridge_screen(case_of(expected))
+    expected = vignette(CASES / name)
+    result = plugin.umbridge_screen(asked(name))
     assert result.outcome == expected["outcome"]
     assert result.subset == expected["subset"]
     assert result.supported is not None
@@ -82,12 +47,12 @@ def test_the_vignette_is_answered_exactly(name: str) -> None:
 
 
 def test_copd_waits_for_the_oxygen_fraction_before_it_rules_out_a_higher_level() -> None:
-    result = plugin.umbridge_screen(case_of(load("G03")))
+    result = plugin.umbridge_screen(asked("G03"))
     assert (result.advise_higher, result.advise_missing) == ("UNKNOWN", ("fio2",))
 
 
 def test_a_vignette_with_no_facts_pends() -> None:
-    case = replace(case_of(load("G02")), facts={})
+    case = replace(asked("G02"), facts={})
     result = plugin.umbridge_screen(case)
     assert result.outcome is Outcome.PEND
     assert "age" in result.missing

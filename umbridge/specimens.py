@@ -1,0 +1,193 @@
+"""Invented patients on and beside every limit of a plugin's content, and which rules they exercise.
+
+Values come from the content: each threshold and one step either side of it, every code, both booleans.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from umbridge.criteria.content import Library, Subset
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.tree import Joint, Leaf, ScoreTest, Truth, walk
+from umbridge.model import Case, FactValue, Level, Reading, ReviewType, Sample, Status
+
+AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
+REQUESTS = (Level.OBS, Level.ACUTE, Level.INTERMEDIATE, Level.CRITICAL)
+REVIEWS = (ReviewType.ADMISSION, ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE)
+#: Ages that stand in for all others where the age itself is the points.
+AGES = (18, 30, 50, 51, 64, 65, 70, 80, 90, 120)
+_UNCOVERED = ("R69", "R68.89", "T88.9", "N39.0", "M79.6")  # what a fallback may be asked about
+
+Value = FactValue
+Test = Leaf | Joint
+
+
+def step(value: Decimal) -> Decimal:
+    """The smallest step in which such a value is reported: the last place of its threshold."""
+    exponent = value.as_tuple().exponent
+    return Decimal(1).scaleb(min(exponent, 0)) if isinstance(exponent, int) else Decimal(1)
+
+
+@cache
+def choices(subset: Subset, fact: str) -> tuple[Value, ...]:
+    """Values enough to tell every test of a fact apart: thresholds, one step below and one above."""
+    rules = subset.rules
+    spec = rules.facts[fact]
+    if spec.kind == "boolean":
+        return (False, True)
+    if spec.kind == "code":
+        return spec.codes
+    found: set[Decimal] = set()
+    for leaf in (rules.leaves[i] for i in rules.leaves_of[fact]):
+        if isinstance(leaf.value, Decimal):
+            found |= {leaf.value - step(leaf.value), leaf.value, leaf.value + step(leaf.value)}
+    for joint in rules.joints:
+        if fact in joint.facts:
+            found |= joint_values(subset, joint, joint.facts.index(fact))
+    if fact in rules.counted:
+        found |= {Decimal(n) for n in (AGES if fact == "age" else range(int(spec.low or 0), 4))}
+    if spec.kind == "datetime":
+        return tuple((AT - timedelta(hours=float(h))).isoformat() for h in sorted(found) if h >= 0)
+    if fact in rules.joined:
+        found = {value for value in found if value > 0}
+    return tuple(sorted(found))
+
+
+def joint_values(subset: Subset, joint: Joint, side: int) -> set[Decimal]:
+    """The second fact takes one value, the first what turns the test beside it."""
+    own = [leaf.value for i in subset.rules.leaves_of[joint.facts[1]] for leaf in [subset.rules.leaves[i]]]
+    beside = next((value for value in own if isinstance(value, Decimal)), Decimal(1))
+    if side == 1:
+        return {beside}
+    turn = (joint.limit - joint.factors[1] * beside) / joint.factors[0]
+    turn = turn.quantize(Decimal("0.01"))
+    return {turn - Decimal("0.01"), turn, turn + Decimal("0.01")}
+
+
+def reading(subset: Subset, fact: str, value: Value) -> Reading:
+    """One sample of a fact, in its own unit. A test of repeats sees the value four times."""
+    sample = Sample(value, AT, f"ZZ1 OBX[{fact}]-5", subset.rules.facts[fact].unit)
+    return Reading(fact, sample, sample, sample, (sample,) * 4)
+
+
+def readings(subset: Subset, values: Mapping[str, Value]) -> dict[str, Reading]:
+    return {
+        fact: reading(subset, fact, value) for fact, value in values.items() if fact in subset.rules.facts
+    }
+
+
+def examined(subset: Subset, values: Mapping[str, Value]) -> Examination:
+    """The subset's rules put to an invented patient."""
+    return subset.rules.examine(readings(subset, values), AT)
+
+
+@cache
+def diagnosis(library: Library, subset: Subset) -> str:
+    """A principal diagnosis that this subset is for."""
+    if not subset.is_fallback:
+        return subset.icd10[0]
+    return next(code for code in _UNCOVERED if library.match((code,)) is subset)
+
+
+def case(
+    library: Library, subset: Subset, values: Mapping[str, Value], level: Level = Level.ACUTE, **other: Any
+) -> Case:
+    """A question about an invented patient of 60 who has the subset's diagnosis and these facts."""
+    facts = readings(subset, values)
+    if "age" not in facts:
+        sample = Sample(Decimal(60), AT, "PID-7")
+        facts["age"] = Reading("age", sample, sample, sample, (sample,))
+    is_watched = level is Level.OBS
+    settled: dict[str, Any] = {
+        "pseudonym": "zz",
+        "review": ReviewType.OBSERVATION if is_watched else ReviewType.ADMISSION,
+        "requested_status": Status.OBSERVATION if is_watched else Status.INPATIENT,
+        "requested_level": level,
+        "as_of": AT,
+        "episode_day": 1,
+        "diagnoses": (diagnosis(library, subset),),
+        "payer_class": "COMMERCIAL",
+        "observation_hours": None,
+        "observation_ended": False,
+        "facts": facts,
+    }
+    if other.get("review") in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
+        other.setdefault("episode_day", 2)
+    return Case(**(settled | other))
+
+
+@dataclass(frozen=True)
+class Exercised:
+    """How a criterion was seen: both truths, and the tests that never turned it."""
+
+    truths: frozenset[Truth]
+    idle: tuple[Test, ...]
+
+
+def exercise(subset: Subset, name: str, tries: int = 8000) -> Exercised:
+    """Search for pairs of patients who differ in one test alone and come out differently.
+
+    Inside a score the points must differ: a higher band cannot turn a criterion its lower band has met.
+    """
+    rules = subset.rules
+    nodes = list(walk(rules.criteria[name], rules.scores))
+    tests = list(dict.fromkeys(node for node in nodes if isinstance(node, Leaf | Joint)))
+    scores = sorted({node.score for node in nodes if isinstance(node, ScoreTest)})
+    counts = {item.counts for score in scores for item in rules.scores[score].items if item.counts}
+    facts = sorted({fact for test in tests for fact in _facts(test)} | counts)
+    options = {fact: choices(subset, fact) for fact in facts}
+    rng = random.Random(name)  # noqa: S311 - the same search every time, and nothing secret
+    remaining, seen = list(tests), set[Truth]()
+    for turn in range(tries):
+        if not remaining and seen >= {True, False}:
+            break
+        quiet = rng.random()  # mostly one way for a whole patient, or a sum of twenty never nears its limit
+        values = {
+            fact: rng.random() < quiet * 0.6 if options[fact] == (False, True) else rng.choice(options[fact])
+            for fact in facts
+        }
+        test = remaining[turn % len(remaining)] if remaining else rng.choice(tests or [None])
+        if test is None:
+            seen.add(examined(subset, values).truth(name))
+            continue
+        apart = [other for other in tests if other != test and not _same_fact(other, test)]
+        outcomes: dict[object, set[object]] = {}
+        for value in options[_facts(test)[0]]:
+            exam = examined(subset, values | {_facts(test)[0]: value})
+            seen.add(exam.truth(name))
+            others = tuple(_truth(exam, other) for other in apart)
+            outcomes.setdefault(others, set()).add((exam.truth(name), *map(exam.bounds, scores)))
+        if test in remaining and any(len(found) > 1 for found in outcomes.values()):
+            remaining.remove(test)
+    return Exercised(frozenset(seen), tuple(remaining))
+
+
+def _facts(test: Test) -> tuple[str, ...]:
+    return (test.fact,) if isinstance(test, Leaf) else test.facts
+
+
+def _same_fact(other: Test, test: Test) -> bool:
+    """Codes and booleans of one fact move together; thresholds of a number can be crossed one by one."""
+    return (
+        isinstance(other, Leaf)
+        and isinstance(test, Leaf)
+        and other.fact == test.fact
+        and other.kind
+        in (
+            "boolean",
+            "code",
+        )
+    )
+
+
+def _truth(exam: Examination, test: Test) -> Truth:
+    number = exam.rules.number_of(test)
+    truth: Truth = exam.truths[number] if isinstance(test, Leaf) else exam.joint_truths[number]
+    return truth

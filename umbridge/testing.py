@@ -1,0 +1,243 @@
+"""A test kit for criteria plugins: inherit ``CriteriaKit`` and every rule of the content is exercised.
+
+Needs pytest and hypothesis, which umbridge itself does not.
+
+    class TestContent(CriteriaKit):
+        plugin = my_criteria
+        library = my_criteria.LIBRARY
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from umbridge.criteria.content import Library, Subset
+from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.specimens import (
+    AT,
+    REQUESTS,
+    REVIEWS,
+    Value,
+    case,
+    choices,
+    diagnosis,
+    examined,
+    exercise,
+    joint_values,
+    step,
+)
+
+#: Words that only a person may use of a patient's care (42 CFR 482.30(d)).
+ADVERSE = re.compile(r"\b(den(?:y|ied|ial)|not (?:medically )?necessary|inappropriate|reject(?:ed)?)\b", re.I)
+
+
+def vignette(folder: Path) -> dict[str, Any]:
+    """``expected.json`` of a golden case, numbers as decimals. Skips the test where there is none."""
+    path = folder / "expected.json"
+    if not path.exists():
+        pytest.skip(f"{folder.name}: the shared vignettes are not beside this repository")
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"), parse_float=Decimal)
+    return found
+
+
+def vignette_case(
+    library: Library, expected: Mapping[str, Any], subset: str, treatments: Sequence[str] = ()
+) -> Case:
+    """The question a vignette's canonical facts make. ``treatments`` are N unless the facts say otherwise:
+    the feed carries every order, so silence means none is active."""
+    as_of = datetime.fromisoformat(expected["as_of"])
+    values = dict.fromkeys(treatments, False) | expected["facts"]
+    if "spo2_room_air" in values:  # a room-air reading counts as a saturation too
+        values.setdefault("spo2", values["spo2_room_air"])
+    chosen = library.subsets[subset]
+    units = {fact: spec.unit for fact, spec in chosen.rules.facts.items()}
+    facts = {}
+    for fact, value in values.items():
+        number = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        sample = Sample(number, as_of, "ZZ1 OBX[1]-5", units.get(fact, ""))
+        facts[fact] = Reading(fact, sample, sample, sample, (sample,))
+    return Case(
+        pseudonym="zz",
+        review=ReviewType(expected["review"]),
+        requested_status=Status(expected["requested"]["status"]),
+        requested_level=Level[expected["requested"]["level"]],
+        as_of=as_of,
+        episode_day=expected.get("episode_day", 1),
+        diagnoses=(diagnosis(library, chosen),),
+        payer_class=expected["payer_class"],
+        observation_hours=None,
+        observation_ended=False,
+        facts=facts,
+    )
+
+
+def patients(library: Library) -> st.SearchStrategy[tuple[Subset, dict[str, Value]]]:
+    """A subset and a value for each of its facts, on or beside a threshold."""
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> tuple[Subset, dict[str, Value]]:
+        subset = draw(st.sampled_from(sorted(library.subsets.values(), key=lambda s: s.id)))
+        rng = draw(st.randoms(use_true_random=False))
+        quiet = rng.random()
+        values: dict[str, Value] = {}
+        for fact in sorted(subset.rules.facts):
+            options = choices(subset, fact)
+            values[fact] = rng.random() < quiet if options == (False, True) else rng.choice(options)
+        return subset, values
+
+    return drawn()
+
+
+_SETTINGS = settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+)
+
+
+class CriteriaKit:
+    """What any plugin built on the engine must pass. Override ``may_move`` and ``examples`` where needed."""
+
+    plugin: ClassVar[Any]
+    library: ClassVar[Library]
+    #: Facts that a score may leave out: measuring one may move a result that was settled without it.
+    may_move: ClassVar[frozenset[str]] = frozenset()
+
+    @staticmethod
+    def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+        library: Library = metafunc.cls.library
+        subsets = sorted(library.subsets.values(), key=lambda s: s.id)
+        if {"subset", "criterion"} <= set(metafunc.fixturenames):
+            pairs = [(subset, name) for subset in subsets for name in subset.rules.criteria]
+            metafunc.parametrize(
+                ("subset", "criterion"), pairs, ids=[f"{subset.id}-{name}" for subset, name in pairs]
+            )
+        elif "subset" in metafunc.fixturenames:
+            metafunc.parametrize("subset", subsets, ids=lambda subset: subset.id)
+
+    def screen(self, question: Case) -> ScreenResult:
+        result: ScreenResult = type(self).plugin.umbridge_screen(question)
+        return result
+
+    def test_each_threshold_turns_exactly_where_it_says(self, subset: Subset) -> None:
+        expected = {"<": "100", "<=": "110", ">": "001", ">=": "011"}
+        for leaf in subset.rules.leaves:
+            if not isinstance(leaf.value, Decimal) or leaf.kind != "number":
+                continue
+            around = [leaf.value - step(leaf.value), leaf.value, leaf.value + step(leaf.value)]
+            if leaf.fact in subset.rules.joined:
+                around = [max(value, Decimal("0.000001")) for value in around]
+            number = subset.rules.number_of(leaf)
+            truths = [examined(subset, {leaf.fact: value}).truths[number] for value in around]
+            assert "".join(str(int(bool(truth))) for truth in truths) == expected[leaf.op], leaf
+        for joint in subset.rules.joints:
+            low, turn, high = sorted(joint_values(subset, joint, 0))
+            (beside,) = joint_values(subset, joint, 1)
+            found = [joint.holds(value, beside) for value in (low, turn, high)]
+            assert found[0] is not found[2], joint
+
+    def test_each_test_of_each_criterion_can_turn_it(self, subset: Subset, criterion: str) -> None:
+        found = exercise(subset, criterion)
+        assert found.truths >= {True, False}
+        assert found.idle == ()
+
+    @given(st.data())
+    @_SETTINGS
+    def test_more_facts_settle_a_result_and_never_unsettle_it(self, data: st.DataObject) -> None:
+        library = type(self).library
+        subset, values = data.draw(patients(library))
+        level, review = data.draw(st.sampled_from(REQUESTS)), data.draw(st.sampled_from(REVIEWS))
+        optional = {node.leaf.fact for node in subset.rules.optional} | type(self).may_move | {"age"}
+        dropped = data.draw(st.sets(st.sampled_from(sorted(set(values) - optional))))
+        kept = {fact: value for fact, value in values.items() if fact not in dropped}
+        full = self.screen(case(library, subset, values, level, review=review))
+        part = self.screen(case(library, subset, kept, level, review=review))
+        assert full.outcome is not Outcome.PEND
+        assert set(part.missing) <= dropped
+        assert (part.missing == ()) == (part.outcome is not Outcome.PEND)
+        if part.outcome is not Outcome.PEND:
+            meets = (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+            assert full.outcome is part.outcome or {full.outcome, part.outcome} == set(meets)
+        if part.supported is not None and full.supported is not None and part.outcome is not Outcome.PEND:
+            assert part.supported <= full.supported
+        for name, value in full.scores.items():
+            if isinstance(value, int) and f"{name}_min" in part.scores:
+                low, high = part.scores[f"{name}_min"], part.scores[f"{name}_max"]
+                assert int(str(low)) <= value <= int(str(high))
+
+    @given(st.data())
+    @_SETTINGS
+    def test_each_missing_fact_can_change_the_answer_and_no_word_is_adverse(
+        self, data: st.DataObject
+    ) -> None:
+        """Every fact named as missing flips the decision in some completion of the others."""
+        library = type(self).library
+        subset, values = data.draw(patients(library))
+        level, review = data.draw(st.sampled_from(REQUESTS)), data.draw(st.sampled_from(REVIEWS))
+        kept = {fact: v for fact, v in values.items() if data.draw(st.booleans())}
+        question = case(library, subset, kept, level, review=review)
+        result = self.screen(question)
+        assert isinstance(result.outcome, Outcome)
+        assert ADVERSE.search(result.rationale) is None, result.rationale
+        shuffled = list(question.facts.items())
+        data.draw(st.randoms(use_true_random=False)).shuffle(shuffled)
+        again = self.screen(replace(question, facts=dict(shuffled)))
+        assert repr(again) == repr(result)
+
+    @given(st.data())
+    @_SETTINGS
+    def test_another_unit_is_unknown_and_not_another_number(self, data: st.DataObject) -> None:
+        library = type(self).library
+        subset, values = data.draw(patients(library))
+        measured = sorted(f for f in values if subset.rules.facts[f].unit)
+        if not measured:
+            return
+        fact = data.draw(st.sampled_from(measured))
+        question = case(library, subset, values, data.draw(st.sampled_from(REQUESTS)))
+        sample = replace(question.facts[fact].latest, unit="{furlong}")
+        wrong = dict(question.facts) | {fact: Reading(fact, sample, sample, sample, (sample,))}
+        without = {name: found for name, found in question.facts.items() if name != fact}
+        assert self.screen(replace(question, facts=wrong)) == self.screen(replace(question, facts=without))
+
+    def test_without_facts_it_pends_and_never_refers(self, subset: Subset) -> None:
+        for level in REQUESTS:
+            result = self.screen(case(type(self).library, subset, {}, level))
+            assert result.outcome is Outcome.PEND
+            assert result.missing
+            ageless = self.screen(replace(case(type(self).library, subset, {}, level), facts={}))
+            assert "age" in ageless.missing
+
+    def test_the_age_and_the_date_of_service_are_kept_to(self, subset: Subset) -> None:
+        def aged(years: int) -> Case:
+            sample = Sample(Decimal(years), AT, "PID-7")
+            plain = case(type(self).library, subset, {})
+            return replace(plain, facts={"age": Reading("age", sample, sample, sample)})
+
+        assert self.screen(aged(subset.age_from - 1)).outcome is Outcome.NOT_APPLICABLE
+        assert self.screen(aged(subset.age_from)).outcome is Outcome.PEND
+        before = datetime.combine(subset.effective_from, AT.timetz()) - timedelta(days=1)
+        for other in (replace(aged(60), diagnoses=()), replace(aged(60), as_of=before)):
+            assert self.screen(other).outcome is Outcome.NOT_APPLICABLE
+
+    def test_every_diagnosis_prefix_finds_its_subset(self, subset: Subset) -> None:
+        for code in subset.icd10 or (diagnosis(type(self).library, subset),):
+            for written in (code, code.replace(".", ""), code.lower()):
+                assert type(self).library.match((written, "Z99.9")) is subset
+
+    def test_the_manifest_declares_what_is_read(self) -> None:
+        manifest = type(self).plugin.umbridge_manifest()
+        assert manifest == type(self).plugin.umbridge_manifest()
+        assert set(manifest.subsets) == set(type(self).library.subsets)
+        for subset in type(self).library.subsets.values():
+            assert set(subset.rules.needed()) <= set(manifest.facts)
