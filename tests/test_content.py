@@ -193,7 +193,7 @@ FAULTS = [
     ('id = "example"', 'id = "An Example"', "id: expected a name"),
     ("age_from = 18", 'age_from = "18"', "age_from: expected a whole number"),
     ("effective_from = 2026-01-01", "effective_from = 2026", "effective_from: expected a date"),
-    ('icd10 = ["J18", "J44.1"]', "icd10 = []", "icd10: expected a list"),
+    ('icd10 = ["J18", "J44.1"]', "icd10 = [1]", "icd10: expected a list"),
     ("format = 1", "format = 1\ncolour = 3", "colour: expected one of"),
     ('worst = "low" }\ntemp', 'worst = "lowest" }\ntemp', "fact.sbp.worst: expected latest"),
     ('kind = "boolean"', 'kind = "bool"', "fact.new_confusion.kind: expected number or"),
