@@ -6,18 +6,21 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn
 
 import click
 
 from umbridge import __version__, config, terminal
 from umbridge.errors import UmbridgeError
+from umbridge.options import as_json, purpose, reason, with_config
+from umbridge.options import ask as _ask
+from umbridge.options import need_purpose as _need
+from umbridge.options import print_one as _one
+from umbridge.options import print_rows as _print
+from umbridge.oversight import GROUPS
 
-F = TypeVar("F", bound=Callable[..., Any])
 MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
 RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
 STAY_COLUMNS = (
@@ -79,24 +82,6 @@ def main() -> None:
 
     It screens, says what is missing and refers to a person; it never denies care.
     """
-
-
-def with_config(function: F) -> F:
-    """Add ``--config`` and pass the loaded settings."""
-
-    @click.option("--config", "config_file", metavar="FILE", help="Settings file (default ./umbridge.toml).")
-    @wraps(function)
-    def wrapped(*args: Any, config_file: str | None, **kwargs: Any) -> Any:
-        return function(config.load(config.find(config_file)), *args, **kwargs)
-
-    return wrapped  # type: ignore[return-value]
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
-purpose = click.option(
-    "--purpose", metavar="CODE", help="Purpose of use: TREAT HPAYMT HOPERAT HCOMPL PATRQT."
-)
-reason = click.option("--reason", metavar="TEXT", help="Why, in words; goes on the ledger with the access.")
 
 
 # --- running --------------------------------------------------------------------------------------------
@@ -269,31 +254,6 @@ def _moment(text: str | None, zone: Any) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=zone)
 
 
-def _print(
-    rows: Iterator[dict[str, Any]] | list[dict[str, Any]], columns: tuple[str, ...], as_json: bool
-) -> None:
-    if as_json:
-        for row in rows:
-            terminal.json_line(row)
-    else:
-        terminal.table(rows, columns)
-
-
-def _ask(settings: config.Settings, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    from umbridge.daemon import asking
-
-    with asking(settings) as ask:
-        yield from ask(op, args)
-
-
-def _one(settings: config.Settings, op: str, args: dict[str, Any], as_json: bool) -> None:
-    for row in _ask(settings, op, args):
-        if as_json:
-            terminal.json_line(row)
-        else:
-            terminal.fields(row)
-
-
 # --- messages and stays ---------------------------------------------------------------------------------
 
 
@@ -362,13 +322,6 @@ def stays_show(
     """One stay by its visit number: lifecycle, status spans, place, reviews, exceptions, notices due."""
     _need(purpose)
     _one(settings, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
-
-
-def _need(purpose: str | None) -> None:
-    if not purpose:
-        raise click.UsageError(
-            "--purpose CODE is needed to see clinical content (TREAT HPAYMT HOPERAT HCOMPL PATRQT)"
-        )
 
 
 # --- the ledger -----------------------------------------------------------------------------------------
@@ -569,6 +522,10 @@ def status(settings: config.Settings, as_json: bool) -> int:
     for row in rows:
         terminal.json_line(row) if as_json else terminal.fields(row)
     return 0
+
+
+for group in GROUPS:
+    main.add_command(group)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, control, tls
+from umbridge import config, control, keycare, tls
 from umbridge.config import Settings, User
 from umbridge.criteria.host import Host
 from umbridge.errors import StoreError
@@ -124,6 +124,7 @@ def asking(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Itera
         return
     parts = Parts(settings)
     with hold_pen(settings, parts.keyring) as pen:
+        keycare.settle(pen)
         note_policy(pen, parts.table.hash, parts.users_text)
         inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
         account = control.account_name(os.geteuid())
@@ -169,6 +170,7 @@ class Daemon:
     async def _serve(self, pen: Pen) -> None:
         settings, parts = self.settings, self.parts
         clean = await asyncio.to_thread(note_start, pen)
+        await asyncio.to_thread(keycare.settle, pen)
         await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
         if not clean:
             log.warning("started_after_unclean_stop")

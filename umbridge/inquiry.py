@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from umbridge_audit import disclose as door
 from umbridge_audit import export as bundles
 from umbridge_audit.disclose import Viewer
-from umbridge_audit.entry import Draft, Receipt
 from umbridge_audit.redact import REDACTED, AccessTable, Permission
 from umbridge_audit.seal import SealError
 from umbridge_audit.slots import SCHEMAS
@@ -23,10 +22,12 @@ from umbridge_audit.store.receipts import head_of, take_receipt
 
 from umbridge.config import Settings, User
 from umbridge.control import go_on
-from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
+from umbridge.door import USUAL_PURPOSES, Door, number_of, text_of
+from umbridge.errors import NotHl7Error, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
 from umbridge.hl7.translate import EPOCH, translate
 from umbridge.intake import visit_key
+from umbridge.keycare import KeyCare
 from umbridge.model import Event
 from umbridge.pipeline import restore
 from umbridge.review.plan import stay_json
@@ -41,7 +42,6 @@ from umbridge.store.writer import Pen
 # What one turn of the loop that answers senders may fetch; opening is done in the asker's own thread.
 PAGE = 100
 PAGE_BYTES = 1_000_000
-USUAL_PURPOSES = ("HOPERAT", "HPAYMT", "HCOMPL", "TREAT", "PATRQT")
 
 # Which compartment a segment's content belongs to; what is not named here is clinical (the strictest common
 # one), so that a Z segment nobody described is not shown by default.
@@ -77,8 +77,6 @@ STAY_COMPARTMENT = dict.fromkeys(
 )
 # ICD-10-CM F10 to F19, mental and behavioral disorders due to psychoactive substance use (42 CFR 2.11, 2.12).
 SUBSTANCE_USE = re.compile(r"\s*F1[0-9]", re.IGNORECASE | re.ASCII)
-MAX_NUMBER = 2**53 - 1  # the ledger's own largest integer (audit/SPEC.md)
-MAX_TEXT = 1000  # a reason is a sentence, and an access entry is not a place to store a file
 
 
 class Inquiry:
@@ -90,68 +88,17 @@ class Inquiry:
         self._settings = settings
         self._pen = pen
         self._site = site
-        self._users = users
         self._table = table
+        self.door = Door(pen, users, table)
+        self._keycare = KeyCare(self.door)
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
                 left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it
 
-    def viewer(self, account: str, auth: str) -> Viewer:
-        """The umbridge user behind an OS account. An unknown account has no role and is refused later."""
-        user = self._users.get(account)
-        if user is None:
-            return Viewer(account=account, user=account, roles=(), auth=auth)
-        return Viewer(account=account, user=user.user, roles=user.roles, auth=auth)
-
-    def _commit(self, draft: Draft) -> Receipt:
-        """Durable before it returns: the promise that a look is logged before it is shown."""
-
-        def work(batch: Any) -> int:
-            return int(batch.entry(draft))
-
-        return Receipt(self._pen.call(work), b"")
-
-    def _look(
-        self,
-        viewer: Viewer,
-        args: dict[str, Any],
-        kind: Literal["read", "search", "export"],
-        query: str,
-        *,
-        patient: str | None = None,
-        count: int | None = None,
-    ) -> Permission:
-        """Log the look (or its refusal), then say what may be seen."""
-        purpose = text_of(args, "purpose") or self._usual_purpose(viewer)
-        reason = text_of(args, "reason")
-        try:
-            _, permission = door.disclose(
-                self._commit,
-                self._table,
-                viewer,
-                purpose=purpose,
-                reason=reason,
-                kind=kind,
-                query=query,
-                patient=patient,
-                count=count,
-                produce=lambda allowed: allowed,
-            )
-        except door.NotPermitted as exc:
-            raise NotPermittedError(str(exc)) from None
-        return permission
-
-    def _usual_purpose(self, viewer: Viewer) -> str:
-        """The purpose of a question that needs none on the command line: operations, where a role has it."""
-        for purpose in USUAL_PURPOSES:
-            if self._table.permission(viewer.roles, purpose).any:
-                return purpose
-        return USUAL_PURPOSES[0]
-
     # -- messages -------------------------------------------------------------------------------------
 
     def messages_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        allowed = self._look(viewer, args, "search", "messages list")
+        allowed = self.door.look(viewer, args, "search", "messages list")
         for row in self._rows(lambda batch, after: inbox.sealed_page(batch.cursor, after, PAGE, PAGE_BYTES)):
             yield {
                 "seq": row.seq,
@@ -176,7 +123,7 @@ class Inquiry:
 
     def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = number_of(args, "seq")
-        allowed = self._look(viewer, args, "read", f"messages show {seq}", count=1)
+        allowed = self.door.look(viewer, args, "read", f"messages show {seq}", count=1)
         record = self._pen.call(lambda batch: inbox.sealed_row(batch.cursor, seq))
         if record is None:
             raise UmbridgeError(f"there is no message {seq}; `umbridge messages list` shows which there are")
@@ -252,7 +199,7 @@ class Inquiry:
     # -- stays ----------------------------------------------------------------------------------------
 
     def stays_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        allowed = self._look(viewer, args, "search", "stays list")
+        allowed = self.door.look(viewer, args, "search", "stays list")
         for lane in self._pen.call(lambda batch: list(stays.lanes(batch.cursor))):
             try:
                 yield self._stay(lane, allowed)
@@ -261,7 +208,7 @@ class Inquiry:
 
     def stays_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         number = text_of(args, "visit")
-        allowed = self._look(viewer, args, "read", "stays show", patient=number, count=1)
+        allowed = self.door.look(viewer, args, "read", "stays show", patient=number, count=1)
         key = visit_key(number, self._site.visit_authority)
         lane = self._pen.keyring.token("visit", key)
         try:
@@ -301,7 +248,7 @@ class Inquiry:
         kind = text_of(args, "kind")
         if kind and kind not in SCHEMAS:
             raise UsageError(f"--kind {kind!a}: no such kind of entry; known: {' '.join(SCHEMAS)}")
-        self._look(viewer, args, "search", "ledger list")
+        self.door.look(viewer, args, "search", "ledger list")
         after, kinds = 0, (kind,) if kind else ()
         while after < self._pen.ledger.size:
             go_on()
@@ -314,7 +261,7 @@ class Inquiry:
 
     def ledger_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = self._entry_number(args)
-        allowed = self._look(viewer, args, "read", f"ledger show {seq}", count=1)
+        allowed = self.door.look(viewer, args, "read", f"ledger show {seq}", count=1)
         yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
 
     def ledger_export(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -322,7 +269,7 @@ class Inquiry:
         profile, reason = text_of(args, "profile"), text_of(args, "reason")
         purpose = text_of(args, "purpose") or self._export_purpose(viewer)
         self._profile(profile)
-        allowed = self._look(viewer, args | {"purpose": purpose}, "export", f"ledger export {profile}")
+        allowed = self.door.look(viewer, args | {"purpose": purpose}, "export", f"ledger export {profile}")
         out = self._settings.store / f"export-{secrets.token_hex(8)}.jsonl"
         try:
             with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
@@ -335,7 +282,7 @@ class Inquiry:
                     reason=reason,
                     profile=profile,
                     out=out,
-                    commit=self._commit,
+                    commit=self.door.commit,
                     checkpoint=self._pen.sign,
                     progress=lambda _: go_on(),
                 )
@@ -352,14 +299,14 @@ class Inquiry:
         narrowed = self._profile(profile)
         purpose = text_of(args, "purpose") or self._export_purpose(viewer)
         asked = f"ledger proof {seq} {profile}"
-        allowed = self._look(viewer, args | {"purpose": purpose}, "export", asked, count=1)
+        allowed = self.door.look(viewer, args | {"purpose": purpose}, "export", asked, count=1)
         self._pen.sign()
         with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
             yield {"receipt": take_receipt(reader, seq, allowed.within(narrowed))}
 
     def ledger_checkpoint(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A checkpoint over everything so far, this question included. Origin, size, root: nothing else."""
-        self._look(viewer, args, "search", "ledger checkpoint")
+        self.door.look(viewer, args, "search", "ledger checkpoint")
         self._pen.sign()
         with open_readonly(self._settings.store / DATABASE) as reader:
             newest = reader.last_checkpoint()
@@ -398,35 +345,12 @@ class Inquiry:
             "ledger.export": self.ledger_export,
             "ledger.proof": self.ledger_proof,
             "ledger.checkpoint": self.ledger_checkpoint,
+            "keys.list": self._keycare.list,
+            "keys.rotate": self._keycare.rotate,
         }
         if op not in known:
             raise UsageError(f"unknown request {op!a}")
-        return known[op](self.viewer(account, auth), args)
-
-
-def number_of(args: dict[str, Any], name: str) -> int:
-    """A row's or entry's number. Raises UsageError: what the pen cannot hold must not reach the pen."""
-    try:
-        number = int(args[name])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise UsageError(f"{name}: a number is expected") from None
-    if not 0 <= number <= MAX_NUMBER:
-        raise UsageError(f"{name}: expected a number from 0 to {MAX_NUMBER}")
-    return number
-
-
-def text_of(args: dict[str, Any], name: str) -> str:
-    """A word or sentence of the asker's, "" where none was given. Raises UsageError: see ``number_of``."""
-    value = args.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise UsageError(f"{name}: text of at most {MAX_TEXT} characters is expected")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{name}: not UTF-8 text") from None
-    return value
+        return known[op](self.door.viewer(account, auth), args)
 
 
 def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Keys apart from the store: the key-encryption key, the log's signing key, and the wrapped data keys.
+"""Keys apart from the store: the wrapped data keys, the log's signing key, and how each is renewed.
 
-One directory with `kek` (32 bytes), `log.key` (Ed25519 seed) and `keystore.json`, all 0600. SPEC.md
-sections 6 and 14. Nothing here ever appears in an error's text but a file's name or a key's id.
+One directory with `kek` (see ``kek``), `log.key` (Ed25519 seed) and `keystore.json`, all 0600; during a
+rotation also `kek.next`. SPEC.md sections 6 and 14. Nothing here ever appears in an error's text but a file's
+name or a key's id.
 """
 
 from __future__ import annotations
@@ -10,64 +11,33 @@ import hmac
 import json
 import os
 import secrets
-import stat
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from threading import RLock
-from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from umbridge_audit.checkpoint import VerifierKey, sync_directory
+from umbridge_audit.kek import (
+    KeyProvider,
+    KeyRefusedError,
+    Passphrase,
+    read_key_file,
+    read_private,
+    write_key_file,
+    write_private,
+)
 from umbridge_audit.seal import ALG, NONCE, SealError, Xaes, dek_commit, lv8
 from umbridge_audit.slots import COMPARTMENTS
 
+__all__ = ["KINDS", "TOKEN_ALG", "KeyRefusedError", "Keyring", "WrappedKey"]
+
 TOKEN_ALG = "HMAC-SHA-256"  # noqa: S105
-KINDS = (*COMPARTMENTS, "raw", "stay")
-_FILES = ("kek", "log.key", "keystore.json")
-
-
-class KeyRefusedError(KeyError):
-    """A key is missing, wrong or readable by others. One line, naming the file or the key's id."""
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else "key refused"
-
-
-class KeyProvider(Protocol):
-    """Whoever holds the key-encryption key: a file now; a KMS or HSM needs no more than this."""
-
-    @property
-    def kek_id(self) -> str: ...
-
-    def wrap(self, kid: str, alg: str, key: bytes) -> bytes: ...
-
-    def unwrap(self, kid: str, alg: str, wrapped: bytes) -> bytes:
-        """Raises KeyRefusedError naming the kid."""
-
-
-class FileKeyProvider:
-    """The key-encryption key in a file of 32 bytes."""
-
-    def __init__(self, path: Path) -> None:
-        key = _read_private(path, 32)
-        self._cipher = Xaes(key)
-        self.kek_id = sha256(b"umb/kek/1" + key).hexdigest()[:16]
-
-    def wrap(self, kid: str, alg: str, key: bytes) -> bytes:
-        nonce = os.urandom(NONCE)
-        return nonce + self._cipher.seal(nonce, key, b"umb/wrap/1" + lv8(kid) + alg.encode())
-
-    def unwrap(self, kid: str, alg: str, wrapped: bytes) -> bytes:
-        try:
-            return self._cipher.unseal(
-                wrapped[:NONCE], wrapped[NONCE:], b"umb/wrap/1" + lv8(kid) + alg.encode()
-            )
-        except SealError:
-            raise KeyRefusedError(f"key {kid}: does not open with this key-encryption key") from None
+KINDS = (*COMPARTMENTS, "raw", "stay", "backup")
+_FILES = ("kek", "kek.next", "log.key", "keystore.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +55,18 @@ class WrappedKey:
 class Keyring:
     """All keys of one ledger. Safe to share between threads; only the holder of the pen may create keys."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, passphrase: Passphrase | None = None) -> None:
         self.directory = directory
-        self._provider: KeyProvider = FileKeyProvider(directory / "kek")
-        self._signer = Ed25519PrivateKey.from_private_bytes(_read_private(directory / "log.key", 32))
+        self._passphrase = passphrase
+        self._provider: KeyProvider | None = None
+        self._signer = Ed25519PrivateKey.from_private_bytes(read_private(directory / "log.key", 32))
         self._lock = RLock()
         self._ciphers: dict[str, Xaes] = {}
         self._current: dict[tuple[str, str], str] = {}
         self._records: dict[str, WrappedKey] = {}
         self._unlogged: list[WrappedKey] | None = None  # worked out when asked for after a change
+        self._next_passphrase: bytes | None = None
+        self._waiting: list[WrappedKey] = []  # made by ``renew``, not in use before the pen takes them up
         self._load()
         token = [r for r in self._records.values() if r.alg == TOKEN_ALG]
         if len(token) != 1:
@@ -103,36 +76,31 @@ class Keyring:
         self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
 
     @classmethod
-    def create(cls, directory: Path) -> Keyring:
+    def create(cls, directory: Path, passphrase: bytes | None = None) -> Keyring:
         """Fresh keys in ``directory`` (made if missing, 0700). KeyRefusedError if any key file exists."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in _FILES:
             if (directory / name).exists():
                 raise KeyRefusedError(f"{directory / name}: exists already, nothing written")
-        _write_private(directory / "kek", os.urandom(32))
-        _write_private(directory / "log.key", os.urandom(32))
-        provider = FileKeyProvider(directory / "kek")
+        write_key_file(directory / "kek", passphrase)
+        write_private(directory / "log.key", os.urandom(32))
+        ask = None if passphrase is None else lambda: passphrase
+        provider = read_key_file(directory / "kek").open(ask)
         kid = f"token.{datetime.now(UTC):%Y-%m}.{secrets.token_hex(4)}"
         key = os.urandom(32)
-        record = WrappedKey(
-            kid,
-            provider.kek_id,
-            TOKEN_ALG,
-            b64encode(provider.wrap(kid, TOKEN_ALG, key)).decode(),
-            dek_commit(kid, key),
-        )
-        _save(directory / "keystore.json", [record])
+        _save(directory / "keystore.json", [_wrapped(provider, kid, TOKEN_ALG, key)])
         sync_directory(directory)
-        return cls(directory)
+        return cls(directory, ask)
 
     @classmethod
-    def open(cls, directory: Path) -> Keyring:
+    def open(cls, directory: Path, passphrase: Passphrase | None = None) -> Keyring:
         """The keys in ``directory``; every data key is unwrapped when first needed.
 
+        ``passphrase`` is asked only if the key-encryption key comes from one; by default the environment is.
         Raises KeyRefusedError: a file is missing, malformed, readable by group or others, or the keys do not
         belong together. Writes nothing.
         """
-        return cls(directory)
+        return cls(directory, passphrase)
 
     # --- the log's own key --------------------------------------------------------------------------
 
@@ -176,7 +144,12 @@ class Keyring:
                     record = self._records.get(kid)
                 if record is None or record.alg != ALG:
                     raise KeyRefusedError(f"key {kid}: not in {self.directory / 'keystore.json'}")
-                cipher = self._ciphers[kid] = Xaes(self._unwrap(record))
+                try:
+                    key = self._unwrap(record)
+                except KeyRefusedError:
+                    self._load()  # wrapped anew by the pen after this keyring was read, or really refused
+                    key = self._unwrap(self._records.get(kid, record))
+                cipher = self._ciphers[kid] = Xaes(key)
         return cipher
 
     def commit(self, kid: str) -> str | None:
@@ -198,7 +171,104 @@ class Keyring:
             if due:
                 self._records |= due
                 self._unlogged = None
-                _save(self.directory / "keystore.json", list(self._records.values()))
+                self._write([*self._records.values(), *self._waiting])
+
+    # --- rotation -----------------------------------------------------------------------------------
+
+    @property
+    def provider(self) -> KeyProvider:
+        """Who holds the key-encryption key in force."""
+        with self._lock:
+            return self._holder(next(iter(self._records.values())))
+
+    def records(self) -> list[WrappedKey]:
+        """Every key held, oldest first, as wrapped: for listing, and for what a rotation writes."""
+        with self._lock:
+            return [*self._records.values(), *self._waiting]
+
+    def is_current(self, kid: str) -> bool:
+        """Whether new entries of its month would be sealed with this key."""
+        return kid in self._current.values()
+
+    def renew(self, kind: str, at: datetime) -> WrappedKey:
+        """A new data key for a kind in the UTC month of ``at``, durable; in use once the pen takes it up.
+
+        What is sealed already stays under the old one.
+        """
+        with self._lock:
+            record = self._fresh(kind, at.astimezone(UTC).strftime("%Y-%m"))
+            self._waiting.append(record)
+            self._write([*self._records.values(), *self._waiting])
+            return record
+
+    @property
+    def waits(self) -> bool:
+        """Whether a new data key waits to be taken up."""
+        return bool(self._waiting)
+
+    def take_up(self) -> None:
+        """The pen's, between two transactions: new keys are in use now, their ``key.create`` is owed."""
+        with self._lock:
+            for record in self._waiting:
+                self._records[record.kid] = record
+                kind, month, _ = record.kid.split(".")
+                self._current[(kind, month)] = record.kid
+            self._waiting.clear()
+            self._unlogged = None
+
+    def prepare(self, passphrase: bytes | None) -> str:
+        """Makes the next key-encryption key, durable and not in force; returns its id. See ``adopt``.
+
+        Without a passphrase the key is a file of 32 random bytes. One left by a rotation that never got
+        further is replaced: nothing was ever wrapped under it.
+        """
+        with self._lock:
+            beside = self._next()
+            if self.next_id() == self.provider.kek_id:
+                raise KeyRefusedError(f"{beside}: a rotation is not finished; start the daemon once")
+            beside.unlink(missing_ok=True)
+            if passphrase is not None:
+                self._next_passphrase = passphrase
+            write_key_file(beside, passphrase)
+            sync_directory(self.directory)
+            return read_key_file(beside).kek_id
+
+    def next_id(self) -> str | None:
+        """The id of the key-encryption key that waits in `kek.next`, None where none does."""
+        beside = self._next()
+        return read_key_file(beside).kek_id if beside.exists() else None
+
+    def adopt(self) -> None:
+        """Wraps every key under `kek.next` and makes that the key-encryption key; may be called again.
+
+        The keystore is replaced in one rename, so that it is all old or all new; then `kek.next` becomes
+        `kek`. Killed anywhere, ``open`` finds whichever of the two the keystore names.
+        """
+        with self._lock:
+            file = read_key_file(self._next())
+            records = [*self._records.values(), *self._waiting]
+            if any(record.kek_id != file.kek_id for record in records):
+                ask = (
+                    self._passphrase
+                    if self._next_passphrase is None
+                    else lambda: self._next_passphrase or b""
+                )
+                provider = file.open(ask)
+                made = [
+                    replace(_wrapped(provider, r.kid, r.alg, self._unwrap(r)), logged=r.logged)
+                    for r in records
+                ]
+                self._write(made)
+                self._provider, self._passphrase = provider, ask
+                waiting = {record.kid for record in self._waiting}
+                self._records = {record.kid: record for record in made if record.kid not in waiting}
+                self._waiting = [record for record in made if record.kid in waiting]
+                self._unlogged = None
+            self._next().replace(self.directory / "kek")
+            sync_directory(self.directory)
+
+    def _next(self) -> Path:
+        return self.directory / "kek.next"
 
     # --- sealed values and tokens -------------------------------------------------------------------
 
@@ -236,33 +306,50 @@ class Keyring:
     # --- the keystore file --------------------------------------------------------------------------
 
     def _unwrap(self, record: WrappedKey) -> bytes:
-        if record.kek_id != self._provider.kek_id:
-            raise KeyRefusedError(
-                f"key {record.kid}: wrapped under key-encryption key {record.kek_id}, not this one"
-            )
-        key = self._provider.unwrap(record.kid, record.alg, b64decode(record.wrapped))
+        provider = self._holder(record)
+        key = provider.unwrap(record.kid, record.alg, b64decode(record.wrapped))
         if not hmac.compare_digest(dek_commit(record.kid, key), record.commit):
             raise KeyRefusedError(f"key {record.kid}: does not match its commitment")
         return key
 
+    def _holder(self, record: WrappedKey) -> KeyProvider:
+        """The key-encryption key a record is wrapped under: `kek`, or in mid-rotation `kek.next`."""
+        if self._provider is None or self._provider.kek_id != record.kek_id:
+            path = self.directory / "kek"
+            file = read_key_file(path)
+            beside = self._next()
+            if file.kek_id != record.kek_id and beside.exists():
+                file = read_key_file(beside)
+            if file.kek_id != record.kek_id:
+                raise KeyRefusedError(
+                    f"key {record.kid}: wrapped under key-encryption key {record.kek_id}, which {path} is not"
+                )
+            self._provider = file.open(self._passphrase)
+        return self._provider
+
     def _make(self, kind: str, month: str) -> str:
+        record = self._fresh(kind, month)
+        self._write([*self._records.values(), *self._waiting, record])
+        self._records[record.kid] = record
+        self._unlogged = None
+        self._current[(kind, month)] = record.kid
+        return record.kid
+
+    def _fresh(self, kind: str, month: str) -> WrappedKey:
         if kind not in KINDS:
             raise ValueError("no such kind of key")
-        kid = f"{kind}.{month}.{secrets.token_hex(4)}"
-        key = os.urandom(32)
-        wrapped = b64encode(self._provider.wrap(kid, ALG, key)).decode()
-        record = WrappedKey(kid, self._provider.kek_id, ALG, wrapped, dek_commit(kid, key))
-        _save(self.directory / "keystore.json", [*self._records.values(), record])
-        self._records[kid] = record
-        self._unlogged = None
-        self._current[(kind, month)] = kid
-        return kid
+        return _wrapped(self.provider, f"{kind}.{month}.{secrets.token_hex(4)}", ALG, os.urandom(32))
+
+    def _write(self, records: list[WrappedKey]) -> None:
+        _save(self.directory / "keystore.json", records)
 
     def _load(self) -> None:
         path = self.directory / "keystore.json"
-        raw = _read_private(path, None)
+        raw = read_private(path)
         try:
             records = [WrappedKey(**item) for item in json.loads(raw)["keys"]]
+            waiting = {record.kid for record in self._waiting}
+            records = [record for record in records if record.kid not in waiting]
             for record in records:
                 kind, month, _ = record.kid.split(".")
                 b64decode(record.wrapped, validate=True)
@@ -282,26 +369,9 @@ def _seal_aad(kind: str, kid: str, aad: bytes) -> bytes:
     return b"umb/seal/1" + lv8(kind) + lv8(kid) + aad
 
 
-def _read_private(path: Path, size: int | None) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise KeyRefusedError(f"{path}: open to group or others; chmod 600 it")
-            raw = file.read()
-    except OSError as exc:
-        raise KeyRefusedError(f"{path}: {os.strerror(exc.errno or 0)}") from None
-    if size is not None and len(raw) != size:
-        raise KeyRefusedError(f"{path}: not {size} bytes")
-    return raw
-
-
-def _write_private(path: Path, raw: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(fd)
+def _wrapped(provider: KeyProvider, kid: str, alg: str, key: bytes) -> WrappedKey:
+    wrapped = b64encode(provider.wrap(kid, alg, key)).decode()
+    return WrappedKey(kid, provider.kek_id, alg, wrapped, dek_commit(kid, key))
 
 
 def _save(path: Path, records: list[WrappedKey]) -> None:
@@ -319,6 +389,6 @@ def _save(path: Path, records: list[WrappedKey]) -> None:
     ]
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
-    _write_private(beside, json.dumps({"v": 1, "keys": items}, indent=1).encode() + b"\n")
+    write_private(beside, json.dumps({"v": 1, "keys": items}, indent=1).encode() + b"\n")
     beside.replace(path)
     sync_directory(path.parent)

@@ -108,8 +108,11 @@ class AccessTable:
         except (UnicodeDecodeError, tomllib.TOMLDecodeError):
             raise ValueError("access table: not TOML") from None
         rows = table.get("roles")
-        if set(table) != {"version", "roles"} or table["version"] != 1 or not isinstance(rows, dict):
+        acts = table.get("acts", {})
+        if not {"version", "roles"} <= set(table) <= {"version", "roles", "acts"} or table["version"] != 1:
             raise ValueError("access table: version 1 with roles is expected")
+        if not isinstance(rows, dict) or not isinstance(acts, dict):
+            raise ValueError("access table: roles and acts must be tables")
         self.roles: dict[str, Role] = {}
         for name, row in rows.items():
             like = row.get("same_as")
@@ -118,6 +121,11 @@ class AccessTable:
                     f"access table: role {name}: same_as must name an earlier role and stand alone"
                 )
             self.roles[name] = self.roles[like] if like is not None else _role(name, row)
+        self.acts: dict[str, frozenset[str]] = {}
+        for act, names in acts.items():
+            if not isinstance(names, list) or not set(names) <= set(self.roles):
+                raise ValueError(f"access table: act {act}: a list of roles is expected")
+            self.acts[act] = frozenset(names)
 
     @classmethod
     def load(cls) -> AccessTable:

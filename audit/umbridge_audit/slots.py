@@ -23,6 +23,7 @@ _ACCESS_OPS = (
 )
 _MESSAGE = ("actor feed state", {"ops": _MESSAGE_OPS})
 _ACCESS = ("actor outcome", {"ops": _ACCESS_OPS, "ident": "patient"})
+_WHO = "account roles auth reason"
 _PLUGIN = ("actor plugin reason", {"ops": "version digest detail"})
 
 # kind: (open slots after `schema ts`, slots of each compartment)
@@ -58,6 +59,18 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
     "config.change": ("actor config_hash", {"ops": "detail"}),
     "clock.step": ("actor", {"ops": "detail"}),
     "quarantine": ("actor state", {"ops": "row reason by"}),
+    "approval": ("actor state", {"ops": f"{_WHO} subject of_entry expires"}),
+    "privilege.change": ("actor state", {"ops": f"{_WHO} subject before after"}),
+    "breakglass.open": ("actor state", {"ops": f"{_WHO} purpose expires due", "ident": "patient"}),
+    "breakglass.review": ("actor state", {"ops": f"{_WHO} of_entry"}),
+    "disclosure": (
+        "actor state",
+        {
+            "ops": f"{_WHO} basis exclusion on last_on times",
+            "ident": "patient recipient address what statement",
+        },
+    ),
+    "backup.create": ("actor state", {"ops": f"{_WHO} digest bytes entries kid"}),
 }
 
 _SALT = re.compile(r"[A-Za-z0-9+/]{43}=\Z")

@@ -250,7 +250,8 @@ class Pen:
         """Before anything is numbered: this month's data keys, and their entries, are there."""
         self.clock.tick()
         month = self.clock.now.strftime("%Y-%m")
-        if month != self._keys_of:
+        if month != self._keys_of or self.keyring.waits:
+            self.keyring.take_up()
             for kind in KEY_KINDS:
                 self.keyring.dek(kind, self.clock.now)
             self.ledger.append([])

@@ -1,0 +1,94 @@
+"""Refusals are kept whatever their number: one entry each, and in a flood a count that survives a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from conftest import Installation
+from umbridge_audit.redact import AccessTable
+
+from umbridge import door as doors
+from umbridge.config import User
+from umbridge.door import Door
+from umbridge.errors import NotPermittedError
+from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.writer import Pen
+
+TABLE = AccessTable.load()
+
+
+@pytest.fixture
+def pen(installation: Installation) -> Iterator[Pen]:
+    settings = installation.settings
+    with ExitStack() as stack:
+        yield stack.enter_context(hold_pen(settings, open_keys(settings)))
+
+
+def denied(pen: Pen) -> list[dict[str, object]]:
+    rows = [row for row in pen.ledger.open_slots() if row["kind"] == "access.denied"]
+    return [{**row, **pen.ledger.reveal(int(str(row["seq"])))["ops"]} for row in rows]
+
+
+def knock(door: Door, account: str = "zz-nobody") -> int:
+    """One refused question; the entry its text names."""
+    with pytest.raises(NotPermittedError) as caught:
+        door.look(door.viewer(account, "test"), {"purpose": "HPAYMT"}, "read", "messages show 1")
+    assert caught.value.exit_code == 77
+    return int(str(caught.value).rpartition(" ")[2])
+
+
+def total(rows: list[dict[str, object]]) -> int:
+    return sum(1 if row["count"] is None else int(str(row["count"])) for row in rows)
+
+
+def test_a_flood_of_refusals_is_counted_and_not_dropped(pen: Pen) -> None:
+    door = Door(pen, {}, TABLE)
+    said = [knock(door) for _ in range(doors.FLOOD + 50)]
+    assert said[: doors.FLOOD] == sorted(set(said[: doors.FLOOD]))
+    assert len(set(said[doors.FLOOD :])) == 1  # the entry that says a flood began
+    assert len(denied(pen)) == doors.FLOOD + 1
+    before = pen.ledger.size
+    knock(door, "zz-other")  # somebody else's refusal has its own entry
+    assert pen.ledger.size == before + 1
+    door.settle_floods(everything=True)
+    rows = denied(pen)
+    assert total(rows) == doors.FLOOD + 50 + 1
+    assert rows[-1]["count"] == 49 and rows[-1]["account"] == "zz-nobody"
+    door.settle_floods(everything=True)
+    assert len(denied(pen)) == len(rows)
+
+
+def test_what_was_counted_before_a_kill_is_written_at_the_next_look(pen: Pen) -> None:
+    first = Door(pen, {}, TABLE)
+    for _ in range(doors.FLOOD + 7):
+        knock(first)
+    again = Door(pen, {"zz": User(user="zz", roles=("ur_nurse",))}, TABLE)  # nothing of the first is known
+    again.look(again.viewer("zz", "test"), {"purpose": "HPAYMT"}, "search", "messages list")
+    assert total(denied(pen)) == doors.FLOOD + 7
+
+
+def test_a_flood_that_is_over_is_written_without_a_restart(pen: Pen, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(pen, {}, TABLE)
+    for _ in range(doors.FLOOD + 3):
+        knock(door)
+    monkeypatch.setattr(doors, "FLOOD_SECONDS", 0.0)
+    knock(door, "zz-other")
+    assert total(denied(pen)) == doors.FLOOD + 3 + 1
+
+
+def test_an_act_needs_a_role_and_its_refusal_is_kept(pen: Pen) -> None:
+    users = {"zz": User(user="zz", roles=("administrator",)), "yy": User(user="yy", roles=("ur_nurse",))}
+    door = Door(pen, users, TABLE)
+    before = pen.ledger.size
+    door.act(door.viewer("zz", "test"), "keys rotate", {})
+    assert pen.ledger.size == before  # the act writes its own entry
+    for account, what in (("yy", "keys rotate"), ("nobody", "keys rotate"), ("zz", "no such act")):
+        with pytest.raises(NotPermittedError):
+            door.act(door.viewer(account, "test"), what, {"reason": "ZZ because"})
+    assert [(row["account"], row["query"]) for row in denied(pen)] == [
+        ("yy", "keys rotate"),
+        ("nobody", "keys rotate"),
+        ("zz", "no such act"),
+    ]
