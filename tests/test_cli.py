@@ -99,6 +99,7 @@ BUILT = {
     *("demo", "init", "serve", "send", "screen", "status", "messages list", "messages show", "stays list"),
     *("stays show", "ledger verify", "ledger list", "ledger show", "ledger export", "plugins list"),
     "config check",
+    *("keys list", "keys rotate"),
 }
 
 
