@@ -100,6 +100,7 @@ BUILT = {
     *("stays show", "ledger verify", "ledger list", "ledger show", "ledger export", "plugins list"),
     "config check",
     *("keys list", "keys rotate"),
+    *("ledger proof", "ledger checkpoint"),
 }
 
 
