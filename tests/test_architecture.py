@@ -25,7 +25,7 @@ LIMIT = 420  # lines: what a person reads in one sitting
 # Longer modules, each with the length it may have and why it is one file.
 LONGER = {
     # The whole command line is one file, so that what people script against is read in one place.
-    "umbridge/cli.py": 620,
+    "umbridge/cli.py": 700,
     # One grammar: reader, address language and escapes share the delimiters and the byte offsets.
     "umbridge/hl7/er7.py": 440,
 }
@@ -256,6 +256,7 @@ def test_modules_are_loaded_by_name_in_two_places_only() -> None:
     ("call", "home"),
     [
         ("socket.create_server", "umbridge/listener.py"),
+        ("asyncio.start_server", "umbridge/peer.py"),
         ("asyncio.open_connection", "umbridge/delivery.py"),
         ("asyncio.start_unix_server", "umbridge/control.py"),
         ("socket.socketpair", "umbridge/criteria/link.py"),

@@ -98,7 +98,7 @@ EVERY = dict(commands(main))
 BUILT = {
     *("demo", "init", "serve", "send", "screen", "status", "messages list", "messages show", "stays list"),
     *("stays show", "ledger verify", "ledger list", "ledger show", "ledger export", "plugins list"),
-    "config check",
+    *("config check", "listen"),
     *("keys list", "keys rotate"),
     *("ledger proof", "ledger checkpoint"),
 }
@@ -118,7 +118,7 @@ def test_every_command_explains_itself_and_takes_config_where_it_works_on_a_stor
     command = EVERY[words]
     assert command.help
     options = {name for p in command.params for name in p.opts}
-    storeless = {("demo",), ("init",), ("screen",)}
+    storeless = {("demo",), ("init",), ("screen",), ("listen",)}
     if not isinstance(command, click.Group):
         assert ("--config" in options) == (words not in storeless)
     for param in command.params:

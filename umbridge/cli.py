@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import traceback
 from datetime import datetime
@@ -14,6 +15,7 @@ import click
 
 from umbridge import __version__, config, terminal
 from umbridge.errors import UmbridgeError
+from umbridge.model import RowState
 from umbridge.options import as_json, purpose, reason, with_config
 from umbridge.options import ask as _ask
 from umbridge.options import need_purpose as _need
@@ -190,6 +192,47 @@ def send(
 
 
 @main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=2575, show_default=True, help="0: a free one.")
+@click.option(
+    "--answer",
+    type=click.Choice(["AA", "AE", "AR", "CA", "CE", "CR", "NONE", "CLOSE"]),
+    default="AA",
+    show_default=True,
+    help="What every message is answered; CLOSE hangs up.",
+)
+@click.option("--delay", type=click.FloatRange(0), default=0.0, help="Seconds before each answer.")
+@click.option("--count", type=click.IntRange(1), default=None, help="End after so many messages.")
+@click.option("--keep", metavar="DIR", default=None, help="Write each message to a file in DIR.")
+@as_json
+def listen(
+    host: str, port: int, answer: str, delay: float, count: int | None, keep: str | None, as_json: bool
+) -> None:
+    """A test peer: takes messages over MLLP, prints what came and answers as told. It stores nothing."""
+    from umbridge.peer import Heard, Peer
+
+    def heard(one: Heard) -> None:
+        if as_json:
+            terminal.json_line(one.to_json())
+        else:
+            what = f"{terminal.clean(one.type)}  {terminal.clean(one.control_id)}  {one.bytes} bytes"
+            click.echo(f"{one.number}  {what}  {one.fault or one.ack}")
+
+    folder = Path(keep) if keep else None
+    if folder is not None and not folder.is_dir():
+        raise click.UsageError(f"--keep {keep}: not a folder")
+
+    async def serve() -> int:
+        peer = Peer(answer, delay=delay, count=count, keep=folder, heard=heard)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, peer.stop)
+        return await peer.serve(host, port, lambda got: click.echo(f"listening on {host}:{got}", err=True))
+
+    click.echo(f"{asyncio.run(serve())} came", err=True)
+
+
+@main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "--site", "site_file", default=None, metavar="FILE", help="Site profile (default: the built-in example)."
@@ -242,14 +285,14 @@ def screen(
         click.echo(f"{count} not used: {why}", err=True)
 
 
-def _moment(text: str | None, zone: Any) -> datetime | None:
+def _moment(text: str | None, zone: Any, option: str = "--as-of") -> datetime | None:
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise click.UsageError(
-            f"--as-of {text}: expected ISO 8601, such as 2026-01-12T15:56:00-05:00"
+            f"{option} {text}: expected ISO 8601, such as 2026-01-12T15:56:00-05:00"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=zone)
 
@@ -264,11 +307,36 @@ def messages() -> None:
 
 @messages.command("list")
 @with_config
+@click.option("--mrn", metavar="NUMBER", help="Of this patient (PID-3, under the site's MRN authority).")
+@click.option("--visit", metavar="NUMBER", help="Of this visit.")
+@click.option("--control-id", metavar="ID", help="With this MSH-10.")
+@click.option("--since", metavar="TIME", help="Received at this time or later; ISO 8601.")
+@click.option("--until", metavar="TIME", help="Received before this time.")
+@click.option("--feed", metavar="NAME", help="From this feed.")
+@click.option("--state", type=click.Choice([state.value for state in RowState]), help="In this state.")
+@click.option("--after", type=click.IntRange(0), metavar="SEQ", help="After this row: the next page.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
 @purpose
 @as_json
-def messages_list(settings: config.Settings, purpose: str | None, as_json: bool) -> None:
-    """Every framed message, oldest first. Control ids and visits show only to roles that may see them."""
-    _print(_ask(settings, "messages.list", {"purpose": purpose}), MESSAGE_COLUMNS, as_json)
+def messages_list(
+    settings: config.Settings,
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+    **asked: Any,
+) -> None:
+    """Framed messages, oldest first. Control ids and visits show only to roles that may see them.
+
+    A search by a patient's or a visit's number is an access: it is on the ledger, with the number sealed.
+    """
+    from umbridge.site import load_site
+    from umbridge.store.batch import iso
+
+    zone = load_site(settings.site).zone if since or until else None
+    for name, text in (("since", since), ("until", until)):
+        moment = _moment(text, zone, f"--{name}")
+        asked[name] = iso(moment) if moment else None
+    _print(_ask(settings, "messages.list", asked), MESSAGE_COLUMNS, as_json)
 
 
 @messages.command("show")

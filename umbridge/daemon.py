@@ -186,6 +186,7 @@ class Daemon:
             parts.site.visit_authority,
             parts.site.account_authority,
             facilities=parts.site.facilities,
+            mrn_authority=parts.site.mrn_authority,
         )
         pipeline = Pipeline(
             pen,
@@ -284,6 +285,7 @@ class Daemon:
                 tally.read(batch.cursor, "state"),
                 tally.read(batch.cursor, "feed"),
                 refusals.totals(batch.cursor),
+                {feed: tally.read(batch.cursor, f"why/{feed}") for feed in self.settings.feeds},
             )
         )
         return status_row(
@@ -302,10 +304,10 @@ class Daemon:
 
 
 def status_row(
-    settings: Settings, pen: Pen, found: tuple[Any, Any, Any], *, running: bool, **more: Any
+    settings: Settings, pen: Pen, found: tuple[Any, Any, Any, Any], *, running: bool, **more: Any
 ) -> dict[str, Any]:
     """Counters and warnings; nothing of any patient."""
-    states, seen, refused = found
+    states, seen, refused, why = found
     ports = more.pop("ports", {})
     connections = more.pop("connections", {})
     warnings = [w for w in (sqlite_warning(), *tls.warnings(settings)) if w]
@@ -325,6 +327,7 @@ def status_row(
                 "connections": connections.get(feed, 0),
                 "messages": seen.get(feed, (0, None))[0],
                 "last_message_at": seen.get(feed, (0, None))[1],
+                "why": {said: count for said, (count, _) in sorted(why.get(feed, {}).items())},
                 "refused_on_the_wire": {r: n for f, r, n, _ in refused if f == feed},
             }
             for feed, s in settings.feeds.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from umbridge_audit import disclose as door
@@ -22,8 +23,8 @@ from umbridge_audit.store.receipts import head_of, take_receipt
 
 from umbridge.config import Settings, User
 from umbridge.control import go_on
-from umbridge.door import USUAL_PURPOSES, Door, number_of, text_of
-from umbridge.errors import NotHl7Error, StoreError, UmbridgeError, UsageError
+from umbridge.door import MAX_NUMBER, MAX_TEXT, USUAL_PURPOSES, Door, number_of, text_of
+from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
 from umbridge.hl7.translate import EPOCH, translate
 from umbridge.intake import visit_key
@@ -34,7 +35,7 @@ from umbridge.review.plan import stay_json
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import identify
 from umbridge.stay.fold import StayFold
-from umbridge.store import inbox, stays
+from umbridge.store import inbox, search, stays
 from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
@@ -98,8 +99,17 @@ class Inquiry:
     # -- messages -------------------------------------------------------------------------------------
 
     def messages_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        allowed = self.door.look(viewer, args, "search", "messages list")
-        for row in self._rows(lambda batch, after: inbox.sealed_page(batch.cursor, after, PAGE, PAGE_BYTES)):
+        wanted, query = self._wanted(args)
+        patient = text_of(args, "mrn") or text_of(args, "visit") or None
+        allowed = self.door.look(viewer, args, "search", query, patient=patient)
+        if patient and allowed.may("ident", "visit") != "show":
+            # an answer, even an empty one, would say whether there is such a patient
+            raise NotPermittedError("no role of yours may search by a patient's or a visit's number")
+        if wanted is None:
+            found = self._rows(lambda batch, after: inbox.sealed_page(batch.cursor, after, PAGE, PAGE_BYTES))
+        else:
+            found = self._found(wanted, number_of({"limit": MAX_NUMBER} | given(args), "limit"))
+        for row in found:
             yield {
                 "seq": row.seq,
                 "feed": row.feed,
@@ -111,6 +121,41 @@ class Inquiry:
                 "reason": row.reason,
                 "visit": shown(allowed, "ident", "visit", row.head.get("visit")),
             }
+
+    def _wanted(self, args: dict[str, Any]) -> tuple[search.Criteria | None, str]:
+        """What ``messages list`` looks for, and how the entry says it: patients are sealed apart."""
+        asked = given(args)
+        named = [f"--{name.replace('_', '-')}" for name in ("mrn", "visit") if asked.get(name)]
+        keyring, tokens, lane = self._pen.keyring, [], None
+        if number := text_of(asked, "mrn"):
+            tokens.append(search.patient(keyring, number, self._site.mrn_authority))
+        if control_id := text_of(asked, "control_id"):
+            tokens.append(search.control(keyring, control_id))
+        if visit := text_of(asked, "visit"):
+            lane = keyring.token("visit", visit_key(visit, self._site.visit_authority))
+        for name in ("control_id", "since", "until", "feed", "state", "after", "limit"):
+            if name in asked:
+                named.append(f"--{name.replace('_', '-')} {asked[name]}")
+        wanted = search.Criteria(
+            tuple(tokens),
+            lane,
+            since=text_of(asked, "since"),
+            until=text_of(asked, "until"),
+            feed=text_of(asked, "feed"),
+            state=text_of(asked, "state"),
+            after=number_of({"after": 0} | asked, "after"),
+        )
+        return (wanted if asked else None), " ".join(["messages list", *named])[:MAX_TEXT]
+
+    def _found(self, wanted: search.Criteria, limit: int) -> Iterator[inbox.Row]:
+        """Rows that a search finds, each opened when its turn comes, through a connection of their own."""
+        finder = search.Finder(self._settings.store / DATABASE)
+        try:
+            for record in islice(finder.records(wanted), limit):
+                go_on()
+                yield inbox.open_leniently(self._pen.keyring, record)
+        finally:
+            finder.close()
 
     def _rows(self, page: Callable[[Batch, int], list[Sequence[Any]]]) -> Iterator[inbox.Row]:
         """Rows page after page, each opened when its turn comes: a frame may have 16 MiB."""
@@ -351,6 +396,11 @@ class Inquiry:
         if op not in known:
             raise UsageError(f"unknown request {op!a}")
         return known[op](self.door.viewer(account, auth), args)
+
+
+def given(args: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for beyond who asks and why."""
+    return {name: args[name] for name in args if name not in ("purpose", "reason") and args[name] is not None}
 
 
 def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:

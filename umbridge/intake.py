@@ -18,14 +18,15 @@ from umbridge.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSett
 from umbridge.errors import NotHl7Error, RefusedError, StoreError
 from umbridge.hl7 import ack, er7, mllp, translate
 from umbridge.model import RowState
-from umbridge.store import refusals
+from umbridge.store import refusals, search
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Incoming, Stored
+from umbridge.store.search import SEPARATOR
 from umbridge.store.writer import Pen
 
-SEPARATOR = "\x1f"  # between the parts of a token's input; cannot occur inside a decoded HL7 field
 DISK_CHECK_SECONDS = 1.0
 WORDINGS_KEPT = 256
+PRODUCTION = "P"  # HL7 table 0103; T is training, D debugging
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Intake:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
         facilities: Collection[str] = (),
+        mrn_authority: str = "",
     ) -> None:
         self._pen = pen
         self._keyring = keyring
@@ -64,6 +66,7 @@ class Intake:
         self._account_authority = account_authority
         self._clock = clock
         self._facilities = frozenset(facilities)
+        self._mrn_authority = mrn_authority
         self._uncounted: Counter[tuple[str, str]] = Counter()
         self._counting: asyncio.Task[None] | None = None
         self._open = asyncio.Event()
@@ -187,11 +190,12 @@ class Intake:
             else token("digest", digest.hex())
         )
         visit = account = None
+        apart = "" if processing == PRODUCTION else processing + SEPARATOR  # a test never meets a real stay
         if who.visit:
             authority = who.visit_authority or self._visit_authority
-            visit = token("visit", visit_key(who.visit, authority))
+            visit = token("visit", apart + visit_key(who.visit, authority))
         if who.account:
-            account = token("account", visit_key(who.account, self._account_authority))
+            account = token("account", apart + visit_key(who.account, self._account_authority))
         kind = f"{who.message_type}^{who.trigger}" if who.trigger else who.message_type
         return Incoming(
             feed=feed,
@@ -211,7 +215,19 @@ class Intake:
             reason=reason,
             received_at=now,
             reused=settings.control_id_reused,
+            found_by=self._found_by(who),
         )
+
+    def _found_by(self, who: translate.Identity) -> tuple[bytes, ...]:
+        """The tokens that a search for this patient or this control id has too."""
+        tokens = [
+            search.patient(self._keyring, number, authority or self._mrn_authority)
+            for number, authority, _ in who.identifiers
+            if number
+        ]
+        if who.control_id:
+            tokens.append(search.control(self._keyring, who.control_id))
+        return tuple(tokens)
 
     def _may_send(self, settings: FeedSettings, application: str, facility: str) -> bool:
         """Whether the feed lists this MSH-3 and MSH-4. A certificate says whose feed it is, no more."""

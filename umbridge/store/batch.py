@@ -14,7 +14,7 @@ from umbridge_audit.store import Ledger
 
 from umbridge.errors import StoreError
 from umbridge.model import RowState
-from umbridge.store import inbox, stays, tally
+from umbridge.store import inbox, search, stays, tally
 from umbridge.store.inbox import Incoming, Stored
 
 ALIAS_CACHE = 100_000
@@ -63,6 +63,7 @@ class Batch:
         self._finished: list[tuple[str, str, int]] = []
         self._repeats: list[tuple[int, str, str]] = []
         self._aliases: list[tuple[bytes, bytes]] = []
+        self._found_by: list[tuple[bytes, int]] = []
         self._first_entry = ledger.size
         self._known: dict[bytes, list[tuple[Any, ...]]] = {}
         self._tally: Counter[tuple[str, str]] = Counter()
@@ -130,6 +131,9 @@ class Batch:
         self._rows.append((seq, item.feed, *known, len(candidates), lane, sealed, state.value, *said))
         self._tally["state", state.value] += 1
         self._tally["feed", item.feed] += 1
+        if reason:
+            self._tally[f"why/{item.feed}", f"{state.value} {reason}"] += 1
+        self._found_by += [(token, seq) for token in item.found_by]
         self._heard[item.feed] = at
         candidates.append(
             (seq, item.digest, item.content_digest, lane, state.value, ack, condition, location, reason, at)
@@ -199,6 +203,8 @@ class Batch:
             inbox.finish(self.cursor, self._finished)
         if self._tally:
             tally.add(self.cursor, self._tally, self._heard)
+        if self._found_by:
+            search.add(self.cursor, self._found_by)
         if self._aliases:
             stays.add_aliases(self.cursor, self._aliases)
         if self._repeats:

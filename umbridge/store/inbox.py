@@ -43,6 +43,7 @@ class Incoming:
     reason: str
     received_at: datetime
     reused: str  # the feed's rule for a control id that comes back with other content
+    found_by: tuple[bytes, ...] = ()  # search tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ class InboxRow(SQLModel, table=True):
         UniqueConstraint("key_token", "digest"),
         Index("inbox_pending", "seq", sqlite_where=text("state = 'PENDING'")),
         Index("inbox_lane", "lane", "seq"),
+        Index("inbox_overview", "received_at", "feed", "state", "seq"),  # searches without a token
     )
     seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     feed: str
@@ -51,6 +52,15 @@ class Alias(SQLModel, table=True):
     __tablename__ = "alias"
     token: bytes = Field(primary_key=True)
     lane: bytes
+
+
+class SearchToken(SQLModel, table=True):
+    """What a message can be found by: keyed hashes of its patient's numbers and of its control id."""
+
+    __tablename__ = "search_token"
+    __table_args__ = {"sqlite_with_rowid": False}
+    token: bytes = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
 
 
 class StayHead(SQLModel, table=True):
@@ -117,6 +127,7 @@ _MODELS: tuple[type[SQLModel], ...] = (
     InboxRow,
     DeliveryAttempt,
     Alias,
+    SearchToken,
     StayHead,
     StayIncrement,
     DeterminationRow,

@@ -1,0 +1,227 @@
+"""Searches against walking every row; who may search by what; the access entry; the plan at size."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Installation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_intake import frame, receive
+from test_writer import incoming, make, rows
+
+from umbridge.config import FeedSettings
+from umbridge.daemon import asking
+from umbridge.errors import NotPermittedError
+from umbridge.model import RowState
+from umbridge.store import search
+from umbridge.store.batch import iso
+from umbridge.store.engine import DATABASE
+from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.writer import Pen
+
+START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+FEEDS = ("ehr", "lab", "adt")
+STATES = (RowState.PENDING, RowState.IGNORED, RowState.REFUSED)
+
+
+def test_searches_find_what_a_walk_finds(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    known = []
+    with hold_pen(made, keyring) as pen:
+        for n in range(120):
+            row = {
+                "feed": FEEDS[n % 3],
+                "state": STATES[n % 7 % 3],
+                # the clock goes back now and then
+                "received_at": START + timedelta(minutes=n - (25 if n % 40 == 0 else 0)),
+                "found_by": (
+                    search.patient(keyring, f"ZZM{n % 5}", "UMBH"),
+                    search.patient(keyring, f"ZZM{n % 5}", "UMBH"),  # twice in one message
+                    search.control(keyring, f"ZZC{n % 50}"),
+                ),
+                "visit_token": keyring.token("visit", f"ZZV{n % 9}"),
+            }
+            data = b"ZZ%d" % n
+            pen.call(lambda batch, data=data, row=row: batch.accept(incoming(data, data, **row)))
+            known.append((n + 1, n, row))
+        finder = search.Finder(made.store / DATABASE)
+
+        @given(
+            st.none() | st.integers(0, 6),
+            st.none() | st.integers(0, 60),
+            st.none() | st.integers(0, 10),
+            st.none() | st.integers(-10, 130),
+            st.none() | st.integers(-10, 130),
+            st.sampled_from(("", *FEEDS, "none")),
+            st.sampled_from(("", *(state.value for state in STATES))),
+            st.integers(0, 130),
+            st.integers(1, 200),
+        )
+        @settings(max_examples=150, deadline=None)
+        def check(
+            mrn: int | None,
+            control: int | None,
+            visit: int | None,
+            since: int | None,
+            until: int | None,
+            feed: str,
+            state: str,
+            after: int,
+            limit: int,
+        ) -> None:
+            moments = [None if m is None else START + timedelta(minutes=m) for m in (since, until)]
+            tokens = []
+            if mrn is not None:
+                tokens.append(search.patient(keyring, f"ZZM{mrn}", "UMBH"))
+            if control is not None:
+                tokens.append(search.control(keyring, f"ZZC{control}"))
+            wanted = search.Criteria(
+                tuple(tokens),
+                None if visit is None else keyring.token("visit", f"ZZV{visit}"),
+                since=iso(moments[0]) if moments[0] else "",
+                until=iso(moments[1]) if moments[1] else "",
+                feed=feed,
+                state=state,
+                after=after,
+            )
+            walked = [
+                seq
+                for seq, n, row in known
+                if seq > after
+                and (mrn is None or n % 5 == mrn)
+                and (control is None or n % 50 == control)
+                and (visit is None or n % 9 == visit)
+                and (moments[0] is None or row["received_at"] >= moments[0])
+                and (moments[1] is None or row["received_at"] < moments[1])
+                and feed in ("", row["feed"])
+                and state in ("", row["state"].value)
+            ]
+            assert finder.numbers(wanted, limit) == walked[:limit]
+            assert [record[0] for record in finder.records(wanted)] == walked
+
+        check()
+        finder.close()
+
+
+def test_a_long_answer_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "CHUNK", 7)
+    made, keyring = make(tmp_path / "s")
+    with hold_pen(made, keyring) as pen:
+        for n in range(40):
+            data = b"ZZ%d" % n
+            pen.call(lambda batch, data=data: batch.accept(incoming(data, data)))
+        finder = search.Finder(made.store / DATABASE)
+        assert [r[0] for r in finder.records(search.Criteria(feed="main"))] == list(range(1, 41))
+        finder.close()
+
+
+def test_numbers_of_a_message_lead_to_it_and_are_not_in_the_file(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    with hold_pen(made, keyring) as pen:
+        receive(pen, tmp_path, frame(id="ZZCANARYCONTROL").replace(b"ZZM1", b"ZZCANARYMRN"))
+        finder = search.Finder(made.store / DATABASE)
+        for token in (
+            search.patient(keyring, "ZZCANARYMRN", "UMBH"),
+            search.control(keyring, "ZZCANARYCONTROL"),
+        ):
+            assert finder.numbers(search.Criteria((token,))) == [1]
+        assert finder.numbers(search.Criteria((search.patient(keyring, "ZZCANARYMRN", "OTHER"),))) == []
+        finder.close()
+    data = b"".join(path.read_bytes() for path in made.store.iterdir() if path.is_file())
+    assert b"ZZCANARY" not in data
+
+
+def test_test_messages_never_meet_a_real_stay(tmp_path: Path) -> None:
+    """MSH-11 T and D (HL7 table 0103): another lane, so that none is folded into a patient's stay."""
+    made, keyring = make(tmp_path / "s")
+    feed = FeedSettings(port=0, processing_ids=("P", "T", "D"))
+    with hold_pen(made, keyring) as pen:
+        receive(pen, tmp_path, *(frame(id=f"ZZ{p}", pid=p) for p in "PTD"), frame(id="ZZ4"), feed=feed)
+        lanes = [row.lane for row in rows(pen)]
+        assert [row.state for row in rows(pen)] == ["PENDING"] * 4
+    assert lanes[0] == lanes[3]
+    assert len(set(lanes)) == 3
+
+
+PLANS = {
+    "feed and state": search.Criteria(feed="lab", state="REFUSED"),
+    "time": search.Criteria(since="2026-03-02T00:00:00.000Z", until="2026-03-03T00:00:00.000Z"),
+    "a patient": search.Criteria((b"t" * 32,)),
+    "a patient and a control id": search.Criteria((b"t" * 32, b"u" * 32), state="IGNORED"),
+    "a visit": search.Criteria(lane=b"l" * 32, since="2026-03-02T00:00:00.000Z"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_no_search_walks_the_frames(tmp_path: Path, name: str) -> None:
+    """Rows carry sealed frames: at a million of them a walk reads gigabytes, an index some megabytes."""
+    made, _ = make(tmp_path / "s")
+    finder = search.Finder(made.store / DATABASE)
+    asked: list[str] = []
+    finder._raw.set_trace_callback(asked.append)
+    finder.numbers(PLANS[name])
+    finder._raw.set_trace_callback(None)
+    plan = [row[3] for row in finder._raw.execute("EXPLAIN QUERY PLAN " + asked[-1])]
+    finder.close()
+    assert not [step for step in plan if step.startswith("SCAN inbox") and "COVERING INDEX" not in step], plan
+
+
+# --- by the command -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hospital(installation: Installation) -> Installation:
+    made = installation.settings
+    with hold_pen(made, open_keys(made)) as pen:
+        _fill(pen, installation.directory)
+    return installation
+
+
+def _fill(pen: Pen, folder: Path) -> None:
+    receive(pen, folder, frame(id="ZZ1", visit="ZZV1"), frame(id="ZZ2", visit="ZZV2"))
+    receive(pen, folder, frame(id="ZZ3", visit="ZZV1", kind="SIU^S12").replace(b"ZZM1", b"ZZM3"))
+
+
+def test_the_command_searches_and_the_search_is_an_access(hospital: Installation) -> None:
+    hospital.roles("administrator", "ur_nurse")
+
+    words = ("--since", "2026-03-02", "--until", "2026-03-03", "--state", "PENDING", "--limit", "1")
+    assert [row["seq"] for row in hospital.rows("messages", "list", *words, "--mrn", "ZZM1")] == [1]
+    with asking(hospital.settings) as ask:
+
+        def found(**asked: object) -> list[int]:
+            return [row["seq"] for row in ask("messages.list", asked)]
+
+        assert found() == [1, 2, 3]
+        assert found(mrn="ZZM1") == [1, 2]
+        assert found(visit="ZZV1", state="IGNORED") == [3]
+        assert found(control_id="ZZ2", feed="main") == [2]
+        assert found(after=1, limit=1) == [2]
+        entries = list(ask("ledger.list", {"kind": "access.search"}))
+        args = {"seq": entries[2]["seq"], "purpose": "HPAYMT"}
+        shown = next(iter(ask("ledger.show", args)))["slots"]
+    assert (shown["query"], shown["patient"]) == ("messages list --mrn", "ZZM1")
+    connection = sqlite3.connect(hospital.settings.store / DATABASE)
+    told = json.dumps(connection.execute("SELECT * FROM ledger_entry").fetchall(), default=repr)
+    connection.close()
+    assert "ZZM1" not in told
+
+
+def test_who_may_not_see_a_patient_may_not_search_for_one(hospital: Installation) -> None:
+    hospital.roles("administrator")  # operations: no identifiers
+    with asking(hospital.settings) as ask:
+        for asked in ({"mrn": "ZZM1"}, {"visit": "ZZNOBODY"}):
+            with pytest.raises(NotPermittedError, match="may search by a patient's"):
+                list(ask("messages.list", asked))
+        assert [row["seq"] for row in ask("messages.list", {"control_id": "ZZ2"})] == [2]
+
+
+@pytest.mark.parametrize("words", [("--since", "yesterday"), ("--state", "LOST")])
+def test_what_cannot_be_looked_for_is_said(installation: Installation, words: tuple[str, ...]) -> None:
+    done = installation.run("messages", "list", *words, check=2)
+    assert words[0] in done.stderr

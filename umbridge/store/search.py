@@ -1,0 +1,94 @@
+"""Finding messages by number, time, feed or state: keyed tokens, one overview index, a reading connection.
+
+Numbers of patients are never in an index as they are: only their keyed hashes. Looking runs beside the pen,
+in the thread of whoever asks, so that a search over a million rows holds up nobody's answer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from umbridge_audit.keys import Keyring
+
+from umbridge.store import inbox
+
+SEPARATOR = "\x1f"  # between the parts of a token's input; cannot occur inside a decoded HL7 field
+CHUNK = 50_000  # row numbers found at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What is looked for; everything that is set must hold. Times as stored: UTC, milliseconds, Z."""
+
+    tokens: tuple[bytes, ...] = ()  # of ``patient`` and ``control``
+    lane: bytes | None = None
+    since: str = ""
+    until: str = ""  # not included
+    feed: str = ""
+    state: str = ""
+    after: int = 0
+
+
+def patient(keyring: Keyring, number: str, authority: str) -> bytes:
+    """The token of one identifier of PID-3."""
+    return keyring.token("patient", authority + SEPARATOR + number)
+
+
+def control(keyring: Keyring, control_id: str) -> bytes:
+    """The token of MSH-10, whichever feed it came from."""
+    return keyring.token("control", control_id)
+
+
+def add(cursor: sqlite3.Cursor, found_by: Sequence[tuple[bytes, int]]) -> None:
+    """Let rows be found; the same token twice in one message is one way to find it."""
+    cursor.executemany("INSERT OR IGNORE INTO search_token(token, seq) VALUES (?,?)", found_by)
+
+
+class Finder:
+    """A connection of its own that only reads. Close it."""
+
+    def __init__(self, database: Path) -> None:
+        self._raw = sqlite3.connect(f"file:{database}?mode=ro", uri=True, check_same_thread=False)
+        self._cursor = self._raw.cursor()
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def numbers(self, wanted: Criteria, limit: int = CHUNK) -> list[int]:
+        """The first ``limit`` rows after ``wanted.after``, in order."""
+        where = ["seq > ?"]
+        values: list[int | str | bytes] = [wanted.after]
+        for token in wanted.tokens:
+            where.append("seq IN (SELECT seq FROM search_token WHERE token = ?)")
+            values.append(token)
+        for clause, value in (
+            ("lane = ?", wanted.lane),
+            ("received_at >= ?", wanted.since),
+            ("received_at < ?", wanted.until),
+            ("feed = ?", wanted.feed),
+            ("state = ?", wanted.state),
+        ):
+            if value:
+                where.append(clause)
+                values.append(value)
+        # Without a token every row is a candidate: the overview has what is asked about, and not the frames.
+        how = "" if wanted.tokens or wanted.lane else " INDEXED BY inbox_overview"
+        query = f"SELECT seq FROM inbox{how} WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - constants
+        return [seq for (seq,) in self._cursor.execute(query, (*values, limit))]
+
+    def records(self, wanted: Criteria) -> Iterator[Sequence[Any]]:
+        """The rows as ``inbox.open_row`` takes them, one at a time: a frame may have 16 MiB."""
+        after = wanted.after
+        while True:
+            found = self.numbers(replace(wanted, after=after))
+            for seq in found:
+                record = inbox.sealed_row(self._cursor, seq)
+                if record is not None:
+                    yield record
+            if len(found) < CHUNK:
+                return
+            after = found[-1]
