@@ -174,6 +174,7 @@ TESTED_IN = {
     "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
     "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands
     "umbridge/oversight.py": "tests/test_keycare.py",  # commands, each run in the test of what it calls
+    "umbridge/casework/child.py": "tests/test_office.py",  # a process, seen from the end that starts it
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
     "umbridge/stay/course.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
     "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
@@ -253,17 +254,17 @@ def test_modules_are_loaded_by_name_in_two_places_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "home"),
+    ("call", "homes"),
     [
-        ("socket.create_server", "umbridge/listener.py"),
-        ("asyncio.start_server", "umbridge/peer.py"),
-        ("asyncio.open_connection", "umbridge/delivery.py"),
-        ("asyncio.start_unix_server", "umbridge/control.py"),
-        ("socket.socketpair", "umbridge/criteria/link.py"),
+        ("socket.create_server", ["umbridge/listener.py"]),
+        ("asyncio.start_server", ["umbridge/peer.py"]),
+        ("asyncio.open_connection", ["umbridge/delivery.py"]),
+        ("asyncio.start_unix_server", ["umbridge/control.py"]),
+        ("socket.socketpair", ["umbridge/casework/office.py", "umbridge/criteria/link.py"]),
     ],
 )
-def test_each_kind_of_socket_has_one_home(call: str, home: str) -> None:
-    assert [relative(path) for path in modules() if call in path.read_text(encoding="utf-8")] == [home]
+def test_each_kind_of_socket_has_its_home(call: str, homes: list[str]) -> None:
+    assert [relative(path) for path in modules() if call in path.read_text(encoding="utf-8")] == homes
 
 
 def test_plaintext_leaves_the_ledger_by_one_door() -> None:

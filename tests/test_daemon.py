@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Installation, Running
+from conftest import ROOT, Installation, Running
 
 from umbridge import delivery, sample
 
@@ -140,15 +140,40 @@ def test_an_anchor_ahead_of_the_store_refuses_to_start(installation: Installatio
     assert "anchor" in done.stderr.splitlines()[-1]
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_row_that_kills_caseworkers_waits_for_a_person_and_holds_up_nobody(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted part ends the process on one control id; the rows beside it and after it are worked."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "planted" / "dies_on_poison"))
+    daemon = installation.start()
+    told = stays_of(4)
+    poison = told[2].split(b"|")
+    poison[9] = b"ZZPOISON"
+    try:
+        send(daemon.port, [*told[:2], b"|".join(poison), *told[3:]])
+        status = daemon.worked()
+        assert status["messages"]["QUARANTINED"] == 1
+        rows = installation.rows("messages", "list")
+        (held,) = (row for row in rows if row["state"] == "QUARANTINED")
+        assert held["reason"] == "process_death"
+        assert held["control_id"] == "ZZPOISON"
+        log = [json.loads(line) for line in daemon.log.read_text().splitlines()]
+        assert sum(line["event"] == "caseworker_lost" for line in log) == 3
+        assert daemon.stop() == 0
+        assert installation.rows("ledger", "verify")[0]["verdict"] == "PASS"
+    finally:
+        daemon.kill()
+
+
 def test_a_plugin_that_dies_costs_only_its_own_answer(running: Running) -> None:
     """Kill one worker while the feed goes on: the other answers, the failure is a PEND with its code."""
-    workers = [
-        int(pid)
-        for pid in Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
-        .read_text()
-        .split()
-    ]
-    assert len(workers) == 2
+    (caseworker,) = children(running.process.pid)
+    workers = children(caseworker)
+    assert len(workers) == len(running.now()["plugins"])
     running.where.roles("administrator", "ur_nurse")
     os.kill(running.process.pid, signal.SIGHUP)
     told = sample.stay(0, BEGAN, sample.PNEUMONIA)
@@ -157,8 +182,8 @@ def test_a_plugin_that_dies_costs_only_its_own_answer(running: Running) -> None:
     os.kill(workers[0], signal.SIGSTOP)
     send(running.port, told[-1:])
     running.worked()
-    entries = running.where.rows("ledger", "list", "--kind", "determination")[-2:]
-    assert sorted(entry["state"] for entry in entries) == ["failed", "screened"]
+    entries = running.where.rows("ledger", "list", "--kind", "determination")[-len(workers) :]
+    assert sorted(entry["state"] for entry in entries) == ["failed"] + ["screened"] * (len(workers) - 1)
     failed = next(entry for entry in entries if entry["state"] == "failed")
     shown = running.where.rows("ledger", "show", str(failed["seq"]), "--purpose", "HPAYMT")[0]["slots"]
     assert shown["outcome"] == "PEND"
@@ -205,7 +230,11 @@ def test_a_result_corrected_after_meets_reopens_the_review(running: Running) -> 
     running.worked()
     assert running.where.rows(*show)[0]["open_reviews"] == ["ADMISSION"]
     entries = running.where.rows("ledger", "list", "--kind", "determination")
-    last = running.where.rows("ledger", "show", str(entries[-1]["seq"]), "--purpose", "HPAYMT")[0]["slots"]
+    slots = [
+        running.where.rows("ledger", "show", str(entry["seq"]), "--purpose", "HPAYMT")[0]["slots"]
+        for entry in entries[-len(running.now()["plugins"]) :]
+    ]
+    (last,) = (each for each in slots if each["plugin"] == "interqual_like")
     assert last["outcome"] == "PEND"
     assert last["supersedes"] is not None
 

@@ -70,7 +70,6 @@ def values(result: ScreenResult, **more: Any) -> dict[str, Any]:
         isolation="process-only",
         failed=more.get("failed"),
         as_of=BEGAN,
-        supersedes=more.get("supersedes"),
     )
     assert draft.kind == "determination"
     assert set(draft.values) <= set(SLOTS)
@@ -113,7 +112,7 @@ def test_an_empty_result_has_the_fixed_keys_and_no_other() -> None:
 
 
 def test_every_value_of_a_result_is_on_the_ledger_in_its_compartment() -> None:
-    found = values(FULL, failed="timeout", supersedes=3)
+    found = values(FULL, failed="timeout")
     assert found["state"] == "failed"
     assert values(FULL)["state"] == "screened"
     groups = {name: SLOTS[name] for name in found}

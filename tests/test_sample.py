@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -60,15 +59,15 @@ def test_each_story_ends_as_it_is_told(
     for message in sample.stay(1, BEGAN, story):
         run.take(message)
 
-    async def ask() -> list[dict[str, object]]:
+    def ask() -> list[dict[str, object]]:
         host = Host()
-        await host.start(["interqual_like"])
+        host.start(["interqual_like"])
         try:
-            return await run.screen(host, None)
+            return run.screen(host, None)
         finally:
-            await host.stop()
+            host.stop()
 
-    (row,) = asyncio.run(ask())
+    (row,) = ask()
     assert (row["review"], row["outcome"], row["supported"]) == (review, outcome, supported)
     assert missing <= set(row["missing"])  # type: ignore[call-overload]
     assert bool(missing) == bool(row["missing"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
@@ -63,17 +62,15 @@ class Screens:
     """One host for the whole module: its workers start once."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
         self._host = Host()
-        self._loop.run_until_complete(self._host.start())
+        self._host.start()
         self.plugins = {info.name for info in self._host.plugins}
 
     def of(self, run: shadow.Shadow, as_of: datetime | None = None) -> list[dict[str, Any]]:
-        return self._loop.run_until_complete(run.screen(self._host, as_of))
+        return run.screen(self._host, as_of)
 
     def close(self) -> None:
-        self._loop.run_until_complete(self._host.stop())
-        self._loop.close()
+        self._host.stop()
 
 
 @pytest.fixture(scope="module")

@@ -271,15 +271,15 @@ def screen(
         for _, message in bar:
             run.take(message)
 
-    async def ask() -> list[dict[str, Any]]:
+    def ask() -> list[dict[str, Any]]:
         host = Host()
-        await host.start(plugins or None)
+        host.start(plugins or None)
         try:
-            return await run.screen(host, moment)
+            return run.screen(host, moment)
         finally:
-            await host.stop()
+            host.stop()
 
-    rows = run.stays(moment) if show_stays else asyncio.run(ask())
+    rows = run.stays(moment) if show_stays else ask()
     _print(rows, STAY_COLUMNS if show_stays else RESULT_COLUMNS, as_json)
     for why, count in sorted(run.unread.items()):
         click.echo(f"{count} not used: {why}", err=True)
@@ -541,15 +541,15 @@ def plugins_list(settings: config.Settings, as_json: bool) -> None:
 
     rows = control.request(settings.store, "plugins.list", {}) if settings.store.is_dir() else None
 
-    async def start_and_look() -> list[dict[str, Any]]:
+    def start_and_look() -> list[dict[str, Any]]:
         host = Host(call_seconds=settings.plugins.seconds)
-        await host.start(settings.plugins.names or None)
+        host.start(settings.plugins.names or None)
         try:
-            return plugin_rows(host)
+            return plugin_rows(host.plugins)
         finally:
-            await host.stop()
+            host.stop()
 
-    found = list(rows) if rows is not None else asyncio.run(start_and_look())
+    found = list(rows) if rows is not None else start_and_look()
     _print(found, ("plugin", "version", "edition", "subsets", "isolation", "health", "digest"), as_json)
 
 

@@ -117,6 +117,7 @@ class LimitSettings(_Section):
     group: Annotated[int, Field(ge=1, le=256)] = 64
     lanes: Annotated[int, Field(ge=1, le=256)] = 16
     lane_cache: Annotated[int, Field(ge=1)] = 4096
+    caseworkers: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 class PluginSettings(_Section):

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 
 from umbridge import config, control, keycare, tls
+from umbridge.casework.office import Office, Terms
 from umbridge.config import Settings, User
-from umbridge.criteria.host import Host
+from umbridge.criteria.host import PluginInfo
 from umbridge.errors import StoreError
 from umbridge.inquiry import Inquiry
 from umbridge.intake import Intake
@@ -174,10 +175,18 @@ class Daemon:
         await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
         if not clean:
             log.warning("started_after_unclean_stop")
-        host = Host(call_seconds=settings.plugins.seconds)
-        await host.start(settings.plugins.names or None)
-        self.host = host
-        await pen.ask(lambda batch: [batch.entry(draft) for draft in _plugin_drafts(host)])
+        terms = Terms(
+            settings.site,
+            parts.site.digest,
+            settings.plugins.names or None,
+            settings.plugins.seconds,
+            {feed: each.charset for feed, each in settings.feeds.items()},
+            settings.limits.lane_cache,
+        )
+        office = Office(terms, settings.limits.caseworkers)
+        await office.start()
+        self.office = office
+        await pen.ask(lambda batch: [batch.entry(draft) for draft in _plugin_drafts(office.plugins)])
         intake = Intake(
             pen,
             parts.keyring,
@@ -191,9 +200,7 @@ class Daemon:
         pipeline = Pipeline(
             pen,
             parts.keyring,
-            parts.site,
-            host,
-            charsets={feed: s.charset for feed, s in settings.feeds.items()},
+            office,
             lanes=settings.limits.lanes,
             cache=settings.limits.lane_cache,
             worked=lambda count: intake.add_pending(-count),
@@ -210,7 +217,7 @@ class Daemon:
                     and stored.lane is not None
                 ):
                     intake.add_pending(1)
-                    pipeline.offer(stored.seq, stored.lane, intake.taken(future))
+                    pipeline.offer(stored.seq, stored.lane, *intake.taken(future))
 
         pen.watch(delivered)
         recovered = await pipeline.recover(intake.add_pending)
@@ -246,7 +253,7 @@ class Daemon:
             disk.cancel()
             await desk.close()
             await pipeline.stop()
-            await host.stop()
+            await office.stop()
 
     async def _tidy(self) -> None:
         """Full collections only where nobody waits: walking a large cache takes a tenth of a second."""
@@ -275,7 +282,7 @@ class Daemon:
         if op == "status":
             return iter([self._status()])
         if op == "plugins.list":
-            return iter(plugin_rows(self.host))
+            return iter(plugin_rows(self.office.plugins))
         return self._inquiry.answer(account, op, args, "peer-credentials")
 
     def _status(self) -> dict[str, Any]:
@@ -299,7 +306,7 @@ class Daemon:
             held=self.intake.held,
             connections={feed: one.connections[feed] for one in self.listeners for feed in one.feeds},
             ports={feed: one.port for one in self.listeners for feed in one.feeds},
-            plugins=plugin_rows(self.host),
+            plugins=plugin_rows(self.office.plugins),
         )
 
 
@@ -341,7 +348,7 @@ def status_row(
     }
 
 
-def plugin_rows(host: Host) -> list[dict[str, Any]]:
+def plugin_rows(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
     """The roster: what ``plugins list`` prints."""
     return [
         {
@@ -353,13 +360,13 @@ def plugin_rows(host: Host) -> list[dict[str, Any]]:
             "isolation": info.isolation,
             "health": info.health,
         }
-        for info in host.plugins
+        for info in plugins
     ]
 
 
-def _plugin_drafts(host: Host) -> list[Draft]:
+def _plugin_drafts(plugins: Iterable[PluginInfo]) -> list[Draft]:
     drafts = []
-    for info in host.plugins:
+    for info in plugins:
         kind = "plugin.load" if info.health == "running" else "plugin.fail"
         values = {
             "actor": "umbridge",

@@ -30,11 +30,10 @@ from umbridge.hl7.translate import EPOCH, translate
 from umbridge.intake import visit_key
 from umbridge.keycare import KeyCare
 from umbridge.model import Event
-from umbridge.pipeline import restore
-from umbridge.review.plan import stay_json
+from umbridge.review.plan import completed, stay_json
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import identify
-from umbridge.stay.fold import StayFold
+from umbridge.stay.fold import NeedsRefold, StayFold
 from umbridge.store import inbox, search, stays
 from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
@@ -265,12 +264,11 @@ class Inquiry:
         saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
         if saved is None:
             raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
-        state = restore(self._site, saved)
-        if state is None:  # folded under another site profile: again from the inbox, and nothing is written
+        try:
+            fold = StayFold.restore(self._site, saved.head, saved.increments)
+        except NeedsRefold:  # folded under another site profile: again from the inbox, and nothing is written
             fold = StayFold.refold(self._site, self._events(lane, saved.seq))
-            state = restore(self._site, saved, fold)
-        assert state is not None  # noqa: S101 - restore around a given fold always gives a state
-        found = stay_json(state.fold.stay(state.as_of), state.completed)
+        found = stay_json(fold.stay(saved.said.as_of), completed(saved.said.latest))
         return {
             key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
         }

@@ -75,7 +75,7 @@ class Intake:
         self.accepted = 0
         self.repeats = 0
         self._wordings: dict[tuple[object, ...], tuple[str, str, str, str]] = {}
-        self._in_hand: dict[asyncio.Future[Stored], er7.Message] = {}
+        self._in_hand: dict[asyncio.Future[Stored], Incoming] = {}
 
     # -- back pressure --------------------------------------------------------------------------------
 
@@ -122,10 +122,10 @@ class Intake:
             message = er7.parse(frame, settings.charset)
         except NotHl7Error as exc:
             item = self._unreadable(frame, feed, exc.reason, now)
-            await self._commit(item, None)
+            await self._commit(item)
             return Reply(None, close=True)
         item = self._judge(message, frame, feed, settings, now)
-        stored = await self._commit(item, message)
+        stored = await self._commit(item)
         code = stored.ack
         if code in ("NONE", "CLOSED"):
             return Reply(None)
@@ -142,19 +142,19 @@ class Intake:
             )
         )
 
-    def taken(self, future: asyncio.Future[Stored]) -> er7.Message | None:
-        """The parsed message behind a commit that has just returned, so that it need not be read back."""
-        return self._in_hand.get(future)
+    def taken(self, future: asyncio.Future[Stored]) -> tuple[str, bytes | None]:
+        """Feed and frame behind a commit that has just returned, so that they need not be read back."""
+        item = self._in_hand.get(future)
+        return ("", None) if item is None else (item.feed, item.frame)
 
     @property
     def storing(self) -> int:
         """Frames handed to the pen and not yet committed."""
         return len(self._in_hand)
 
-    async def _commit(self, item: Incoming, message: er7.Message | None) -> Stored:
+    async def _commit(self, item: Incoming) -> Stored:
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        if message is not None:
-            self._in_hand[future] = message
+        self._in_hand[future] = item
         try:
             self._pen.submit(item, future)
             stored = await future

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from umbridge.casework.work import screen_open, to_screen
 from umbridge.criteria.host import Host
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.translate import translate
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
-from umbridge.pipeline import LaneState, Screening, screen_open, to_screen
-from umbridge.review.plan import stay_json
+from umbridge.review.plan import completed, stay_json
 from umbridge.review.record import is_met, screen_line
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, StayFold
 
+NEVER = datetime.min.replace(tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic
+
+
+@dataclass(slots=True)
+class Lane:
+    """One stay: its fold, the newest message's time, and the plugins' answers in force, by review."""
+
+    fold: StayFold
+    as_of: datetime = NEVER
+    latest: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -28,7 +38,7 @@ class Shadow:
     """Stays folded from files: ``unread`` counts what was refused or means nothing here, by reason."""
 
     site: SiteProfile
-    lanes: dict[str, LaneState] = field(default_factory=dict)
+    lanes: dict[str, Lane] = field(default_factory=dict)
     events: dict[str, list[tuple[int, Event]]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
     latest: datetime | None = None
@@ -61,7 +71,7 @@ class Shadow:
             return self._skip("no_visit_number")
         self._seq += 1
         self.events.setdefault(key, []).append((self._seq, event))
-        state = self.lanes.setdefault(key, LaneState(StayFold(self.site)))
+        state = self.lanes.setdefault(key, Lane(StayFold(self.site)))
         try:
             state.fold.apply(event, self._seq)
         except NeedsRefold:
@@ -73,7 +83,7 @@ class Shadow:
     def _skip(self, reason: str) -> None:
         self.unread[reason] = self.unread.get(reason, 0) + 1
 
-    async def screen(self, host: Host, as_of: datetime | None) -> list[dict[str, Any]]:
+    def screen(self, host: Host, as_of: datetime | None) -> list[dict[str, Any]]:
         """Every result in force at ``as_of`` (default: the last message's time), by visit."""
         lines: list[dict[str, Any]] = []
         for key in sorted(self.lanes):
@@ -81,12 +91,11 @@ class Shadow:
             if state is None or moment is None:
                 continue
             stay = state.fold.stay(moment)
-            done: list[Screening] = await screen_open(
+            done = screen_open(
                 state.fold, stay, to_screen(stay, frozenset()), moment, host, lambda name: f"shadow-{name}"
             )
             for item in done:
                 state.latest.setdefault(item.review.id, {})[item.plugin] = {
-                    "entry": 0,
                     "met": is_met(item.screened.result),
                     "wave": item.wave,
                 }
@@ -96,7 +105,7 @@ class Shadow:
             )
         return lines
 
-    def _at(self, key: str, as_of: datetime | None) -> tuple[LaneState | None, datetime | None]:
+    def _at(self, key: str, as_of: datetime | None) -> tuple[Lane | None, datetime | None]:
         """The lane as it stood at ``as_of``: what was sent later had not been said yet."""
         if as_of is None:
             return self.lanes[key], self.latest
@@ -105,7 +114,7 @@ class Shadow:
         known = [(seq, event) for seq, event in self.events[key] if event.sent_at <= as_of]
         if len(known) == len(self.events[key]):
             return self.lanes[key], as_of
-        return (LaneState(StayFold.refold(self.site, known)) if known else None), as_of
+        return (Lane(StayFold.refold(self.site, known)) if known else None), as_of
 
     def stays(self, as_of: datetime | None) -> list[dict[str, Any]]:
         """The stays as JSON, with their reviews by state."""
@@ -113,7 +122,7 @@ class Shadow:
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)
             if state is not None and moment is not None:
-                found.append(stay_json(state.fold.stay(moment), state.completed))
+                found.append(stay_json(state.fold.stay(moment), completed(state.latest)))
         return found
 
 

@@ -206,6 +206,17 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Spelt:
+    """A draft whose slots are canonical JSON already, in the schema's order; the first two are the ledger's.
+
+    Spelling is ``Schema.texts``'s work: it costs as much as sealing, and can be done in another process.
+    """
+
+    kind: str
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Where an entry stands. Durable only once the caller's transaction has committed."""
 

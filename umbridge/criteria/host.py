@@ -5,19 +5,19 @@ Plugins are found by the metadata of their entry points; nothing of them is impo
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pluggy
 
 import umbridge
-from umbridge.criteria.link import CALL_SECONDS, Link, PluginFailedError
+from umbridge.criteria.link import CALL_SECONDS, Link, PluginFailedError, Said, ask_all, start_all
+from umbridge.criteria.sandbox import LEVELS
 from umbridge.criteria.wire import Told, WireError, case_out, result_in
-from umbridge.criteria.worker import ISOLATION
 from umbridge.errors import ConfigError
 from umbridge.hookspecs import ENTRY_POINT_GROUP
 from umbridge.model import Case, Outcome, ScreenResult
@@ -97,14 +97,14 @@ def _path(module: str) -> tuple[str, ...] | None:
 
 
 class Host:
-    """All plugins of this daemon. One event loop; ``screen`` may be called by many lanes at once."""
+    """All plugins of one caseworker. For one thread."""
 
     def __init__(self, *, call_seconds: float = CALL_SECONDS) -> None:
         self.call_seconds = call_seconds
         self._found: dict[str, Found] = {}
         self._links: dict[str, Link] = {}
 
-    async def start(self, names: Sequence[str] | None = None) -> None:
+    def start(self, names: Sequence[str] | None = None) -> None:
         """Start one worker for each named plugin (all installed ones when None), side by side.
 
         A plugin that cannot start is kept, answers PEND as plugin_unavailable and is tried again later.
@@ -121,11 +121,12 @@ class Host:
             self._links[name] = Link(
                 name, found[name].entry, found[name].path or (), call_seconds=self.call_seconds
             )
-        await asyncio.gather(*(link.start() for link in self._links.values()), return_exceptions=True)
+        start_all(list(self._links.values()))
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """End every worker."""
-        await asyncio.gather(*(link.stop() for link in self._links.values()))
+        for link in self._links.values():
+            link.stop()
 
     @property
     def plugins(self) -> list[PluginInfo]:
@@ -142,42 +143,54 @@ class Host:
                     () if said is None else said.facts,
                     () if said is None else said.subsets,
                     link.health,
-                    ISOLATION,
+                    link.isolation,
                     "" if said is None else said.disclaimer,
                 )
             )
         return infos
 
-    async def screen(self, cases: Mapping[str, Case]) -> dict[str, Screened]:
-        """Ask each named plugin its case; never raises for a plugin's sake.
+    def health(self) -> dict[str, str]:
+        """How each plugin's worker is: running, restarting or stopped."""
+        return {name: link.health for name, link in sorted(self._links.items())}
+
+    def screen(self, cases: Mapping[str, Case]) -> dict[str, Screened]:
+        """Ask each named plugin its case, all at once; never raises for a plugin's sake.
 
         A failure is PEND with a code, for that plugin only; facts a plugin did not declare are not sent.
         """
         told = Told()
-        answers = await asyncio.gather(*(self._screen(name, case, told) for name, case in cases.items()))
-        return dict(zip(cases, answers, strict=True))
+        asks: list[tuple[Link, dict[str, Any]]] = []
+        done: dict[str, Screened] = {}
+        for name, case in cases.items():
+            link = self._links.get(name)
+            if link is None or (link.manifest is None and not self._heard(link)):
+                done[name] = self._failed(link, "plugin_unavailable", 0)
+                continue
+            assert link.manifest is not None  # noqa: S101 - heard just now, or before
+            question = case_out(case, frozenset(link.manifest.facts), told)
+            asks.append((link, {"do": "screen", "case": question}))
+        for (link, _), said in zip(asks, ask_all(asks), strict=True):
+            done[link.name] = self._screened(link, said, cases[link.name])
+        return {name: done[name] for name in cases}
 
-    async def _screen(self, name: str, case: Case, told: Told) -> Screened:
-        link = self._links.get(name)
-        took = 0
+    @staticmethod
+    def _heard(link: Link) -> bool:
+        """Whether a worker that never came up has a manifest now."""
+        ask_all([(link, {"do": "manifest"})])
+        return link.manifest is not None
+
+    def _screened(self, link: Link, said: Said, case: Case) -> Screened:
+        if isinstance(said, PluginFailedError):
+            return self._failed(link, said.code, said.took_us)
+        answer, took = said
+        if "error" in answer:
+            code = answer["error"]
+            return self._failed(link, code if code in FAILURES else "plugin_reply_invalid", took)
         try:
-            if link is None:
-                raise PluginFailedError("plugin_unavailable")
-            if link.manifest is None:
-                await link.start()
-            manifest = link.manifest
-            if manifest is None:
-                raise PluginFailedError("plugin_unavailable")
-            question = case_out(case, frozenset(manifest.facts), told)
-            answer, took = await link.ask({"do": "screen", "case": question})
-            if "error" in answer:
-                code = answer["error"]
-                raise PluginFailedError(code if code in FAILURES else "plugin_reply_invalid")
-            return Screened(result_in(answer.get("result"), manifest, case), took, ISOLATION)
+            assert link.manifest is not None  # noqa: S101 - it was asked, so it was heard
+            return Screened(result_in(answer.get("result"), link.manifest, case), took, link.isolation)
         except WireError:
             return self._failed(link, "plugin_reply_invalid", took)
-        except PluginFailedError as exc:
-            return self._failed(link, exc.code, took or exc.took_us)
 
     @staticmethod
     def _failed(link: Link | None, code: str, took: int) -> Screened:
@@ -188,4 +201,4 @@ class Host:
             digest="" if said is None else said.digest,
             rationale=f"{code}: {FAILURES[code]}",
         )
-        return Screened(result, took, ISOLATION, code)
+        return Screened(result, took, LEVELS[-1] if link is None else link.isolation, code)

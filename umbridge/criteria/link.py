@@ -1,27 +1,32 @@
-"""The daemon's end of one worker: start it, ask it one thing at a time, end it when it breaks the rules.
+"""The near end of one plugin's worker: start it, ask it one thing at a time, end it when it breaks the rules.
 
 A worker that hangs, floods, dies or talks out of turn is killed and a fresh one is started for a later call,
-after a pause that doubles while it keeps failing. No failure here ever reaches another plugin.
+after a pause that doubles while it keeps failing. No failure here ever reaches another plugin. Blocking code
+for one thread: ``ask_all`` asks several workers at once and waits for all of them in one poll.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 import os
 import secrets
+import select
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+from umbridge.criteria.sandbox import LEVELS
 from umbridge.criteria.wire import FRAME_LIMIT, WireError, frame, manifest_in, unframe
 from umbridge.model import Manifest
 
 CALL_SECONDS = 2.0
 START_SECONDS = 10.0
+END_SECONDS = 5.0  # a killed process is gone in milliseconds; one that the kernel holds is left to it
+_READ = 1 << 18
 PAUSE_SECONDS = (0.0, 0.25, 30.0)  # before the first restart; before the second, doubling; at most
 
 _BOOT = (
@@ -39,70 +44,17 @@ class PluginFailedError(Exception):
         self.took_us = took_us
 
 
-class _Wire(asyncio.Protocol):
-    """Collects exactly one reply at a time; anything else the worker says spoils it."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.waiting: asyncio.Future[bytes] | None = None
-        self.spoiled = False
-        self.closed = False
-        self._buffer = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (asyncio's own promise for streams)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self.waiting is None or self.waiting.done():
-            self.spoiled = True
-            return
-        self._buffer += data
-        if len(self._buffer) < 4:
-            return
-        size = int.from_bytes(self._buffer[:4], "big")
-        if size > FRAME_LIMIT:
-            self.spoiled = True
-            self.waiting.set_exception(PluginFailedError("plugin_reply_too_large"))
-        elif len(self._buffer) > size + 4:
-            self.spoiled = True
-            self.waiting.set_exception(PluginFailedError("plugin_reply_invalid"))
-        elif len(self._buffer) == size + 4:
-            self.waiting.set_result(bytes(self._buffer[4:]))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_exception(PluginFailedError("plugin_died"))
-
-    async def ask(self, message: bytes, seconds: float) -> bytes:
-        """Send one frame and wait for one. Raises PluginFailedError."""
-        assert self.transport is not None  # noqa: S101  (set before the connection is handed out)
-        if self.spoiled or self.closed:
-            raise PluginFailedError("plugin_died" if self.closed else "plugin_reply_invalid")
-        self._buffer.clear()
-        self.waiting = asyncio.get_running_loop().create_future()
-        self.transport.write(message)
-        try:
-            async with asyncio.timeout(seconds):
-                return await self.waiting
-        except TimeoutError:
-            raise PluginFailedError("plugin_timeout") from None
-        finally:
-            self.waiting = None
-
-
 class Link:
-    """One plugin's worker. ``ask`` may be called by many tasks; they wait their turn, in order."""
+    """One plugin's worker. For one thread; see ``ask_all``."""
 
     def __init__(
         self, name: str, entry: str, path: Sequence[str], *, call_seconds: float = CALL_SECONDS
     ) -> None:
         self.name, self.entry, self.path, self.call_seconds = name, entry, list(path), call_seconds
         self.manifest: Manifest | None = None
-        self._lock = asyncio.Lock()
+        self.isolation = LEVELS[-1]  # what its worker said it reached; nothing is claimed before
         self._process: subprocess.Popen[bytes] | None = None
-        self._wire: _Wire | None = None
+        self._wire: socket.socket | None = None
         self._failures = 0
         self._not_before = 0.0
         self._stopped = False
@@ -112,84 +64,52 @@ class Link:
         """running, restarting (it failed and will be tried again) or stopped."""
         if self._stopped:
             return "stopped"
-        alive = self._wire is not None and not self._wire.closed and not self._wire.spoiled
-        return "running" if alive else "restarting"
+        return "running" if self._is_quiet() else "restarting"
 
     @property
     def pid(self) -> int | None:
         """The worker's process id while it runs."""
         return None if self._process is None else self._process.pid
 
-    async def start(self) -> None:
-        """Start the worker and hear its manifest. Raises PluginFailedError."""
-        async with self._lock:
-            await self._ready()
-
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """End the worker; later calls fail as plugin_unavailable."""
-        async with self._lock:
-            self._stopped = True
-            await self._end()
+        self._stopped = True
+        self._end()
 
-    async def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """One request and its answer, with the microseconds the worker took. Raises PluginFailedError."""
-        async with self._lock:
-            await self._ready()
-            key = secrets.token_hex(16)
-            try:
-                message = frame({"id": key, **request})
-            except WireError:
-                raise PluginFailedError("case_too_large") from None
-            began = time.perf_counter_ns()
-            try:
-                answer = await self._exchange(message, key, self.call_seconds)
-            except PluginFailedError as exc:
-                raise PluginFailedError(exc.code, (time.perf_counter_ns() - began) // 1000) from None
-            took = (time.perf_counter_ns() - began) // 1000
-            self._failures = 0
-            return answer, took
-
-    async def _exchange(self, message: bytes, key: str, seconds: float) -> dict[str, Any]:
-        assert self._wire is not None  # noqa: S101  (callers have made it ready)
+    def _is_quiet(self) -> bool:
+        """Whether a worker is there and has said nothing that it was not asked for."""
+        if self._wire is None:
+            return False
         try:
-            answer = unframe(await self._wire.ask(message, seconds))
-            if answer.get("id") != key or len(answer) != 2:
-                raise PluginFailedError("plugin_reply_invalid")
-        except (PluginFailedError, WireError) as exc:
-            self._failed()
-            await self._end()
-            raise (
-                exc if isinstance(exc, PluginFailedError) else PluginFailedError("plugin_reply_invalid")
-            ) from None
-        except BaseException:  # cancelled: its reply is still to come, so this worker cannot be asked again
-            self._kill()
-            raise
-        return answer
+            self._wire.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # something out of turn, or the end of its stream
 
-    def _failed(self) -> None:
+    def _is_ready(self) -> bool:
+        """Whether it can be asked now; False when it must be started first. Raises PluginFailedError."""
+        if self._stopped:
+            raise PluginFailedError("plugin_unavailable")
+        if self._is_quiet():
+            return True
+        if self._wire is not None:  # it ended, or spoke out of turn, between two calls
+            self._fail()
+        if time.monotonic() < self._not_before:
+            raise PluginFailedError("plugin_unavailable")
+        return False
+
+    def _fail(self) -> None:
+        """End this worker, and say when the next may be started."""
+        self._end()
         self._failures += 1
         first, second, most = PAUSE_SECONDS
         pause = first if self._failures == 1 else min(most, second * 2 ** min(self._failures - 2, 20))
         self._not_before = time.monotonic() + pause
 
-    async def _ready(self) -> None:
-        if self._wire is not None and not self._wire.closed and not self._wire.spoiled:
-            return
-        if self._stopped:
-            raise PluginFailedError("plugin_unavailable")
-        if self._wire is not None:  # it ended, or spoke out of turn, between two calls
-            self._failed()
-            await self._end()
-        if time.monotonic() < self._not_before:
-            raise PluginFailedError("plugin_unavailable")
-        try:
-            await self._spawn()
-        except (PluginFailedError, OSError):
-            self._failed()
-            await self._end()
-            raise PluginFailedError("plugin_unavailable") from None
-
-    async def _spawn(self) -> None:
+    def _spawn(self) -> None:
+        """Start the process. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = [theirs.fileno(), self.name, self.entry, os.getpid(), self.path]
@@ -207,32 +127,199 @@ class Link:
                 ours.close()
                 raise
         ours.setblocking(False)
-        _, self._wire = await asyncio.get_running_loop().connect_accepted_socket(_Wire, ours)
-        key = secrets.token_hex(16)
+        self._wire = ours
+
+    def _greeted(self, answer: dict[str, Any]) -> bool:
+        """Take the manifest; False where there is none or it is another one than before."""
         try:
-            answer = unframe(await self._wire.ask(frame({"id": key, "do": "manifest"}), START_SECONDS))
-            if answer.get("id") != key:
-                raise WireError("id")
             manifest = manifest_in(answer.get("manifest"), self.name)
         except WireError:
-            raise PluginFailedError("plugin_unavailable") from None
-        except asyncio.CancelledError:
-            self._kill()
-            raise
+            return False
         if self.manifest is not None and manifest != self.manifest:
-            raise PluginFailedError("plugin_unavailable")  # other content than the daemon started with
+            return False  # other content than the daemon started with
+        level = answer.get("isolation")
+        if level not in LEVELS:
+            return False
+        self.isolation = level
         self.manifest = manifest
+        return True
 
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-        if self._wire is not None:
-            self._wire.spoiled = True
-            if self._wire.transport is not None:
-                self._wire.transport.abort()
-
-    async def _end(self) -> None:
-        self._kill()
-        process, self._process, self._wire = self._process, None, None
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        wire, self._wire = self._wire, None
         if process is not None:
-            await asyncio.get_running_loop().run_in_executor(None, process.wait)
+            process.kill()
+        if wire is not None:
+            wire.close()
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+
+
+def start_all(links: Sequence[Link]) -> None:
+    """Start every worker, side by side. One that cannot start is tried again when it is asked."""
+    spawned: list[tuple[Link, dict[str, Any]]] = []
+    for link in links:
+        try:
+            link._spawn()  # one module: links and those who ask them
+        except OSError:
+            link._fail()
+        else:
+            spawned.append((link, {"do": "manifest"}))
+    _greet(spawned)
+
+
+def _greet(spawned: Sequence[tuple[Link, dict[str, Any]]]) -> None:
+    for (link, _), said in zip(spawned, _exchange(spawned, START_SECONDS), strict=True):
+        if not isinstance(said, PluginFailedError) and not link._greeted(said[0]):
+            link._fail()
+
+
+Said: TypeAlias = "tuple[dict[str, Any], int] | PluginFailedError"
+
+
+def ask_all(asks: Sequence[tuple[Link, dict[str, Any]]]) -> list[Said]:
+    """Ask several workers, each once, all at the same time.
+
+    For each its answer and the microseconds it took, or why there is none. A worker that is not there is
+    started first. At most ``call_seconds`` each.
+    """
+    found: list[Said | None] = []
+    starting: list[tuple[Link, dict[str, Any]]] = []
+    for link, _ in asks:
+        try:
+            if not link._is_ready():
+                link._spawn()
+                starting.append((link, {"do": "manifest"}))
+            found.append(None)
+        except PluginFailedError as exc:
+            found.append(exc)
+        except OSError:
+            link._fail()
+            found.append(PluginFailedError("plugin_unavailable"))
+    if starting:
+        _greet(starting)
+        for place, (link, _) in enumerate(asks):
+            if found[place] is None and link._wire is None:
+                found[place] = PluginFailedError("plugin_unavailable")
+    able = [ask for ask, said in zip(asks, found, strict=True) if said is None]
+    answers = iter(_exchange(able, None))
+    heard = [next(answers) if said is None else said for said in found]
+    for (link, _), answer in zip(asks, heard, strict=True):
+        if not isinstance(answer, PluginFailedError):
+            link._failures = 0
+    return heard
+
+
+class _Talk:
+    """One request under way."""
+
+    __slots__ = ("began", "buffer", "deadline", "key", "link", "rest", "said")
+
+    def __init__(self, link: Link, request: dict[str, Any], seconds: float) -> None:
+        self.link = link
+        self.key = secrets.token_hex(16)
+        self.buffer = b""
+        self.said: Said | None = None
+        self.began = 0
+        self.deadline = 0.0
+        try:
+            self.rest = frame({"id": self.key, **request})
+        except WireError:
+            self.rest = b""
+            self.said = PluginFailedError("case_too_large")
+            return
+        self.began = time.perf_counter_ns()
+        self.deadline = time.monotonic() + seconds
+        self.write()
+
+    def write(self) -> None:
+        """Send what the socket takes."""
+        wire = self.link._wire
+        assert wire is not None  # noqa: S101  (callers have made it ready)
+        try:
+            self.rest = self.rest[wire.send(self.rest) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.failed("plugin_died")
+
+    def read(self) -> None:
+        """Take what is there; ``said`` is set once the answer is whole, or cannot be."""
+        wire = self.link._wire
+        assert wire is not None  # noqa: S101  (callers have made it ready)
+        try:
+            data = wire.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.failed("plugin_died")
+            return
+        buffer = self.buffer = self.buffer + data if self.buffer else data
+        if len(buffer) < 4:
+            return
+        size = int.from_bytes(buffer[:4], "big")
+        if size > FRAME_LIMIT:
+            self.failed("plugin_reply_too_large")
+        elif len(buffer) > size + 4:
+            self.failed("plugin_reply_invalid")
+        elif len(buffer) == size + 4:
+            took = self.took()
+            try:
+                answer = unframe(buffer[4:])
+            except WireError:
+                answer = {}
+            if answer.get("id") != self.key or len(answer) != 2 + ("manifest" in answer):
+                self.failed("plugin_reply_invalid")
+            else:
+                self.said = answer, took
+
+    def took(self) -> int:
+        return (time.perf_counter_ns() - self.began) // 1000
+
+    def failed(self, code: str) -> None:
+        """The rules are broken: this worker is not asked again."""
+        self.said = PluginFailedError(code, self.took())
+        self.link._fail()
+
+
+def _exchange(asks: Sequence[tuple[Link, dict[str, Any]]], seconds: float | None) -> list[Said]:
+    """Send every request, then wait for all the answers at once."""
+    talks = [
+        _Talk(link, request, link.call_seconds if seconds is None else seconds) for link, request in asks
+    ]
+    poll = select.poll()
+    waiting: dict[int, _Talk] = {}
+    for talk in talks:
+        wire = talk.link._wire
+        if talk.said is None and wire is not None:
+            waiting[wire.fileno()] = talk
+            poll.register(wire, select.POLLIN | select.POLLOUT if talk.rest else select.POLLIN)
+    while waiting:
+        left = min(talk.deadline for talk in waiting.values()) - time.monotonic()
+        for handle, event in poll.poll(max(0.0, left) * 1000):
+            talk = waiting[handle]
+            wire = talk.link._wire
+            if event & select.POLLOUT and talk.rest:
+                talk.write()
+                if not talk.rest and wire is not None:
+                    poll.modify(wire, select.POLLIN)
+            if talk.said is None and event & ~select.POLLOUT:
+                talk.read()
+            if talk.said is not None:
+                poll.unregister(handle)
+                del waiting[handle]
+        now = time.monotonic()
+        for handle, talk in list(waiting.items()):
+            if now >= talk.deadline:
+                poll.unregister(handle)
+                del waiting[handle]
+                talk.failed("plugin_timeout")
+    return [_said(talk) for talk in talks]
+
+
+def _said(talk: _Talk) -> Said:
+    assert talk.said is not None  # noqa: S101  (every talk has ended)
+    return talk.said

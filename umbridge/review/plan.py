@@ -7,12 +7,13 @@ what a cancelled event had opened is void rather than gone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
+from umbridge.review.waves import settled
 from umbridge.stay.clock import end_of_day, moment, start_of_day
 from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF
 from umbridge.stay.view import StatusSpan, Stay
@@ -50,6 +51,11 @@ class _Opening:
     span: StatusSpan | None
     ended: str = ""  # why it closed, "" while it stands
     is_void: bool = False
+
+
+def completed(latest: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> frozenset[str]:
+    """Reviews that may close by themselves, from review id -> plugin -> its answer in force."""
+    return frozenset(review for review, by_plugin in latest.items() if settled(by_plugin.values()))
 
 
 def reviews(stay: Stay, completed: frozenset[str] = frozenset()) -> tuple[Review, ...]:

@@ -97,9 +97,11 @@ def determination_draft(
     isolation: str,
     failed: str | None,
     as_of: datetime,
-    supersedes: int | None,
 ) -> Draft:
-    """A screen as a ledger entry. Substance-use content goes to the ``sens`` compartment, not to ``clin``."""
+    """A screen as a ledger entry, but for ``supersedes``, which only the pen knows.
+
+    Substance-use content goes to the ``sens`` compartment, not to ``clin``.
+    """
     restricted = PART2 in result.tags
     evidence = evidence_json(result)
     values: dict[str, Any] = {
@@ -117,7 +119,6 @@ def determination_draft(
         "review_id": review.id,
         "isolation": isolation,
         "latency_us": latency_us,
-        "supersedes": supersedes,
         "visit": stay.visit,
         "mrn": stay.mrn,
         "outcome": result.outcome.value,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from umbridge_audit.entry import Draft
+from umbridge_audit.entry import Draft, Spelt
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
 
@@ -58,7 +58,7 @@ class Batch:
         self.now = now
         self._ledger = ledger
         self._numbers = numbers
-        self._drafts: list[Draft] = []
+        self._drafts: list[Draft | Spelt] = []
         self._rows: list[tuple[Any, ...]] = []
         self._finished: list[tuple[str, str, int]] = []
         self._repeats: list[tuple[int, str, str]] = []
@@ -69,7 +69,7 @@ class Batch:
         self._tally: Counter[tuple[str, str]] = Counter()
         self._heard: dict[str, str] = {}
 
-    def entry(self, draft: Draft) -> int:
+    def entry(self, draft: Draft | Spelt) -> int:
         """Put an entry on the ledger with this transaction; returns the seq it will have."""
         self._drafts.append(draft)
         return self._first_entry + len(self._drafts) - 1

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from umbridge_audit.keys import Keyring
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Said:
+    """What the ledger has said about a lane's reviews, and the newest message's time."""
+
+    states: dict[str, str] = field(default_factory=dict)  # review id -> state
+    # review id -> plugin -> its answer in force: entry, met, wave
+    latest: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    as_of: datetime = NEVER
+
 
 @dataclass(frozen=True, slots=True)
 class SavedStay:
-    """A lane as stored: the head's bytes and the increments that go with it, oldest first."""
+    """A lane as stored: its last row, what was said, and the fold's head and increments, oldest first."""
 
     seq: int
+    said: Said
     head: bytes
     increments: tuple[bytes, ...]
+
+
+def _joined(said: Said, head: bytes) -> bytes:
+    """u32 length of what was said, that as JSON, the fold's own head."""
+    body = {"states": said.states, "latest": said.latest, "as_of": said.as_of.isoformat()}
+    ours = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return len(ours).to_bytes(4, "big") + ours + head
+
+
+def _parted(joined: bytes) -> tuple[Said, bytes]:
+    size = int.from_bytes(joined[:4], "big")
+    body = json.loads(joined[4 : 4 + size])
+    said = Said(body["states"], body["latest"], datetime.fromisoformat(body["as_of"]))
+    return said, joined[4 + size :]
 
 
 def _head_aad(lane: bytes) -> bytes:
@@ -33,9 +61,11 @@ def load(cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes) -> SavedStay | N
     if found is None:
         return None
     rows = cursor.execute("SELECT seq, sealed FROM stay_increment WHERE lane = ? ORDER BY seq", (lane,))
+    said, head = _parted(keyring.unseal("stay", found[1], _head_aad(lane)))
     return SavedStay(
         seq=found[0],
-        head=keyring.unseal("stay", found[1], _head_aad(lane)),
+        said=said,
+        head=head,
         increments=tuple(keyring.unseal("stay", sealed, _increment_aad(lane, seq)) for seq, sealed in rows),
     )
 
@@ -45,6 +75,7 @@ def save(
     keyring: Keyring,
     lane: bytes,
     seq: int,
+    said: Said,
     head: bytes,
     increments: list[tuple[int, bytes]],
     at: datetime,
@@ -53,7 +84,7 @@ def save(
     cursor.execute(
         "INSERT INTO stay_head(lane, seq, sealed) VALUES (?,?,?)"
         " ON CONFLICT(lane) DO UPDATE SET seq = excluded.seq, sealed = excluded.sealed",
-        (lane, seq, keyring.seal("stay", head, _head_aad(lane), at)),
+        (lane, seq, keyring.seal("stay", _joined(said, head), _head_aad(lane), at)),
     )
     _put(cursor, keyring, lane, increments, at)
 

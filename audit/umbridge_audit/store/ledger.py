@@ -15,7 +15,7 @@ from typing import Self, cast
 from sqlalchemy.engine import Connection
 
 from umbridge_audit.checkpoint import Checkpoint, Policy, anchor_lines, append_anchor, read_note, sign
-from umbridge_audit.entry import Draft, FormatError, Receipt, canonical, good_chain, parse_leaf
+from umbridge_audit.entry import Draft, FormatError, Receipt, Spelt, canonical, good_chain, parse_leaf
 from umbridge_audit.examine import SourceError, config_vkey, examine, genesis_prev
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.seal import Composer, Xaes, draw_size
@@ -246,7 +246,7 @@ class Ledger(Rows):
 
     # --- writing ------------------------------------------------------------------------------------
 
-    def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+    def append(self, drafts: Sequence[Draft | Spelt]) -> list[Receipt]:
         """Writes entries inside the caller's open transaction, a needed ``key.create`` before them.
 
         Raises ValueError for a draft that cannot be written, before anything has been: the ledger is
@@ -401,10 +401,14 @@ class Ledger(Rows):
         return Policy(self._vkey, self._genesis).text()
 
 
-def _prepare(draft: Draft, ts: str) -> tuple[Schema, list[str]]:
+def _prepare(draft: Draft | Spelt, ts: str) -> tuple[Schema, list[str]]:
     schema = SCHEMAS.get(draft.kind)
     if schema is None:
         raise ValueError("no such kind of entry")
+    if isinstance(draft, Spelt):
+        if len(draft.texts) != schema.size:
+            raise ValueError("not the slots of its kind")
+        return schema, [f'"{schema.name}"', ts, *draft.texts[2:]]
     if "schema" in draft.values or "ts" in draft.values:
         raise ValueError("schema and ts are the ledger's to write")
     texts = schema.texts(draft.values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import datetime
 from pathlib import Path
@@ -25,22 +24,22 @@ def screened() -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
         pytest.skip("the shared vignettes are not beside this repository")
     site = load_site(SHARED / "site.toml")
 
-    async def run() -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    def run() -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
         host, found = Host(), {}
-        await host.start()
+        host.start()
         try:
             for path in sorted((SHARED / "cases").glob("G*/expected.json")):
                 expected = json.loads(path.read_text())
                 stays = shadow.Shadow(site)
                 for _, message in shadow.read_files([str(path.parent)]):
                     stays.take(message)
-                rows = await stays.screen(host, datetime.fromisoformat(expected["as_of"]))
+                rows = stays.screen(host, datetime.fromisoformat(expected["as_of"]))
                 found[expected["id"]] = (expected, [r for r in rows if r["review"] == expected["review"]])
         finally:
-            await host.stop()
+            host.stop()
         return found
 
-    return asyncio.run(run())
+    return run()
 
 
 def test_every_vignette_that_names_it_is_answered_as_listed(
@@ -77,16 +76,16 @@ def test_asked_alone_it_says_that_nobody_judged_the_need() -> None:
     if not SHARED.is_dir():
         pytest.skip("the shared vignettes are not beside this repository")
 
-    async def run() -> list[dict[str, Any]]:
+    def run() -> list[dict[str, Any]]:
         host, stays = Host(), shadow.Shadow(load_site(SHARED / "site.toml"))
         for _, message in shadow.read_files([str(SHARED / "cases/G19")]):
             stays.take(message)
-        await host.start([NAME])
+        host.start([NAME])
         try:
-            return await stays.screen(host, None)
+            return stays.screen(host, None)
         finally:
-            await host.stop()
+            host.stop()
 
-    (row,) = asyncio.run(run())
+    (row,) = run()
     assert row["outcome"] == "PEND"
     assert "level_supported" in row["missing"]

@@ -1,0 +1,120 @@
+"""The docket: what goes to a caseworker and comes back is what was put in, however the stream is cut."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from umbridge_audit.slots import SCHEMAS
+
+from umbridge.casework.docket import (
+    Answer,
+    Changed,
+    Determined,
+    Done,
+    Failed,
+    Frames,
+    Health,
+    Need,
+    SealedOut,
+    Snapshot,
+    Task,
+    answer_in,
+    answer_out,
+    task_in,
+    task_out,
+)
+
+words = st.text(max_size=12)
+blobs = st.binary(max_size=60)
+times = st.datetimes(timezones=st.just(UTC))
+numbers = st.integers(0, 2**53)
+snapshots = st.builds(Snapshot, blobs, st.lists(blobs, max_size=3).map(tuple))
+rows = st.lists(st.builds(SealedOut, numbers, words, blobs), max_size=3).map(tuple)
+# a slot's text is canonical JSON: any characters but control characters, which it escapes
+texts = st.lists(
+    st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=9), min_size=1
+)
+verdicts = st.fixed_dictionaries({"met": st.none() | st.booleans(), "wave": st.sampled_from([1, 2])})
+tasks = st.builds(
+    Task,
+    seq=numbers,
+    lane=blobs,
+    feed=words,
+    frame=blobs,
+    after=numbers,
+    as_of=times,
+    states=st.dictionaries(words, words, max_size=3),
+    latest=st.dictionaries(words, st.dictionaries(words, verdicts, max_size=2), max_size=2),
+    pseudonyms=st.dictionaries(words, words, max_size=2),
+    snapshot=st.none() | snapshots,
+    rows=st.none(),
+) | st.builds(
+    Task,
+    seq=numbers,
+    lane=blobs,
+    feed=words,
+    frame=blobs,
+    after=numbers,
+    as_of=times,
+    states=st.just({}),
+    latest=st.just({}),
+    pseudonyms=st.just({}),
+    snapshot=st.none() | snapshots,
+    rows=rows,
+    renew=st.booleans(),
+)
+answers: st.SearchStrategy[Answer] = (
+    st.builds(Need, words, st.booleans())
+    | st.builds(Failed, words)
+    | st.builds(Health, st.dictionaries(words, words, max_size=3))
+    | st.builds(
+        Done,
+        times,
+        blobs,
+        st.lists(st.tuples(numbers, blobs), max_size=3),
+        st.lists(st.builds(Determined, words, words, st.none() | st.booleans(), numbers, texts), max_size=3),
+        st.lists(st.builds(Changed, words, words, texts), max_size=3),
+    )
+)
+
+
+def body(frame: bytes) -> bytes:
+    (found,) = Frames().feed(frame)
+    return found
+
+
+@given(tasks)
+@settings(max_examples=60)
+def test_a_task_arrives_as_it_was_sent(task: Task) -> None:
+    assert task_in(body(task_out(task))) == task
+
+
+@given(answers)
+@settings(max_examples=60)
+def test_an_answer_arrives_as_it_was_given(answer: Answer) -> None:
+    assert answer_in(body(answer_out(answer))) == answer
+
+
+@given(st.lists(answers, max_size=4), st.data())
+@settings(max_examples=60)
+def test_any_cutting_of_the_stream_gives_the_same_frames(said: list[Answer], data: st.DataObject) -> None:
+    stream = b"".join(map(answer_out, said))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    frames, found = Frames(), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += frames.feed(stream[start:end])
+    assert [answer_in(each) for each in found] == said
+
+
+@given(st.text())
+def test_a_slot_spelt_for_the_ledger_holds_no_bare_line_feed(text: str) -> None:
+    """Slots are parted by one: were it ever in a slot, two slots would be read where one was written."""
+    try:
+        spelt = SCHEMAS["determination"].texts({"rationale": text, "evidence": [{"value": text}]})
+    except ValueError:
+        return  # half a surrogate pair has no spelling
+    assert "\n" not in "".join(spelt)
+    answer = Done(datetime(2026, 3, 2, tzinfo=UTC), b"", [], [Determined("A-1", "zz", None, 1, spelt)])
+    assert answer_in(body(answer_out(answer))) == answer

@@ -1,0 +1,181 @@
+"""Casework: a row's result depends on the rows before it, not on who worked them or what was remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from umbridge_audit.slots import SCHEMAS
+
+from umbridge import sample
+from umbridge.casework.docket import Done, Need, SealedOut, Snapshot, Task
+from umbridge.casework.work import Casework, to_screen
+from umbridge.criteria.host import Host
+from umbridge.site import SiteProfile, default_site
+from umbridge.stay.fold import TAIL_KEPT
+
+BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
+NUMBER = SCHEMAS["determination"].number
+LANE = b"\x01" * 32
+NAMES = {"interqual_like": "zz-one", "mcg_like": "zz-two"}
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    host = Host(call_seconds=60.0)
+    host.start(sorted(NAMES))
+    yield host
+    host.stop()
+
+
+def office(host: Host, site: SiteProfile | None = None, **more: int) -> Casework:
+    return Casework(site or default_site(), host, charsets={}, **more)
+
+
+class Book:
+    """What the daemon keeps between rows, and what it sends with the next one."""
+
+    def __init__(self) -> None:
+        self.task = Task(0, LANE, "zz", b"", 0, datetime.min.replace(tzinfo=UTC), {}, {}, NAMES)
+        self.increments: list[bytes] = []
+        self.head = b""
+        self.rows: list[SealedOut] = []
+
+    def next(self, frame: bytes, *, snapshot: bool = False, rows: bool = False) -> Task:
+        seq = len(self.rows) + 1
+        self.rows.append(SealedOut(seq, "zz", frame))
+        return replace(
+            self.task,
+            seq=seq,
+            frame=frame,
+            after=seq - 1,
+            snapshot=Snapshot(self.head, tuple(self.increments)) if snapshot and seq > 1 else None,
+            rows=tuple(self.rows) if rows else None,
+        )
+
+    def take(self, done: Done | Need) -> Done:
+        assert isinstance(done, Done), done
+        self.head = done.head
+        self.increments += [made for _, made in done.increments]
+        latest = {review: dict(each) for review, each in self.task.latest.items()}
+        for item in done.determined:
+            latest.setdefault(item.review, {})[item.plugin] = {"met": item.met, "wave": item.wave}
+        states = dict(self.task.states) | {each.review: each.state for each in done.changed}
+        self.task = replace(self.task, as_of=done.as_of, latest=latest, states=states)
+        return done
+
+
+def timeless(done: Done) -> Done:
+    """Without the one thing that a clock decides."""
+    for item in done.determined:
+        item.texts[NUMBER["latency_us"]] = "0"
+    return done
+
+
+@pytest.mark.parametrize("kind", [sample.PNEUMONIA, None])
+def test_remembered_restored_or_folded_anew_a_row_comes_to_the_same(host: Host, kind: object) -> None:
+    told = sample.stay(3, BEGAN, kind) if kind else sample.stay(4, BEGAN)  # type: ignore[arg-type]
+    kept, restored, anew = Book(), Book(), Book()
+    remembering = office(host)
+    screened = 0
+    for frame in told:
+        first = timeless(kept.take(remembering.work(kept.next(frame))))
+        second = timeless(restored.take(office(host).work(restored.next(frame, snapshot=True))))
+        third = timeless(anew.take(office(host).work(anew.next(frame, rows=True))))
+        assert first == second == third
+        screened += len(first.determined)
+    assert screened > 0
+    assert kept.task.states
+    assert set(kept.task.states.values()) <= {"open", "closed", "void"}
+
+
+def test_a_fold_that_stands_elsewhere_is_not_used(host: Host) -> None:
+    told = sample.stay(3, BEGAN, sample.PNEUMONIA)
+    book, work = Book(), office(host)
+    book.take(work.work(book.next(told[0])))
+    ahead = replace(book.next(told[1]), after=7)
+    assert work.work(ahead) == Need("snapshot")
+    # and it is gone: what was not committed must not be built upon
+    assert work.work(replace(ahead, after=1)) == Need("snapshot")
+
+
+def test_a_row_that_fails_leaves_no_fold_behind(host: Host) -> None:
+    told = sample.stay(3, BEGAN, sample.PNEUMONIA)
+    book, work = Book(), office(host)
+    book.take(work.work(book.next(told[0])))
+    with pytest.raises(Exception, match=r".*"):
+        work.work(replace(book.next(b"not HL7 at all"), after=1))
+    assert work.work(replace(book.next(told[1]), after=1)) == Need("snapshot")
+
+
+def test_another_site_profile_asks_for_every_row_and_writes_every_increment(host: Host) -> None:
+    told = sample.stay(3, BEGAN, sample.PNEUMONIA)
+    book = Book()
+    for frame in told[:-1]:
+        book.take(office(host).work(book.next(frame, snapshot=True)))
+    site = default_site()
+    other = replace(site, digest="sha256:" + "0" * 64)
+    last = book.next(told[-1], snapshot=True)
+    assert office(host, other).work(last) == Need("rows", renew=True)
+    done = office(host, other).work(replace(last, snapshot=None, rows=tuple(book.rows), renew=True))
+    assert isinstance(done, Done)
+    whole = [made for _, made in done.increments]
+    assert whole[: len(book.increments)] == book.increments
+    assert len(book.increments) > 0
+
+
+def test_an_event_older_than_the_tail_asks_for_every_row(host: Host) -> None:
+    told = sample.stay(3, BEGAN, sample.PNEUMONIA)
+    opening = next(frame for frame in told if b"ADT^A0" in frame.split(b"\r")[0])
+
+    def at(moment: datetime) -> bytes:
+        """The same registration, said to have happened then."""
+        stamp = f"{moment:%Y%m%d%H%M%S}".encode()
+        lines = [
+            b"|".join([*line.split(b"|")[:2], stamp, *line.split(b"|")[3:]])
+            if line.startswith(b"EVN")
+            else line
+            for line in opening.replace(b"ADT^A01^", b"ADT^A08^")
+            .replace(b"ADT^A04^", b"ADT^A08^")
+            .split(b"\r")
+        ]
+        return b"\r".join(b"EVN||" + stamp if line.startswith(b"EVN") else line for line in lines)
+
+    book, work = Book(), office(host)
+    for step in range(TAIL_KEPT + 3):
+        book.take(work.work(book.next(at(BEGAN + timedelta(minutes=step + 10)))))
+    late = book.next(at(BEGAN))
+    assert work.work(late) == Need("rows")
+    done = work.work(replace(late, rows=tuple(book.rows)))
+    assert isinstance(done, Done)
+
+
+def test_memory_is_bounded_by_the_cache(host: Host) -> None:
+    work = office(host, cache=2)
+    told = sample.stay(3, BEGAN, sample.PNEUMONIA)
+    for number in range(4):
+        book = Book()
+        book.take(work.work(replace(book.next(told[0]), lane=bytes([number]) * 32)))
+    again = replace(Book().next(told[1]), seq=2, after=1)
+    asked = [work.work(replace(again, lane=bytes([number]) * 32)) for number in range(4)]
+    assert [isinstance(each, Need) for each in asked[:2]] == [True, True]
+    assert [isinstance(each, Done) for each in asked[2:]] == [True, True]
+
+
+def test_a_review_that_meets_is_still_put_to_the_plugins() -> None:
+    from umbridge.hl7 import er7
+    from umbridge.hl7.translate import translate
+    from umbridge.stay.fold import StayFold
+
+    site = default_site()
+    fold = StayFold(site)
+    for seq, frame in enumerate(sample.stay(3, BEGAN, sample.PNEUMONIA), 1):
+        event = translate(er7.parse(frame), site.zone, mrn_authority=site.mrn_authority)
+        fold.apply(event, seq)
+    stay = fold.stay(event.sent_at)
+    before = to_screen(stay, frozenset())
+    assert before
+    after = to_screen(stay, frozenset({before[0].id}))
+    assert {each.id for each in before} <= {each.id for each in after}

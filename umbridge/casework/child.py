@@ -1,0 +1,141 @@
+"""The caseworker: a process of its own that folds and screens row after row, with its own plugin workers.
+
+It holds no key, no store and no listening socket. It ends when the daemon's end of the socket closes, or with
+the daemon. Signals meant for the daemon do not reach it: what is in hand is finished first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from umbridge.casework.docket import Answer, Failed, Frames, Health, answer_out, frame, task_in, unframe
+from umbridge.casework.work import Casework
+from umbridge.criteria.host import Host
+from umbridge.errors import ConfigError
+from umbridge.site import load_site
+
+IDLE_MS = 1000
+TIDY_SECONDS = 60.0
+READ = 1 << 18
+# Many small values live for one row: look for cycles among the young ones, leave the old for idle moments.
+GC_THRESHOLD = (20_000, 20, 1_000_000)
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/prctl.h
+
+
+def main(fd: int, parent: int) -> None:
+    """Serve the socket ``fd`` until the daemon, process ``parent``, closes it or is gone."""
+    _settle(parent)
+    try:
+        _run(fd)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+    except BaseException as exc:  # its type is all that may be said: a text can hold anything
+        line = {"level": "error", "event": "library_message", "code": type(exc).__name__}
+        print(json.dumps(line), file=sys.stderr)
+        os._exit(1)
+
+
+def _run(fd: int) -> None:
+    wire = socket.socket(fileno=fd)
+    frames = Frames()
+    waiting = _bodies(wire, frames)
+    if waiting is None:
+        return
+    asked, _ = unframe(waiting.pop(0))
+    host = Host(call_seconds=asked["seconds"])
+    try:
+        site = load_site(Path(asked["site"]))
+        if site.digest != asked["digest"]:
+            raise ConfigError(f"{asked['site']}: changed while umbridge was starting; start it again")
+        host.start(asked["plugins"])
+    except ConfigError as exc:
+        wire.sendall(frame({"refused": str(exc)}))
+        return
+    try:
+        roster = host.plugins
+        wire.sendall(frame({"roster": [dataclasses.asdict(info) for info in roster]}))
+        told = {info.name: info.health for info in roster}
+        casework = Casework(site, host, charsets=asked["charsets"], cache=asked["cache"])
+        _serve(wire, frames, waiting, host, casework, told)
+    finally:
+        host.stop()
+
+
+def _settle(parent: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above could take effect
+        os._exit(0)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _serve(
+    wire: socket.socket,
+    frames: Frames,
+    waiting: list[bytes],
+    host: Host,
+    casework: Casework,
+    told: dict[str, str],
+) -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+    poll = select.poll()
+    poll.register(wire, select.POLLIN)
+    tidied = time.monotonic()
+    while True:
+        for body in waiting:
+            wire.sendall(answer_out(_answer(casework, body)))
+        health = host.health()
+        if health != told:
+            told = health
+            wire.sendall(answer_out(Health(health)))
+        if not poll.poll(IDLE_MS):
+            waiting = []
+            if time.monotonic() - tidied > TIDY_SECONDS:
+                gc.collect()
+                tidied = time.monotonic()
+            continue
+        more = _bodies(wire, frames)
+        if more is None:
+            return
+        waiting = more
+
+
+def _answer(casework: Casework, body: bytes) -> Answer:
+    try:
+        return casework.work(task_in(body))
+    except Exception as exc:  # a defect of ours must not stop the feed: the row waits for a person
+        return Failed(type(exc).__name__)
+
+
+def _bodies(wire: socket.socket, frames: Frames) -> list[bytes] | None:
+    """The next whole frames, at least one; None when the daemon has closed its end."""
+    while True:
+        with contextlib.suppress(InterruptedError):
+            data = wire.recv(READ)
+            if not data:
+                return None
+            found = frames.feed(data)
+            if found:
+                return found
+
+
+if __name__ == "__main__":
+    main(*json.loads(sys.argv[1]))
