@@ -111,6 +111,8 @@ DERIVED = (
     "midnights_from_order",
     "midnights_so_far",
     "rise_in_creatinine",
+    "serial_troponin",
+    "troponin_change",
     "admission_start",
     "payer_class",
     "unforeseen_departure",

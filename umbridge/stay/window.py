@@ -18,6 +18,7 @@ from umbridge.stay.fold import StayFold
 from umbridge.stay.payment import PAYMENT_FACTS
 from umbridge.stay.record import same_patient
 from umbridge.stay.results import Look, Result, ResultList
+from umbridge.stay.serial import SERIAL_FACTS
 from umbridge.stay.view import Stay
 
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
@@ -111,6 +112,12 @@ class _Window:
         if listed is None:
             return []
         within = listed.between(self.first_instant(kind), self.now)
+        return [each for each in within if each.value is not None and self.is_own(each.patient)]
+
+    def of_stay(self, kind: FactType) -> list[Result]:
+        """Usable results since the first contact, however long ago."""
+        listed = self.fold.results(kind.id)
+        within = [] if listed is None else listed.between(self.contact, self.now)
         return [each for each in within if each.value is not None and self.is_own(each.patient)]
 
     def sample(self, kind: FactType, result: Result) -> Sample:
@@ -381,6 +388,7 @@ _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     "effective_osmolality": _Window.effective_osmolality,
     "rise_in_creatinine": _Window.rise_in_creatinine,
     **PAYMENT_FACTS,
+    **SERIAL_FACTS,
 }
 
 

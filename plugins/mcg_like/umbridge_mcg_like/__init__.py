@@ -6,8 +6,10 @@ observation care. Judges the status, not the level inside the hospital; all cont
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from umbridge import (
     load_content,
     one,
 )
+from umbridge_mcg_like import expected_stay
 
 NAME = "mcg_like"
 VERSION = "0.1.0"
@@ -37,7 +40,9 @@ DISCLAIMER = (
     "decision."
 )
 OBSERVATION_TRIED_HOURS = Decimal(24)  # observation that still runs counts as tried from here on [mapping]
+OBSERVATION_BOUND_HOURS = Decimal(48)  # only rarely longer: Medicare Benefit Policy Manual ch. 6 s. 20.6
 PERSISTING = "PERSISTING_AFTER_OBSERVATION"
+ADMISSION = "admission_start"  # the fact whose date chooses the edition
 
 
 def _days(rules: Mapping[str, Node]) -> int:
@@ -68,33 +73,47 @@ REQUIRED = (
     "discharge.ready",
 )
 LIBRARY = load_content(Path(__file__).with_name("content"), required=REQUIRED, derive=_derive)
+TABLE = expected_stay.load(expected_stay.FOLDER, LIBRARY.subsets)
+
+
+def _digest(table: expected_stay.Table) -> str:
+    """Over the content, and over the site's table where there is one: what is shown must be approved too."""
+    if not table.digest:
+        return LIBRARY.digest
+    return "sha256:" + hashlib.sha256(f"{LIBRARY.digest}\n{table.digest}\n".encode()).hexdigest()
+
+
+DIGEST = _digest(TABLE)
 
 
 @hookimpl
 def umbridge_manifest() -> Manifest:
-    return Manifest(
-        NAME, VERSION, LIBRARY.edition, LIBRARY.digest, tuple(LIBRARY.subsets), LIBRARY.facts(), DISCLAIMER
-    )
+    facts = tuple(sorted({*LIBRARY.facts(), ADMISSION}))
+    return Manifest(NAME, VERSION, LIBRARY.edition, DIGEST, tuple(LIBRARY.subsets), facts, DISCLAIMER)
 
 
 @hookimpl
 def umbridge_screen(case: Case) -> ScreenResult:
-    subset = LIBRARY.choose(case)
+    subset = LIBRARY.choose(replace(case, as_of=_admitted(case)))
     if isinstance(subset, str):
         return _not_applicable(subset)
     exam = subset.rules.examine(case.facts)
     match case.review:
-        case ReviewType.ADMISSION | ReviewType.OBSERVATION if case.requested_status is Status.INPATIENT:
+        case ReviewType.ADMISSION | ReviewType.OBSERVATION | ReviewType.RETROSPECTIVE if (
+            case.requested_status is Status.INPATIENT
+        ):
             result = _inpatient(case, exam)
         case ReviewType.ADMISSION | ReviewType.OBSERVATION if case.requested_status is Status.OBSERVATION:
-            result = _observation(exam)
+            result = _observation(case, exam)
         case ReviewType.CONTINUED_STAY:
             result = _continued(case, subset, exam)
         case ReviewType.DISCHARGE:
             result = _discharge(exam)
         case _:
             result = _not_applicable(f"{subset.title}: no content for this review and status.")
-    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest)
+    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=DIGEST)
+    if case.review in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
+        result = _beside_the_expected(case, subset, result)
     if "age" in case.facts or result.outcome is Outcome.NOT_APPLICABLE:
         return result
     return replace(  # whether the guideline applies at all hangs on the age
@@ -110,8 +129,29 @@ def umbridge_screen(case: Case) -> ScreenResult:
     )
 
 
+def _admitted(case: Case) -> datetime:
+    """When the stay under review began; the moment of the question where that is not known."""
+    start = case.facts.get(ADMISSION)
+    try:
+        return case.as_of if start is None else datetime.fromisoformat(str(start.latest.value))
+    except ValueError:
+        return case.as_of
+
+
+def _beside_the_expected(case: Case, subset: Subset, result: ScreenResult) -> ScreenResult:
+    """The nights so far beside the site's table. For the committee's list: the outcome is settled by now."""
+    row = TABLE.expected(subset.id, case.as_of.date())
+    if row is None:
+        return replace(result, rationale=f"{result.rationale} No expected stay is loaded.")
+    nights = case.episode_day - 1
+    words = f"{nights} nights so far; expected {row.days} (MS-DRG {row.ms_drg}, {row.source})."
+    stay = "LONGER" if nights > row.days else "WITHIN"
+    said = {"expected_stay": stay, "expected_days": str(row.days), "expected_drg": row.ms_drg}
+    return replace(result, rationale=f"{result.rationale} {words}", scores={**result.scores, **said})
+
+
 def _not_applicable(why: str) -> ScreenResult:
-    return ScreenResult(Outcome.NOT_APPLICABLE, edition=LIBRARY.edition, digest=LIBRARY.digest, rationale=why)
+    return ScreenResult(Outcome.NOT_APPLICABLE, edition=LIBRARY.edition, digest=DIGEST, rationale=why)
 
 
 def _titles(exam: Examination, key: str, truth: bool) -> str:
@@ -171,7 +211,7 @@ def _inpatient(case: Case, exam: Examination) -> ScreenResult:
     )
 
 
-def _observation(exam: Examination) -> ScreenResult:
+def _observation(case: Case, exam: Examination) -> ScreenResult:
     severe, met = exam.decide("status.inpatient"), exam.decide("status.observation")
     outcome, supported, advise = Outcome.PEND, Level.HOME, None
     key = "status.observation"
@@ -188,6 +228,8 @@ def _observation(exam: Examination) -> ScreenResult:
         outcome, words = Outcome.REFER, ["No observation indication is true: refer to secondary review."]
     else:
         words = [f"Undecided; not known: {', '.join(met.missing)}."]
+    if case.observation_hours is not None and case.observation_hours > OBSERVATION_BOUND_HOURS:
+        words.append(f"Observation has run for more than {OBSERVATION_BOUND_HOURS} hours.")
     return ScreenResult(
         outcome,
         supported=supported,

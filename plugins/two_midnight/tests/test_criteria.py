@@ -85,7 +85,7 @@ patients = st.fixed_dictionaries({fact: st.sampled_from(options) for fact, optio
 
 
 @given(patients, st.sampled_from(["MEDICARE_FFS", "MEDICARE_ADVANTAGE"]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_with_every_fact_known_it_says_what_the_regulation_says(values: dict[str, Value], payer: str) -> None:
     result = screen(values, payer=payer)
     assert result.outcome is (Outcome.MEETS if rule(values) else Outcome.REFER)
@@ -94,7 +94,7 @@ def test_with_every_fact_known_it_says_what_the_regulation_says(values: dict[str
 
 
 @given(patients, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_it_pends_exactly_while_a_missing_fact_could_change_it(
     values: dict[str, Value], data: st.DataObject
 ) -> None:
@@ -123,7 +123,7 @@ def test_it_pends_exactly_while_a_missing_fact_could_change_it(
 
 
 @given(patients, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_more_facts_never_unsettle_it(values: dict[str, Value], data: st.DataObject) -> None:
     dropped = data.draw(st.sets(st.sampled_from(sorted(OPTIONS))))
     part = screen({fact: value for fact, value in values.items() if fact not in dropped})

@@ -1,0 +1,67 @@
+"""Troponin over the whole stay: whether it was repeated, how high it went, and whether it moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from umbridge.model import FactValue, Reading, Sample
+from umbridge.stay.clock import HOUR
+from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.results import Result
+
+TROPONIN = "troponin_ratio"
+#: Above this share of the lowest sample the highest is a change: 20 %, the limit for values that are already
+#: raised (Thygesen K et al. Fourth universal definition of myocardial infarction. Circulation 2018;138:e618).
+CHANGE = Decimal("1.2")
+
+
+class Look(Protocol):
+    """One look at a stay's results, as ``window`` takes it."""
+
+    def of_stay(self, kind: FactType) -> list[Result]: ...
+
+    def clock(self, at: int) -> datetime: ...
+
+
+def _series(look: Look) -> list[tuple[Decimal, Result]]:
+    """The stay's samples of one assay, oldest first: the one with the highest ratio, as in the window."""
+    known = [
+        (each.value, each) for each in look.of_stay(dictionary()[TROPONIN]) if isinstance(each.value, Decimal)
+    ]
+    if not known:
+        return []
+    assay = max(known, key=lambda pair: (pair[0], pair[1].at))[1].code
+    return [pair for pair in known if pair[1].code == assay]
+
+
+def _single(look: Look, fact: str, value: FactValue, source: Result, unit: str = "") -> Reading:
+    sample = Sample(value, look.clock(source.at), source.source, unit)
+    return Reading(fact, sample, sample, sample, (sample,))
+
+
+def serial_troponin(look: Look) -> Reading | None:
+    """The highest ratio of the stay, known once a repeat came 3 hours (the dictionary's) after the first."""
+    series = _series(look)
+    apart = (dictionary()[TROPONIN].serial_hours or 0) * HOUR
+    if not series or series[-1][1].at - series[0][1].at < apart:
+        return None
+    value, highest = max(series, key=lambda pair: pair[0])
+    return _single(look, "serial_troponin", value, highest, "{ratio}")
+
+
+def troponin_change(look: Look) -> Reading | None:
+    """Whether any two samples of the stay differ by more than 20 %; unknown before the second."""
+    series = _series(look)
+    if len(series) < 2:
+        return None
+    (low, _), (high, source) = min(series, key=lambda p: p[0]), max(series, key=lambda p: p[0])
+    return _single(look, "troponin_change", high > low * CHANGE, source)
+
+
+SERIAL_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
+    "serial_troponin": serial_troponin,
+    "troponin_change": troponin_change,
+}
