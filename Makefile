@@ -7,7 +7,7 @@ PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
 SOURCES := umbridge audit plugins tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench docs vectors faults clean
+.PHONY: help run test check bench ledgerbench docs vectors faults clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ check: $(STAMP)  ## format, lint, types, import direction, documents
 
 bench: $(STAMP)  ## throughput and latency, side by side with the peers
 	@$(PY) bench/run.py
+
+ledgerbench: $(STAMP) ## what the ledger costs an entry: append, verify, receipts, bytes
+	@$(PY) bench/ledger.py --entries 10000 100000
 
 docs: $(STAMP)   ## write docs/cli.md, and README's transcript and figures, from the program itself
 	@$(PY) docs/generate.py

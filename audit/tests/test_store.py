@@ -312,6 +312,10 @@ def test_values_have_the_spelling_of_the_librarys_encoder(value: Any) -> None:
 
 TAMPERINGS = (
     "UPDATE ledger_entry SET leaf = CAST(replace(CAST(leaf AS TEXT), '2}}', '3}}') AS BLOB) WHERE seq = {0}",
+    "UPDATE ledger_entry SET open = replace(open, 'umbridge', 'mallory') WHERE seq = {0}",
+    "UPDATE ledger_entry SET open = replace(open, ',', ', ') WHERE seq = {0}",
+    "UPDATE ledger_entry SET closed = zeroblob(length(closed)) WHERE seq = {0}",
+    "UPDATE ledger_entry SET closed = CAST(closed || x'00' AS BLOB) WHERE seq = {0}",
     "UPDATE ledger_entry SET seq = seq + 9 WHERE seq = {0}",
     "DELETE FROM ledger_entry WHERE seq = {0}",
     "UPDATE ledger_part SET ct = CAST(ct || x'00' AS BLOB) WHERE seq = {0} AND c = 'ops'",
@@ -328,7 +332,7 @@ def test_rows_that_changed_since_they_were_appended_are_not_signed(
 ) -> None:
     receipt = lab.write(message(1), determination(2), message(3))[1]
     ledger = lab.ledger
-    short = recheck(ledger, ledger._signed, ledger._signed_head, ledger.chain, 1)
+    short = recheck(ledger, ledger._sweeper, ledger._signed, ledger._signed_head)
     assert short is not None  # the short way is taken for rows as they were written
     assert (short[0].root(), short[1]) == (ledger.root, ledger._head)
     long = ledger._reread()
@@ -339,6 +343,6 @@ def test_rows_that_changed_since_they_were_appended_are_not_signed(
             raw.execute(f"DROP TRIGGER {table}_no_{verb}")
     raw.execute(sql.format(receipt.seq))
     raw.commit()
-    assert recheck(ledger, ledger._signed, ledger._signed_head, ledger.chain, 1) is None
+    assert recheck(ledger, ledger._sweeper, ledger._signed, ledger._signed_head) is None
     with pytest.raises((Broken, SourceError)):
         ledger.checkpoint()

@@ -15,9 +15,9 @@ from pathlib import Path
 from umbridge_audit.checkpoint import Policy, read_note
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
 from umbridge_audit.examine import SourceError
+from umbridge_audit.report import Report
 from umbridge_audit.slots import COMPARTMENTS, Openings, read_openings
 from umbridge_audit.tree import Frontier, leaf_hash, root_of
-from umbridge_audit.verify import Report
 
 FORMAT = "umbridge-bundle/2"
 MAX_LINE = 4 << 20

@@ -11,7 +11,7 @@ from umbridge_audit.bundle import verify_bundle
 from umbridge_audit.checkpoint import Policy
 from umbridge_audit.entry import FormatError
 from umbridge_audit.proof import FIRST, MAX_RECEIPT, ReceiptReport, verify_receipt
-from umbridge_audit.verify import Report
+from umbridge_audit.report import Report
 
 _MAX_POLICY = 1 << 20
 

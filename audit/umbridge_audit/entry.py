@@ -17,6 +17,7 @@ JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, Js
 MAX_LEAF = 65_535  # C2SP tlog-tiles entry bundles carry a u16 length
 MAX_INT = 2**53 - 1  # RFC 8785 / I-JSON: what a double holds exactly
 MAX_DEPTH = 8
+IN_BODY = 3  # levels of a part's body around a slot's value: the object, its list, the pair
 _KEY = re.compile(r"[ -~]{1,64}\Z")
 _CHAIN = re.compile(r"[a-z0-9_-]{1,40}/[a-z0-9_-]{1,40}\Z")
 # A nonce is 24 bytes: 32 characters of base64 and no padding.
@@ -40,8 +41,11 @@ class FormatError(ValueError):
 # --- canonical JSON (section 2) ---------------------------------------------------------------------
 
 
-def canonical(value: JsonValue) -> str:
-    """The one spelling of a value. FormatError for what has none: floats, huge integers, surrogates."""
+def canonical(value: JsonValue, above: int = 0) -> str:
+    """The one spelling of a value. FormatError for what has none: floats, huge integers, surrogates.
+
+    ``above`` is how many levels of arrays and objects it will stand in.
+    """
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -52,8 +56,8 @@ def canonical(value: JsonValue) -> str:
         return "false"
     if not value and type(value) is list:
         return "[]"
-    if not _simple(value, MAX_DEPTH):
-        return _nested(value, 0)  # says what is wrong, or knows the type that ``_simple`` does not
+    if not _simple(value, MAX_DEPTH - above):
+        return _nested(value, above)  # says what is wrong, or knows the type that ``_simple`` does not
     text = "".join(_PIECES(value, 0)) if _PIECES is not None else _ENCODE(value)
     if not text.isascii():
         try:

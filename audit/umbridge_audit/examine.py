@@ -5,11 +5,11 @@ SPEC.md section 13. The pen, the verifier and every reveal use this one function
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from umbridge_audit.entry import FormatError, JsonValue, Record, canonical, parse, parse_leaf
 from umbridge_audit.slots import check_open, fields_root, split_closed
@@ -41,6 +41,24 @@ class Source(Protocol):
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """Every stored checkpoint as (n, note), ascending. Raises SourceError."""
+
+
+# (seq, leaf, open, closed) and (seq, compartment, ciphertext), as a driver gives them, texts as bytes.
+Page = tuple[Sequence[tuple[object, ...]], Sequence[tuple[object, ...]]]
+
+
+@runtime_checkable
+class Paged(Source, Protocol):
+    """A source that can also give raw pages of a range, and be opened again in another process."""
+
+    def regular(self) -> int | None:
+        """One past the last entry's number when numbers begin at 0 and no part lies outside; else None."""
+
+    def page(self, start: int, stop: int) -> Page:
+        """All rows of entries [start, stop), in order, unchecked. Raises SourceError."""
+
+    def again(self) -> Callable[[], AbstractContextManager[Paged]]:
+        """What another process calls to open the same source."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from umbridge_audit.bundle import MAX_LINE, read_slots
 from umbridge_audit.checkpoint import MAX_NOTE, Policy, read_note
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
+from umbridge_audit.report import Report
 from umbridge_audit.tree import included, leaf_hash
-from umbridge_audit.verify import Report
 
 FIRST = "c2sp.org/tlog-proof@v1"
 MAX_RECEIPT = 2 * MAX_LINE + MAX_NOTE  # base64 of the longest line, then path and checkpoint

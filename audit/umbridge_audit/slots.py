@@ -12,7 +12,7 @@ from hashlib import sha256, shake_256
 from json.encoder import encode_basestring
 from struct import Struct
 
-from umbridge_audit.entry import MAX_INT, FormatError, JsonValue, canonical, decode
+from umbridge_audit.entry import IN_BODY, MAX_INT, FormatError, JsonValue, canonical, decode
 from umbridge_audit.tree import root_of
 
 COMPARTMENTS = ("ops", "ident", "clin", "fin", "sens")
@@ -110,7 +110,44 @@ class Schema:
         )
         self._opening = "[" + ",".join(f'[{k},"%s=","{name}",%s]' for k, name in enumerate(self.open)) + "]"
         self._cut = Struct("32s" * self.size)
+        self._groups = {c: self._group(numbers) for c, numbers in self.of.items()}
+        # An ``open`` column whose values are plain: one spelling each, so a match needs no second look.
+        self._plain = re.compile(
+            r"\[\["
+            + r"\],\[".join(
+                rf'{k},"([A-Za-z0-9+/]{{43}})=","{re.escape(name)}",'
+                + (f'("{re.escape(self.name)}")' if k == 0 else r'(null|"[ !#-\[\]-~]*"|0|[1-9][0-9]{0,14})')
+                for k, name in enumerate(self.open)
+            )
+            + r"\]\]\Z"
+        )
         self.groups = tuple(len(self.of[c]) for c in ("open", *self.compartments))  # slots to one secret each
+
+    def _group(self, numbers: range) -> tuple[str, Struct]:
+        """The preimages of one group's slots, parted as in ``_preimages``, and how its salts are cut."""
+        texts = [
+            f'\0umb/f/1\0{"%%" if chr(k) == "%" else chr(k)}["%s=","{self.names[k]}",%s]' for k in numbers
+        ]
+        return "\n\n".join(texts), Struct("32s" * len(numbers))
+
+    def plain_open(self, text: str) -> list[bytes] | None:
+        """c_k of an ``open`` column with plain values; else None."""
+        found = self._plain.match(text)
+        if found is None:
+            return None
+        preimages = (self._groups["open"][0] % found.groups()).encode().split(b"\n\n")
+        return [made.digest() for made in map(sha256, preimages)]
+
+    def derived(self, c: str, secret: bytes, texts: Sequence[str]) -> list[bytes]:
+        """All c_k of a compartment from its secret and each slot's canonical JSON."""
+        template, cut = self._groups[c]
+        stream = shake_256(b"umb/salts/1" + secret).digest(cut.size)
+        encoded = b2a_base64(b"\0".join(cut.unpack(stream)) + b"\0", newline=False).decode("ascii")
+        both = [""] * (2 * len(texts))
+        both[::2] = [encoded[i : i + 43] for i in range(0, 44 * len(texts), 44)]
+        both[1::2] = texts
+        preimages = (template % tuple(both)).encode().split(b"\n\n")
+        return [made.digest() for made in map(sha256, preimages)]
 
     def opening(self, salts_and_texts: Sequence[str]) -> str:
         """The store's ``open`` column, from the front of ``salted``'s list."""
@@ -157,7 +194,7 @@ class Schema:
             elif kind is int and 0 <= value <= MAX_INT:  # type: ignore[operator]
                 texts[k] = int.__repr__(value)
             elif value is not None:
-                texts[k] = canonical(value)
+                texts[k] = canonical(value, IN_BODY)  # a column of open slots has one level less
         return texts
 
 

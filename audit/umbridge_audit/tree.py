@@ -11,6 +11,7 @@ from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
 STEP = 8  # levels between the subtrees that are kept: 256 leaves, 65,536, …
+
 _NODE = sha256(b"\x01")
 
 # The hash of a complete subtree: its level (0 is a leaf's hash) and its number from the left.
@@ -75,6 +76,11 @@ class Frontier:
                 if not level % STEP:
                     self.whole.append((level, merges, hashed))
         self._stack.append(hashed)
+
+    def extend(self, hashes: Sequence[bytes]) -> None:
+        """Adds leaf hashes, in order."""
+        for hashed in hashes:
+            self.append(hashed)
 
     def root(self) -> bytes:
         """The root at the present size."""

@@ -24,6 +24,7 @@ from umbridge_audit.store.recheck import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.subtrees import KEEP_SQL
 from umbridge_audit.store.tables import create_tables, subtree_ddl
+from umbridge_audit.sweep import Sweeper
 from umbridge_audit.tree import Frontier, leaf_hash
 
 _ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
@@ -62,6 +63,7 @@ class Ledger(Rows):
         self._clock = clock
         self.chain = chain
         self._composer = Composer(chain, GEN)
+        self._sweeper = Sweeper(chain, GEN, "keyless")
         self.origin = f"umbridge.{chain}/{GEN}"
         self._vkey = keyring.vkey(self.origin)
         self._genesis = genesis
@@ -326,7 +328,7 @@ class Ledger(Rows):
             raise LedgerError("checkpoint needs a connection without an open transaction")
         if self._frontier.size == self._signed.size:
             return None
-        stored, head = recheck(self, self._signed, self._signed_head, self.chain, GEN) or self._reread()
+        stored, head = recheck(self, self._sweeper, self._signed, self._signed_head) or self._reread()
         if stored.size != self._frontier.size or stored.root() != self._frontier.root() or head != self._head:
             raise Broken("the stored rows are not those that were appended; nothing signed")
         previous = self.last_checkpoint()
@@ -370,9 +372,9 @@ class Ledger(Rows):
     def _reread(self) -> tuple[Frontier, bytes]:
         """The tree and head that the rows since the last checkpoint give, each row checked by itself."""
         frontier = self._signed.copy()
-        head = self._signed_head or self._head
+        head = self._signed_head
         for record in self.records(frontier.size):
-            seen = examine(record, "spine", self.chain, GEN)
+            seen = examine(record, "keyless", self.chain, GEN)
             if seen.code is not None or seen.row != frontier.size or (frontier.size and seen.prev != head):
                 raise Broken(f"entry {frontier.size}: {seen.code or 'does not follow the one before'}")
             head = seen.hashed

@@ -6,18 +6,24 @@ Verifying is a scan of raw rows, and a read through SQLAlchemy would begin a tra
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-from umbridge_audit.entry import FormatError, JsonValue, Record, parse, parse_leaf
-from umbridge_audit.examine import SourceError, examine
+from umbridge_audit.entry import MAX_INT, FormatError, JsonValue, Record, parse, parse_leaf
+from umbridge_audit.examine import Page, Paged, SourceError, examine
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.seal import SealError, check_part, closed_of, open_part
 from umbridge_audit.slots import check_open
 
 _BATCH = 512
+_PAGE_OF_ENTRIES = (
+    "SELECT seq, leaf, CAST(open AS BLOB), closed FROM ledger_entry WHERE seq >= ? AND seq < ? ORDER BY seq"
+)
+_PAGE_OF_PARTS = "SELECT seq, CAST(c AS BLOB), ct FROM ledger_part WHERE seq >= ? AND seq < ? ORDER BY seq"
+_UNNUMBERED = "SELECT 1 FROM {} WHERE seq IS NULL LIMIT 1"
 
 
 class LedgerError(Exception):
@@ -67,6 +73,9 @@ class Rows:
         """
         low = start - 1 if start else -(2**63)
         first = not start
+        for table in ("ledger_entry", "ledger_part"):
+            if self._fetch(_UNNUMBERED.format(table)):
+                raise SourceError("row_type")  # no range finds such a row
         while True:
             above = ">=" if first else ">"
             limit = _BATCH if stop is None else max(0, min(_BATCH, stop - low - 1 if low >= 0 else stop))
@@ -99,6 +108,22 @@ class Rows:
             if not rows or (stop is not None and low >= stop - 1):
                 return
             first = False
+
+    def regular(self) -> int | None:
+        """See ``examine.Paged``. A store like this is read page by page; any other row by row."""
+        (low, high), (first, last) = (
+            self._fetch(f"SELECT min(seq), max(seq) FROM {table}")[0]  # noqa: S608  constants only
+            for table in ("ledger_entry", "ledger_part")
+        )
+        if low != 0 or not isinstance(high, int) or high >= MAX_INT:
+            return None
+        if first is not None and not (isinstance(first, int) and isinstance(last, int) and first >= 0):
+            return None
+        return high + 1 if last is None or last <= high else None  # type: ignore[operator]  # int, just above
+
+    def page(self, start: int, stop: int) -> Page:
+        """Raw rows of entries [start, stop), unchecked."""
+        return self._fetch(_PAGE_OF_ENTRIES, start, stop), self._fetch(_PAGE_OF_PARTS, start, stop)
 
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """Stored notes in order, read 512 at a time."""
@@ -221,6 +246,7 @@ class Reader(Rows):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such store")
         self.keyring = keyring
+        self._path = path
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
     def _cursor(self) -> sqlite3.Cursor:
@@ -233,6 +259,10 @@ class Reader(Rows):
             yield
         finally:
             self._db.execute("ROLLBACK")
+
+    def again(self) -> Callable[[], AbstractContextManager[Paged]]:
+        """See ``examine.Paged``."""
+        return partial(open_readonly, self._path.absolute())
 
     def close(self) -> None:
         self._db.close()

@@ -1,0 +1,75 @@
+"""What a check found: the verdict, the level reached, the faults by code and entry.
+
+SPEC.md section 13 has the codes. A verdict without its level means nothing, so both are always here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from umbridge_audit.checkpoint import Policy
+from umbridge_audit.entry import JsonValue
+
+EXIT = {"PASS": 0, "FAIL": 1, "PASS-UNWITNESSED": 3, "INCOMPLETE": 4}
+_UNFINISHED = {"key_missing", "key_refused", "verifier_error"}
+_MOST_PROBLEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault: a code of SPEC.md's vocabulary and the entry it was found at, if one can be named."""
+
+    code: str
+    seq: int | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What was checked, how far, and what was found."""
+
+    level: str
+    verdict: str = "INCOMPLETE"
+    entries: int = 0
+    head: str | None = None  # hex root over all entries
+    checkpoint: int | None = None  # size of the newest good checkpoint
+    unanchored: int = 0
+    seconds: float = 0.0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def first_bad_seq(self) -> int | None:
+        return min((p.seq for p in self.problems if p.seq is not None), default=None)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT[self.verdict]
+
+    def add(self, code: str, seq: int | None = None) -> None:
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(Problem(code, seq))
+
+    def add_root(self, code: str, good: int) -> None:
+        """A root that differs: the fault is where a row was found bad, else somewhere from ``good`` on."""
+        known = any(p.seq is not None and p.seq >= good for p in self.problems)
+        self.add(code, None if known else good)
+
+    def settle(self, policy: Policy) -> None:
+        """Draws the verdict from the problems found."""
+        if any(p.code not in _UNFINISHED for p in self.problems):
+            self.verdict = "FAIL"
+        elif self.problems:
+            self.verdict = "INCOMPLETE"
+        else:
+            self.verdict = "PASS" if policy.quorum == "none" else "PASS-UNWITNESSED"
+
+    def to_json(self) -> dict[str, JsonValue | float]:
+        return {
+            "verdict": self.verdict,
+            "level": self.level,
+            "entries": self.entries,
+            "first_bad_seq": self.first_bad_seq,
+            "head": self.head,
+            "checkpoint": self.checkpoint,
+            "unanchored": self.unanchored,
+            "seconds": round(self.seconds, 3),
+        }
