@@ -2,7 +2,7 @@
 
 from umbridge.criteria.content import BARRIER, Library, Subset, load_content
 from umbridge.criteria.examination import Examination
-from umbridge.criteria.tree import Decision, Node, Not, every, one
+from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
 from umbridge.hookspecs import hookimpl
 from umbridge.model import (
@@ -25,6 +25,7 @@ __all__ = [
     "Decision",
     "Evidence",
     "Examination",
+    "IfMeasured",
     "Level",
     "Library",
     "Manifest",

@@ -5,9 +5,7 @@ Values come from the content: each threshold and one step either side of it, eve
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -15,7 +13,7 @@ from typing import Any
 
 from umbridge.criteria.content import Library, Subset
 from umbridge.criteria.examination import Examination
-from umbridge.criteria.tree import Joint, Leaf, ScoreTest, Truth, walk
+from umbridge.criteria.tree import Joint, is_within
 from umbridge.model import Case, FactValue, Level, Reading, ReviewType, Sample, Status
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
@@ -26,7 +24,6 @@ AGES = (18, 30, 50, 51, 64, 65, 70, 80, 90, 120)
 _UNCOVERED = ("R69", "R68.89", "T88.9", "N39.0", "M79.6")  # what a fallback may be asked about
 
 Value = FactValue
-Test = Leaf | Joint
 
 
 def step(value: Decimal) -> Decimal:
@@ -53,6 +50,7 @@ def choices(subset: Subset, fact: str) -> tuple[Value, ...]:
             found |= joint_values(subset, joint, joint.facts.index(fact))
     if fact in rules.counted:
         found |= {Decimal(n) for n in (AGES if fact == "age" else range(int(spec.low or 0), 4))}
+    found = {value for value in found if is_within(spec, value)}
     if spec.kind == "datetime":
         return tuple((AT - timedelta(hours=float(h))).isoformat() for h in sorted(found) if h >= 0)
     if fact in rules.joined:
@@ -121,73 +119,3 @@ def case(
     if other.get("review") in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
         other.setdefault("episode_day", 2)
     return Case(**(settled | other))
-
-
-@dataclass(frozen=True)
-class Exercised:
-    """How a criterion was seen: both truths, and the tests that never turned it."""
-
-    truths: frozenset[Truth]
-    idle: tuple[Test, ...]
-
-
-def exercise(subset: Subset, name: str, tries: int = 8000) -> Exercised:
-    """Search for pairs of patients who differ in one test alone and come out differently.
-
-    Inside a score the points must differ: a higher band cannot turn a criterion its lower band has met.
-    """
-    rules = subset.rules
-    nodes = list(walk(rules.criteria[name], rules.scores))
-    tests = list(dict.fromkeys(node for node in nodes if isinstance(node, Leaf | Joint)))
-    scores = sorted({node.score for node in nodes if isinstance(node, ScoreTest)})
-    counts = {item.counts for score in scores for item in rules.scores[score].items if item.counts}
-    facts = sorted({fact for test in tests for fact in _facts(test)} | counts)
-    options = {fact: choices(subset, fact) for fact in facts}
-    rng = random.Random(name)  # noqa: S311 - the same search every time, and nothing secret
-    remaining, seen = list(tests), set[Truth]()
-    for turn in range(tries):
-        if not remaining and seen >= {True, False}:
-            break
-        quiet = rng.random()  # mostly one way for a whole patient, or a sum of twenty never nears its limit
-        values = {
-            fact: rng.random() < quiet * 0.6 if options[fact] == (False, True) else rng.choice(options[fact])
-            for fact in facts
-        }
-        test = remaining[turn % len(remaining)] if remaining else rng.choice(tests or [None])
-        if test is None:
-            seen.add(examined(subset, values).truth(name))
-            continue
-        apart = [other for other in tests if other != test and not _same_fact(other, test)]
-        outcomes: dict[object, set[object]] = {}
-        for value in options[_facts(test)[0]]:
-            exam = examined(subset, values | {_facts(test)[0]: value})
-            seen.add(exam.truth(name))
-            others = tuple(_truth(exam, other) for other in apart)
-            outcomes.setdefault(others, set()).add((exam.truth(name), *map(exam.bounds, scores)))
-        if test in remaining and any(len(found) > 1 for found in outcomes.values()):
-            remaining.remove(test)
-    return Exercised(frozenset(seen), tuple(remaining))
-
-
-def _facts(test: Test) -> tuple[str, ...]:
-    return (test.fact,) if isinstance(test, Leaf) else test.facts
-
-
-def _same_fact(other: Test, test: Test) -> bool:
-    """Codes and booleans of one fact move together; thresholds of a number can be crossed one by one."""
-    return (
-        isinstance(other, Leaf)
-        and isinstance(test, Leaf)
-        and other.fact == test.fact
-        and other.kind
-        in (
-            "boolean",
-            "code",
-        )
-    )
-
-
-def _truth(exam: Examination, test: Test) -> Truth:
-    number = exam.rules.number_of(test)
-    truth: Truth = exam.truths[number] if isinstance(test, Leaf) else exam.joint_truths[number]
-    return truth

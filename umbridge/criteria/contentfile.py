@@ -14,10 +14,10 @@ from umbridge.criteria.strictfile import StrictFile
 from umbridge.criteria.tree import Criterion, Group, Item, Node, Not, Score, ScoreTest, one
 
 FORMAT = 1
-_SHARED = ("citation", "fact", "computed", "score", "criterion")  # what a part may bring
+_SHARED = ("citation", "fact", "computed", "score", "criterion", "avoidable")  # what a part may bring
 _TOP = frozenset(
     {"format", "id", "title", "edition", "effective_from", "effective_to", "icd10", "age_from", "include"}
-    | {"fallback", "icd10_not", "tags", "approval", "rule", "avoidable", *_SHARED}
+    | {"fallback", "icd10_not", "tags", "approval", "rule", *_SHARED}
 )
 _APPROVAL = ("draft", "approved")
 
@@ -69,7 +69,9 @@ class Part(StrictFile):
         self.id = self.named("part")
         self.take(self.data, "title", str, "")
         self.shared = {
-            key: self.take(self.data, key, dict, "", {}) if key == "citation" else self.tables(key)
+            key: self.take(self.data, key, dict, "", {})
+            if key in ("citation", "avoidable")
+            else self.tables(key)
             for key in _SHARED
         }
         self.unused = {f"{key}.{name}" for key, found in self.shared.items() for name in found}
@@ -155,6 +157,7 @@ class ContentFile(Notation):
             raise self.fail(f"fact.{name}", "to be counted or read beside another fact, not both")
         used = {f"citation.{name}" for name in self.cited}
         used |= {f"fact.{name}" for name in compiled.needed()}
+        used |= {f"avoidable.{name}" for name in avoidable}
         used |= {f"computed.{joint.name}" for joint in compiled.joints}
         used |= {f"score.{name}" for name in self.scores} | {f"criterion.{name}" for name in self.criteria}
         for key in _SHARED:
@@ -222,10 +225,7 @@ class ContentFile(Notation):
             table, ("title", "cite", "item", "class", "first_step", "first_class", "optional", "of"), where
         )
         items = list(self.base(table, where))
-        self.optional = self.take(table, "optional", dict, where, {})
-        for fact, beside in self.optional.items():
-            if fact not in self.facts or not isinstance(beside, str) or beside not in self.facts:
-                raise self.fail(f"{where}.optional.{fact}", "a fact and the fact that stands in for it")
+        self.optional = self.left_out(table, where)
         for i, item in enumerate(self.take(table, "item", list, where), 1):
             items.append(self.item(item, f"{where}.item[{i}]"))
         self.optional = {}
@@ -247,6 +247,7 @@ class ContentFile(Notation):
             tuple(classes),
             step,
             self.take(table, "first_class", str, where) if step is not None else "",
+            table.get("of", ""),
         )
         self.no_score_within(name)
         self.reading.pop()

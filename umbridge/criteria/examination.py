@@ -76,11 +76,10 @@ class Examination:
         return None if x is None or y is None else joint.holds(x, y)
 
     def counted(self, fact: str) -> int | None:
-        """The points of a fact that is counted itself: its latest value, cut to whole and to its bounds."""
+        """The points of a fact that is counted itself: its latest value. None while it is unknown."""
         if fact not in self.known:
             return None
-        low, high = counted_range(self.rules.facts[fact])
-        return min(max(int(self.facts[fact].latest.value), low), high)  # usable, so a number
+        return int(self.facts[fact].latest.value)  # usable, so a whole number within its bounds
 
     def truth(self, key: str) -> Truth:
         """A rule ("section.name") or criterion, by Kleene. Raises KeyError when there is none."""
@@ -175,11 +174,11 @@ class Examination:
                 shown_scores |= {f"{key}_class_min": least, f"{key}_class_max": most}
         return shown_scores
 
-    def score_lines(self) -> list[str]:
+    def score_lines(self, keys: Sequence[str] | None = None) -> list[str]:
         """Each score in words: "CURB-65 3." or "PSI 60 to 130, class II to IV."."""
-        found, lines = self.scores(), []
-        for key, score in self.rules.scores.items():
-            spans = []
+        found, lines = self.scores(keys), []
+        for key in self.rules.scores if keys is None else keys:
+            score, spans = self.rules.scores[key], []
             for name, word in ((key, ""), (f"{key}_class", ", class")):
                 if name in found:
                     spans.append(f"{word} {found[name]}")
@@ -188,12 +187,12 @@ class Examination:
             lines.append(score.title + "".join(spans) + ".")
         return lines
 
-    def left_out(self) -> tuple[str, ...]:
-        """Facts that a score allows one to leave out, that are unknown and were left out."""
+    def left_out(self, optional: Sequence[IfMeasured] | None = None) -> tuple[str, ...]:
+        """Facts that may be left out, that are unknown and were left out: of all tests, or of these."""
         return tuple(
             dict.fromkeys(
                 node.leaf.fact
-                for node in self.rules.optional
+                for node in (self.rules.optional if optional is None else optional)
                 if node.leaf.fact not in self.known and node.beside in self.known
             )
         )

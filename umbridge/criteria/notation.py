@@ -121,20 +121,31 @@ class Notation(StrictFile):
             raise self.fail(where, "no circle: it is built on itself")
         self.open.append(name)
         table = self.tables("criterion")[name]
-        self.only(table, ("title", "cite", "mark", "note", *RULE), where)
+        self.only(table, ("title", "cite", "mark", "note", "optional", *RULE), where)
         mark = self.take(table, "mark", str, where, "published")
         if mark not in MARKS:
             raise self.fail(f"{where}.mark", " or ".join(MARKS))
+        around, self.optional = self.optional, self.left_out(table, where)
+        rule = self.rule(table, where)
+        self.optional = around
         self.criteria[name] = Criterion(
             name,
             self.take(table, "title", str, where),
             self.cite(table, where),
             mark,
-            self.rule(table, where),
+            rule,
             self.take(table, "note", str, where) if "note" in table else "",
         )
         self.open.pop()
         return self.criteria[name]
+
+    def left_out(self, table: Mapping[str, Any], where: str) -> dict[str, str]:
+        """``optional``: facts that may be left out, each with the fact that stands in for it."""
+        found: dict[str, str] = self.take(table, "optional", dict, where, {})
+        for fact, beside in found.items():
+            if fact not in self.facts or not isinstance(beside, str) or beside not in self.facts:
+                raise self.fail(f"{where}.optional.{fact}", "a fact and the fact that stands in for it")
+        return found
 
     def rule(self, table: Mapping[str, Any], where: str) -> Node:
         """``when`` is a condition of the node's own; with children, both must hold."""

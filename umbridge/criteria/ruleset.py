@@ -88,6 +88,18 @@ class RuleSet:
         beside = {node.beside for node in self.optional}
         return tuple(sorted({leaf.fact for leaf in self.leaves} | set(self.counted) | beside | self.joined))
 
+    def scores_read(self, key: str) -> tuple[str, ...]:
+        """The scores that a rule or criterion tests, and what those are built on, in the content's order."""
+        nodes = walk(self.rules[key], self.scores)
+        found = {node.score for node in nodes if isinstance(node, ScoreTest)}
+        found |= {self.scores[score].of for score in found}
+        return tuple(score for score in self.scores if score in found)
+
+    def left_out_by(self, key: str) -> tuple[IfMeasured, ...]:
+        """The tests of a rule or criterion that count nothing where their fact was not measured."""
+        nodes = walk(self.rules[key], self.scores)
+        return tuple(dict.fromkeys(node for node in nodes if isinstance(node, IfMeasured)))
+
     def examine(self, facts: Mapping[str, Reading], as_of: datetime | None = None) -> Examination:
         """Put the rules to one patient's facts. Facts the rules do not read are ignored.
 

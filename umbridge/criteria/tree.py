@@ -38,7 +38,8 @@ class FactSpec:
     """A fact as the content uses it.
 
     ``worst`` is the reading a first review takes: "high", "low", "latest", or "both" where every rule must
-    say which. ``low`` and ``high`` bound a whole number that is counted itself (age in the PSI).
+    say which. ``low`` and ``high`` bound a whole number that is counted itself (age in the PSI); outside them
+    it is unknown.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Score:
     classes: tuple[tuple[str, int | None], ...] = ()  # (name, highest sum), lowest class first
     first_step: Node | None = None
     first_class: str = ""
+    of: str = ""  # the score whose items come first, shown beside this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,13 @@ def hours_since(reading: Reading, as_of: datetime | None) -> Reading | None:
     return Reading(reading.fact, sample, sample, sample, (sample,))
 
 
+def is_within(spec: FactSpec, value: Decimal) -> bool:
+    """A HEART item of 3 or a SOFA of 30 is a mistake, and a mistake is not counted as the nearest number."""
+    if (spec.low is not None and value < spec.low) or (spec.high is not None and value > spec.high):
+        return False
+    return not spec.whole or value == value.to_integral_value()
+
+
 def is_usable(spec: FactSpec, reading: Reading) -> bool:
     """Whether every sample has the type, the unit and (for codes) a code that the content declares."""
     kind, unit, codes = _TYPES[spec.kind], spec.unit, spec.codes
@@ -275,7 +284,9 @@ def is_usable(spec: FactSpec, reading: Reading) -> bool:
         value = sample.value
         if type(value) is not kind or (unit and sample.unit != unit):
             return False
-        if (codes and value not in codes) or (isinstance(value, Decimal) and not value.is_finite()):
+        if codes and value not in codes:
+            return False
+        if isinstance(value, Decimal) and not (value.is_finite() and is_within(spec, value)):
             return False
     return True
 

@@ -35,8 +35,8 @@ from umbridge.criteria.tree import (
 )
 from umbridge.model import FactValue, Reading, Sample
 
-_NO, _YES = 0, 1
-_BOTTOM = 1 << 30  # the level of the two ends, below every fact
+NO, YES = 0, 1
+BOTTOM = 1 << 30  # the level of the two ends, below every fact
 _WHEN = datetime(2000, 1, 1, tzinfo=UTC)  # cells have no time; rules do not read it
 
 # Truth of each leaf about the fact, in their order; points if counted; whether an optional fact was left out.
@@ -76,19 +76,26 @@ def _readings(spec: FactSpec, leaves: list[Leaf], values: list[FactValue]) -> It
         yield Reading(spec.id, samples[-1], low, high, tuple(samples))
 
 
-def cells(rules: RuleSet, fact: str) -> list[Cell]:
-    """The cells of an unknown fact, in a fixed order."""
+def readings_of(rules: RuleSet, fact: str) -> dict[Cell, Reading]:
+    """A reading for each cell of an unknown fact, where it is measured."""
     spec = rules.facts[fact]
     leaves = [rules.leaves[number] for number in rules.leaves_of[fact]]
     tests = [leaf_test(leaf) for leaf in leaves]
     if fact in rules.counted:
         low, high = counted_range(spec)
-        values: list[FactValue] = [Decimal(value) for value in range(low, high + 1)]
-        pairs = [(Reading(fact, s, s, s, (s,)), int(v)) for v in values if isinstance(v, Decimal)
-                 for s in (Sample(v, _WHEN, "", spec.unit),)]  # fmt: skip
+        samples = [Sample(Decimal(value), _WHEN, "", spec.unit) for value in range(low, high + 1)]
+        pairs = [(Reading(fact, s, s, s, (s,)), low + place) for place, s in enumerate(samples)]
     else:
         pairs = [(reading, 0) for reading in _readings(spec, leaves, representatives(spec, leaves))]
-    found = {(tuple(test(r) for test in tests), points, False) for r, points in pairs}
+    found: dict[Cell, Reading] = {}
+    for reading, points in pairs:
+        found.setdefault((tuple(test(reading) for test in tests), points, False), reading)
+    return found
+
+
+def cells(rules: RuleSet, fact: str) -> list[Cell]:
+    """The cells of an unknown fact, in a fixed order."""
+    found = set(readings_of(rules, fact))
     if any(node.leaf.fact == fact for node in rules.optional):  # it may also never be measured
         found |= {(truths, points, True) for truths, points, _ in found}
     return sorted(found)
@@ -153,7 +160,7 @@ def _own_truths(rules: RuleSet, fact: str, value: Fraction) -> tuple[bool, ...]:
     return tuple(OPERATORS[leaf.op](value, Fraction(leaf.value)) for leaf in leaves)  # type: ignore[arg-type]
 
 
-class _Diagram:
+class Diagram:
     """A reduced ordered multi-valued decision diagram over the unknown facts of one examination."""
 
     def __init__(self, exam: Examination, root: Node) -> None:
@@ -167,7 +174,7 @@ class _Diagram:
         self.level = {fact: i for i, fact in enumerate(self.order)}
         self.values: dict[str, list[Fraction]] = {}  # of facts read jointly: one for each cell
         self.cells = [self._cells(fact) for fact in self.order]
-        self.nodes: list[tuple[int, tuple[int, ...]]] = [(_BOTTOM, ()), (_BOTTOM, ())]
+        self.nodes: list[tuple[int, tuple[int, ...]]] = [(BOTTOM, ()), (BOTTOM, ())]
         self._unique: dict[tuple[int, tuple[int, ...]], int] = {}
         self._chosen: dict[tuple[int, int, int], int] = {}
         self._built: dict[int, int] = {}
@@ -211,11 +218,11 @@ class _Diagram:
 
     def choose(self, test: int, then: int, other: int) -> int:
         """``then`` where ``test`` holds, else ``other``."""
-        if test == _YES or then == other:
+        if test == YES or then == other:
             return then
-        if test == _NO:
+        if test == NO:
             return other
-        if then == _YES and other == _NO:
+        if then == YES and other == NO:
             return test
         key = (test, then, other)
         if (known := self._chosen.get(key)) is not None:
@@ -246,9 +253,9 @@ class _Diagram:
                 return self._joint(node)
             case IfMeasured():
                 left_out = node.leaf.fact not in self.exam.known and node.beside in self.exam.known
-                return _NO if left_out else self._leaf(node.leaf, optional=True)
+                return NO if left_out else self._leaf(node.leaf, optional=True)
             case Not():
-                return self.choose(self.build(node.child), _NO, _YES)
+                return self.choose(self.build(node.child), NO, YES)
             case Criterion():
                 return self.build(node.rule)
             case Group():
@@ -260,12 +267,12 @@ class _Diagram:
         number = self.rules.number_of(leaf)
         truth = self.exam.truths[number]
         if truth is not None:
-            return _YES if truth else _NO
+            return YES if truth else NO
         level, place = self.level[leaf.fact], self.rules.leaves_of[leaf.fact].index(number)
         return self.make(
             level,
             tuple(
-                _YES if truths[place] and not (optional and left_out) else _NO
+                YES if truths[place] and not (optional and left_out) else NO
                 for truths, _, left_out in self.cells[level]
             ),
         )
@@ -273,18 +280,18 @@ class _Diagram:
     def _joint(self, joint: Joint) -> int:
         truth = self.exam.joint_truths[self.rules.number_of(joint)]
         if truth is not None:
-            return _YES if truth else _NO
+            return YES if truth else NO
         sides = [side for side in (0, 1) if joint.facts[side] in self.level]
         if len(sides) == 1:
             (side,) = sides
             known = Fraction(self.exam.operand(joint, 1 - side))  # type: ignore[arg-type]  # else not missing
             row = (_joined(joint, side, value, known) for value in self.values[joint.facts[side]])
-            return self.make(self.level[joint.facts[side]], tuple(_YES if t else _NO for t in row))
+            return self.make(self.level[joint.facts[side]], tuple(YES if t else NO for t in row))
         top, low = sorted((0, 1), key=lambda side: self.level[joint.facts[side]])
         kids = []
         for value in self.values[joint.facts[top]]:
             row = (_joined(joint, top, value, other) for other in self.values[joint.facts[low]])
-            kids.append(self.make(self.level[joint.facts[low]], tuple(_YES if t else _NO for t in row)))
+            kids.append(self.make(self.level[joint.facts[low]], tuple(YES if t else NO for t in row)))
         return self.make(self.level[joint.facts[top]], tuple(kids))
 
     def _at_least(self, n: int, children: list[int]) -> int:
@@ -292,9 +299,9 @@ class _Diagram:
 
         def count(need: int, start: int) -> int:
             if need <= 0:
-                return _YES
+                return YES
             if need > len(children) - start:
-                return _NO
+                return NO
             if (need, start) not in counted:
                 counted[need, start] = self.choose(
                     children[start], count(need - 1, start + 1), count(need, start + 1)
@@ -313,24 +320,24 @@ class _Diagram:
             case ">":
                 found = reaches(node.value + 1)
             case "<":
-                found = self.choose(reaches(node.value), _NO, _YES)
+                found = self.choose(reaches(node.value), NO, YES)
             case "<=":
-                found = self.choose(reaches(node.value + 1), _NO, _YES)
+                found = self.choose(reaches(node.value + 1), NO, YES)
             case _:
-                same = self.choose(reaches(node.value + 1), _NO, reaches(node.value))
-                found = same if node.op == "is" else self.choose(same, _NO, _YES)
+                same = self.choose(reaches(node.value + 1), NO, reaches(node.value))
+                found = same if node.op == "is" else self.choose(same, NO, YES)
         step = self.rules.scores[node.score].first_step
         if step is None:
             return found
-        return self.choose(self.build(step), _YES if node.op in ("<", "<=", "is not") else _NO, found)
+        return self.choose(self.build(step), YES if node.op in ("<", "<=", "is not") else NO, found)
 
     def _sum_reaches(self, score: str, index: int, need: int) -> int:
         """Whether the items from ``index`` on give at least ``need`` points."""
         least, most = self._rest(score)[index]
         if need <= least:
-            return _YES
+            return YES
         if need > most:
-            return _NO
+            return NO
         key = (score, index, need)
         if key not in self._sums:
             self._sums[key] = self._item(score, index, need)
@@ -353,9 +360,9 @@ class _Diagram:
             if value is not None:
                 return self._sum_reaches(score, index + 1, need - item.sign * value)
             level = self.level[item.counts]
-            found = _NO
+            found = NO
             for i, (_, points, _) in enumerate(self.cells[level]):
-                here = self.make(level, tuple(_YES if i == j else _NO for j in range(len(self.cells[level]))))
+                here = self.make(level, tuple(YES if i == j else NO for j in range(len(self.cells[level]))))
                 found = self.choose(
                     here, self._sum_reaches(score, index + 1, need - item.sign * points), found
                 )
@@ -371,7 +378,7 @@ class _Diagram:
         seen, todo, levels = {root}, [root], set()
         while todo:
             level, kids = self.nodes[todo.pop()]
-            if level != _BOTTOM:
+            if level != BOTTOM:
                 levels.add(level)
                 fresh = set(kids) - seen
                 seen |= fresh
@@ -399,8 +406,8 @@ def _order(exam: Examination, root: Node) -> list[str]:
 
 def decide(exam: Examination, root: Node) -> Decision:
     """The exact truth of a rule and, where it has none yet, the facts that can still flip it."""
-    diagram = _Diagram(exam, root)
+    diagram = Diagram(exam, root)
     found = diagram.build(root)
-    if found in (_NO, _YES):
-        return Decision(found == _YES)
+    if found in (NO, YES):
+        return Decision(found == YES)
     return Decision(None, diagram.support(found))

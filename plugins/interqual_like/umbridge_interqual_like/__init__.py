@@ -7,7 +7,7 @@ undecided while a missing fact could still change that, and is otherwise referre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from umbridge import (
@@ -15,6 +15,7 @@ from umbridge import (
     Case,
     Decision,
     Examination,
+    IfMeasured,
     Level,
     Manifest,
     Node,
@@ -60,7 +61,29 @@ def _derive(rules: Mapping[str, Node]) -> Mapping[str, Node]:
     return found
 
 
-LIBRARY = load_content(Path(__file__).with_name("content"), required=("admission.ACUTE",), derive=_derive)
+LIBRARY = load_content(Path(__file__).with_name("content"), required=("discharge.ready",), derive=_derive)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """What one review of one subset goes by, looked up once."""
+
+    levels: tuple[Level, ...]  # those with a rule, highest first
+    scores: tuple[str, ...]
+    optional: tuple[IfMeasured, ...]
+
+
+def _episode(subset: Subset, name: str) -> Episode:
+    rules, key = subset.rules, at_or_above(name, Level.OBS)
+    levels = tuple(level for level in LEVELS if f"{name}.{level.name}" in rules.rules)
+    return Episode(levels, rules.scores_read(key), rules.left_out_by(key))
+
+
+READ = {
+    (subset.id, name): _episode(subset, name)
+    for subset in LIBRARY.subsets.values()
+    for name in ("admission", "continued")
+}
 
 
 @hookimpl
@@ -76,13 +99,15 @@ def umbridge_screen(case: Case) -> ScreenResult:
     if isinstance(subset, str):
         return _not_applicable(subset)
     episode = EPISODES.get(case.review, "")
-    if not any(key.startswith(f"{episode}.") for key in subset.rules.rules):
+    if not episode:
         return replace(_not_applicable(f"{subset.title}: no content for this review."), subset=subset.id)
     if episode != "discharge" and case.requested_level is Level.HOME:
         return replace(_not_applicable("No level of care above home is requested."), subset=subset.id)
-    exam = subset.rules.examine(case.facts)
+    exam = subset.rules.examine(case.facts, case.as_of)
     result = _discharge(exam) if episode == "discharge" else _levels(case, subset, episode, exam)
-    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest)
+    result = replace(
+        result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest, tags=subset.tags
+    )
     return result if "age" in case.facts else _pend_for_age(result)
 
 
@@ -109,7 +134,8 @@ def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> Scre
     request = case.requested_level
     decisions = {level: exam.decide(at_or_above(episode, level)) for level in LEVELS}
     supported = next((level for level in LEVELS if decisions[level].value), Level.HOME)
-    top = next(level for level in LEVELS if f"{episode}.{level.name}" in subset.rules.rules)
+    read = READ[subset.id, episode]
+    top = read.levels[0]
     met = decisions[request]
     if request > top:  # no content so high: refer, but not before the facts for what there is are in
         met = decisions[top] if decisions[top].value is None else Decision(False)
@@ -132,9 +158,9 @@ def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> Scre
     evidence = exam.evidence(*(key for key in deciding if key in subset.rules.rules))
     return replace(
         result,
-        scores=exam.scores() if episode == "admission" else {},
+        scores=exam.scores(read.scores),
         evidence=evidence,
-        rationale=_rationale(request, episode, exam, result),
+        rationale=_rationale(request, episode, read, exam, result),
     )
 
 
@@ -166,7 +192,7 @@ def _discharge(exam: Examination) -> ScreenResult:
     )
 
 
-def _rationale(request: Level, episode: str, exam: Examination, result: ScreenResult) -> str:
+def _rationale(request: Level, episode: str, read: Episode, exam: Examination, result: ScreenResult) -> str:
     parts = []
     if result.outcome is Outcome.REFER:
         parts.append(f"No criterion at {request.name} or above is true: refer to secondary review.")
@@ -185,8 +211,7 @@ def _rationale(request: Level, episode: str, exam: Examination, result: ScreenRe
         parts.append(f"A higher level is undecided; not known: {', '.join(result.advise_missing)}.")
     if result.discharge_ready:
         parts.append("Ready for discharge: stable, and no treatment that needs the hospital.")
-    if episode == "admission":
-        parts += exam.score_lines()
-        if left_out := exam.left_out():
-            parts.append(f"Not measured and, as the score allows, not counted: {', '.join(left_out)}.")
+    parts += exam.score_lines(read.scores)
+    if left_out := exam.left_out(read.optional):
+        parts.append(f"Not measured and, as the rule allows, not counted: {', '.join(left_out)}.")
     return " ".join(parts)
