@@ -285,6 +285,13 @@ def test_another_unit_or_type_is_unknown(wrong: Reading) -> None:
     assert rules.examine({"n": wrong}).decide("r.x").missing == ("n",)
 
 
+@pytest.mark.parametrize("wrong", ["2", "7", "4.5"])
+def test_a_counted_number_outside_its_bounds_is_unknown_and_not_the_nearest(wrong: str) -> None:
+    exam = look(rules_of(LEAVES[0]), {"y": Decimal(wrong)})
+    assert "y" not in exam.known
+    assert exam.counted("y") is None
+
+
 def test_a_code_the_content_does_not_list_is_unknown() -> None:
     rules = rules_of(leaf("c", "is not", "A"))
     assert rules.examine({"c": reading("c", "Z")}).decide("r.x").missing == ("c",)

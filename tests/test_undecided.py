@@ -29,6 +29,8 @@ from umbridge.criteria.tree import (
     every,
     one,
 )
+from umbridge.criteria.turning import AT as AT_MADE
+from umbridge.criteria.turning import Turning, always, idle_tests, read_tests, unreachable_bands
 from umbridge.model import Reading, Sample
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
@@ -179,6 +181,36 @@ def test_a_ratio_asks_for_what_is_missing_and_for_nothing_that_cannot_matter() -
         .decide("r.x")
         .value
     )
+
+
+@given(trees)
+@settings(max_examples=60, deadline=None)
+def test_a_test_that_can_turn_a_rule_is_shown_to_and_one_that_cannot_is_idle(tree: Node) -> None:
+    """Against the grid: a test is idle exactly where no change of its fact across it changes the rule."""
+    rules = RuleSet(FACTS, {}, {}, {"r.x": tree})
+    turning = Turning(rules, tree)
+    for test in read_tests(tree, {}):
+        found = turning.by(test)
+        if found is None:
+            continue
+        first, second = (rules.examine(facts, AT_MADE).truth("r.x") for facts in (found.first, found.second))
+        assert {first, second} == {True, False}
+        changed = [f for f in found.first if found.first[f].latest.value != found.second[f].latest.value]
+        assert len(changed) == 1
+        assert changed[0] in ((test.fact,) if isinstance(test, Leaf) else test.facts)
+    if isinstance(tree, Leaf | Joint):
+        assert turning.by(tree) is not None
+
+
+def test_an_idle_test_is_found_out() -> None:
+    over, far_over = leaf("now", ">=", "4", "highest"), leaf("now", ">=", "6", "highest")
+    rules = RuleSet(FACTS, {}, {}, {"r.x": one(over, far_over)})
+    assert idle_tests(rules, one(over, far_over)) == [far_over]
+    assert idle_tests(rules, every(over, far_over)) == [over]
+    assert always(rules, one(OTHER, Not(OTHER))) is True
+    item = Item("a", ((over, 1), (far_over, 2)))
+    assert unreachable_bands(rules, item) == [2]
+    assert unreachable_bands(rules, Item("a", ((far_over, 2), (over, 1)))) == []
 
 
 def test_the_turn_is_exact() -> None:

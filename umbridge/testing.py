@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -111,10 +111,10 @@ _SETTINGS = settings(
 class CriteriaKit:
     """What any plugin built on the engine must pass. Override ``may_move`` and ``examples`` where needed."""
 
-    plugin: ClassVar[Any]
-    library: ClassVar[Library]
+    plugin: Any
+    library: Library
     #: Facts that a score may leave out: measuring one may move a result that was settled without it.
-    may_move: ClassVar[frozenset[str]] = frozenset()
+    may_move: frozenset[str] = frozenset()
 
     @staticmethod
     def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

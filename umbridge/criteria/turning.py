@@ -26,7 +26,7 @@ class Turned:
     truth: bool
 
 
-def tests_of(node: Node, scores: Mapping[str, Score]) -> tuple[Test, ...]:
+def read_tests(node: Node, scores: Mapping[str, Score]) -> tuple[Test, ...]:
     """Every test a rule reads, those inside scores included."""
     return tuple(dict.fromkeys(found for found in walk(node, scores) if isinstance(found, Leaf | Joint)))
 
@@ -66,14 +66,14 @@ def idle_tests(rules: RuleSet, node: Node) -> list[Test]:
     A higher band cannot turn a criterion that its lower band has met, but it must be able to count.
     """
     turning = Turning(rules, node)
-    left = [test for test in tests_of(node, rules.scores) if turning.by(test) is None]
+    left = [test for test in read_tests(node, rules.scores) if turning.by(test) is None]
     if not left:
         return left
     read = {found.score for found in walk(node, rules.scores) if isinstance(found, ScoreTest)}
     for item in (item for key in sorted(read) for item in rules.scores[key].items):
         for rule, alone in item_tests(item):
             scores = {"x": alone}
-            among = set(tests_of(rule, scores)) & set(left)
+            among = set(read_tests(rule, scores)) & set(left)
             if among:
                 inner = Turning(rules, rule, scores)
                 left = [test for test in left if test not in among or inner.by(test) is None]
