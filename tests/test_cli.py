@@ -98,7 +98,7 @@ EVERY = dict(commands(main))
 BUILT = {
     *("demo", "init", "serve", "send", "screen", "status", "messages list", "messages show", "stays list"),
     *("stays show", "ledger verify", "ledger list", "ledger show", "ledger export", "plugins list"),
-    *("config check", "listen"),
+    *("config check", "listen", "messages replay", "messages dismiss", "messages quarantine list"),
     *("keys list", "keys rotate"),
     *("ledger proof", "ledger checkpoint"),
 }

@@ -191,7 +191,7 @@ def test_a_store_that_is_no_database_is_one_line_or_a_failure(copy: Settings) ->
 def test_full_needs_the_keys_and_keyless_does_not(copy: Settings) -> None:
     shutil.rmtree(copy.keys)
     assert verdict(copy)["verdict"] == "PASS"
-    with pytest.raises(ConfigError, match="kek|log.key"):
+    with pytest.raises(ConfigError, match=r"kek|log\.key"):
         verdict(copy, "full")
 
 

@@ -363,6 +363,52 @@ def messages_show(
                 click.echo(f"  {f['field']:<8} {terminal.clean(f['name']):<34} {terminal.clean(f['value'])}")
 
 
+SETTLED_COLUMNS = ("seq", "state", "replay", "entry")
+approve = click.option(
+    "--approve", type=click.IntRange(0), metavar="ENTRY", help="Allow what another asked for."
+)
+
+
+@messages.command("replay")
+@click.argument("seqs", nargs=-1, type=click.IntRange(1), metavar="[SEQ]...")
+@with_config
+@reason
+@approve
+@as_json
+def messages_replay(settings: config.Settings, seqs: tuple[int, ...], as_json: bool, **asked: Any) -> None:
+    """Work messages again that were set aside or ignored: each as a new row that names the old one.
+
+    What was decided stays. More than 20 at once need a second person, who gives the entry to --approve.
+    """
+    _print(_ask(settings, "messages.replay", {"seqs": list(seqs), **asked}), SETTLED_COLUMNS, as_json)
+
+
+@messages.command("dismiss")
+@click.argument("seqs", nargs=-1, type=click.IntRange(1), metavar="[SEQ]...")
+@with_config
+@reason
+@approve
+@as_json
+def messages_dismiss(settings: config.Settings, seqs: tuple[int, ...], as_json: bool, **asked: Any) -> None:
+    """Lay quarantined messages to rest: they are kept and never worked. Needs a second person."""
+    _print(_ask(settings, "messages.dismiss", {"seqs": list(seqs), **asked}), SETTLED_COLUMNS, as_json)
+
+
+@messages.group("quarantine")
+def messages_quarantine() -> None:
+    """Messages that wait for a person."""
+
+
+@messages_quarantine.command("list")
+@with_config
+@purpose
+@as_json
+def quarantine_list(settings: config.Settings, purpose: str | None, as_json: bool) -> None:
+    """What was set aside and why. `messages replay` works it again, `messages dismiss` ends the matter."""
+    args = {"purpose": purpose, "state": RowState.QUARANTINED.value}
+    _print(_ask(settings, "messages.list", args), MESSAGE_COLUMNS, as_json)
+
+
 @main.group()
 def stays() -> None:
     """The stays the messages add up to."""

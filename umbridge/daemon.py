@@ -30,6 +30,7 @@ from umbridge.intake import Intake
 from umbridge.listener import Listener
 from umbridge.model import RowState
 from umbridge.pipeline import Pipeline
+from umbridge.quarantine import children
 from umbridge.reload import Reload, users_text
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.facts import check_site
@@ -210,6 +211,10 @@ class Daemon:
 
         def delivered(results: list[tuple[Any, Any]]) -> None:
             for future, stored in results:
+                for child in children(stored):
+                    if child.lane is not None:
+                        intake.add_pending(1)
+                        pipeline.offer(child.seq, child.lane, "", None)
                 if (
                     isinstance(stored, Stored)
                     and not stored.duplicate
@@ -220,7 +225,7 @@ class Daemon:
                     pipeline.offer(stored.seq, stored.lane, *intake.taken(future))
 
         pen.watch(delivered)
-        recovered = await pipeline.recover(intake.add_pending)
+        recovered = await pipeline.recover(intake.add_pending, suspect=not clean)
         pipeline.start()
         if recovered:
             log.info("recovered", extra={"rows": recovered})

@@ -30,6 +30,7 @@ from umbridge.hl7.translate import EPOCH, translate
 from umbridge.intake import visit_key
 from umbridge.keycare import KeyCare
 from umbridge.model import Event
+from umbridge.quarantine import Settlement
 from umbridge.review.plan import completed, stay_json
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import identify
@@ -91,6 +92,7 @@ class Inquiry:
         self._table = table
         self.door = Door(pen, users, table)
         self._keycare = KeyCare(self.door)
+        self._settlement = Settlement(self.door, self._charset, site.mrn_authority)
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
                 left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it
@@ -186,8 +188,11 @@ class Inquiry:
 
     def _parse(self, row: inbox.Row) -> er7.Message:
         """As the pipeline reads it; a feed that is configured no more is read as UTF-8."""
-        feed = self._settings.feeds.get(row.feed)
-        return er7.parse(row.frame, feed.charset if feed else "utf-8")
+        return er7.parse(row.frame, self._charset(row.feed))
+
+    def _charset(self, name: str) -> str:
+        feed = self._settings.feeds.get(name)
+        return feed.charset if feed else "utf-8"
 
     def _event(self, message: er7.Message) -> Event:
         return translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
@@ -388,6 +393,8 @@ class Inquiry:
             "ledger.export": self.ledger_export,
             "ledger.proof": self.ledger_proof,
             "ledger.checkpoint": self.ledger_checkpoint,
+            "messages.replay": self._settlement.replay,
+            "messages.dismiss": self._settlement.dismiss,
             "keys.list": self._keycare.list,
             "keys.rotate": self._keycare.rotate,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -24,6 +25,7 @@ from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.search import SEPARATOR
 from umbridge.store.writer import Pen
 
+log = logging.getLogger("umbridge.intake")
 DISK_CHECK_SECONDS = 1.0
 WORDINGS_KEPT = 256
 PRODUCTION = "P"  # HL7 table 0103; T is training, D debugging
@@ -35,11 +37,24 @@ class Reply:
 
     answer: bytes | None
     close: bool = False
+    seq: int | None = None  # the row it speaks for
 
 
 def visit_key(number: str, authority: str) -> str:
     """What a visit's token is made of: the same number under two authorities is two visits."""
     return authority + SEPARATOR + number
+
+
+def found_by(keyring: Keyring, who: translate.Identity, mrn_authority: str) -> tuple[bytes, ...]:
+    """The tokens that a search for this patient or this control id has too."""
+    tokens = [
+        search.patient(keyring, number, authority or mrn_authority)
+        for number, authority, _ in who.identifiers
+        if number
+    ]
+    if who.control_id:
+        tokens.append(search.control(keyring, who.control_id))
+    return tuple(tokens)
 
 
 class Intake:
@@ -128,7 +143,7 @@ class Intake:
         stored = await self._commit(item)
         code = stored.ack
         if code in ("NONE", "CLOSED"):
-            return Reply(None)
+            return Reply(None, seq=stored.seq)
         refused = stored.condition is not None
         return Reply(
             ack.answer(
@@ -139,7 +154,8 @@ class Intake:
                 condition=stored.condition if refused else None,
                 location=stored.location if refused else None,
                 text=f"{stored.reason} ref {stored.seq}" if refused else None,
-            )
+            ),
+            seq=stored.seq,
         )
 
     def taken(self, future: asyncio.Future[Stored]) -> tuple[str, bytes | None]:
@@ -215,19 +231,8 @@ class Intake:
             reason=reason,
             received_at=now,
             reused=settings.control_id_reused,
-            found_by=self._found_by(who),
+            found_by=found_by(self._keyring, who, self._mrn_authority),
         )
-
-    def _found_by(self, who: translate.Identity) -> tuple[bytes, ...]:
-        """The tokens that a search for this patient or this control id has too."""
-        tokens = [
-            search.patient(self._keyring, number, authority or self._mrn_authority)
-            for number, authority, _ in who.identifiers
-            if number
-        ]
-        if who.control_id:
-            tokens.append(search.control(self._keyring, who.control_id))
-        return tuple(tokens)
 
     def _may_send(self, settings: FeedSettings, application: str, facility: str) -> bool:
         """Whether the feed lists this MSH-3 and MSH-4. A certificate says whose feed it is, no more."""
@@ -275,6 +280,11 @@ class Intake:
             received_at=now,
             reused="accept_flag",
         )
+
+    async def suspect(self, seq: int) -> None:
+        """What followed an answered frame shows that it was half of one. Raises StoreError."""
+        await self._pen.ask(lambda batch: batch.suspect(seq))
+        log.warning("frame_suspect", extra={"row": seq})
 
     def count(self, feed: str, reason: str) -> None:
         """Count a connection that never came to a frame. Returns at once; a flood is one commit at a time."""

@@ -223,6 +223,7 @@ class Listener:
         decoder = mllp.FrameDecoder(self._limits.max_frame_bytes)
         began: float | None = None  # when the frame now being read began
         age = self._age
+        last: int | None = None  # the row of the last frame that was answered
         while True:
             data = await self._read(reader, began)
             if data is None:  # stalled inside a frame
@@ -237,6 +238,8 @@ class Listener:
             for index, part in enumerate(parts):
                 following = parts[index + 1] if index + 1 < len(parts) else None
                 if isinstance(part, mllp.Fault):
+                    if part.reason == "junk_after_block" and last is not None:
+                        await self._intake.suspect(last)
                     answer = await self._intake.fault(part, feed)
                     if answer is not None:
                         await self._answer(writer, answer)
@@ -246,6 +249,7 @@ class Listener:
                     await self._intake.fault(following, feed)
                     return
                 reply = await self._intake.receive(part.data, feed, self._feeds[feed])
+                last = reply.seq
                 if reply.answer is not None:
                     await self._answer(writer, reply.answer)
                 if reply.close:

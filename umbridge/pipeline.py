@@ -70,6 +70,8 @@ class Pipeline:
         self._cache: OrderedDict[bytes, Lane] = OrderedDict()
         self._held = 0  # bytes of frames kept for their turn
         self._stopping = False
+        self._suspect_until = 0  # rows up to this one were pending when a daemon died
+        self._alone = asyncio.Lock()
 
     @property
     def backlog(self) -> int:
@@ -99,10 +101,12 @@ class Pipeline:
         self._quiet.clear()
         self._kick.set()
 
-    async def recover(self, found: Callable[[int], None]) -> int:
+    async def recover(self, found: Callable[[int], None], *, suspect: bool = False) -> int:
         """Queue every row that was stored and not worked, before any listener opens. Returns how many.
 
-        ``found`` is told of each page before its rows are offered.
+        ``found`` is told of each page before its rows are offered. After an unclean stop they are
+        ``suspect``: one of them may have ended the daemon. Such rows are worked one at a time, each with its
+        attempt on the disk before it is touched; one that was begun STRIKES times waits for a person.
         """
         after = total = 0
         while True:
@@ -117,6 +121,8 @@ class Pipeline:
                     self.offer(seq, lane, "", None)
             total += len(page)
             after = page[-1][0]
+            if suspect:
+                self._suspect_until = after
 
     async def idle(self) -> None:
         """Wait until every offered row is worked."""
@@ -141,7 +147,8 @@ class Pipeline:
             lane = self._ready.popleft()
             queue = self._waiting[lane]
             seq, feed, frame = queue[0]
-            if not await self._safely(lane, seq, feed, frame):
+            work = self._safely if seq > self._suspect_until else self._suspiciously
+            if not await work(lane, seq, feed, frame):
                 return
             queue.popleft()
             if frame is not None:
@@ -154,6 +161,21 @@ class Pipeline:
                 del self._waiting[lane]
                 if not self._waiting:
                     self._quiet.set()
+
+    async def _suspiciously(self, lane: bytes, seq: int, feed: str, frame: bytes | None) -> bool:
+        """Work a row that was pending at a crash: alone, and with the attempt written down first."""
+        async with self._alone:
+            if self._stopping:
+                return False
+            try:
+                attempts = await self._pen.ask(lambda batch: inbox.attempt(batch.cursor, seq))
+                if attempts > STRIKES:
+                    log.error("row_quarantined", extra={"row": seq, "code": "process_death"})
+                    await self._pen.ask(lambda batch: self._quarantine(batch, seq, "process_death"))
+                    return True
+            except StoreError:
+                return False
+            return await self._safely(lane, seq, feed, frame)
 
     async def _safely(self, lane: bytes, seq: int, feed: str, frame: bytes | None) -> bool:
         """Work one row. A defect of ours must not stop the feed or lose the message: it waits for a person.

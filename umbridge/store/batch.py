@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,8 @@ from umbridge.store.inbox import Incoming, Stored
 
 ALIAS_CACHE = 100_000
 REUSED = "control_id_reused"
+AFTER_QUARANTINED = "after_quarantined"  # an earlier message of this stay waits for a person
+FRAME_SUSPECT = "frame_suspect"  # answered, and then its other half came
 
 
 def iso(at: datetime) -> str:
@@ -29,8 +31,10 @@ def iso(at: datetime) -> str:
 class Numbers:
     """What the pen knows without asking the database: the last row's number, and recent accounts."""
 
-    def __init__(self, last: int) -> None:
+    def __init__(self, last: int, quarantined: Iterable[bytes] = ()) -> None:
         self._seq = last
+        self.quarantined = set(quarantined)  # lanes
+        self.suspects: set[int] = set()  # rows set aside after they were answered, maybe while being worked
         self._alias: dict[bytes, bytes] = {}
 
     def next_seq(self) -> int:
@@ -116,6 +120,10 @@ class Batch:
         lane = self._lane(item)
         if state is RowState.PENDING and lane is None:
             state, reason = RowState.NOT_APPLICABLE, reason or "no_visit_number"
+        elif state is RowState.PENDING and lane in self._numbers.quarantined:
+            reason = f"{reason} {AFTER_QUARANTINED}".strip()
+        elif state is RowState.QUARANTINED and lane is not None:
+            self._numbers.quarantined.add(lane)
         seq = self._numbers.next_seq()
         kind = {RowState.REFUSED: "message.refused", RowState.IGNORED: "message.ignored"}.get(
             state, "message.received"
@@ -144,9 +152,86 @@ class Batch:
 
     def finish(self, seq: int, state: RowState, reason: str) -> None:
         """A pending row is worked: say what became of it."""
+        if seq in self._numbers.suspects:
+            return  # it was set aside meanwhile, and what a person is to look at stays so
+        if state is RowState.QUARANTINED:
+            self._set_aside(seq)
         self._finished.append((state.value, reason, seq))
         self._tally["state", RowState.PENDING.value] -= 1
         self._tally["state", state.value] += 1
+
+    def suspect(self, seq: int) -> None:
+        """A message that was accepted turns out to be half of one: a person decides what was made of it."""
+        row = self._row(seq)
+        self._move(row, RowState.QUARANTINED, FRAME_SUSPECT, "umbridge", FRAME_SUSPECT, "")
+        self._numbers.suspects.add(seq)
+        self._set_aside(seq)
+
+    def dismiss(self, seq: int, user: str, reason: str, by: str) -> None:
+        """Lay a quarantined row to rest."""
+        row = self._row(seq)
+        self._move(row, RowState.DISMISSED, "", user, reason, by)
+        self._free(row)
+
+    def replay(self, seq: int, user: str, reason: str, by: str, found_by: Sequence[bytes]) -> Stored:
+        """Store a row again as its own child, to be worked as if it came now."""
+        row = self._row(seq)
+        self._move(row, RowState.REPLAYED, "", user, reason, by)
+        self._free(row)
+        child = self._numbers.next_seq()
+        at = iso(self.now)
+        inbox.replay(self.cursor, self.keyring, row, child, row.ack, self.now, at)
+        self._found_by += [(token, child) for token in found_by]
+        self._tally["state", RowState.PENDING.value] += 1
+        receipt = {
+            "actor": user,
+            "feed": row.feed,
+            "state": RowState.PENDING.value,
+            "row": child,
+            "control_id": row.head.get("control_id"),
+            "message_type": row.head.get("type"),
+            "reason": f"replay_of_{seq}",
+            "of_row": seq,
+        }
+        entry = self.entry(Draft("message.received", receipt))
+        self.cursor.execute("UPDATE inbox SET entry = ? WHERE seq = ?", (entry, child))
+        moment = datetime.fromisoformat(at)
+        return Stored(
+            child,
+            row.lane,
+            RowState.PENDING,
+            row.ack,
+            None,
+            None,
+            f"replay_of_{seq}",
+            moment,
+            duplicate=False,
+        )
+
+    def _row(self, seq: int) -> inbox.Row:
+        record = inbox.sealed_row(self.cursor, seq)
+        if record is None:
+            raise StoreError(f"row {seq} is gone")
+        return inbox.open_leniently(self.keyring, record)
+
+    def _move(self, row: inbox.Row, to: RowState, note: str, actor: str, reason: str, by: str) -> None:
+        """Entry and state together, the entry first."""
+        values = {"actor": actor, "state": to.value, "row": row.seq, "reason": reason, "by": by or actor}
+        self.entry(Draft("quarantine", values))
+        inbox.settle(self.cursor, row.seq, to, note)
+        self._tally["state", row.state] -= 1
+        self._tally["state", to.value] += 1
+
+    def _set_aside(self, seq: int) -> None:
+        lane = self.cursor.execute("SELECT lane FROM inbox WHERE seq = ?", (seq,)).fetchone()
+        if lane is not None and lane[0] is not None:
+            self._numbers.quarantined.add(lane[0])
+
+    def _free(self, row: inbox.Row) -> None:
+        """The stay misses nothing more, unless another of its messages waits too."""
+        self._numbers.suspects.discard(row.seq)
+        if row.lane is not None and row.lane not in inbox.quarantined_lanes(self.cursor):
+            self._numbers.quarantined.discard(row.lane)
 
     def _lane(self, item: Incoming) -> bytes | None:
         """The stay a message belongs to: its visit; else the visit its account was seen with."""

@@ -108,6 +108,42 @@ def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
     )
 
 
+def replay(
+    cursor: sqlite3.Cursor, keyring: Keyring, old: Row, seq: int, ack: str, at: datetime, received_at: str
+) -> tuple[int, bytes]:
+    """Insert the child of a row; returns its number among the row's replays, and its key token.
+
+    Its key is the replay's own, so that the duplicate rule goes on speaking of the first row alone.
+    """
+    query = "SELECT count(*), max(digest), max(content_digest) FROM inbox WHERE seq = ? OR replay_of = ?"
+    count, digest, content = cursor.execute(query, (old.seq, old.seq)).fetchone()
+    token = keyring.token("replay", f"{old.seq}/{count}")
+    head = json.dumps(old.head, separators=(",", ":"), ensure_ascii=False).encode()
+    sealed = keyring.seal("raw", len(head).to_bytes(4, "big") + head + old.frame, aad(seq), at)
+    known = (token, digest, content, 0, old.lane, sealed, RowState.PENDING.value)
+    insert(cursor, [(seq, old.feed, *known, ack, None, None, f"replay_of_{old.seq}", received_at, old.entry)])
+    cursor.execute("UPDATE inbox SET replay_of = ?, replay_no = ? WHERE seq = ?", (old.seq, count, seq))
+    return count, token
+
+
+def settle(cursor: sqlite3.Cursor, seq: int, state: RowState, reason: str) -> None:
+    """Say what a person did with a row, beside what was said of it before."""
+    finish(cursor, [(state.value, reason, seq)])
+
+
+def attempt(cursor: sqlite3.Cursor, seq: int) -> int:
+    """Count one more attempt to work a row; returns how many that makes."""
+    query = "UPDATE inbox SET attempts = attempts + 1 WHERE seq = ? RETURNING attempts"
+    return int(cursor.execute(query, (seq,)).fetchone()[0])
+
+
+def quarantined_lanes(cursor: sqlite3.Cursor) -> set[bytes]:
+    """Stays that miss a message which waits for a person."""
+    query = "SELECT DISTINCT lane FROM inbox WHERE seq IN (SELECT seq FROM inbox INDEXED BY inbox_overview"
+    rows = cursor.execute(query + " WHERE state = 'QUARANTINED') AND lane IS NOT NULL")
+    return {lane for (lane,) in rows}
+
+
 def insert(cursor: sqlite3.Cursor, rows: list[tuple[Any, ...]]) -> None:
     """On the driver's own cursor: the toolkit's bookkeeping would cost as much as the insert itself."""
     cursor.executemany(_INSERT, rows)

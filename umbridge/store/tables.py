@@ -34,6 +34,8 @@ class InboxRow(SQLModel, table=True):
     reason: str = ""
     received_at: str
     entry: int  # ledger seq of its receipt
+    replay_of: int | None = None  # the row that a person had worked again
+    replay_no: int | None = None  # from 1
 
 
 class DeliveryAttempt(SQLModel, table=True):

@@ -84,7 +84,7 @@ class Pen:
         self._stopping = False
         self._ended = threading.Event()
         self._keys_of = ""
-        self._numbers = Numbers(inbox.last_seq(self._cursor))
+        self._numbers = Numbers(inbox.last_seq(self._cursor), inbox.quarantined_lanes(self._cursor))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._kick = asyncio.Event()

@@ -1,0 +1,294 @@
+"""Messages set aside: who may settle them, who must agree, what is written, what becomes of the row."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Installation
+from hypothesis import given
+from hypothesis import strategies as st
+from test_intake import frame, receive
+from test_listener import Wire, acks, play
+from umbridge_audit.redact import AccessTable
+
+from umbridge import delivery, quarantine
+from umbridge.config import FeedSettings, User
+from umbridge.errors import NotPermittedError, UsageError
+from umbridge.hl7 import mllp
+from umbridge.inquiry import Inquiry
+from umbridge.quarantine import ALONE, _read, _subject
+from umbridge.site import default_site
+from umbridge.store import inbox, search, tally
+from umbridge.store.engine import DATABASE
+from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.writer import Pen
+
+STRICT = FeedSettings(port=0, control_id_reused="quarantine")
+ADMIN = "administrator"
+
+
+class Desk:
+    """An inquiry over a real pen, asked by whoever the test says."""
+
+    def __init__(self, installation: Installation, pen: Pen, *people: str) -> None:
+        users = {name: User(user=f"zz.{name}", roles=(ADMIN,)) for name in people}
+        users["nurse"] = User(user="zz.nurse", roles=("ur_nurse",))
+        self.pen, self.folder = pen, installation.directory
+        self.store = installation.settings.store
+        self.inquiry = Inquiry(installation.settings, pen, default_site(), users, AccessTable.load())
+
+    def ask(self, account: str, op: str, **args: Any) -> list[dict[str, Any]]:
+        return list(self.inquiry.answer(account, op, args, "test"))
+
+    def quarantined(self, count: int = 1) -> list[int]:
+        """Messages whose control id was used before for something else: set aside by this feed's rule."""
+        for n in range(count):
+            receive(self.pen, self.folder, frame(id=f"ZZ{n}", visit="ZZV1"), feed=STRICT)
+            receive(self.pen, self.folder, frame(id=f"ZZ{n}", visit=f"ZZV{n + 2}"), feed=STRICT)
+        return [row.seq for row in self.rows() if row.state == "QUARANTINED"]
+
+    def rows(self) -> list[inbox.Row]:
+        return self.pen.call(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 10_000))
+
+    def state(self, seq: int) -> tuple[str, str]:
+        row = self.rows()[seq - 1]
+        return row.state, row.reason
+
+    def told(self) -> list[tuple[str, str]]:
+        """(kind, state) of every entry but looks."""
+        entries = self.ask(next(iter(self.inquiry.door.users)), "ledger.list")
+        return [
+            (e["kind"], e.get("state") or "") for e in entries if not e["kind"].startswith(("access", "key"))
+        ]
+
+
+@pytest.fixture
+def desk(installation: Installation) -> Iterator[Callable[..., Desk]]:
+    made = installation.settings
+    with hold_pen(made, open_keys(made)) as pen:
+        yield lambda *people: Desk(installation, pen, *people)
+
+
+def test_a_replay_is_a_new_row_that_names_the_old_one(desk: Callable[..., Desk]) -> None:
+    one = desk("ann")
+    (seq,) = one.quarantined()
+    assert one.state(seq) == ("QUARANTINED", "control_id_reused")
+    (done,) = one.ask("ann", "messages.replay", seqs=[seq], reason="the sender confirmed both")
+    child = done["replay"]
+    assert done == {"seq": seq, "state": "REPLAYED", "replay": child, "entry": None}
+    assert one.state(seq)[0] == "REPLAYED"
+    assert one.state(child) == ("PENDING", f"replay_of_{seq}")
+    old, new = one.rows()[seq - 1], one.rows()[child - 1]
+    assert (new.frame, new.head, new.lane, new.feed) == (old.frame, old.head, old.lane, old.feed)
+    assert one.told()[-2:] == [("quarantine", "REPLAYED"), ("message.received", "PENDING")]
+    finder = search.Finder(one.store / DATABASE)
+    token = search.control(one.pen.keyring, "ZZ0")
+    assert finder.numbers(search.Criteria((token,))) == [1, seq, child]
+    finder.close()
+    again = receive(one.pen, one.folder, frame(id="ZZ0", visit="ZZV2"), feed=STRICT)
+    assert acks(mllp.encode(again[0].answer or b"")) == [("AA", "ZZ0")]
+    assert len(one.rows()) == child  # the sender's repeat is still one of the first row
+    with pytest.raises(UsageError, match="is REPLAYED, not QUARANTINED or IGNORED"):
+        one.ask("ann", "messages.replay", seqs=[seq], reason="again")
+
+
+def test_counts_stay_those_of_the_rows(desk: Callable[..., Desk]) -> None:
+    one = desk("ann")
+    seqs = one.quarantined(3)
+    one.ask("ann", "messages.replay", seqs=seqs[:2], reason="r")
+    one.ask("ann", "messages.dismiss", seqs=seqs[2:], reason="r")
+    counted = one.pen.call(lambda batch: tally.read(batch.cursor, "state"))
+    walked: dict[str, int] = {}
+    for row in one.rows():
+        walked[row.state] = walked.get(row.state, 0) + 1
+    assert {state: count for state, (count, _) in counted.items()} == walked
+
+
+def test_to_dismiss_takes_two_where_there_are_two(desk: Callable[..., Desk]) -> None:
+    one = desk("ann", "ben")
+    (seq,) = one.quarantined()
+    (asked,) = one.ask("ann", "messages.dismiss", seqs=[seq], reason="a test of the vendor's")
+    assert asked["state"] == "waits"
+    assert one.state(seq)[0] == "QUARANTINED"
+    with pytest.raises(NotPermittedError, match="may not also allow"):
+        one.ask("ann", "messages.dismiss", approve=asked["entry"], reason="it is fine")
+    with pytest.raises(UsageError, match="asks for nothing"):
+        one.ask("ben", "messages.replay", approve=asked["entry"] + 99, reason="it is fine")
+    (done,) = one.ask("ben", "messages.dismiss", approve=asked["entry"], reason="seen with ann")
+    assert (done["seq"], done["state"]) == (seq, "DISMISSED")
+    assert one.state(seq)[0] == "DISMISSED"
+    kinds = [told for told in one.told() if told[0] in ("approval", "quarantine")]
+    assert kinds == [("approval", "asked"), ("approval", "allowed"), ("quarantine", "DISMISSED")]
+
+
+def test_one_person_alone_dismisses_and_the_ledger_says_so(desk: Callable[..., Desk]) -> None:
+    one = desk("ann")
+    (seq,) = one.quarantined()
+    one.ask("ann", "messages.dismiss", seqs=[seq], reason="a vendor's test")
+    assert one.told()[-2:] == [("approval", "one person decided"), ("quarantine", "DISMISSED")]
+
+
+def test_more_than_a_handful_takes_two_to_replay(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ALONE == 20
+    monkeypatch.setattr(quarantine, "ALONE", 2)
+    one = desk("ann", "ben")
+    seqs = one.quarantined(3)
+    assert [row["state"] for row in one.ask("ann", "messages.replay", seqs=seqs[:2], reason="r")] == [
+        "REPLAYED",
+        "REPLAYED",
+    ]
+    more = [row.seq for row in one.rows() if row.state == "QUARANTINED"]
+    more += [r.seq for r in _ignored(one, 2)]
+    (asked,) = one.ask("ann", "messages.replay", seqs=more, reason="r")
+    assert asked["state"] == "waits"
+    one.ask("ben", "messages.replay", approve=asked["entry"], reason="r")
+    assert {one.state(seq)[0] for seq in more} == {"REPLAYED"}
+
+
+def _ignored(one: Desk, count: int) -> list[inbox.Row]:
+    """Test messages on a feed that does not screen them: of a type that is used."""
+    for n in range(count):
+        receive(one.pen, one.folder, frame(id=f"ZZT{n}", pid="T"))
+    return [row for row in one.rows() if row.state == "IGNORED"]
+
+
+def test_who_has_no_role_for_it_does_nothing_and_is_written_down(desk: Callable[..., Desk]) -> None:
+    one = desk("ann")
+    (seq,) = one.quarantined()
+    for op in ("messages.replay", "messages.dismiss"):
+        with pytest.raises(NotPermittedError):
+            one.ask("nurse", op, seqs=[seq], reason="r")
+    assert one.state(seq)[0] == "QUARANTINED"
+    assert len(one.ask("ann", "ledger.list", kind="access.denied")) == 2
+
+
+def test_nothing_is_done_in_part(desk: Callable[..., Desk]) -> None:
+    one = desk("ann")
+    (seq,) = one.quarantined()
+    receive(one.pen, one.folder, frame(id="ZZS", kind="SIU^S12"))
+    before = [row.state for row in one.rows()]
+    for args, told in (
+        ({"seqs": [seq, 1], "reason": "r"}, "message 1 is PENDING"),
+        ({"seqs": [seq, 999], "reason": "r"}, "no message 999"),
+        ({"seqs": [seq, len(before)], "reason": "r"}, "means nothing here"),
+        ({"seqs": [seq], "reason": "  "}, "--reason"),
+        ({"seqs": [], "reason": "r"}, "which messages"),
+        ({"seqs": "1", "reason": "r"}, "which messages"),
+        ({"seqs": ["x"], "reason": "r"}, "a number is expected"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            one.ask("ann", "messages.replay", **args)
+    assert [row.state for row in one.rows()] == before
+
+
+def test_later_messages_of_the_stay_say_that_one_is_missing(desk: Callable[..., Desk]) -> None:
+    one = desk("ann")
+    (seq,) = one.quarantined()  # of visit ZZV2
+    receive(one.pen, one.folder, frame(id="ZZL1", visit="ZZV2"), frame(id="ZZL2", visit="ZZV9"))
+    assert [one.state(n) for n in (seq + 1, seq + 2)] == [("PENDING", "after_quarantined"), ("PENDING", "")]
+    one.ask("ann", "messages.replay", seqs=[seq], reason="r")
+    receive(one.pen, one.folder, frame(id="ZZL3", visit="ZZV2"))
+    assert one.rows()[-1].reason == ""
+
+
+def test_what_is_missing_is_known_after_a_restart(installation: Installation) -> None:
+    made = installation.settings
+    with hold_pen(made, open_keys(made)) as pen:
+        Desk(installation, pen, "ann").quarantined()
+    with hold_pen(made, open_keys(made)) as pen:
+        receive(pen, installation.directory, frame(id="ZZL1", visit="ZZV2"))
+        assert Desk(installation, pen, "ann").rows()[-1].reason == "after_quarantined"
+
+
+@given(st.sets(st.integers(1, 200), min_size=1))
+def test_a_subject_names_its_rows(seqs: set[int]) -> None:
+    assert _read(_subject("replay", sorted(seqs))) == ("replay", sorted(seqs))
+
+
+# --- half a message -----------------------------------------------------------------------------------------
+
+
+def test_a_frame_whose_other_half_comes_late_waits_for_a_person(tmp_path: Path) -> None:
+    """FS CR inside a message, and the answer was given before the rest came (intake.md section 3, item 5)."""
+
+    async def scene(wire: Wire) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+        writer.write(mllp.encode(frame()))
+        assert acks(await reader.readuntil(mllp.END)) == [("AA", "ZZ1")]
+        writer.write(b"NTE|1||the rest\r" + mllp.END)
+        assert await asyncio.wait_for(reader.read(-1), 20) == b""
+        writer.close()
+        (row,) = await wire.rows()
+        assert (row.state, row.reason) == ("QUARANTINED", "frame_suspect")
+        assert await wire.refused() == {"junk_after_block": 1}
+
+    play(tmp_path, scene)
+
+
+def test_half_a_message_is_not_replayed(desk: Callable[..., Desk]) -> None:
+    one = desk("ann")
+    receive(one.pen, one.folder, frame())
+    one.pen.call(lambda batch: batch.suspect(1))
+    one.pen.call(lambda batch: batch.finish(1, inbox.RowState.DETERMINED, ""))  # it was being worked
+    assert one.state(1) == ("QUARANTINED", "frame_suspect")
+    with pytest.raises(UsageError, match="its sender must send it again"):
+        one.ask("ann", "messages.replay", seqs=[1], reason="r")
+    one.ask("ann", "messages.dismiss", seqs=[1], reason="it came again whole")
+    assert one.state(1)[0] == "DISMISSED"
+
+
+# --- with the daemon ------------------------------------------------------------------------------------
+
+
+def test_a_replayed_message_is_worked_at_once(installation: Installation) -> None:
+    installation.edit(r'control_id_reused = "accept_flag"', 'control_id_reused = "quarantine"')
+    daemon = installation.start()
+    try:
+        messages = [("m", frame(id="ZZ1", visit="ZZV1")), ("m", frame(id="ZZ1", visit="ZZV2"))]
+        asyncio.run(delivery.send_all("127.0.0.1", daemon.port, messages))
+        waiting = installation.rows("messages", "quarantine", "list")
+        assert [(row["seq"], row["reason"]) for row in waiting] == [(2, "control_id_reused")]
+        done = installation.rows("messages", "replay", "2", "--reason", "both are meant")
+        assert done == [{"seq": 2, "state": "REPLAYED", "replay": 3, "entry": None}]
+        counts = daemon.worked()["messages"]
+        assert (counts.get("QUARANTINED"), counts["REPLAYED"]) == (None, 1)
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    rows = installation.rows("messages", "list")
+    assert rows[2]["state"] in ("DETERMINED", "NOT_APPLICABLE")
+    assert rows[2]["reason"].startswith("replay_of_2")
+
+
+def test_a_row_that_ends_the_daemon_each_time_is_set_aside_and_the_rest_is_worked(
+    installation: Installation,
+) -> None:
+    """Three attempts, each on the disk before the row is touched; then it waits and blocks nobody."""
+    made = installation.settings
+    with hold_pen(made, open_keys(made)) as pen:
+        receive(pen, installation.directory, frame(id="ZZPOISON", visit="ZZV1"))
+        receive(pen, installation.directory, frame(id="ZZ2", visit="ZZV2"), frame(id="ZZ3", visit="ZZV1"))
+        pen.call(lambda batch: batch.cursor.execute("INSERT INTO meta VALUES ('stopped_cleanly', 'no')"))
+    program = Path(__file__).parent / "planted" / "dies_working.py"
+    command = [sys.executable, str(program), "serve", "--config", str(installation.file)]
+    for _ in range(3):
+        died = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        assert died.returncode == 9, died.stderr[-2000:]
+    daemon = installation.start((str(program),))
+    try:
+        counts = daemon.worked()["messages"]
+        assert counts["QUARANTINED"] == 1
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    rows = installation.rows("messages", "list")
+    assert (rows[0]["state"], rows[0]["reason"]) == ("QUARANTINED", "process_death")
+    assert {row["state"] for row in rows[1:]} <= {"DETERMINED", "NOT_APPLICABLE"}
