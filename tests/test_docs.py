@@ -327,8 +327,6 @@ NOT_BUILT = (
     "users",
     "backup",
     "doctor",
-    "quarantine",
-    "replay",
 )
 
 
