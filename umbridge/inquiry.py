@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
 from umbridge_audit import disclose as door
 from umbridge_audit import export as bundles
+from umbridge_audit.deidentify import statement
 from umbridge_audit.disclose import Viewer
-from umbridge_audit.redact import REDACTED, AccessTable, Permission
+from umbridge_audit.entry import Draft
+from umbridge_audit.redact import REDACTED, AccessTable, Narrowed, Permission
 from umbridge_audit.seal import SealError
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import open_readonly
@@ -41,6 +44,7 @@ from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
 
 # What one turn of the loop that answers senders may fetch; opening is done in the asker's own thread.
+SAFE_HARBOR, LIMITED = "safe-harbor", "limited-data-set"
 PAGE = 100
 PAGE_BYTES = 1_000_000
 
@@ -316,8 +320,19 @@ class Inquiry:
         """The bundle, a line at a time. It is made whole first, in the store, and loses its name at once."""
         profile, reason = text_of(args, "profile"), text_of(args, "reason")
         purpose = text_of(args, "purpose") or self._export_purpose(viewer)
-        self._profile(profile)
-        allowed = self.door.look(viewer, args | {"purpose": purpose}, "export", f"ledger export {profile}")
+        narrowed = self._profile(profile)
+        if profile == LIMITED:
+            agreement = text_of(args, "dua")
+            if not agreement:
+                raise UsageError(
+                    "--dua ID: a limited data set needs its data use agreement (45 CFR 164.514(e)(4))"
+                )
+            reason = f"data use agreement {agreement}: {reason}"[:MAX_TEXT]
+        asked = args | {"purpose": purpose, "reason": reason}
+        allowed = self.door.look(viewer, asked, "export", f"ledger export {profile}")
+        if profile == SAFE_HARBOR:
+            yield from self._deidentified(viewer, allowed.within(narrowed), asked)
+            return
         out = self._settings.store / f"export-{secrets.token_hex(8)}.jsonl"
         try:
             with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
@@ -341,10 +356,31 @@ class Inquiry:
         finally:
             out.unlink(missing_ok=True)
 
+    def _deidentified(
+        self, viewer: Viewer, sees: Narrowed, asked: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """The Safe Harbor file: its digest is on the ledger before its first line goes out."""
+        with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
+            records, digest = reader.records(0, reader.length()), sha256()
+            lines = [
+                f"{line}\n" for line in statement(reader, records, sees, self._table.hash, lambda _: go_on())
+            ]
+        for line in lines:
+            digest.update(line.encode())
+        values = door.access_values(
+            viewer, purpose=asked["purpose"], reason=asked["reason"], policy_hash=self._table.hash
+        ) | {"outcome": "exported", "request": "export", "query": SAFE_HARBOR, "count": len(lines) - 1}
+        self.door.commit(Draft("access.export", values | {"bundle_digest": digest.hexdigest()}))
+        yield from ({"line": line} for line in lines)
+
     def ledger_proof(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """One entry's receipt, under a checkpoint that covers the look at it too."""
         seq, profile = self._entry_number(args), text_of(args, "profile") or "integrity-only"
         narrowed = self._profile(profile)
+        if profile == SAFE_HARBOR:
+            raise UsageError(
+                "--profile safe-harbor: a receipt holds the entry itself, which is not de-identified"
+            )
         purpose = text_of(args, "purpose") or self._export_purpose(viewer)
         asked = f"ledger proof {seq} {profile}"
         allowed = self.door.look(viewer, args | {"purpose": purpose}, "export", asked, count=1)
@@ -372,8 +408,8 @@ class Inquiry:
     def _profile(self, name: str) -> Permission:
         try:
             return self._table.profile(name)
-        except ValueError:
-            raise UsageError(f"--profile {name!a}: expected role:NAME or integrity-only") from None
+        except ValueError as exc:
+            raise UsageError(f"--profile {name!a}: expected {str(exc).removeprefix('profile: ')}") from None
 
     def _export_purpose(self, viewer: Viewer) -> str:
         for purpose in ("HCOMPL", *USUAL_PURPOSES):
