@@ -7,7 +7,7 @@ PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
 SOURCES := umbridge audit plugins tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench ledgerbench docs vectors faults clean
+.PHONY: help run test check bench ledgerbench docs vectors faults attacks clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,6 +50,9 @@ vectors: $(STAMP) ## write the test vectors again: the ledger's and the wire's
 
 faults: $(STAMP) ## the long version of the fault suite (kills, resends, restarts)
 	@UMBRIDGE_KILLS=60 $(PY) -m pytest tests/test_faults.py
+
+attacks: $(STAMP) ## the long version of the plugin attacks: each 50 times
+	@UMBRIDGE_ATTACKS=50 $(PY) -m pytest tests/test_attacks.py --timeout 1800
 
 clean:           ## remove the environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -170,6 +170,11 @@ TESTED_IN = {
     "umbridge/criteria/strictfile.py": "tests/test_content.py",  # the mistakes it refuses
     "umbridge/criteria/notation.py": "tests/test_content.py",  # how rules are written
     "umbridge/criteria/wire.py": "tests/test_worker.py",  # what passes between host and worker
+    "umbridge/criteria/discover.py": "tests/test_conduct.py",  # what is found is started there
+    "umbridge/criteria/pack.py": "tests/test_conduct.py",  # and through the vignettes of a new pack
+    "umbridge/newplugin.py": "tests/test_trial.py",  # what it writes is tried as it lies
+    "umbridge/vignettes.py": "tests/test_trial.py",  # the judge, through the command
+    "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves
     "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
     "umbridge/ledgerdesk.py": "tests/test_inquiry.py",  # asked through the same desk
     "umbridge/store/notes.py": "tests/test_keycare.py",  # what keys, floods and second persons write there

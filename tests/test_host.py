@@ -18,13 +18,14 @@ from typing import TypeVar
 
 import pytest
 
-from umbridge.criteria import link
-from umbridge.criteria.host import FAILURES, Host, Screened, installed
-from umbridge.criteria.sandbox import LEVELS
+from umbridge.criteria import link, sandbox
+from umbridge.criteria.discover import installed
+from umbridge.criteria.host import FAILURES, Host, Screened
 from umbridge.errors import ConfigError
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, Status
 
 T = TypeVar("T")
+FULL = sandbox.landlock_abi() > 0 and os.uname().machine in ("x86_64", "aarch64")
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 
 HEAD = """
@@ -468,9 +469,9 @@ def test_both_shipped_plugins_run() -> None:
             "interqual_like": Outcome.NOT_APPLICABLE,
             "mcg_like": Outcome.NOT_APPLICABLE,
         }
-        reached = {info.name: info.isolation for info in host.plugins}
-        assert set(reached.values()) <= set(LEVELS)
-        assert {name: answer.isolation for name, answer in answers.items()} == reached
+        levels = {info.name: info.isolation for info in host.plugins}
+        assert {name: answer.isolation for name, answer in answers.items()} == levels
+        assert set(levels.values()) == {"full"} or not FULL  # what the kernel can do is what is reached
         for info in host.plugins:
             assert info.health == "running"
             assert set(info.subsets) >= {"cap", "copd", "upper_gi_bleed"}

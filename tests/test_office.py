@@ -39,7 +39,7 @@ TASK = Task(
 
 
 def terms(**more: object) -> Terms:
-    whole = Terms(SITE, load_site(SITE).digest, tuple(NAMES), 60.0, {}, 64)
+    whole = Terms(SITE, load_site(SITE).digest, tuple(NAMES), "process-only", 60.0, {}, 64)
     return replace(whole, **more)  # type: ignore[arg-type]
 
 

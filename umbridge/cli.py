@@ -22,6 +22,7 @@ from umbridge.options import need_purpose as _need
 from umbridge.options import print_one as _one
 from umbridge.options import print_rows as _print
 from umbridge.oversight import GROUPS
+from umbridge.plugincommands import GROUPS as PLUGIN_GROUPS
 
 MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
 RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
@@ -587,34 +588,6 @@ def ledger_checkpoint(settings: config.Settings, as_json: bool) -> None:
 # --- operations -----------------------------------------------------------------------------------------
 
 
-@main.group()
-def plugins() -> None:
-    """Criteria plugins."""
-
-
-@plugins.command("list")
-@with_config
-@as_json
-def plugins_list(settings: config.Settings, as_json: bool) -> None:
-    """Which plugins are asked, with edition, digest, isolation and health."""
-    from umbridge import control
-    from umbridge.criteria.host import Host
-    from umbridge.daemon import plugin_rows
-
-    rows = control.request(settings.store, "plugins.list", {}) if settings.store.is_dir() else None
-
-    def start_and_look() -> list[dict[str, Any]]:
-        host = Host(call_seconds=settings.plugins.seconds)
-        host.start(settings.plugins.names or None)
-        try:
-            return plugin_rows(host.plugins)
-        finally:
-            host.stop()
-
-    found = list(rows) if rows is not None else start_and_look()
-    _print(found, ("plugin", "version", "edition", "subsets", "isolation", "health", "digest"), as_json)
-
-
 @main.group("config")
 def config_group() -> None:
     """The settings."""
@@ -654,7 +627,7 @@ def status(settings: config.Settings, as_json: bool) -> int:
     return 0
 
 
-for group in GROUPS:
+for group in (*GROUPS, *PLUGIN_GROUPS):
     main.add_command(group)
 
 

@@ -124,6 +124,7 @@ class PluginSettings(_Section):
     """``names``: which installed criteria plugins are asked; empty means every one that is installed."""
 
     names: tuple[str, ...] = ()
+    require: Literal["full", "seccomp-only", "process-only"] = "full"
     seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
 
     @model_validator(mode="before")

@@ -144,6 +144,7 @@ class Daemon:
         self.started_at = datetime.now(UTC)
         self._began = time.monotonic()
         self._stop = asyncio.Event()
+        self._noting: set[asyncio.Future[int]] = set()
         self._failure: StoreError | None = None
         self.ready = asyncio.Event()
 
@@ -180,11 +181,12 @@ class Daemon:
             settings.site,
             parts.site.digest,
             settings.plugins.names or None,
+            settings.plugins.require,
             settings.plugins.seconds,
             {feed: each.charset for feed, each in settings.feeds.items()},
             settings.limits.lane_cache,
         )
-        office = Office(terms, settings.limits.caseworkers)
+        office = Office(terms, settings.limits.caseworkers, self._turned)
         await office.start()
         self.office = office
         await pen.ask(lambda batch: [batch.entry(draft) for draft in _plugin_drafts(office.plugins)])
@@ -270,6 +272,19 @@ class Daemon:
             if waited > TIDY_SECONDS if idle else waited > TIDY_LATEST_SECONDS:
                 gc.collect()
                 last = time.monotonic()
+
+    def _turned(self, info: PluginInfo) -> None:
+        """A plugin was suspended in one caseworker, or is so no longer: an entry each way."""
+        suspended = info.health == "suspended"
+        if suspended:
+            log.error("plugin_suspended", extra={"plugin": info.name})
+        else:
+            log.info("plugin_resumed", extra={"plugin": info.name})
+        draft = _plugin_draft(
+            info, "plugin.fail" if suspended else "plugin.load", "suspended" if suspended else "resumed"
+        )
+        self._noting.add(task := asyncio.ensure_future(self._pen.ask(lambda batch: batch.entry(draft))))
+        task.add_done_callback(self._noting.discard)
 
     def _failed(self, failure: StoreError) -> None:
         self._failure = failure
@@ -364,24 +379,29 @@ def plugin_rows(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
             "subsets": list(info.subsets),
             "isolation": info.isolation,
             "health": info.health,
+            "why": info.why,
         }
         for info in plugins
     ]
 
 
 def _plugin_drafts(plugins: Iterable[PluginInfo]) -> list[Draft]:
-    drafts = []
-    for info in plugins:
-        kind = "plugin.load" if info.health == "running" else "plugin.fail"
-        values = {
-            "actor": "umbridge",
-            "plugin": info.name,
-            "reason": info.health,
-            "version": info.version,
-            "digest": info.digest,
-        }
-        drafts.append(Draft(kind, values))
-    return drafts
+    return [
+        _plugin_draft(info, "plugin.load" if info.health == "running" else "plugin.fail", info.health)
+        for info in plugins
+    ]
+
+
+def _plugin_draft(info: PluginInfo, kind: str, reason: str) -> Draft:
+    values = {
+        "actor": "umbridge",
+        "plugin": info.name,
+        "reason": reason,
+        "version": info.version,
+        "digest": info.digest,
+        "detail": info.why or f"isolation {info.isolation}",
+    }
+    return Draft(kind, values)
 
 
 def _code(context: dict[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from umbridge.model import Case, Manifest, ScreenResult
 
 PROJECT = "umbridge"
 ENTRY_POINT_GROUP = "umbridge.criteria"
+PACK_GROUP = "umbridge.packs"  # content only: the value names a package without code
 VERSION = "2026-11-22"
 
 hookspec = pluggy.HookspecMarker(PROJECT)

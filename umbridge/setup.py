@@ -48,6 +48,7 @@ users = "users.toml"
 
 [plugins]
 names = []                        # empty: every installed criteria plugin is asked
+require = "full"                  # the sandbox a plugin must run in; docs/configuration.md has the others
 seconds = 2.0                     # a plugin that takes longer is stopped; its share is PEND
 
 [limits]

@@ -54,7 +54,7 @@ def _run(fd: int) -> None:
     if waiting is None:
         return
     asked, _ = unframe(waiting.pop(0))
-    host = Host(call_seconds=asked["seconds"])
+    host = Host(call_seconds=asked["seconds"], required=asked["required"])
     try:
         site = load_site(Path(asked["site"]))
         if site.digest != asked["digest"]:

@@ -17,10 +17,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from umbridge.casework.docket import (
     Answer,
@@ -52,6 +52,9 @@ def share_of(cores: int) -> int:
     return max(1, min(MOST_CASEWORKERS, cores - 1))
 
 
+Turned: TypeAlias = Callable[[PluginInfo], None]
+
+
 class CaseworkerLostError(Exception):
     """The process ended before it had answered. ``culprit``: it was at this very row."""
 
@@ -75,6 +78,7 @@ class Terms:
     site: Path
     digest: str  # of the profile the daemon has read: both must have read the same
     plugins: tuple[str, ...] | None
+    required: str  # the weakest isolation a plugin may run with
     seconds: float
     charsets: Mapping[str, str]
     cache: int
@@ -85,6 +89,7 @@ class Terms:
                 "site": str(self.site),
                 "digest": self.digest,
                 "plugins": self.plugins,
+                "required": self.required,
                 "seconds": self.seconds,
                 "charsets": dict(self.charsets),
                 "cache": self.cache,
@@ -115,8 +120,9 @@ class _Wire(asyncio.Protocol):
 class Caseworker:
     """One process and what it has been asked. Lives on the daemon's loop."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, turned: Turned) -> None:
         self._terms = terms
+        self._turned = turned
         self.roster: list[PluginInfo] = []
         self._wire: _Wire | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -210,7 +216,13 @@ class Caseworker:
             return
         answer = answer_in(body)
         if isinstance(answer, Health):
-            self.roster = [replace(info, health=answer.plugins[info.name]) for info in self.roster]
+            before, self.roster = (
+                self.roster,
+                [replace(info, health=answer.plugins[info.name]) for info in self.roster],
+            )
+            for old, new in zip(before, self.roster, strict=True):
+                if (old.health == "suspended") != (new.health == "suspended"):
+                    self._turned(new)
             return
         self._failures = 0
         future = self._asked.popleft()
@@ -274,10 +286,13 @@ class Caseworker:
 class Office:
     """All caseworkers of one daemon."""
 
-    def __init__(self, terms: Terms, count: int = 0) -> None:
-        """``count`` 0: as many as the machine has cores to spare."""
+    def __init__(self, terms: Terms, count: int = 0, turned: Turned = lambda info: None) -> None:
+        """``count`` 0: as many as the machine has cores to spare.
+
+        ``turned`` hears of each plugin that was suspended in one of them, or is so no longer.
+        """
         count = count or share_of(len(os.sched_getaffinity(0)))
-        self.caseworkers = [Caseworker(terms) for _ in range(count)]
+        self.caseworkers = [Caseworker(terms, turned) for _ in range(count)]
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -304,7 +319,7 @@ class Office:
     def plugins(self) -> Sequence[PluginInfo]:
         """The roster, by name; a plugin is as well as the worst of its workers."""
         first, *others = (one.roster for one in self.caseworkers)
-        rank = ("running", "restarting", "stopped")
+        rank = ("running", "restarting", "suspended", "stopped")
         return [
             replace(info, health=max((each[place].health for each in (first, *others)), key=rank.index))
             for place, info in enumerate(first)

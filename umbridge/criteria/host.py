@@ -5,21 +5,26 @@ Plugins are found by the metadata of their entry points; nothing of them is impo
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-from collections.abc import Mapping, Sequence
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pluggy
-
-import umbridge
-from umbridge.criteria.link import CALL_SECONDS, Link, PluginFailedError, Said, ask_all, start_all
+from umbridge.criteria.conduct import Conduct
+from umbridge.criteria.discover import Found, installed
+from umbridge.criteria.link import (
+    CALL_SECONDS,
+    Link,
+    PluginFailedError,
+    Said,
+    ask_all,
+    repeat,
+    start_all,
+)
 from umbridge.criteria.sandbox import LEVELS
 from umbridge.criteria.wire import Told, WireError, case_out, result_in
 from umbridge.errors import ConfigError
-from umbridge.hookspecs import ENTRY_POINT_GROUP
 from umbridge.model import Case, Outcome, ScreenResult
 
 FAILURES: Mapping[str, str] = {
@@ -29,8 +34,12 @@ FAILURES: Mapping[str, str] = {
     "plugin_reply_invalid": "The criteria plugin's answer was outside the contract.",
     "plugin_died": "The criteria plugin's process ended.",
     "plugin_unavailable": "The criteria plugin is not running.",
+    "plugin_suspended": "The criteria plugin has failed too often and is suspended.",
+    "plugin_impure": "The criteria plugin answered the same question differently in a fresh process.",
     "case_too_large": "The case is too large to be sent to a criteria plugin.",
 }
+PROBE_ONE_IN = 1000  # so many good answers are asked for again, in a fresh worker; at random
+_NOT_ITS_OWN = frozenset({"case_too_large", "plugin_unavailable", "plugin_suspended"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +52,11 @@ class PluginInfo:
     digest: str
     facts: tuple[str, ...]
     subsets: tuple[str, ...]
-    health: str  # running, restarting, stopped
-    isolation: str
+    health: str  # running, restarting, suspended, stopped
+    isolation: str  # the level its worker reached
     disclaimer: str = ""
+    approved: str = ""  # the digest over its files that people approved; empty where nobody was asked
+    why: str = ""  # why it is not running
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,51 +69,16 @@ class Screened:
     failed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An installed plugin, by metadata alone. ``path`` is what its worker may import from."""
-
-    name: str
-    entry: str
-    version: str
-    path: tuple[str, ...] | None  # None: the package cannot be located
-
-
-def installed() -> dict[str, Found]:
-    """Every installed plugin by name, without importing any.
-
-    Raises:
-        ConfigError: two distributions claim the same name.
-    """
-    found: dict[str, Found] = {}
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        here = Found(entry.name, entry.value, entry.dist.version if entry.dist else "", _path(entry.module))
-        if found.setdefault(entry.name, here) != here:
-            raise ConfigError(f"criteria plugin {entry.name}: two installed packages claim this name")
-    return dict(sorted(found.items()))
-
-
-def _path(module: str) -> tuple[str, ...] | None:
-    """Where umbridge, pluggy and the plugin lie. Finding a top-level package's spec runs none of its code."""
-    try:
-        spec = importlib.util.find_spec(module.partition(".")[0])
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    places = [str(Path(place).parent) for place in spec.submodule_search_locations or ()]
-    places += [str(Path(spec.origin).parent)] if not places and spec.origin else []
-    ours = [str(Path(file).parent.parent) for file in (umbridge.__file__, pluggy.__file__) if file]
-    return tuple(dict.fromkeys([*ours, *places])) if places else None
-
-
 class Host:
     """All plugins of one caseworker. For one thread."""
 
-    def __init__(self, *, call_seconds: float = CALL_SECONDS) -> None:
+    def __init__(self, *, call_seconds: float = CALL_SECONDS, required: str = "process-only") -> None:
+        """``required``: the weakest level of isolation (``sandbox.LEVELS``) that a plugin may run with."""
         self.call_seconds = call_seconds
+        self.required = required
         self._found: dict[str, Found] = {}
         self._links: dict[str, Link] = {}
+        self._conduct: dict[str, Conduct] = {}
 
     def start(self, names: Sequence[str] | None = None) -> None:
         """Start one worker for each named plugin (all installed ones when None), side by side.
@@ -117,11 +93,19 @@ class Host:
             if name not in found:
                 there = ", ".join(found) or "none"
                 raise ConfigError(f"criteria plugin {name}: not installed; installed: {there}")
-            self._found[name] = found[name]
-            self._links[name] = Link(
-                name, found[name].entry, found[name].path or (), call_seconds=self.call_seconds
-            )
+            self._add(found[name])
         start_all(list(self._links.values()))
+
+    def start_these(self, editions: Iterable[Found]) -> None:
+        """The same for editions chosen by somebody else, such as those that people approved."""
+        for found in editions:
+            self._add(found)
+        start_all(list(self._links.values()))
+
+    def _add(self, found: Found) -> None:
+        self._found[found.name] = found
+        self._conduct[found.name] = Conduct()
+        self._links[found.name] = Link(found, call_seconds=self.call_seconds, required=self.required)
 
     def stop(self) -> None:
         """End every worker."""
@@ -142,16 +126,21 @@ class Host:
                     "" if said is None else said.digest,
                     () if said is None else said.facts,
                     () if said is None else said.subsets,
-                    link.health,
+                    self._health(link),
                     link.isolation,
                     "" if said is None else said.disclaimer,
+                    self._found[name].digest,
+                    link.why,
                 )
             )
         return infos
 
     def health(self) -> dict[str, str]:
-        """How each plugin's worker is: running, restarting or stopped."""
-        return {name: link.health for name, link in sorted(self._links.items())}
+        """How each plugin is: running, restarting, suspended or stopped."""
+        return {name: self._health(link) for name, link in sorted(self._links.items())}
+
+    def _health(self, link: Link) -> str:
+        return "suspended" if self._conduct[link.name].suspended else link.health
 
     def screen(self, cases: Mapping[str, Case]) -> dict[str, Screened]:
         """Ask each named plugin its case, all at once; never raises for a plugin's sake.
@@ -163,20 +152,43 @@ class Host:
         done: dict[str, Screened] = {}
         for name, case in cases.items():
             link = self._links.get(name)
+            if link is not None and not self._conduct[name].may_ask(time.monotonic()):
+                done[name] = self._failed(link, "plugin_suspended", 0)
+                continue
             if link is None or (link.manifest is None and not self._heard(link)):
                 done[name] = self._failed(link, "plugin_unavailable", 0)
                 continue
             assert link.manifest is not None  # noqa: S101 - heard just now, or before
             question = case_out(case, frozenset(link.manifest.facts), told)
             asks.append((link, {"do": "screen", "case": question}))
-        for (link, _), said in zip(asks, ask_all(asks), strict=True):
-            done[link.name] = self._screened(link, said, cases[link.name])
+        for (link, request), said in zip(asks, ask_all(asks), strict=True):
+            case = cases[link.name]
+            screened = self._screened(link, said, case)
+            if screened.failed is None and secrets.randbelow(PROBE_ONE_IN) == 0:
+                screened = self._probed(link, request, said, screened)
+            self._note(link.name, (case.pseudonym, case.as_of), screened.failed)
+            done[link.name] = screened
         return {name: done[name] for name in cases}
+
+    def _probed(self, link: Link, request: dict[str, Any], said: Said, screened: Screened) -> Screened:
+        """The answer, if a fresh worker gives the same; one that gives none shows nothing."""
+        again = repeat(link, request)
+        if isinstance(again, PluginFailedError) or isinstance(said, PluginFailedError) or "error" in again[0]:
+            return screened
+        if again[0]["result"] == said[0]["result"]:
+            return screened
+        return self._failed(link, "plugin_impure", screened.latency_us)
+
+    def _note(self, name: str, message: object, failed: str | None) -> None:
+        if failed is None:
+            self._conduct[name].answered()
+        elif failed not in _NOT_ITS_OWN:
+            self._conduct[name].failed(message, time.monotonic())
 
     @staticmethod
     def _heard(link: Link) -> bool:
         """Whether a worker that never came up has a manifest now."""
-        ask_all([(link, {"do": "manifest"})])
+        ask_all([(link, {"do": "greet"})])
         return link.manifest is not None
 
     def _screened(self, link: Link, said: Said, case: Case) -> Screened:

@@ -17,10 +17,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from umbridge.criteria.sandbox import LEVELS
-from umbridge.criteria.wire import FRAME_LIMIT, WireError, frame, manifest_in, unframe
+from umbridge.criteria.discover import Found
+from umbridge.criteria.package import ChangedError, digest_of, kept
+from umbridge.criteria.sandbox import LEVELS, at_least
+from umbridge.criteria.wire import FRAME_LIMIT, WireError, frame, greeting_in, unframe
 from umbridge.model import Manifest
 
 CALL_SECONDS = 2.0
@@ -29,9 +32,11 @@ END_SECONDS = 5.0  # a killed process is gone in milliseconds; one that the kern
 _READ = 1 << 18
 PAUSE_SECONDS = (0.0, 0.25, 30.0)  # before the first restart; before the second, doubling; at most
 
+RECYCLE_CALLS = 10_000  # then a fresh worker: what a plugin keeps from call to call stays bounded
+
 _BOOT = (
-    "import json,sys;fd,name,entry,parent,path=json.loads(sys.argv[1]);sys.path.extend(path);"
-    "from umbridge.criteria.worker import main;main(fd,name,entry,parent)"
+    "import json,sys;path,told=json.loads(sys.argv[1]);sys.path.extend(path);"
+    "from umbridge.criteria.worker import main;main(*told)"
 )
 
 
@@ -48,11 +53,14 @@ class Link:
     """One plugin's worker. For one thread; see ``ask_all``."""
 
     def __init__(
-        self, name: str, entry: str, path: Sequence[str], *, call_seconds: float = CALL_SECONDS
+        self, found: Found, *, call_seconds: float = CALL_SECONDS, required: str = "process-only"
     ) -> None:
-        self.name, self.entry, self.path, self.call_seconds = name, entry, list(path), call_seconds
+        self.found, self.call_seconds, self.required = found, call_seconds, required
+        self.name = found.name
         self.manifest: Manifest | None = None
-        self.isolation = LEVELS[-1]  # what its worker said it reached; nothing is claimed before
+        self.isolation = LEVELS[-1]  # until a worker has said more
+        self.why = ""  # why there is no worker, in words for the operator
+        self._calls = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: socket.socket | None = None
         self._failures = 0
@@ -109,13 +117,16 @@ class Link:
         self._not_before = time.monotonic() + pause
 
     def _spawn(self) -> None:
-        """Start the process. Raises OSError."""
+        """Start the process. Raises OSError, or ChangedError when its files are not those approved."""
+        if self.found.digest and digest_of(kept(Path(self.found.folder))) != self.found.digest:
+            raise ChangedError("the files are not those that were approved")
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = [theirs.fileno(), self.name, self.entry, os.getpid(), self.path]
+            found = self.found
+            told = [theirs.fileno(), found.name, found.entry, os.getpid(), found.pack, self.required]
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-B", "-c", _BOOT, json.dumps(arguments)],
+                    [sys.executable, "-I", "-S", "-B", "-c", _BOOT, json.dumps([found.path or (), told])],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -132,17 +143,26 @@ class Link:
     def _greeted(self, answer: dict[str, Any]) -> bool:
         """Take the manifest; False where there is none or it is another one than before."""
         try:
-            manifest = manifest_in(answer.get("manifest"), self.name)
-        except WireError:
+            manifest, level, why = greeting_in(answer.get("greeting"), self.name)
+        except WireError as exc:
+            self.why = f"its manifest is outside the contract: {exc}"
+            return False
+        if manifest is None:
+            self.why = why
+            return False
+        if not at_least(level, self.required):
+            self.why = f"isolation is {level}, required is {self.required}"
             return False
         if self.manifest is not None and manifest != self.manifest:
-            return False  # other content than the daemon started with
-        level = answer.get("isolation")
-        if level not in LEVELS:
+            self.why = "its manifest is not the one it started with"
             return False
-        self.isolation = level
-        self.manifest = manifest
+        self.manifest, self.isolation, self.why, self._calls = manifest, level, "", 0
         return True
+
+    def _unable(self, exc: Exception) -> None:
+        """It could not be started at all."""
+        self.why = str(exc) if isinstance(exc, ChangedError) else f"cannot be started: {type(exc).__name__}"
+        self._fail()
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -156,16 +176,19 @@ class Link:
                 process.wait(END_SECONDS)
 
 
+_GREET = {"do": "greet"}
+
+
 def start_all(links: Sequence[Link]) -> None:
     """Start every worker, side by side. One that cannot start is tried again when it is asked."""
     spawned: list[tuple[Link, dict[str, Any]]] = []
     for link in links:
         try:
             link._spawn()  # one module: links and those who ask them
-        except OSError:
-            link._fail()
+        except (OSError, ChangedError) as exc:
+            link._unable(exc)
         else:
-            spawned.append((link, {"do": "manifest"}))
+            spawned.append((link, _GREET))
     _greet(spawned)
 
 
@@ -190,12 +213,12 @@ def ask_all(asks: Sequence[tuple[Link, dict[str, Any]]]) -> list[Said]:
         try:
             if not link._is_ready():
                 link._spawn()
-                starting.append((link, {"do": "manifest"}))
+                starting.append((link, _GREET))
             found.append(None)
         except PluginFailedError as exc:
             found.append(exc)
-        except OSError:
-            link._fail()
+        except (OSError, ChangedError) as exc:
+            link._unable(exc)
             found.append(PluginFailedError("plugin_unavailable"))
     if starting:
         _greet(starting)
@@ -208,7 +231,16 @@ def ask_all(asks: Sequence[tuple[Link, dict[str, Any]]]) -> list[Said]:
     for (link, _), answer in zip(asks, heard, strict=True):
         if not isinstance(answer, PluginFailedError):
             link._failures = 0
+            link._calls += 1
+            if link._calls >= RECYCLE_CALLS:
+                link._end()  # the next call starts another
     return heard
+
+
+def repeat(link: Link, request: dict[str, Any]) -> Said:
+    """The same request to a fresh worker, which takes the old one's place."""
+    link._end()  # one module: links and those who ask them
+    return ask_all([(link, request)])[0]
 
 
 class _Talk:
@@ -271,7 +303,7 @@ class _Talk:
                 answer = unframe(buffer[4:])
             except WireError:
                 answer = {}
-            if answer.get("id") != self.key or len(answer) != 2 + ("manifest" in answer):
+            if answer.get("id") != self.key or len(answer) != 2:
                 self.failed("plugin_reply_invalid")
             else:
                 self.said = answer, took

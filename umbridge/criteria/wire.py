@@ -30,6 +30,9 @@ from umbridge.model import (
 
 FRAME_LIMIT = 1 << 20  # bytes of JSON; a result is a few kB, a case with every fact under 40 kB
 RATIONALE_LIMIT = 2000  # characters
+WHY_LIMIT = 500  # characters
+DEPTH_LIMIT = 32  # lists and objects in one another
+MOST_WHOLE = 1 << 53
 EVIDENCE_LIMIT = 256  # entries; the dictionary has 135 facts
 _WORD = re.compile(r"[A-Za-z0-9_.,:/+-]{1,120}")
 _FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -63,16 +66,41 @@ def frame(value: object) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def unframe(body: bytes) -> dict[str, Any]:
-    """The object in a frame's body: strict JSON, no NaN, no floats, no key twice. Raises WireError."""
+def _whole(text: str) -> int:
+    if len(text) > 17 or not -MOST_WHOLE <= (value := int(text)) <= MOST_WHOLE:
+        raise WireError("number")
+    return value
+
+
+def _depth(value: object) -> int:
+    """How deeply lists and objects lie in one another; stops counting beyond the limit."""
+    depth, level = 0, [value]
+    while depth <= DEPTH_LIMIT and (level := [item for item in level if isinstance(item, dict | list)]):
+        depth += 1
+        level = [i for item in level for i in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def unframe(body: bytes, *, ours: bool = False) -> dict[str, Any]:
+    """The object in a frame's body: strict JSON. Raises WireError.
+
+    No NaN, no floats, no key twice, whole numbers within 2^53, lists and objects at most 32 deep; ``ours``:
+    the daemon wrote it, so that the depth need not be looked at.
+    """
     try:
         value = json.loads(
-            body, object_pairs_hook=_no_duplicates, parse_constant=_refuse, parse_float=_refuse
+            body,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_refuse,
+            parse_float=_refuse,
+            parse_int=_whole,
         )
     except (ValueError, RecursionError):
         raise WireError("not_json") from None
     if not isinstance(value, dict):
         raise WireError("not_an_object")
+    if not ours and body.count(b"[") + body.count(b"{") > DEPTH_LIMIT and _depth(value) > DEPTH_LIMIT:
+        raise WireError("depth")
     return value
 
 
@@ -273,6 +301,18 @@ def manifest_in(data: object, name: str) -> Manifest:
         facts,
         _text(data["disclaimer"], "disclaimer", RATIONALE_LIMIT),
     )
+
+
+def greeting_in(data: object, name: str) -> tuple[Manifest | None, str, str]:
+    """A worker's first words: manifest, level of isolation, why there is no manifest. Raises WireError."""
+    if not isinstance(data, dict) or set(data) != {"manifest", "why", "isolation"}:
+        raise WireError("greeting")
+    level = _word(data["isolation"], "isolation")
+    why = data["why"]
+    if not isinstance(why, str):
+        raise WireError("why")
+    why = "".join(c if c.isprintable() else "?" for c in why[:WHY_LIMIT])
+    return None if data["manifest"] is None else manifest_in(data["manifest"], name), level, why
 
 
 def _evidence_in(data: object, case: Case) -> tuple[Evidence, ...]:

@@ -11,6 +11,7 @@ import gc
 import importlib.util
 import os
 import sys
+import traceback
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     ExtensionFileLoader,
@@ -18,52 +19,83 @@ from importlib.machinery import (
     ModuleSpec,
     SourceFileLoader,
 )
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pluggy
 
 import umbridge
 from umbridge import hookspecs
+from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine
 from umbridge.criteria.wire import FRAME_LIMIT, WireError, case_in, frame, manifest_out, result_out, unframe
+from umbridge.errors import ContentError
 from umbridge.model import Manifest, ScreenResult
 
-ISOLATION = "process-only"
 
-
-def main(fd: int, name: str, entry: str, parent: int, required: str = "process-only") -> None:
+def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str) -> None:
     """Lock this process down, load the plugin, answer until the daemon closes the socket.
 
-    ``entry`` is the entry point's value, ``parent`` the daemon's process id: if it is gone, so are we. Below
-    the ``required`` level of isolation the plugin is not imported.
+    ``entry`` is the entry point's value, ``parent`` the id of the process that asks: if it is gone, so are
+    we. Below the ``required`` level of isolation the plugin is not imported.
     """
-    plugins, level, code = None, ISOLATION, "plugin_unavailable"
+    plugins, why = None, "there is no such package"
     try:
-        package = find(entry)
+        package = find(entry, pack)
     except Exception:  # a path that cannot be read: locked down all the same, and answered
         package = None
     level = confine(parent, *_places(package))
     try:
         if not at_least(level, required):
-            code = "plugin_isolation"
+            why = f"isolation is {level}, required is {required}"
         elif package is not None:
-            plugins = load(name, entry, package)
+            plugins = load(name, entry, package, pack)
             gc.collect()
             gc.freeze()
-    except BaseException:
-        plugins = None
+    except BaseException as exc:
+        plugins, why = None, _why(exc)
     while (body := _receive(fd)) is not None:
-        request = unframe(body)
-        answer: dict[str, Any] = {"error": code} if plugins is None else _answer(plugins, request)
-        if "manifest" in answer:
-            answer["isolation"] = level
+        request = unframe(body, ours=True)
+        if request["do"] == "greet":
+            answer: dict[str, Any] = {"greeting": _greeting(plugins, why) | {"isolation": level}}
+        else:
+            answer = {"error": "plugin_unavailable"} if plugins is None else _answer(plugins, request)
         _send(fd, _reply(request["id"], answer))
 
 
-def find(entry: str) -> ModuleSpec | None:
-    """The plugin's top-level module. Finding it runs none of its code. None where there is none to import."""
+def _why(exc: BaseException) -> str:
+    """What went wrong before any patient's data came: a content error in full, else its kind and place."""
+    if isinstance(exc, ContentError):
+        return str(exc)
+    places = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename != __file__]
+    where = f" at {os.path.basename(places[-1].filename)}:{places[-1].lineno}" if places else ""  # noqa: PTH119
+    return f"{type(exc).__name__}{where}"
+
+
+def _greeting(plugins: pluggy.PluginManager | None, why: str) -> dict[str, Any]:
+    """The manifest, or why there is none."""
+    if plugins is not None:
+        try:
+            manifest = plugins.hook.umbridge_manifest()
+            if isinstance(manifest, Manifest):
+                return {"manifest": manifest_out(manifest), "why": ""}
+            why = "umbridge_manifest gave no Manifest"
+        except BaseException as exc:
+            why = _why(exc)
+    return {"manifest": None, "why": why}
+
+
+def find(entry: str, pack: bool = False) -> ModuleSpec | None:
+    """The plugin's top-level module. Finding it runs none of its code. None where there is none to use.
+
+    A plugin must be a module or have an ``__init__.py``; a pack is one folder.
+    """
     spec = importlib.util.find_spec(entry.partition(":")[0].strip().partition(".")[0])
-    return None if spec is None or spec.origin is None or not spec.has_location else spec
+    if spec is None:
+        return None
+    if pack:
+        return spec if len(list(spec.submodule_search_locations or ())) == 1 else None
+    return spec if spec.origin is not None and spec.has_location else None
 
 
 def _places(package: ModuleSpec | None) -> tuple[list[str], list[str]]:
@@ -83,8 +115,24 @@ class _Source(SourceFileLoader):
         raise OSError
 
 
-def load(name: str, entry: str, package: ModuleSpec) -> pluggy.PluginManager:
-    """Import the plugin and register it; both hooks must be there and no others marked."""
+def load(name: str, entry: str, package: ModuleSpec, pack: bool = False) -> pluggy.PluginManager:
+    """Import the plugin, or read the pack, and register it: both hooks must be there and no others marked."""
+    plugin: object
+    if pack:
+        plugin = Pack(name, Path(next(iter(package.submodule_search_locations or ()))))
+    else:
+        plugin = _import(entry, package)
+    plugins = pluggy.PluginManager(hookspecs.PROJECT)
+    plugins.add_hookspecs(hookspecs)
+    plugins.register(plugin, name)
+    plugins.check_pending()
+    for hook in ("umbridge_manifest", "umbridge_screen"):
+        if not getattr(plugins.hook, hook).get_hookimpls():
+            raise TypeError(hook)
+    return plugins
+
+
+def _import(entry: str, package: ModuleSpec) -> object:
     places = tuple(package.submodule_search_locations or ())
 
     def own(path: str) -> FileFinder:
@@ -106,23 +154,11 @@ def load(name: str, entry: str, package: ModuleSpec) -> pluggy.PluginManager:
     plugin: object = importlib.import_module(module.strip())
     for part in filter(None, attribute.strip().split(".")):
         plugin = getattr(plugin, part)
-    plugins = pluggy.PluginManager(hookspecs.PROJECT)
-    plugins.add_hookspecs(hookspecs)
-    plugins.register(plugin, name)
-    plugins.check_pending()
-    for hook in ("umbridge_manifest", "umbridge_screen"):
-        if not getattr(plugins.hook, hook).get_hookimpls():
-            raise TypeError(hook)
-    return plugins
+    return plugin
 
 
 def _answer(plugins: pluggy.PluginManager, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        if request["do"] == "manifest":
-            manifest = plugins.hook.umbridge_manifest()
-            if not isinstance(manifest, Manifest):
-                return {"error": "plugin_reply_invalid"}
-            return {"manifest": manifest_out(manifest)}
         result = plugins.hook.umbridge_screen(case=case_in(request["case"]))
     except BaseException:
         return {"error": "plugin_error"}

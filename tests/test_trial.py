@@ -1,0 +1,182 @@
+"""A new plugin's repository, tried: it passes as written, and whatever is wrong with it is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from umbridge import newplugin, trial
+from umbridge.errors import ConfigError, UsageError
+from umbridge.vignettes import differences, expectation
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "umbridge.cli", "plugins", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(params=[False, True], ids=["pack", "code"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    newplugin.write(tmp_path, "zz-new", code=request.param)
+    return tmp_path / "zz-new"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_bytes().decode()
+    assert old in text
+    path.write_bytes(text.replace(old, new).encode())
+
+
+def test_a_new_repository_passes_as_it_was_written(repository: Path) -> None:
+    done = command("test", ".", "--json", cwd=repository)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["verdict"] for row in rows if row["row"] == "vignette"] == ["ok"] * 4
+    assert [row["exercised"] for row in rows if row["row"] == "criterion"] == ["both ways"] * 3
+    assert [row for row in rows if row["row"] == "finding"] == []
+    assert rows[-1]["wrong"] == 0
+    shown = command("test", ".", cwd=repository)
+    assert shown.returncode == 0
+    assert "3 of 3 criteria exercised both ways; nothing is wrong" in shown.stdout
+
+
+def test_its_own_test_passes_and_fails_with_its_vignettes(repository: Path) -> None:
+    own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    assert subprocess.run(own, cwd=repository, capture_output=True, timeout=120, check=False).returncode == 0
+    edit(repository / "vignettes/V01/expected.json", '"MEETS"', '"REFER"')
+    assert subprocess.run(own, cwd=repository, capture_output=True, timeout=120, check=False).returncode == 1
+
+
+WRONG: list[tuple[str, str, str, str]] = [
+    ("vignettes/V03/expected.json", '"REFER"', '"MEETS"', "outcome is REFER, expected MEETS"),
+    ("vignettes/V04/expected.json", '"bun"', '"spo2"', "missing lacks spo2; missing has bun as well"),
+    ("vignettes/V02/expected.json", '"curb65": 0', '"curb65": 1', "score curb65 is 0, expected 1"),
+    ("vignettes/V01/02_ORU_R01.hl7", "||32|", "||22|", "outcome is REFER, expected MEETS"),
+    ("vignettes/V01/03_ORM_O01.hl7", "ADTINPT", "ZZNONE", "0 results for ADMISSION"),
+    ("vignettes/V01/01_ADT_A04.hl7", "|2.5.1", "|9.9", "1 not used"),
+    ("zz_new/content/example.toml", "bun > 19 mg/dL", "bun > 19 furlongs", "example.toml"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "said"), WRONG, ids=range(len(WRONG)))
+def test_what_is_wrong_is_said_and_the_exit_code_is_1(
+    tmp_path: Path, file: str, old: str, new: str, said: str
+) -> None:
+    newplugin.write(tmp_path, "zz-new", code=False)
+    edit(tmp_path / "zz-new" / file, old, new)
+    report = trial.run(tmp_path / "zz-new")
+    assert report.wrong
+    assert any(said in text for text in (*report.findings, *(row["why"] for row in report.vignettes)))
+
+
+def test_code_in_a_pack_and_compiled_code_are_found(tmp_path: Path) -> None:
+    newplugin.write(tmp_path, "zz-new", code=False)
+    (tmp_path / "zz-new/zz_new/more.py").write_text("x = 1\n")
+    (tmp_path / "zz-new/zz_new/blob").write_bytes(b"\x7fELF")
+    report = trial.run(tmp_path / "zz-new")
+    assert report.findings == ["zz_new/blob: compiled code", "zz_new/more.py: a pack has no code"]
+    assert report.wrong == 2
+
+
+def test_a_criterion_that_no_vignette_makes_true_is_shown(tmp_path: Path) -> None:
+    import shutil
+
+    newplugin.write(tmp_path, "zz-new", code=False)
+    shutil.rmtree(tmp_path / "zz-new/vignettes/V02")
+    rows = {row["criterion"]: row for row in trial.run(tmp_path / "zz-new").coverage}
+    assert (rows["hypoxaemia"]["true"], rows["hypoxaemia"]["exercised"]) == (0, "NOT both ways")
+    shutil.rmtree(tmp_path / "zz-new/vignettes")
+    report = trial.run(tmp_path / "zz-new")
+    assert report.wrong == 1 and report.findings[0].startswith("no vignettes:")
+
+
+def test_a_name_that_cannot_be_and_a_folder_that_is_there_are_refused(tmp_path: Path) -> None:
+    for name in ("", "Zz", "9zz", "zz--a", "zz/../a", "zz a", "-zz", "z" * 41):
+        with pytest.raises(UsageError):
+            newplugin.write(tmp_path, name, code=False)
+    newplugin.write(tmp_path, "zz", code=False)
+    done = command("new", "zz", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (78, "umbridge: zz: is there already; nothing was changed\n")
+    with pytest.raises(ConfigError):
+        trial.run(tmp_path)
+
+
+# --- the judge ------------------------------------------------------------------------------------------
+
+LINE: dict[str, Any] = {
+    "outcome": "PEND",
+    "supported": "HOME",
+    "subset": "cap",
+    "missing": ["bun", "sbp"],
+    "advise_higher": "UNKNOWN",
+    "advise_missing": ["spo2"],
+    "tags": ["PART2_SUD"],
+    "scores": {"psi_class": "IV", "left": ("a", "b")},
+    "basis": "BENCHMARK",
+    "requested": {"status": "INPATIENT", "level": "ACUTE"},
+}
+
+
+@pytest.mark.parametrize(
+    ("expected", "count"),
+    [
+        ({}, 0),
+        ({"outcome": "PEND", "supported": "HOME", "subset": "cap"}, 0),
+        ({"outcome": "MEETS"}, 1),
+        ({"supported": None}, 1),
+        ({"subset": "copd"}, 1),
+        ({"missing": ["bun"], "missing_optional": ["sbp", "dbp"]}, 0),
+        ({"missing": ["bun"]}, 1),
+        ({"missing": ["bun", "sbp", "dbp"]}, 1),
+        ({"missing": ["dbp"]}, 2),
+        ({"advise_higher": "UNKNOWN", "advise_missing": ["spo2"]}, 0),
+        ({"advise_missing": ["dbp"]}, 1),
+        ({"tags": ["PART2_SUD"]}, 0),
+        ({"tags": ["OTHER"]}, 1),
+        ({"scores": {"psi_class": "IV", "left": ["b", "a"], "basis": "BENCHMARK"}}, 0),
+        ({"scores": {"psi_class": "V", "psi": 1, "basis": "OTHER"}}, 3),
+        ({"requested": {"status": "OBSERVATION", "level": "OBS"}}, 1),
+        ({"subset": None}, 1),
+    ],
+    ids=range(17),
+)
+def test_a_result_is_compared_key_by_key(expected: dict[str, Any], count: int) -> None:
+    assert len(differences(expected, LINE)) == count
+
+
+def test_silence_is_as_good_as_not_applicable() -> None:
+    assert differences({"subset": None, "outcome": "MEETS"}, {"outcome": "NOT_APPLICABLE"}) == []
+
+
+def test_what_a_vignette_expects_of_another_plugin_stands_under_also() -> None:
+    whole = {"plugin": "a", "outcome": "MEETS", "also": [{"plugin": "b", "outcome": "REFER"}]}
+    assert expectation(whole, "a") == whole
+    assert expectation(whole, "b") == {"plugin": "b", "outcome": "REFER"}
+    assert expectation(whole, "c") is None
+
+
+def test_the_shipped_plugins_pass_the_golden_vignettes(shared: Path) -> None:
+    cases = shared / "vignettes/cases"
+    for name in ("interqual_like", "mcg_like"):
+        report = trial.run(ROOT / "plugins" / name, cases, shared / "vignettes/site.toml")
+        known = {
+            path.parent.name
+            for path in cases.glob("G*/expected.json")
+            if (expectation(json.loads(path.read_text()), name) or {}).get("subset")
+            in report.about["subsets"]
+        }
+        judged = {row["vignette"]: row for row in report.vignettes if row["vignette"] in known}
+        assert len(judged) >= 5
+        assert [row for row in judged.values() if row["verdict"] != "ok"] == []

@@ -1,0 +1,96 @@
+"""Commands for plugins: which there are, a new one, and one put to its vignettes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from umbridge import config, terminal
+from umbridge.options import as_json, print_rows, with_config
+
+LIST_COLUMNS = ("plugin", "version", "edition", "isolation", "health", "why", "subsets", "digest")
+VIGNETTE_COLUMNS = ("vignette", "verdict", "outcome", "why")
+COVERAGE_COLUMNS = ("subset", "criterion", "true", "false", "unknown", "exercised")
+
+
+@click.group()
+def plugins() -> None:
+    """Criteria plugins."""
+
+
+@plugins.command("list")
+@with_config
+@as_json
+def plugins_list(settings: config.Settings, as_json: bool) -> None:
+    """Which plugins are asked, with edition, digest, isolation and health, and why one does not run."""
+    from umbridge import control
+    from umbridge.criteria.host import Host
+    from umbridge.daemon import plugin_rows
+
+    rows = control.request(settings.store, "plugins.list", {}) if settings.store.is_dir() else None
+
+    def start_and_look() -> list[dict[str, Any]]:
+        host = Host(call_seconds=settings.plugins.seconds, required=settings.plugins.require)
+        host.start(settings.plugins.names or None)
+        try:
+            return plugin_rows(host.plugins)
+        finally:
+            host.stop()
+
+    print_rows(list(rows) if rows is not None else start_and_look(), LIST_COLUMNS, as_json)
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option("--code", is_flag=True, help="With hooks of its own, for what content alone cannot say.")
+@click.option("--into", default=".", metavar="DIR", help="The folder to make it in.")
+def plugins_new(name: str, code: bool, into: str) -> None:
+    """Write a new plugin's repository: content, vignettes and a test that pass before you change anything.
+
+    Without --code it is a criteria pack: content only, run by umbridge's own hooks.
+    """
+    from umbridge import newplugin
+
+    for file in newplugin.write(Path(into), name, code=code):
+        click.echo(str(Path(into) / name / file))
+    click.echo(f"next: umbridge plugins test {Path(into) / name}")
+
+
+@plugins.command("test")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--vignettes",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Their folder (default: PATH/vignettes).",
+)
+@click.option("--site", "site_file", default=None, metavar="FILE", help="Site profile for the messages.")
+@as_json
+def plugins_test(path: Path, vignettes: Path | None, site_file: str | None, as_json: bool) -> int:
+    """Check a plugin's repository: its files, its content, every vignette in the sandbox, what they exercise.
+
+    PATH need not be installed. Exit 0 when nothing is wrong, 1 when something is.
+    """
+    from umbridge import trial
+
+    report = trial.run(path, vignettes, Path(site_file) if site_file else None)
+    if as_json:
+        for row in report.rows():
+            terminal.json_line(row)
+        return 1 if report.wrong else 0
+    terminal.fields(report.about)
+    for finding in report.findings:
+        click.echo(terminal.clean(finding))
+    if report.vignettes:
+        click.echo("")
+        terminal.table(report.vignettes, VIGNETTE_COLUMNS)
+    if report.coverage:
+        click.echo("")
+        terminal.table(report.coverage, COVERAGE_COLUMNS)
+    click.echo(f"\n{report.summary}")
+    return 1 if report.wrong else 0
+
+
+GROUPS: tuple[click.Group, ...] = (plugins,)

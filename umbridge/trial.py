@@ -1,0 +1,136 @@
+"""A plugin's repository tried as it lies: files, content, vignettes in the sandbox, what they exercise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from umbridge.criteria.content import Library, load_content
+from umbridge.criteria.discover import Found, in_folder
+from umbridge.criteria.host import PluginInfo
+from umbridge.criteria.package import ChangedError, kept, native
+from umbridge.errors import ConfigError, ContentError
+from umbridge.site import load_site
+from umbridge.stay.facts import check_site
+from umbridge.vignettes import EXPECTED, Asked, coverage, judge, site_of
+
+
+@dataclass(slots=True)
+class Trial:
+    """What was found. ``wrong`` counts what must be mended before anybody approves the plugin."""
+
+    about: dict[str, Any] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    vignettes: list[dict[str, Any]] = field(default_factory=list)
+    coverage: list[dict[str, Any]] = field(default_factory=list)
+    wrong: int = 0
+
+    @property
+    def summary(self) -> str:
+        """One line: what was done, and how it came out."""
+        verdicts = [row["verdict"] for row in self.vignettes]
+        both = sum(row["exercised"] == "both ways" for row in self.coverage)
+        parts = [
+            f"{len(verdicts)} vignettes: {verdicts.count('ok')} ok, {verdicts.count('WRONG')} wrong, "
+            f"{verdicts.count('skipped')} skipped"
+        ]
+        if self.coverage:
+            parts.append(f"{both} of {len(self.coverage)} criteria exercised both ways")
+        return "; ".join([*parts, "nothing is wrong" if not self.wrong else f"{self.wrong} to mend"])
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Everything as JSON Lines: each row says in ``row`` which kind it is."""
+        yield {"row": "plugin", **self.about}
+        for text in self.findings:
+            yield {"row": "finding", "text": text}
+        for vignette in self.vignettes:
+            yield {"row": "vignette", **vignette}
+        for criterion in self.coverage:
+            yield {"row": "criterion", **criterion}
+        yield {"row": "summary", "wrong": self.wrong, "text": self.summary}
+
+
+def run(repository: Path, vignettes: Path | None = None, site_file: Path | None = None) -> Trial:
+    """Try the plugin of a repository. Raises ConfigError where there is none, or a file cannot be used."""
+    found = in_folder(repository)
+    trial = Trial({"plugin": found.name, "kind": "criteria pack" if found.pack else "code plugin"})
+    package = _package(repository, found)
+    _files(package, found, trial)
+    library = _content(package, trial)
+    host = Asked()
+    host.start_these([found])
+    try:
+        (info,) = host.plugins
+        _about(info, trial)
+        if info.why:
+            trial.findings.append(f"it does not run: {info.why}")
+            trial.wrong += 1
+            return trial
+        _judge(vignettes or repository / "vignettes", found.name, host, site_file, trial)
+        if library is not None:
+            trial.coverage = coverage(library, host.cases.get(found.name, []))
+    finally:
+        host.stop()
+    return trial
+
+
+def _package(repository: Path, found: Found) -> Path:
+    top = found.entry.partition(":")[0].partition(".")[0]
+    for place in (repository / top, repository / "src" / top):
+        if place.is_dir():
+            return place
+    raise ConfigError(f"{repository}: no package folder {top}, which pyproject.toml names")
+
+
+def _files(package: Path, found: Found, trial: Trial) -> None:
+    try:
+        files = {f"{package.name}/{name}": path for name, path in kept(package).items()}
+        problems = list(native(files))
+        problems += [f"{name}: a pack has no code" for name in files if found.pack and name.endswith(".py")]
+    except ChangedError as exc:
+        problems = [str(exc)]
+    trial.findings += problems
+    trial.wrong += len(problems)
+
+
+def _content(package: Path, trial: Trial) -> Library | None:
+    """The content, where it is in its usual place; None without one, or when it is broken."""
+    folder = package / "content"
+    if not folder.is_dir():
+        trial.findings.append("no content folder: what the vignettes exercise cannot be counted")
+        return None
+    try:
+        return load_content(folder)
+    except ContentError as exc:
+        trial.findings.append(str(exc))
+        trial.wrong += 1
+        return None
+
+
+def _about(info: PluginInfo, trial: Trial) -> None:
+    trial.about |= {
+        "version": info.version,
+        "edition": info.edition,
+        "digest": info.digest,
+        "subsets": list(info.subsets),
+        "facts": len(info.facts),
+        "isolation": info.isolation,
+    }
+
+
+def _judge(folder: Path, plugin: str, host: Asked, site_file: Path | None, trial: Trial) -> None:
+    cases = sorted(path.parent for path in folder.glob(f"*/{EXPECTED}"))
+    if not cases:
+        trial.findings.append(f"no vignettes: {folder} has no folder with {EXPECTED}")
+        trial.wrong += 1
+        return
+    site = load_site(site_file) if site_file else site_of(folder)
+    check_site(site)
+    for case in cases:
+        judged = judge(case, plugin, host, site)
+        why = judged.skipped or "; ".join(judged.wrong)
+        row = {"vignette": judged.name, "verdict": judged.verdict, "outcome": judged.outcome, "why": why}
+        trial.vignettes.append(row)
+        trial.wrong += bool(judged.wrong)

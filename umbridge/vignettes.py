@@ -1,0 +1,181 @@
+"""A plugin's vignettes: folders of HL7 messages, screened as a daemon would, held to expected.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from umbridge.criteria.content import Library
+from umbridge.criteria.host import Host, Screened
+from umbridge.errors import ConfigError
+from umbridge.model import Case
+from umbridge.shadow import Shadow, read_files
+from umbridge.site import SiteProfile, default_site, load_site
+from umbridge.stay.facts import check_site
+
+EXPECTED = "expected.json"
+_EQUAL = (
+    *("requested", "outcome", "supported", "subset", "advise_higher", "episode_day", "discharge_ready"),
+    *("avoidable_day", "avoidable_attribution", "basis", "extended_stay_reason"),
+)
+
+
+class Asked(Host):
+    """A host that remembers which cases a plugin was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cases: dict[str, list[Case]] = {}
+
+    def screen(self, cases: Mapping[str, Case]) -> dict[str, Screened]:
+        for name, case in cases.items():
+            self.cases.setdefault(name, []).append(case)
+        return super().screen(cases)
+
+
+@dataclass(slots=True)
+class Judged:
+    """One vignette: ``wrong`` is empty when it came out as expected, ``skipped`` says why not judged."""
+
+    name: str
+    wrong: list[str] = field(default_factory=list)
+    skipped: str = ""
+    outcome: str = ""
+
+    @property
+    def verdict(self) -> str:
+        return "skipped" if self.skipped else "WRONG" if self.wrong else "ok"
+
+
+def site_of(folder: Path) -> SiteProfile:
+    """The profile beside the vignettes (``site.toml``), else the built-in one."""
+    path = folder / "site.toml"
+    site = load_site(path) if path.is_file() else default_site()
+    check_site(site)
+    return site
+
+
+def judge(folder: Path, plugin: str, host: Asked, site: SiteProfile) -> Judged:
+    """Screen one vignette's messages with ``plugin`` and compare. Raises ConfigError for a broken file."""
+    judged = Judged(folder.name)
+    whole = _read(folder / EXPECTED)
+    if whole.get("kind", "review") != "review":
+        judged.skipped = "not a review"
+        return judged
+    expected = expectation(whole, plugin)
+    if expected is None:
+        judged.skipped = f"nothing is expected of {plugin}"
+        return judged
+    run = Shadow(site)
+    for _, data in read_files([str(folder)]):
+        run.take(data)
+    judged.wrong += [f"{count} not used: {why}" for why, count in sorted(run.unread.items())]
+    lines = [
+        line
+        for line in run.screen(host, _time(whole, folder))
+        if line["visit"] == whole.get("visit")
+        and line["review"] == whole.get("review")
+        and line["plugin"] == plugin
+    ]
+    if len(lines) != 1:
+        judged.wrong.append(
+            f"{len(lines)} results for {whole.get('review')} of {whole.get('visit')}, expected 1"
+        )
+        return judged
+    judged.outcome = str(lines[0]["outcome"])
+    judged.wrong += differences(expected, lines[0])
+    return judged
+
+
+def expectation(whole: Mapping[str, Any], plugin: str) -> dict[str, Any] | None:
+    """What a vignette expects of one plugin: its main part, or the plugin's place under ``also``."""
+    shared = {key: whole[key] for key in ("requested", "episode_day") if key in whole}
+    if whole.get("plugin", plugin) == plugin:
+        return dict(whole)
+    for other in whole.get("also", ()):
+        if other.get("plugin") == plugin:
+            return {**shared, **other}
+    return None
+
+
+def differences(expected: Mapping[str, Any], line: Mapping[str, Any]) -> list[str]:
+    """In words, where a result is not what was expected. A key that is not expected is not compared."""
+    if expected.get("subset", "") is None and line["outcome"] == "NOT_APPLICABLE":
+        return []  # no subset for this diagnosis: silence is as good
+    found = []
+    for key in _EQUAL:
+        if key in expected and line.get(key) != expected[key]:
+            found.append(f"{key} is {line.get(key)}, expected {expected[key]}")
+    missing = set(line.get("missing", ()))
+    if "missing" in expected:
+        needed = set(expected["missing"])
+        allowed = needed | set(expected.get("missing_optional", ()))
+        if needed - missing:
+            found.append(f"missing lacks {', '.join(sorted(needed - missing))}")
+        if missing - allowed:
+            found.append(f"missing has {', '.join(sorted(missing - allowed))} as well")
+    for key in ("advise_missing", "tags"):
+        lacking = set(expected.get(key, ())) - set(line.get(key, ()))
+        if lacking:
+            found.append(f"{key} lacks {', '.join(sorted(lacking))}")
+    scores = dict(line.get("scores", {}))
+    if line.get("basis"):
+        scores["basis"] = line["basis"]
+    for name, value in expected.get("scores", {}).items():
+        if _plain(scores.get(name)) != _plain(value):
+            found.append(f"score {name} is {scores.get(name)}, expected {value}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, list | tuple) else value
+
+
+def coverage(library: Library, cases: list[Case]) -> list[dict[str, Any]]:
+    """How often each criterion was true, false and unknown in the cases that were asked."""
+    counts: dict[tuple[str, str], dict[str, Any]] = {
+        (subset.id, name): {"subset": subset.id, "criterion": name, "true": 0, "false": 0, "unknown": 0}
+        for subset in library.subsets.values()
+        for name in subset.rules.criteria
+    }
+    for case in cases:
+        subset = library.choose(case)
+        if isinstance(subset, str):
+            continue
+        exam = subset.rules.examine(case.facts, case.as_of)
+        for name in subset.rules.criteria:
+            word = {True: "true", False: "false", None: "unknown"}[exam.truth(name)]
+            counts[subset.id, name][word] += 1
+    rows = list(counts.values())
+    for row in rows:
+        row["exercised"] = "both ways" if row["true"] and row["false"] else "NOT both ways"
+    return rows
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; each vignette says what must come out") from None
+    except (ValueError, OSError):
+        raise ConfigError(f"{path}: not readable as JSON") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: expected one object")
+    return found
+
+
+def _time(whole: Mapping[str, Any], folder: Path) -> datetime | None:
+    said = whole.get("as_of")
+    if said is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(said)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigError(f"{folder / EXPECTED}: as_of: expected an ISO 8601 time with its offset")
+    return moment
