@@ -16,7 +16,7 @@ from umbridge.review.case import case
 from umbridge.review.plan import reviews
 from umbridge.site import SiteProfile, default_site
 from umbridge.stay.facts import dictionary
-from umbridge.stay.fold import NeedsRefold, StayFold
+from umbridge.stay.fold import StayFold
 
 STEP = timedelta(seconds=5)  # a monitor: 10,000 messages in 14 hours, so that the days do not grow as well
 SAMPLES = 200
@@ -54,10 +54,7 @@ class Lane:
         """Take in the next message."""
         event = self._told[self.applied]
         self.applied += 1
-        try:
-            self._fold.apply(event, self.applied)
-        except NeedsRefold:
-            self._fold = StayFold.refold(self._site, list(enumerate(self._told[: self.applied], 1)))
+        self._fold.apply(event, self.applied)
         self._as_of = max(self._as_of, event.sent_at)
 
     def ask(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umbridge.errors import NotHl7Error
-from umbridge.hl7 import ack, er7, tables
+from umbridge.hl7 import ack, er7, tables, triggers
 from umbridge.hl7.er7 import Message, parse
 
 FOLDER = Path(__file__).parent / "vectors" / "hl7"
@@ -234,11 +235,32 @@ def test_any_message_gets_a_decision_and_an_answer(tail: bytes) -> None:
 
 @given(
     st.sampled_from(sorted(tables.EVENTS)),
-    st.sampled_from(sorted(tables.TYPES - {"ACK", "MCF", "ADT", "ORM", "ORU"})),
+    st.sampled_from(sorted(tables.TYPES - {"ACK", "MCF"} - set(triggers.FAMILIES))),
 )
 def test_no_known_type_and_event_is_refused(event: str, code: str) -> None:
     assert ack.refusal(header(f"{code}^{event}")) is None
     assert ack.used(header(f"{code}^{event}")).reason == "type_not_used"
+
+
+def test_every_adt_trigger_is_applied_or_ignored_for_a_reason() -> None:
+    applied = [trigger for its in triggers.APPLIED.values() for trigger in its]
+    decided = Counter([*applied, *triggers.IGNORED])
+    events = {event for event in tables.EVENTS if event.startswith("A")}
+    assert set(decided) == events and max(decided.values()) == 1
+    for trigger, reason in triggers.IGNORED.items():
+        assert ack.refusal(header(f"ADT^{trigger}")) is None
+        disposition = ack.used(header(f"ADT^{trigger}"))
+        assert (disposition.state, disposition.reason) == ("IGNORED", reason)
+    for trigger in set(decided) - set(triggers.IGNORED):
+        assert ack.used(header(f"ADT^{trigger}")).state == "PENDING"
+
+
+def test_every_message_with_orders_is_worked() -> None:
+    for kind in ("ORM^O01", "OMG^O19", "OML^O21", "OMP^O09", "RDE^O11", "RDE^O01", "ORU^R01"):
+        assert ack.used(header(kind)).state == "PENDING"
+        assert ack.refusal(header(kind)) is None
+    for kind in ("RDE^O25", "OML^O39", "ORU^R30", "RDE^O99"):
+        assert ack.used(header(kind)).reason == "trigger_not_used"
 
 
 # --- somebody else's tables

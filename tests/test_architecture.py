@@ -159,6 +159,9 @@ TESTED_IN = {
     "umbridge/model.py": "tests/test_worker.py",  # values: crossing the wire is what they do
     "umbridge/hookspecs.py": "tests/test_docs.py",  # two signatures, held to docs/hooks.md
     "umbridge/hl7/charset.py": "tests/test_er7.py",  # the reader decodes; a codec alone says little
+    "umbridge/hl7/fields.py": "tests/test_translate.py",  # leaves on the way to an event
+    "umbridge/hl7/reading.py": "tests/test_translate.py",  # the same, with their notes
+    "umbridge/hl7/triggers.py": "tests/test_ack.py",  # a list, held to the whole of table 0003
     "umbridge/hl7/tables.py": "tests/test_ack.py",  # held to hl7apy's tables, where they decide
     "umbridge/hl7/times.py": "tests/test_translate.py",  # every time is read on the way to an event
     "umbridge/criteria/contentfile.py": "tests/test_content.py",  # one file of what content.py loads
@@ -176,14 +179,15 @@ TESTED_IN = {
     "umbridge/vignettes.py": "tests/test_trial.py",  # the judge, through the command
     "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves
     "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
-    "umbridge/ledgerdesk.py": "tests/test_inquiry.py",  # asked through the same desk
     "umbridge/store/notes.py": "tests/test_keycare.py",  # what keys, floods and second persons write there
     "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
     "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands
     "umbridge/oversight.py": "tests/test_keycare.py",  # commands, each run in the test of what it calls
     "umbridge/casework/child.py": "tests/test_office.py",  # a process, seen from the end that starts it
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
-    "umbridge/stay/course.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
+    "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change
+    "umbridge/stay/settle.py": "tests/test_fold.py",  # orders and spans, in any order of arrival
+    "umbridge/stay/steps.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
     "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
@@ -282,14 +286,13 @@ def test_plaintext_leaves_the_ledger_by_one_door() -> None:
     assert found == {
         "audit/umbridge_audit/disclose.py",  # the door
         "audit/umbridge_audit/export.py",  # bundles, opened by its own access entry
-        "audit/umbridge_audit/deidentify.py",  # the Safe Harbor file, as an export
         "audit/umbridge_audit/examine.py",  # the full level of verification: compares, shows nothing
         "audit/umbridge_audit/kek.py",  # unwraps keys
         "audit/umbridge_audit/keys.py",  # the key ring itself
         "audit/umbridge_audit/seal.py",  # the cipher itself
         "audit/umbridge_audit/store/rows.py",  # what the door reads through
         "umbridge/door.py",  # asks the gate, before anything else is done
-        "umbridge/ledgerdesk.py",  # asks the door, then shows
+        "umbridge/inquiry.py",  # asks the door, then opens
         "umbridge/store/inbox.py",  # rows, for the lane and for the door
         "umbridge/store/stays.py",  # stays, for the lane and for the door
     }

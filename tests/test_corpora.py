@@ -140,6 +140,8 @@ def test_each_has_its_answer(messages: list[tuple[Sample, Message]]) -> None:
         "worked",
         "type_not_used",
         "trigger_not_used",
+        "allergies_feed_no_rule",
+        "several_patients",
         "control_id_missing",
         "version_unknown",
     }

@@ -241,7 +241,7 @@ def test_troponin_is_a_multiple_of_its_own_limit() -> None:
 
 
 def test_result_status_decides_whether_there_is_a_value() -> None:
-    for status in ("F", "C", "P"):
+    for status in ("F", "C", "P", "A", "B", "V"):
         found = read(obx("8867-4", "88", "/min", status=status), SITE)
         assert isinstance(found, Fact) and found.preliminary == (status == "P")
     for status in ("X", "I", "S", "R", "O", "N", "U", "", "?"):

@@ -16,17 +16,19 @@ from hypothesis import strategies as st
 
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Coded, Coverage, Diagnosis, Event, Observation, Order, Patient, Visit
+from umbridge.hl7.triggers import APPLIED, GROUPED
+from umbridge.model import Coded, Coverage, Diagnosis, Event, Group, Observation, Order, Patient, Visit
 from umbridge.review.plan import stay_json
 from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.clock import instant, midnights
-from umbridge.stay.fold import TAIL_KEPT, NeedsRefold, StayFold
+from umbridge.stay.fold import MARK_EVERY, NeedsRefold, StayFold
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
 SITE = default_site()
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)  # 10:00 in New York
 MRN = (("7790001", "UMBH", "MR"),)
 OTHER = (("7790002", "UMBH", "MR"),)
+THIRD = (("7790003", "UMBH", "MR"),)
 ED = {"patient_class": "E", "patient_type": "EDP", "unit": "ED", "room": "12"}
 WARD = {"patient_class": "I", "patient_type": "INP", "unit": "4W", "room": "310"}
 OBS = {"patient_class": "O", "patient_type": "OBS", "unit": "CDU", "room": "05"}
@@ -40,7 +42,8 @@ def at(hours: float) -> datetime:
 def adt(trigger: str, hours: float, sent: float | None = None, **other: Any) -> Event:
     """An ADT event that happened at ``hours`` after START and was sent then, or at ``sent``."""
     patient = Patient(other.pop("identifiers", MRN), other.pop("account", "AC1"), "19541110", "F")
-    parts = {name: other.pop(name) for name in ("diagnoses", "coverage", "prior_accounts") if name in other}
+    apart = ("diagnoses", "coverage", "certifications", "prior_accounts", "groups")
+    parts = {name: other.pop(name) for name in apart if name in other}
     return Event(
         message_type="ADT",
         trigger=trigger,
@@ -90,10 +93,7 @@ def told(fold: StayFold, hours: float = 48) -> dict[str, Any]:
 
 # --- whatever order they come in ------------------------------------------------------------------
 
-TRIGGERS = (
-    *("A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13", "A16", "A21", "A22"),
-    *("A25", "A31", "A38", "A52", "A53"),
-)
+TRIGGERS = tuple(sorted(trigger for its in APPLIED.values() for trigger in its)) + ("A01", "A08", "A11") * 4
 triggers = st.sampled_from(TRIGGERS)
 visits = st.sampled_from([ED, WARD, OBS, {}, {"patient_class": "O"}, {"unit": "", "patient_type": ""}])
 times = st.integers(0, 40)
@@ -119,8 +119,16 @@ def any_event(draw: st.DrawFn) -> Event:
         if draw(st.booleans()):
             more["coverage"] = (Coverage(1, draw(st.sampled_from(["MCRAB", "ZZPPO"])), ""),)
         account = draw(st.sampled_from(["", "AC1", "AC2"]))
+        trigger = draw(triggers)
+        if trigger in GROUPED:
+            prior, account_before = (
+                draw(st.sampled_from([MRN, OTHER, THIRD, ()])),
+                draw(st.sampled_from(["", "AC2"])),
+            )
+            who = Patient(identifiers, account)
+            more["groups"] = (Group(who, Visit("VN1", "UMBH"), prior, account_before, "VN1", "UMBH"),)
         return adt(
-            draw(triggers),
+            trigger,
             hours,
             sent=hours + draw(times) / 10,
             identifiers=identifiers,
@@ -143,15 +151,10 @@ def whole(fold: StayFold) -> tuple[object, ...]:
 
 
 def applied(events: Iterable[tuple[int, Event]]) -> tuple[StayFold, list[bytes]]:
-    """As the pipeline does it: one by one, and from the inbox when an event is too old."""
-    fold, taken, increments = StayFold(SITE), [], []
+    """As the pipeline does it: one by one."""
+    fold, increments = StayFold(SITE), []
     for seq, event in events:
-        taken.append((seq, event))
-        try:
-            increment = fold.apply(event, seq)
-        except NeedsRefold:
-            fold = StayFold.refold(SITE, taken)
-            increment = fold.increment(event, seq)
+        increment = fold.apply(event, seq)
         if increment is not None:
             increments.append(increment)
     return fold, increments
@@ -168,8 +171,8 @@ def test_any_order_of_arrival_gives_the_same_stay(events: list[Event], random: A
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(any_event(), min_size=2 * TAIL_KEPT, max_size=3 * TAIL_KEPT), st.randoms())
-def test_it_does_so_beyond_the_tail_through_a_refold(events: list[Event], random: Any) -> None:
+@given(st.lists(any_event(), min_size=2 * MARK_EVERY, max_size=3 * MARK_EVERY), st.randoms())
+def test_it_does_so_from_copies_kept_on_the_way(events: list[Event], random: Any) -> None:
     numbered = list(enumerate(events))
     expected = whole(StayFold.refold(SITE, numbered))
     random.shuffle(numbered)
@@ -177,7 +180,7 @@ def test_it_does_so_beyond_the_tail_through_a_refold(events: list[Event], random
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(any_event(), max_size=TAIL_KEPT + 20), st.integers(0, 60), st.randoms())
+@given(st.lists(any_event(), max_size=MARK_EVERY + 20), st.integers(0, 60), st.randoms())
 def test_a_restored_fold_is_the_fold_and_goes_on_like_it(events: list[Event], cut: int, random: Any) -> None:
     numbered = list(enumerate(events))
     live, increments = applied(numbered[:cut])
@@ -186,24 +189,27 @@ def test_a_restored_fold_is_the_fold_and_goes_on_like_it(events: list[Event], cu
     assert restored.head() == live.head()
     assert whole(restored) == whole(live)
     for seq, event in numbered[cut:]:
-        outcomes = []
-        for fold in (live, restored):
-            try:
-                outcomes.append(fold.apply(event, seq))
-            except NeedsRefold:
-                outcomes.append(b"refold")
-        assert outcomes[0] == outcomes[1]
+        assert live.apply(event, seq) == restored.apply(event, seq)
     assert restored.head() == live.head()
     assert whole(restored) == whole(live)
 
 
-def test_an_event_older_than_the_tail_changes_nothing_and_asks_for_a_refold() -> None:
-    fold = folded(*(adt("A08", n, **WARD) for n in range(TAIL_KEPT + 1)))
-    before = fold.head()
-    with pytest.raises(NeedsRefold):
-        fold.apply(adt("A01", -1, **WARD), 99)
-    assert fold.head() == before
-    fold.apply(adt("A01", 0.5, **WARD), 100)  # newer than the base: put in its place
+def test_the_course_is_copied_at_distances_that_double() -> None:
+    fold = folded(*(adt("A08", n, **WARD) for n in range(40 * MARK_EVERY)))
+    assert len(fold._marks) < 10
+    late = adt("A01", 0.5, **WARD)
+    work = calls(lambda: fold.apply(adt("A08", 40 * MARK_EVERY - 10.5, **OBS), 9000))
+    assert work * 5 < calls(lambda: fold.apply(late, 9001))
+    again = folded(*(adt("A08", n, **WARD) for n in range(40 * MARK_EVERY)))
+    again.apply(late, 9001)
+    again.apply(adt("A08", 40 * MARK_EVERY - 10.5, **OBS), 9000)
+    assert whole(again) == whole(fold)
+
+
+def test_newest_first_gives_the_same_stay() -> None:
+    events = [adt("A01", 0, **WARD), *(adt("A08", n, **(WARD if n % 7 else OBS)) for n in range(1, 150))]
+    numbered = list(enumerate(events))
+    assert whole(applied(numbered[::-1])[0]) == whole(StayFold.refold(SITE, numbered))
 
 
 def test_a_snapshot_of_another_profile_is_refolded() -> None:
@@ -221,7 +227,7 @@ def test_head_and_increment_are_canonical_json() -> None:
     assert increment is not None
     for data in (increment, fold.head()):
         assert data == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
-    assert fold.apply(adt("A08", 2), 2) is None
+    assert fold.apply(oru("no-code", "1", "", 2), 2) is None
 
 
 # --- cancels restore ------------------------------------------------------------------------------

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from umbridge.model import Coded, Event, Level, Order, Patient, ReviewState, ReviewType, Status, Visit
-from umbridge.review.plan import Review, open_reviews, reviews
+from umbridge.model import (
+    Certification,
+    Coded,
+    Coverage,
+    Event,
+    Level,
+    Order,
+    Patient,
+    ReviewState,
+    ReviewType,
+    Status,
+    Visit,
+)
+from umbridge.review.plan import Review, next_continued_stay, open_reviews, reviews, stay_json
 from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
 from umbridge.stay.fold import Stay, StayFold
 
@@ -41,7 +56,7 @@ def orm(code: str, hours: float, control: str = "NW", placer: str = "P1") -> Eve
 
 def stay_of(*events: Event, hours: float, site: SiteProfile = SITE) -> Stay:
     fold = StayFold(site)
-    for seq, event in enumerate(events):
+    for seq, event in enumerate(events, 1):
         fold.apply(event, seq)
     return fold.stay(at(hours))
 
@@ -65,7 +80,7 @@ def test_an_inpatient_order_opens_the_admission_review_at_its_own_level() -> Non
     ):
         (review,) = reviews(stay_of(INPATIENT[0], orm(code, 1), hours=2))
         assert (review.id, review.type, review.state) == (
-            "ADMISSION-1",
+            "ADMISSION-2",  # row 2 was the first to speak for it
             ReviewType.ADMISSION,
             ReviewState.OPEN,
         )
@@ -78,7 +93,7 @@ def test_an_inpatient_order_opens_the_admission_review_at_its_own_level() -> Non
 def test_a_later_order_moves_the_requested_level_and_opens_nothing_new() -> None:
     stay = stay_of(*INPATIENT, orm("ADTINPTICU", 5, placer="P2"), hours=6)
     (review,) = reviews(stay)
-    assert (review.id, review.requested_level, review.opened_at) == ("ADMISSION-1", Level.CRITICAL, at(1))
+    assert (review.id, review.requested_level, review.opened_at) == ("ADMISSION-2", Level.CRITICAL, at(1))
 
 
 def test_without_an_order_the_status_gives_the_level() -> None:
@@ -86,14 +101,14 @@ def test_without_an_order_the_status_gives_the_level() -> None:
     assert review.requested_level is Level.ACUTE
     (review,) = reviews(stay_of(adt("A01", 0, "O", "OBS"), hours=1))
     assert (review.type, review.requested_level) == (ReviewType.OBSERVATION, Level.OBS)
-    assert review.due == at(24)
+    assert review.due == at(8)
 
 
 def test_inpatient_care_closes_the_observation_review() -> None:
     events = (adt("A04", 0, "O", "OBS"), orm("ADTINPT", 10), adt("A06", 11, "I", "INP"))
     assert states(reviews(stay_of(*events, hours=12))) == {
         "OBSERVATION-1": ("closed", "STATUS_CHANGED"),
-        "ADMISSION-1": ("open", "INPATIENT_BEGAN"),
+        "ADMISSION-2": ("open", "INPATIENT_BEGAN"),
     }
 
 
@@ -104,9 +119,9 @@ def test_inpatient_care_closes_the_observation_review() -> None:
 def test_the_continued_stay_review_opens_on_the_third_local_day(hours: float, opens: bool) -> None:
     events = (adt("A01", 0, "I", "INP"), orm("ADTINPT", 0))
     found = {review.id: review for review in open_reviews(stay_of(*events, hours=hours))}
-    assert ("CONTINUED_STAY-1" in found) is opens
+    assert ("CONTINUED_STAY-1-1" in found) is opens
     if opens:
-        review = found["CONTINUED_STAY-1"]
+        review = found["CONTINUED_STAY-1-1"]
         assert review.episode_day == 3
         assert review.opened_at == datetime(2026, 8, 12, 0, 0, tzinfo=ZONE)
         assert review.due == datetime(2026, 8, 12, 23, 59, 59, tzinfo=ZONE)
@@ -123,7 +138,7 @@ def test_the_next_continued_stay_review_waits_for_the_one_before() -> None:
         if not running:
             break
         (review,) = running
-        assert review.id == f"CONTINUED_STAY-{number}"
+        assert review.id == f"CONTINUED_STAY-1-{number}"
         assert review.due is not None
         days.append((review.due.date() - late.spans[0].start.date()).days + 1)
         completed.add(review.id)
@@ -147,20 +162,20 @@ def test_a_leave_puts_the_continued_stay_review_off() -> None:
     assert [review.id for review in open_reviews(away)] == ["ADMISSION-1"]
     back = stay_of(*events, adt("A22", 70, "I", "INP"), hours=71)
     assert back.continued_stay_due == at(70).astimezone(ZONE).date()
-    assert {review.id for review in open_reviews(back)} == {"ADMISSION-1", "CONTINUED_STAY-1"}
+    assert {review.id for review in open_reviews(back)} == {"ADMISSION-1", "CONTINUED_STAY-1-1"}
 
 
 def test_discharge_without_a_completed_admission_review_is_looked_at_afterwards() -> None:
     gone = stay_of(*INPATIENT, adt("A03", 30, "I", "INP", discharged_at=at(30)), hours=200)
     assert states(reviews(gone)) == {
-        "ADMISSION-1": ("closed", "INCOMPLETE_AT_DISCHARGE"),
-        "RETROSPECTIVE-1": ("open", "NO_COMPLETED_ADMISSION_REVIEW"),
+        "ADMISSION-2": ("closed", "INCOMPLETE_AT_DISCHARGE"),
+        "RETROSPECTIVE-4": ("open", "NO_COMPLETED_ADMISSION_REVIEW"),
     }
     assert reviews(gone)[1].episode_day == 1
-    done = reviews(gone, frozenset({"ADMISSION-1"}))
-    assert states(done) == {"ADMISSION-1": ("closed", "COMPLETED")}
-    both = reviews(gone, frozenset({"RETROSPECTIVE-1"}))
-    assert states(both)["RETROSPECTIVE-1"] == ("closed", "COMPLETED")
+    done = reviews(gone, frozenset({"ADMISSION-2"}))
+    assert states(done) == {"ADMISSION-2": ("closed", "COMPLETED")}
+    both = reviews(gone, frozenset({"RETROSPECTIVE-4"}))
+    assert states(both)["RETROSPECTIVE-4"] == ("closed", "COMPLETED")
 
 
 def test_an_observation_stay_leaves_nothing_for_afterwards() -> None:
@@ -171,22 +186,22 @@ def test_an_observation_stay_leaves_nothing_for_afterwards() -> None:
 def test_a_cancelled_discharge_opens_the_admission_review_again() -> None:
     back = stay_of(*INPATIENT, adt("A03", 5, "I", "INP"), adt("A13", 6, "I", "INP"), hours=7)
     assert states(reviews(back)) == {
-        "ADMISSION-1": ("open", "INPATIENT_BEGAN"),
-        "RETROSPECTIVE-1": ("void", "EVENT_CANCELLED"),
+        "ADMISSION-2": ("open", "INPATIENT_BEGAN"),
+        "RETROSPECTIVE-4": ("void", "EVENT_CANCELLED"),
     }
     again = stay_of(
         *INPATIENT, adt("A03", 5, "I", "INP"), adt("A13", 6, "I", "INP"), adt("A03", 8, "I", "INP"), hours=9
     )
-    assert states(reviews(again))["RETROSPECTIVE-2"][0] == "open"
+    assert states(reviews(again))["RETROSPECTIVE-6"][0] == "open"
 
 
-def test_a_cancelled_admission_voids_its_review_and_a_second_one_gets_its_own_number() -> None:
+def test_a_cancelled_admission_voids_its_review_and_a_second_one_has_its_own_name() -> None:
     events = (adt("A01", 0, "I", "INP"), adt("A11", 1, "I", "INP"))
     assert states(reviews(stay_of(*events, hours=2))) == {"ADMISSION-1": ("void", "EVENT_CANCELLED")}
     again = stay_of(*events, adt("A01", 3, "I", "INP"), hours=4)
     assert states(reviews(again)) == {
         "ADMISSION-1": ("void", "EVENT_CANCELLED"),
-        "ADMISSION-2": ("open", "INPATIENT_BEGAN"),
+        "ADMISSION-3": ("open", "INPATIENT_BEGAN"),
     }
 
 
@@ -204,6 +219,248 @@ def test_planning_is_pure_and_no_review_is_adverse() -> None:
     stay = stay_of(*INPATIENT, adt("A07", 20, "O", "OBS"), adt("A06", 30, "I", "INP"), hours=90)
     planned = reviews(stay)
     assert planned == reviews(stay)
-    assert [review.id for review in planned].count("ADMISSION-2") == 1
+    assert [review.id for review in planned].count("ADMISSION-5") == 1
     assert {review.state for review in planned} <= set(ReviewState)
     assert not any("DEN" in review.reason for review in planned)
+
+
+# --- names that no later arrival changes ----------------------------------------------------------------
+
+
+def test_a_late_earlier_opening_renames_nothing() -> None:
+    """The second admission is received first; then the first one, its end, and an order that began it."""
+    later = adt("A06", 40, "I", "INP")
+    before = {review.id for review in reviews(stay_of(later, hours=41))}
+    assert before == {"ADMISSION-1"}
+    stay = stay_of(later, adt("A01", 0, "I", "INP"), adt("A07", 20, "O", "OBS"), orm("ADTINPT", -1), hours=41)
+    found = {review.id: review for review in reviews(stay)}
+    assert set(found) == {"ADMISSION-1", "ADMISSION-2", "OBSERVATION-3"}
+    assert found["ADMISSION-1"].opened_at == at(40)
+    assert (found["ADMISSION-2"].opened_at, found["ADMISSION-2"].state) == (at(-1), ReviewState.CLOSED)
+
+
+EVENTS = (
+    adt("A04", 0, "E", "EDP"),
+    adt("A14", 1, "E", "EDP"),
+    orm("ADTOBS", 2, placer="P0"),
+    adt("A08", 3, "O", "OBS"),
+    orm("ADTINPT", 20),
+    adt("A06", 21, "I", "INP"),
+    adt("A02", 30, "I", "INP", unit="MICU"),
+    adt("A07", 44, "O", "OBS"),
+    adt("A01", 60, "I", "INP", unit="4W"),
+    adt("A16", 70, "I", "INP"),
+    adt("A03", 80, "I", "INP"),
+    adt("A13", 81, "I", "INP"),
+    adt("A03", 90, "I", "INP"),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.permutations(list(enumerate(EVENTS, 1))), st.integers(0, 100))
+def test_a_name_is_never_given_to_another_review(order: list[tuple[int, Event]], hours: int) -> None:
+    """Rows are numbered as they arrive. A review keeps its name or is void, and none is forgotten."""
+    fold = StayFold(SITE)
+    known: dict[str, str] = {}
+    for row, (_, event) in enumerate(order, 1):
+        fold.apply(event, row)
+        planned = reviews(fold.stay(at(hours)), known=known)
+        names = [review.id for review in planned]
+        assert len(names) == len(set(names))
+        assert set(known) <= set(names)
+        for review in planned:
+            assert review.id.startswith(f"{review.type.value}-")
+            known[review.id] = review.state.value
+    standing = {review.id for review in reviews(fold.stay(at(hours)))}
+    assert {known[name] for name in set(known) - standing} <= {"void"}
+
+
+def test_a_review_without_ground_is_void() -> None:
+    stay = stay_of(*INPATIENT, hours=3)
+    known = {"ADMISSION-2": "open", "OBSERVATION-9": "open", "no name": "open"}
+    assert states(reviews(stay, known=known)) == {
+        "ADMISSION-2": ("open", "INPATIENT_BEGAN"),
+        "OBSERVATION-9": ("void", "GROUND_MOVED"),
+    }
+
+
+# --- observation at its hours ---------------------------------------------------------------------------
+
+
+def test_observation_is_looked_at_at_its_hours() -> None:
+    events = (adt("A04", 0, "O", "OBS"),)
+    hours = []
+    for now in (1, 7.9, 24, 36, 47.9, 48, 72, 96):
+        done = frozenset({"OBSERVATION-1", "OBSERVATION-1-2", "OBSERVATION-1-3"})
+        planned = [each for each in reviews(stay_of(*events, hours=now), done) if each.state == "open"]
+        hours.append([(each.id, each.due) for each in planned])
+    fourth = [("OBSERVATION-1-4", at(48))]
+    assert hours == [[], [], [], [], [], fourth, fourth, fourth]
+    found = {each.id: each for each in reviews(stay_of(*events, hours=24), frozenset({"OBSERVATION-1"}))}
+    assert found["OBSERVATION-1"].due == at(8)
+    assert (found["OBSERVATION-1-2"].opened_at, found["OBSERVATION-1-2"].due) == (at(24), at(24))
+    assert len(reviews(stay_of(*events, hours=23.9), frozenset({"OBSERVATION-1"}))) == 1
+    assert len(reviews(stay_of(*events, hours=100))) == 1  # each waits for the one before
+
+
+# --- planned care ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trigger", "plan", "hours"),
+    [
+        ("A05", "MA", 7 * 24),
+        ("A05", "MCD", 7 * 24),
+        ("A05", "COM", 15 * 24),
+        ("A05", "", 15 * 24),
+        ("A14", "MA", 72),
+        ("A14", "COM", 72),
+    ],
+)
+def test_planned_care_is_due_by_the_payers_clock(trigger: str, plan: str, hours: int) -> None:
+    event = replace(adt(trigger, 0, "P", ""), coverage=(Coverage(1, "", plan),))
+    (review,) = reviews(stay_of(event, hours=1))
+    assert (review.type, review.due) == ("PROSPECTIVE", at(hours))
+    soon = replace(event, visit=replace(event.visit, expected_admission=at(30)))
+    assert reviews(stay_of(soon, hours=1))[0].due == at(30)
+
+
+def test_a_pending_admission_opens_one_prospective_review_and_its_cancel_voids_it() -> None:
+    here = adt("A04", 0, "E", "EDP")
+    pending, again, off = adt("A14", 1, "E", "EDP"), adt("A14", 2, "E", "EDP"), adt("A27", 3, "E", "EDP")
+    assert states(reviews(stay_of(here, pending, again, hours=3))) == {"PROSPECTIVE-2": ("open", "URGENT")}
+    assert states(reviews(stay_of(here, pending, off, hours=4))) == {
+        "PROSPECTIVE-2": ("void", "EVENT_CANCELLED")
+    }
+    planned = (adt("A05", 0, "P", ""), adt("A14", 1, "P", ""), adt("A27", 2, "P", ""))
+    assert states(reviews(stay_of(*planned, hours=4))) == {"PROSPECTIVE-1": ("open", "PLANNED")}
+    come = (here, pending, orm("ADTINPT", 5))
+    assert states(reviews(stay_of(*come, hours=6)))["PROSPECTIVE-2"] == ("closed", "STATUS_CHANGED")
+
+
+def test_an_inpatient_order_before_the_planned_patient_comes_begins_nothing() -> None:
+    ahead = (adt("A05", 0, "P", ""), orm("ADTINPT", 1))
+    stay = stay_of(*ahead, hours=2)
+    assert (stay.lifecycle, stay.status, stay.inpatient_start) == ("planned", "PREADMIT", None)
+    come = stay_of(*ahead, adt("A01", 30, "I", "INP"), hours=31)
+    assert (come.status, come.inpatient_start) == ("INPATIENT", at(30))
+
+
+# --- transfers, coming discharges, extended and short stays ----------------------------------------------
+
+
+def test_a_transfer_to_another_level_is_screened_there_and_its_cancel_voids_that() -> None:
+    ward = (adt("A01", 0, "I", "INP", unit="4W"), orm("ADTINPT", 0))
+    same = adt("A02", 5, "I", "INP", unit="5W")
+    up = adt("A02", 6, "I", "INP", unit="MICU")
+    assert [each.id for each in reviews(stay_of(*ward, same, hours=7))] == ["ADMISSION-1"]
+    found = {each.id: each for each in reviews(stay_of(*ward, up, hours=7))}
+    review = found["CONTINUED_STAY-3"]
+    assert (review.reason, review.requested_level, review.opened_at) == ("TRANSFERRED", Level.CRITICAL, at(6))
+    gone = reviews(stay_of(*ward, up, adt("A12", 8, "I", "INP"), hours=9))
+    assert states(gone)["CONTINUED_STAY-3"] == ("void", "EVENT_CANCELLED")
+    down = adt("A02", 9, "I", "INP", unit="5SD")
+    after = states(reviews(stay_of(*ward, up, down, hours=10)))
+    assert after["CONTINUED_STAY-3"] == ("closed", "TRANSFERRED")
+    assert after["CONTINUED_STAY-4"] == ("open", "TRANSFERRED")
+
+
+@pytest.mark.parametrize("asks", ["A16", "order"])
+def test_a_coming_discharge_is_screened_until_it_is_called_off(asks: str) -> None:
+    def says(on: bool, hours: float) -> Event:
+        if asks == "order":
+            return orm("ADTDC", hours, "NW" if on else "CA", placer="D1")
+        return adt("A16" if on else "A25", hours, "I", "INP")
+
+    coming = (*INPATIENT, says(True, 50))
+    found = {each.id: each for each in reviews(stay_of(*coming, hours=51))}
+    review = found["DISCHARGE-4"]
+    assert (review.state, review.reason, review.requested_status) == (
+        "open",
+        "DISCHARGE_EXPECTED",
+        "INPATIENT",
+    )
+    off = states(reviews(stay_of(*coming, says(False, 52), hours=53)))
+    assert off["DISCHARGE-4"] == ("closed", "PENDING_DISCHARGE_CANCELLED")
+    gone = states(reviews(stay_of(*coming, adt("A03", 54, "I", "INP"), hours=55)))
+    assert gone["DISCHARGE-4"] == ("closed", "INCOMPLETE_AT_DISCHARGE")
+    back = (*coming, adt("A03", 54, "I", "INP"), adt("A13", 55, "I", "INP"))
+    assert states(reviews(stay_of(*back, hours=56)))["DISCHARGE-4"][0] == "open"
+
+
+def test_continued_stay_becomes_extended_stay_on_the_sites_day() -> None:
+    events = (adt("A01", 0, "I", "INP"), orm("ADTINPT", 0))
+    done = frozenset(f"CONTINUED_STAY-1-{n}" for n in range(1, 9))
+    planned = reviews(stay_of(*events, hours=24 * 30), done - {"CONTINUED_STAY-1-5"})
+    assert {each.id: each.reason for each in planned}["CONTINUED_STAY-1-5"] == "EXTENDED_STAY"  # day 21
+    planned = reviews(stay_of(*events, hours=24 * 30), done - {"CONTINUED_STAY-1-4"})
+    assert {each.id: each.reason for each in planned}["CONTINUED_STAY-1-4"] == "DUE_DAY"  # day 14
+    text = DEFAULT_SITE.read_text("utf-8").replace("extended_stay_day = 21", "extended_stay_day = 14")
+    site = parse_site(text.encode())
+    planned = reviews(stay_of(*events, hours=24 * 30, site=site), done - {"CONTINUED_STAY-1-4"})
+    assert {each.id: each.reason for each in planned}["CONTINUED_STAY-1-4"] == "EXTENDED_STAY"
+
+
+def test_the_next_review_date_is_told_before_it_comes() -> None:
+    events = (adt("A01", 0, "I", "INP"), orm("ADTINPT", 0))
+    stay = stay_of(*events, hours=1)
+    assert next_continued_stay(stay) == date(2026, 8, 12)
+    assert next_continued_stay(stay, frozenset({"CONTINUED_STAY-1-1"})) == date(2026, 8, 15)
+    away = (*events, adt("A21", 60, "I", "INP"), adt("A22", 100, "I", "INP"))
+    back = at(100).astimezone(ZONE).date()  # the 14th: due that day, for what was due on the 15th too
+    assert next_continued_stay(stay_of(*away, hours=101), frozenset({"CONTINUED_STAY-1-1"})) == back
+    assert stay_json(stay)["continued_stay_due"] == "2026-08-12"
+
+
+@pytest.mark.parametrize(
+    ("hours", "plan", "disposition", "opens"),
+    [
+        (20, "MCR", "01", True),  # one midnight after the order, and in the house
+        (40, "MCR", "01", False),  # two
+        (20, "COM", "01", False),
+        (20, "MA", "03", True),
+        (20, "MCR", "20", False),
+        (20, "MCR", "02", False),
+        (20, "MCR", "07", False),
+        (20, "MCR", "50", False),
+    ],
+)
+def test_a_short_stay_is_looked_at_afterwards(hours: float, plan: str, disposition: str, opens: bool) -> None:
+    cover = (Coverage(1, "", plan),)
+    events = (
+        replace(adt("A01", 0, "I", "INP", admitted_at=at(0)), coverage=cover),
+        adt("A03", hours, "I", "INP", disposition=disposition),
+    )
+    planned = states(reviews(stay_of(*events, hours=90), frozenset({"ADMISSION-1"})))
+    assert planned.get("RETROSPECTIVE-2") == (("open", "SHORT_STAY") if opens else None)
+
+
+def test_a_long_time_in_the_house_before_the_order_makes_no_short_stay() -> None:
+    events = (
+        replace(adt("A04", -40, "O", "OBS", admitted_at=at(-40)), coverage=(Coverage(1, "", "MCR"),)),
+        adt("A06", 0, "I", "INP"),
+        adt("A03", 20, "I", "INP"),
+    )
+    assert "RETROSPECTIVE-3" not in states(reviews(stay_of(*events, hours=90), frozenset({"ADMISSION-2"})))
+
+
+def test_a_payers_refusal_is_looked_at_afterwards() -> None:
+    def certified(code: str) -> Certification:
+        return Certification(
+            "ZZ1", "", "", None, None, None, "DE", 2, code, at(9), "990009", "", "", "ZZ IN3[1]"
+        )
+
+    for code, found in (("NM", ("open", "PAYER_NON_CONCURRENCE")), ("", None)):
+        events = (
+            replace(adt("A01", 0, "I", "INP"), certifications=(certified(code),)),
+            adt("A03", 90, "I", "INP"),
+        )
+        planned = states(reviews(stay_of(*events, hours=95), frozenset({"ADMISSION-1"})))
+        assert planned.get("RETROSPECTIVE-2") == found
+
+
+def test_a_visit_that_its_sender_deletes_has_nothing_open() -> None:
+    events = (*INPATIENT, adt("A16", 50, "I", "INP"), adt("A23", 60, "I", "INP"))
+    stay = stay_of(*events, hours=61)
+    assert (stay.lifecycle, stay.status, stay.exceptions) == ("cancelled", None, ("DELETED_BY_SENDER",))
+    assert {state for state, _ in states(reviews(stay)).values()} == {"void"}

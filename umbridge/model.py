@@ -117,10 +117,11 @@ class Order:
     placer: str  # ORC-2.1, else OBR-2.1
     filler: str  # ORC-3.1, else OBR-3.1
     status: str  # ORC-5
-    code: Coded  # OBR-4 or RXO-1
+    code: Coded  # OBR-4, RXO-1 or RXE-2
     at: datetime  # ORC-15, else ORC-9, else OBR-7, else MSH-7
     practitioner: str  # ORC-12.1
     source: str  # "UMB0003 ORC[1]"
+    alternates: tuple[Coded, ...] = ()  # other codes for the same: OBR-4.4, and RXO-1 beside an RXE-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,28 @@ class Coverage:
     rank: int  # IN1-1; the lowest is primary
     plan_id: str  # IN1-2.1
     plan_type: str  # IN1-15
+    authorization: str = ""  # IN1-14.1, authorization number
+    precertification: str = ""  # IN1-28, pre-admission certification
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """One IN3: what the payer said of this stay. Read, never written: a screen is not a payer's word."""
+
+    number: str  # IN3-2.1
+    certified_by: str  # IN3-3.1
+    required: str  # IN3-4, Y or N
+    certified_at: datetime | None  # IN3-6
+    begin: datetime | None  # IN3-9
+    end: datetime | None  # IN3-10
+    days_kind: str  # IN3-11.1, table 0149: AP approved, DE denied, PE pending
+    days: int | None  # IN3-11.2
+    non_concurrence: str  # IN3-12.1
+    non_concurrence_at: datetime | None  # IN3-13
+    reviewer: str  # IN3-14.1, the payer's physician reviewer
+    appeal: str  # IN3-17.1
+    case_manager: str  # IN3-21.1
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +194,24 @@ class Visit:
     disposition: str | None = None  # PV1-36
     expected_discharge: datetime | None = None  # PV2-9
     attending: str = ""  # PV1-7.1
+    expected_admission: datetime | None = None  # PV2-8
+    expected_return: datetime | None = None  # PV2-47, from a leave
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One patient or visit of a message about several: a PID with the MRG and PV1 that follow it.
+
+    ``prior_*`` are MRG's: the identifiers (MRG-1, MRG-4 where that is empty), account (MRG-3) and visit
+    (MRG-5) that are merged, moved or renamed into those of the PID and PV1.
+    """
+
+    patient: Patient
+    visit: Visit
+    prior_identifiers: tuple[tuple[str, str, str], ...] = ()
+    prior_account: str = ""
+    prior_visit: str = ""
+    prior_visit_authority: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +222,7 @@ class Event:
     else MSH-7 (HL7 v2 ch. 3). For orders and results it is MSH-7: their own times are on the parts.
     """
 
-    message_type: str  # "ADT", "ORM", "ORU"
+    message_type: str  # "ADT", "ORU", or one of the order messages: "ORM" "OMG" "OML" "OMP" "RDE"
     trigger: str  # "A01", "O01", "R01"
     control_id: str  # MSH-10
     processing_id: str  # MSH-11.1
@@ -194,6 +235,8 @@ class Event:
     observations: tuple[Observation, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = ()
     coverage: tuple[Coverage, ...] = ()
+    certifications: tuple[Certification, ...] = ()
+    groups: tuple[Group, ...] = ()  # of merges, moves, changed ids and swaps; otherwise empty
     notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
 
 

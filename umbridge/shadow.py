@@ -18,7 +18,8 @@ from umbridge.model import Event, RowState
 from umbridge.review.plan import completed, stay_json
 from umbridge.review.record import is_met, screen_line
 from umbridge.site import SiteProfile
-from umbridge.stay.fold import NeedsRefold, StayFold
+from umbridge.stay.fold import StayFold
+from umbridge.stay.identity import PERSON_LEVEL, Delivery, Directory, shown
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic
@@ -43,8 +44,11 @@ class Shadow:
     unread: dict[str, int] = field(default_factory=dict)
     latest: datetime | None = None
     _seq: int = 0
-    _accounts: dict[str, str] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
+    _directory: Directory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._directory = Directory(self.site)
 
     def take(self, data: bytes) -> None:
         """One message. A repeat counts once, re-stamped or not, as it would in the daemon."""
@@ -63,22 +67,34 @@ class Shadow:
             return self._skip("duplicate")
         self._seen.add(digest)
         event = translate(message, self.site.zone, mrn_authority=self.site.mrn_authority)
-        visit, account = event.visit.number, event.patient.account
-        if visit and account:
-            self._accounts.setdefault(account, visit)
-        key = visit or self._accounts.get(account, "")
-        if not key:
-            return self._skip("no_visit_number")
         self._seq += 1
-        self.events.setdefault(key, []).append((self._seq, event))
-        state = self.lanes.setdefault(key, Lane(StayFold(self.site)))
-        try:
-            state.fold.apply(event, self._seq)
-        except NeedsRefold:
-            state.fold = StayFold.refold(self.site, self.events[key])
-        state.as_of = max(state.as_of, event.sent_at)
+        deliveries = self._directory.take(event, self._seq)
+        for delivery in deliveries:
+            self._deliver(delivery)
         self.latest = event.sent_at if self.latest is None else max(self.latest, event.sent_at)
+        if not any(delivery.lanes for delivery in deliveries):
+            is_person = event.trigger in PERSON_LEVEL and event.message_type == "ADT"
+            self._skip("no_stay_of_this_patient" if is_person else "no_visit_number")
         return None
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Fold one part of a message into its lanes; a lane that joins another is folded with it again."""
+        for lane in delivery.lanes:
+            known = self.events.setdefault(lane, [])
+            state = self.lanes.setdefault(lane, Lane(StayFold(self.site)))
+            fresh = [each for each in delivery.earlier if each not in known]
+            fresh.append((self._seq, delivery.event))
+            for gone in delivery.joined:
+                old = self.events.pop(gone, [])
+                fresh += [each for each in old if each not in known and each not in fresh]
+                self.lanes.pop(gone, None)
+            known += fresh
+            if delivery.joined:
+                state.fold = StayFold.refold(self.site, known)
+            else:
+                for seq, event in fresh:
+                    state.fold.apply(event, seq)
+            state.as_of = max([state.as_of, *(event.sent_at for _, event in fresh)])
 
     def _skip(self, reason: str) -> None:
         self.unread[reason] = self.unread.get(reason, 0) + 1
@@ -100,7 +116,7 @@ class Shadow:
                     "wave": item.wave,
                 }
             lines.extend(
-                screen_line(stay.visit or key, item.review, item.plugin, item.screened.result)
+                screen_line(stay.visit or shown(key), item.review, item.plugin, item.screened.result)
                 for item in done
             )
         return lines

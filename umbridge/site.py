@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from umbridge.errors import ConfigError
-from umbridge.model import Level, Status
+from umbridge.model import Level, Order, Status
 
 #: Payer classes that rules and clocks know.
 PAYER_CLASSES = (
@@ -46,6 +46,7 @@ class Windows:
     moon_after_hours: int
     moon_due_hours: int
     imm_due_days: int
+    extended_stay_day: int  # from this day on a continued-stay review is one of an extended stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,27 @@ class SiteProfile:
     digest: str  # "sha256:..." over the profile's values, whatever the file's comments and order
     source: str  # the file, for messages to people
 
+    def status_order(self, order: Order) -> StatusOrder | None:
+        """The status order that the first known of an order's codes stands for."""
+        found = self.status_orders.get(order.code.code)
+        for code in order.alternates:
+            found = found or self.status_orders.get(code.code)
+        return found
+
+    def treatment(self, order: Order) -> str | None:
+        """The treatment fact that the first known of an order's codes stands for."""
+        found = self.intensity_orders.get(order.code.code)
+        for code in order.alternates:
+            found = found or self.intensity_orders.get(code.code)
+        return found
+
     def payer_class(self, plan_type: str, plan_id: str) -> str:
         """IN1-15 decides, then IN1-2.1; UNKNOWN where neither is listed."""
         return self.payer_types.get(plan_type) or self.payer_plans.get(plan_id) or "UNKNOWN"
+
+
+#: Windows that a profile may leave out.
+_USUAL_WINDOWS = {"extended_stay_day": 21}
 
 
 def load_site(path: Path | str) -> SiteProfile:
@@ -238,7 +257,7 @@ class _Reader:
 
     def _windows(self, tree: object) -> Windows:
         names = tuple(Windows.__dataclass_fields__)
-        table = self.table(tree, "windows", names)
+        table = self.table({**_USUAL_WINDOWS, **self.table(tree, "windows")}, "windows", names)
         return Windows(**{name: self.count(table[name], f"windows.{name}") for name in names})
 
     def _units(self, tree: object) -> Mapping[str, Unit]:

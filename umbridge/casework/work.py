@@ -113,10 +113,7 @@ class Casework:
         event = self._event(task.feed, task.frame)
         increments: list[tuple[int, bytes]] = []
         if task.rows is None:
-            try:
-                made = fold.apply(event, task.seq)
-            except NeedsRefold:  # older than the retained tail
-                return Need("rows")
+            made = fold.apply(event, task.seq)
             increments = [] if made is None else [(task.seq, made)]
         elif task.renew:
             increments = [
@@ -187,7 +184,7 @@ class Casework:
             determined.append(Determined(item.review.id, item.plugin, meets, item.wave, _texts(draft)))
         changed = [
             Changed(review.id, review.state.value, _texts(changed_draft(task.seq, review, stay)))
-            for review in reviews(stay, completed(latest))
+            for review in reviews(stay, completed(latest), task.states)
             if task.states.get(review.id) != review.state.value
         ]
         return Done(as_of, fold.head(), increments, determined, changed)

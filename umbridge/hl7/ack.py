@@ -14,19 +14,9 @@ from datetime import UTC, datetime
 from umbridge.errors import RefusedError
 from umbridge.hl7.er7 import Delimiters, Message
 from umbridge.hl7.tables import CONDITIONS, EVENTS, PROCESSING_IDS, TYPES, VERSIONS
+from umbridge.hl7.triggers import FAMILIES, GROUPED, IGNORED, USED
 from umbridge.model import RowState
 
-_FAMILIES = {"ADT": "A", "ORM": "O", "ORU": "RW"}  # the types we read: whose events are theirs
-USED = frozenset(
-    [
-        ("ADT", trigger)
-        for trigger in (
-            *("A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13"),
-            *("A14", "A15", "A16", "A21", "A22", "A25", "A26", "A27", "A38", "A52", "A53"),
-        )
-    ]
-    + [("ORM", "O01"), ("ORU", "R01")]
-)
 MAX_CONTROL_ID = 199  # MSH-10's length from 2.7 on; 20 before
 
 _NULL = b'""'
@@ -40,7 +30,7 @@ _OLD_ERR = _OLD_MSH9 | {"2.3.1", "2.3.2", "2.4"}
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """What becomes of an accepted message at intake: PENDING, or IGNORED with a reason code."""
+    """What becomes of an accepted message at intake: PENDING; IGNORED or QUARANTINED with a reason code."""
 
     state: RowState
     reason: str = ""
@@ -50,6 +40,7 @@ _PENDING = Disposition(RowState.PENDING)
 _ACKNOWLEDGMENT = Disposition(RowState.IGNORED, "acknowledgment")
 _TRIGGER = Disposition(RowState.IGNORED, "trigger_not_used")
 _TYPE = Disposition(RowState.IGNORED, "type_not_used")
+_SEVERAL = Disposition(RowState.QUARANTINED, "several_patients")
 
 
 def is_acknowledgment(message: Message) -> bool:
@@ -58,16 +49,30 @@ def is_acknowledgment(message: Message) -> bool:
     An MSA in an ADT, ORM or ORU does not make it one: it would be lost without a word.
     """
     code = message.kind[0]
-    return code in ("ACK", "MCF") or (code not in _FAMILIES and bool(message.segments("MSA")))
+    return code in ("ACK", "MCF") or (code not in FAMILIES and bool(message.segments("MSA")))
 
 
 def used(message: Message) -> Disposition:
-    """What umbridge does with a message that is not refused."""
+    """What umbridge does with a message that is not refused.
+
+    One that speaks of several patients where the standard's structure is about one waits for a person: one
+    patient's facts must never be read as another's, and half a message must not pass for the whole.
+    """
+    code, trigger = message.kind
     if message.kind in USED:
-        return _PENDING
+        return _SEVERAL if len(message.segments("PID")) > 1 and _several(message) else _PENDING
     if is_acknowledgment(message):
         return _ACKNOWLEDGMENT
-    return _TRIGGER if message.kind[0] in _FAMILIES else _TYPE
+    if code == "ADT" and trigger in IGNORED:
+        return Disposition(RowState.IGNORED, IGNORED[trigger])
+    return _TRIGGER if code in FAMILIES else _TYPE
+
+
+def _several(message: Message) -> bool:
+    if message.kind[1] in GROUPED:
+        return False
+    named = {pid.field(3) or pid.field(2) for pid in message.segments("PID")}
+    return len(named - {b"", _NULL}) > 1
 
 
 def refusal(message: Message) -> RefusedError | None:
@@ -118,7 +123,7 @@ def _first(message: Message, number: int) -> str:
 
 
 def _known(code: str, trigger: str) -> bool:
-    family = _FAMILIES.get(code)
+    family = FAMILIES.get(code)
     if family is None:
         return not trigger or trigger in EVENTS
     return trigger in EVENTS and trigger[0] in family

@@ -29,7 +29,11 @@ _ADDRESS = re.compile(
 _PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _LONG = 512  # bytes of a field from which its parts are worth keeping
 _CACHED = 4096  # bound of the two caches below, whose keys are few unless somebody is hostile
-_IMPLIED = {"ORM": "O01", "ORU": "R01"}  # versions 2.1 and 2.2 may leave the trigger out; these have one
+_IMPLIED = {
+    "ORM": "O01",
+    "ORU": "R01",
+    "RDE": "O01",
+}  # versions 2.1 and 2.2 may leave the trigger out; these have one
 _EASY_SETS = frozenset({b"", b"ASCII", b"UNICODE UTF-8", b"8859/1"})
 
 _Address = tuple[str, int, int, int, int, int]
@@ -305,15 +309,17 @@ class Message:
         self._index = index
         return index
 
-    def walk(self) -> Iterator[Segment]:
-        """All segments in order, MSH first."""
-        seen: dict[str, int] = {"MSH": 1}
+    def walk(self, wanted: frozenset[bytes] | None = None) -> Iterator[Segment]:
+        """All segments in order, MSH first; or those whose three-letter names are ``wanted``."""
+        seen: dict[bytes, int] = {b"MSH": 1}
         separator = self.delimiters.field
-        yield self.header
+        if wanted is None:
+            yield self.header
         for line in self.body[1:]:
-            name = (line[:3] if line[3:4] == separator else line.split(separator, 1)[0]).decode("latin-1")
-            nth = seen[name] = seen.get(name, 0) + 1
-            yield Segment(self, name, nth, line)
+            name = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
+            if wanted is None or name in wanted:
+                nth = seen[name] = seen.get(name, 0) + 1
+                yield Segment(self, name.decode("latin-1"), nth, line)
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name, if any."""

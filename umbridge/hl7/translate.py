@@ -1,31 +1,39 @@
 """Meaning: one message to one frozen event, in the standard's terms and in no local ones.
 
-ADT, ORM^O01 and ORU^R01 are read alike: who (PID), which visit (PV1, PV2, MRG), and what was said (ORC with
-its OBR or RXO, OBX under its OBR, DG1, IN1). Nothing here knows a site's codes or units. What cannot be
-understood leaves a code in ``notes`` and its place empty: a message is never lost for one field.
+ADT, orders and ORU^R01 are read alike: who (PID), which visit (PV1, PV2, MRG), and what was said (ORC with
+its OBR, RXO or RXE, OBX under its OBR, DG1, IN1, IN3). Nothing here knows a site's codes or units. What
+cannot be understood leaves a code in ``notes`` and its place empty: a message is never lost for one field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
 from umbridge.hl7.er7 import Message, Segment
-from umbridge.hl7.times import parse_date, parse_time
-from umbridge.model import Coded, Coverage, Diagnosis, Event, Observation, Order, Patient, Visit
+from umbridge.hl7.fields import NULL, authority_of, cleared, coded_of, identifiers_of, leaf, observed_value
+from umbridge.hl7.reading import ONCE, Reading
+from umbridge.hl7.times import parse_date
+from umbridge.hl7.triggers import GROUPED, ORDERS
+from umbridge.model import (
+    Certification,
+    Coded,
+    Coverage,
+    Diagnosis,
+    Event,
+    Group,
+    Observation,
+    Order,
+    Patient,
+    Visit,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a message says no time at all and nobody knows a better one
-MAX_NOTES = 100  # then one note more says that there were others
-_NULL = b'""'
-_DETAILS = frozenset({"OBR", "RXO", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments of ORM^O01
+_DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
+_RESULTS = frozenset({b"OBX", b"OBR", b"ORC"})
+_CLINICAL = frozenset({b"OBX", b"ORC", b"PID", *(name.encode() for name in _DETAILS)})
+_CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
-_ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")
-_SHORT, _CACHED = 120, 4096  # bytes of a coded field, and how many, that are kept read
-
-_Marks = tuple[bytes, bytes, bytes, bytes]
-# Codes and units of plain ASCII fields without an escape: their bytes and the delimiters say it all.
-_words: dict[tuple[bytes, _Marks], tuple[Coded, Coded, str]] = {}
 
 
 class Identity(NamedTuple):
@@ -50,10 +58,10 @@ def identify(message: Message) -> Identity:
     code, trigger = message.kind
     visit = pv1.components(19) if pv1 else ()
     return Identity(
-        _text(message, visit, 1),
-        _authority(message, visit),
-        _text(message, pid.components(18), 1) if pid else "",
-        _identifiers(message, pid) if pid else (),
+        leaf(message, visit, 1),
+        authority_of(message, visit),
+        leaf(message, pid.components(18), 1) if pid else "",
+        identifiers_of(message, pid) if pid else (),
         message.control_id,
         code,
         trigger,
@@ -71,27 +79,22 @@ def translate(
     return _Reading(message, zone, received_at).event(mrn_authority)
 
 
-class _Reading:
-    """The state of one translation: notes, and times already read (a report repeats the same one)."""
+class _Reading(Reading):
+    """One translation."""
 
-    __slots__ = ("_marks", "_reported", "_times", "message", "notes", "received_at", "zone")
+    __slots__ = ("_reported",)
 
     def __init__(self, message: Message, zone: tzinfo, received_at: datetime | None) -> None:
-        self.message = message
-        self.zone = zone
-        self.received_at = received_at
-        self.notes: list[str] = []
-        self._times: dict[bytes, tuple[datetime | None, str]] = {}
+        super().__init__(message, zone, received_at)
         self._reported: tuple[Segment | None, str] = (None, "")
-        marks = message.delimiters
-        self._marks: _Marks | None = None  # None: what bytes mean here takes more than these to tell
-        if message.codec == "ascii" and message.raw.isascii():
-            self._marks = (marks.component, marks.repetition, marks.escape, marks.subcomponent)
 
     def event(self, mrn_authority: str) -> Event:
         message = self.message
         code, trigger = message.kind
-        for name in _ONCE:
+        grouped = code == "ADT" and (
+            trigger in GROUPED or (trigger in ("A06", "A07") and bool(message.segments("MRG")))
+        )
+        for name in () if grouped else ONCE:
             if len(message.segments(name)) > 1:
                 self.note(f"{name}[2] not_used")
         evn, pid, pv1 = message.first("EVN"), message.first("PID"), message.first("PV1")
@@ -109,16 +112,18 @@ class _Reading:
             message_type=code,
             trigger=trigger,
             control_id=message.control_id,
-            processing_id=message.get("MSH-11").strip(),
+            processing_id=self.plain(message.header.field(11)) or message.get("MSH-11").strip(),
             sent_at=sent_at,
             effective_at=effective_at,
             patient=self.patient(pid, mrn_authority) if pid else Patient(),
-            visit=self.visit(pv1),
+            visit=self.visit(pv1, message.first("PV2")),
             prior_accounts=self.prior_accounts(),
             orders=tuple(orders),
             observations=tuple(observations),
-            diagnoses=tuple(self.diagnosis(dg1) for dg1 in message.segments("DG1")),
-            coverage=tuple(self.coverage(in1) for in1 in message.segments("IN1")),
+            diagnoses=tuple([self.diagnosis(dg1) for dg1 in message.segments("DG1")]),
+            coverage=tuple([self.coverage(in1) for in1 in message.segments("IN1")]),
+            certifications=tuple([self.certification(in3) for in3 in message.segments("IN3")]),
+            groups=tuple(self.groups(mrn_authority)) if grouped else (),
             notes=tuple(self.notes),
         )
 
@@ -126,28 +131,36 @@ class _Reading:
 
     def patient(self, pid: Segment, mrn_authority: str) -> Patient:
         message = self.message
-        identifiers = _identifiers(message, pid)
+        identifiers = identifiers_of(message, pid)
         if not identifiers:
             self.note("PID-3 missing")
         if mrn_authority and len(identifiers) > 1:
             identifiers = tuple(sorted(identifiers, key=lambda one: one[1] != mrn_authority))
-        birth_date, note = parse_date(pid.get_raw("7"))
+        born = pid.field(7)
+        birth_date, note = parse_date(born if born.isdigit() else pid.get_raw("7"))
         if note:
             self.note(f"PID-7 {note}")
-        sex = _cleared(pid.get("8").strip())
-        return Patient(identifiers, _text(message, pid.components(18), 1), birth_date, sex)
+        sex = pid.field(8)
+        return Patient(
+            identifiers,
+            self.value(pid, 18),
+            birth_date,
+            sex.decode() if sex.isalnum() else cleared(pid.get("8").strip()),
+        )
 
-    def visit(self, pv1: Segment | None) -> Visit:
+    def visit(self, pv1: Segment | None, pv2: Segment | None) -> Visit:
         message = self.message
-        expected = self.time(message.first("PV2"), 9)
+        expected = coming = back = None
+        if pv2 is not None:
+            expected, coming, back = self.time(pv2, 9), self.time(pv2, 8), self.time(pv2, 47)
         if pv1 is None:
-            return Visit(expected_discharge=expected)
+            return Visit(expected_discharge=expected, expected_admission=coming, expected_return=back)
         number = pv1.components(19)
         place = pv1.components(3)
-        erased = pv1.field(3) == _NULL  # the whole location is deleted, not only its first part
+        erased = pv1.field(3) == NULL  # the whole location is deleted, not only its first part
         return Visit(
-            number=_text(message, number, 1),
-            authority=_authority(message, number),
+            number=leaf(message, number, 1),
+            authority=authority_of(message, number),
             patient_class=self.sent(pv1, 2),
             patient_type=self.sent(pv1, 18),
             service=self.sent(pv1, 10),
@@ -158,7 +171,46 @@ class _Reading:
             discharged_at=self.time(pv1, 45),
             disposition=self.sent(pv1, 36),
             expected_discharge=expected,
-            attending=_text(message, pv1.components(7), 1),
+            attending=self.value(pv1, 7),
+            expected_admission=coming,
+            expected_return=back,
+        )
+
+    def groups(self, mrn_authority: str) -> list[Group]:
+        """A PID begins a group; each MRG or, without one, each PV1 that follows it ends one."""
+        made: list[Group] = []
+        pid: Segment | None = None
+        mrg: Segment | None = None
+        pv1: Segment | None = None
+
+        def end() -> None:
+            if pid is not None and (mrg is not None or pv1 is not None):
+                made.append(self.group(pid, mrg, pv1, mrn_authority))
+
+        for segment in self.message.walk():
+            if segment.name == "PID":
+                end()
+                pid, mrg, pv1 = segment, None, None
+            elif segment.name == "MRG":
+                if mrg is not None:
+                    end()
+                mrg, pv1 = segment, None
+            elif segment.name == "PV1":
+                if pv1 is not None:
+                    end()
+                pv1 = segment
+        end()
+        return made
+
+    def group(self, pid: Segment, mrg: Segment | None, pv1: Segment | None, mrn_authority: str) -> Group:
+        prior = mrg.components(5) if mrg else ()
+        return Group(
+            patient=self.patient(pid, mrn_authority),
+            visit=self.visit(pv1, None),
+            prior_identifiers=identifiers_of(self.message, mrg, (1, 4)) if mrg else (),
+            prior_account=self.value(mrg, 3),
+            prior_visit=leaf(self.message, prior, 1),
+            prior_visit_authority=authority_of(self.message, prior),
         )
 
     def prior_accounts(self) -> tuple[str, ...]:
@@ -166,39 +218,61 @@ class _Reading:
         if mrg is None:
             return ()
         count = len(mrg.repetitions(3))
-        found = (_text(self.message, mrg.components(3, n), 1) for n in range(1, count + 1))
+        found = (leaf(self.message, mrg.components(3, n), 1) for n in range(1, count + 1))
         return tuple(account for account in found if account)
 
     # --- what was said
 
     def clinical(self, code: str, sent_at: datetime) -> tuple[list[Order], list[Observation]]:
-        """Walk the segments once: an ORC owns the detail that follows it, an OBR the OBX that follow."""
+        """Walk the segments once: an ORC owns the details that follow it, an OBR the OBX that follow.
+
+        Earlier results may follow an order behind a PID of their own (OMG, OML: PRIOR_RESULT). They are told
+        apart from new orders by that PID alone, so behind a second one nothing is read as an order.
+        """
         orders: list[Order] = []
         observations: list[Observation] = []
         orc: Segment | None = None
-        taken = True  # whether orc has been turned into an order
+        details: list[Segment] = []
         obr: Segment | None = None
-        ordering = code == "ORM"
-        for segment in self.message.walk():
+        ordering, patients = code in ORDERS, 0
+        for segment in self.message.walk(_CLINICAL if ordering else _RESULTS):
             name = segment.name
             if name == "OBX":
                 observations.append(self.observation(segment, obr, sent_at))
             elif name == "ORC":
-                if ordering and orc is not None and not taken:
-                    orders.append(self.order(orc, None, False, sent_at))
-                orc, taken, obr = segment, False, None
-            elif name in _DETAILS:
+                orders += self.ordered(orc, details, sent_at)
+                orc, details, obr = segment if ordering else None, [], None
+            elif name == "PID":
+                patients += 1
+                ordering = ordering and patients < 2
+            else:
                 obr = segment if name == "OBR" else None
                 if ordering:
-                    if orc is None:
+                    if orc is None and not details:
                         self.note(f"{name}[{segment.nth}] without_ORC")
-                    orders.append(self.order(orc, segment, taken, sent_at))
-                    taken = True
-        if ordering and orc is not None and not taken:
-            orders.append(self.order(orc, None, False, sent_at))
+                    details.append(segment)
+        orders += self.ordered(orc, details, sent_at)
         return orders, observations
 
-    def order(self, orc: Segment | None, detail: Segment | None, again: bool, sent_at: datetime) -> Order:
+    def ordered(self, orc: Segment | None, details: list[Segment], sent_at: datetime) -> list[Order]:
+        """The orders of one ORC: one, or one a detail. An RXE is its RXO as the pharmacy encoded it."""
+        if len(details) > 1 and details[-1].name == "RXE":
+            asked = [detail for detail in details if detail.name == "RXO"]
+            rest = [detail for detail in details if detail.name != "RXO"]
+            if len(asked) == 1:
+                return [self.order(orc, each, n > 0, sent_at, asked[0]) for n, each in enumerate(rest)]
+        if details:
+            return [self.order(orc, each, n > 0, sent_at) for n, each in enumerate(details)]
+        return [] if orc is None else [self.order(orc, None, False, sent_at)]
+
+    def order(
+        self,
+        orc: Segment | None,
+        detail: Segment | None,
+        again: bool,
+        sent_at: datetime,
+        asked: Segment | None = None,
+    ) -> Order:
         """``again``: a further detail under the same ORC, which is an order of its own by its own numbers."""
         message = self.message
         obr = detail if detail is not None and detail.name == "OBR" else None
@@ -207,10 +281,15 @@ class _Reading:
             first, second = (obr, orc) if again else (orc, obr)
             return self.value(first, field) or self.value(second, field)
 
-        wanted = 0
-        if detail is not None:
-            wanted = {"OBR": 4, "RXO": 1}.get(detail.name, 0)
-        code = _coded(message, detail.components(wanted)) if detail is not None and wanted else Coded()
+        code = Coded()
+        alternates: tuple[Coded, ...] = ()
+        if detail is not None and detail.name in _CODED_AT:
+            parts = detail.components(_CODED_AT[detail.name])
+            more = [parts[3:]] if len(parts) > 3 else []
+            if asked is not None:
+                more.append(asked.components(_CODED_AT["RXO"]))
+            code = coded_of(message, parts)
+            alternates = tuple(each for each in (coded_of(message, one) for one in more) if each.code)
         source = detail if (again or orc is None) and detail is not None else orc
         return Order(
             control=self.value(orc, 1),
@@ -221,168 +300,76 @@ class _Reading:
             at=self.time(orc, 15) or self.time(orc, 9) or self.time(obr, 7) or sent_at,
             practitioner=self.value(orc, 12),
             source=f"{message.control_id} {source.name}[{source.nth}]" if source else message.control_id,
+            alternates=alternates,
         )
 
     def observation(self, obx: Segment, obr: Segment | None, sent_at: datetime) -> Observation:
         message = self.message
-        value_type = message.value(obx.field(2)).strip()
+        kind, raw, limits, status = obx.field(2), obx.field(5), obx.field(7), obx.field(11)
+        value_type = kind.decode() if kind.isalnum() else message.value(kind).strip()
         code, alternate, _ = self.words(obx, 3)
-        repeat, limits = message.delimiters.repetition, obx.field(7)
-        if repeat and repeat in obx.field(5):
-            self.note(f"OBX[{obx.nth}]-5 repeated")
+        value = self.plain(raw) if raw and raw != NULL else ""
+        if value is None:
+            repeat = message.delimiters.repetition
+            if repeat and repeat in raw:
+                self.note(f"OBX[{obx.nth}]-5 repeated")
+            value = observed_value(message, obx, value_type)
         return Observation(
-            value_type=value_type,
-            code=code,
-            alternate=alternate,
-            value=_observed(message, obx, value_type),
-            unit=self.words(obx, 6)[2],
-            reference_range=_cleared(obx.text(7).strip()) if limits else "",
-            status=message.value(obx.field(11)).strip(),
-            at=self.time(obx, 14) or self.time(obr, 7) or sent_at,
-            report=self.report(obr),
-            source=f"{message.control_id} OBX[{obx.nth}]-5",
+            value_type,
+            code,
+            alternate,
+            value,
+            self.words(obx, 6)[2],
+            cleared((self.plain(limits) or obx.text(7)).strip()) if limits else "",
+            status.decode() if status.isalpha() else message.value(status).strip(),
+            self.time(obx, 14) or self.time(obr, 7) or sent_at,
+            self.report(obr) if obr else "",
+            f"{message.control_id} OBX[{obx.nth}]-5",
         )
 
-    def report(self, obr: Segment | None) -> str:
-        if obr is None or self._reported[0] is not obr:
+    def report(self, obr: Segment) -> str:
+        if self._reported[0] is not obr:
             self._reported = (obr, self.value(obr, 3) or self.value(obr, 2))
         return self._reported[1]
 
-    def words(self, obx: Segment, field: int) -> tuple[Coded, Coded, str]:
-        """A coded field: components 1 to 3, 4 to 6, and the first word of either. A feed repeats few."""
-        raw, marks = obx.field(field), self._marks
-        key = None if marks is None or len(raw) > _SHORT or (marks[2] and marks[2] in raw) else (raw, marks)
-        found = None if key is None else _words.get(key)
-        if found is None:
-            parts = obx.components(field)
-            code, alternate = _coded(self.message, parts), _coded(self.message, parts[3:])
-            found = (code, alternate, code.code or alternate.code)
-            if key is not None and len(_words) < _CACHED:
-                _words[key] = found
-        return found
-
     def diagnosis(self, dg1: Segment) -> Diagnosis:
         what = dg1.components(3)
-        code = _text(self.message, what, 1)
+        code = leaf(self.message, what, 1)
         if not code:
             self.note(f"DG1[{dg1.nth}]-3 missing")
         return Diagnosis(
             rank=self.rank(dg1),
             code=code,
-            system=_text(self.message, what, 3),
+            system=leaf(self.message, what, 3),
             kind=self.value(dg1, 6),
             deleted=self.value(dg1, 21) == "D",
             source=f"{self.message.control_id} DG1[{dg1.nth}]",
         )
 
     def coverage(self, in1: Segment) -> Coverage:
-        return Coverage(self.rank(in1), self.value(in1, 2), self.value(in1, 15))
+        return Coverage(
+            self.rank(in1),
+            self.value(in1, 2),
+            self.value(in1, 15),
+            self.value(in1, 14),
+            self.value(in1, 28),
+        )
 
-    # --- fields
-
-    def rank(self, segment: Segment) -> int:
-        """Field 1 as a number, else the segment's place among its kind."""
-        raw = segment.field(1).strip()
-        if raw.isdigit() and len(raw) < 6:
-            return int(raw)
-        self.note(f"{segment.name}[{segment.nth}]-1 number_unreadable")
-        return segment.nth
-
-    def value(self, segment: Segment | None, field: int) -> str:
-        """Component 1 of the first repetition; HL7's null counts as nothing sent."""
-        return _text(self.message, segment.components(field), 1) if segment else ""
-
-    def sent(self, segment: Segment, field: int) -> str | None:
-        return self.sent_part(segment.components(field), 1)
-
-    def sent_part(self, parts: Sequence[bytes], number: int) -> str | None:
-        """None for not sent, "" for HL7's null, else the value."""
-        if len(parts) < number:
-            return None
-        raw = parts[number - 1].strip()
-        if not raw:
-            return None
-        return "" if raw == _NULL else _text(self.message, parts, number)
-
-    def time(self, segment: Segment | None, field: int) -> datetime | None:
-        """A TS or DTM field's moment, None (with a note when something was sent) if it has none."""
-        if segment is None:
-            return None
-        raw = segment.field(field)
-        if not raw:
-            return None
-        found = self._times.get(raw)
-        if found is None:
-            parts = segment.subcomponents(field)
-            found = self._times[raw] = parse_time(parts[0] if parts else b"", self.zone)
-        if found[1]:
-            nth = f"[{segment.nth}]" if segment.name not in ("MSH", *_ONCE) else ""
-            self.note(f"{segment.name}{nth}-{field} {found[1]}")
-        return found[0]
-
-    def note(self, code: str) -> None:
-        if code not in self.notes[-3:]:
-            if len(self.notes) < MAX_NOTES:
-                self.notes.append(code)
-            elif len(self.notes) == MAX_NOTES:
-                self.notes.append("more_notes")
-
-
-def _text(message: Message, parts: Sequence[bytes], number: int) -> str:
-    """One component's first subcomponent as text, without padding; HL7's null is nothing here."""
-    if len(parts) < number:
-        return ""
-    raw = parts[number - 1]
-    if raw.isalnum():
-        return raw.decode()
-    if not raw or raw == _NULL:
-        return ""
-    mark = message.delimiters.subcomponent
-    if mark and mark in raw:
-        raw = raw[: raw.index(mark)]
-    return message.value(raw).strip()
-
-
-def _cleared(value: str) -> str:
-    return "" if value == '""' else value
-
-
-def _authority(message: Message, parts: Sequence[bytes]) -> str:
-    """CX.4: the authority's namespace, else its universal id."""
-    if len(parts) < 4 or not parts[3]:
-        return ""
-    found = _text(message, parts, 4)
-    if found:
-        return found
-    mark = message.delimiters.subcomponent
-    rest = parts[3].split(mark) if mark else []
-    return message.value(rest[1]).strip() if len(rest) > 1 else ""
-
-
-def _identifiers(message: Message, pid: Segment) -> tuple[tuple[str, str, str], ...]:
-    found = []
-    for field in (3, 2):
-        for nth in range(1, len(pid.repetitions(field)) + 1):
-            parts = pid.components(field, nth)
-            number = _text(message, parts, 1)
-            if number:
-                found.append((number, _authority(message, parts), _text(message, parts, 5)))
-        if found:
-            break
-    return tuple(found)
-
-
-def _coded(message: Message, parts: Sequence[bytes]) -> Coded:
-    return Coded(_text(message, parts, 1), _text(message, parts, 2), _text(message, parts, 3))
-
-
-def _observed(message: Message, obx: Segment, value_type: str) -> str:
-    """OBX-5.1, with two exceptions that lose meaning if cut: text, and SN's number after its comparator."""
-    parts = obx.components(5)
-    if not parts or parts == [_NULL]:
-        return ""
-    if value_type in ("ST", "TX", "FT"):
-        return message.value(parts[0]).strip()  # senders do not escape & in text
-    if value_type == "SN":
-        return "".join(_text(message, parts, number) for number in range(1, 5))
-    return _text(message, parts, 1)
+    def certification(self, in3: Segment) -> Certification:
+        days = leaf(self.message, in3.components(11), 2)
+        return Certification(
+            number=self.value(in3, 2),
+            certified_by=self.value(in3, 3),
+            required=self.value(in3, 4),
+            certified_at=self.time(in3, 6),
+            begin=self.time(in3, 9),
+            end=self.time(in3, 10),
+            days_kind=self.value(in3, 11),
+            days=int(days) if days.isascii() and days.isdigit() and len(days) < 6 else None,
+            non_concurrence=self.value(in3, 12),
+            non_concurrence_at=self.time(in3, 13),
+            reviewer=self.value(in3, 14),
+            appeal=self.value(in3, 17),
+            case_manager=self.value(in3, 21),
+            source=f"{self.message.control_id} IN3[{in3.nth}]",
+        )

@@ -1,35 +1,47 @@
 """Which reviews a stay has, in which state and by when: a pure function of the stay.
 
-Nothing is remembered between two calls. A late event that re-folds the stay re-plans its reviews too, and
-what a cancelled event had opened is void rather than gone.
+Nothing is remembered between two calls. A late event that re-folds the stay re-plans its reviews too; what a
+cancelled event had opened is void rather than gone, and so is a review already spoken of (``known``) whose
+ground a late event has moved away.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
 from umbridge.review.waves import settled
-from umbridge.stay.clock import end_of_day, moment, start_of_day
-from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF
-from umbridge.stay.view import StatusSpan, Stay
+from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
+from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
+from umbridge.stay.payment import UNFORESEEN
+from umbridge.stay.view import MEDICARE, AskedReview, StatusSpan, Stay
 
 #: Continued-stay reviews fall due on these days, then every 7 (VistA Claims Tracking, file 356.1); the
-#: whole row moves with the site's first day.
+#: whole row moves with the site's first day. Every 7 is also the longest that 42 CFR 482.30(e)(1) allows
+#: between reviews of an extended stay.
 CONTINUED_STAY_DAYS = (3, 6, 9, 14, 21, 28)
-#: Whether to admit or send home is usually clear within a day (Medicare Benefit Policy Manual ch. 6 s. 20.6).
-OBSERVATION_REVIEW = timedelta(hours=24)
+#: Whether to admit or send home is usually clear within 24 hours and seldom takes more than 48 (Medicare
+#: Benefit Policy Manual ch. 6 s. 20.6): hours of observation at which it is looked at, then every 24.
+OBSERVATION_HOURS = (8, 24, 36, 48)
+OBSERVATION_AGAIN = 24
+#: Days to decide on care asked for beforehand: 7 for Medicare Advantage and Medicaid (42 CFR 422.568(b)(1),
+#: 438.210(d)(1), from 2026), 15 for others (29 CFR 2560.503-1(f)(2)(iii)(A)). Urgent: 72 hours for all.
+PROSPECTIVE_DAYS = {"MEDICARE_ADVANTAGE": 7, "MEDICAID": 7}
+PROSPECTIVE_DAYS_OTHERS = 15
+URGENT_HOURS = 72
+#: A short stay is looked at afterwards unless what nobody foresaw cut it short (42 CFR 412.3(d)(1)(ii)).
+SHORT_STAY_MIDNIGHTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One question about the stay. ``id`` counts within the type, by opening; ``reason`` is a code.
+    """One question about the stay. ``reason`` is a code.
 
-    A review is open until the stay closes or changes it, or its id is among the completed ones.
+    ``id`` is the type and the row that first gave ground for it, so that no later arrival can change it. A
+    review is open until the stay closes or changes it, or its id is among the completed ones.
     """
 
     id: str
@@ -46,11 +58,21 @@ class Review:
 @dataclass(frozen=True, slots=True)
 class _Opening:
     type: ReviewType
+    claim: Claim
     opened_at: datetime
-    due: datetime | None
-    span: StatusSpan | None
+    due: datetime | None = None
+    span: StatusSpan | None = None
+    level: Level | None = None
+    number: int = 0  # in a row of the same kind; 0 where there is no row
+    reason: str = ""
     ended: str = ""  # why it closed, "" while it stands
     is_void: bool = False
+
+    @property
+    def id(self) -> str:
+        row, part = self.claim
+        name = f"{self.type.value}-{row}" + (f".{part}" if part > 1 else "")
+        return f"{name}-{self.number}" if self.number else name
 
 
 def completed(latest: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> frozenset[str]:
@@ -58,14 +80,27 @@ def completed(latest: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> frozense
     return frozenset(review for review, by_plugin in latest.items() if settled(by_plugin.values()))
 
 
-def reviews(stay: Stay, completed: frozenset[str] = frozenset()) -> tuple[Review, ...]:
-    """All reviews of the stay, in the order of opening. ``completed``: ids that were decided."""
-    openings = [_Opening(kind, at, None, None, "EVENT_CANCELLED", True) for kind, at in stay.voided]
-    openings += [opening for span in stay.spans for opening in _of_span(stay, span)]
-    planned = _number(stay, openings, completed)
-    planned += _continued(stay, completed)
-    planned += _retrospective(stay, planned, completed)
-    return tuple(sorted(planned, key=lambda review: (review.opened_at.timestamp(), review.id)))
+def reviews(
+    stay: Stay, completed: frozenset[str] = frozenset(), known: Mapping[str, str] | None = None
+) -> tuple[Review, ...]:
+    """All reviews of the stay, in the order of opening.
+
+    ``completed``: ids that were decided. ``known``: ids that were spoken of before, with their states; those
+    that the stay no longer has come back void, so that none stays open without ground.
+    """
+    planned: dict[str, Review] = {}
+    for opening in _openings(stay, completed):
+        held = planned.get(opening.id)
+        if held is None or held.state is ReviewState.VOID:
+            planned[opening.id] = _review(stay, opening, completed)
+    for opening in _retrospective(stay, planned):
+        planned[opening.id] = _review(stay, opening, completed)
+    for name in known or ():
+        if name not in planned:
+            lost = _lost(stay, name)
+            if lost is not None:
+                planned[name] = lost
+    return tuple(sorted(planned.values(), key=lambda review: (review.opened_at.timestamp(), review.id)))
 
 
 def open_reviews(stay: Stay, completed: frozenset[str] = frozenset()) -> tuple[Review, ...]:
@@ -74,88 +109,203 @@ def open_reviews(stay: Stay, completed: frozenset[str] = frozenset()) -> tuple[R
 
 def stay_json(stay: Stay, completed: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The stay with its reviews by state: one line of ``stays show --json``."""
-    return stay.to_json((review.type, review.state) for review in reviews(stay, completed))
+    row = stay.to_json((review.type, review.state) for review in reviews(stay, completed))
+    due = next_continued_stay(stay, completed)
+    row["continued_stay_due"] = None if due is None else due.isoformat()
+    return row
 
 
-def _of_span(stay: Stay, span: StatusSpan) -> Iterable[_Opening]:
-    """Inpatient, observation and planned spans open one review each; a change of status closes it."""
-    kind = REVIEW_OF.get(span.status.value)
-    if kind is None:
-        return
-    windows = stay.site.windows
-    due: datetime | None = None
-    if kind is ReviewType.ADMISSION:
-        due = _later(stay, span.start, timedelta(hours=windows.admission_review_hours))
-    elif kind is ReviewType.OBSERVATION:
-        due = _later(stay, span.start, OBSERVATION_REVIEW)
-    ended = ""
+def next_continued_stay(stay: Stay, completed: frozenset[str] = frozenset()) -> date | None:
+    """The local date of the next continued-stay review; None unless the patient is here as an inpatient."""
+    span = _inpatient(stay)
+    if span is None or span.end is not None or stay.lifecycle is not Lifecycle.ACTIVE:
+        return None
+    dates = [due for name, _, due in _continued_dates(stay, span, completed) if name not in completed]
+    return dates[0] if dates else None
+
+
+# -- what opens a review ---------------------------------------------------------------------------------
+
+
+def _openings(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
+    for voided, at, claim in stay.voided:
+        yield _Opening(voided, claim, at, ended="EVENT_CANCELLED", is_void=True)
+    for span in stay.spans:
+        kind = REVIEW_OF.get(span.status.value)
+        if kind is ReviewType.ADMISSION:
+            due = _later(stay, span.start, stay.site.windows.admission_review_hours)
+            yield _Opening(kind, span.claim, span.start, due, span, span.level, ended=_ended(stay, span))
+        elif kind is ReviewType.OBSERVATION:
+            yield from _observed(stay, span, completed)
+    for asked in stay.asked:
+        yield from _asked(stay, asked)
+    yield from _continued(stay, completed)
+
+
+def _ended(stay: Stay, span: StatusSpan) -> str:
+    """Why a review that hangs on a status is over; "" while the status lasts."""
     if stay.lifecycle is Lifecycle.DISCHARGED:
-        ended = "STATUS_CHANGED" if span is not stay.spans[-1] else "INCOMPLETE_AT_DISCHARGE"
-    elif span.end is not None:
-        ended = "STATUS_CHANGED"
-    yield _Opening(kind, span.start, due, span, ended)
+        return "STATUS_CHANGED" if span is not stay.spans[-1] else "INCOMPLETE_AT_DISCHARGE"
+    return "" if span.end is None else "STATUS_CHANGED"
 
 
-def _later(stay: Stay, start: datetime, delay: timedelta) -> datetime:
-    """Elapsed time, not wall-clock time: 24 hours stay 24 hours when the clocks change."""
-    return datetime.fromtimestamp(start.timestamp() + delay.total_seconds(), stay.site.zone)
+def _observed(stay: Stay, span: StatusSpan, completed: frozenset[str]) -> Iterator[_Opening]:
+    """The first look from the start on; each later one at its hour, once the one before is completed."""
+    until = stay.as_of if span.end is None else min(stay.as_of, span.end, key=instant)
+    number = 0
+    while True:
+        extra = number - len(OBSERVATION_HOURS) + 1
+        hours = OBSERVATION_HOURS[min(number, len(OBSERVATION_HOURS) - 1)] + OBSERVATION_AGAIN * max(extra, 0)
+        due = _later(stay, span.start, hours)
+        opened = due if number else span.start
+        if number and instant(due) > instant(until):
+            return
+        opening = _Opening(
+            ReviewType.OBSERVATION,
+            span.claim,
+            opened,
+            due,
+            span,
+            span.level,
+            number=number + 1 if number else 0,
+            ended=_ended(stay, span),
+        )
+        yield opening
+        if opening.id not in completed:
+            return
+        number += 1
 
 
-def _number(stay: Stay, openings: list[_Opening], completed: frozenset[str]) -> list[Review]:
-    count: Counter[ReviewType] = Counter()
-    made: list[Review] = []
-    for opening in sorted(openings, key=lambda each: (each.opened_at.timestamp(), not each.is_void)):
-        count[opening.type] += 1
-        name = f"{opening.type.value}-{count[opening.type]}"
-        made.append(_review(stay, name, opening, completed))
-    return made
+def _asked(stay: Stay, asked: AskedReview) -> Iterator[_Opening]:
+    """Planned care, a transfer to another level, a discharge that is coming."""
+    last = stay.spans[-1] if stay.spans else None
+    ended = asked.ended or ("INCOMPLETE_AT_DISCHARGE" if stay.lifecycle is Lifecycle.DISCHARGED else "")
+    if asked.type is ReviewType.PROSPECTIVE:
+        yield _Opening(
+            asked.type,
+            asked.claim,
+            asked.at,
+            _prospective_due(stay, asked),
+            reason="URGENT" if asked.by == "A14" else "PLANNED",
+            ended=ended,
+        )
+    elif asked.type is ReviewType.CONTINUED_STAY:
+        yield _Opening(
+            asked.type,
+            asked.claim,
+            asked.at,
+            moment(end_of_day(asked.at.date(), stay.site.zone), stay.site.zone),
+            last,
+            asked.level,
+            reason="TRANSFERRED",
+            ended=ended,
+        )
+    elif last is not None and last.status.value in REVIEW_OF:
+        expected = stay.expected_discharge
+        due = expected if expected is not None and instant(expected) > instant(asked.at) else None
+        yield _Opening(asked.type, asked.claim, asked.at, due, last, last.level, ended=ended)
 
 
-def _review(stay: Stay, name: str, opening: _Opening, completed: frozenset[str]) -> Review:
-    state, reason = ReviewState.OPEN, _REASON[opening.type]
-    if opening.is_void:
-        state, reason = ReviewState.VOID, opening.ended
-    elif name in completed:
-        state, reason = ReviewState.CLOSED, "COMPLETED"
-    elif opening.ended:
-        state, reason = ReviewState.CLOSED, opening.ended
-    status = _REQUESTED[opening.type]
-    level = None if opening.span is None else opening.span.level
-    return Review(
-        id=name,
-        type=opening.type,
-        state=state,
-        opened_at=opening.opened_at,
-        due=opening.due,
-        episode_day=_episode_day(stay, opening),
-        requested_status=status,
-        requested_level=DEFAULT_LEVEL.get(status.value, Level.HOME) if level is None else level,
-        reason=reason,
+def _prospective_due(stay: Stay, asked: AskedReview) -> datetime:
+    """By the payer's clock, and before the patient is to come."""
+    days = PROSPECTIVE_DAYS.get(stay.payer_class, PROSPECTIVE_DAYS_OTHERS)
+    due = _later(stay, asked.at, URGENT_HOURS if asked.by == "A14" else days * 24)
+    coming = stay.expected_admission
+    return coming if coming is not None and instant(asked.at) < instant(coming) < instant(due) else due
+
+
+def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
+    """Each opens on its due day once the one before it is completed; a leave puts it off."""
+    span = _inpatient(stay)
+    if span is None or stay.lifecycle is Lifecycle.CANCELLED:
+        return
+    ended = "INCOMPLETE_AT_DISCHARGE" if stay.lifecycle is Lifecycle.DISCHARGED else ""
+    until = stay.discharged_at if ended and stay.discharged_at is not None else stay.as_of
+    first = local_date(instant(span.start), stay.site.zone)
+    for _, number, due in _continued_dates(stay, span, completed):
+        if due > local_date(instant(until), stay.site.zone):
+            return
+        is_extended = (due - first).days + 1 >= stay.site.windows.extended_stay_day
+        opening = _Opening(
+            ReviewType.CONTINUED_STAY,
+            span.claim,
+            moment(start_of_day(due, stay.site.zone), stay.site.zone),
+            moment(end_of_day(due, stay.site.zone), stay.site.zone),
+            span,
+            span.level,
+            number,
+            "EXTENDED_STAY" if is_extended else "DUE_DAY",
+            ended,
+        )
+        yield opening
+
+
+def _continued_dates(
+    stay: Stay, span: StatusSpan, completed: frozenset[str]
+) -> Iterator[tuple[str, int, date]]:
+    """(id, number, due) of the completed reviews, by the schedule, and of the next one.
+
+    The next is due on a scheduled day, or on the day of return from a leave, when care is looked at again.
+    """
+    zone = stay.site.zone
+    start = local_date(instant(span.start), zone)
+    returns = [local_date(instant(back), zone) for _, back in stay.leaves if back is not None]
+    away = stay.lifecycle is Lifecycle.ON_LEAVE
+    left = local_date(instant(stay.leaves[-1][0]), zone) if away else None
+    number, before = 1, start - timedelta(days=1)
+    first = _scheduled(stay, start, before)
+    while True:
+        due = _scheduled(stay, start, before)
+        name = _Opening(ReviewType.CONTINUED_STAY, span.claim, span.start, number=number).id
+        is_next = name not in completed
+        if is_next:
+            back = max((each for each in returns if each > before and each >= first), default=None)
+            due = due if back is None else back
+            if left is not None and due >= left:
+                return
+        yield name, number, due
+        if is_next:
+            return
+        number, before = number + 1, due
+
+
+def _scheduled(stay: Stay, start: date, after: date) -> date:
+    """The first scheduled day of review after a date."""
+    shift = stay.site.windows.continued_stay_first_day - CONTINUED_STAY_DAYS[0]
+    for day in CONTINUED_STAY_DAYS:
+        due = start + timedelta(days=day + shift - 1)
+        if due > after:
+            return due
+    last = start + timedelta(days=CONTINUED_STAY_DAYS[-1] + shift - 1)
+    return last + timedelta(days=7 * ((after - last).days // 7 + 1))
+
+
+def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Opening]:
+    """A stay that ended inpatient is looked at afterwards where its admission was not, and by policy."""
+    span = _inpatient(stay)
+    if span is None or stay.lifecycle is not Lifecycle.DISCHARGED or stay.discharged_at is None:
+        return
+    admission = planned.get(_Opening(ReviewType.ADMISSION, span.claim, span.start).id)
+    if admission is None or admission.reason != "COMPLETED":
+        reason = "NO_COMPLETED_ADMISSION_REVIEW"
+    elif _is_short(stay, span, stay.discharged_at):
+        reason = "SHORT_STAY"
+    elif any(each.non_concurrence for each in stay.certifications):
+        reason = "PAYER_NON_CONCURRENCE"
+    else:
+        return
+    claim = span.claim if stay.discharge_claim is None else stay.discharge_claim
+    yield _Opening(
+        ReviewType.RETROSPECTIVE, claim, stay.discharged_at, span=span, level=span.level, reason=reason
     )
 
 
-_REASON = {
-    ReviewType.PROSPECTIVE: "PLANNED",
-    ReviewType.ADMISSION: "INPATIENT_BEGAN",
-    ReviewType.OBSERVATION: "OBSERVATION_BEGAN",
-    ReviewType.CONTINUED_STAY: "DUE_DAY",
-    ReviewType.RETROSPECTIVE: "NO_COMPLETED_ADMISSION_REVIEW",
-}
-_REQUESTED = {
-    ReviewType.PROSPECTIVE: Status.INPATIENT,
-    ReviewType.ADMISSION: Status.INPATIENT,
-    ReviewType.OBSERVATION: Status.OBSERVATION,
-    ReviewType.CONTINUED_STAY: Status.INPATIENT,
-    ReviewType.RETROSPECTIVE: Status.INPATIENT,
-}
-
-
-def _episode_day(stay: Stay, opening: _Opening) -> int:
-    """Day 1 is the local date on which the span began; a retrospective review looks at day 1."""
-    if opening.span is None or opening.type in (ReviewType.RETROSPECTIVE, ReviewType.PROSPECTIVE):
-        return 1
-    until = stay.as_of if opening.span.end is None else min(stay.as_of, opening.span.end)
-    return max(1, (until.date() - opening.span.start.date()).days + 1)
+def _is_short(stay: Stay, span: StatusSpan, out: datetime) -> bool:
+    """Medicare, fewer than two midnights as an inpatient and in the house altogether (42 CFR 412.3(d))."""
+    if stay.payer_class not in MEDICARE or stay.disposition in UNFORESEEN:
+        return False
+    began = span.start if stay.care_start is None else min(stay.care_start, span.start, key=instant)
+    return midnights(instant(began), instant(out), stay.site.zone) < SHORT_STAY_MIDNIGHTS
 
 
 def _inpatient(stay: Stay) -> StatusSpan | None:
@@ -164,56 +314,64 @@ def _inpatient(stay: Stay) -> StatusSpan | None:
     return last if last is not None and last.status is Status.INPATIENT else None
 
 
-def _continued(stay: Stay, completed: frozenset[str]) -> list[Review]:
-    """Each opens on its due day once the one before it is completed; a leave puts it off."""
-    span = _inpatient(stay)
-    if span is None or stay.lifecycle is Lifecycle.CANCELLED:
-        return []
-    made: list[Review] = []
-    ended = "INCOMPLETE_AT_DISCHARGE" if stay.lifecycle is Lifecycle.DISCHARGED else ""
-    until = stay.discharged_at if ended and stay.discharged_at is not None else stay.as_of
-    for number, due in enumerate(_due_dates(stay, span), 1):
-        if due > until.date():
-            break
-        name = f"{ReviewType.CONTINUED_STAY.value}-{number}"
-        opened = max(start_of_day(due, stay.site.zone), 0)
-        opening = _Opening(
-            ReviewType.CONTINUED_STAY,
-            moment(opened, stay.site.zone),
-            moment(end_of_day(due, stay.site.zone), stay.site.zone),
-            span,
-            ended,
-        )
-        made.append(_review(stay, name, opening, completed))
-        if name not in completed:
-            break
-    return made
+def _later(stay: Stay, start: datetime, hours: int) -> datetime:
+    """Elapsed time, not wall-clock time: 24 hours stay 24 hours when the clocks change."""
+    return moment(instant(start) + hours * HOUR, stay.site.zone)
 
 
-def _due_dates(stay: Stay, span: StatusSpan) -> Iterable[date]:
-    first = stay.site.windows.continued_stay_first_day
-    returns = [back.date() for _, back in stay.leaves if back is not None]
-    number = 0
-    while True:
-        in_row = number < len(CONTINUED_STAY_DAYS)
-        last = CONTINUED_STAY_DAYS[-1] + 7 * (number - len(CONTINUED_STAY_DAYS) + 1)
-        day = (CONTINUED_STAY_DAYS[number] if in_row else last) + first - CONTINUED_STAY_DAYS[0]
-        due = span.start.date() + timedelta(days=day - 1)
-        if stay.lifecycle is Lifecycle.ON_LEAVE and due >= stay.leaves[-1][0].date():
-            return
-        yield max([due, *returns]) if number == 0 else due
-        number += 1
+# -- an opening as a review ------------------------------------------------------------------------------
 
 
-def _retrospective(stay: Stay, planned: list[Review], completed: frozenset[str]) -> list[Review]:
-    """A stay that ends inpatient without a completed admission review is looked at afterwards."""
-    span = _inpatient(stay)
-    if span is None or stay.lifecycle is not Lifecycle.DISCHARGED or stay.discharged_at is None:
-        return []
-    admission = [review for review in planned if review.type is ReviewType.ADMISSION]
-    admission = [review for review in admission if review.state is not ReviewState.VOID]
-    if not admission or admission[-1].reason == "COMPLETED":
-        return []
-    number = 1 + sum(review.type is ReviewType.RETROSPECTIVE for review in planned)
-    opening = _Opening(ReviewType.RETROSPECTIVE, stay.discharged_at, None, span)
-    return [_review(stay, f"{ReviewType.RETROSPECTIVE.value}-{number}", opening, completed)]
+def _review(stay: Stay, opening: _Opening, completed: Iterable[str]) -> Review:
+    state, reason = ReviewState.OPEN, opening.reason or _REASON[opening.type]
+    if opening.is_void:
+        state, reason = ReviewState.VOID, opening.ended
+    elif opening.id in completed:
+        state, reason = ReviewState.CLOSED, "COMPLETED"
+    elif opening.ended:
+        state, reason = ReviewState.CLOSED, opening.ended
+    status = _REQUESTED.get(opening.type, Status.INPATIENT)
+    if opening.type is ReviewType.DISCHARGE and opening.span is not None:
+        status = opening.span.status
+    level = DEFAULT_LEVEL.get(status.value, Level.HOME) if opening.level is None else opening.level
+    return Review(
+        id=opening.id,
+        type=opening.type,
+        state=state,
+        opened_at=opening.opened_at,
+        due=opening.due,
+        episode_day=_episode_day(stay, opening),
+        requested_status=status,
+        requested_level=level,
+        reason=reason,
+    )
+
+
+def _lost(stay: Stay, name: str) -> Review | None:
+    """A review that was spoken of and has no ground any more."""
+    try:
+        kind = ReviewType(name.partition("-")[0])
+    except ValueError:
+        return None
+    status = _REQUESTED.get(kind, Status.INPATIENT)
+    level = DEFAULT_LEVEL.get(status.value, Level.HOME)
+    return Review(name, kind, ReviewState.VOID, stay.as_of, None, 1, status, level, "GROUND_MOVED")
+
+
+_REASON = {
+    ReviewType.PROSPECTIVE: "PLANNED",
+    ReviewType.ADMISSION: "INPATIENT_BEGAN",
+    ReviewType.OBSERVATION: "OBSERVATION_BEGAN",
+    ReviewType.CONTINUED_STAY: "DUE_DAY",
+    ReviewType.DISCHARGE: "DISCHARGE_EXPECTED",
+    ReviewType.RETROSPECTIVE: "NO_COMPLETED_ADMISSION_REVIEW",
+}
+_REQUESTED = {ReviewType.OBSERVATION: Status.OBSERVATION}
+
+
+def _episode_day(stay: Stay, opening: _Opening) -> int:
+    """Day 1 is the local date on which the span began; a retrospective review looks at day 1."""
+    if opening.span is None or opening.type in (ReviewType.RETROSPECTIVE, ReviewType.PROSPECTIVE):
+        return 1
+    until = stay.as_of if opening.span.end is None else min(stay.as_of, opening.span.end)
+    return max(1, (until.date() - opening.span.start.date()).days + 1)

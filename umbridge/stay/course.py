@@ -1,27 +1,21 @@
-"""The course of one stay: what each ADT event and status order, taken in effective order, changes.
+"""The state of one stay between two events: spans of status and place, orders, leaves, what waits.
 
-A plain left-to-right fold. An event that a later one may cancel leaves behind what it replaced, so that a
-cancel restores the previous state rather than a fixed one, and a cancel that comes before its target (in
-effective order) finds nothing and changes nothing.
+Small, copyable, and written whole into a snapshot. What events do to it is in ``steps``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from typing import Any, NamedTuple
 
 from umbridge.model import Level, Lifecycle, ReviewType, Status
-from umbridge.site import SiteProfile
-from umbridge.stay.record import CANCELS, ORDER, Record, same_patient
-from umbridge.stay.status import StatusOrderInForce, from_registration, resolve
-
-_UPDATES = frozenset({"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A21", "A22"})
-_LOCATION = ("unit", "room", "bed")
-_OUTPATIENT = (Status.OBSERVATION, Status.OUTPATIENT)
+from umbridge.stay.status import StatusOrderInForce
 
 # Bounds, so that no sender can make a snapshot grow without end. Real stays stay far below them.
-_SPANS, _UNDO, _ACCOUNTS, _ORDERS, _LEAVES, _VOIDED = 32, 4, 16, 16, 32, 16
+SPANS, UNDO, ACCOUNTS, ORDERS, LEAVES, VOIDED, PLACES, ASKED = 32, 8, 16, 16, 32, 32, 64, 32
+
+#: Row number and part of the message that first spoke for something: it names the review that follows.
+Claim = tuple[int, int]
 
 
 class Span(NamedTuple):
@@ -34,15 +28,56 @@ class Span(NamedTuple):
     source: str
     level: int | None
     placer: str
+    claim: Claim
+
+
+class Place(NamedTuple):
+    """Time in one place: PV1-3's unit, room and bed."""
+
+    unit: str
+    room: str
+    bed: str
+    start: int
+    end: int | None
+
+
+class Leave(NamedTuple):
+    """Away from the house: since when, until when, and when the patient was expected back (PV2-47)."""
+
+    out: int
+    back: int | None
+    expected: int | None
+
+
+class Asked(NamedTuple):
+    """A review that an event asked for rather than a status: planned care, a transfer, a coming discharge.
+
+    ``by`` is the trigger; ``ended`` the reason why it closed, "" while it stands.
+    """
+
+    type: str
+    at: int
+    claim: Claim
+    level: int | None
+    by: str
+    ended: str
+
+
+class Voided(NamedTuple):
+    """A review whose ground was taken back."""
+
+    type: str
+    at: int
+    claim: Claim
 
 
 class Course:
-    """The state between two events. Small, copyable, and written whole into a snapshot."""
+    """The state between two events. ``steps.step`` changes it; ``view`` reads it."""
 
     __slots__ = (
         *("lifecycle", "fields", "patient", "visit", "accounts", "care_start", "first_at", "discharged_at"),
-        *("disposition", "attending", "pending", "spans", "orders", "voided", "leaves", "flags"),
-        *("registered", "undo"),
+        *("discharge_claim", "disposition", "attending", "pending", "spans", "places", "orders", "voided"),
+        *("leaves", "asked", "flags", "registered", "coming", "undo"),
     )
 
     def __init__(self) -> None:
@@ -54,15 +89,19 @@ class Course:
         self.care_start: int | None = None
         self.first_at: int | None = None
         self.discharged_at: int | None = None
+        self.discharge_claim: Claim | None = None
         self.disposition = ""
         self.attending = ""
         self.pending: dict[str, int] = {}
         self.spans: list[Span] = []
+        self.places: list[Place] = []
         self.orders: list[StatusOrderInForce] = []
-        self.voided: list[tuple[str, int]] = []
-        self.leaves: list[tuple[int, int | None]] = []
+        self.voided: list[Voided] = []
+        self.leaves: list[Leave] = []
+        self.asked: list[Asked] = []
         self.flags: list[str] = []
         self.registered: str | None = None
+        self.coming: int | None = None
         self.undo: dict[str, list[Any]] = {}
 
     def copied(self) -> Course:
@@ -82,333 +121,145 @@ class Course:
         course = cls()
         for name in cls.__slots__:
             setattr(course, name, state[name])
-        course.spans = [Span(*row) for row in course.spans]
+        course.discharge_claim = None if course.discharge_claim is None else claim_of(course.discharge_claim)
+        course.spans = spans_of(course.spans)
+        course.places = [Place(*row) for row in course.places]
         course.orders = [StatusOrderInForce(*row) for row in course.orders]
-        course.voided = [(kind, at) for kind, at in course.voided]
-        course.leaves = [(out, back) for out, back in course.leaves]
+        course.voided = [Voided(kind, at, claim_of(claim)) for kind, at, claim in course.voided]
+        course.leaves = [Leave(*row) for row in course.leaves]
+        course.asked = asked_of(course.asked)
         return course
 
-    # -- one event -----------------------------------------------------------------------------------
+    # -- what handlers share -----------------------------------------------------------------------------
 
-    def step(self, site: SiteProfile, record: Record) -> None:
-        """Apply the next record. Another patient's events change nothing: the fold raises the exception."""
-        if not self.patient:
-            self.patient = record.patient
-        elif not same_patient(self.patient, record.patient):
-            return
-        elif "^" in self.patient and record.patient and "^" not in record.patient:
-            self.patient = record.patient  # the site's own number at last
-        self._identify(record)
-        if record.trigger == ORDER:
-            self._order(site, record)
-        elif record.trigger in CANCELS:
-            self._cancel(site, record)
-        else:
-            self._event(site, record)
-
-    def _identify(self, record: Record) -> None:
-        data = record.data
-        if self.first_at is None:
-            self.first_at = record.at
-        if not self.visit:
-            self.visit = data.get("visit", "")
-        for account in (*data.get("prior", ()), data.get("account", "")):
-            if account and account not in self.accounts and len(self.accounts) < _ACCOUNTS:
-                self.accounts.append(account)
-        is_planned = record.trigger in ("A05", "A14")  # PV1-44 then says when the patient should come
-        if self.care_start is None and not is_planned:
-            self.care_start = data.get("admitted")
-
-    def _remember(self, kind: str, entry: Any) -> None:
+    def remember(self, kind: str, entry: Any) -> None:
+        """Keep what a cancel of this kind will restore."""
         entries = self.undo.setdefault(kind, [])
         entries.append(entry)
-        del entries[:-_UNDO]
+        del entries[:-UNDO]
 
-    def _event(self, site: SiteProfile, record: Record) -> None:
-        trigger, at = record.trigger, record.at
-        handler = _HANDLERS.get(trigger)
-        if handler is not None:
-            handler(self, record)
-        if trigger in _UPDATES:
-            self._update(record.data)
-        if self.lifecycle is None:
-            self.lifecycle = Lifecycle.ACTIVE
-        if trigger == "A03":
-            self._settle_first(site)
-            self._close(self.discharged_at or at)
-        elif trigger == "A05":
-            if self.lifecycle == Lifecycle.PLANNED and not self._current():
-                self._begin(Span(Status.PREADMIT, at, None, "ADT", "A05", None, ""))
-        elif trigger in _UPDATES:
-            self._settle(site, trigger, at)
+    def flag(self, code: str) -> None:
+        if code not in self.flags:
+            self.flags.append(code)
 
-    def _update(self, data: dict[str, Any]) -> None:
-        for name, value in data.get("fields", {}).items():
-            if value:
-                self.fields[name] = value
-            else:
-                self.fields.pop(name, None)
-        self.attending = data.get("attending") or self.attending
+    def void(self, kind: str, at: int, claim: Claim) -> None:
+        self.voided = [*self.voided, Voided(kind, at, claim)][-VOIDED:]
 
-    # -- what single triggers do beyond updating fields ------------------------------------------------
+    # -- status ------------------------------------------------------------------------------------------
 
-    def _admit(self, record: Record) -> None:
-        spans = [tuple(span) for span in self.spans]
-        saved = [self.lifecycle, dict(self.fields), spans, self.registered, self.discharged_at]
-        self._remember("preadmit" if record.trigger == "A05" else "admit", saved)
-        if record.trigger == "A05":
-            if self.lifecycle in (None, Lifecycle.CANCELLED):
-                self.lifecycle = Lifecycle.PLANNED
-            return
-        self.pending.pop("admit", None)
-        if self.lifecycle != Lifecycle.ON_LEAVE:
-            self.lifecycle = Lifecycle.ACTIVE
-        self.discharged_at = None
+    def current(self) -> Span | None:
+        return self.spans[-1] if self.spans and self.spans[-1].end is None else None
 
-    def _convert(self, _record: Record) -> None:
-        if self.lifecycle in (None, Lifecycle.PLANNED):
-            self.lifecycle = Lifecycle.ACTIVE
+    def order_in_force(self) -> StatusOrderInForce | None:
+        """A later order takes the place of an earlier one, which is seldom discontinued."""
+        return self.orders[-1] if self.orders else None
 
-    def _changed(self, record: Record) -> None:
-        if record.data.get("discharged") is not None and self.lifecycle == Lifecycle.ACTIVE:
-            self._flag("DISCHARGE_TIME_ON_ACTIVE_VISIT")
+    def begin(self, span: Span) -> None:
+        self.close(span.start)
+        self.spans.append(span)
+        if len(self.spans) > SPANS:
+            del self.spans[1]
 
-    def _transfer(self, _record: Record) -> None:
-        self._remember("transfer", {name: self.fields.get(name) for name in _LOCATION})
+    def close(self, at: int) -> None:
+        current = self.current()
+        if current is not None:
+            self.spans[-1] = current._replace(end=max(at, current.start))
 
-    def _discharge(self, record: Record) -> None:
-        if self.lifecycle != Lifecycle.DISCHARGED:
-            self._remember("discharge", [self.lifecycle, self.disposition, dict(self.pending)])
-        self.lifecycle = Lifecycle.DISCHARGED
-        discharged = record.data.get("discharged")
-        self.discharged_at = record.at if discharged is None else discharged
-        self.disposition = record.data.get("disposition") or self.disposition
-        self.pending = {}
+    def confirm(self, claim: Claim) -> None:
+        """Another message speaks for the current span: the earliest received one names its review."""
+        current = self.current()
+        if current is not None and claim < current.claim:
+            self.spans[-1] = current._replace(claim=claim)
 
-    def _leave(self, record: Record) -> None:
-        if self.lifecycle == Lifecycle.ACTIVE:
-            self._remember("leave", None)
-            self.lifecycle = Lifecycle.ON_LEAVE
-            self.leaves = [*self.leaves, (record.at, None)][-_LEAVES:]
+    def void_span(self, span: Span) -> None:
+        review = REVIEW_OF.get(span.status)
+        if review is not None:
+            self.void(review.value, span.start, span.claim)
 
-    def _return(self, record: Record) -> None:
-        if self.lifecycle == Lifecycle.ON_LEAVE and self.leaves:
-            self._remember("return", None)
-            self.lifecycle = Lifecycle.ACTIVE
-            self.leaves[-1] = (self.leaves[-1][0], record.at)
+    # -- place -------------------------------------------------------------------------------------------
 
-    def _pend(self, record: Record) -> None:
-        word = {"A14": "admit", "A15": "transfer", "A16": "discharge"}[record.trigger]
-        self._remember(f"pending {word}", None)
-        self.pending[word] = record.at
-        if record.trigger == "A14" and self.lifecycle is None:
-            self.lifecycle = Lifecycle.PLANNED
+    def location(self) -> dict[str, str]:
+        return {name: self.fields[name] for name in LOCATION if name in self.fields}
 
-    # -- cancels -----------------------------------------------------------------------------------------
-
-    def _cancel(self, site: SiteProfile, record: Record) -> None:
-        kind = CANCELS[record.trigger]
-        entries = self.undo.get(kind)
-        saved: Any = entries.pop() if entries else _NOTHING
-        if kind in ("admit", "preadmit"):
-            self._cancel_opening(site, record, saved)
-        elif saved is _NOTHING:
-            if self.lifecycle is None:
-                self.lifecycle = Lifecycle.ACTIVE
-        elif kind == "discharge":
-            self._cancel_discharge(site, record, saved)
-        elif kind == "transfer":
-            self._relocate(saved)
-            self._settle(site, record.trigger, record.at)
-        elif kind == "leave":
-            self.lifecycle = Lifecycle.ACTIVE
-            del self.leaves[-1:]
-        elif kind == "return" and self.leaves:
-            self.lifecycle = Lifecycle.ON_LEAVE
-            self.leaves[-1] = (self.leaves[-1][0], None)
-        else:
-            self.pending.pop(kind.removeprefix("pending "), None)
-
-    def _relocate(self, location: dict[str, str | None]) -> None:
-        for name in _LOCATION:
+    def relocate(self, location: dict[str, str], at: int) -> None:
+        """Put the patient back where ``location`` says; the place left for it never was."""
+        for name in LOCATION:
             value = location.get(name)
             if value:
                 self.fields[name] = value
             else:
                 self.fields.pop(name, None)
-
-    def _cancel_opening(self, site: SiteProfile, record: Record, saved: Any) -> None:
-        if record.trigger == "A38" and self.lifecycle not in (None, Lifecycle.PLANNED):
-            return  # the patient came after all; what was planned is history
-        before = list(self.spans)
-        if not self.undo.get("admit") and not self.undo.get("preadmit"):
-            # Nothing that opened the stay is left: a shell, with the place and account it had.
-            self.lifecycle, self.spans, self.registered = Lifecycle.CANCELLED, [], None
-            self.pending, self.discharged_at = {}, None
-            self._update(record.data)
-        elif saved is not _NOTHING:
-            self.lifecycle, self.fields, self.discharged_at = saved[0], dict(saved[1]), saved[4]
-            self.spans, self.registered = [Span(*row) for row in saved[2]], saved[3]
-            self._settle(site, record.trigger, record.at)
-        kept = {(span.status, span.start) for span in self.spans}
-        for span in before:
-            if (span.status, span.start) not in kept:
-                self._void(span)
-
-    def _cancel_discharge(self, site: SiteProfile, record: Record, saved: Any) -> None:
-        if self._current() is None and self.spans:
-            last = self.spans[-1]
-            self.spans[-1] = last._replace(end=None)
-            if last.status == Status.INPATIENT and self.discharged_at is not None:
-                self.voided = [*self.voided, (ReviewType.RETROSPECTIVE.value, self.discharged_at)][-_VOIDED:]
-        self.lifecycle = saved[0] or Lifecycle.ACTIVE
-        self.disposition, self.pending, self.discharged_at = saved[1], dict(saved[2]), None
-        place = {name: value for name, value in record.data.get("fields", {}).items() if name in _LOCATION}
-        if place.get("unit"):
-            self._relocate(place)
-        self._settle(site, record.trigger, record.at)
-
-    # -- status orders -----------------------------------------------------------------------------------
-
-    def _order(self, site: SiteProfile, record: Record) -> None:
-        data = record.data
-        if data["status"] is None:
-            if data["on"] and self.lifecycle in (None, Lifecycle.ACTIVE):
-                self.pending["discharge"] = record.at
-            elif not data["on"]:
-                self.pending.pop("discharge", None)
-            return
-        held = next((order for order in self.orders if order.placer == data["placer"]), None)
-        if data["on"]:
-            began = held.at if held is not None and held.status == data["status"] else record.at
-            order = StatusOrderInForce(data["placer"], data["status"], data["level"], began, data["source"])
-            others = [each for each in self.orders if each is not held]
-            self.orders = [*others, order][-_ORDERS:]
-            if self.lifecycle is None:
-                self.lifecycle = Lifecycle.ACTIVE
-            self._settle(site, ORDER, record.at)
-        elif held is not None:
-            self._order_ends(site, record, held)
-
-    def _order_ends(self, site: SiteProfile, record: Record, held: StatusOrderInForce) -> None:
-        if held.status == Status.INPATIENT and self.registered == Status.INPATIENT:
-            # The patient is already inpatient: an ORC cannot undo that, it takes condition code 44.
-            self._flag("STATUS_ORDER_CANCELLED")
-            return
-        self.orders = [order for order in self.orders if order is not held]
-        current = self._current()
-        is_still_asked = any(order.status == held.status for order in self.orders)
-        began_it = current is not None and current.placer == held.placer and not is_still_asked
-        if current is not None and began_it and self.registered != current.status:
-            self._void(current)  # nobody acted on the order: the span never was
-            self.spans = self.spans[:-1]
-            if self.spans:
-                self.spans[-1] = self.spans[-1]._replace(end=None)
-        self._settle(site, ORDER, record.at)
-
-    # -- status spans --------------------------------------------------------------------------------------
-
-    def _current(self) -> Span | None:
-        return self.spans[-1] if self.spans and self.spans[-1].end is None else None
-
-    def _order_in_force(self) -> StatusOrderInForce | None:
-        """A later order takes the place of an earlier one, which is seldom discontinued."""
-        return self.orders[-1] if self.orders else None
-
-    def _begin(self, span: Span) -> None:
-        self._close(span.start)
-        self.spans.append(span)
-        if len(self.spans) > _SPANS:
-            del self.spans[1]
-
-    def _close(self, at: int) -> None:
-        current = self._current()
-        if current is not None:
-            self.spans[-1] = current._replace(end=max(at, current.start))
-
-    def _settle_first(self, site: SiteProfile) -> None:
-        """A discharge that comes first still says which status ended."""
-        if not self.spans and self.discharged_at is not None:
-            found = resolve(site, from_registration(site, self.fields), self._order_in_force())
-            if found is not None:
-                start = self.discharged_at if self.care_start is None else self.care_start
-                self._begin(Span(found.status, start, None, "ADT", found.source, None, ""))
-
-    def _settle(self, site: SiteProfile, trigger: str, at: int) -> None:
-        """Resolve the status again and open or confirm a span. A closed stay keeps the one it ended in."""
-        registered = from_registration(site, self.fields)
-        self._set_aside(trigger, None if registered is None else registered.status, at)
-        self.registered = None if registered is None else registered.status
-        if self.lifecycle not in (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE, Lifecycle.PLANNED):
-            return
-        found = resolve(site, registered, self._order_in_force())
-        if found is None:
-            return
-        order = found.order
-        if order is None:
-            span = Span(found.status, at, None, "ADT", found.source, None, "")
+        if len(self.places) > 1 and self._is_in(self.places[-2]):
+            del self.places[-1]
+            self.places[-1] = self.places[-1]._replace(end=None)
         else:
-            span = Span(found.status, order.at, None, ORDER, order.source, order.level, order.placer)
-        current = self._current()
-        if current is None or current.status != span.status:
-            if current is not None:
-                if current.status == Status.INPATIENT and span.status in (
-                    Status.OBSERVATION,
-                    Status.OUTPATIENT,
-                ):
-                    self._flag("CC44_RECORD_MISSING")
-                span = span._replace(start=max(span.start, current.start))
-            elif self.spans:
-                span = span._replace(start=max(span.start, self.spans[-1].end or 0))
-            self._begin(span)
-        elif order is None:
-            self.spans[-1] = current._replace(evidence="ADT", source=found.source)
-        elif current.evidence == ORDER:
-            self.spans[-1] = current._replace(level=order.level)
-        else:
-            # Registration came first: inpatient care still begins with the order (42 CFR 412.3(a)).
-            self.spans[-1] = span._replace(start=max(span.start, current.start))
-            if len(self.spans) > 1:
-                self.spans[-2] = self.spans[-2]._replace(end=self.spans[-1].start)
+            self.settle_place(at)
 
-    def _set_aside(self, trigger: str, registered: Status | None, at: int) -> None:
-        """A06 or A07, or an A08 saying the same, overrides older orders for the other side of inpatient."""
-        is_inpatient = registered is Status.INPATIENT
-        was_inpatient = self.registered == Status.INPATIENT
-        implied = trigger == "A08" and registered is not None and self.registered is not None
-        if is_inpatient and (trigger == "A06" or (implied and not was_inpatient)):
-            self.orders = [o for o in self.orders if o.at > at or o.status == Status.INPATIENT]
-        elif not is_inpatient and (trigger == "A07" or (implied and was_inpatient)):
-            self.orders = [o for o in self.orders if o.at > at or o.status != Status.INPATIENT]
+    def settle_place(self, at: int) -> None:
+        """Begin another place where the fields name one."""
+        last = self.places[-1] if self.places and self.places[-1].end is None else None
+        if last is not None and self._is_in(last):
+            return
+        self.leave_place(at)
+        unit, room, bed = (self.fields.get(name, "") for name in LOCATION)
+        if unit or room or bed:
+            self.places.append(Place(unit, room, bed, at, None))
+            if len(self.places) > PLACES:
+                del self.places[1]
 
-    def _flag(self, code: str) -> None:
-        if code not in self.flags:
-            self.flags.append(code)
+    def leave_place(self, at: int) -> None:
+        if self.places and self.places[-1].end is None:
+            self.places[-1] = self.places[-1]._replace(end=max(at, self.places[-1].start))
 
-    def _void(self, span: Span) -> None:
-        review = REVIEW_OF.get(span.status)
-        if review is not None:
-            self.voided = [*self.voided, (review.value, span.start)][-_VOIDED:]
+    def _is_in(self, place: Place) -> bool:
+        return place[:3] == tuple(self.fields.get(name, "") for name in LOCATION)
+
+    # -- reviews that events ask for ---------------------------------------------------------------------
+
+    def ask(self, kind: ReviewType, at: int, claim: Claim, by: str, level: int | None = None) -> None:
+        """Ask for a review, unless one of the kind stands: then this message speaks for that one too."""
+        for place, each in enumerate(self.asked):
+            if each.type == kind and not each.ended and kind is not ReviewType.CONTINUED_STAY:
+                self.asked[place] = each._replace(claim=min(each.claim, claim))
+                return
+        self.asked = [*self.asked, Asked(kind.value, at, claim, level, by, "")][-ASKED:]
+
+    def end_asked(self, kind: ReviewType, reason: str) -> None:
+        self.asked = [
+            each._replace(ended=reason) if each.type == kind and not each.ended else each
+            for each in self.asked
+        ]
+
+    def void_asked(self, kind: ReviewType, by: str = "", claim: Claim | None = None) -> None:
+        """Take back what stands of a kind: all of it, what one trigger asked for, or what one message did."""
+        kept = []
+        for each in self.asked:
+            of_kind = each.type == kind and not each.ended
+            if of_kind and by in ("", each.by) and claim in (None, each.claim):
+                self.void(each.type, each.at, each.claim)
+            else:
+                kept.append(each)
+        self.asked = kept
 
 
-_NOTHING = object()
+def claim_of(row: Any) -> Claim:
+    return (row[0], row[1])
+
+
+def spans_of(rows: Any) -> list[Span]:
+    return [Span(*row)._replace(claim=claim_of(row[-1])) for row in rows]
+
+
+def asked_of(rows: Any) -> list[Asked]:
+    return [Asked(row[0], row[1], claim_of(row[2]), *row[3:]) for row in rows]
+
+
+LOCATION = ("unit", "room", "bed")
 
 #: The review that a span of this status opens.
 REVIEW_OF = {
     Status.INPATIENT.value: ReviewType.ADMISSION,
     Status.OBSERVATION.value: ReviewType.OBSERVATION,
-    Status.PREADMIT.value: ReviewType.PROSPECTIVE,
-}
-
-_HANDLERS: dict[str, Callable[[Course, Record], None]] = {
-    **dict.fromkeys(("A01", "A04", "A05"), Course._admit),
-    **dict.fromkeys(("A06", "A07"), Course._convert),
-    **dict.fromkeys(("A14", "A15", "A16"), Course._pend),
-    "A02": Course._transfer,
-    "A03": Course._discharge,
-    "A08": Course._changed,
-    "A21": Course._leave,
-    "A22": Course._return,
 }
 
 #: What a status asks for when no order names a level.
@@ -416,3 +267,5 @@ DEFAULT_LEVEL = {
     Status.INPATIENT.value: Level.ACUTE,
     Status.OBSERVATION.value: Level.OBS,
 }
+
+IN_THE_HOUSE = (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE)

@@ -28,8 +28,9 @@ _RANGE = re.compile(r"\s*[<>=]*\s*(?:([\d.]+)\s*-\s*)?([\d.]+)\s*\Z", re.ASCII)
 _CODED = ("CWE", "CE", "CNE", "ID", "IS")
 _LOINC = ("LN", "LOINC")
 
-#: OBX-11 (table 0085): the only results that count. P is preliminary and flagged.
-USABLE = ("F", "C", "P")
+#: OBX-11 (table 0085): the only results that count. P is preliminary and flagged; B (appended) and V
+#: (verified) are final; A (amended) takes the place of a final one, as C does.
+USABLE = ("F", "C", "P", "A", "B", "V")
 WITHDRAWN = ("D", "W")
 
 

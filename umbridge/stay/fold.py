@@ -1,10 +1,11 @@
 """The stay as an incremental fold over its messages, and the snapshot that lets it go on after a restart.
 
-ADT events and status orders are kept in effective order. The newest 32 stay apart from the folded rest (the
-base), so an event that comes late is put in its place by folding those again; one that is older than all of
-them raises NeedsRefold, and the caller folds the lane from the inbox. Results and treatment orders commute
-and are kept as lists; a snapshot holds none of them, each message adds an increment instead. So neither
-``apply`` nor ``head`` grows with the number of messages a lane has had.
+ADT events and status orders are kept in effective order, with copies of the course at a few places on the
+way, farther apart the older they are. An event that comes late is put in its place and only what follows it
+is folded again. Results and treatment orders commute and are kept as lists. A snapshot's head holds none of
+them; each message adds an increment instead. So neither ``apply`` nor ``head`` grows with the number of
+messages a lane has had, unless they come newest first: then each one folds again what came before it, in
+memory, at some ten microseconds an event.
 """
 
 from __future__ import annotations
@@ -20,20 +21,31 @@ from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
 from umbridge.stay.course import Course
 from umbridge.stay.facts import Fact, feeds, read
-from umbridge.stay.person import Diagnosed, Person, diagnoses_of, merged, note
+from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
+from umbridge.stay.person import (
+    Diagnosed,
+    Person,
+    certifications_of,
+    coverage_of,
+    diagnoses_of,
+    merged,
+    newer,
+    note,
+)
 from umbridge.stay.record import Key, Record, canonical, patient_key, records, same_patient
 from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
 from umbridge.stay.status import is_ending
+from umbridge.stay.steps import step
 from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-TAIL_KEPT = 32
-FORM = 1
+MARK_EVERY = 32
+FORM = 2
 
 
 class NeedsRefold(Exception):  # noqa: N818 - not a failure: the answer is StayFold.refold
-    """The snapshot cannot take this in: fold the lane again from its first message."""
+    """The snapshot cannot be read: fold the lane again from its first message."""
 
 
 class StayFold:
@@ -44,12 +56,14 @@ class StayFold:
 
     def __init__(self, site: SiteProfile) -> None:
         self.site = site
-        self._base = Course()
-        self._floor: Key | None = None
-        self._tail: list[Record] = []
-        self._tail_keys: list[Key] = []
-        self._tail_bytes: list[bytes] = []
+        self._records: list[Record] = []
+        self._keys: list[Key] = []
+        self._marks: list[tuple[int, Course]] = []  # the course after so many records
         self._course = Course()
+        self._changes: list[tuple[Key, Change]] = []
+        self._standing: dict[str, str] = {}  # patient key -> the same person's key now
+        self._owners: dict[str, str] = {}  # patient key -> whose stay it became
+        self._ring = False
         self._people: dict[str, Person] = {}
         self._applied = 0
         self._results: dict[str, ResultList] = {}
@@ -58,20 +72,14 @@ class StayFold:
     # -- taking in -------------------------------------------------------------------------------------
 
     def apply(self, event: Event, seq: int) -> bytes | None:
-        """Take in one message. Returns the increment to append to the snapshot, None where there is none.
-
-        Raises NeedsRefold, with nothing changed, when the event belongs before everything still held apart.
-        """
-        found = records(event, seq, self.site)
-        if self._floor is not None and any(record.key < self._floor for record in found):
-            raise NeedsRefold
-        self._take(event, seq)
-        for record in found:
-            self._insert(record)
+        """Take in one message. Returns the increment to append to the snapshot, None where there is none."""
         rows = self._rows(event, seq)
+        self._count(event)
+        note(self._people, patient_key(event.patient, self.site), event, seq)
         if rows is None:
             return None
-        self._load(rows)
+        for record in self._load(rows):
+            self._insert(record)
         return canonical(rows)
 
     def increment(self, event: Event, seq: int) -> bytes | None:
@@ -85,47 +93,88 @@ class StayFold:
         fold = cls(site)
         found: list[Record] = []
         for seq, event in events:
-            fold._take(event, seq)
-            found += records(event, seq, site)
+            fold._count(event)
+            note(fold._people, patient_key(event.patient, site), event, seq)
             rows = fold._rows(event, seq)
             if rows is not None:
-                fold._load(rows)
-        found.sort(key=lambda record: record.key)
-        cut = max(0, len(found) - TAIL_KEPT)
-        for record in found[:cut]:
-            fold._base.step(site, record)
-            fold._floor = record.key
-        fold._keep(found[cut:])
+                found += fold._load(rows)
+        fold._keep(found)
+        fold._fold_from(0)
         return fold
 
-    def _take(self, event: Event, seq: int) -> None:
-        self._applied += 1
-        note(self._people, patient_key(event.patient, self.site), event, seq)
+    def _count(self, event: Event) -> None:
+        """What is about a person, and comes to each of their stays, is no message of this one."""
+        self._applied += event.message_type != "ADT" or event.trigger not in PERSON_LEVEL
+
+    def _keep(self, found: list[Record]) -> None:
+        self._records = sorted(found, key=lambda record: record.key)
+        self._keys = [record.key for record in self._records]
+        self._identify()
 
     def _insert(self, record: Record) -> None:
-        place = bisect_right(self._tail_keys, record.key)
-        self._tail.insert(place, record)
-        self._tail_keys.insert(place, record.key)
-        self._tail_bytes.insert(place, record.encoded())
-        if len(self._tail) > TAIL_KEPT:
-            self._base.step(self.site, self._tail[0])
-            self._floor = self._tail_keys[0]
-            del self._tail[0], self._tail_keys[0], self._tail_bytes[0]
-        if place >= len(self._tail) - 1 and record is self._tail[-1]:
-            self._course.step(self.site, record)
+        place = bisect_right(self._keys, record.key)
+        self._records.insert(place, record)
+        self._keys.insert(place, record.key)
+        if self._changes and self._identify():
+            self._fold_from(0)
+        elif place == len(self._records) - 1:
+            self._step(record)
         else:
-            self._fold_tail()
+            self._fold_from(place)
 
-    def _keep(self, tail: list[Record]) -> None:
-        self._tail = list(tail)
-        self._tail_keys = [record.key for record in tail]
-        self._tail_bytes = [record.encoded() for record in tail]
-        self._fold_tail()
+    def _fold_from(self, place: int) -> None:
+        """Fold again from the newest copy that knows nothing of the record at ``place``."""
+        while self._marks and self._marks[-1][0] > place:
+            del self._marks[-1]
+        start, course = self._marks[-1] if self._marks else (0, Course())
+        self._course = course.copied()
+        for number in range(start, len(self._records)):
+            self._step(self._records[number], number + 1)
 
-    def _fold_tail(self) -> None:
-        self._course = self._base.copied()
-        for record in self._tail:
-            self._course.step(self.site, record)
+    def _step(self, record: Record, count: int = 0) -> None:
+        if self._owners or self._standing:
+            if record.trigger == "A29" and record.patient in self._standing:
+                return  # a number that was merged away and is now cleared up: nobody's stay any more
+            record = record._replace(patient=self._owner(record.patient))
+        step(self._course, self.site, record)
+        count = count or len(self._records)
+        last = self._marks[-1][0] if self._marks else 0
+        if count - last >= MARK_EVERY:
+            self._marks.append((count, self._course.copied()))
+            self._thin()
+
+    def _thin(self) -> None:
+        """Keep copies at distances that double from one to the next: late events are seldom very late."""
+        newest = self._marks[-1][0] + MARK_EVERY
+        kept = [self._marks[-1]]
+        for mark in reversed(self._marks[:-1]):
+            if newest - mark[0] >= 2 * (newest - kept[-1][0]):
+                kept.append(mark)
+        self._marks = kept[::-1]
+
+    # -- whose numbers ---------------------------------------------------------------------------------
+
+    def _identify(self) -> bool:
+        """Follow merges and moves again. True where a number stands for another one than before."""
+        self._changes.sort(key=lambda pair: pair[0])
+        before = (self._standing, self._owners)
+        same = [(each.old, each.new) for _, each in self._changes if each.kind == "same"]
+        self._standing, self._ring = followed(same)
+        moves = [(self._stands(e.old), self._stands(e.new)) for _, e in self._changes if e.kind == "moved"]
+        first = next((record.patient for record in self._records if record.patient), "") if moves else ""
+        self._owners = owned(moves, self._stands(first)) if first else {}
+        changed = before != (self._standing, self._owners)
+        if changed:
+            for results in self._results.values():
+                results.forget_looks()
+        return changed
+
+    def _stands(self, patient: str) -> str:
+        return self._standing.get(patient, patient)
+
+    def _owner(self, patient: str) -> str:
+        standing = self._stands(patient)
+        return self._owners.get(standing, standing)
 
     def _rows(self, event: Event, seq: int) -> dict[str, Any] | None:
         """The facts and treatment orders of one message, as the increment writes them."""
@@ -154,7 +203,7 @@ class StayFold:
             facts += [result.row(fact) for fact in feeds(found.fact)]
         turns: list[list[Any]] = []
         for part, order in enumerate(event.orders, 1):
-            fact = self.site.intensity_orders.get(order.code.code)
+            fact = self.site.treatment(order)
             ending = is_ending(order.control, order.status)
             if fact is None or ending is None:
                 continue
@@ -164,30 +213,40 @@ class StayFold:
                 instant(order.at), sent, seq, part, not (ending or is_done), key, order.source, patient
             )
             turns.append(turn.row(fact))
-        rows = {name: rows for name, rows in (("facts", facts), ("orders", turns)) if rows}
-        return rows or None
+        at = instant(event.effective_at)
+        rows: dict[str, list[Any]] = {
+            "changes": [[at, sent, seq, *change] for change in patients_changed(event, self.site)],
+            "course": [list(record) for record in records(event, seq, self.site)],
+            "facts": facts,
+            "orders": turns,
+        }
+        return {name: its for name, its in rows.items() if its} or None
 
-    def _load(self, rows: dict[str, Any]) -> None:
+    def _load(self, rows: dict[str, Any]) -> list[Record]:
+        """Take in one message's rows but for its records: those are returned, to go in by effective order."""
         for row in rows.get("facts", ()):
             self._results.setdefault(row[0], ResultList()).add(Result.from_row(row))
         for row in rows.get("orders", ()):
             self._turns.setdefault(row[0], TurnList()).add(Turn(*row[1:]))
+        for at, sent, seq, *change in rows.get("changes", ()):
+            self._changes.append(((at, 0, sent, seq, 0), Change(*change)))
+        if "changes" in rows and self._identify():
+            self._fold_from(0)
+        return [Record.decoded(row) for row in rows.get("course", ())]
 
     # -- keeping ---------------------------------------------------------------------------------------
 
     def head(self) -> bytes:
-        """Everything but results and treatment orders, as canonical JSON of bounded size."""
-        rest = canonical(
+        """Everything but what the increments hold, as canonical JSON of bounded size."""
+        return canonical(
             {
                 "applied": self._applied,
-                "base": self._base.state(),
-                "floor": self._floor,
+                "course": self._course.state(),
                 "form": FORM,
                 "people": self._people,
                 "site": self.site.digest,
             }
         )
-        return rest[:-1] + b',"tail":[' + b",".join(self._tail_bytes) + b"]}"
 
     @classmethod
     def restore(cls, site: SiteProfile, head: bytes, increments: Iterable[bytes]) -> StayFold:
@@ -202,12 +261,12 @@ class StayFold:
         fold = cls(site)
         fold._applied = state["applied"]
         fold._people = state["people"]
-        fold._base = Course.of(state["base"])
-        floor = state["floor"]
-        fold._floor = None if floor is None else (floor[0], floor[1], floor[2], floor[3], floor[4])
-        fold._keep([Record.decoded(row) for row in state["tail"]])
+        found: list[Record] = []
         for rows in increments:
-            fold._load(json.loads(rows))
+            found += fold._load(json.loads(rows))
+        fold._keep(found)
+        fold._course = Course.of(state["course"])
+        fold._marks = [(len(found), fold._course.copied())] if found else []
         return fold
 
     # -- looking ---------------------------------------------------------------------------------------
@@ -218,11 +277,15 @@ class StayFold:
         if self._course.patient or not self._people:
             return self._course.patient
         named = [patient for patient in self._people if patient] or [""]
-        return min(named, key=lambda patient: self._people.get(patient, {"first": [0]})["first"])
+        first = min(named, key=lambda patient: self._people.get(patient, {"first": [0]})["first"])
+        return self._owner(first)
 
     def is_patient(self, patient: str) -> bool:
-        """Whether a result or order of this patient key belongs to the stay's own patient."""
-        return same_patient(self.patient, patient)
+        """Whether a result or order of this patient key belongs to the stay's own patient.
+
+        What was said under a patient that the stay was moved away from does not: it may be about either.
+        """
+        return same_patient(self.patient, self._stands(patient))
 
     def results(self, fact: str) -> ResultList | None:
         return self._results.get(fact)
@@ -231,8 +294,15 @@ class StayFold:
         return self._turns.get(fact)
 
     def person(self) -> Person:
-        """The registers of the stay's patient, completed by messages that named no patient."""
+        """The registers of the stay's patient, completed by messages that named no patient.
+
+        Under every number the patient has had: the newest word counts, whichever number it came under.
+        """
         own = self._people.get(self.patient, {})
+        if self._standing:
+            for patient, said in self._people.items():
+                if patient and patient != self.patient and self._stands(patient) == self.patient:
+                    own = newer(own, said) if own else said
         return merged(own, self._people.get("", {}) if self.patient else {})
 
     def diagnoses(self) -> list[Diagnosed]:
@@ -241,19 +311,29 @@ class StayFold:
 
     def stay(self, as_of: datetime) -> Stay:
         """The stay with its clocks read at ``as_of``."""
-        person = self.person()
-        plan = person.get("payer", (None, ("", "")))[1]
+        person, zone = self.person(), self.site.zone
+        cover = coverage_of(person)
+        primary = cover[0] if cover else None
+        patient = self.patient
+        aliases = sorted(old for old in self._standing if self._stands(old) == patient)
+        aliases += [old for old in self._owners if old != patient]
+        strangers = [each for each in self._people if not self.is_patient(each)]
         identity = Identity(
             visit=_said(person, "visit"),
             accounts=tuple(filter(None, [_said(person, "account")])),
-            mrn=self.patient.partition("^")[0],
+            mrn=patient.partition("^")[0],
+            mrn_aliases=tuple(dict.fromkeys(old.partition("^")[0] for old in aliases)),
             birth_date=_said(person, "birth"),
             sex=_said(person, "sex"),
-            payer_class=self.site.payer_class(plan[0], plan[1]),
+            payer_class=self.site.payer_class(primary.plan_type, primary.plan_id) if primary else "UNKNOWN",
+            coverage=cover,
+            certifications=certifications_of(person, zone),
             diagnoses=tuple(each.code for each in diagnoses_of(person)),
             expected_discharge=person["expected"][1][0] if "expected" in person else None,
             events_applied=self._applied,
-            has_other_patient=any(not self.is_patient(patient) for patient in self._people),
+            has_other_patient=any(self._owner(each) != patient for each in strangers),
+            has_moved=any(self._owner(each) == patient for each in strangers),
+            has_ring=self._ring,
         )
         return view(self.site, self._course, identity, as_of)
 

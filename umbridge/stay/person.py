@@ -7,14 +7,22 @@ sent, receipt number), so the order of arrival does not matter.
 
 from __future__ import annotations
 
+from dataclasses import astuple
+from datetime import datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
-from umbridge.model import Event
-from umbridge.stay.clock import instant
+from umbridge.hl7.triggers import GROUPED
+from umbridge.model import Certification, Coverage, Event
+from umbridge.stay.clock import instant, moment
 from umbridge.stay.facts import is_icd10
 
 PEOPLE_KEPT = 8
 DIAGNOSES_KEPT = 64
+PLANS_KEPT = 16
+CERTIFICATIONS_KEPT = 32
+#: About the person: a diagnosis or payer in one of these is not said of this stay (HL7 v2 3.3.28 to .31).
+_PERSON_ONLY = frozenset({"A28", "A29", "A31"}) | GROUPED
 
 Stamp = list[int]
 Person = dict[str, Any]
@@ -37,12 +45,15 @@ def note(people: dict[str, Person], patient: str, event: Event, seq: int) -> Non
     for name, value in (("birth", event.patient.birth_date), ("sex", event.patient.sex)):
         if value:
             _newest(person, name, when, value)
+    if event.message_type == "ADT" and event.trigger in _PERSON_ONLY:
+        return
     if event.visit.expected_discharge is not None:
         source = f"{event.control_id} PV2-9"
         _newest(person, "expected", when, [instant(event.visit.expected_discharge), source])
     if event.coverage:
-        primary = min(event.coverage, key=lambda plan: plan.rank)
-        _newest(person, "payer", when, [primary.plan_type, primary.plan_id])
+        plans = sorted(event.coverage, key=lambda plan: plan.rank)[:PLANS_KEPT]
+        _newest(person, "cover", when, [list(astuple(plan)) for plan in plans])
+    _certify(person, when, event)
     _oldest(person, "visit", when, event.visit.number)
     _oldest(person, "account", when, event.patient.account)
     diagnoses = person.setdefault("diagnoses", {}) if event.diagnoses else {}
@@ -56,12 +67,80 @@ def note(people: dict[str, Person], patient: str, event: Event, seq: int) -> Non
         del diagnoses[min(diagnoses, key=lambda code: (diagnoses[code][0], code))]
 
 
+def _certify(person: Person, when: Stamp, event: Event) -> None:
+    """What payers said (IN3), each certification by its number, from the newest message that speaks of it."""
+    held = person.setdefault("certified", {}) if event.certifications else {}
+    for each in event.certifications:
+        row = [None if value is None else instant(value) for value in _moments(each)]
+        words = [each.certified_by, each.required, each.days_kind, each.days]
+        words += [each.non_concurrence, each.reviewer, each.appeal, each.case_manager, each.source]
+        _newest(held, each.number, when, [*row, *words])
+    while len(held) > CERTIFICATIONS_KEPT:
+        del held[min(held, key=lambda number: (held[number][0], number))]
+
+
+def _moments(each: Certification) -> tuple[datetime | None, ...]:
+    return (each.certified_at, each.begin, each.end, each.non_concurrence_at)
+
+
+def certifications_of(person: Person, zone: ZoneInfo) -> tuple[Certification, ...]:
+    """IN3 as it stands, by number."""
+    found = []
+    for number, (_, row) in sorted(person.get("certified", {}).items()):
+        times = [None if at is None else moment(at, zone) for at in row[:4]]
+        by, required, kind, days, refusal, reviewer, appeal, manager, source = row[4:]
+        found.append(
+            Certification(
+                number=number,
+                certified_by=by,
+                required=required,
+                certified_at=times[0],
+                begin=times[1],
+                end=times[2],
+                days_kind=kind,
+                days=days,
+                non_concurrence=refusal,
+                non_concurrence_at=times[3],
+                reviewer=reviewer,
+                appeal=appeal,
+                case_manager=manager,
+                source=source,
+            )
+        )
+    return tuple(found)
+
+
+def coverage_of(person: Person) -> tuple[Coverage, ...]:
+    """IN1 as the newest message has it, primary first."""
+    return tuple(Coverage(*row) for row in person.get("cover", (None, ()))[1])
+
+
+def newer(one: Person, other: Person) -> Person:
+    """Two numbers' registers of one person: for each the newest word, but the first visit and account."""
+    person = {**other, **one}
+    person["first"] = min(one["first"], other["first"])
+    for name in set(one) & set(other) - {"first"}:
+        mine, theirs = one[name], other[name]
+        if name in ("diagnoses", "certified"):
+            held = {**theirs, **mine}
+            for key in set(mine) & set(theirs):
+                held[key] = max(mine[key], theirs[key], key=lambda row: row[0])
+            person[name] = held
+        elif not mine or not theirs:
+            person[name] = mine or theirs
+        else:
+            pick = min if name in ("visit", "account") else max
+            person[name] = pick(mine, theirs, key=lambda row: row[0])
+    return person
+
+
 def merged(own: Person, unnamed: Person) -> Person:
     """A person's registers, completed by messages on the visit that named no patient."""
     if not unnamed:
         return own
     person = {**unnamed, **{name: value for name, value in own.items() if value}}
-    person["diagnoses"] = {**unnamed.get("diagnoses", {}), **own.get("diagnoses", {})}
+    for name in ("diagnoses", "certified"):
+        person[name] = {**unnamed.get(name, {}), **own.get(name, {})}
     return person
 
 

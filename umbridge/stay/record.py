@@ -13,15 +13,20 @@ from umbridge.stay.status import is_ending
 ORDER = "ORDER"
 #: Causal rank at equal times: what makes the other happen goes first (HL7 v2 ch. 3 events, table 0003).
 RANK = {
-    **{"A05": 0, "A14": 0, "A04": 1, "A01": 2, ORDER: 3, "A06": 4, "A07": 4, "A02": 5, "A15": 5, "A08": 6},
-    **{"A21": 7, "A22": 8, "A16": 9, "A03": 10},
-    **{"A11": 11, "A12": 11, "A13": 11, "A25": 11, "A26": 11, "A27": 11, "A38": 11, "A52": 11, "A53": 11},
+    **{"A05": 0, "A14": 0, "A04": 1, "A01": 2, ORDER: 3, "A06": 4, "A07": 4, "A02": 5, "A15": 5, "A17": 5},
+    **{"A09": 5, "A10": 5, "A08": 6, "A54": 6, "A21": 7, "A22": 8, "A16": 9, "A03": 10},
+    **{"A11": 11, "A12": 11, "A13": 11, "A25": 11, "A26": 11, "A27": 11, "A32": 11, "A33": 11, "A38": 11},
+    **{"A52": 11, "A53": 11, "A55": 11, "A23": 12, "A29": 12},
+    **dict.fromkeys(("A35", "A36", "A41", "A42", "A44", "A45", "A49", "A50"), 13),
 }
 #: A cancel names no target: it undoes the newest event of its kind that still stands.
 CANCELS = {
     **{"A11": "admit", "A12": "transfer", "A13": "discharge", "A25": "pending discharge"},
-    **{"A26": "pending transfer", "A27": "pending admit", "A38": "preadmit", "A52": "leave", "A53": "return"},
+    **{"A26": "pending transfer", "A27": "pending admit", "A32": "arrival", "A33": "departure"},
+    **{"A38": "preadmit", "A52": "leave", "A53": "return", "A55": "attending"},
 }
+#: Accounts and visits under other numbers than before. What they do to patients is in ``identity``.
+RENAMES = frozenset({"A35", "A36", "A41", "A42", "A44", "A45", "A49", "A50"})
 
 Key = tuple[int, int, int, int, int]
 
@@ -38,8 +43,10 @@ class Record(NamedTuple):
     def at(self) -> int:
         return self.key[0]
 
-    def encoded(self) -> bytes:
-        return canonical([self.key, self.trigger, self.patient, self.data])
+    @property
+    def claim(self) -> tuple[int, int]:
+        """Row number and part: what names a review that this record is the first to speak for."""
+        return self.key[3:]
 
     @classmethod
     def decoded(cls, row: list[Any]) -> Record:
@@ -75,14 +82,16 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
     made: list[Record] = []
     if event.message_type == "ADT" and event.trigger in RANK:
         key = (instant(event.effective_at), RANK[event.trigger], sent, seq, 0)
-        data = {**identity, **_visit(event.visit)}
+        data = {**identity, **({} if event.trigger in RENAMES else _visit(event.visit))}
+        if event.trigger == "A42":
+            data["joined"] = True
         if event.prior_accounts:
             data["prior"] = list(event.prior_accounts)
         made.append(
             Record(key, event.trigger, patient, {k: v for k, v in data.items() if v not in ("", None)})
         )
     for part, order in enumerate(event.orders, 1):
-        asked = site.status_orders.get(order.code.code)
+        asked = site.status_order(order)
         ending = is_ending(order.control, order.status)
         if asked is None or ending is None:
             continue
@@ -113,6 +122,10 @@ def _visit(visit: Visit) -> dict[str, Any]:
         data["admitted"] = instant(visit.admitted_at)
     if visit.discharged_at is not None:
         data["discharged"] = instant(visit.discharged_at)
+    if visit.expected_admission is not None:
+        data["coming"] = instant(visit.expected_admission)
+    if visit.expected_return is not None:
+        data["back"] = instant(visit.expected_return)
     return data
 
 

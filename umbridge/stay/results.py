@@ -21,7 +21,7 @@ from umbridge.stay.facts import dictionary
 FIRST_KEPT = 256
 NEWEST_KEPT = 768
 
-_STAGE = {"P": 1, "F": 2, "X": 2, "C": 3, "D": 3, "W": 3}
+_STAGE = {"P": 1, "F": 2, "X": 2, "B": 2, "V": 2, "A": 3, "C": 3, "D": 3, "W": 3}
 
 
 def stage(status: str) -> int:
@@ -229,6 +229,10 @@ class ResultList:
             del self._places[FIRST_KEPT], self._results[FIRST_KEPT]
             for kind in [kind for kind, look in self._looks.items() if not look.forget(gone)]:
                 del self._looks[kind]
+
+    def forget_looks(self) -> None:
+        """Whose results count has changed: look afresh."""
+        self._looks.clear()
 
     def between(self, first: int | None, last: int) -> list[Result]:
         """Everything from ``first`` to ``last``, both included, oldest first; withdrawn results too."""

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
+from umbridge.model import (
+    Certification,
+    Coverage,
+    Level,
+    Lifecycle,
+    ReviewState,
+    ReviewType,
+    Status,
+)
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment
-from umbridge.stay.course import Course, Span
+from umbridge.stay.course import Claim, Course, Place, Span
 
 MEDICARE = ("MEDICARE_FFS", "MEDICARE_ADVANTAGE")
 
@@ -25,6 +33,31 @@ class StatusSpan:
     evidence: str
     source: str
     level: Level | None
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class LocationSpan:
+    """Time in one place. ``level`` is what the unit can give, not what the patient needs."""
+
+    unit: str
+    room: str
+    bed: str
+    level: Level | None
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedReview:
+    """A review that an event asked for. ``ended`` says why it closed, "" while it stands."""
+
+    type: ReviewType
+    at: datetime
+    claim: Claim
+    level: Level | None
+    by: str
+    ended: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +94,22 @@ class Stay:
     discharged_at: datetime | None
     disposition: str | None
     leaves: tuple[tuple[datetime, datetime | None], ...]
+    expected_return: datetime | None
+    expected_admission: datetime | None
+    discharge_claim: Claim | None
+    places: tuple[LocationSpan, ...]
+    asked: tuple[AskedReview, ...]
     los_midnights: int | None
     leave_midnights: int
     hospital_midnights: int | None
     continued_stay_due: date | None
     readmission_index: bool
     payer_class: str
+    coverage: tuple[Coverage, ...]
+    certifications: tuple[Certification, ...]
     diagnoses: tuple[str, ...]
     expected_discharge: datetime | None
-    voided: tuple[tuple[ReviewType, datetime], ...]
+    voided: tuple[tuple[ReviewType, datetime, Claim], ...]
     events_applied: int
     exceptions: tuple[str, ...]
     notices_due: tuple[Notice, ...]
@@ -131,13 +171,18 @@ class Identity:
     visit: str
     accounts: tuple[str, ...]
     mrn: str
+    mrn_aliases: tuple[str, ...]
     birth_date: str
     sex: str
     payer_class: str
+    coverage: tuple[Coverage, ...]
+    certifications: tuple[Certification, ...]
     diagnoses: tuple[str, ...]
     expected_discharge: int | None
     events_applied: int
     has_other_patient: bool
+    has_moved: bool
+    has_ring: bool
 
 
 def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime) -> Stay:
@@ -164,7 +209,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         visit=course.visit or identity.visit,
         accounts=tuple(course.accounts) or identity.accounts,
         mrn=identity.mrn,
-        mrn_aliases=(),
+        mrn_aliases=identity.mrn_aliases,
         birth_date=identity.birth_date,
         sex=identity.sex,
         lifecycle=lifecycle,
@@ -177,6 +222,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
                 span.evidence,
                 span.source,
                 None if span.level is None else Level(span.level),
+                span.claim,
             )
             for span in course.spans
         ),
@@ -191,20 +237,49 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         observation_start=None if observation is None else moment(observation.start, zone),
         discharged_at=time(course.discharged_at),
         disposition=site.dispositions.get(course.disposition),
-        leaves=tuple((moment(out, zone), time(back)) for out, back in course.leaves),
+        leaves=tuple((moment(leave.out, zone), time(leave.back)) for leave in course.leaves),
+        expected_return=time(course.leaves[-1].expected) if lifecycle is Lifecycle.ON_LEAVE else None,
+        expected_admission=time(course.coming),
+        discharge_claim=course.discharge_claim,
+        places=tuple(_place(site, place) for place in course.places),
+        asked=tuple(
+            AskedReview(
+                ReviewType(each.type),
+                moment(each.at, zone),
+                each.claim,
+                None if each.level is None else Level(each.level),
+                each.by,
+                each.ended,
+            )
+            for each in course.asked
+        ),
         los_midnights=stayed if is_out and status is Status.INPATIENT else None,
         leave_midnights=leave,
         hospital_midnights=None if stayed is None else max(0, stayed - leave),
         continued_stay_due=_continued_stay_due(site, course, lifecycle, inpatient),
         readmission_index=is_out and status is Status.INPATIENT and _counts_as_index(site, course),
         payer_class=identity.payer_class,
+        coverage=identity.coverage,
+        certifications=identity.certifications,
         diagnoses=identity.diagnoses,
         expected_discharge=time(identity.expected_discharge),
-        voided=tuple((ReviewType(kind), moment(at, zone)) for kind, at in course.voided),
+        voided=tuple((ReviewType(kind), moment(at, zone), claim) for kind, at, claim in course.voided),
         events_applied=identity.events_applied,
         exceptions=_exceptions(site, course, identity, now),
         notices_due=_notices(site, course, lifecycle, identity.payer_class, now),
         site=site,
+    )
+
+
+def _place(site: SiteProfile, place: Place) -> LocationSpan:
+    unit = site.units.get(place.unit)
+    return LocationSpan(
+        place.unit,
+        place.room,
+        place.bed,
+        None if unit is None else unit.level,
+        moment(place.start, site.zone),
+        None if place.end is None else moment(place.end, site.zone),
     )
 
 
@@ -213,7 +288,9 @@ def _last(course: Course, status: Status) -> Span | None:
 
 
 def _leave_midnights(site: SiteProfile, course: Course, end: int) -> int:
-    return sum(midnights(out, end if back is None else back, site.zone) for out, back in course.leaves)
+    return sum(
+        midnights(leave.out, end if leave.back is None else leave.back, site.zone) for leave in course.leaves
+    )
 
 
 def _continued_stay_due(
@@ -224,7 +301,7 @@ def _continued_stay_due(
         return None
     first_day = site.windows.continued_stay_first_day
     due = local_date(inpatient.start, site.zone) + timedelta(days=first_day - 1)
-    returns = [local_date(back, site.zone) for _, back in course.leaves if back is not None]
+    returns = [local_date(leave.back, site.zone) for leave in course.leaves if leave.back is not None]
     return max([due, *returns])
 
 
@@ -251,6 +328,10 @@ def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int)
             found.add("ADT_LAG")
     if identity.has_other_patient:
         found.add("PATIENT_MISMATCH")
+    if identity.has_moved:
+        found.add("FACTS_QUARANTINED")
+    if identity.has_ring:
+        found.add("MERGE_RING")
     return tuple(sorted(found))
 
 

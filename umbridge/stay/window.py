@@ -16,7 +16,6 @@ from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.payment import PAYMENT_FACTS
-from umbridge.stay.record import same_patient
 from umbridge.stay.results import Look, Result, ResultList
 from umbridge.stay.serial import SERIAL_FACTS
 from umbridge.stay.view import Stay
@@ -91,7 +90,7 @@ class _Window:
     def is_own(self, patient: str) -> bool:
         known = self._own.get(patient)
         if known is None:
-            known = self._own[patient] = same_patient(self.patient, patient)
+            known = self._own[patient] = self.fold.is_patient(patient)
         return known
 
     def first_instant(self, kind: FactType) -> int | None:

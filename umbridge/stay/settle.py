@@ -1,0 +1,143 @@
+"""Status from its evidence: what a status order does, and when a span begins, is confirmed or closes."""
+
+from __future__ import annotations
+
+from umbridge.model import Lifecycle, ReviewType, Status
+from umbridge.site import SiteProfile
+from umbridge.stay.course import ORDERS, Course, Span
+from umbridge.stay.record import ORDER, Record
+from umbridge.stay.status import Resolved, StatusOrderInForce, from_registration, resolve
+
+_OUTPATIENT = (Status.OBSERVATION, Status.OUTPATIENT)
+
+
+# -- status orders ---------------------------------------------------------------------------------------
+
+
+def order(course: Course, site: SiteProfile, record: Record) -> None:
+    data = record.data
+    if data["status"] is None:
+        if data["on"] and course.lifecycle in (None, Lifecycle.ACTIVE):
+            course.pending["discharge"] = record.at
+            course.ask(ReviewType.DISCHARGE, record.at, record.claim, ORDER)
+        elif not data["on"] and course.pending.pop("discharge", None) is not None:
+            course.end_asked(ReviewType.DISCHARGE, "PENDING_DISCHARGE_CANCELLED")
+        return
+    held = next((each for each in course.orders if each.placer == data["placer"]), None)
+    if data["on"]:
+        began = held.at if held is not None and held.status == data["status"] else record.at
+        asked = StatusOrderInForce(data["placer"], data["status"], data["level"], began, data["source"])
+        others = [each for each in course.orders if each is not held]
+        course.orders = [*others, asked][-ORDERS:]
+        if course.lifecycle is None:
+            course.lifecycle = Lifecycle.ACTIVE
+        settle(course, site, record)
+    elif held is not None:
+        _order_ends(course, site, record, held)
+
+
+def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusOrderInForce) -> None:
+    if held.status == Status.INPATIENT and course.registered == Status.INPATIENT:
+        # The patient is already inpatient: an ORC cannot undo that, it takes condition code 44.
+        course.flag("STATUS_ORDER_CANCELLED")
+        return
+    course.orders = [each for each in course.orders if each is not held]
+    current = course.current()
+    is_still_asked = any(each.status == held.status for each in course.orders)
+    began_it = current is not None and current.placer == held.placer and not is_still_asked
+    if current is not None and began_it and course.registered != current.status:
+        course.void_span(current)  # nobody acted on the order: the span never was
+        course.spans = course.spans[:-1]
+        if course.spans:
+            course.spans[-1] = course.spans[-1]._replace(end=None)
+    settle(course, site, record)
+
+
+# -- status ----------------------------------------------------------------------------------------------
+
+
+def settle_discharge(course: Course, site: SiteProfile, record: Record) -> None:
+    """Close the stay. A discharge that comes first still says which status ended."""
+    registered = from_registration(site, course.fields)
+    current = course.current()
+    if not course.spans and course.discharged_at is not None:
+        found = resolve(site, registered, course.order_in_force())
+        if found is not None:
+            start = course.discharged_at if course.care_start is None else course.care_start
+            course.begin(Span(found.status, start, None, "ADT", found.source, None, "", record.claim))
+    elif current is not None and registered is not None and registered.status == current.status:
+        course.confirm(record.claim)
+    end = record.at if course.discharged_at is None else course.discharged_at
+    course.close(end)
+    course.leave_place(end)
+
+
+def settle(course: Course, site: SiteProfile, record: Record) -> None:
+    """Resolve the status again and open or confirm a span. A closed stay keeps the one it ended in."""
+    at = record.at
+    registered = from_registration(site, course.fields)
+    _set_aside(course, record.trigger, None if registered is None else registered.status, at)
+    course.registered = None if registered is None else registered.status
+    current = course.current()
+    if course.lifecycle not in (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE, Lifecycle.PLANNED):
+        return
+    if current is not None and current.status == Status.PREADMIT and course.lifecycle == Lifecycle.PLANNED:
+        return  # planned is planned until the patient comes, whatever the class says
+    found = resolve(site, registered, course.order_in_force())
+    if found is None:
+        return
+    asked = found.order
+    if asked is None:
+        span = Span(found.status, at, None, "ADT", found.source, None, "", record.claim)
+    else:
+        span = Span(
+            found.status, asked.at, None, ORDER, asked.source, asked.level, asked.placer, record.claim
+        )
+    if current is None or current.status != span.status:
+        _begin(course, span, current, at)
+        return
+    course.confirm(record.claim)
+    _confirm(course, found, course.spans[-1], span)
+
+
+def _begin(course: Course, span: Span, current: Span | None, at: int) -> None:
+    if current is not None and current.status == Status.PREADMIT:
+        span = span._replace(start=max(span.start, at))  # an order given before the patient came waits
+    elif current is not None:
+        if current.status == Status.INPATIENT and span.status in _OUTPATIENT:
+            course.flag("CC44_RECORD_MISSING")
+        if current.status == Status.INPATIENT:
+            course.end_asked(ReviewType.CONTINUED_STAY, "STATUS_CHANGED")
+        span = span._replace(start=max(span.start, current.start))
+    elif course.spans:
+        span = span._replace(start=max(span.start, course.spans[-1].end or 0))
+    if span.status == Status.INPATIENT:
+        course.end_asked(ReviewType.PROSPECTIVE, "STATUS_CHANGED")
+        if course.lifecycle == Lifecycle.PLANNED:
+            course.lifecycle = Lifecycle.ACTIVE
+    course.begin(span)
+
+
+def _confirm(course: Course, found: Resolved, current: Span, span: Span) -> None:
+    """The same status from other evidence."""
+    if found.order is None:
+        course.spans[-1] = current._replace(evidence="ADT", source=found.source)
+    elif current.evidence == ORDER:
+        course.spans[-1] = current._replace(level=found.order.level)
+    else:
+        # Registration came first: inpatient care still begins with the order (42 CFR 412.3(a)).
+        start = max(span.start, current.start)
+        course.spans[-1] = span._replace(start=start, claim=current.claim)
+        if len(course.spans) > 1:
+            course.spans[-2] = course.spans[-2]._replace(end=start)
+
+
+def _set_aside(course: Course, trigger: str, registered: Status | None, at: int) -> None:
+    """A06 or A07, or an A08 saying the same, overrides older orders for the other side of inpatient."""
+    is_inpatient = registered is Status.INPATIENT
+    was_inpatient = course.registered == Status.INPATIENT
+    implied = trigger == "A08" and registered is not None and course.registered is not None
+    if is_inpatient and (trigger == "A06" or (implied and not was_inpatient)):
+        course.orders = [o for o in course.orders if o.at > at or o.status == Status.INPATIENT]
+    elif not is_inpatient and (trigger == "A07" or (implied and was_inpatient)):
+        course.orders = [o for o in course.orders if o.at > at or o.status != Status.INPATIENT]
