@@ -45,6 +45,7 @@ docs: $(STAMP)   ## write docs/cli.md, and README's transcript and figures, from
 
 vectors: $(STAMP) ## write the test vectors again: the ledger's and the wire's
 	@$(PY) audit/tests/make_vectors.py
+	@$(PY) audit/tests/make_matrix.py
 	@$(PY) tests/vectors/hl7/make.py
 
 faults: $(STAMP) ## the long version of the fault suite (kills, resends, restarts)

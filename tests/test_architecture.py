@@ -179,6 +179,7 @@ TESTED_IN = {
     "umbridge/vignettes.py": "tests/test_trial.py",  # the judge, through the command
     "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves
     "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
+    "umbridge/ledgerdesk.py": "tests/test_inquiry.py",  # asked through the same desk
     "umbridge/store/notes.py": "tests/test_keycare.py",  # what keys, floods and second persons write there
     "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
     "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands
@@ -286,13 +287,14 @@ def test_plaintext_leaves_the_ledger_by_one_door() -> None:
     assert found == {
         "audit/umbridge_audit/disclose.py",  # the door
         "audit/umbridge_audit/export.py",  # bundles, opened by its own access entry
+        "audit/umbridge_audit/deidentify.py",  # the Safe Harbor file, as an export
         "audit/umbridge_audit/examine.py",  # the full level of verification: compares, shows nothing
         "audit/umbridge_audit/kek.py",  # unwraps keys
         "audit/umbridge_audit/keys.py",  # the key ring itself
         "audit/umbridge_audit/seal.py",  # the cipher itself
         "audit/umbridge_audit/store/rows.py",  # what the door reads through
         "umbridge/door.py",  # asks the gate, before anything else is done
-        "umbridge/inquiry.py",  # asks the door, then opens
+        "umbridge/ledgerdesk.py",  # asks the door, then shows
         "umbridge/store/inbox.py",  # rows, for the lane and for the door
         "umbridge/store/stays.py",  # stays, for the lane and for the door
     }

@@ -133,10 +133,25 @@ def test_substance_use_content_goes_to_the_restricted_compartment_alone() -> Non
     result = replace(FULL, tags=("PART2_SUD",))
     found = values(result)
     assert (found["sens_rationale"], found["tags"]) == ("ZZRATIONALE", ["PART2_SUD"])
-    assert found["sens_evidence"][0]["fact"] == "resp_rate"
+    assert found["sens_evidence"]["evidence"][0]["fact"] == "resp_rate"
+    assert (found["sens_evidence"]["subset"], found["sens_evidence"]["scores"]["curb65"]) == ("cap", 0)
     rest = json.dumps({name: v for name, v in found.items() if SLOTS[name] != "sens"})
-    for word in ("PART2_SUD", "ZZRATIONALE", "resp_rate"):
-        assert word not in rest
+    for word in ("PART2_SUD", "ZZRATIONALE", "resp_rate", "cap", "curb65", "bun", "BENCHMARK", "ZZREASON"):
+        assert f'"{word}"' not in rest
+    assert found["outcome"] == "PEND"  # the work that is left can be done
+
+
+def test_a_result_that_names_a_restricted_fact_is_restricted_whatever_its_plugin_says() -> None:
+    for result in (
+        replace(FULL, missing=("ciwa_ar",)),
+        replace(FULL, advise_missing=("ciwa_ar",)),
+        replace(FULL, scores={"ciwa_ar": 12}),
+        replace(FULL, evidence=(replace(FULL.evidence[0], fact="ciwa_ar"),)),
+    ):
+        found = values(result)
+        rest = json.dumps({name: v for name, v in found.items() if SLOTS[name] != "sens"})
+        assert "ciwa_ar" not in rest and "ZZRATIONALE" not in rest
+    assert "sens_rationale" not in values(FULL)
 
 
 @given(
@@ -153,7 +168,8 @@ def test_the_ledger_and_the_printed_line_agree(
     found, line = values(result), screen_line(STAY.visit, REVIEW, "interqual_like", result)
     for name in ("visit", "outcome", "supported", "episode_day"):
         assert found.get(name) == line[name]
-    assert found.get("missing", []) == line["missing"]
+    tells = found.get("sens_evidence", {}) if "PART2_SUD" in tags else found
+    assert tells.get("missing", []) == line["missing"]
     assert found.get("sens_rationale" if "PART2_SUD" in tags else "rationale") == line["rationale"]
     assert ("rationale" in found) != ("sens_rationale" in found)
 

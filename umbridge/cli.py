@@ -511,19 +511,35 @@ def ledger_show(
 
 @ledger.command("export")
 @with_config
-@click.option("--profile", required=True, metavar="NAME", help="role:NAME or integrity-only.")
+@click.option(
+    "--profile",
+    required=True,
+    metavar="NAME",
+    help="role:NAME, integrity-only, accounting, limited-data-set or safe-harbor.",
+)
+@click.option("--dua", default=None, metavar="ID", help="Data use agreement, for limited-data-set.")
 @click.option("--out", "out", required=True, metavar="FILE", help="Where the bundle is written.")
 @purpose
 @reason
 def ledger_export(
-    settings: config.Settings, profile: str, out: str, purpose: str | None, reason: str | None
+    settings: config.Settings,
+    profile: str,
+    dua: str | None,
+    out: str,
+    purpose: str | None,
+    reason: str | None,
 ) -> None:
-    """A bundle a stranger can verify with umbridge-verify; hidden fields stay hidden and still verify."""
+    """A bundle a stranger can verify with umbridge-verify; hidden fields stay hidden and still verify.
+
+    A safe-harbor file is no bundle: counts by coded values and year, of which the ledger holds the digest.
+    """
     from umbridge import proof
 
-    written = proof.write_bundle(
-        _ask(settings, "ledger.export", {"profile": profile, "purpose": purpose, "reason": reason}), Path(out)
-    )
+    args = {"profile": profile, "purpose": purpose, "reason": reason, "dua": dua}
+    written = proof.write_bundle(_ask(settings, "ledger.export", args), Path(out))
+    if profile == "safe-harbor":
+        click.echo(f"{out}: {written} lines; the ledger holds its SHA-256 in the export's entry")
+        return
     click.echo(f"{out}: {written} lines; verify with: umbridge-verify {out} --policy {settings.policy}")
 
 

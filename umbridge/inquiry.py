@@ -7,28 +7,23 @@ the only door to plaintext.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from umbridge_audit import disclose as door
-from umbridge_audit import export as bundles
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.redact import REDACTED, AccessTable, Permission
 from umbridge_audit.seal import SealError
-from umbridge_audit.slots import SCHEMAS
-from umbridge_audit.store import open_readonly
-from umbridge_audit.store.receipts import head_of, take_receipt
 
 from umbridge.config import Settings, User
 from umbridge.control import go_on
-from umbridge.door import MAX_NUMBER, MAX_TEXT, USUAL_PURPOSES, Door, number_of, text_of
+from umbridge.door import MAX_NUMBER, MAX_TEXT, Door, number_of, text_of
 from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
 from umbridge.hl7.translate import EPOCH, translate
 from umbridge.intake import visit_key
 from umbridge.keycare import KeyCare
+from umbridge.ledgerdesk import LedgerDesk
 from umbridge.model import Event
 from umbridge.quarantine import Settlement
 from umbridge.review.plan import completed, stay_json
@@ -91,6 +86,7 @@ class Inquiry:
         self._site = site
         self._table = table
         self.door = Door(pen, users, table)
+        self._ledger = LedgerDesk(settings, self.door)
         self._keycare = KeyCare(self.door)
         self._settlement = Settlement(self.door, self._charset, site.mrn_authority)
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
@@ -290,97 +286,6 @@ class Inquiry:
                 raise SealError("a message of this stay does not open")
             yield row.seq, self._event(self._parse(row))
 
-    # -- the ledger -----------------------------------------------------------------------------------
-
-    def ledger_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        kind = text_of(args, "kind")
-        if kind and kind not in SCHEMAS:
-            raise UsageError(f"--kind {kind!a}: no such kind of entry; known: {' '.join(SCHEMAS)}")
-        self.door.look(viewer, args, "search", "ledger list")
-        after, kinds = 0, (kind,) if kind else ()
-        while after < self._pen.ledger.size:
-            go_on()
-            yield from self._pen.call(
-                lambda batch, after=after: list(  # type: ignore[misc]
-                    self._pen.ledger.open_slots(after, after + PAGE, kinds=kinds)
-                )
-            )
-            after += PAGE
-
-    def ledger_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        seq = self._entry_number(args)
-        allowed = self.door.look(viewer, args, "read", f"ledger show {seq}", count=1)
-        yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
-
-    def ledger_export(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The bundle, a line at a time. It is made whole first, in the store, and loses its name at once."""
-        profile, reason = text_of(args, "profile"), text_of(args, "reason")
-        purpose = text_of(args, "purpose") or self._export_purpose(viewer)
-        self._profile(profile)
-        allowed = self.door.look(viewer, args | {"purpose": purpose}, "export", f"ledger export {profile}")
-        out = self._settings.store / f"export-{secrets.token_hex(8)}.jsonl"
-        try:
-            with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
-                bundles.export(
-                    reader,
-                    allowed,
-                    self._table,
-                    viewer=viewer,
-                    purpose=purpose,
-                    reason=reason,
-                    profile=profile,
-                    out=out,
-                    commit=self.door.commit,
-                    checkpoint=self._pen.sign,
-                    progress=lambda _: go_on(),
-                )
-            with out.open(encoding="utf-8", newline="") as stream:
-                out.unlink()  # the open handle is enough, and nobody who stops half-way leaves a file
-                for line in stream:
-                    yield {"line": line}
-        finally:
-            out.unlink(missing_ok=True)
-
-    def ledger_proof(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """One entry's receipt, under a checkpoint that covers the look at it too."""
-        seq, profile = self._entry_number(args), text_of(args, "profile") or "integrity-only"
-        narrowed = self._profile(profile)
-        purpose = text_of(args, "purpose") or self._export_purpose(viewer)
-        asked = f"ledger proof {seq} {profile}"
-        allowed = self.door.look(viewer, args | {"purpose": purpose}, "export", asked, count=1)
-        self._pen.sign()
-        with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
-            yield {"receipt": take_receipt(reader, seq, allowed.within(narrowed))}
-
-    def ledger_checkpoint(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A checkpoint over everything so far, this question included. Origin, size, root: nothing else."""
-        self.door.look(viewer, args, "search", "ledger checkpoint")
-        self._pen.sign()
-        with open_readonly(self._settings.store / DATABASE) as reader:
-            newest = reader.last_checkpoint()
-        if newest is None:
-            raise StoreError("the ledger has no checkpoint; run ledger verify")
-        size, root = head_of(newest[1])
-        yield {"origin": newest[1].partition("\n")[0], "size": size, "root": root.hex(), "note": newest[1]}
-
-    def _entry_number(self, args: dict[str, Any]) -> int:
-        seq = number_of(args, "seq")
-        if not 0 <= seq < self._pen.ledger.size:
-            raise UmbridgeError(f"there is no entry {seq}; the ledger holds 0 to {self._pen.ledger.size - 1}")
-        return seq
-
-    def _profile(self, name: str) -> Permission:
-        try:
-            return self._table.profile(name)
-        except ValueError:
-            raise UsageError(f"--profile {name!a}: expected role:NAME or integrity-only") from None
-
-    def _export_purpose(self, viewer: Viewer) -> str:
-        for purpose in ("HCOMPL", *USUAL_PURPOSES):
-            if self._table.permission(viewer.roles, purpose).exports:
-                return purpose
-        return "HCOMPL"
-
     def answer(self, account: str, op: str, args: dict[str, Any], auth: str) -> Iterator[dict[str, Any]]:
         """Dispatch one question; unknown ones are a usage error."""
         known = {
@@ -388,11 +293,11 @@ class Inquiry:
             "messages.show": self.messages_show,
             "stays.list": self.stays_list,
             "stays.show": self.stays_show,
-            "ledger.list": self.ledger_list,
-            "ledger.show": self.ledger_show,
-            "ledger.export": self.ledger_export,
-            "ledger.proof": self.ledger_proof,
-            "ledger.checkpoint": self.ledger_checkpoint,
+            "ledger.list": self._ledger.ledger_list,
+            "ledger.show": self._ledger.ledger_show,
+            "ledger.export": self._ledger.ledger_export,
+            "ledger.proof": self._ledger.ledger_proof,
+            "ledger.checkpoint": self._ledger.ledger_checkpoint,
             "messages.replay": self._settlement.replay,
             "messages.dismiss": self._settlement.dismiss,
             "keys.list": self._keycare.list,

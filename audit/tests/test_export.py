@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from umbridge_audit.bundle import verify_bundle
 from umbridge_audit.checkpoint import Policy
 from umbridge_audit.cli import main
 from umbridge_audit.disclose import NotPermitted, Viewer, disclose
+from umbridge_audit.entry import Draft
 from umbridge_audit.export import export
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
@@ -121,6 +123,44 @@ def test_any_role_verifies_and_shows_only_its_fields(
         assert not any(canary in text for canary in canaries)
     assert out.stat().st_mode & 0o777 == 0o600 and [p.name for p in tmp_path.glob(".*part")] == []
     assert filled.verify("full").verdict == "PASS"
+
+
+def test_a49_hidden_absent_short_and_long_are_the_same_bytes_long(
+    lab: Any, tmp_path: Path, determination: Any
+) -> None:
+    """A leaf says no length: what a role may not see it cannot measure. ``sens`` would tell."""
+    full = determination(1)
+    bare = Draft(
+        "determination", {k: full.values[k] for k in ("actor", "state", "row", "plugin", "review", "visit")}
+    )
+    long = Draft(
+        "determination",
+        {
+            **full.values,
+            "rationale": "x" * 2000,
+            "sens_rationale": "y" * 3000,
+            "sens_evidence": [{"a": "b" * 900}],
+        },
+    )
+    short = Draft("determination", {**full.values, "rationale": "x", "tags": ["t"], "mrn": "1"})
+    first = lab.write(bare, full, long, short)[0].seq
+    for profile, purpose, role in (
+        ("integrity-only", "HCOMPL", "external_auditor"),
+        ("role:it_ops", "HOPERAT", "it_ops"),
+    ):
+        out = tmp_path / profile.replace(":", "-")
+        take(lab, out, role, purpose=purpose, profile=profile)
+        lines = [json.loads(line) for line in out.read_text().splitlines()][1 + first : 5 + first]
+        # the number of the entry has as many digits as it has
+        shapes = {
+            (
+                len(re.sub(r'"seq":[0-9]+', "", line["leaf"])),
+                len(json.dumps(line["hidden"])),
+                len(line["open"]),
+            )
+            for line in lines
+        }
+        assert len(shapes) == 1, shapes
 
 
 def test_a51_a_profile_gives_nothing_the_requester_may_not_see(

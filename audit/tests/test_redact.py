@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +118,46 @@ def test_a_broken_table_is_refused(old: str, new: str) -> None:
 
 def test_the_table_is_hashed() -> None:
     assert AccessTable(GOOD_ROLE.encode()).hash != AccessTable((GOOD_ROLE + "#").encode()).hash != TABLE.hash
+
+
+def _matrix() -> ModuleType:
+    path = Path(__file__).with_name("make_matrix.py")
+    spec = importlib.util.spec_from_file_location("umbridge_audit_tests_make_matrix", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_whole_matrix_is_the_one_that_was_reviewed() -> None:
+    """Role x field x purpose, each profile and act; ``make vectors`` writes it, a person reads the diff."""
+    matrix = _matrix()
+    assert matrix.PAGE.read_text() == matrix.text()
+
+
+def test_profiles_show_what_their_rule_allows() -> None:
+    """45 CFR 164.514(b)(2), (e)(2) and 164.528(b)(2): identifiers, free text and dates by profile."""
+    free_text = ("rationale", "evidence", "extended_stay_reason")
+    for name in ("safe-harbor", "limited-data-set"):
+        profile = TABLE.profile(name)
+        assert not any(profile.may("ident", f) == "show" for f in _FIELDS["ident"]), name
+        assert not any(profile.may("sens", f) == "show" for f in _FIELDS["sens"]), name
+        assert not any(profile.may("clin", f) == "show" for f in free_text), name
+        identifying = (
+            "control_id",
+            "row",
+            "review_id",
+            "message_digest",
+            "account",
+            "reason",
+            "query",
+            "sender",
+        )
+        assert not any(profile.may("ops", f) == "show" for f in identifying), name
+        assert profile.may("open", "actor") == "hide"
+    dated = [TABLE.profile(n).may("clin", "as_of") for n in ("safe-harbor", "limited-data-set")]
+    assert dated == ["hide", "show"]
+    assert TABLE.profile("safe-harbor").may("open", "ts") == "hide"
+    accounting = TABLE.profile("accounting")
+    assert all(accounting.may("ident", f) == "show" for f in ("recipient", "address", "what", "statement"))
+    assert not accounting.opens("clin") and not accounting.opens("sens") and not accounting.opens("fin")

@@ -23,7 +23,7 @@ _CHAIN = re.compile(r"[a-z0-9_-]{1,40}/[a-z0-9_-]{1,40}\Z")
 # A nonce is 24 bytes: 32 characters of base64 and no padding.
 _PART_TEXT = (
     r'\{{"c":"{0}[a-z]{{2,12}}{1}","h":"{0}[0-9a-f]{{64}}{1}","kid":"{0}[a-z]{{2,12}}\.[0-9]{{4}}-[0-9]{{2}}\.'
-    r'[0-9a-f]{{8}}{1}","len":{0}[1-9][0-9]{{0,15}}{1},"n":"{0}[A-Za-z0-9+/]{{32}}{1}"\}}'
+    r'[0-9a-f]{{8}}{1}","n":"{0}[A-Za-z0-9+/]{{32}}{1}"\}}'
 )
 _PART = re.compile(_PART_TEXT.format("(", ")"))
 _PLAIN_PART = _PART_TEXT.format("", "")
@@ -235,7 +235,6 @@ class Part:
     c: str
     h: str
     kid: str
-    len: int
     n: str
 
 
@@ -264,9 +263,7 @@ class Record:
 
 def leaf_bytes(leaf: Leaf) -> bytes:
     """The leaf in canonical form, keys in order by construction. Raises FormatError above 65,535 bytes."""
-    inner = ",".join(
-        [f'{{"c":"{p.c}","h":"{p.h}","kid":"{p.kid}","len":{p.len},"n":"{p.n}"}}' for p in leaf.parts]
-    )
+    inner = ",".join([f'{{"c":"{p.c}","h":"{p.h}","kid":"{p.kid}","n":"{p.n}"}}' for p in leaf.parts])
     text = (
         f'{{"chain":"{leaf.chain}","fields":"{leaf.fields.hex()}","gen":{leaf.gen},"parts":[{inner}],'
         f'"prev":"{leaf.prev.hex()}","seq":{leaf.seq},"v":2}}'
@@ -288,7 +285,7 @@ def parse_leaf(raw: bytes) -> Leaf:
     if found is None:
         raise FormatError("leaf not canonical")
     chain, fields, gen, inner, prev, seq = found.groups()
-    parts = tuple([Part(c, h, kid, int(size), n) for c, h, kid, size, n in _PART.findall(inner)])
+    parts = tuple([Part(c, h, kid, n) for c, h, kid, n in _PART.findall(inner)])
     leaf = Leaf(chain, bytes.fromhex(fields), int(gen), parts, bytes.fromhex(prev), int(seq))
     if leaf.seq > MAX_INT or leaf.gen >= 2**32 or not all(p.kid.startswith(p.c + ".") for p in parts):
         raise FormatError("leaf values")

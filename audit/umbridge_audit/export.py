@@ -67,6 +67,8 @@ def export(
     overwrite.
     """
     sees = permission.within(table.profile(profile))
+    if profile == "safe-harbor":
+        raise ValueError("profile: safe-harbor is no bundle, a leaf is not de-identified; see deidentify")
     if not permission.exports:
         raise NotPermitted("these roles may not export for this purpose")
     if out.exists():

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from umbridge_audit.slots import COMPARTMENTS, SCHEMAS
 
@@ -107,12 +107,14 @@ class AccessTable:
             table = tomllib.loads(raw.decode())
         except (UnicodeDecodeError, tomllib.TOMLDecodeError):
             raise ValueError("access table: not TOML") from None
-        rows = table.get("roles")
-        acts = table.get("acts", {})
-        if not {"version", "roles"} <= set(table) <= {"version", "roles", "acts"} or table["version"] != 1:
+        rows: Any = table.get("roles")
+        acts: Any = table.get("acts", {})
+        profiles: Any = table.get("profiles", {})
+        known = {"version", "roles", "acts", "profiles"}
+        if not {"version", "roles"} <= set(table) <= known or table["version"] != 1:
             raise ValueError("access table: version 1 with roles is expected")
-        if not isinstance(rows, dict) or not isinstance(acts, dict):
-            raise ValueError("access table: roles and acts must be tables")
+        if not all(isinstance(part, dict) for part in (rows, acts, profiles)):
+            raise ValueError("access table: roles, acts and profiles must be tables")
         self.roles: dict[str, Role] = {}
         for name, row in rows.items():
             like = row.get("same_as")
@@ -126,6 +128,9 @@ class AccessTable:
             if not isinstance(names, list) or not set(names) <= set(self.roles):
                 raise ValueError(f"access table: act {act}: a list of roles is expected")
             self.acts[act] = frozenset(names)
+        self.profiles: dict[str, Role] = {
+            name: _role(name, {"purposes": [], "exports": True, **cells}) for name, cells in profiles.items()
+        }
 
     @classmethod
     def load(cls) -> AccessTable:
@@ -138,12 +143,16 @@ class AccessTable:
         return Permission(tuple(role for role in held if purpose in role.purposes))
 
     def profile(self, name: str) -> Permission:
-        """What an export profile shows at most: ``role:<name>`` or ``integrity-only``. Raises ValueError."""
+        """What an export profile shows at most. Raises ValueError, which names those there are."""
         if name == "integrity-only":
             return Permission()
-        role = self.roles.get(name.removeprefix("role:")) if name.startswith("role:") else None
+        role = (
+            self.roles.get(name.removeprefix("role:"))
+            if name.startswith("role:")
+            else self.profiles.get(name)
+        )
         if role is None:
-            raise ValueError("profile: role:<name> or integrity-only")
+            raise ValueError(f"profile: role:<name>, integrity-only, {', '.join(sorted(self.profiles))}")
         return Permission((role,))
 
 

@@ -187,9 +187,7 @@ class Composer:
             )
             cts.append((c, ct))
             n = b2a_base64(nonce, newline=False).decode("ascii")
-            parts.append(
-                f'{{"c":"{c}","h":"{sha256(ct).hexdigest()}","kid":"{kid}","len":{len(ct)},"n":"{n}"}}'
-            )
+            parts.append(f'{{"c":"{c}","h":"{sha256(ct).hexdigest()}","kid":"{kid}","n":"{n}"}}')
         text = self._leaf % (fields.hex(), ",".join(parts), prev.hex(), seq)
         if len(text) > MAX_LEAF:
             raise FormatError("leaf too long")

@@ -74,8 +74,8 @@ class Sweeper:
         self._parts_at = self._fields_at + 64 + len(f'","gen":{gen},"parts":[')
 
     def _template(self, present: tuple[str, ...]) -> str:
-        """A leaf with these parts, to be filled: fields; hash, kid, length and nonce of each; prev; seq."""
-        parts = ",".join([f'{{"c":"{c}","h":"%s","kid":"%s","len":%d,"n":"%s"}}' for c in present])
+        """A leaf with these parts, to be filled: fields; hash, kid and nonce of each; prev; seq."""
+        parts = ",".join([f'{{"c":"{c}","h":"%s","kid":"%s","n":"%s"}}' for c in present])
         made = f'{self._lead}%s","gen":{self._gen},"parts":[{parts}],"prev":"%s","seq":%d,"v":2}}'
         self._templates[present] = made
         return made
@@ -121,13 +121,12 @@ class Sweeper:
                         return None
                     known.add(kid)
                     said.uses[kid] = seq
-                size = len(body)
-                at += len(kid) + 14 + len(str(size))  # ","len":…,"n":"
+                at += len(kid) + 7  # ","n":"
                 nonce = leaf[at : at + 32]
                 at += 35  # <32>"},
                 nonces.append(nonce)
                 names += (name,)
-                values += (sha256(body).hexdigest(), kid, size, nonce)
+                values += (sha256(body).hexdigest(), kid, nonce)
                 found.append((name, kid, nonce, body))
             if not before:
                 end = -15 - len(str(seq))  # ","seq":…,"v":2}

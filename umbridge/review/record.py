@@ -10,6 +10,7 @@ from umbridge_audit.entry import Draft
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.stay.fold import Stay
+from umbridge.stay.window import part2_facts
 
 PART2 = "PART2_SUD"  # 42 CFR Part 2: what says so goes to the restricted compartment only
 
@@ -100,10 +101,19 @@ def determination_draft(
 ) -> Draft:
     """A screen as a ledger entry, but for ``supersedes``, which only the pen knows.
 
-    Substance-use content goes to the ``sens`` compartment, not to ``clin``.
+    What tells of substance use goes to ``sens`` alone: see ``_restricted``.
     """
-    restricted = PART2 in result.tags
     evidence = evidence_json(result)
+    tells: dict[str, Any] = {
+        "subset": result.subset,
+        "missing": list(result.missing) or None,
+        "basis": result.basis,
+        "advise_higher": result.advise_higher,
+        "advise_missing": list(result.advise_missing) or None,
+        "scores": dict(result.scores) or None,
+        "extended_stay_reason": result.extended_stay_reason,
+        "evidence": evidence or None,
+    }
     values: dict[str, Any] = {
         "actor": f"plugin:{plugin}",
         "state": "failed" if failed else "screened",
@@ -112,7 +122,6 @@ def determination_draft(
         "message_digest": message_digest,
         "plugin": plugin,
         "plugin_version": version,
-        "subset": result.subset,
         "edition": result.edition,
         "content_digest": result.digest,
         "review": review.type.value,
@@ -126,28 +135,26 @@ def determination_draft(
         "requested_level": review.requested_level.name,
         "supported": None if result.supported is None else result.supported.name,
         "episode_day": review.episode_day,
-        "missing": list(result.missing) or None,
-        "basis": result.basis,
-        "advise_higher": result.advise_higher,
-        "advise_missing": list(result.advise_missing) or None,
-        "scores": dict(result.scores) or None,
         "discharge_ready": result.discharge_ready,
-        "extended_stay_reason": result.extended_stay_reason,
         "as_of": as_of.isoformat(),
         "payer_class": stay.payer_class,
         "avoidable_day": result.avoidable_day,
         "avoidable_attribution": result.avoidable_attribution,
+        "tags": list(result.tags) or None,
     }
-    if restricted:
-        values |= {
-            "tags": list(result.tags),
-            "sens_rationale": result.rationale,
-            "sens_evidence": evidence or None,
-        }
+    if _restricted(result):
+        values["sens_rationale"] = result.rationale
+        values["sens_evidence"] = {k: v for k, v in tells.items() if v is not None} or None
     else:
-        values |= {
-            "tags": list(result.tags) or None,
-            "rationale": result.rationale,
-            "evidence": evidence or None,
-        }
+        values |= tells | {"rationale": result.rationale}
     return Draft("determination", {k: v for k, v in values.items() if v is not None})
+
+
+def _restricted(result: ScreenResult) -> bool:
+    """Whether a result tells of substance use: the plugin says so, or it names a fact that does.
+
+    42 CFR 2.12(a)(1): the restriction covers whatever would identify a patient as having a substance use
+    disorder, so the subset asked about, the scores and what is missing tell as much as the evidence.
+    """
+    named = {e.fact for e in result.evidence} | set(result.missing) | set(result.advise_missing)
+    return PART2 in result.tags or bool(part2_facts(named | set(result.scores)))

@@ -1,0 +1,48 @@
+"""Writes golden_matrix.txt: who sees which field for which purpose, and what profiles show (make vectors).
+
+Read every changed line before it is committed: a line is a permission.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from umbridge_audit.redact import _FIELDS, GROUPS, PURPOSES, AccessTable, Permission
+
+PAGE = Path(__file__).with_name("golden_matrix.txt")
+
+
+def lines() -> list[str]:
+    table = AccessTable.load()
+    found = ["# role purpose compartment sight: fields; purposes that are not listed show nothing"]
+    for role in sorted(table.roles):
+        for purpose in PURPOSES:
+            permission = table.permission([role], purpose)
+            if permission.roles:
+                exports = "exports" if permission.exports else "no exports"
+                found.append(f"{role} {purpose} {exports}")
+                found += [f"{role} {purpose} {line}" for line in _cells(permission)]
+    for name in ("integrity-only", *sorted(table.profiles)):
+        found.append(f"profile {name}")
+        found += [f"profile {name} {line}" for line in _cells(table.profile(name))]
+    found += [f"act {act}: {' '.join(sorted(roles))}" for act, roles in sorted(table.acts.items())]
+    return found
+
+
+def _cells(permission: Permission) -> list[str]:
+    cells = []
+    for group in GROUPS:
+        for sight in ("show", "mask", "hide"):
+            fields = sorted(f for f in _FIELDS[group] if permission.may(group, f) == sight)
+            if fields:
+                every = "every field" if len(fields) == len(_FIELDS[group]) else " ".join(fields)
+                cells.append(f"{group} {sight}: {every}")
+    return cells
+
+
+def text() -> str:
+    return "\n".join(lines()) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text())
