@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,58 @@ def test_each_plugin_answers_as_the_case_lists(shared: Path, name: str) -> None:
         listed = {key: want[key] for key in KEYS if key in want}
         assert {key: row.get(key) for key in listed} == listed
         assert {key: seen.get(key) for key in want.get("scores", {})} == want.get("scores", {})
+
+
+#: Units that mean the same exactly, and what the number is then multiplied by (or the degrees made of it).
+OTHER_UNITS = {
+    "g/dL": ("g/L", Decimal(10)),
+    "mm[Hg]": ("mmHg", Decimal(1)),
+    "/min": ("{beats}/min", Decimal(1)),
+    "10*3/uL": ("/uL", Decimal(1000)),
+    "mmol/L": ("meq/L", Decimal(1)),
+    "Cel": ("[degF]", Decimal(0)),
+}
+#: Codes whose fact lists the unit above: breaths are not beats, and ketones come in one unit only.
+NOT_SO = {"9279-1", "6873-4", "32693-4", "2518-9", "3094-0", "22664-7", "2345-7"}
+
+
+def in_other_units(message: bytes) -> tuple[bytes, int]:
+    """Each number that has another unit, sent in that; how many were changed."""
+    changed, lines = 0, []
+    for line in message.decode().split("\r"):
+        fields = line.split("|")
+        if fields[0] == "OBX" and fields[2] == "NM" and fields[3].partition("^")[0] not in NOT_SO:
+            unit, factor = OTHER_UNITS.get(fields[6].partition("^")[0], ("", Decimal(0)))
+            value = Decimal(fields[5]) if unit else Decimal(0)
+            if unit:
+                fields[5] = str(value * factor if factor else value * Decimal("1.8") + 32)
+                fields[6] = f"{unit}^{unit}^UCUM"
+                changed += 1
+        lines.append("|".join(fields))
+    return "\r".join(lines).encode(), changed
+
+
+@pytest.mark.parametrize("name", ["G01", "G07", "G08", "G11", "G18"])
+def test_units_change_nothing(shared: Path, tmp_path: Path, name: str) -> None:
+    """The same patient in other units: every plugin's result is the same, evidence and all."""
+    folder, site = shared / "vignettes/cases" / name, str(shared / "vignettes/site.toml")
+    as_of = json.loads((folder / "expected.json").read_text())["as_of"]
+    changed = 0
+    for path in sorted(folder.glob("*.hl7")):
+        message, count = in_other_units(path.read_bytes())
+        (tmp_path / path.name).write_bytes(message)
+        changed += count
+    assert changed > 0
+
+    def screened(where: Path) -> list[dict[str, Any]]:
+        done = CliRunner().invoke(main, ["screen", str(where), "--site", site, "--json", "--as-of", as_of])
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        for each in (each for row in rows for each in row["evidence"]):
+            with suppress(InvalidOperation):
+                each["value"] = str(Decimal(each["value"]).normalize())  # 9.6 or 9.60
+        return rows
+
+    assert screened(tmp_path) == screened(folder)
 
 
 def scores(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import umbridge_two_midnight as plugin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge import Case, Level, Outcome, Reading, ReviewType, Sample, Status
+from umbridge import Case, Level, Outcome, Reading, ReviewType, Sample, Status, Subset
+from umbridge.testing import exercise
 
 AT = datetime(2026, 3, 3, 15, 5, tzinfo=UTC)
 Value = Decimal | bool | str
@@ -209,6 +210,42 @@ def test_the_start_of_care_taken_from_registration_is_said_so() -> None:
     )
     assert "triage and waiting may be in it" in plugin.umbridge_screen(case).rationale
     assert "triage" not in screen(BENCHMARK).rationale
+
+
+def test_an_admission_without_an_order_is_said_so() -> None:
+    """The order makes the inpatient (412.3(a)); that it is missing is for the stay's own exceptions."""
+    assert "No inpatient order was seen" in screen(BENCHMARK).rationale
+    ordered = screen({**BENCHMARK, "midnights_from_order": Decimal(1)})
+    assert "inpatient order" not in ordered.rationale
+    assert ordered.scores["midnights_from_order"] == 1
+
+
+# --- the content, generated from itself ----------------------------------------------------------------
+
+
+PAIRS = [(each, name) for each in plugin.LIBRARY.subsets.values() for name in each.rules.criteria]
+
+
+@pytest.mark.parametrize(("edition", "name"), PAIRS, ids=lambda v: v if isinstance(v, str) else v.id)
+def test_each_test_of_each_criterion_can_turn_it(edition: Subset, name: str) -> None:
+    found = exercise(edition, name)
+    assert found.truths >= {True, False}
+    assert found.idle == ()
+
+
+@pytest.mark.parametrize("edition", plugin.LIBRARY.subsets.values(), ids=lambda each: each.id)
+def test_each_threshold_turns_exactly_where_it_says(edition: Subset) -> None:
+    """Every limit of the content is "two or more": one night fewer is false, one more is true."""
+    numbers = [leaf for leaf in edition.rules.leaves if isinstance(leaf.value, Decimal)]
+    assert {leaf.fact for leaf in numbers} == set(UNITS)
+    for leaf in numbers:
+        truths = [
+            edition.rules.examine(readings({leaf.fact: leaf.value + step})).truths[
+                edition.rules.number_of(leaf)
+            ]
+            for step in (-1, 0, 1)
+        ]
+        assert (leaf.value, truths) == (2, [False, True, True])
 
 
 # --- whom it is about ----------------------------------------------------------------------------------

@@ -149,6 +149,8 @@ def _words(case: Case, head: str, titles: list[str]) -> str:
     start, nights = case.facts.get("care_start"), case.facts.get("midnights_from_care")
     if nights is not None:
         words += f" Midnights from the start of care: {nights.latest.value}."
+        if "midnights_from_order" not in case.facts:  # counted to the same end, from the order
+            words += " No inpatient order was seen: 42 CFR 412.3(a) asks for one."
     if start is not None and start.latest.source.startswith("PV1"):
         words += " The start of care is the registration's; triage and waiting may be in it."
     return words
