@@ -100,6 +100,18 @@ def restamped(message: bytes) -> bytes:
 # -- the golden cases ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("name", "closes"), [("G01", True), ("G02", False), ("G19", True), ("G24", True)])
+def test_for_medicare_the_payers_own_rule_lets_a_review_close(
+    shared: Path, screens: Screens, name: str, closes: bool
+) -> None:
+    """G02 is referred by commercial criteria; so is G24, but there 42 CFR 412.3 is met and goes first."""
+    run = taken(of_folder(shared / "vignettes/cases" / name), load_site(shared / "vignettes/site.toml"))
+    rows = screens.of(run)
+    assert ("REFER" in {row["outcome"] for row in rows}) is (name in ("G02", "G24"))
+    (stay,) = run.stays(None)
+    assert ("ADMISSION" in stay["closed_reviews"]) is closes
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_golden_case_is_screened_as_expected(shared: Path, screens: Screens, name: str) -> None:
     expected = json.loads((shared / "vignettes" / "cases" / name / "expected.json").read_text())

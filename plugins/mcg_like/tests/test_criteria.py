@@ -243,6 +243,89 @@ def test_a_lower_level_that_is_still_open_is_said_with_a_referral() -> None:
     assert (watched.outcome, watched.missing) == (Outcome.PEND, ("serial_troponin",))
 
 
+# --- patients who are ready ----------------------------------------------------------------------------
+
+
+N, Y = False, True
+#: A patient of each guideline for whom every discharge item is true: exactly what those items read.
+READY: Mapping[str, Mapping[str, Value]] = {
+    "cap": {
+        **{"temperature": Decimal("37.8"), "heart_rate": Decimal(100), "resp_rate": Decimal(24)},
+        **{"sbp": Decimal(90), "spo2_room_air": Decimal(90), "oral_intake": Y, "mentation_at_baseline": Y},
+        **{"oral_antibiotic": Y, "iv_anti_infective": N, "o2_therapy": N},
+    },
+    "copd": {
+        **{"resp_rate": Decimal(23), "spo2": Decimal(90), "consciousness": "A", "niv": N, "oral_intake": Y}
+    },
+    "asthma": {"pef_percent": Decimal(70), "consciousness": "A", "o2_therapy": N},
+    "heart_failure": {
+        **{"dyspnea_at_rest": N, "spo2": Decimal(90), "sbp": Decimal(90), "worsening_renal_function": N},
+        **{"consciousness": "A", "o2_therapy": N},
+    },
+    "chest_pain": {"serial_troponin": Decimal(1), "st_elevation": N, "significant_arrhythmia": N},
+    "upper_gi_bleed": {
+        **{"sbp": Decimal(110), "heart_rate": Decimal(99), "active_bleeding": N, "oral_intake": Y},
+        **{"iv_fluids": N},
+    },
+    "dka_hhs": {
+        **{"glucose": Decimal(199), "beta_hydroxybutyrate": Decimal("0.5"), "bicarbonate": Decimal(18)},
+        **{"consciousness": "A", "oral_intake": Y, "insulin_infusion": N},
+    },
+    "ssti": {
+        **{
+            "temperature": Decimal(38),
+            "heart_rate": Decimal(90),
+            "resp_rate": Decimal(24),
+            "wbc": Decimal(12),
+        },
+        **{"sbp": Decimal(90), "consciousness": "A", "oral_antibiotic": Y, "iv_anti_infective": N},
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted(GUIDELINES))
+def test_on_the_very_limits_a_patient_is_ready(name: str) -> None:
+    subset = SUBSETS[name]
+    day = asked(subset, READY[name], review=ReviewType.CONTINUED_STAY, episode_day=3)
+    assert (day.outcome, day.discharge_ready, day.supported) == (Outcome.REFER, True, Level.HOME)
+    left = asked(subset, READY[name], review=ReviewType.DISCHARGE)
+    assert (left.outcome, left.discharge_ready, left.missing) == (Outcome.MEETS, True, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"), [(name, fact) for name in sorted(GUIDELINES) for fact in READY[name]]
+)
+def test_who_may_be_ready_is_not_kept_and_not_sent_away(name: str, fact: str) -> None:
+    """One item unknown: whether the stay meets hangs on it, so it is undecided and asks for that fact."""
+    known = {key: value for key, value in READY[name].items() if key != fact}
+    left = asked(SUBSETS[name], known, review=ReviewType.DISCHARGE)
+    if name == "ssti" and fact in ("temperature", "heart_rate", "resp_rate", "wbc"):
+        assert left.outcome is Outcome.MEETS  # one systemic sign is allowed
+        return
+    assert left.outcome is Outcome.PEND
+    assert fact in left.missing
+    day = asked(SUBSETS[name], known, review=ReviewType.CONTINUED_STAY, episode_day=1)
+    assert (day.outcome, day.discharge_ready) == (Outcome.PEND, None)
+    assert fact in day.missing
+
+
+@pytest.mark.parametrize(
+    ("hours", "ended", "outcome"),
+    [
+        (None, False, Outcome.REFER),
+        (Decimal("23.99"), False, Outcome.REFER),
+        (Decimal(24), False, Outcome.MEETS),
+        (Decimal("0.5"), True, Outcome.MEETS),
+    ],
+)
+def test_observation_counts_as_tried_after_a_day_or_when_it_is_over(
+    hours: Decimal | None, ended: bool, outcome: Outcome
+) -> None:
+    waiting = {"pef_percent": Decimal(55), "consciousness": "A"}
+    span = {"observation_hours": hours, "observation_ended": ended}
+    assert asked(SUBSETS["asthma"], waiting, **span).outcome is outcome
+
+
 # --- editions ------------------------------------------------------------------------------------------
 
 

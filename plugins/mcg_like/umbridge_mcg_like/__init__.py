@@ -172,7 +172,6 @@ def _inpatient(case: Case, exam: Examination) -> ScreenResult:
     met = exam.decide(key)
     severe = exam.decide("status.inpatient").value
     scores: dict[str, int | str | tuple[str, ...]] = dict(exam.scores())
-    evidence = exam.evidence(key)
     basis = None
     if met.value:
         outcome, supported = Outcome.MEETS, Level.ACUTE
