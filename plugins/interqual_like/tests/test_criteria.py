@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import umbridge_interqual_like as plugin
 
 from umbridge import Level, Outcome, ReviewType
-from umbridge.specimens import case
+from umbridge.specimens import Value, case
 from umbridge.testing import CriteriaKit
 
 SUBSETS = list(plugin.LIBRARY.subsets.values())
@@ -44,6 +46,23 @@ def test_substance_use_content_is_tagged_whatever_the_answer() -> None:
         for level in (Level.OBS, Level.ACUTE):
             result = plugin.umbridge_screen(case(plugin.LIBRARY, subset, {}, level))
             assert result.tags == (("PART2_SUD",) if subset.id == "alcohol_withdrawal" else ())
+
+
+def test_a_lower_level_that_is_still_open_is_said_with_a_referral() -> None:
+    """HEART 2 to 4: too low for ACUTE, and whether it is enough for OBS hangs on the history."""
+    chest = next(subset for subset in SUBSETS if subset.id == "chest_pain")
+    known: dict[str, Value] = dict.fromkeys(chest.rules.facts, False) | {
+        **{"age": Decimal(50), "heart_ecg_score": Decimal(0), "cad_risk_factor_count": Decimal(1)},
+        **{"troponin_ratio": Decimal("0.4"), "sbp": Decimal(130)},
+    }
+    del known["heart_history_score"]
+    result = plugin.umbridge_screen(case(plugin.LIBRARY, chest, known, Level.ACUTE))
+    assert (result.outcome, result.supported) == (Outcome.REFER, Level.HOME)
+    assert result.scores["supported_max"] == "OBS"
+    low = plugin.umbridge_screen(
+        case(plugin.LIBRARY, chest, known | {"heart_history_score": Decimal(0)}, Level.ACUTE)
+    )
+    assert (low.outcome, low.scores.get("supported_max")) == (Outcome.REFER, None)
 
 
 def test_the_disclaimer_says_whose_it_is_not() -> None:

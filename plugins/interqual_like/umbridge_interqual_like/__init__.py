@@ -156,9 +156,13 @@ def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> Scre
     if not met.value:
         deciding.append(at_or_above(episode, request))
     evidence = exam.evidence(*(key for key in deciding if key in subset.rules.rules))
+    scores: dict[str, int | str | tuple[str, ...]] = dict(exam.scores(read.scores))
+    still_open = [level for level in LEVELS if level > supported and decisions[level].value is None]
+    if result.outcome is Outcome.REFER and still_open:  # for those who build on what is supported
+        scores["supported_max"] = still_open[0].name
     return replace(
         result,
-        scores=exam.scores(read.scores),
+        scores=scores,
         evidence=evidence,
         rationale=_rationale(request, episode, read, exam, result),
     )
