@@ -69,6 +69,7 @@ VOLATILE = (
     (r"(?m)^(seq|row|entries|checkpoint|supersedes) +\d+$", r"\1 N"),
     (r"\b(entry|entries|ledger show) \d+", r"\1 N"),
     (r"\b\d+ lines", "N lines"),
+    (r"(?m)^(PASS|FAIL)  \d+ entries", r"\1  N entries"),
     (r"(?m)^(the look is itself .* by) \S+$", r"\1 ACCOUNT"),
 )
 
