@@ -24,11 +24,12 @@ from typing import Any
 
 from sqlalchemy import create_engine
 from umbridge_audit.bundle import verify_bundle
-from umbridge_audit.checkpoint import Policy, read_anchor, read_note
+from umbridge_audit.checkpoint import read_anchor, read_note
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, Receipt
 from umbridge_audit.export import export
 from umbridge_audit.keys import Keyring
+from umbridge_audit.policy import Policy
 from umbridge_audit.proof import verify_receipt
 from umbridge_audit.redact import AccessTable
 from umbridge_audit.store import Ledger, open_readonly

@@ -214,6 +214,9 @@ TESTED_IN = {
     "audit/umbridge_audit/store/tables.py": "audit/tests/test_store.py",  # the room's name
     "audit/umbridge_audit/store/rows.py": "audit/tests/test_store.py",  # the room's name
     "audit/umbridge_audit/store/recheck.py": "audit/tests/test_store.py",  # held against the long way
+    "audit/umbridge_audit/policy.py": "audit/tests/test_checkpoint.py",  # policies and anchors, read strictly
+    "audit/umbridge_audit/heads.py": "audit/tests/test_witness.py",  # what a witness goes on from
+    "audit/umbridge_audit/submit.py": "audit/tests/test_witness.py",  # over the wire
     "audit/umbridge_audit/report.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack
     "audit/umbridge_audit/store/subtrees.py": "audit/tests/test_proof.py",  # where proofs come from
     "audit/umbridge_audit/store/receipts.py": "tests/test_inquiry.py",  # a question like any other

@@ -549,7 +549,7 @@ def test_a_profile_never_shows_more_than_the_one_who_asks_may_see(desk: Desk, tm
 
 def test_any_flipped_bit_of_a_bundle_is_caught(desk: Desk, tmp_path: Path) -> None:
     from umbridge_audit.bundle import verify_bundle
-    from umbridge_audit.checkpoint import Policy
+    from umbridge_audit.policy import Policy
 
     bundle(desk, tmp_path / "b.jsonl", "role:it_ops")
     policy = Policy.read(desk.where.settings.policy.read_text())

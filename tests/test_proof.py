@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 from conftest import Installation
 from test_inquiry import feed
-from umbridge_audit.checkpoint import Policy, read_note
+from umbridge_audit.checkpoint import read_note
 from umbridge_audit.cli import main as verifier
+from umbridge_audit.policy import Policy
 
 from umbridge import proof
 from umbridge.config import Settings

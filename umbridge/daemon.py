@@ -39,6 +39,7 @@ from umbridge.store.engine import sqlite_warning
 from umbridge.store.inbox import Stored
 from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys, take_pen
 from umbridge.store.writer import Pen
+from umbridge.witnesses import Witnesses
 
 log = logging.getLogger("umbridge.daemon")
 SWITCH_SECONDS = 0.0005  # commits and questions come back from threads: short turns keep answers quick
@@ -236,6 +237,7 @@ class Daemon:
         )
         desk = control.Control(settings.store, self._answer)
         self._inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
+        self._witnesses = Witnesses(settings, pen)
         disk = asyncio.create_task(intake.watch_disk())
         try:
             await desk.open()
@@ -251,6 +253,7 @@ class Daemon:
             self._renewal = Reload(settings, self._file, pen, parts.users, parts.table, self.listeners)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             tidying = asyncio.create_task(self._tidy(), name="tidy")
+            self._witnesses.start()
             self.ready.set()
             await self._stop.wait()
             tidying.cancel()
@@ -258,6 +261,7 @@ class Daemon:
             log.info("stopping")
             await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
             disk.cancel()
+            await asyncio.to_thread(self._witnesses.close)
             await desk.close()
             await pipeline.stop()
             await office.stop()
@@ -327,6 +331,7 @@ class Daemon:
             connections={feed: one.connections[feed] for one in self.listeners for feed in one.feeds},
             ports={feed: one.port for one in self.listeners for feed in one.feeds},
             plugins=plugin_rows(self.office.plugins),
+            witnesses=self._witnesses.rows(),
         )
 
 

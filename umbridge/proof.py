@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import click
-from umbridge_audit.checkpoint import Policy, read_anchor, sync_directory
+from umbridge_audit.checkpoint import read_anchor, sync_directory
+from umbridge_audit.policy import Policy
 from umbridge_audit.store import open_readonly
 from umbridge_audit.verify import Report, verify
 

@@ -7,8 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
-from umbridge_audit.checkpoint import Policy
 from umbridge_audit.keys import KeyRefusedError, Keyring
+from umbridge_audit.policy import Policy
 from umbridge_audit.redact import AccessTable
 
 from umbridge import config, shadow, terminal, tls

@@ -12,10 +12,11 @@ from types import ModuleType
 
 import pytest
 from sqlalchemy import create_engine
-from umbridge_audit.checkpoint import Policy, read_anchor
+from umbridge_audit.checkpoint import read_anchor
 from umbridge_audit.entry import Draft, JsonValue, Receipt
 from umbridge_audit.examine import Level
 from umbridge_audit.keys import Keyring
+from umbridge_audit.policy import Policy
 from umbridge_audit.store import TABLES, Ledger, open_readonly
 from umbridge_audit.verify import Report, verify
 

@@ -9,9 +9,10 @@ from hashlib import shake_256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from umbridge_audit.checkpoint import Checkpoint, Policy, VerifierKey, sign
+from umbridge_audit.checkpoint import Checkpoint, VerifierKey, sign
 from umbridge_audit.entry import JsonValue, canonical, parse, parse_leaf
 from umbridge_audit.examine import genesis_prev
+from umbridge_audit.policy import Policy
 from umbridge_audit.proof import write_receipt
 from umbridge_audit.seal import Composed, Xaes, compose, dek_commit, part_aad
 from umbridge_audit.slots import COMPARTMENTS, SCHEMAS, check_open, split_closed

@@ -25,9 +25,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from umbridge_audit.checkpoint import Checkpoint, Policy, VerifierKey, read_anchor, read_note, sign
+from umbridge_audit.checkpoint import COSIGNATURE, Checkpoint, VerifierKey, read_anchor, read_note, sign
 from umbridge_audit.entry import Record, canonical, parse_leaf
 from umbridge_audit.keys import Keyring
+from umbridge_audit.policy import Policy
 from umbridge_audit.seal import SealError, open_part
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import Ledger, Rollback, open_readonly
@@ -77,6 +78,11 @@ def opened(seq: int, old: bytes, new: bytes) -> Callable[[Any], object]:
 
 def flip(at: int) -> Callable[[bytes], bytes]:
     return lambda raw: raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+
+
+def digit(at: int) -> Callable[[bytes], bytes]:
+    """Another hex digit in place of one: the form of a leaf stays whole."""
+    return lambda raw: raw[:at] + (b"1" if raw[at : at + 1] == b"0" else b"0") + raw[at + 1 :]
 
 
 def sql(*statements: str) -> Callable[[Any], object]:
@@ -188,7 +194,9 @@ def text_for_blob(lab: Any) -> None:
 
 
 CASES = [
-    Case("A1 leaf bit", lambda lab: blob(lab, "ledger_entry", "leaf", "seq = 8", flip(40)), 8, "fields_root"),
+    Case(
+        "A1 leaf digit", lambda lab: blob(lab, "ledger_entry", "leaf", "seq = 8", digit(40)), 8, "fields_root"
+    ),
     Case("A2 ciphertext bit", lambda lab: blob(lab, "ledger_part", "ct", "seq = 8", flip(9)), 8, "part_hash"),
     Case("A2 tag bit", lambda lab: blob(lab, "ledger_part", "ct", "seq = 8", flip(-1)), 8, "part_hash"),
     Case(
@@ -520,7 +528,7 @@ def test_a28_a_strangers_line_in_an_outside_note_is_ignored(full_lab: Any) -> No
 
 
 def test_a32_expected_witnesses_that_are_not_there(full_lab: Any) -> None:
-    vkey = VerifierKey("witness.example", bytes(32))
+    vkey = VerifierKey("witness.example", bytes(32), COSIGNATURE)
     text = full_lab.policy.text().replace("quorum none", f"witness w1 {vkey}\ngroup g any w1\nquorum g")
     report = full_lab.verify(policy=Policy.read(text))
     assert (report.verdict, report.exit_code) == ("PASS-UNWITNESSED", 3)

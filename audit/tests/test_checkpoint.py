@@ -8,8 +8,9 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from umbridge_audit.checkpoint import Policy, append_anchor, read_anchor
+from umbridge_audit.checkpoint import COSIGNATURE, VerifierKey, append_anchor, read_anchor
 from umbridge_audit.entry import FormatError
+from umbridge_audit.policy import Policy
 
 
 @pytest.fixture
@@ -53,8 +54,28 @@ def test_policy_reader_is_total(text: str) -> None:
 
 
 def test_groups_of_witnesses(good: str) -> None:
-    text = good.replace("quorum none", "witness a k\nwitness b k\ngroup g 2 a b\ngroup h any g a\nquorum h")
-    assert Policy.read(text).quorum == "h"
+    keys = [VerifierKey(f"w{n}.example", bytes([n]) * 32, COSIGNATURE) for n in range(4)]
+    lines = "".join(f"witness {n} {key} http://127.0.0.1:1\n" for n, key in zip("abcd", keys, strict=True))
+    text = good.replace("quorum none", lines + "group g 2 a b c\ngroup h all g d\nquorum h")
+    policy = Policy.read(text)
+    assert Policy.read(policy.text()) == policy and policy.quorum == "h"
+    assert policy.witnesses["a"].url == "http://127.0.0.1:1"
+    met = {names for names in ("", "a", "ab", "abd", "ad", "abc", "bcd", "d") if policy.met(set(names))}
+    assert met == {"abd", "bcd"}
+    assert Policy.read(text.replace("quorum h", "quorum d")).met({"d"})
+    for old, new in (
+        ("group h all g d", "group h all g a"),  # a counts twice
+        ("group g 2 a b c", "group g 4 a b c"),
+        ("group g 2 a b c", "group g 2 a a b c"),
+        ("group g 2 a b c", "group g 2"),
+        ("group g 2 a b c", "group a 2 b c"),
+        ("http://127.0.0.1:1", "ftp://127.0.0.1"),
+        (str(keys[1]), str(keys[0])),
+        (str(keys[1]), str(VerifierKey("w1.example", bytes([1]) * 32))),
+    ):
+        assert old in text
+        with pytest.raises(FormatError, match="policy line"):
+            Policy.read(text.replace(old, new, 1))
 
 
 def test_anchor_lines(tmp_path: Path) -> None:

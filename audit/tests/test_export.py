@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from umbridge_audit.bundle import verify_bundle
-from umbridge_audit.checkpoint import Policy
 from umbridge_audit.cli import main
 from umbridge_audit.disclose import NotPermitted, Viewer, disclose
 from umbridge_audit.entry import Draft
 from umbridge_audit.export import export
 from umbridge_audit.keys import Keyring
+from umbridge_audit.policy import Policy
 from umbridge_audit.redact import AccessTable
 from umbridge_audit.store import open_readonly
 

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree, verify_consistency, verify_inclusion
-from umbridge_audit.checkpoint import Policy, read_note
+from umbridge_audit.checkpoint import read_note
 from umbridge_audit.cli import main
 from umbridge_audit.entry import FormatError, canonical
+from umbridge_audit.policy import Policy
 from umbridge_audit.proof import FIRST, read_receipt, verify_receipt, write_receipt
 from umbridge_audit.store import Broken, open_readonly
 from umbridge_audit.store.subtrees import prove_consistency, prove_inclusion

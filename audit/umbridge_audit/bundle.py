@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from umbridge_audit.checkpoint import Policy, read_note
+from umbridge_audit.checkpoint import read_note
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
 from umbridge_audit.examine import SourceError
+from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
 from umbridge_audit.slots import COMPARTMENTS, Openings, read_openings
 from umbridge_audit.tree import Frontier, leaf_hash, root_of

@@ -1,6 +1,6 @@
-"""Signed checkpoints, the log's public key, the anchor file, and the policy a verifier is given beforehand.
+"""Signed checkpoints, public keys, and the anchor file.
 
-SPEC.md sections 8 and 9; formats of https://c2sp.org/signed-note, /tlog-checkpoint and /tlog-policy.
+SPEC.md section 8; formats of https://c2sp.org/signed-note and /tlog-checkpoint.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from umbridge_audit.entry import FormatError, canonical, parse
 
 ED25519 = b"\x01"  # C2SP signature type of a log's own key
+COSIGNATURE = b"\x04"  # and of a witness's: a time stamp and an Ed25519 signature over it and the note
 MAX_NOTE = 1 << 20  # signed-note: implementations may refuse more
 _MAX_LINE = 4 << 20  # a note as a JSON string
 _SIZE = re.compile(r"(0|[1-9][0-9]{0,15})\Z")
@@ -27,36 +28,37 @@ _NAME = re.compile(r"[^\s+\x00-\x1f]{1,200}\Z")
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A named Ed25519 public key, as ``<name>+<key id>+<base64>``."""
+    """A named Ed25519 public key, as ``<name>+<key id>+<base64>``: a log's, or with ``kind`` a witness's."""
 
     name: str
     public: bytes
+    kind: bytes = ED25519
 
     @property
     def key_id(self) -> bytes:
-        return sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + self.kind + self.public).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{b64encode(ED25519 + self.public).decode()}"
+        return f"{self.name}+{self.key_id.hex()}+{b64encode(self.kind + self.public).decode()}"
 
     @classmethod
-    def read(cls, text: str) -> VerifierKey:
-        """Raises FormatError for anything but an Ed25519 vkey whose key id is right."""
+    def read(cls, text: str, kind: bytes = ED25519) -> VerifierKey:
+        """Raises FormatError for anything but an Ed25519 vkey of this kind whose key id is right."""
         name, _, rest = text.partition("+")
         _, _, encoded = rest.partition("+")
         try:
             raw = b64decode(encoded, validate=True)
         except ValueError:
             raise FormatError("vkey") from None
-        key = cls(name, raw[1:])
-        if raw[:1] != ED25519 or len(raw) != 33 or not _NAME.match(name) or str(key) != text:
+        key = cls(name, raw[1:], kind)
+        if raw[:1] != kind or len(raw) != 33 or not _NAME.match(name) or str(key) != text:
             raise FormatError("vkey")
         return key
 
     def good(self, message: bytes, signature: bytes) -> bool:
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except InvalidSignature:
+        except (InvalidSignature, ValueError):
             return False
         return True
 
@@ -87,12 +89,31 @@ def read_note(note: str, key: VerifierKey, *, exact: bool) -> Checkpoint:
     ``exact`` (store and bundle): one signature line and no other bytes. Otherwise signature lines of unknown
     keys are ignored; a line of the known key that is broken refuses the note whatever the others say.
     """
+    checkpoint, lines = take_apart(note)
+    if checkpoint.origin != key.name:
+        raise FormatError("checkpoint lines")
+    body = checkpoint.body().encode()
+    ours = 0
+    for line in lines:
+        name, raw = signature_line(line)
+        if name != key.name or raw[:4] != key.key_id:
+            continue
+        if len(raw) != 68 or not key.good(body, raw[4:]):
+            raise FormatError("signature")
+        ours += 1
+    if ours != 1 or (exact and len(lines) != 1):
+        raise FormatError("signature missing")
+    return checkpoint
+
+
+def take_apart(note: str) -> tuple[Checkpoint, list[str]]:
+    """Checkpoint and signature lines of a note, nothing verified. Raises FormatError."""
     if len(note) > MAX_NOTE:
         raise FormatError("note too long")
     body, gap, tail = note.partition("\n\n")
     body += "\n"
     lines = body.split("\n")
-    if not gap or len(lines) != 4 or lines[3] or not _SIZE.match(lines[1]) or lines[0] != key.name:
+    if not gap or len(lines) != 4 or lines[3] or not lines[0] or not _SIZE.match(lines[1]):
         raise FormatError("checkpoint lines")
     try:
         root = b64decode(lines[2], validate=True)
@@ -104,20 +125,11 @@ def read_note(note: str, key: VerifierKey, *, exact: bool) -> Checkpoint:
     signatures = tail.split("\n")
     if len(signatures) < 2 or signatures[-1] or len(signatures) > 101:
         raise FormatError("signature lines")
-    ours = 0
-    for line in signatures[:-1]:
-        name, raw = _signature(line)
-        if name != key.name or raw[:4] != key.key_id:
-            continue
-        if len(raw) != 68 or not key.good(body.encode(), raw[4:]):
-            raise FormatError("signature")
-        ours += 1
-    if ours != 1 or (exact and len(signatures) != 2):
-        raise FormatError("signature missing")
-    return checkpoint
+    return checkpoint, signatures[:-1]
 
 
-def _signature(line: str) -> tuple[str, bytes]:
+def signature_line(line: str) -> tuple[str, bytes]:
+    """Name, and key id with signature, of one line without its newline. Raises FormatError."""
     mark, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     try:
@@ -127,77 +139,6 @@ def _signature(line: str) -> tuple[str, bytes]:
     if mark != "—" or not _NAME.match(name) or len(raw) < 5 or b64encode(raw).decode() != encoded:
         raise FormatError("signature line")
     return name, raw
-
-
-# --- the policy -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a verifier pins: the log's key, its first entry, and whose witness it expects."""
-
-    log: VerifierKey
-    genesis: bytes
-    quorum: str = "none"
-
-    @property
-    def origin(self) -> str:
-        return self.log.name
-
-    @property
-    def chain(self) -> str:
-        """``<org>/<chain>`` out of the origin."""
-        return self.log.name.removeprefix("umbridge.").rpartition("/")[0]
-
-    @property
-    def gen(self) -> int:
-        return int(self.log.name.rpartition("/")[2])
-
-    def text(self) -> str:
-        return (
-            "# umbridge ledger policy: what a verifier needs, and nothing secret\n"
-            f"log {self.log}\ngenesis {self.genesis.hex()}\nquorum {self.quorum}\n"
-        )
-
-    @classmethod
-    def read(cls, text: str) -> Policy:
-        """Parses a policy file. Raises FormatError naming the line."""
-        log: VerifierKey | None = None
-        genesis: bytes | None = None
-        quorum: str | None = None
-        names: set[str] = {"none"}
-        for at, line in enumerate(text.splitlines(), 1):
-            words = line.split()
-            if not words or words[0].startswith("#"):
-                continue
-            try:
-                match words:
-                    case ["log", key] if log is None:
-                        log = VerifierKey.read(key)
-                    case ["genesis", value] if genesis is None and re.fullmatch("[0-9a-f]{64}", value):
-                        genesis = bytes.fromhex(value)
-                    case ["witness", name, _key] if name not in names:
-                        names.add(name)
-                    case ["group", name, need, *members] if name not in names and _group(
-                        need, members, names
-                    ):
-                        names.add(name)
-                    case ["quorum", name] if quorum is None and name in names:
-                        quorum = name
-                    case _:
-                        raise FormatError("not understood")
-            except FormatError:
-                raise FormatError(f"policy line {at}") from None
-        if log is None or genesis is None or quorum is None:
-            raise FormatError("policy needs one log, one genesis and one quorum line")
-        if not re.fullmatch(r"umbridge\.[a-z0-9_-]{1,40}/[a-z0-9_-]{1,40}/[1-9][0-9]{0,8}", log.name):
-            raise FormatError("policy: not an umbridge log")
-        return cls(log, genesis, quorum)
-
-
-def _group(need: str, members: Sequence[str], names: set[str]) -> bool:
-    counted = need in ("any", "all") or (need.isascii() and need.isdigit() and 1 <= int(need) <= len(members))
-    return bool(members) and counted and all(member in names - {"none"} for member in members)
 
 
 # --- the anchor file --------------------------------------------------------------------------------

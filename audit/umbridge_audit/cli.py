@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from umbridge_audit.bundle import verify_bundle
-from umbridge_audit.checkpoint import Policy
 from umbridge_audit.entry import FormatError
+from umbridge_audit.policy import Policy
 from umbridge_audit.proof import FIRST, MAX_RECEIPT, ReceiptReport, verify_receipt
 from umbridge_audit.report import Report
 

@@ -57,6 +57,9 @@ class Paged(Source, Protocol):
     def page(self, start: int, stop: int) -> Page:
         """All rows of entries [start, stop), in order, unchecked. Raises SourceError."""
 
+    def cosignatures(self, size: int) -> list[str]:
+        """The signature lines that witnesses gave for the checkpoint of this size."""
+
     def again(self) -> Callable[[], AbstractContextManager[Paged]]:
         """What another process calls to open the same source."""
 

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from umbridge_audit.bundle import MAX_LINE, read_slots
-from umbridge_audit.checkpoint import MAX_NOTE, Policy, read_note
+from umbridge_audit.checkpoint import MAX_NOTE, read_note, take_apart
+from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
+from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
 from umbridge_audit.tree import included, leaf_hash
 
@@ -134,6 +136,12 @@ def _check(receipt: Receipt, policy: Policy, report: ReceiptReport) -> None:
         return report.add("checkpoint_signature")
     if not included(hashed, at, checkpoint.size, receipt.path, checkpoint.root):
         return report.add("inclusion", at)
+    _, lines = take_apart(receipt.note)
+    try:
+        if policy.met(cosigners(checkpoint, lines, policy)):
+            report.witnessed = report.expected = checkpoint.size
+    except FormatError:
+        return report.add("cosignature")
     report.entries = 1
     report.head = checkpoint.root.hex()
     report.checkpoint = checkpoint.size

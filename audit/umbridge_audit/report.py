@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from umbridge_audit.checkpoint import Policy
 from umbridge_audit.entry import JsonValue
+from umbridge_audit.policy import Policy
 
 EXIT = {"PASS": 0, "FAIL": 1, "PASS-UNWITNESSED": 3, "INCOMPLETE": 4}
 _UNFINISHED = {"key_missing", "key_refused", "verifier_error"}
@@ -33,6 +33,11 @@ class Report:
     head: str | None = None  # hex root over all entries
     checkpoint: int | None = None  # size of the newest good checkpoint
     unanchored: int = 0
+    witnessed: int | None = None  # size of the newest good checkpoint that the policy's quorum cosigned
+    expected: int | None = (
+        None  # how far it must reach: the checkpoint before the newest, which may be in flight
+    )
+    witnesses: bool = False  # whether the policy wants any
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
 
@@ -60,10 +65,12 @@ class Report:
         elif self.problems:
             self.verdict = "INCOMPLETE"
         else:
-            self.verdict = "PASS" if policy.quorum == "none" else "PASS-UNWITNESSED"
+            reached = self.witnessed is not None and self.witnessed >= (self.expected or 0)
+            self.verdict = "PASS" if policy.quorum == "none" or reached else "PASS-UNWITNESSED"
+        self.witnesses = policy.quorum != "none"
 
     def to_json(self) -> dict[str, JsonValue | float]:
-        return {
+        said: dict[str, JsonValue | float] = {
             "verdict": self.verdict,
             "level": self.level,
             "entries": self.entries,
@@ -73,3 +80,6 @@ class Report:
             "unanchored": self.unanchored,
             "seconds": round(self.seconds, 3),
         }
+        if self.witnesses:
+            said["witnessed"] = self.witnessed
+        return said

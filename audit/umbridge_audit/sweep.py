@@ -18,9 +18,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from umbridge_audit.checkpoint import Policy
 from umbridge_audit.entry import MAX_LEAF, Record
 from umbridge_audit.examine import Level, Paged, Seen, SourceError, examine
+from umbridge_audit.policy import Policy
 from umbridge_audit.slots import BY_NAME, COMPARTMENTS, Schema
 from umbridge_audit.tree import root_of
 

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from umbridge_audit.checkpoint import Checkpoint, Policy, read_note
+from umbridge_audit.checkpoint import Checkpoint, read_note
+from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
+from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
 from umbridge_audit.sweep import Swept, pages
 from umbridge_audit.tree import Frontier
@@ -46,6 +48,8 @@ def verify(
     try:
         with source.snapshot():
             walk = _Walk(policy, report, level, keyring, source.checkpoints(), anchor_notes)
+            if policy.quorum != "none" and isinstance(source, Paged):
+                walk.hear(source)
             for page in _pages(source, level, policy, keyring, jobs):
                 walk.take(page)
                 if progress is not None:
@@ -100,6 +104,10 @@ class _Walk:
         self._prev: bytes | None = None
         self._expected = 0
         self.frontier = Frontier()
+
+    def hear(self, source: Paged) -> None:
+        """Counts the cosignatures that the source holds."""
+        self._stored.cosignatures = source.cosignatures
 
     def take(self, page: Swept | list[Seen]) -> None:
         if isinstance(page, Swept):
@@ -205,14 +213,14 @@ class _Notes:
     """Reads notes; remembers the last few, because the anchor's lines are the store's notes again."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._known: dict[str, Checkpoint] = {}
 
     def read(self, note: str, *, exact: bool) -> Checkpoint:
         """Raises FormatError. What was read exactly reads the same otherwise, never the other way round."""
         if not exact and note in self._known:
             return self._known[note]
-        checkpoint = read_note(note, self._policy.log, exact=exact)
+        checkpoint = read_note(note, self.policy.log, exact=exact)
         if exact:
             self._known[note] = checkpoint
             if len(self._known) > 4:
@@ -282,7 +290,9 @@ class _Checkpoints:
     def __init__(self, stored: Iterator[tuple[int, str]], known: _Notes, report: Report) -> None:
         self._stored = stored
         self._known = known
+        self._policy = known.policy
         self._report = report
+        self.cosignatures: Callable[[int], list[str]] | None = None
         self._count = 0
         self.last = 0  # size of the newest stored checkpoint that could be read
         self.good = 0  # size of the newest one whose root was right
@@ -321,8 +331,18 @@ class _Checkpoints:
             self._report.add_root("checkpoint_root", self.good)
             self._sound = False
         elif self._sound:
-            self.good = frontier.size
+            self._report.expected, self.good = self.good, frontier.size
+            self._witnessed(self._next)
         self._next = self._read()
+
+    def _witnessed(self, checkpoint: Checkpoint) -> None:
+        if self.cosignatures is None:
+            return
+        try:
+            if self._policy.met(cosigners(checkpoint, self.cosignatures(checkpoint.size), self._policy)):
+                self._report.witnessed = checkpoint.size
+        except FormatError:
+            self._report.add("cosignature")
 
     def finish(self, frontier: Frontier) -> None:
         """What is left when the records are over lies beyond the end of the store."""

@@ -8,22 +8,24 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, cast
 
 from sqlalchemy.engine import Connection
 
-from umbridge_audit.checkpoint import Checkpoint, Policy, anchor_lines, append_anchor, read_note, sign
+from umbridge_audit.checkpoint import Checkpoint, anchor_lines, append_anchor, read_note, sign
 from umbridge_audit.entry import Draft, FormatError, Receipt, Spelt, canonical, good_chain, parse_leaf
 from umbridge_audit.examine import SourceError, config_vkey, examine, genesis_prev
 from umbridge_audit.keys import KeyRefusedError, Keyring
+from umbridge_audit.policy import Policy
 from umbridge_audit.seal import Composer, Xaes, draw_size
 from umbridge_audit.slots import SCHEMAS, Schema
 from umbridge_audit.store.recheck import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.subtrees import KEEP_SQL
-from umbridge_audit.store.tables import create_tables, subtree_ddl
+from umbridge_audit.store.tables import create_tables, extra_ddl
 from umbridge_audit.sweep import Sweeper
 from umbridge_audit.tree import Frontier, leaf_hash
 
@@ -242,7 +244,7 @@ class Ledger(Rows):
         try:
             whole = [node for node in whole if self._fetch(_SUBTREE_SQL, *node[:2]) != [(node[2],)]]
         except SourceError:
-            self._commit((subtree_ddl(), ()))
+            self._commit(*((sql, ()) for sql in extra_ddl()))
         if whole:
             self._commit(*((KEEP_SQL, node) for node in whole))
 
@@ -356,8 +358,7 @@ class Ledger(Rows):
 
     def _commit(self, *statements: tuple[str, tuple[object, ...]]) -> None:
         """A transaction on the driver: right whatever isolation level the connection has."""
-        cursor = self._cursor()
-        try:
+        with closing(self._cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 for sql, values in statements:
@@ -366,8 +367,6 @@ class Ledger(Rows):
             except BaseException:
                 cursor.connection.rollback()
                 raise
-        finally:
-            cursor.close()
 
     def _reread(self) -> tuple[Frontier, bytes]:
         """The tree and head that the rows since the last checkpoint give, each row checked by itself."""

@@ -23,7 +23,12 @@ def take_receipt(reader: Reader, seq: int, sees: Sees) -> str:
         if newest is None or not 0 <= seq < size:
             raise LookupError(f"no checkpoint covers entry {seq}")
         path = prove_inclusion(reader, seq, size, root)
-        return write_receipt(entry_line(reader, reader.record(seq), sees, ()), seq, path, newest[1])
+        return write_receipt(
+            entry_line(reader, reader.record(seq), sees, ()),
+            seq,
+            path,
+            newest[1] + "".join(reader.cosignatures(size)),
+        )
 
 
 def head_of(note: str) -> tuple[int, bytes]:

@@ -121,6 +121,14 @@ class Rows:
             return None
         return high + 1 if last is None or last <= high else None  # type: ignore[operator]  # int, just above
 
+    def cosignatures(self, size: int) -> list[str]:
+        """See ``examine.Paged``."""
+        try:
+            rows = self._fetch("SELECT CAST(line AS BLOB) FROM cosignature WHERE size = ?", size)
+        except SourceError:
+            return []  # a store from before there were witnesses
+        return [_text(line, None) for (line,) in rows]
+
     def page(self, start: int, stop: int) -> Page:
         """Raw rows of entries [start, stop), unchecked."""
         return self._fetch(_PAGE_OF_ENTRIES, start, stop), self._fetch(_PAGE_OF_PARTS, start, stop)

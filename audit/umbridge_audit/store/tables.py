@@ -60,6 +60,15 @@ class Subtree(_Table, table=True):
     hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
+class Cosignature(_Table, table=True):
+    """A witness's signature line over the checkpoint of one size: evidence of the witness's, not of ours."""
+
+    __tablename__ = "cosignature"
+    __table_args__: ClassVar = ({"sqlite_strict": True, "sqlite_with_rowid": False},)
+    size: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    line: str = Field(sa_column=Column(Text, primary_key=True))
+
+
 TABLES = ("ledger_entry", "ledger_part", "ledger_checkpoint")
 
 
@@ -74,6 +83,9 @@ def create_tables(connection: Connection) -> None:
             )
 
 
-def subtree_ddl() -> str:
-    """What makes the one table that may be missing from a store: it holds no evidence."""
-    return str(CreateTable(_Table.metadata.tables["subtree"], if_not_exists=True).compile(dialect=dialect()))
+def extra_ddl() -> list[str]:
+    """What makes the tables that may be missing from a store: they hold no evidence of ours."""
+    return [
+        str(CreateTable(_Table.metadata.tables[name], if_not_exists=True).compile(dialect=dialect()))
+        for name in ("subtree", "cosignature")
+    ]
