@@ -32,6 +32,9 @@ class Installation:
         setup.init(directory, org="zz-test", chain="t", site_file=site_file)
         self.file = directory / "umbridge.toml"
         self.edit(r"(?m)^port = 2575", "port = 0")
+        self.edit(
+            r"(?m)^pending_rows", "ballast_bytes = 65536\npending_rows"
+        )  # the tests' disk is not theirs
 
     @property
     def settings(self) -> Settings:

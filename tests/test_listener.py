@@ -34,7 +34,7 @@ class Wire:
         return self.listener.port
 
     async def rows(self) -> list[inbox.Row]:
-        return await self.pen.ask(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 10_000))
+        return await self.pen.ask(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 100_000))
 
     async def refused(self) -> dict[str, int]:
         found = await self.pen.ask(lambda batch: refusals.totals(batch.cursor))
@@ -50,6 +50,7 @@ def play(
     scene: Callable[[Wire], Awaitable[Any]],
     feed: FeedSettings = FeedSettings(port=0),  # noqa: B008 - frozen
     context: tls.Context | None = None,
+    seconds: float = 60.0,
     **limits: Any,
 ) -> Any:
     made, keyring = make(tmp_path / "s")
@@ -61,7 +62,7 @@ def play(
         listener = Listener({"main": feed}, settings, intake, context)
         await listener.open()
         try:
-            return await asyncio.wait_for(scene(Wire(listener, intake, pen)), 60)
+            return await asyncio.wait_for(scene(Wire(listener, intake, pen)), seconds)
         finally:
             await listener.close(2.0)
             pen.close()

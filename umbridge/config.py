@@ -114,6 +114,7 @@ class LimitSettings(_Section):
     dead_peer_seconds: Annotated[int, Field(ge=1)] = 60
     drain_seconds: Annotated[float, Field(gt=0, le=60)] = 8.0
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
+    ballast_bytes: Annotated[int, Field(ge=0)] = 32 * 1024 * 1024
     group: Annotated[int, Field(ge=1, le=256)] = 64
     lanes: Annotated[int, Field(ge=1, le=256)] = 16
     lane_cache: Annotated[int, Field(ge=1)] = 4096

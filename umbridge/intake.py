@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 
 from umbridge.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSettings
 from umbridge.errors import NotHl7Error, RefusedError, StoreError
 from umbridge.hl7 import ack, er7, mllp, translate
 from umbridge.model import RowState
-from umbridge.store import refusals, search
+from umbridge.store import ballast, refusals, search
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.search import SEPARATOR
@@ -72,6 +73,7 @@ class Intake:
         *,
         facilities: Collection[str] = (),
         mrn_authority: str = "",
+        disk_seconds: float = DISK_CHECK_SECONDS,
     ) -> None:
         self._pen = pen
         self._keyring = keyring
@@ -82,6 +84,7 @@ class Intake:
         self._clock = clock
         self._facilities = frozenset(facilities)
         self._mrn_authority = mrn_authority
+        self._disk_seconds = disk_seconds
         self._uncounted: Counter[tuple[str, str]] = Counter()
         self._counting: asyncio.Task[None] | None = None
         self._open = asyncio.Event()
@@ -115,11 +118,28 @@ class Intake:
     _disk_low = False
 
     async def watch_disk(self) -> None:
-        """Close the gate while the store's disk is below its watermark; runs until cancelled."""
+        """Close the gate while the store's disk is below its watermark; runs until cancelled.
+
+        Each change is on the ledger. The ballast is given back first, so that there is room to say it.
+        """
+        limits, entries = self._limits, {True: "disk_low", False: "disk_has_room"}
         while True:
-            self._disk_low = shutil.disk_usage(self._store).free < self._limits.min_free_bytes
+            free = shutil.disk_usage(self._store).free
+            # once low, it is not enough that the ballast itself is free again
+            enough = limits.min_free_bytes + (2 * limits.ballast_bytes if self._disk_low else 0)
+            low = free < enough
+            changed, self._disk_low = low is not self._disk_low, low
             self._gate()
-            await asyncio.sleep(DISK_CHECK_SECONDS)
+            if low and changed:
+                await asyncio.to_thread(ballast.drop, self._store)
+            elif not low:
+                await asyncio.to_thread(ballast.take, self._store, limits.ballast_bytes)
+            if changed:
+                log.warning("disk_low") if low else log.warning("disk_has_room")
+                values = {"actor": "umbridge", "state": entries[low], "detail": f"{free} bytes free"}
+                with contextlib.suppress(StoreError):  # the daemon is ending, and says so itself
+                    await self._pen.ask(lambda batch: batch.entry(Draft("audit.status", values)))  # noqa: B023 - awaited
+            await asyncio.sleep(self._disk_seconds)
 
     @property
     def held(self) -> str | None:

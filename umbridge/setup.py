@@ -109,6 +109,7 @@ def init(directory: Path, *, org: str | None, chain: str, site_file: str | None)
         raise ConfigError(str(exc)) from None
     policy = create_store(settings, keyring, site.name)
     protect(settings.policy, policy, 0o644)
+    os.sync()  # keys made a second ago must outlive a power cut: what they sealed would not
     return NEXT.format(directory=directory, account=account)
 
 
