@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Installation
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_intake import frame, receive
 from test_writer import incoming, make, rows
@@ -62,6 +62,8 @@ def test_searches_find_what_a_walk_finds(tmp_path: Path) -> None:
             st.integers(0, 130),
             st.integers(1, 200),
         )
+        @example(None, None, None, None, 5, "", "", 0, 200)  # the ends of a span: the first is in it
+        @example(None, None, None, 5, None, "", "", 0, 200)  # and the last is not
         @settings(max_examples=150, deadline=None)
         def check(
             mrn: int | None,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 from umbridge import intake
 from umbridge.cli import main
 from umbridge.store.inbox import Incoming, Stored
 
 
-async def early(self: intake.Intake, item: Incoming, message: Any) -> Stored:
+async def early(self: intake.Intake, item: Incoming) -> Stored:
     """Say that it is stored, and have it stored when there is time."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Stored] = loop.create_future()
