@@ -170,6 +170,7 @@ TESTED_IN = {
     "umbridge/criteria/examination.py": "tests/test_tree.py",  # rules and their evaluation, by brute force
     "umbridge/testing.py": "plugins/interqual_like/tests/test_criteria.py",  # a kit is tested by its users
     "umbridge/specimens.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit puts to them
+    "umbridge/criteria/plane.py": "tests/test_undecided.py",  # against a fine grid
     "umbridge/criteria/turning.py": "tests/test_undecided.py",  # the same diagram, read for its turns
     "umbridge/criteria/ruleset.py": "tests/test_tree.py",  # rules compiled, judged by the same brute force
     "umbridge/criteria/strictfile.py": "tests/test_content.py",  # the mistakes it refuses

@@ -92,7 +92,10 @@ class Turning:
         self._readings: dict[str, list[Reading | None]] = {}
 
     def by(self, test: Test) -> Turned | None:
-        """Two patients who differ in the fact of this test alone, and in no other test of a number."""
+        """Two patients who differ in the fact of this test alone.
+
+        Tests of a single number are crossed one by one; a joint test may be crossed together with others.
+        """
         diagram = self.diagram
         for fact in (test.fact,) if isinstance(test, Leaf) else test.facts:
             level = diagram.level.get(fact)
@@ -105,7 +108,7 @@ class Turning:
                 for i, j in self._pairs(test, fact, level):
                     if kids[i] != kids[j]:
                         rest = self._apart(kids[i], kids[j])
-                        found = None if rest is None else self._shown(path | rest[0], level, i, j)
+                        found = None if rest is None else self._shown(test, path | rest[0], level, i, j)
                         if found is not None:
                             return found
         return None
@@ -162,15 +165,20 @@ class Turning:
                 return rest[0] | {level: cell}, rest[1]
         return None
 
-    def _shown(self, chosen: dict[int, int], level: int, i: int, j: int) -> Turned | None:
-        """The two patients, put to the rules as any other; None where rounding has spoilt a quotient."""
-        both = []
+    def _shown(self, test: Test, chosen: dict[int, int], level: int, i: int, j: int) -> Turned | None:
+        """The two patients, put to the rules as any other.
+
+        None where rounding has spoilt a quotient, or where a joint test does not differ between them.
+        """
+        both, own = [], []
         for cell in (i, j):
             cells = dict.fromkeys(range(len(self.diagram.order)), 0) | chosen | {level: cell}
             facts = {self.diagram.order[place]: self._reading(place, at) for place, at in cells.items()}
-            both.append((facts, self.rules.examine(facts, AT).truth("x.x")))
+            exam = self.rules.examine(facts, AT)
+            both.append((facts, exam.truth("x.x")))
+            own.append(exam.joint_truths[self.rules.number_of(test)] if isinstance(test, Joint) else cell)
         (first, a), (second, b) = both
-        return None if a is None or b is None or a is b else Turned(first, second, a)
+        return None if a is None or b is None or a is b or own[0] == own[1] else Turned(first, second, a)
 
     def _reading(self, level: int, cell: int) -> Reading:
         fact = self.diagram.order[level]

@@ -12,9 +12,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from itertools import combinations, pairwise, product
+from itertools import pairwise, product
 
 from umbridge.criteria.examination import Examination
+from umbridge.criteria.plane import (
+    between,
+    joined,
+    own_truths,
+    pair_values,
+    place,
+    solved,
+    thresholds,
+    turns_at,
+)
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
     OPERATORS,
@@ -101,65 +111,6 @@ def cells(rules: RuleSet, fact: str) -> list[Cell]:
     return sorted(found)
 
 
-def _between(points: set[Fraction]) -> list[Fraction]:
-    """Each point above zero, one value in every gap between them, one below and one above."""
-    edges = sorted(point for point in points if point > 0)
-    if not edges:
-        return [Fraction(1)]
-    gaps = [(a + b) / 2 for a, b in pairwise(edges)]
-    return sorted({*edges, *gaps, edges[0] / 2, edges[-1] + 1})
-
-
-Pair = tuple[list[Fraction], list[Fraction]]
-
-
-def pair_values(rules: RuleSet, joints: list[Joint]) -> Pair:
-    """Values of two unknown facts that between them show every combination of their tests' truths.
-
-    Thresholds and joint tests cut the plane into finitely many regions by straight lines. Between two
-    crossings the order of the lines along the other axis does not change, so it is enough to look along
-    one line in each gap, in either direction. Facts read jointly are above zero.
-    """
-    first, second = joints[0].facts
-    lines = [(Fraction(j.factors[0]), Fraction(j.factors[1]), Fraction(j.limit)) for j in joints]
-    own_x, own_y = _thresholds(rules, first), _thresholds(rules, second)
-    cross_x = own_x | {(k - b * y) / a for a, b, k in lines for y in own_y}
-    cross_y = own_y | {(k - a * x) / b for a, b, k in lines for x in own_x}
-    for (a, b, k), (c, d, m) in combinations(lines, 2):
-        if a * d != b * c:
-            cross_x.add((k * d - b * m) / (a * d - b * c))
-            cross_y.add((a * m - k * c) / (a * d - b * c))
-    along_x, along_y = _between(cross_x), _between(cross_y)
-    xs = {(k - b * y) / a for a, b, k in lines for y in along_y} | set(along_x) | own_x
-    ys = {(k - a * x) / b for a, b, k in lines for x in along_x} | set(along_y) | own_y
-    return _between(xs), _between(ys)
-
-
-def _thresholds(rules: RuleSet, fact: str) -> set[Fraction]:
-    values = (rules.leaves[number].value for number in rules.leaves_of[fact])
-    return {Fraction(value) for value in values if isinstance(value, Decimal)}
-
-
-def _solved(joints: list[Joint], side: int, known: Fraction) -> set[Fraction]:
-    """Where the joint tests turn for the fact on one side, the other one known."""
-    return {
-        (Fraction(j.limit) - Fraction(j.factors[1 - side]) * known) / Fraction(j.factors[side])
-        for j in joints
-    }
-
-
-def _joined(joint: Joint, side: int, value: Fraction, other: Fraction) -> bool:
-    """The joint test at exact values, ``value`` being the fact on ``side``."""
-    found = Fraction(joint.factors[side]) * value + Fraction(joint.factors[1 - side]) * other
-    return OPERATORS[joint.op](found, Fraction(joint.limit))  # type: ignore[arg-type]
-
-
-def _own_truths(rules: RuleSet, fact: str, value: Fraction) -> tuple[bool, ...]:
-    """The truths of the fact's own tests at an exact value; a fact read jointly is read in one way only."""
-    leaves = (rules.leaves[number] for number in rules.leaves_of[fact])
-    return tuple(OPERATORS[leaf.op](value, Fraction(leaf.value)) for leaf in leaves)  # type: ignore[arg-type]
-
-
 class Diagram:
     """A reduced ordered multi-valued decision diagram over the unknown facts of one examination."""
 
@@ -199,13 +150,14 @@ class Diagram:
             values, beside = both[side], both[1 - side]
         else:
             known = Fraction(other[0])  # type: ignore[arg-type]  # all alike: one fact, read in one way
-            values, beside = _between(_thresholds(self.rules, fact) | _solved(joints, side, known)), [known]
+            values, beside = between(thresholds(self.rules, fact) | solved(joints, side, known)), [known]
+        turns = [turns_at(joint, side, beside) for joint in joints]
         found: dict[object, Fraction] = {}
         for value in values:
-            rows = tuple(_joined(joint, side, value, y) for joint in joints for y in beside)
-            found.setdefault((_own_truths(self.rules, fact, value), rows), value)
+            rows = tuple(place(joint, side, value, at) for joint, at in zip(joints, turns, strict=True))
+            found.setdefault((own_truths(self.rules, fact, value), rows), value)
         self.values[fact] = list(found.values())
-        return [(_own_truths(self.rules, fact, value), 0, False) for value in self.values[fact]]
+        return [(own_truths(self.rules, fact, value), 0, False) for value in self.values[fact]]
 
     def make(self, level: int, kids: tuple[int, ...]) -> int:
         if all(kid == kids[0] for kid in kids):
@@ -285,13 +237,18 @@ class Diagram:
         if len(sides) == 1:
             (side,) = sides
             known = Fraction(self.exam.operand(joint, 1 - side))  # type: ignore[arg-type]  # else not missing
-            row = (_joined(joint, side, value, known) for value in self.values[joint.facts[side]])
+            row = (joined(joint, side, value, known) for value in self.values[joint.facts[side]])
             return self.make(self.level[joint.facts[side]], tuple(YES if t else NO for t in row))
         top, low = sorted((0, 1), key=lambda side: self.level[joint.facts[side]])
-        kids = []
-        for value in self.values[joint.facts[top]]:
-            row = (_joined(joint, top, value, other) for other in self.values[joint.facts[low]])
-            kids.append(self.make(self.level[joint.facts[low]], tuple(YES if t else NO for t in row)))
+        test, level, factor = OPERATORS[joint.op], self.level[joint.facts[low]], Fraction(joint.factors[top])
+        edges = [
+            Fraction(joint.limit) - Fraction(joint.factors[low]) * other
+            for other in self.values[joint.facts[low]]
+        ]
+        kids = [
+            self.make(level, tuple(YES if test(reached, edge) else NO for edge in edges))  # type: ignore[arg-type]
+            for reached in (factor * value for value in self.values[joint.facts[top]])
+        ]
         return self.make(self.level[joint.facts[top]], tuple(kids))
 
     def _at_least(self, n: int, children: list[int]) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import umbridge_interqual_like as plugin
 
 from umbridge import Level, Outcome, ReviewType
+from umbridge.linter import lint
 from umbridge.specimens import Value, case
 from umbridge.testing import CriteriaKit
 
@@ -16,6 +18,10 @@ SUBSETS = list(plugin.LIBRARY.subsets.values())
 class TestContent(CriteriaKit):
     plugin = plugin
     library = plugin.LIBRARY
+
+
+def test_the_linter_finds_nothing() -> None:
+    assert [str(found) for found in lint(Path(plugin.__file__).with_name("content"))] == []
 
 
 def test_every_subset_answers_admission_continued_stay_and_discharge_and_nothing_else() -> None:
