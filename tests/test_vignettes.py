@@ -119,3 +119,12 @@ def test_the_payers_rule_names_who_supports_the_need(shared: Path) -> None:
     (row,) = [json.loads(line) for line in alone.stdout.splitlines()]
     assert row["outcome"] == "PEND"
     assert "level_supported" in row["missing"]
+
+
+@pytest.mark.parametrize("plugin", ["mcg_like", "two_midnight"])
+def test_a_bundled_plugin_passes_the_check_its_authors_are_told_to_run(plugin: str) -> None:
+    """Its repository as it lies, with the vignettes that come with it."""
+    done = CliRunner().invoke(main, ["plugins", "test", str(Path(__file__).parents[1] / "plugins" / plugin)])
+    assert done.exit_code == 0, done.stdout
+    assert "nothing is wrong" in done.stdout
+    assert " 0 vignettes" not in done.stdout

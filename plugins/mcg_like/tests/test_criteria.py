@@ -31,6 +31,15 @@ def asked(
     return plugin.umbridge_screen(question)
 
 
+def drawn(data: st.DataObject, subset: Subset) -> dict[str, Value]:
+    """A value on or beside a limit for each fact of this guideline."""
+    alone = replace(plugin.LIBRARY, subsets={subset.id: subset})
+    return data.draw(patients(alone))[1]
+
+
+EACH = pytest.mark.parametrize("subset", SUBSETS.values(), ids=lambda each: each.id)
+
+
 def test_there_are_eight_guidelines_and_each_has_every_part() -> None:
     assert set(SUBSETS) == GUIDELINES
     for subset in SUBSETS.values():
@@ -105,10 +114,11 @@ def sirs(v: Mapping[str, Value]) -> int:
     return int(off + (n["wbc"] > 12 or n["wbc"] < 4))
 
 
-@given(patients(plugin.LIBRARY))
-@settings(max_examples=300, deadline=None)
-def test_scores_agree_with_the_papers_written_out_by_hand(patient: tuple[Subset, dict[str, Value]]) -> None:
-    subset, values = patient
+@EACH
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_scores_agree_with_the_papers_written_out_by_hand(subset: Subset, data: st.DataObject) -> None:
+    values = drawn(data, subset)
     found = examined(subset, values).scores()
     expected: dict[str, object] = {}
     if subset.id == "cap":
@@ -177,10 +187,11 @@ def continued(exam: Examination, day: int) -> tuple[Outcome, Level]:
     return Outcome.REFER, Level.HOME
 
 
-@given(st.data())
-@settings(max_examples=150, deadline=None)
-def test_each_review_is_answered_by_the_table(data: st.DataObject) -> None:
-    subset, values = data.draw(patients(plugin.LIBRARY))
+@EACH
+@given(data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_each_review_is_answered_by_the_table(subset: Subset, data: st.DataObject) -> None:
+    values = drawn(data, subset)
     exam = examined(subset, values)
     hours = data.draw(st.sampled_from([None, Decimal(0), Decimal("23.99"), Decimal(24), Decimal(60)]))
     ended = hours is not None and data.draw(st.booleans())
@@ -204,10 +215,11 @@ def test_each_review_is_answered_by_the_table(data: st.DataObject) -> None:
     assert left.outcome is (Outcome.MEETS if exam.truth("discharge.ready") else Outcome.REFER)
 
 
-@given(st.data())
-@settings(max_examples=100, deadline=None)
-def test_a_stay_behind_its_course_names_its_reasons(data: st.DataObject) -> None:
-    subset, values = data.draw(patients(plugin.LIBRARY))
+@EACH
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_a_stay_behind_its_course_names_its_reasons(subset: Subset, data: st.DataObject) -> None:
+    values = drawn(data, subset)
     exam, day = examined(subset, values), data.draw(st.integers(1, 4))
     stay = asked(subset, values, review=ReviewType.CONTINUED_STAY, episode_day=day)
     due = [key for key in subset.rules.rules if key.startswith("course.") and int(key[-1]) <= day]

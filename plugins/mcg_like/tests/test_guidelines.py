@@ -1,0 +1,241 @@
+"""Each guideline item by item: what alone admits, what is observed, and what keeps a patient here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+import umbridge_mcg_like as plugin
+
+from umbridge import Level, Outcome, ReviewType, ScreenResult
+from umbridge.testing import Value, case
+
+SUBSETS = plugin.LIBRARY.subsets
+Y, N = True, False
+Change = Mapping[str, Value | int | float]
+
+#: Nothing wrong: facts not named are N.
+WELL: Mapping[str, Change] = {
+    "cap": {
+        **{
+            "age": 40,
+            "sex": "M",
+            "heart_rate": 80,
+            "resp_rate": 16,
+            "sbp": 120,
+            "dbp": 75,
+            "temperature": 37,
+        },
+        **{"spo2": 97, "spo2_room_air": 97, "bun": 12, "sodium": 140, "glucose": 100, "hematocrit": 42},
+        **{"wbc": 8, "platelets": 250, "arterial_ph": 7.4, "pao2": 90, "pao2_fio2": 400},
+        **{"oral_intake": Y, "mentation_at_baseline": Y, "oral_antibiotic": Y},
+    },
+    "copd": {
+        **{"resp_rate": 18, "heart_rate": 80, "spo2": 95, "crp": 3, "dyspnea_vas": 2, "arterial_ph": 7.4},
+        **{"paco2": 40, "consciousness": "A", "home_support_adequate": Y, "oral_intake": Y},
+    },
+    "asthma": {"pef_percent": 80, "consciousness": "A"},
+    "heart_failure": {"sbp": 120, "spo2": 96, "consciousness": "A"},
+    "chest_pain": {
+        **{"age": 40, "heart_history_score": 0, "heart_ecg_score": 0, "cad_risk_factor_count": 0},
+        **{"troponin_ratio": 0.4, "serial_troponin": 0.4},
+    },
+    "upper_gi_bleed": {
+        "sex": "F",
+        "bun": 12,
+        "hemoglobin": 13,
+        "sbp": 120,
+        "heart_rate": 80,
+        "oral_intake": Y,
+    },
+    "dka_hhs": {
+        **{"glucose": 150, "beta_hydroxybutyrate": 0.3, "arterial_ph": 7.4, "venous_ph": 7.38},
+        **{"bicarbonate": 24, "effective_osmolality": 290, "consciousness": "A", "oral_intake": Y},
+    },
+    "ssti": {
+        **{"temperature": 37, "heart_rate": 80, "resp_rate": 16, "wbc": 8, "sbp": 120, "consciousness": "A"},
+        **{"oral_antibiotic": Y},
+    },
+}
+#: What alone is severe at presentation.
+SEVERE: Mapping[str, tuple[Change, ...]] = {
+    "cap": (
+        *({"spo2_room_air": 89}, {"mechanical_ventilation": Y}, {"vasopressor": Y}),
+        *({"bun": 20, "new_confusion": Y, "resp_rate": 30}, {"age": 91, "sex": "M"}),
+        {"multilobar_infiltrate": Y, "platelets": 99, "wbc": 3.9},
+    ),
+    "copd": (
+        *({"paco2": 45, "arterial_ph": 7.35}, {"spo2": 89}, {"consciousness": "C"}, {"resp_rate": 31}),
+        *({"worsening_rest_dyspnea": Y}, {"new_cyanosis": Y}, {"new_peripheral_edema": Y}),
+        *({"failed_initial_treatment": Y}, {"serious_comorbidity": Y}, {"home_support_adequate": N}),
+    ),
+    "asthma": ({"pef_percent": 39},),
+    "heart_failure": (
+        *({"sbp": 89}, {"worsening_renal_function": Y}, {"consciousness": "V"}, {"dyspnea_at_rest": Y}),
+        *({"spo2": 89}, {"significant_arrhythmia": Y}, {"acute_coronary_syndrome": Y}),
+    ),
+    "chest_pain": (
+        *({"troponin_ratio": 1.1, "troponin_change": Y}, {"st_elevation": Y}),
+        {"heart_history_score": 2, "heart_ecg_score": 2, "known_atherosclerosis": Y, "age": 45},
+    ),
+    "upper_gi_bleed": ({"sbp": 89}, {"hemoglobin": 9.9}),
+    "dka_hhs": (
+        {"glucose": 200, "beta_hydroxybutyrate": 3, "bicarbonate": 14.9},
+        {"diabetes": Y, "beta_hydroxybutyrate": 3, "venous_ph": 7.25},
+        {"diabetes": Y, "beta_hydroxybutyrate": 3, "bicarbonate": 17.9, "consciousness": "P"},
+        {"glucose": 600, "effective_osmolality": 300.1},
+    ),
+    "ssti": (
+        *({"failed_outpatient_therapy": Y}, {"immunocompromised": Y}, {"poor_adherence": Y}),
+        *({"deep_infection": Y}, {"necrotizing_infection": Y}),
+        {"temperature": 35.9, "heart_rate": 91, "sbp": 89},
+    ),
+}
+#: What alone is a reason to observe, and no more.
+OBSERVED: Mapping[str, tuple[Change, ...]] = {
+    "cap": ({"bun": 20, "resp_rate": 30}, {"age": 71}),
+    "copd": (
+        {"dyspnea_vas": 5, "resp_rate": 24, "heart_rate": 95},
+        {"spo2": 91, "crp": 10, "heart_rate": 95},
+    ),
+    "asthma": ({"pef_percent": 40}, {"pef_percent": 69}),
+    "heart_failure": ({"worsened_congestion": Y},),
+    "chest_pain": ({"heart_history_score": 2, "heart_ecg_score": 2}, {"serial_troponin": 1.1}),
+    "upper_gi_bleed": ({"bun": 18.2}, {"bun": 22.4, "melena": Y, "heart_rate": 100}),
+    "dka_hhs": ({"diabetes": Y, "beta_hydroxybutyrate": 3, "bicarbonate": 15},),
+    "ssti": ({"temperature": 38.1, "heart_rate": 91},),
+}
+#: What alone keeps a patient who was ready: an item of the discharge list.
+KEPT: Mapping[str, tuple[Change, ...]] = {
+    "cap": (
+        *({"temperature": 37.9}, {"heart_rate": 101}, {"resp_rate": 25}, {"sbp": 89}, {"spo2_room_air": 89}),
+        *({"oral_intake": N}, {"mentation_at_baseline": N}, {"oral_antibiotic": N}, {"iv_anti_infective": Y}),
+        {"o2_therapy": Y},
+    ),
+    "copd": ({"resp_rate": 24}, {"spo2": 89}, {"consciousness": "C"}, {"niv": Y}, {"oral_intake": N}),
+    "asthma": ({"pef_percent": 69}, {"consciousness": "V"}, {"o2_therapy": Y}),
+    "heart_failure": (
+        *({"dyspnea_at_rest": Y}, {"spo2": 89}, {"sbp": 89}, {"worsening_renal_function": Y}),
+        *({"consciousness": "C"}, {"o2_therapy": Y}),
+    ),
+    "chest_pain": ({"serial_troponin": 1.1}, {"st_elevation": Y}, {"significant_arrhythmia": Y}),
+    "upper_gi_bleed": (
+        *({"sbp": 109}, {"heart_rate": 100}, {"active_bleeding": Y}, {"oral_intake": N}, {"iv_fluids": Y}),
+    ),
+    "dka_hhs": (
+        *({"glucose": 200}, {"beta_hydroxybutyrate": 0.6}, {"venous_ph": 7.29, "bicarbonate": 17.9}),
+        *({"consciousness": "C"}, {"oral_intake": N}, {"insulin_infusion": Y}),
+    ),
+    "ssti": (
+        *({"temperature": 38.1, "wbc": 12.1}, {"sbp": 89}, {"consciousness": "C"}),
+        *({"oral_antibiotic": N}, {"iv_anti_infective": Y}),
+    ),
+}
+#: A day of the course that is missed, and by which change; then each listed reason with what makes it true.
+BEHIND: Mapping[str, tuple[int, Change]] = {
+    "cap": (3, {"heart_rate": 101}),
+    "copd": (2, {"arterial_ph": 7.35, "paco2": 44, "oral_intake": N}),
+    "asthma": (1, {"consciousness": "V"}),
+    "heart_failure": (2, {"dyspnea_at_rest": Y}),
+    "chest_pain": (2, {"st_elevation": Y}),
+    "upper_gi_bleed": (2, {"heart_rate": 100}),
+    "dka_hhs": (3, {"glucose": 200}),
+    "ssti": (3, {"oral_antibiotic": N}),
+}
+REASONS: Mapping[str, Mapping[str, Change]] = {
+    "cap": {
+        **{"persistent_hypoxemia": {"o2_therapy": Y}, "persistent_fever": {"temperature": 37.9}},
+        **{"hemodynamic": {"vasopressor": Y}, "effusion": {"pleural_effusion": Y}},
+        "mental_status": {"mentation_at_baseline": N},
+    },
+    "copd": {
+        **{"niv_dependence": {"niv": Y}, "persistent_hypoxemia": {"spo2": 89}},
+        "comorbidity": {"serious_comorbidity": Y},
+    },
+    "asthma": {"slow_response": {"pef_percent": 69}, "ventilation": {"niv": Y}},
+    "heart_failure": {
+        **{"renal": {"worsening_renal_function": Y}, "arrhythmia": {"significant_arrhythmia": Y}},
+        **{"congestion": {"worsened_congestion": Y}, "hemodynamic": {"vasopressor": Y}},
+    },
+    "chest_pain": {"acs": {"acute_coronary_syndrome": Y}, "arrhythmia": {"significant_arrhythmia": Y}},
+    "upper_gi_bleed": {
+        **{"rebleed": {"active_bleeding": Y}, "liver": {"liver_disease": Y}, "cardiac": {"heart_failure": Y}},
+    },
+    "dka_hhs": {
+        **{"unresolved_acidosis": {"bicarbonate": 17.9}, "infusion": {"insulin_infusion": Y}},
+        **{"infection": {"infection_documented": Y}, "renal": {"worsening_renal_function": Y}},
+    },
+    "ssti": {
+        **{"deep": {"deep_infection": Y}, "surgery": {"necrotizing_infection": Y}},
+        **{"host": {"immunocompromised": Y}, "persistent_fever": {"temperature": 38.1}},
+    },
+}
+
+
+def asked(name: str, *changes: Change, **other: object) -> ScreenResult:
+    subset = SUBSETS[name]
+    facts = {fact for fact, spec in subset.rules.facts.items() if spec.kind == "boolean"}
+    whole: dict[str, Value | int | float] = dict.fromkeys(facts, N)
+    for change in (WELL[name], *changes):
+        assert set(change) <= set(subset.rules.facts)
+        whole |= change
+    values = {
+        fact: value if isinstance(value, bool | str) else Decimal(str(value)) for fact, value in whole.items()
+    }
+    assert set(values) == set(subset.rules.facts)
+    question = case(plugin.LIBRARY, subset, values)
+    return plugin.umbridge_screen(replace(question, **other))  # type: ignore[arg-type]
+
+
+def each(table: Mapping[str, tuple[Change, ...]]) -> list[tuple[str, Change]]:
+    assert set(table) == set(SUBSETS)
+    return [(name, change) for name, changes in table.items() for change in changes]
+
+
+@pytest.mark.parametrize("name", sorted(SUBSETS))
+def test_a_well_patient_is_referred_and_supports_nothing(name: str) -> None:
+    result = asked(name)
+    assert (result.outcome, result.supported) == (Outcome.REFER, Level.HOME)
+    left = asked(name, review=ReviewType.DISCHARGE)
+    assert (left.outcome, left.discharge_ready) == (Outcome.MEETS, True)
+
+
+@pytest.mark.parametrize(("name", "change"), each(SEVERE))
+def test_one_severe_item_is_enough(name: str, change: Change) -> None:
+    result = asked(name, change)
+    assert (result.outcome, result.supported, result.basis) == (Outcome.MEETS, Level.ACUTE, None)
+
+
+@pytest.mark.parametrize(("name", "change"), each(OBSERVED))
+def test_one_indication_supports_observation_and_no_more(name: str, change: Change) -> None:
+    result = asked(name, change)
+    assert (result.outcome, result.supported) == (Outcome.REFER, Level.OBS)
+
+
+@pytest.mark.parametrize(("name", "change"), each(KEPT))
+def test_one_item_of_the_list_keeps_a_patient_who_was_ready(name: str, change: Change) -> None:
+    left = asked(name, change, review=ReviewType.DISCHARGE)
+    assert (left.outcome, left.discharge_ready) == (Outcome.REFER, False)
+
+
+@pytest.mark.parametrize("name", sorted(SUBSETS))
+def test_a_missed_milestone_without_a_reason_is_referred(name: str) -> None:
+    day, change = BEHIND[name]
+    result = asked(name, change, review=ReviewType.CONTINUED_STAY, episode_day=day)
+    reasons = {reason for reason, why in REASONS[name].items() if change.items() >= why.items()}
+    assert result.outcome is Outcome.REFER, (reasons, result.rationale)
+    assert result.discharge_ready is False
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [(name, reason) for name in sorted(REASONS) for reason in REASONS[name]]
+)
+def test_each_listed_reason_carries_a_stay_behind_its_course(name: str, reason: str) -> None:
+    listed = {key.partition(".")[2] for key in SUBSETS[name].rules.rules if key.startswith("extended.")}
+    assert listed == set(REASONS[name])
+    day, change = BEHIND[name]
+    stay = asked(name, change, REASONS[name][reason], review=ReviewType.CONTINUED_STAY, episode_day=day)
+    assert stay.outcome is Outcome.MEETS
+    assert reason in str(stay.extended_stay_reason).split(",")
