@@ -64,6 +64,7 @@ tasks = st.builds(
     snapshot=st.none() | snapshots,
     rows=rows,
     renew=st.booleans(),
+    alone=st.booleans(),
 )
 answers: st.SearchStrategy[Answer] = (
     st.builds(Need, words, st.booleans())

@@ -59,6 +59,12 @@ def lane(number: int) -> bytes:
     return bytes([number]) * 32
 
 
+async def started(one: Caseworker) -> int:
+    await one.ready()
+    assert one.pid is not None
+    return one.pid
+
+
 def is_gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -92,21 +98,24 @@ def test_a_lane_keeps_its_caseworker() -> None:
     at_work(use, 2)
 
 
-def test_one_that_dies_names_the_row_it_was_at_and_is_replaced() -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_one_that_dies_names_the_row_it_was_at_and_is_replaced(alone: bool) -> None:
+    """Only a row that was worked alone can be blamed: it may have been any of those worked together."""
+
     async def use(office: Office) -> None:
         (one,) = office.caseworkers
         pid = one.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         asked = [
-            asyncio.ensure_future(office.work(replace(TASK, seq=number + 1, lane=lane(number))))
+            asyncio.ensure_future(office.work(replace(TASK, seq=number + 1, lane=lane(number), alone=alone)))
             for number in range(3)
         ]
         await asyncio.sleep(0)
         os.kill(pid, signal.SIGKILL)
         lost = await asyncio.gather(*asked, return_exceptions=True)
         assert [isinstance(each, CaseworkerLostError) and each.culprit for each in lost] == [
-            True,
+            alone,
             False,
             False,
         ]
@@ -127,7 +136,11 @@ def test_one_that_sits_on_a_row_is_ended(monkeypatch: pytest.MonkeyPatch) -> Non
         os.kill(one.pid, signal.SIGSTOP)
         with pytest.raises(CaseworkerLostError) as lost:
             await office.work(TASK)
-        assert lost.value.culprit
+        assert not lost.value.culprit
+        with pytest.raises(CaseworkerLostError) as again:
+            os.kill(await started(one), signal.SIGSTOP)
+            await office.work(replace(TASK, alone=True))
+        assert again.value.culprit
 
     at_work(use)
 

@@ -11,7 +11,7 @@ import pytest
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge import sample
-from umbridge.casework.docket import Done, Need, SealedOut, Snapshot, Task
+from umbridge.casework.docket import Done, Failed, Need, SealedOut, Snapshot, Task
 from umbridge.casework.work import Casework, to_screen
 from umbridge.criteria.host import Host
 from umbridge.site import SiteProfile, default_site
@@ -32,6 +32,11 @@ def host() -> Iterator[Host]:
 
 def office(host: Host, site: SiteProfile | None = None, **more: int) -> Casework:
     return Casework(site or default_site(), host, charsets={}, **more)
+
+
+def one(casework: Casework, task: Task) -> Done | Need | Failed:
+    (answer,) = casework.work([task])
+    return answer
 
 
 class Book:
@@ -55,7 +60,7 @@ class Book:
             rows=tuple(self.rows) if rows else None,
         )
 
-    def take(self, done: Done | Need) -> Done:
+    def take(self, done: Done | Need | Failed) -> Done:
         assert isinstance(done, Done), done
         self.head = done.head
         self.increments += [made for _, made in done.increments]
@@ -81,9 +86,9 @@ def test_remembered_restored_or_folded_anew_a_row_comes_to_the_same(host: Host, 
     remembering = office(host)
     screened = 0
     for frame in told:
-        first = timeless(kept.take(remembering.work(kept.next(frame))))
-        second = timeless(restored.take(office(host).work(restored.next(frame, snapshot=True))))
-        third = timeless(anew.take(office(host).work(anew.next(frame, rows=True))))
+        first = timeless(kept.take(one(remembering, kept.next(frame))))
+        second = timeless(restored.take(one(office(host), restored.next(frame, snapshot=True))))
+        third = timeless(anew.take(one(office(host), anew.next(frame, rows=True))))
         assert first == second == third
         screened += len(first.determined)
     assert screened > 0
@@ -94,32 +99,31 @@ def test_remembered_restored_or_folded_anew_a_row_comes_to_the_same(host: Host, 
 def test_a_fold_that_stands_elsewhere_is_not_used(host: Host) -> None:
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
     book, work = Book(), office(host)
-    book.take(work.work(book.next(told[0])))
+    book.take(one(work, book.next(told[0])))
     ahead = replace(book.next(told[1]), after=7)
-    assert work.work(ahead) == Need("snapshot")
+    assert one(work, ahead) == Need("snapshot")
     # and it is gone: what was not committed must not be built upon
-    assert work.work(replace(ahead, after=1)) == Need("snapshot")
+    assert one(work, replace(ahead, after=1)) == Need("snapshot")
 
 
 def test_a_row_that_fails_leaves_no_fold_behind(host: Host) -> None:
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
     book, work = Book(), office(host)
-    book.take(work.work(book.next(told[0])))
-    with pytest.raises(Exception, match=r".*"):
-        work.work(replace(book.next(b"not HL7 at all"), after=1))
-    assert work.work(replace(book.next(told[1]), after=1)) == Need("snapshot")
+    book.take(one(work, book.next(told[0])))
+    assert one(work, replace(book.next(b"not HL7 at all"), after=1)) == Failed("NotHl7Error")
+    assert one(work, replace(book.next(told[1]), after=1)) == Need("snapshot")
 
 
 def test_another_site_profile_asks_for_every_row_and_writes_every_increment(host: Host) -> None:
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
     book = Book()
     for frame in told[:-1]:
-        book.take(office(host).work(book.next(frame, snapshot=True)))
+        book.take(one(office(host), book.next(frame, snapshot=True)))
     site = default_site()
     other = replace(site, digest="sha256:" + "0" * 64)
     last = book.next(told[-1], snapshot=True)
-    assert office(host, other).work(last) == Need("rows", renew=True)
-    done = office(host, other).work(replace(last, snapshot=None, rows=tuple(book.rows), renew=True))
+    assert one(office(host, other), last) == Need("rows", renew=True)
+    done = one(office(host, other), replace(last, snapshot=None, rows=tuple(book.rows), renew=True))
     assert isinstance(done, Done)
     whole = [made for _, made in done.increments]
     assert whole[: len(book.increments)] == book.increments
@@ -145,12 +149,37 @@ def test_a_late_event_needs_no_row_read_again(host: Host) -> None:
 
     book, work = Book(), office(host)
     for step in range(70):
-        book.take(work.work(book.next(at(BEGAN + timedelta(minutes=step + 10)))))
+        book.take(one(work, book.next(at(BEGAN + timedelta(minutes=step + 10)))))
     late = book.next(at(BEGAN))
-    done = work.work(late)
+    done = one(work, late)
     assert isinstance(done, Done)
-    again = office(host).work(replace(late, rows=tuple(book.rows)))
+    again = one(office(host), replace(late, rows=tuple(book.rows)))
     assert isinstance(again, Done) and json.loads(again.head) == json.loads(done.head)
+
+
+def test_rows_put_together_come_to_what_each_comes_to_alone(host: Host) -> None:
+    """Two pneumonias, one of each other kind, a row that fails and one that needs its snapshot."""
+    stories = [sample.stay(number, BEGAN) for number in range(4)] + [sample.stay(9, BEGAN, sample.PNEUMONIA)]
+    alone = [Book() for _ in stories]
+    together = [Book() for _ in stories]
+    first, second = office(host), office(host)
+    for step in range(min(map(len, stories))):
+        want = [
+            book.take(one(first, replace(book.next(told[step]), lane=bytes([number]) * 32)))
+            for number, (book, told) in enumerate(zip(alone, stories, strict=True))
+        ]
+        tasks = [
+            replace(book.next(told[step]), lane=bytes([number]) * 32)
+            for number, (book, told) in enumerate(zip(together, stories, strict=True))
+        ]
+        odd = [
+            replace(tasks[0], lane=b"\xee" * 32, after=0, frame=b"not HL7"),
+            replace(tasks[0], lane=b"\xef" * 32, after=5),
+        ]
+        *got, failed, needs = second.work([*tasks, *odd])
+        assert (failed, needs) == (Failed("NotHl7Error"), Need("snapshot"))
+        for book, each, wanted in zip(together, got, want, strict=True):
+            assert timeless(book.take(each)) == timeless(wanted)
 
 
 def test_memory_is_bounded_by_the_cache(host: Host) -> None:
@@ -158,9 +187,9 @@ def test_memory_is_bounded_by_the_cache(host: Host) -> None:
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
     for number in range(4):
         book = Book()
-        book.take(work.work(replace(book.next(told[0]), lane=bytes([number]) * 32)))
+        book.take(one(work, replace(book.next(told[0]), lane=bytes([number]) * 32)))
     again = replace(Book().next(told[1]), seq=2, after=1)
-    asked = [work.work(replace(again, lane=bytes([number]) * 32)) for number in range(4)]
+    asked = [one(work, replace(again, lane=bytes([number]) * 32)) for number in range(4)]
     assert [isinstance(each, Need) for each in asked[:2]] == [True, True]
     assert [isinstance(each, Done) for each in asked[2:]] == [True, True]
 

@@ -27,7 +27,7 @@ PAGE = 256
 GIVE_WAY_TURNS = 20
 GIVE_WAY_SECONDS = 0.025
 KEEP_BYTES = 64 * 1024 * 1024  # frames held between answer and work; beyond that they are read back
-STRIKES = 3  # a row that ends this many caseworkers waits for a person
+STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
 
 
@@ -182,11 +182,11 @@ class Pipeline:
 
         False when the store has failed or the daemon is ending: the row is found again at the next start.
         """
-        deaths = 0
+        deaths, alone = 0, False
         try:
             while True:
                 try:
-                    await self._work(lane, seq, feed, frame)
+                    await self._work(lane, seq, feed, frame, alone=alone)
                     return True
                 except StoreError:
                     raise
@@ -194,6 +194,7 @@ class Pipeline:
                     if self._stopping:
                         return False
                     deaths += exc.culprit
+                    alone = True
                     if deaths < STRIKES:
                         continue
                     code = "process_death"
@@ -219,7 +220,7 @@ class Pipeline:
                 return
             await asyncio.sleep(GIVE_WAY_SECONDS)
 
-    async def _work(self, lane: bytes, seq: int, feed: str, frame: bytes | None) -> None:
+    async def _work(self, lane: bytes, seq: int, feed: str, frame: bytes | None, *, alone: bool) -> None:
         if frame is None:
             row = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
             if row is None:
@@ -237,6 +238,7 @@ class Pipeline:
             known.said.latest,
             known.pseudonyms,
             snapshot,
+            alone=alone,
         )
         done = await self._office.work(task)
         while isinstance(done, Need):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from umbridge.casework.work import screen_open, to_screen
+from umbridge.casework.work import answers, put, questions_of, to_screen
 from umbridge.criteria.host import Host
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
@@ -107,9 +107,9 @@ class Shadow:
             if state is None or moment is None:
                 continue
             stay = state.fold.stay(moment)
-            done = screen_open(
-                state.fold, stay, to_screen(stay, frozenset()), moment, host, lambda name: f"shadow-{name}"
-            )
+            asked = questions_of(state.fold, stay, to_screen(stay, frozenset()), moment, host)
+            questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
+            done = [item for each in answers(host, put(host, questions)) for item in each]
             for item in done:
                 state.latest.setdefault(item.review.id, {})[item.plugin] = {
                     "met": is_met(item.screened.result),

@@ -14,7 +14,7 @@ from umbridge.criteria.package import ChangedError, kept, native
 from umbridge.errors import ConfigError, ContentError
 from umbridge.site import load_site
 from umbridge.stay.facts import check_site
-from umbridge.vignettes import EXPECTED, Asked, coverage, judge, site_of
+from umbridge.vignettes import EXPECTED, Remembering, coverage, judge, site_of
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ def run(repository: Path, vignettes: Path | None = None, site_file: Path | None 
     package = _package(repository, found)
     _files(package, found, trial)
     library = _content(package, trial)
-    host = Asked()
+    host = Remembering()
     host.start_these([found])
     try:
         (info,) = host.plugins
@@ -120,7 +120,7 @@ def _about(info: PluginInfo, trial: Trial) -> None:
     }
 
 
-def _judge(folder: Path, plugin: str, host: Asked, site_file: Path | None, trial: Trial) -> None:
+def _judge(folder: Path, plugin: str, host: Remembering, site_file: Path | None, trial: Trial) -> None:
     cases = sorted(path.parent for path in folder.glob(f"*/{EXPECTED}"))
     if not cases:
         trial.findings.append(f"no vignettes: {folder} has no folder with {EXPECTED}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from umbridge.criteria.content import Library
-from umbridge.criteria.host import Host, Screened
+from umbridge.criteria.host import Asked, Host
 from umbridge.errors import ConfigError
 from umbridge.model import Case
 from umbridge.shadow import Shadow, read_files
@@ -24,17 +24,18 @@ _EQUAL = (
 )
 
 
-class Asked(Host):
+class Remembering(Host):
     """A host that remembers which cases a plugin was asked."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cases: dict[str, list[Case]] = {}
 
-    def screen(self, cases: Mapping[str, Case]) -> dict[str, Screened]:
-        for name, case in cases.items():
-            self.cases.setdefault(name, []).append(case)
-        return super().screen(cases)
+    def ask(self, questions: Sequence[Mapping[str, Case]]) -> Asked:
+        for cases in questions:
+            for name, case in cases.items():
+                self.cases.setdefault(name, []).append(case)
+        return super().ask(questions)
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ def site_of(folder: Path) -> SiteProfile:
     return site
 
 
-def judge(folder: Path, plugin: str, host: Asked, site: SiteProfile) -> Judged:
+def judge(folder: Path, plugin: str, host: Remembering, site: SiteProfile) -> Judged:
     """Screen one vignette's messages with ``plugin`` and compare. Raises ConfigError for a broken file."""
     judged = Judged(folder.name)
     whole = _read(folder / EXPECTED)

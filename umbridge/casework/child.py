@@ -18,15 +18,17 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from umbridge.casework.docket import Answer, Failed, Frames, Health, answer_out, frame, task_in, unframe
-from umbridge.casework.work import Casework
+from umbridge.casework.docket import Frames, Health, Task, answer_out, frame, task_in, unframe
+from umbridge.casework.work import Casework, Underway
 from umbridge.criteria.host import Host
 from umbridge.errors import ConfigError
 from umbridge.site import load_site
 
 IDLE_MS = 1000
+TOGETHER = 16  # rows whose questions travel together: the first waits for the last of them
 TIDY_SECONDS = 60.0
 READ = 1 << 18
 # Many small values live for one row: look for cycles among the young ones, leave the old for idle moments.
@@ -93,36 +95,58 @@ def _serve(
     casework: Casework,
     told: dict[str, str],
 ) -> None:
+    """Work what comes. While the plugins have one set of questions, the next is made up."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     poll = select.poll()
     poll.register(wire, select.POLLIN)
     tidied = time.monotonic()
+    asked: Underway | None = None
+
+    def finish() -> None:
+        nonlocal asked
+        if asked is not None:
+            wire.sendall(b"".join(map(answer_out, casework.finish(asked))))
+            asked = None
+
     while True:
-        for body in waiting:
-            wire.sendall(answer_out(_answer(casework, body)))
-        health = host.health()
-        if health != told:
-            told = health
-            wire.sendall(answer_out(Health(health)))
-        if not poll.poll(IDLE_MS):
-            waiting = []
-            if time.monotonic() - tidied > TIDY_SECONDS:
-                gc.collect()
-                tidied = time.monotonic()
-            continue
+        for tasks in _together([task_in(body) for body in waiting]):
+            if tasks[0].alone:
+                finish()  # whatever ends this process now is this row's doing
+            begun = casework.begin(tasks)
+            finish()
+            asked = casework.ask(begun)
+            if tasks[0].alone:
+                finish()
+        waiting = []
+        if not poll.poll(0):
+            finish()
+            health = host.health()
+            if health != told:
+                told = health
+                wire.sendall(answer_out(Health(health)))
+            if not poll.poll(IDLE_MS):
+                if time.monotonic() - tidied > TIDY_SECONDS:
+                    gc.collect()
+                    tidied = time.monotonic()
+                continue
         more = _bodies(wire, frames)
         if more is None:
             return
         waiting = more
 
 
-def _answer(casework: Casework, body: bytes) -> Answer:
-    try:
-        return casework.work(task_in(body))
-    except Exception as exc:  # a defect of ours must not stop the feed: the row waits for a person
-        return Failed(type(exc).__name__)
+def _together(tasks: list[Task]) -> Iterator[list[Task]]:
+    """The tasks in their order, in runs that may be worked at once."""
+    run: list[Task] = []
+    for task in tasks:
+        if run and (task.alone or run[-1].alone or len(run) == TOGETHER):
+            yield run
+            run = []
+        run.append(task)
+    if run:
+        yield run
 
 
 def _bodies(wire: socket.socket, frames: Frames) -> list[bytes] | None:

@@ -50,6 +50,7 @@ class Task:
     snapshot: Snapshot | None = None
     rows: tuple[SealedOut, ...] | None = None  # the whole lane, this row included: fold it anew
     renew: bool = False  # every increment is to be written again, not only this row's
+    alone: bool = False  # not together with others: a process died with it, and it may be to blame
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ def task_out(task: Task) -> bytes:
         "states": task.states,
         "latest": task.latest,
         "names": task.pseudonyms,
+        "alone": task.alone,
     }
     if task.snapshot is not None:
         head["snapshot"] = len(task.snapshot.increments)
@@ -196,6 +198,7 @@ def task_in(body: bytes) -> Task:
         snapshot,
         rows,
         head.get("renew", False),
+        head["alone"],
     )
 
 

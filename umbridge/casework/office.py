@@ -1,7 +1,8 @@
 """The daemon's end of the caseworkers: starts them, hands rows out, outlives them.
 
 A lane always goes to the same caseworker, which answers in the order it was asked. One that dies, or sits on
-a row for longer than any row may take, is replaced; the row it was at is named as the culprit.
+a row for longer than any row may take, is replaced. Rows are worked
+together, so those it had are asked again alone; one that ends a process alone is named as the culprit.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ Turned: TypeAlias = Callable[[PluginInfo], None]
 
 
 class CaseworkerLostError(Exception):
-    """The process ended before it had answered. ``culprit``: it was at this very row."""
+    """The process ended before it had answered. ``culprit``: it was at this very row, and at no other."""
 
     def __init__(self, *, culprit: bool) -> None:
         super().__init__("caseworker_lost")
@@ -126,7 +127,8 @@ class Caseworker:
         self.roster: list[PluginInfo] = []
         self._wire: _Wire | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked: deque[asyncio.Future[Answer]] = deque()
+        self._asked: deque[tuple[asyncio.Future[Answer], bool]] = deque()  # and whether it is worked alone
+        self._out: list[bytes] = []
         self._started: asyncio.Future[dict[str, Any]] | None = None
         self._starting = asyncio.Lock()
         self._since = 0.0  # when the row it is at became the first in line
@@ -198,15 +200,21 @@ class Caseworker:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if not self._asked:
             self._since = time.monotonic()
-        self._asked.append(future)
-        transport = self._wire.transport
-        assert transport is not None  # noqa: S101  (set when the connection was made)
-        transport.write(task_out(task))
+        self._asked.append((future, task.alone))
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._out.append(task_out(task))
         answer = await future
         if isinstance(answer, Failed):
             raise WorkFailedError(answer.code)
         assert isinstance(answer, Done | Need)  # noqa: S101  (health is not an answer to a row)
         return answer
+
+    def _write(self) -> None:
+        """What was asked in this turn of the loop leaves in one write: each one would wake the process."""
+        out, self._out = self._out, []
+        if self._wire is not None and self._wire.transport is not None:
+            self._wire.transport.write(b"".join(out))
 
     def heard(self, wire: _Wire, body: bytes) -> None:
         if wire is not self._wire and self._wire is not None:
@@ -225,13 +233,13 @@ class Caseworker:
                     self._turned(new)
             return
         self._failures = 0
-        future = self._asked.popleft()
+        future, _ = self._asked.popleft()
         self._since = time.monotonic()
         if not future.done():
             future.set_result(answer)
 
     def lost(self, wire: _Wire) -> None:
-        """The process is gone: whoever waits is told, the first in line that it was the culprit."""
+        """The process is gone: whoever waits is told, the first in line, if alone, that it was to blame."""
         if self._started is not None and not self._started.done():
             self._started.set_exception(CaseworkerLostError(culprit=False))
         if wire is not self._wire:
@@ -240,10 +248,11 @@ class Caseworker:
         if not self._stopped:  # else it is ending by itself, its plugins first
             self._pause()
             log.error("caseworker_lost", extra={"rows": len(self._asked), "code": self._kill()})
+        self._out.clear()
         asked, self._asked = self._asked, deque()
-        for place, future in enumerate(asked):
+        for place, (future, alone) in enumerate(asked):
             if not future.done():
-                future.set_exception(CaseworkerLostError(culprit=place == 0))
+                future.set_exception(CaseworkerLostError(culprit=place == 0 and alone))
 
     def _pause(self) -> None:
         self._failures += 1

@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import ParamSpec, TypeVar
 
 from umbridge_audit.entry import Draft
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge.casework.docket import Changed, Determined, Done, Need, SealedOut, Task
-from umbridge.criteria.host import Host, Screened
+from umbridge.casework.docket import Changed, Determined, Done, Failed, Need, SealedOut, Task
+from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Event, ReviewState
+from umbridge.model import Case, Event, ReviewState
 from umbridge.review.case import case
 from umbridge.review.plan import Review, completed, reviews
 from umbridge.review.record import changed_draft, determination_draft, is_met
 from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, waves
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +58,92 @@ def to_screen(stay: Stay, done: frozenset[str]) -> tuple[Review, ...]:
     return (*open_now, *still)
 
 
-def screen_open(
-    fold: StayFold,
-    stay: Stay,
-    asked: tuple[Review, ...],
-    as_of: datetime,
-    host: Host,
-    pseudonym: Callable[[str], str],
-) -> list[Screening]:
-    """Ask every plugin about every review given; the same function serves the daemon and the shadow run.
+def questions_of(
+    fold: StayFold, stay: Stay, asked: tuple[Review, ...], as_of: datetime, host: Host
+) -> list[tuple[Review, Case]]:
+    """The cases of a stay's reviews, with every fact that any plugin wants."""
+    wanted = host.facts
+    return [(review, case(fold, stay, review, as_of, wanted, "")) for review in asked]
+
+
+Question = tuple[Review, Case, Callable[[str], str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """Questions that the first wave of plugins has, and the cases that the second is to get."""
+
+    questions: Sequence[Question]
+    second: tuple[str, ...]
+    cases: list[dict[str, Case]]
+    asked: Asked
+
+
+def put(host: Host, questions: Sequence[Question]) -> _Put:
+    """Put every question to every plugin, with that plugin's pseudonym and facts. See ``answers``."""
+    wanted = {name: host.declared(name) for name in host.names}
+    first, second = waves(wanted)
+    cases = [
+        {
+            name: replace(
+                whole,
+                pseudonym=pseudonym(name),
+                facts={fact: whole.facts[fact] for fact in facts if fact in whole.facts},
+            )
+            for name, facts in wanted.items()
+        }
+        for _, whole, pseudonym in questions
+    ]
+    return _Put(questions, second, cases, host.ask([{name: each[name] for name in first} for each in cases]))
+
+
+def answers(host: Host, asked: _Put) -> list[list[Screening]]:
+    """What the plugins say, by question. The same two functions serve the daemon and the shadow run.
 
     Plugins that want what the others support are asked when the others have answered.
     """
-    done: list[Screening] = []
-    roster = host.plugins
-    first, _ = waves({info.name: info.facts for info in roster})
-    wanted = frozenset(fact for info in roster for fact in info.facts)  # looked up once for all of them
-    for review in asked:
-        whole = case(fold, stay, review, as_of, wanted, "")
-        cases = {
-            info.name: replace(
-                whole,
-                pseudonym=pseudonym(info.name),
-                facts={fact: whole.facts[fact] for fact in info.facts if fact in whole.facts},
-            )
-            for info in roster
-        }
-        answers = host.screen({name: cases.pop(name) for name in first})
-        done.extend(Screening(review, name, screened) for name, screened in sorted(answers.items()))
-        if not cases:
-            continue
-        level = level_supported({name: each.result for name, each in answers.items()}, whole.as_of)
+    said_first = host.answers(asked.asked)
+    found = [
+        [Screening(review, name, said) for name, said in sorted(answer.items())]
+        for (review, _, _), answer in zip(asked.questions, said_first, strict=True)
+    ]
+    if not asked.second:
+        return found
+    later: list[dict[str, Case]] = []
+    for (_, whole, _), own, answer in zip(asked.questions, asked.cases, said_first, strict=True):
+        level = level_supported({name: said.result for name, said in answer.items()}, whole.as_of)
         told = {} if level is None else {LEVEL_SUPPORTED: level}
-        answers = host.screen(
-            {name: replace(each, facts={**each.facts, **told}) for name, each in cases.items()}
-        )
-        done.extend(Screening(review, name, screened, 2) for name, screened in sorted(answers.items()))
-    return done
+        later.append({name: replace(own[name], facts={**own[name].facts, **told}) for name in asked.second})
+    for (review, _, _), place, answer in zip(
+        asked.questions, found, host.answers(host.ask(later)), strict=True
+    ):
+        place += [Screening(review, name, said, 2) for name, said in sorted(answer.items())]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A row that is folded in and whose questions are ready."""
+
+    task: Task
+    event: Event
+    fold: StayFold
+    increments: list[tuple[int, bytes]]
+    as_of: datetime
+    stay: Stay
+    questions: list[tuple[Review, Case]]
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """Rows whose questions, if they have any, are with the plugins."""
+
+    begun: Sequence[_Begun | Need | Failed]
+    put: _Put | None
 
 
 class Casework:
-    """Works rows, one after another. Keeps the folds of recent lanes."""
+    """Works rows of different lanes, some at a time. Keeps the folds of recent lanes."""
 
     def __init__(
         self, site: SiteProfile, host: Host, *, charsets: Mapping[str, str], cache: int = 4096
@@ -105,8 +154,52 @@ class Casework:
         self._cache = cache
         self._folds: OrderedDict[bytes, tuple[int, StayFold]] = OrderedDict()  # lane -> last row, fold
 
-    def work(self, task: Task) -> Done | Need:
-        """One row. Whatever goes wrong leaves no fold behind that was never committed."""
+    def work(self, tasks: Sequence[Task]) -> list[Done | Need | Failed]:
+        """Rows of different lanes, their questions put together. A defect of ours meets one row alone.
+
+        Whatever goes wrong leaves no fold behind that was never committed.
+        """
+        return self.finish(self.ask(self.begin(tasks)))
+
+    def begin(self, tasks: Sequence[Task]) -> list[_Begun | Need | Failed]:
+        """Fold the rows in and make up their questions. The plugins may be busy with others meanwhile."""
+        return [self._guarded(self._begin, task) for task in tasks]
+
+    def ask(self, begun: Sequence[_Begun | Need | Failed]) -> Underway:
+        """Put the questions. Nothing else may be asked before ``finish``."""
+        questions = [
+            (review, whole, each.task.pseudonyms.__getitem__)
+            for each in begun
+            if isinstance(each, _Begun)
+            for review, whole in each.questions
+        ]
+        return Underway(begun, put(self._host, questions) if questions else None)
+
+    def finish(self, asked: Underway) -> list[Done | Need | Failed]:
+        """Take the answers and spell the determinations."""
+        said = iter(() if asked.put is None else answers(self._host, asked.put))
+        done: list[Done | Need | Failed] = []
+        for each in asked.begun:
+            if not isinstance(each, _Begun):
+                done.append(each)
+                continue
+            own = [screening for _ in each.questions for screening in next(said)]
+            finished = self._guarded(self._finish, each, own)
+            if isinstance(finished, Done):
+                self._folds[each.task.lane] = (each.task.seq, each.fold)
+            done.append(finished)
+        while len(self._folds) > self._cache:
+            self._folds.popitem(last=False)
+        return done
+
+    @staticmethod
+    def _guarded(step: Callable[P, T], *words: P.args, **names: P.kwargs) -> T | Failed:
+        try:
+            return step(*words, **names)
+        except Exception as exc:  # a defect of ours must not stop the feed: the row waits for a person
+            return Failed(type(exc).__name__)
+
+    def _begin(self, task: Task) -> _Begun | Need:
         fold = self._fold(task)
         if isinstance(fold, Need):
             return fold
@@ -123,11 +216,11 @@ class Casework:
             ]
         elif (made := fold.increment(event, task.seq)) is not None:
             increments = [(task.seq, made)]
-        done = self._screened(task, event, fold, increments)
-        self._folds[task.lane] = (task.seq, fold)
-        while len(self._folds) > self._cache:
-            self._folds.popitem(last=False)
-        return done
+        as_of = max(task.as_of, event.sent_at)
+        stay = fold.stay(as_of)
+        asked = to_screen(stay, completed(task.latest))
+        questions = questions_of(fold, stay, asked, as_of, self._host)
+        return _Begun(task, event, fold, increments, as_of, stay, questions)
 
     def _fold(self, task: Task) -> StayFold | Need:
         """The lane as its last worked row left it, taken out of the cache until this row is worked too."""
@@ -153,31 +246,25 @@ class Casework:
         message = er7.parse(raw, self._charsets.get(feed, "utf-8"))
         return translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
 
-    def _screened(
-        self, task: Task, event: Event, fold: StayFold, increments: list[tuple[int, bytes]]
-    ) -> Done:
-        as_of = max(task.as_of, event.sent_at)
-        stay = fold.stay(as_of)
-        asked = to_screen(stay, completed(task.latest))
-        answers = screen_open(fold, stay, asked, as_of, self._host, task.pseudonyms.__getitem__)
-        digest = hashlib.sha256(task.frame).hexdigest() if answers else ""
-        versions = {info.name: info.version for info in self._host.plugins} if answers else {}
+    def _finish(self, begun: _Begun, said: list[Screening]) -> Done:
+        task, stay = begun.task, begun.stay
+        digest = hashlib.sha256(task.frame).hexdigest() if said else ""
         latest = {review: dict(by_plugin) for review, by_plugin in task.latest.items()}
         determined: list[Determined] = []
-        for item in answers:
+        for item in said:
             draft = determination_draft(
                 row=task.seq,
-                control_id=event.control_id,
+                control_id=begun.event.control_id,
                 message_digest=digest,
                 stay=stay,
                 review=item.review,
                 plugin=item.plugin,
-                version=versions[item.plugin],
+                version=self._host.version(item.plugin),
                 result=item.screened.result,
                 latency_us=item.screened.latency_us,
                 isolation=item.screened.isolation,
                 failed=item.screened.failed,
-                as_of=as_of,
+                as_of=begun.as_of,
             )
             meets = is_met(item.screened.result)
             latest.setdefault(item.review.id, {})[item.plugin] = {"met": meets, "wave": item.wave}
@@ -187,7 +274,7 @@ class Casework:
             for review in reviews(stay, completed(latest), task.states)
             if task.states.get(review.id) != review.state.value
         ]
-        return Done(as_of, fold.head(), increments, determined, changed)
+        return Done(begun.as_of, begun.fold.head(), begun.increments, determined, changed)
 
 
 def _texts(draft: Draft) -> list[str]:

@@ -15,6 +15,7 @@ from umbridge.criteria.conduct import Conduct
 from umbridge.criteria.discover import Found, installed
 from umbridge.criteria.link import (
     CALL_SECONDS,
+    Asking,
     Link,
     PluginFailedError,
     Said,
@@ -64,9 +65,39 @@ class Screened:
     """One plugin's answer. ``failed`` is a code of ``FAILURES`` when it is the host that answered PEND."""
 
     result: ScreenResult
-    latency_us: int  # from the request's first byte to the reply's last; 0 when it was never asked
+    # from the request's first byte until the reply was read, by the number of cases in it; 0: never asked
+    latency_us: int
     isolation: str
     failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What one plugin is asked at once: its cases, and the questions they belong to."""
+
+    link: Link
+    places: list[int]
+    cases: list[list[Any]]
+
+    def request(self) -> tuple[Link, dict[str, Any]]:
+        return self.link, {"do": "screen", "cases": self.cases}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions that are with the plugins, and what is known of their answers already."""
+
+    questions: Sequence[Mapping[str, Case]]
+    found: list[dict[str, Screened]]
+    asks: list[_Ask]
+    asking: Asking
+
+
+def _may_be_one_alone(said: Said) -> bool:
+    """Whether a request for several cases failed as a whole, though one of them alone may be to blame."""
+    if isinstance(said, PluginFailedError):
+        return said.code != "plugin_unavailable"
+    return "results" not in said[0]
 
 
 class Host:
@@ -135,6 +166,25 @@ class Host:
             )
         return infos
 
+    @property
+    def names(self) -> list[str]:
+        """Every plugin that is asked."""
+        return sorted(self._links)
+
+    def declared(self, name: str) -> tuple[str, ...]:
+        """The facts a plugin wants; none while its worker never came up."""
+        said = self._links[name].manifest
+        return () if said is None else said.facts
+
+    def version(self, name: str) -> str:
+        said = self._links[name].manifest
+        return self._found[name].version if said is None else said.version
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """Every fact that some plugin wants: looked up once for all of them."""
+        return frozenset(fact for name in self._links for fact in self.declared(name))
+
     def health(self) -> dict[str, str]:
         """How each plugin is: running, restarting, suspended or stopped."""
         return {name: self._health(link) for name, link in sorted(self._links.items())}
@@ -143,41 +193,78 @@ class Host:
         return "suspended" if self._conduct[link.name].suspended else link.health
 
     def screen(self, cases: Mapping[str, Case]) -> dict[str, Screened]:
-        """Ask each named plugin its case, all at once; never raises for a plugin's sake.
+        """Put one question to the plugins it names, and wait; see ``ask``."""
+        return self.answers(self.ask([cases]))[0]
 
-        A failure is PEND with a code, for that plugin only; facts a plugin did not declare are not sent.
+    def ask(self, questions: Sequence[Mapping[str, Case]]) -> Asked:
+        """Put each question's cases to the plugins it names, all plugins at once; never raises for theirs.
+
+        The cases of one plugin travel together: waking a process costs more than a screen. ``answers`` takes
+        what they say; until then nothing else may be asked. Facts a plugin did not declare are not sent.
         """
         told = Told()
-        asks: list[tuple[Link, dict[str, Any]]] = []
-        done: dict[str, Screened] = {}
-        for name, case in cases.items():
+        found: list[dict[str, Screened]] = [{} for _ in questions]
+        asks: list[_Ask] = []
+        for name in dict.fromkeys(name for cases in questions for name in cases):
+            places = [place for place, cases in enumerate(questions) if name in cases]
             link = self._links.get(name)
-            if link is not None and not self._conduct[name].may_ask(time.monotonic()):
-                done[name] = self._failed(link, "plugin_suspended", 0)
+            unable = self._unable(link)
+            if link is None or link.manifest is None or unable:
+                for place in places:
+                    found[place][name] = self._failed(link, unable, 0)
                 continue
-            if link is None or (link.manifest is None and not self._heard(link)):
-                done[name] = self._failed(link, "plugin_unavailable", 0)
-                continue
-            assert link.manifest is not None  # noqa: S101 - heard just now, or before
-            question = case_out(case, frozenset(link.manifest.facts), told)
-            asks.append((link, {"do": "screen", "case": question}))
-        for (link, request), said in zip(asks, ask_all(asks), strict=True):
-            case = cases[link.name]
-            screened = self._screened(link, said, case)
-            if screened.failed is None and secrets.randbelow(PROBE_ONE_IN) == 0:
-                screened = self._probed(link, request, said, screened)
-            self._note(link.name, (case.pseudonym, case.as_of), screened.failed)
-            done[link.name] = screened
-        return {name: done[name] for name in cases}
+            declared = frozenset(link.manifest.facts)
+            sent = [case_out(questions[place][name], declared, told) for place in places]
+            asks.append(_Ask(link, places, sent))
+        return Asked(questions, found, asks, Asking([ask.request() for ask in asks]))
 
-    def _probed(self, link: Link, request: dict[str, Any], said: Said, screened: Screened) -> Screened:
-        """The answer, if a fresh worker gives the same; one that gives none shows nothing."""
-        again = repeat(link, request)
-        if isinstance(again, PluginFailedError) or isinstance(said, PluginFailedError) or "error" in again[0]:
+    def _unable(self, link: Link | None) -> str:
+        """Why a plugin cannot be asked now; "" where it can."""
+        if link is not None and not self._conduct[link.name].may_ask(time.monotonic()):
+            return "plugin_suspended"
+        if link is None or (link.manifest is None and not self._heard(link)):
+            return "plugin_unavailable"
+        return ""
+
+    def answers(self, asked: Asked) -> list[dict[str, Screened]]:
+        """What the plugins say, by question and plugin.
+
+        A failure is PEND with a code, for that plugin and that case only: when a plugin fails on several
+        cases at once it is asked them again one by one.
+        """
+        for ask, said in zip(asked.asks, asked.asking.wait(), strict=True):
+            if len(ask.places) > 1 and _may_be_one_alone(said):
+                for place, case in zip(ask.places, ask.cases, strict=True):
+                    alone = _Ask(ask.link, [place], [case])
+                    self._take(asked, alone, ask_all([alone.request()])[0])
+            else:
+                self._take(asked, ask, said)
+        return asked.found
+
+    def _take(self, asked: Asked, ask: _Ask, said: Said) -> None:
+        """One request's results, each looked at, one in so many requests repeated."""
+        name, cases = ask.link.name, [asked.questions[place][ask.link.name] for place in ask.places]
+        screened = [
+            self._screened(ask.link, said, number, case, len(cases)) for number, case in enumerate(cases)
+        ]
+        if secrets.randbelow(PROBE_ONE_IN) < len(cases) and all(each.failed is None for each in screened):
+            screened = self._probed(ask, said, screened)
+        for place, case, each in zip(ask.places, cases, screened, strict=True):
+            self._note(name, (case.pseudonym, case.as_of), each.failed)
+            asked.found[place][name] = each
+
+    def _probed(self, ask: _Ask, said: Said, screened: list[Screened]) -> list[Screened]:
+        """The answers that a fresh worker gives as well; one that gives none shows nothing."""
+        again = repeat(*ask.request())
+        if isinstance(again, PluginFailedError) or isinstance(said, PluginFailedError):
             return screened
-        if again[0]["result"] == said[0]["result"]:
+        first, second = said[0].get("results"), again[0].get("results")
+        if not isinstance(first, list) or not isinstance(second, list) or len(first) != len(second):
             return screened
-        return self._failed(link, "plugin_impure", screened.latency_us)
+        return [
+            each if one == other else self._failed(ask.link, "plugin_impure", each.latency_us)
+            for each, one, other in zip(screened, first, second, strict=True)
+        ]
 
     def _note(self, name: str, message: object, failed: str | None) -> None:
         if failed is None:
@@ -191,16 +278,21 @@ class Host:
         ask_all([(link, {"do": "greet"})])
         return link.manifest is not None
 
-    def _screened(self, link: Link, said: Said, case: Case) -> Screened:
+    def _screened(self, link: Link, said: Said, number: int, case: Case, count: int) -> Screened:
+        """The answer to case ``number`` of ``count`` in one request."""
         if isinstance(said, PluginFailedError):
             return self._failed(link, said.code, said.took_us)
         answer, took = said
-        if "error" in answer:
-            code = answer["error"]
+        took = max(1, took // count)
+        results = answer.get("results")
+        whole = isinstance(results, list) and len(results) == count
+        own = results[number] if isinstance(results, list) and whole else answer
+        if not isinstance(own, dict) or "result" not in own:
+            code = str(own.get("error")) if isinstance(own, dict) else ""
             return self._failed(link, code if code in FAILURES else "plugin_reply_invalid", took)
         try:
             assert link.manifest is not None  # noqa: S101 - it was asked, so it was heard
-            return Screened(result_in(answer.get("result"), link.manifest, case), took, link.isolation)
+            return Screened(result_in(own["result"], link.manifest, case), took, link.isolation)
         except WireError:
             return self._failed(link, "plugin_reply_invalid", took)
 

@@ -2,7 +2,7 @@
 
 A worker that hangs, floods, dies or talks out of turn is killed and a fresh one is started for a later call,
 after a pause that doubles while it keeps failing. No failure here ever reaches another plugin. Blocking code
-for one thread: ``ask_all`` asks several workers at once and waits for all of them in one poll.
+for one thread: ``Asking`` asks several workers at once and waits for all of them in one poll.
 """
 
 from __future__ import annotations
@@ -193,7 +193,8 @@ def start_all(links: Sequence[Link]) -> None:
 
 
 def _greet(spawned: Sequence[tuple[Link, dict[str, Any]]]) -> None:
-    for (link, _), said in zip(spawned, _exchange(spawned, START_SECONDS), strict=True):
+    talks = [_Talk(link, request, START_SECONDS) for link, request in spawned]
+    for (link, _), said in zip(spawned, _hear(talks), strict=True):
         if not isinstance(said, PluginFailedError) and not link._greeted(said[0]):
             link._fail()
 
@@ -201,40 +202,51 @@ def _greet(spawned: Sequence[tuple[Link, dict[str, Any]]]) -> None:
 Said: TypeAlias = "tuple[dict[str, Any], int] | PluginFailedError"
 
 
-def ask_all(asks: Sequence[tuple[Link, dict[str, Any]]]) -> list[Said]:
-    """Ask several workers, each once, all at the same time.
+class Asking:
+    """Several workers asked at once, each once. Their answers are taken by ``wait``, whenever that is.
 
-    For each its answer and the microseconds it took, or why there is none. A worker that is not there is
-    started first. At most ``call_seconds`` each.
+    A worker that is not there is started first. Each may take ``call_seconds``.
     """
-    found: list[Said | None] = []
-    starting: list[tuple[Link, dict[str, Any]]] = []
-    for link, _ in asks:
-        try:
-            if not link._is_ready():
-                link._spawn()
-                starting.append((link, _GREET))
-            found.append(None)
-        except PluginFailedError as exc:
-            found.append(exc)
-        except (OSError, ChangedError) as exc:
-            link._unable(exc)
-            found.append(PluginFailedError("plugin_unavailable"))
-    if starting:
-        _greet(starting)
-        for place, (link, _) in enumerate(asks):
-            if found[place] is None and link._wire is None:
-                found[place] = PluginFailedError("plugin_unavailable")
-    able = [ask for ask, said in zip(asks, found, strict=True) if said is None]
-    answers = iter(_exchange(able, None))
-    heard = [next(answers) if said is None else said for said in found]
-    for (link, _), answer in zip(asks, heard, strict=True):
-        if not isinstance(answer, PluginFailedError):
-            link._failures = 0
-            link._calls += 1
-            if link._calls >= RECYCLE_CALLS:
-                link._end()  # the next call starts another
-    return heard
+
+    def __init__(self, asks: Sequence[tuple[Link, dict[str, Any]]]) -> None:
+        self._asks = asks
+        self._said: list[Said | None] = []
+        starting: list[tuple[Link, dict[str, Any]]] = []
+        for link, _ in asks:
+            try:
+                if not link._is_ready():
+                    link._spawn()
+                    starting.append((link, _GREET))
+                self._said.append(None)
+            except PluginFailedError as exc:
+                self._said.append(exc)
+            except (OSError, ChangedError) as exc:
+                link._unable(exc)
+                self._said.append(PluginFailedError("plugin_unavailable"))
+        if starting:
+            _greet(starting)
+            for place, (link, _) in enumerate(asks):
+                if self._said[place] is None and link._wire is None:
+                    self._said[place] = PluginFailedError("plugin_unavailable")
+        able = [ask for ask, said in zip(asks, self._said, strict=True) if said is None]
+        self._talks = [_Talk(link, request, link.call_seconds) for link, request in able]
+
+    def wait(self) -> list[Said]:
+        """For each its answer and the microseconds until it was read, or why there is none."""
+        heard = iter(_hear(self._talks))
+        found = [next(heard) if said is None else said for said in self._said]
+        for (link, request), answer in zip(self._asks, found, strict=True):
+            if not isinstance(answer, PluginFailedError):
+                link._failures = 0
+                link._calls += len(request.get("cases", ()))
+                if link._calls >= RECYCLE_CALLS:
+                    link._end()  # the next call starts another
+        return found
+
+
+def ask_all(asks: Sequence[tuple[Link, dict[str, Any]]]) -> list[Said]:
+    """Ask and wait."""
+    return Asking(asks).wait()
 
 
 def repeat(link: Link, request: dict[str, Any]) -> Said:
@@ -246,13 +258,14 @@ def repeat(link: Link, request: dict[str, Any]) -> Said:
 class _Talk:
     """One request under way."""
 
-    __slots__ = ("began", "buffer", "deadline", "key", "link", "rest", "said")
+    __slots__ = ("began", "buffer", "deadline", "key", "link", "rest", "said", "seconds")
 
     def __init__(self, link: Link, request: dict[str, Any], seconds: float) -> None:
         self.link = link
         self.key = secrets.token_hex(16)
         self.buffer = b""
         self.said: Said | None = None
+        self.seconds = seconds
         self.began = 0
         self.deadline = 0.0
         try:
@@ -317,11 +330,8 @@ class _Talk:
         self.link._fail()
 
 
-def _exchange(asks: Sequence[tuple[Link, dict[str, Any]]], seconds: float | None) -> list[Said]:
-    """Send every request, then wait for all the answers at once."""
-    talks = [
-        _Talk(link, request, link.call_seconds if seconds is None else seconds) for link, request in asks
-    ]
+def _hear(talks: Sequence[_Talk]) -> list[Said]:
+    """Wait for all the answers at once. What has come is read before anything is called late."""
     poll = select.poll()
     waiting: dict[int, _Talk] = {}
     for talk in talks:
@@ -331,7 +341,8 @@ def _exchange(asks: Sequence[tuple[Link, dict[str, Any]]], seconds: float | None
             poll.register(wire, select.POLLIN | select.POLLOUT if talk.rest else select.POLLIN)
     while waiting:
         left = min(talk.deadline for talk in waiting.values()) - time.monotonic()
-        for handle, event in poll.poll(max(0.0, left) * 1000):
+        moved = poll.poll(max(0.0, left) * 1000)
+        for handle, event in moved:
             talk = waiting[handle]
             wire = talk.link._wire
             if event & select.POLLOUT and talk.rest:
@@ -343,9 +354,9 @@ def _exchange(asks: Sequence[tuple[Link, dict[str, Any]]], seconds: float | None
             if talk.said is not None:
                 poll.unregister(handle)
                 del waiting[handle]
-        now = time.monotonic()
+        now, heard = time.monotonic(), {handle for handle, _ in moved}
         for handle, talk in list(waiting.items()):
-            if now >= talk.deadline:
+            if now >= talk.deadline and (handle not in heard or now >= talk.deadline + talk.seconds):
                 poll.unregister(handle)
                 del waiting[handle]
                 talk.failed("plugin_timeout")

@@ -158,8 +158,13 @@ def _import(entry: str, package: ModuleSpec) -> object:
 
 
 def _answer(plugins: pluggy.PluginManager, request: dict[str, Any]) -> dict[str, Any]:
+    return {"results": [_screened(plugins, case) for case in request["cases"]]}
+
+
+def _screened(plugins: pluggy.PluginManager, case: list[Any]) -> dict[str, Any]:
+    """One case's result. What a plugin raises ends this case, not those beside it."""
     try:
-        result = plugins.hook.umbridge_screen(case=case_in(request["case"]))
+        result = plugins.hook.umbridge_screen(case=case_in(case))
     except BaseException:
         return {"error": "plugin_error"}
     if not isinstance(result, ScreenResult):
