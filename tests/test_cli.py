@@ -99,7 +99,9 @@ BUILT = {
     *("demo", "init", "serve", "send", "screen", "status", "messages list", "messages show", "stays list"),
     *("stays show", "ledger verify", "ledger list", "ledger show", "ledger export", "plugins list"),
     *("config check", "listen", "messages replay", "messages dismiss", "messages quarantine list"),
-    *("keys list", "keys rotate"),
+    *("keys list", "keys rotate", "users list", "users add", "users role", "users disable"),
+    *("breakglass list", "breakglass review", "report access", "report disclosures", "report breach-scope"),
+    "disclosures record",
     *("ledger proof", "ledger checkpoint"),
 }
 

@@ -324,8 +324,6 @@ def test_a_command_that_is_not_there_would_be_seen() -> None:
 
 NOT_BUILT = (
     "reviews",
-    "report",
-    "users",
     "backup",
     "doctor",
 )

@@ -20,7 +20,7 @@ from typing import Any
 from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, control, keycare, tls
+from umbridge import config, control, glass, keycare, tls
 from umbridge.casework.office import Office, Terms
 from umbridge.config import Settings, User
 from umbridge.criteria.host import PluginInfo
@@ -332,6 +332,7 @@ class Daemon:
             ports={feed: one.port for one in self.listeners for feed in one.feeds},
             plugins=plugin_rows(self.office.plugins),
             witnesses=self._witnesses.rows(),
+            breakglass=glass.waiting(pen),
         )
 
 
@@ -343,6 +344,8 @@ def status_row(
     ports = more.pop("ports", {})
     connections = more.pop("connections", {})
     warnings = [w for w in (sqlite_warning(), *tls.warnings(settings)) if w]
+    if overdue := more.get("breakglass", {}).get("overdue"):
+        warnings.append(f"{overdue} reviews of broken glass are overdue: umbridge breakglass list")
     if settings.keys.is_relative_to(settings.store):
         warnings.append("the keys lie inside the store: a copy of the store is a copy of the keys")
     return {

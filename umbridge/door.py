@@ -20,6 +20,7 @@ from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, Receipt
 from umbridge_audit.redact import AccessTable, Permission
 
+from umbridge import glass
 from umbridge.config import User
 from umbridge.errors import NotPermittedError, UsageError
 from umbridge.store import notes
@@ -76,6 +77,7 @@ class Door:
         """Log the look (or its refusal), then say what may be seen. Raises NotPermittedError."""
         self.settle_floods()
         purpose = text_of(args, "purpose") or self.usual_purpose(viewer)
+        broken = self._break_glass(viewer, args, kind, query, patient) if purpose == "BTG" else None
         try:
             _, permission = gate.disclose(
                 self.commit,
@@ -87,11 +89,27 @@ class Door:
                 query=query,
                 patient=patient,
                 count=count,
+                broken=broken,
                 produce=lambda allowed: allowed,
             )
         except gate.NotPermitted as exc:
             raise NotPermittedError(str(exc)) from None
         return permission
+
+    def _break_glass(
+        self, viewer: Viewer, args: dict[str, Any], kind: str, query: str, patient: str | None
+    ) -> Permission | None:
+        """What broken glass shows, once its window is on the ledger; None lets the refusal take its way."""
+        if not self.table.acts.get("break the glass", frozenset()) & set(viewer.roles):
+            return None
+        reason = text_of(args, "reason")
+        if kind != "read" or not patient:
+            self.refuse(viewer, query, reason, "break-glass shows one patient, looked up by number")
+        if not glass.is_open(self.pen, viewer, patient or ""):
+            if len(reason.strip()) < glass.SHORTEST_REASON:
+                self.refuse(viewer, query, reason, "break-glass needs --reason in words")
+            glass.open_window(self.pen, viewer, patient or "", reason)
+        return self.table.broken
 
     def act(self, viewer: Viewer, what: str, args: dict[str, Any]) -> None:
         """Whether this viewer may do ``what`` (a name of the access table's ``acts``). No entry if so.

@@ -25,7 +25,9 @@ from umbridge.intake import visit_key
 from umbridge.keycare import KeyCare
 from umbridge.ledgerdesk import LedgerDesk
 from umbridge.model import Event
+from umbridge.people import People
 from umbridge.quarantine import Settlement
+from umbridge.reports import Reports
 from umbridge.review.plan import completed, stay_json
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import identify
@@ -88,6 +90,8 @@ class Inquiry:
         self.door = Door(pen, users, table)
         self._ledger = LedgerDesk(settings, self.door)
         self._keycare = KeyCare(self.door)
+        self._people = People(self.door, settings.users, users)
+        self._reports = Reports(settings, self.door)
         self._settlement = Settlement(self.door, self._charset, site.mrn_authority)
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
@@ -165,8 +169,11 @@ class Inquiry:
 
     def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = number_of(args, "seq")
-        allowed = self.door.look(viewer, args, "read", f"messages show {seq}", count=1)
         record = self._pen.call(lambda batch: inbox.sealed_row(batch.cursor, seq))
+        patient = None
+        if record is not None and text_of(args, "purpose") == "BTG":  # whose it is decides about the glass
+            patient = inbox.open_leniently(self._pen.keyring, record).head.get("visit")
+        allowed = self.door.look(viewer, args, "read", f"messages show {seq}", patient=patient, count=1)
         if record is None:
             raise UmbridgeError(f"there is no message {seq}; `umbridge messages list` shows which there are")
         row = inbox.open_leniently(self._pen.keyring, record)
@@ -300,6 +307,16 @@ class Inquiry:
             "ledger.checkpoint": self._ledger.ledger_checkpoint,
             "messages.replay": self._settlement.replay,
             "messages.dismiss": self._settlement.dismiss,
+            "users.list": self._people.list,
+            "users.add": self._people.add,
+            "users.role": self._people.role,
+            "users.disable": self._people.disable,
+            "breakglass.list": self._people.glass_list,
+            "breakglass.review": self._people.glass_review,
+            "report.access": self._reports.access,
+            "report.disclosures": self._reports.disclosures,
+            "report.breach-scope": self._reports.breach,
+            "disclosures.record": self._reports.record,
             "keys.list": self._keycare.list,
             "keys.rotate": self._keycare.rotate,
         }

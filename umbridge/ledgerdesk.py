@@ -53,7 +53,11 @@ class LedgerDesk:
 
     def ledger_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = self._entry_number(args)
-        allowed = self.door.look(viewer, args, "read", f"ledger show {seq}", count=1)
+        patient = None
+        if text_of(args, "purpose") == "BTG":  # whose entry it is decides whether the glass may be broken
+            visit = self._pen.call(lambda batch: self._pen.ledger.reveal(seq, ["ident"]).get("ident", {}))
+            patient = str(visit["visit"]) if visit.get("visit") else None
+        allowed = self.door.look(viewer, args, "read", f"ledger show {seq}", patient=patient, count=1)
         yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
 
     def ledger_export(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from umbridge import config, terminal
-from umbridge.options import as_json, ask, print_rows, reason, with_config
+from umbridge.options import as_json, ask, print_one, print_rows, purpose, reason, with_config
 
 KEY_COLUMNS = ("kid", "use", "alg", "wrapped_under", "in_use")
 
@@ -67,4 +69,189 @@ def keys_rotate(
             click.echo(f"done, recorded with entry {row['entry']}: {' '.join(row['made'])}")
 
 
-GROUPS: tuple[click.Group, ...] = (keys,)
+# --- people -----------------------------------------------------------------------------------------------
+
+
+@click.group()
+def users() -> None:
+    """Accounts and their roles. A change is on the ledger before it is in force; nobody changes their own."""
+
+
+@users.command("list")
+@with_config
+@as_json
+def users_list(settings: config.Settings, as_json: bool) -> None:
+    """Every account, who it is and which roles it has."""
+    print_rows(ask(settings, "users.list", {}), ("account", "user", "roles", "state"), as_json)
+
+
+@users.command("add")
+@click.argument("account")
+@click.argument("roles", nargs=-1, required=True, metavar="ROLE...")
+@click.option("--user", default=None, help="Whose account it is; default: the account's name.")
+@with_config
+@reason
+@as_json
+def users_add(
+    settings: config.Settings,
+    account: str,
+    roles: tuple[str, ...],
+    user: str | None,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """A new operating-system account with these roles."""
+    args = {"account": account, "user": user or account, "roles": " ".join(roles), "reason": reason}
+    print_one(settings, "users.add", args, as_json)
+
+
+@users.command("role")
+@click.argument("account")
+@click.argument("roles", nargs=-1, required=True, metavar="ROLE...")
+@with_config
+@reason
+@as_json
+def users_role(
+    settings: config.Settings, account: str, roles: tuple[str, ...], reason: str | None, as_json: bool
+) -> None:
+    """These roles for an account, instead of those it has."""
+    args = {"account": account, "roles": " ".join(roles), "reason": reason}
+    print_one(settings, "users.role", args, as_json)
+
+
+@users.command("disable")
+@click.argument("account")
+@with_config
+@reason
+@as_json
+def users_disable(settings: config.Settings, account: str, reason: str | None, as_json: bool) -> None:
+    """No roles from now on. The names stay taken for ever."""
+    print_one(settings, "users.disable", {"account": account, "reason": reason}, as_json)
+
+
+@click.group()
+def breakglass() -> None:
+    """Emergency looks (--purpose BTG --reason TEXT): which wait for review, and the review."""
+
+
+@breakglass.command("list")
+@with_config
+@as_json
+def breakglass_list(settings: config.Settings, as_json: bool) -> None:
+    """Broken glass that a second person has not reviewed yet."""
+    columns = ("entry", "user", "opened", "open", "review_due", "overdue")
+    print_rows(ask(settings, "breakglass.list", {}), columns, as_json)
+
+
+@breakglass.command("review")
+@click.argument("seq", type=int)
+@click.option("--finding", type=click.Choice(["justified", "unjustified"]), required=True)
+@with_config
+@reason
+@as_json
+def breakglass_review(
+    settings: config.Settings, seq: int, finding: str, reason: str | None, as_json: bool
+) -> None:
+    """What a second person found about one of them, by its entry."""
+    print_one(settings, "breakglass.review", {"seq": seq, "finding": finding, "reason": reason}, as_json)
+
+
+# --- reports ----------------------------------------------------------------------------------------------
+
+
+def _report(settings: config.Settings, name: str, args: dict[str, Any], form: str) -> None:
+    from umbridge import render
+
+    head, rows = render.split(ask(settings, f"report.{name}", args))
+    if form == "json":
+        for row in (head, *rows):
+            terminal.json_line(row)
+    elif form == "csv":
+        for line in render.csv_lines(head, rows):
+            click.echo(line, nl=False)
+    elif form == "html":
+        click.echo(render.html_page(head, rows), nl=False)
+    else:
+        terminal.table(rows, render.columns_of(rows))
+    if form in ("table", "csv"):
+        click.echo(render.window_note(head), err=True)
+
+
+form = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "html"]),
+    default="table",
+    show_default=True,
+)
+since = click.option("--since", metavar="DATE", help="From this day on, UTC.")
+until = click.option("--until", metavar="DATE", help="Up to this day.")
+
+
+@click.group()
+def report() -> None:
+    """Who looked, what was disclosed, how far a breach reaches. Each is a look and names its window."""
+
+
+@report.command("access")
+@click.option("--user", default=None, help="Only this user or account.")
+@click.option("--patient", default=None, metavar="VISIT", help="Only looks at this patient.")
+@since
+@until
+@form
+@with_config
+@reason
+def report_access(settings: config.Settings, form: str, **args: str | None) -> None:
+    """Every look and every refusal: who, as whom, why, what was shown."""
+    _report(settings, "access", args, form)
+
+
+@report.command("disclosures")
+@click.option("--patient", required=True, metavar="VISIT", help="Whose accounting it is.")
+@click.option("--asked-on", default=None, metavar="DATE", help="Day of the request; six years count.")
+@click.option("--all", "all_", is_flag=True, help="Also what 164.528(a)(1) leaves out, and why.")
+@form
+@with_config
+@purpose
+@reason
+def report_disclosures(settings: config.Settings, form: str, all_: bool, **args: str | None) -> None:
+    """An accounting of disclosures, 45 CFR 164.528(b): date, recipient, what, and purpose of each."""
+    _report(settings, "disclosures", {**args, "all": all_}, form)
+
+
+@report.command("breach-scope")
+@click.option("--user", required=True, help="The user or account in question.")
+@since
+@until
+@form
+@with_config
+@reason
+def report_breach(settings: config.Settings, form: str, **args: str | None) -> None:
+    """Whose records a user or account was shown, when and how: factors 1 to 3 of 45 CFR 164.402(2)."""
+    _report(settings, "breach-scope", args, form)
+
+
+@click.group()
+def disclosures() -> None:
+    """Disclosures made outside umbridge, kept for the accounting."""
+
+
+@disclosures.command("record")
+@click.option("--patient", required=True, metavar="VISIT")
+@click.option("--recipient", required=True, help="Who received it.")
+@click.option("--address", default=None, help="Where, if known.")
+@click.option("--what", required=True, help="A brief description of what was disclosed.")
+@click.option("--statement", required=True, help="Its purpose in brief, or the request's reference.")
+@click.option("--basis", required=True, help="Such as public-health; a wrong one lists them all.")
+@click.option("--on", default=None, metavar="DATE", help="The day; default: today.")
+@click.option("--times", type=click.IntRange(1), default=None, help="How often, for repeated ones.")
+@click.option("--last-on", default=None, metavar="DATE", help="The last of them.")
+@with_config
+@reason
+@as_json
+def disclosures_record(settings: config.Settings, as_json: bool, **args: Any) -> None:
+    """One disclosure with the four parts of 45 CFR 164.528(b)(2); whether it counts is worked out."""
+    print_one(settings, "disclosures.record", args, as_json)
+
+
+GROUPS: tuple[click.Group, ...] = (keys, users, breakglass, report, disclosures)

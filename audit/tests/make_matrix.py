@@ -25,6 +25,8 @@ def lines() -> list[str]:
     for name in ("integrity-only", *sorted(table.profiles)):
         found.append(f"profile {name}")
         found += [f"profile {name} {line}" for line in _cells(table.profile(name))]
+    if table.broken is not None:
+        found += [f"breakglass {line}" for line in _cells(table.broken)]
     found += [f"act {act}: {' '.join(sorted(roles))}" for act, roles in sorted(table.acts.items())]
     return found
 

@@ -62,14 +62,16 @@ def disclose(
     patient: str | None,
     count: int | None,
     produce: Callable[[Permission], T],
+    broken: Permission | None = None,
 ) -> tuple[Receipt, T]:
     """Decides, records, then produces. ``commit`` must return only once the entry is durable.
 
     ``query`` says what was asked for, ``patient`` whose record it is if it is one patient's, ``count`` how
-    many entries it touches if that is known. Raises NotPermitted after recording the refusal; whatever
+    many entries it touches if that is known. ``broken`` is what break-glass shows instead of the roles' own
+    row, once its window is on the ledger. Raises NotPermitted after recording the refusal; whatever
     ``commit`` raises goes through, and then nothing has been produced.
     """
-    permission = table.permission(viewer.roles, purpose)
+    permission = broken or table.permission(viewer.roles, purpose)
     allowed = permission.exports if kind == "export" else permission.any
     values = access_values(viewer, purpose=purpose, reason=reason, policy_hash=table.hash)
     values |= {

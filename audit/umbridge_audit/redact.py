@@ -110,7 +110,7 @@ class AccessTable:
         rows: Any = table.get("roles")
         acts: Any = table.get("acts", {})
         profiles: Any = table.get("profiles", {})
-        known = {"version", "roles", "acts", "profiles"}
+        known = {"version", "roles", "acts", "profiles", "breakglass"}
         if not {"version", "roles"} <= set(table) <= known or table["version"] != 1:
             raise ValueError("access table: version 1 with roles is expected")
         if not all(isinstance(part, dict) for part in (rows, acts, profiles)):
@@ -131,6 +131,13 @@ class AccessTable:
         self.profiles: dict[str, Role] = {
             name: _role(name, {"purposes": [], "exports": True, **cells}) for name, cells in profiles.items()
         }
+
+        broken = table.get("breakglass")
+        self.broken = (
+            Permission((_role("breakglass", {"purposes": ["BTG"], "exports": False, **broken}),))
+            if isinstance(broken, dict)
+            else None
+        )
 
     @classmethod
     def load(cls) -> AccessTable:
