@@ -183,6 +183,7 @@ TESTED_IN = {
     "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves
     "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
     "umbridge/glass.py": "tests/test_people.py",  # opened through the door, reviewed by people
+    "umbridge/reports.py": "tests/test_people.py",  # asked of the same desk, by the same people
     "umbridge/ledgerdesk.py": "tests/test_inquiry.py",  # asked through the same desk
     "umbridge/store/notes.py": "tests/test_keycare.py",  # what keys, floods and second persons write there
     "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
