@@ -7,7 +7,7 @@ PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
 SOURCES := umbridge audit plugins tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench ledgerbench docs vectors faults attacks clean
+.PHONY: help run test check bench ledgerbench docs vectors faults attacks corpora clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,6 +53,9 @@ faults: $(STAMP) ## the long version of the fault suite: kills, power cuts, writ
 
 attacks: $(STAMP) ## the long version of the plugin attacks: each 50 times
 	@UMBRIDGE_ATTACKS=50 $(PY) -m pytest tests/test_attacks.py --timeout 1800
+
+corpora: $(STAMP) ## every stranger's message beside both other readers: minutes, as hl7apy is slow
+	@UMBRIDGE_CORPORA=all $(PY) -m pytest tests/test_corpora.py -s
 
 clean:           ## remove the environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ from umbridge.hl7.er7 import Message, Segment
 from umbridge.model import Coded
 
 NULL = b'""'
+MOST_IDENTIFIERS = 100  # of one patient: nobody has more, and reading half a million costs a second
 
 
 def leaf(message: Message, parts: Sequence[bytes], number: int) -> str:
@@ -48,7 +49,7 @@ def identifiers_of(
     """(id, assigning authority, type) of each repetition of the first of ``fields`` that names anybody."""
     found = []
     for field in fields:
-        for nth in range(1, len(segment.repetitions(field)) + 1):
+        for nth in range(1, min(len(segment.repetitions(field)), MOST_IDENTIFIERS) + 1):
             parts = segment.components(field, nth)
             number = leaf(message, parts, 1)
             if number:

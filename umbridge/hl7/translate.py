@@ -32,6 +32,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a message says no time at all 
 _DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _RESULTS = frozenset({b"OBX", b"OBR", b"ORC"})
 _CLINICAL = frozenset({b"OBX", b"ORC", b"PID", *(name.encode() for name in _DETAILS)})
+_GROUPS = frozenset({b"PID", b"MRG", b"PV1"})
+MOST_RESULTS, MOST_ORDERS = 20_000, 2_000
+MOST = 500  # diagnoses, plans, patients of one message: real ones stay far below; more cost and mean nothing
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 
@@ -120,12 +123,19 @@ class _Reading(Reading):
             prior_accounts=self.prior_accounts(),
             orders=tuple(orders),
             observations=tuple(observations),
-            diagnoses=tuple([self.diagnosis(dg1) for dg1 in message.segments("DG1")]),
-            coverage=tuple([self.coverage(in1) for in1 in message.segments("IN1")]),
-            certifications=tuple([self.certification(in3) for in3 in message.segments("IN3")]),
+            diagnoses=tuple([self.diagnosis(dg1) for dg1 in self.first_of("DG1")]),
+            coverage=tuple([self.coverage(in1) for in1 in self.first_of("IN1")]),
+            certifications=tuple([self.certification(in3) for in3 in self.first_of("IN3")]),
             groups=tuple(self.groups(mrn_authority)) if grouped else (),
             notes=tuple(self.notes),
         )
+
+    def first_of(self, name: str) -> list[Segment]:
+        """As many as a stay can have; what is left out is noted."""
+        found = self.message.segments(name)
+        if len(found) > MOST:
+            self.note(f"{name}[{MOST + 1}] not_used")
+        return found[:MOST]
 
     # --- who
 
@@ -187,7 +197,10 @@ class _Reading(Reading):
             if pid is not None and (mrg is not None or pv1 is not None):
                 made.append(self.group(pid, mrg, pv1, mrn_authority))
 
-        for segment in self.message.walk():
+        for segment in self.message.walk(_GROUPS):
+            if len(made) > MOST:
+                self.note("more_groups")
+                return made[:MOST]
             if segment.name == "PID":
                 end()
                 pid, mrg, pv1 = segment, None, None
@@ -237,6 +250,9 @@ class _Reading(Reading):
         ordering, patients = code in ORDERS, 0
         for segment in self.message.walk(_CLINICAL if ordering else _RESULTS):
             name = segment.name
+            if len(observations) > MOST_RESULTS or len(orders) > MOST_ORDERS:
+                self.note("more_segments")
+                break
             if name == "OBX":
                 observations.append(self.observation(segment, obr, sent_at))
             elif name == "ORC":

@@ -1,0 +1,206 @@
+"""Hostile input, item by item: the answer and the row's state expected of each. The wire: test_listener."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from test_intake import frame, pen, receive, rows
+
+from umbridge.errors import NotHl7Error
+from umbridge.hl7 import er7
+from umbridge.hl7.translate import translate
+from umbridge.site import default_site
+from umbridge.stay.fold import StayFold
+from umbridge.store.writer import Pen
+
+__all__ = ["pen"]  # the fixture
+
+GOOD = frame()
+CANARY = b"ZZCANARY"
+HEADER = GOOD.split(b"\r")[0]
+
+
+def header(number: int, value: bytes) -> bytes:
+    """A good message with another MSH field."""
+    fields = HEADER.split(b"|")
+    fields += [b""] * (number - len(fields))
+    fields[number - 1] = value
+    return GOOD.replace(HEADER, b"|".join(fields))
+
+
+def more(*segments: bytes) -> bytes:
+    return GOOD + b"".join(segment + b"\r" for segment in segments)
+
+
+def obx(value: bytes, kind: bytes = b"NM", status: bytes = b"F") -> bytes:
+    return b"OBX|1|" + kind + b"|8867-4^^LN||" + value + b"|/min|||||" + status + b"|||20260302120000"
+
+
+TAKEN = ("AA", "PENDING", "")
+CLOSED = (None, "REFUSED")
+
+
+def refused(code: str, reason: str) -> tuple[str, str, str]:
+    return (code, "REFUSED", reason)
+
+
+#: (item of the list, what, frame, (MSA-1 or None, row state, reason))
+ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
+    (7, "empty", b"", (*CLOSED, "empty")),
+    (7, "one carriage return", b"\r", (*CLOSED, "empty")),
+    (7, "only spaces", b"   ", (*CLOSED, "empty")),
+    (14, "an acknowledgment", header(9, b"ACK") + b"MSA|AA|ZZ0\r", (None, "IGNORED", "acknowledgment")),
+    (15, "UTF-16", GOOD.decode().encode("utf-16"), (*CLOSED, "utf16")),
+    (16, "MSH", b"MSH", (*CLOSED, "msh1_unreadable")),
+    (16, "MSH and a separator", b"MSH|", (*CLOSED, "msh2_unreadable")),
+    (16, "MSH with delimiters alone", b"MSH|^~\\&", refused("AE", "message_type_missing")),
+    (17, "a delimiter repeated", header(2, b"^^\\&"), refused("AE", "delimiters_ambiguous")),
+    (17, "digits", header(2, b"^123"), refused("AE", "delimiters_ambiguous")),
+    (17, "letters", header(2, b"^~\\A"), refused("AE", "delimiters_ambiguous")),
+    (17, "the separator twice", GOOD.replace(b"|^~\\&|", b"||", 1), (*CLOSED, "msh2_unreadable")),
+    (17, "a fifth", header(2, b"^~\\&#"), TAKEN),
+    (17, "three characters", header(2, b"^~\\"), TAKEN),
+    (17, "six characters", header(2, b"^~\\&#!"), TAKEN),
+    (17, "other separators", GOOD.translate(bytes.maketrans(b"|^", b":;")), TAKEN),
+    (18, "no control id", header(10, b""), refused("AE", "control_id_missing")),
+    (18, "a long control id", header(10, b"9" * 200), refused("AE", "control_id_too_long")),
+    (18, "a control id with an escape", header(10, b"a\\X0D\\b"), TAKEN),
+    (18, "a path", header(10, b"../../x"), TAKEN),
+    (18, "a formula", header(10, b"=cmd()"), TAKEN),
+    (18, "markup", header(10, b"<script>"), TAKEN),
+    (18, "emoji and direction marks", header(10, "\U0001f600\u202ex".encode()), TAKEN),
+    (19, "an empty MSH-6", header(6, b"^^"), TAKEN),
+    (19, "no type", header(9, b""), refused("AE", "message_type_missing")),
+    (19, "no such event", header(9, b"ADT^A99"), refused("AR", "event_unknown")),
+    (19, "the type alone", header(9, b"ADT"), refused("AR", "event_unknown")),
+    (20, "no version", header(12, b""), refused("AE", "version_missing")),
+    (20, "2.9.1", header(12, b"2.9.1"), TAKEN),
+    (20, "9.9", header(12, b"9.9"), refused("AR", "version_unknown")),
+    (21, "a training message", header(11, b"T"), ("AA", "IGNORED", "processing_id_T")),
+    (21, "an unknown processing id", header(11, b"X"), refused("AR", "processing_id_unknown")),
+    (22, "never and never", frame(accept="NE", app="NE"), (None, "PENDING", "")),
+    (22, "a word that is none", frame(accept="XX"), ("CA", "PENDING", "")),
+    *(
+        (23, f"MSH-18 {name!r}", header(18, name).replace(b"ALDER", value), TAKEN)
+        for name, value in (
+            (b"ASCII", "ÄLDER".encode()),
+            (b"UNICODE UTF-8", "ÄLDER".encode()),
+            (b"UNICODE UTF-8", b"\xed\xa0\x80\xc0\xaf\xff"),
+            (b"8859/1", b"\xc4LDER"),
+            (b"GB18030", b"\x81\x7c"),
+            (b"NO SUCH SET", b"\xc4LDER"),
+            (b"ASCII~8859/1~ISO IR87", b"ALDER"),
+            (b"", b"\xc4LDER"),
+        )
+    ),
+    *(
+        (24, f"MSH-7 {when!r}", header(7, when), TAKEN)
+        for when in (b"00000101", b"99990101", b"20260302120000+9900", b"", b"1" * 30)
+    ),
+    *((24, f"MSH-13 {n!r}", header(13, n), TAKEN) for n in (b"0", b"-1", b"2147483648")),
+    (24, "MSH-8 and MSH-14", header(8, b"secret").replace(b"2.5.1", b"2.5.1||again", 1), TAKEN),
+    (25, "a batch around it", b"FHS|^~\\&|ZZ\rBHS|^~\\&|ZZ\r" + GOOD + b"BTS|1\rFTS|1\r", TAKEN),
+    (25, "two messages", GOOD + header(10, b"ZZ2"), refused("AE", "several_messages")),
+    (25, "MSH not first", b"EVN|A01\r" + GOOD, refused("AE", "msh_not_first")),
+    (26, "LF", GOOD.replace(b"\r", b"\n"), TAKEN),
+    (26, "CRLF and no last end", GOOD.replace(b"\r", b"\r\n").rstrip(), TAKEN),
+    (
+        27,
+        "lower case, short, long and local names",
+        more(b"pid|1", b"ZZ|1", b"ABCD|1", b"ZPI|1", b"\x00ID|1"),
+        TAKEN,
+    ),
+    (28, "100,000 segments", more(*[b"ZZZ|1"] * 100_000), TAKEN),
+    (28, "100,000 repetitions", GOOD.replace(b"ZZM1", b"1~" * 100_000 + b"ZZM1"), TAKEN),
+    (28, "100,000 components", GOOD.replace(b"ALDER", b"^" * 100_000), TAKEN),
+    (28, "100,000 subcomponents", GOOD.replace(b"ALDER", b"&" * 100_000), TAKEN),
+    (29, "a field of a megabyte", more(obx(b"x" * 1_000_000, b"TX")), TAKEN),
+    *(
+        (30, f"escape {text[:8]!r}", more(obx(text, b"TX")), TAKEN)
+        for text in (
+            *(b"\\F\\\\S\\\\T\\\\R\\\\E\\", b"\\", b"\\X\\", b"\\X0\\", b"\\XZZ\\", b"\\X0D0A1C0B\\"),
+            *(b"\\X000D\\", b"\\M2442\\", b"\\C2442\\", b"\\.br\\", b"\\H\\", b"\\F\\F\\", b"\\" * 100_000),
+        )
+    ),
+    (31, "delete", GOOD.replace(b"4W^310", b'""'), TAKEN),
+    *(
+        (32, f"number {value[:8]!r}", more(obx(value)), TAKEN)
+        for value in (b"1e999", b"NaN", b"-0", b"9" * 10_000, "٣٤".encode(), b"1,5")
+    ),
+    *(
+        (32, f"time {value!r}", more(b"EVN|A01|" + value), TAKEN)
+        for value in (b"20260229", b"20261301", b"202603022400", b"29990101")
+    ),
+    (33, "OBX-4 twice", more(obx(b"88"), obx(b"99")), TAKEN),
+    (33, "another type than said", more(obx(b"high")), TAKEN),
+    *((33, f"OBX-11 {s.decode()}", more(obx(b"188", status=s)), TAKEN) for s in (b"W", b"D", b"X")),
+    (33, "broken base64", more(obx(b"^^PDF^Base64^%%%", b"ED")), TAKEN),
+    *(
+        (34, kind.decode(), header(9, kind), TAKEN)
+        for kind in (b"ADT^A08", b"ADT^A03", b"ADT^A11", b"ADT^A13")
+    ),
+    (34, "a merge", header(9, b"ADT^A40") + b"MRG|ZZM2^^^UMBH^MR\r", TAKEN),
+    (34, "a merge of itself", header(9, b"ADT^A18") + b"MRG|ZZM1^^^UMBH^MR\r", TAKEN),
+    (34, "two patients", more(b"PID|2||ZZM2^^^UMBH^MR"), ("AA", "QUARANTINED", "several_patients")),
+    (34, "several authorities", GOOD.replace(b"ZZM1", b"9^^^ELSE^PI~ZZM1"), TAKEN),
+    (34, "no PID-3", GOOD.replace(b"ZZM1^^^UMBH^MR", b""), TAKEN),
+    (37, "a cancel of an unknown order", header(9, b"ORM^O01") + b"ORC|CA|ZZ9\rOBR|1|ZZ9||RTNIV\r", TAKEN),
+    *(
+        (number, repr(text), GOOD.replace(b"ALDER", text), TAKEN)
+        for number, text in (
+            *((39, b"<img onerror=x>"), (39, b"{{7*7}}"), (39, b"javascript:x"), (40, b"=HYPERLINK(1)")),
+            *((40, b"@SUM"), (41, b"\x1b[2J"), (41, "\u202e".encode()), (42, b"'; DROP"), (42, b"%s%n")),
+            *((42, b"${jndi:x}"), (43, b'{"__proto__":1}'), (43, b"[" * 10_000), (44, b"//host/share")),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"), [item[2:] for item in ITEMS], ids=[f"{item[0]}-{item[1]}" for item in ITEMS]
+)
+def test_each_has_its_answer_and_its_row(
+    pen: Pen,
+    tmp_path: Path,
+    data: bytes,
+    expected: tuple[str | None, str, str],
+) -> None:
+    (reply,) = receive(pen, tmp_path, data)
+    (row,) = rows(pen)
+    assert row.frame == data
+    code, state, reason = expected
+    assert (row.state, row.reason) == (state, reason)
+    if code is None:
+        assert reply.answer is None
+        return
+    assert reply.answer is not None
+    assert er7.parse(reply.answer).get("MSA-1") == code
+    assert b"ZZTEST" not in reply.answer and b"ZZM1" not in reply.answer
+
+
+def test_whatever_is_taken_can_be_folded() -> None:
+    """Answered with AA, so it must not fail later: translated, folded, looked at, kept."""
+    site = default_site()
+    for _, _, data, (_, state, _) in ITEMS:
+        try:
+            message = er7.parse(data)
+        except NotHl7Error:
+            assert state == "REFUSED"
+            continue
+        event = translate(message, ZoneInfo("America/New_York"), mrn_authority="UMBH")
+        fold = StayFold(site)
+        made = fold.apply(event, 1)
+        fold.stay(event.sent_at)
+        StayFold.restore(site, fold.head(), [] if made is None else [made])
+
+
+@pytest.mark.parametrize("status", ["W", "D", "X"])
+def test_a_withdrawn_or_missing_result_does_not_count(status: str) -> None:
+    fold = StayFold(default_site())
+    zone = ZoneInfo("America/New_York")
+    for seq, data in enumerate((more(obx(b"188")), more(obx(b"188", status=status.encode())))):
+        fold.apply(translate(er7.parse(data.replace(b"ADT^A01", b"ORU^R01")), zone), seq)
+    found = [result.value for result in fold.results("heart_rate") or ()]
+    assert found == ([None] if status in ("W", "D", "X") else [188])
