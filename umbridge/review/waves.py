@@ -55,7 +55,7 @@ def _ceiling(result: ScreenResult) -> Level:
     said = result.scores.get(CEILING)
     if isinstance(said, str) and said in Level.__members__:
         return max(Level[said], result.supported or Level.HOME)
-    if result.outcome is Outcome.PEND or result.advise_higher == "UNKNOWN":
+    if result.outcome is Outcome.PEND:
         return Level.CRITICAL
     return result.supported or Level.HOME
 

@@ -136,6 +136,7 @@ def test_more_facts_never_unsettle_it(values: dict[str, Value], data: st.DataObj
         assert part.outcome is full.outcome
 
 
+@pytest.mark.parametrize("payer", list(plugin.PAYERS))
 @pytest.mark.parametrize(
     ("change", "met"),
     [
@@ -156,8 +157,8 @@ def test_more_facts_never_unsettle_it(values: dict[str, Value], data: st.DataObj
         ),
     ],
 )
-def test_the_benchmark(change: dict[str, Value], met: bool) -> None:
-    result = screen({**BENCHMARK, **change})
+def test_the_benchmark(change: dict[str, Value], met: bool, payer: str) -> None:
+    result = screen({**BENCHMARK, **change}, payer=payer)
     assert result.outcome is (Outcome.MEETS if met else Outcome.REFER)
     assert result.basis == ("BENCHMARK" if met else None)
     assert result.supported is (
