@@ -6,7 +6,7 @@ the unknown facts agrees. ``decide`` then asks ``undecided`` for the exact answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from umbridge.criteria.tree import (
     TIMES,
     Criterion,
     Decision,
+    FactSpec,
     Group,
     IfMeasured,
     Joint,
@@ -42,10 +43,19 @@ if TYPE_CHECKING:
     from umbridge.criteria.ruleset import RuleSet  # it makes examinations, so it imports this module
 
 
+FactTests = tuple[str, FactSpec, list[tuple[int, Callable[[Reading], bool]]]]  # with each test's number
+
+
 class Examination:
     """One patient against one ``RuleSet``."""
 
-    def __init__(self, rules: RuleSet, facts: Mapping[str, Reading], as_of: datetime | None = None) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        facts: Mapping[str, Reading],
+        as_of: datetime | None,
+        by_fact: Sequence[FactTests],
+    ) -> None:
         self.rules = rules
         self.facts = facts
         self.truths: list[Truth] = [None] * len(rules.leaves)
@@ -53,7 +63,7 @@ class Examination:
         self._bounds: dict[str, tuple[int, int]] = {}
         self._item_bounds: dict[str, list[tuple[int, int]]] = {}
         self.known: set[str] = set()
-        for fact, spec, tests in rules._by_fact:
+        for fact, spec, tests in by_fact:
             if (reading := facts.get(fact)) is not None and is_usable(spec, reading):
                 if spec.kind == "datetime" and (reading := hours_since(reading, as_of)) is None:
                     continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from umbridge.criteria.examination import Examination
+from umbridge.criteria.examination import Examination, FactTests
 from umbridge.criteria.tree import (
     Criterion,
     Decision,
@@ -63,7 +63,8 @@ class RuleSet:
         self.joined = frozenset(fact for joint in self.joints for fact in joint.facts)
         self.counted = tuple(dict.fromkeys(i.counts for s in scores.values() for i in s.items if i.counts))
         self._functions: dict[int, Callable[[Examination], Truth]] = {}
-        self._by_fact = [
+        self._parts: dict[tuple[str, ...], list[FactTests]] = {}
+        self._by_fact: list[FactTests] = [
             (fact, self.facts[fact], [(i, leaf_test(self.leaves[i])) for i in numbers])
             for fact, numbers in self.leaves_of.items()
         ]
@@ -100,12 +101,35 @@ class RuleSet:
         nodes = walk(self.rules[key], self.scores)
         return tuple(dict.fromkeys(node for node in nodes if isinstance(node, IfMeasured)))
 
-    def examine(self, facts: Mapping[str, Reading], as_of: datetime | None = None) -> Examination:
+    def examine(
+        self, facts: Mapping[str, Reading], as_of: datetime | None = None, keys: tuple[str, ...] = ()
+    ) -> Examination:
         """Put the rules to one patient's facts. Facts the rules do not read are ignored.
 
-        Times are read as hours back from ``as_of``; without it they are unknown.
+        Times are read as hours back from ``as_of``; without it they are unknown. With ``keys``, only those
+        rules may be asked afterwards: what they do not read is not looked at.
         """
-        return Examination(self, facts, as_of)
+        return Examination(self, facts, as_of, self.tests_by_fact(keys) if keys else self._by_fact)
+
+    def tests_by_fact(self, keys: tuple[str, ...]) -> list[FactTests]:
+        """The facts that these rules read, each with its tests; remembered."""
+        known = self._parts.get(keys)
+        if known is None:
+            read: set[str] = set()
+            for node in (found for key in keys for found in walk(self.rules[key], self.scores)):
+                match node:
+                    case Leaf():
+                        read.add(node.fact)
+                    case Joint():
+                        read |= set(node.facts)
+                    case IfMeasured():
+                        read.add(node.beside)
+                    case ScoreTest():
+                        read |= {item.counts for item in self.scores[node.score].items}
+                    case _:
+                        pass
+            known = self._parts[keys] = [entry for entry in self._by_fact if entry[0] in read]
+        return known
 
     def _compile(self, node: Node) -> Callable[[Examination], Truth]:
         key = id(node)  # nodes live as long as this rule set, which holds them all

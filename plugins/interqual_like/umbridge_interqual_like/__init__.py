@@ -64,6 +64,14 @@ def _derive(rules: Mapping[str, Node]) -> Mapping[str, Node]:
 LIBRARY = load_content(Path(__file__).with_name("content"), required=("discharge.ready",), derive=_derive)
 
 
+#: The rules each episode asks; what only the others read is not looked at.
+ASKED = {
+    "admission": (at_or_above("admission", Level.OBS),),
+    "continued": (at_or_above("continued", Level.OBS), "discharge.ready"),
+    "discharge": ("discharge.ready",),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Episode:
     """What one review of one subset goes by, looked up once."""
@@ -103,7 +111,7 @@ def umbridge_screen(case: Case) -> ScreenResult:
         return replace(_not_applicable(f"{subset.title}: no content for this review."), subset=subset.id)
     if episode != "discharge" and case.requested_level is Level.HOME:
         return replace(_not_applicable("No level of care above home is requested."), subset=subset.id)
-    exam = subset.rules.examine(case.facts, case.as_of)
+    exam = subset.rules.examine(case.facts, case.as_of, ASKED[episode])
     result = _discharge(exam) if episode == "discharge" else _levels(case, subset, episode, exam)
     result = replace(
         result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest, tags=subset.tags
