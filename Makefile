@@ -7,7 +7,7 @@ PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
 SOURCES := umbridge audit plugins tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench ledgerbench docs vectors faults attacks corpora clean
+.PHONY: help run test check bench ledgerbench docs vectors faults attacks corpora mutants clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +56,9 @@ attacks: $(STAMP) ## the long version of the plugin attacks: each 50 times
 
 corpora: $(STAMP) ## every stranger's message beside both other readers: minutes, as hl7apy is slow
 	@UMBRIDGE_CORPORA=all $(PY) -m pytest tests/test_corpora.py -s
+
+mutants: $(STAMP) ## change the verifier's code a little, hundreds of times: tests must notice (an hour or more)
+	@$(PY) audit/tests/mutants.py
 
 clean:           ## remove the environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

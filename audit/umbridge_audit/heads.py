@@ -41,11 +41,11 @@ class Heads:
     that is lost must not be taken for none."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._lock = Lock()
 
     def _path(self, origin: str) -> Path:
-        return self._folder / f"{sha256(origin.encode()).hexdigest()[:32]}.head"
+        return self.folder / f"{sha256(origin.encode()).hexdigest()[:32]}.head"
 
     def last(self, origin: str) -> Checkpoint:
         """The head signed last; size 0 when this log is new."""
@@ -75,6 +75,14 @@ class Heads:
             if new.size > last.size:
                 self._keep(new)
 
+    def follow(self, old: Checkpoint, new: Checkpoint) -> None:
+        """As ``advance`` for whoever grew the tree himself, or goes back on purpose to what is stored."""
+        with self._lock:
+            last = self.last(new.origin)
+            if last != old:
+                raise Behind(last.size)
+            self._keep(new)
+
     def _keep(self, head: Checkpoint) -> None:
         text = canonical({"origin": head.origin, "root": b64encode(head.root).decode(), "size": head.size})
         path = self._path(head.origin)
@@ -85,4 +93,4 @@ class Heads:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        sync_directory(self._folder)
+        sync_directory(self.folder)

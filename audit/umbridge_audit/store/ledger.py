@@ -15,7 +15,7 @@ from typing import Self, cast
 
 from sqlalchemy.engine import Connection
 
-from umbridge_audit.checkpoint import Checkpoint, anchor_lines, append_anchor, read_note, sign
+from umbridge_audit.checkpoint import anchor_lines, append_anchor, read_note
 from umbridge_audit.entry import Draft, FormatError, Receipt, Spelt, canonical, good_chain, parse_leaf
 from umbridge_audit.examine import SourceError, config_vkey, examine, genesis_prev
 from umbridge_audit.keys import KeyRefusedError, Keyring
@@ -24,6 +24,7 @@ from umbridge_audit.seal import Composer, Xaes, draw_size
 from umbridge_audit.slots import SCHEMAS, Schema
 from umbridge_audit.store.recheck import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
+from umbridge_audit.store.signer import Signer
 from umbridge_audit.store.subtrees import KEEP_SQL
 from umbridge_audit.store.tables import create_tables, extra_ddl
 from umbridge_audit.sweep import Sweeper
@@ -68,12 +69,12 @@ class Ledger(Rows):
         self._sweeper = Sweeper(chain, GEN, "keyless")
         self.origin = f"umbridge.{chain}/{GEN}"
         self._vkey = keyring.vkey(self.origin)
+        self._signer = Signer(keyring, self.origin)
         self._genesis = genesis
         self._head = b""
         self._frontier = Frontier()
         self._signed = Frontier()  # the tree at the last checkpoint
-        self._signing = (Frontier(), b"")  # the same for the note that is being kept
-        self._signed_head = b""
+        self._signing, self._signed_head = (Frontier(), b""), b""  # of the note being kept, of the last
         self._checkpoints = 0
         self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
 
@@ -129,10 +130,7 @@ class Ledger(Rows):
         self._head = genesis_prev(config)
         with connection.begin():
             create_tables(connection)
-            genesis = {
-                "actor": "umbridge",
-                "org": org,
-                "chain": chain,
+            genesis = {"actor": "umbridge", "org": org, "chain": chain} | {
                 "facility": facility,
                 "software": software,
                 "config": config,
@@ -178,6 +176,7 @@ class Ledger(Rows):
             raise KeyRefusedError(f"{keyring.directory / 'log.key'}: not the key that signs {chain}")
         self._reconcile()
         self._replay()
+        self._signer.resume(self, self._last, self._signed)
         return self
 
     def _reconcile(self) -> None:
@@ -343,10 +342,11 @@ class Ledger(Rows):
         ):
             raise Broken("the last stored checkpoint is not the one that was signed; nothing signed")
         self._signing = (stored, head)
-        return sign(Checkpoint(self.origin, stored.size, stored.root()), self.keyring.signer)
+        return self._signer.sign(self._signed, stored)
 
     def keep_checkpoint(self, note: str) -> None:
         """Makes a signed note durable: row, commit, then the anchor line. Waits for disks; any thread may."""
+        self._signer.keep()
         kept = [(KEEP_SQL, node) for node in self._signing[0].whole]
         self._commit((_CHECKPOINT_SQL, (self._checkpoints, note)), *kept)
         append_anchor(self._anchor, note)

@@ -99,9 +99,11 @@ def _kept(rows: Rows) -> Node:
             for k, hashed in rows._fetch(_KEPT, low, first, last)
             if isinstance(k, int) and isinstance(hashed, bytes)
         ]
-        if len(found) != last - first:
-            raise SourceError("table_missing")
-        return root_of(found)
+        if len(found) == last - first:
+            return root_of(found)
+        if level == STEP:  # not kept yet: its checkpoint is being made
+            return root_of(_hashes(rows, n << STEP, (n + 1) << STEP))
+        return root_of([node(level - 1, 2 * n), node(level - 1, 2 * n + 1)])
 
     return node
 
