@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import click
-from umbridge_audit.checkpoint import read_anchor, sync_directory
+from umbridge_audit.checkpoint import anchor_lines, sync_directory
 from umbridge_audit.policy import Policy
-from umbridge_audit.store import open_readonly
+from umbridge_audit.store import Reader, open_readonly
 from umbridge_audit.verify import Report, verify
 
 from umbridge import terminal
@@ -36,11 +37,8 @@ def verify_store(
     if not database.exists():
         raise ConfigError(f"{settings.store}: there is no store; `umbridge init DIR` makes one")
     keyring = open_keys(settings) if level == "full" else None
-    try:
-        # before the store: the anchor may only lag behind it; init wrote a first note, so none is a finding
-        notes = read_anchor(settings.anchor) or ["unreadable"]
-    except (OSError, ValueError):
-        notes = ["unreadable"]  # an anchor that is configured and cannot be read is a finding, not silence
+    # before the store: the anchor may only lag behind it
+    notes = _anchored(settings.anchor)
     with open_readonly(database, keyring) as source:
         return verify(
             source,
@@ -49,8 +47,26 @@ def verify_store(
             keyring=keyring,
             anchor_notes=notes,
             jobs=jobs,
-            progress=terminal.counter(f"verifying ({level})", "entries"),
+            progress=terminal.counter(f"verifying ({level})", "entries", _length(source)),
         )
+
+
+def _anchored(path: Path) -> Iterator[str]:
+    """The anchor's notes as they are now, one at a time. One that is configured and cannot be read, or has no
+    note although init wrote the first, is a finding and not silence: no note reads "unreadable"."""
+    try:
+        lines = anchor_lines(path, path.stat().st_size)
+        return chain([next(lines, "unreadable")], lines)
+    except (OSError, ValueError):
+        return iter(["unreadable"])
+
+
+def _length(source: Reader) -> int | None:
+    """How many entries there are to go through; what is wrong with them is for the verifier to say."""
+    try:
+        return source.length()
+    except Exception:
+        return None
 
 
 def write_bundle(lines: Iterator[dict[str, Any]], out: Path) -> int:

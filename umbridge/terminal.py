@@ -16,8 +16,9 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def counter(label: str, unit: str) -> Callable[[int], None]:
-    """A progress callback: after two seconds a terminal shows how many; nobody else sees anything."""
+def counter(label: str, unit: str, total: int | None = None) -> Callable[[int], None]:
+    """A progress callback: after two seconds a terminal shows how many, and of how many if that is known;
+    nobody else sees anything."""
     began = time.monotonic()
     last = 0.0
 
@@ -26,7 +27,8 @@ def counter(label: str, unit: str) -> Callable[[int], None]:
         now = time.monotonic()
         if is_terminal() and now - began > 2 and now - last > 0.2:
             last = now
-            click.echo(f"\r{label}: {done:,} {unit}, {done / (now - began):,.0f}/s ", nl=False, err=True)
+            of = f" {min(100, 100 * done // total)} %" if total else ""
+            click.echo(f"\r{label}:{of} {done:,} {unit}, {done / (now - began):,.0f}/s ", nl=False, err=True)
 
     return show
 

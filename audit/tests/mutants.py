@@ -1,4 +1,4 @@
-"""Mutation testing of the verifying half (``make mutants``): one small change to the code at a time, which some
+"""Mutation testing of the verifying half (``make mutants``): one small change at a time, which some
 test must notice.
 
 It parses a module, changes one operator, constant, comparison, condition or return, and runs the tests that

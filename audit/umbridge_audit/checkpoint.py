@@ -144,14 +144,14 @@ def signature_line(line: str) -> tuple[str, bytes]:
 # --- the anchor file --------------------------------------------------------------------------------
 
 
-def anchor_lines(path: Path) -> Iterator[str]:
-    """The notes in an anchor file, oldest first, one at a time. A last line without its newline (a crash) is
-    left out.
+def anchor_lines(path: Path, stop: int | None = None) -> Iterator[str]:
+    """The notes in an anchor file, oldest first, one at a time; those that begin in its first ``stop`` bytes.
+    A last line without its newline (a crash) is left out.
 
     Raises FormatError for a line that is not a canonical JSON string, OSError when it cannot be read.
     """
     with path.open("rb") as file:
-        while line := file.readline(_MAX_LINE + 1):
+        while (stop is None or file.tell() < stop) and (line := file.readline(_MAX_LINE + 1)):
             if not line.endswith(b"\n"):
                 if len(line) > _MAX_LINE:
                     raise FormatError("anchor line too long")
