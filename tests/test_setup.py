@@ -38,7 +38,16 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_is_there_and_what_is_private_is_private(fresh: Path) -> None:
     names = {p.name for p in fresh.iterdir()}
-    assert names == {"umbridge.toml", "site.toml", "users.toml", "keys", "store", "anchor", "ledger.policy"}
+    assert names == {
+        "umbridge.toml",
+        "site.toml",
+        "users.toml",
+        "keys",
+        "store",
+        "anchor",
+        "ledger.policy",
+        "plugins",
+    }
     assert [p for p in fresh.rglob("*") if p.stat().st_mode & 0o002] == []
     for path in (fresh / "keys", *(fresh / "keys").iterdir()):
         assert not path.stat().st_mode & 0o077, path

@@ -122,9 +122,11 @@ class LimitSettings(_Section):
 
 
 class PluginSettings(_Section):
-    """``names``: which installed criteria plugins are asked; empty means every one that is installed."""
+    """``names``: which approved criteria plugins are asked; empty means every one that is approved."""
 
     names: tuple[str, ...] = ()
+    changed: Literal["last_approved", "refuse"] = "last_approved"
+    compiled: bool = False
     require: Literal["full", "seccomp-only", "process-only"] = "full"
     seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
 
@@ -141,6 +143,7 @@ class PathSettings(_Section):
     keys: str = "keys"
     site: str = "site.toml"
     users: str = "users.toml"
+    plugins: str = "plugins"
 
 
 class Settings(_Section):
@@ -208,6 +211,11 @@ class Settings(_Section):
     @property
     def users(self) -> Path:
         return self.path(self.paths.users)
+
+    @property
+    def approved(self) -> Path:
+        """Where the files of approved plugins are kept."""
+        return self.path(self.paths.plugins)
 
     @property
     def anchor(self) -> Path:

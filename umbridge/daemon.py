@@ -12,15 +12,14 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, control, glass, keycare, tls
+from umbridge import config, control, glass, keycare, roster, tls
 from umbridge.casework.office import Office, Terms
 from umbridge.config import Settings, User
 from umbridge.criteria.host import PluginInfo
@@ -181,7 +180,7 @@ class Daemon:
         terms = Terms(
             settings.site,
             parts.site.digest,
-            settings.plugins.names or None,
+            tuple(roster.choose(settings, await asyncio.to_thread(roster.in_force, pen))),
             settings.plugins.require,
             settings.plugins.seconds,
             {feed: each.charset for feed, each in settings.feeds.items()},
@@ -190,7 +189,7 @@ class Daemon:
         office = Office(terms, settings.limits.caseworkers, self._turned)
         await office.start()
         self.office = office
-        await pen.ask(lambda batch: [batch.entry(draft) for draft in _plugin_drafts(office.plugins)])
+        await pen.ask(lambda batch: [batch.entry(draft) for draft in roster.load_drafts(office.plugins)])
         intake = Intake(
             pen,
             parts.keyring,
@@ -284,7 +283,7 @@ class Daemon:
             log.error("plugin_suspended", extra={"plugin": info.name})
         else:
             log.info("plugin_resumed", extra={"plugin": info.name})
-        draft = _plugin_draft(
+        draft = roster.load_draft(
             info, "plugin.fail" if suspended else "plugin.load", "suspended" if suspended else "resumed"
         )
         self._noting.add(task := asyncio.ensure_future(self._pen.ask(lambda batch: batch.entry(draft))))
@@ -306,7 +305,7 @@ class Daemon:
         if op == "status":
             return iter([self._status()])
         if op == "plugins.list":
-            return iter(plugin_rows(self.office.plugins))
+            return iter(roster.rows(self.office.plugins))
         return self._inquiry.answer(account, op, args, "peer-credentials")
 
     def _status(self) -> dict[str, Any]:
@@ -330,7 +329,7 @@ class Daemon:
             held=self.intake.held,
             connections={feed: one.connections[feed] for one in self.listeners for feed in one.feeds},
             ports={feed: one.port for one in self.listeners for feed in one.feeds},
-            plugins=plugin_rows(self.office.plugins),
+            plugins=roster.rows(self.office.plugins),
             witnesses=self._witnesses.rows(),
             breakglass=glass.waiting(pen),
         )
@@ -374,42 +373,6 @@ def status_row(
         },
         "warnings": warnings,
     }
-
-
-def plugin_rows(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
-    """The roster: what ``plugins list`` prints."""
-    return [
-        {
-            "plugin": info.name,
-            "version": info.version,
-            "edition": info.edition,
-            "digest": info.digest,
-            "subsets": list(info.subsets),
-            "isolation": info.isolation,
-            "health": info.health,
-            "why": info.why,
-        }
-        for info in plugins
-    ]
-
-
-def _plugin_drafts(plugins: Iterable[PluginInfo]) -> list[Draft]:
-    return [
-        _plugin_draft(info, "plugin.load" if info.health == "running" else "plugin.fail", info.health)
-        for info in plugins
-    ]
-
-
-def _plugin_draft(info: PluginInfo, kind: str, reason: str) -> Draft:
-    values = {
-        "actor": "umbridge",
-        "plugin": info.name,
-        "reason": reason,
-        "version": info.version,
-        "digest": info.digest,
-        "detail": info.why or f"isolation {info.isolation}",
-    }
-    return Draft(kind, values)
 
 
 def _code(context: dict[str, Any]) -> dict[str, str]:

@@ -29,6 +29,7 @@ from umbridge.people import People
 from umbridge.quarantine import Settlement
 from umbridge.reports import Reports
 from umbridge.review.plan import completed, stay_json
+from umbridge.roster import Roster
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import identify
 from umbridge.stay.fold import NeedsRefold, StayFold
@@ -92,6 +93,7 @@ class Inquiry:
         self._keycare = KeyCare(self.door)
         self._people = People(self.door, settings.users, users)
         self._reports = Reports(settings, self.door)
+        self._roster = Roster(settings, self.door)
         self._settlement = Settlement(self.door, self._charset, site.mrn_authority)
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
@@ -319,6 +321,7 @@ class Inquiry:
             "disclosures.record": self._reports.record,
             "keys.list": self._keycare.list,
             "keys.rotate": self._keycare.rotate,
+            "plugins.approve": self._roster.approve,
         }
         if op not in known:
             raise UsageError(f"unknown request {op!a}")

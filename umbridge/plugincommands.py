@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from umbridge import config, terminal
-from umbridge.options import as_json, print_rows, with_config
+from umbridge.options import as_json, ask, print_rows, reason, with_config
 
-LIST_COLUMNS = ("plugin", "version", "edition", "isolation", "health", "why", "subsets", "digest")
+LIST_COLUMNS = ("plugin", "version", "edition", "isolation", "health", "why", "subsets", "digest", "package")
 VIGNETTE_COLUMNS = ("vignette", "verdict", "outcome", "why")
 COVERAGE_COLUMNS = ("subset", "criterion", "true", "false", "unknown", "exercised")
 
@@ -27,7 +27,7 @@ def plugins_list(settings: config.Settings, as_json: bool) -> None:
     """Which plugins are asked, with edition, digest, isolation and health, and why one does not run."""
     from umbridge import control
     from umbridge.criteria.host import Host
-    from umbridge.daemon import plugin_rows
+    from umbridge.roster import rows as plugin_rows
 
     rows = control.request(settings.store, "plugins.list", {}) if settings.store.is_dir() else None
 
@@ -40,6 +40,28 @@ def plugins_list(settings: config.Settings, as_json: bool) -> None:
             host.stop()
 
     print_rows(list(rows) if rows is not None else start_and_look(), LIST_COLUMNS, as_json)
+
+
+@plugins.command("approve")
+@click.argument("name")
+@click.option("--approve", type=click.IntRange(0), metavar="ENTRY", help="Allow what another asked for.")
+@with_config
+@reason
+@as_json
+def plugins_approve(
+    settings: config.Settings, name: str, approve: int | None, reason: str | None, as_json: bool
+) -> None:
+    """Let the installed edition of a plugin run: one person asks, another allows; in force at the next start.
+
+    The digest is over every file of the distribution. The files are kept, and only they are run.
+    """
+    for row in ask(settings, "plugins.approve", {"plugin": name, "approve": approve, "reason": reason}):
+        if as_json:
+            terminal.json_line(row)
+            continue
+        terminal.fields(row)
+        if row["state"] == "waits":
+            click.echo(f"another person allows it: umbridge plugins approve {name} --approve {row['entry']}")
 
 
 @plugins.command("new")

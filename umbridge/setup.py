@@ -11,7 +11,7 @@ from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, shadow, terminal, tls
+from umbridge import config, roster, shadow, terminal, tls
 from umbridge.control import account_name
 from umbridge.errors import ConfigError
 from umbridge.hl7 import ack, dictionary, er7
@@ -19,7 +19,7 @@ from umbridge.hl7.translate import translate
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
 from umbridge.stay.facts import check_site, unmapped
 from umbridge.store.engine import DATABASE
-from umbridge.store.opening import create_store, open_keys, protect
+from umbridge.store.opening import create_store, hold_pen, open_keys, protect
 
 SETTINGS = """\
 # umbridge settings. Every key that can be set is here or in docs/configuration.md; an unknown key is refused.
@@ -47,7 +47,7 @@ site = "site.toml"
 users = "users.toml"
 
 [plugins]
-names = []                        # empty: every installed criteria plugin is asked
+names = []                        # empty: every approved criteria plugin is asked
 require = "full"                  # the sandbox a plugin must run in; docs/configuration.md has the others
 seconds = 2.0                     # a plugin that takes longer is stopped; its share is PEND
 
@@ -74,6 +74,7 @@ made {directory}:
   store/          inbox and ledger
   anchor/         signed checkpoints: move it to another disk or share
   ledger.policy   the public half for auditors
+  plugins/        the criteria plugins that are approved: {approved}
 
 next:
   umbridge config check --config {directory}/umbridge.toml
@@ -85,7 +86,15 @@ def init(directory: Path, *, org: str | None, chain: str, site_file: str | None)
     """Make everything in ``directory``; returns what to do next. Raises ConfigError if a store is there."""
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is not a folder; nothing was changed")
-    files = ("umbridge.toml", "site.toml", "users.toml", "keys", "ledger.policy", "anchor/ledger.anchor")
+    files = (
+        "umbridge.toml",
+        "site.toml",
+        "users.toml",
+        "keys",
+        "ledger.policy",
+        "plugins",
+        "anchor/ledger.anchor",
+    )
     for name in (*files, f"store/{DATABASE}"):
         if (directory / name).exists():
             raise ConfigError(f"{directory / name}: is there already; nothing was changed")
@@ -109,8 +118,10 @@ def init(directory: Path, *, org: str | None, chain: str, site_file: str | None)
         raise ConfigError(str(exc)) from None
     policy = create_store(settings, keyring, site.name)
     protect(settings.policy, policy, 0o644)
+    with hold_pen(settings, keyring) as pen:
+        approved = roster.approve_bundled(settings, pen, account)
     os.sync()  # keys made a second ago must outlive a power cut: what they sealed would not
-    return NEXT.format(directory=directory, account=account)
+    return NEXT.format(directory=directory, account=account, approved=", ".join(approved) or "none")
 
 
 def check(path: Path, sample: str | None, as_json: bool) -> int:

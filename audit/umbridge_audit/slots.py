@@ -55,6 +55,7 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
     "policy.activate": ("actor policy_hash", {"ops": "users text"}),
     "plugin.load": _PLUGIN,
     "plugin.fail": _PLUGIN,
+    "plugin.approve": ("actor plugin state digest", {"ops": f"{_WHO} version of_entry"}),
     "audit.status": ("actor state", {"ops": "version detail"}),
     "config.change": ("actor config_hash", {"ops": "detail"}),
     "clock.step": ("actor", {"ops": "detail"}),

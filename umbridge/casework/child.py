@@ -23,6 +23,7 @@ from pathlib import Path
 
 from umbridge.casework.docket import Frames, Health, Task, answer_out, frame, task_in, unframe
 from umbridge.casework.work import Casework, Underway
+from umbridge.criteria.discover import Found
 from umbridge.criteria.host import Host
 from umbridge.errors import ConfigError
 from umbridge.site import load_site
@@ -61,7 +62,7 @@ def _run(fd: int) -> None:
         site = load_site(Path(asked["site"]))
         if site.digest != asked["digest"]:
             raise ConfigError(f"{asked['site']}: changed while umbridge was starting; start it again")
-        host.start(asked["plugins"])
+        host.start_these(Found(**found) for found in asked["plugins"])
     except ConfigError as exc:
         wire.sendall(frame({"refused": str(exc)}))
         return

@@ -19,7 +19,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +36,7 @@ from umbridge.casework.docket import (
     task_out,
     unframe,
 )
+from umbridge.criteria.discover import Found
 from umbridge.criteria.host import PluginInfo
 from umbridge.errors import ConfigError, UnavailableError
 
@@ -78,7 +79,7 @@ class Terms:
 
     site: Path
     digest: str  # of the profile the daemon has read: both must have read the same
-    plugins: tuple[str, ...] | None
+    plugins: tuple[Found, ...]
     required: str  # the weakest isolation a plugin may run with
     seconds: float
     charsets: Mapping[str, str]
@@ -89,7 +90,7 @@ class Terms:
             {
                 "site": str(self.site),
                 "digest": self.digest,
-                "plugins": self.plugins,
+                "plugins": [asdict(found) for found in self.plugins],
                 "required": self.required,
                 "seconds": self.seconds,
                 "charsets": dict(self.charsets),
