@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +140,33 @@ def test_a_worker_is_replaced_after_so_many_calls(
     counts = [host.screen({"remembers": message(n)})["remembers"].result.scores["calls"] for n in range(7)]
     assert counts == [1, 2, 3, 1, 2, 3, 1]
     assert host.health() == {"remembers": "running"}
+
+
+def test_a_long_life_keeps_the_next_worker_ready(
+    folder: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the fresh worker of the next replacement, and does not outlive the host."""
+    monkeypatch.setattr(link, "RECYCLE_CALLS", 3)
+    monkeypatch.setattr(link, "SPARE_AFTER", 2)
+    monkeypatch.setattr(hosting, "PROBE_ONE_IN", 10**9)
+    install(folder, "remembers", HEAD + REMEMBERS)
+    host.start(["remembers"])
+    worker = host._links["remembers"]
+    counts, ready = [], []
+    for number in range(5):
+        counts.append(host.screen({"remembers": message(number)})["remembers"].result.scores["calls"])
+        ready.append(None if worker._spare is None else worker._spare[0].pid)
+    assert counts == [1, 2, 3, 1, 2]
+    assert ready[0] is None and ready[1] is not None and ready[1] == ready[2]
+    assert ready[3] is None  # it is the worker now
+    assert worker.pid == ready[1]
+    assert ready[4] not in (None, ready[1])
+    os.kill(ready[4], signal.SIGKILL)  # type: ignore[arg-type]  # known by the line above
+    last = [host.screen({"remembers": message(n)})["remembers"].failed for n in range(5, 8)]
+    assert last.count("plugin_died") <= 1  # told once, when its turn came
+    assert last[-1] is None
+    host.stop()
+    assert worker._spare is None
 
 
 def test_below_the_required_level_a_plugin_is_not_even_imported(

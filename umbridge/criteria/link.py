@@ -32,6 +32,7 @@ END_SECONDS = 5.0  # a killed process is gone in milliseconds; one that the kern
 _READ = 1 << 18
 PAUSE_SECONDS = (0.0, 0.25, 30.0)  # before the first restart; before the second, doubling; at most
 
+SPARE_AFTER = 100  # calls: a short life needs no second worker
 RECYCLE_CALLS = 10_000  # then a fresh worker: what a plugin keeps from call to call stays bounded
 
 _BOOT = (
@@ -63,6 +64,7 @@ class Link:
         self._calls = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: socket.socket | None = None
+        self._spare: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._failures = 0
         self._not_before = 0.0
         self._stopped = False
@@ -83,6 +85,9 @@ class Link:
         """End the worker; later calls fail as plugin_unavailable."""
         self._stopped = True
         self._end()
+        if self._spare is not None:
+            (self._process, self._wire), self._spare = self._spare, None
+            self._end()
 
     def _is_quiet(self) -> bool:
         """Whether a worker is there and has said nothing that it was not asked for."""
@@ -117,15 +122,29 @@ class Link:
         self._not_before = time.monotonic() + pause
 
     def _spawn(self) -> None:
-        """Start the process. Raises OSError, or ChangedError when its files are not those approved."""
+        """Have a fresh process. Raises OSError, or ChangedError when its files are not those approved."""
+        self._check()
+        self._process, self._wire = self._spare or self._launch()
+        self._spare = None
+
+    def _keep_spare(self) -> None:
+        """Start the next worker before it is needed: who asks need not wait for it then."""
+        if self._spare is None and self._calls >= SPARE_AFTER and not self._stopped:
+            with contextlib.suppress(OSError, ChangedError):  # told when it is needed
+                self._check()
+                self._spare = self._launch()
+
+    def _check(self) -> None:
         if self.found.digest and digest_of(kept(Path(self.found.folder))) != self.found.digest:
             raise ChangedError("the files are not those that were approved")
+
+    def _launch(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair()
         with theirs:
             found = self.found
             told = [theirs.fileno(), found.name, found.entry, os.getpid(), found.pack, self.required]
             try:
-                self._process = subprocess.Popen(
+                process = subprocess.Popen(
                     [sys.executable, "-I", "-S", "-B", "-c", _BOOT, json.dumps([found.path or (), told])],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -138,7 +157,7 @@ class Link:
                 ours.close()
                 raise
         ours.setblocking(False)
-        self._wire = ours
+        return process, ours
 
     def _greeted(self, answer: dict[str, Any]) -> bool:
         """Take the manifest; False where there is none or it is another one than before."""
@@ -241,6 +260,7 @@ class Asking:
                 link._calls += len(request.get("cases", ()))
                 if link._calls >= RECYCLE_CALLS:
                     link._end()  # the next call starts another
+                link._keep_spare()
         return found
 
 
