@@ -15,6 +15,7 @@ from umbridge_audit.disclose import Viewer
 from umbridge_audit.redact import REDACTED, AccessTable, Permission
 from umbridge_audit.seal import SealError
 
+from umbridge.backup import Backups
 from umbridge.config import Settings, User
 from umbridge.control import go_on
 from umbridge.door import MAX_NUMBER, MAX_TEXT, Door, number_of, text_of
@@ -319,6 +320,7 @@ class Inquiry:
             "report.disclosures": self._reports.disclosures,
             "report.breach-scope": self._reports.breach,
             "disclosures.record": self._reports.record,
+            "backup.create": Backups(self._settings, self.door).create,
             "keys.list": self._keycare.list,
             "keys.rotate": self._keycare.rotate,
             "plugins.approve": self._roster.approve,

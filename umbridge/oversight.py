@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import click
 
@@ -254,4 +255,46 @@ def disclosures_record(settings: config.Settings, as_json: bool, **args: Any) ->
     print_one(settings, "disclosures.record", args, as_json)
 
 
-GROUPS: tuple[click.Group, ...] = (keys, users, breakglass, report, disclosures)
+# --- backups ----------------------------------------------------------------------------------------------
+
+
+@click.group()
+def backup() -> None:
+    """Sealed copies of the store, made while it runs. The keys are never in one: copy them elsewhere."""
+
+
+@backup.command("create")
+@click.option("--out", "out", required=True, metavar="FILE", help="A new file, apart from store and keys.")
+@with_config
+@reason
+@as_json
+def backup_create(settings: config.Settings, out: str, reason: str | None, as_json: bool) -> None:
+    """A snapshot, sealed, with its digest on the ledger. Messages are accepted meanwhile."""
+    args = {"out": str(Path(out).absolute()), "reason": reason}
+    print_one(settings, "backup.create", args, as_json)
+
+
+@backup.command("verify")
+@click.argument("file", metavar="FILE")
+@click.option("--policy", "policy_file", default=None, metavar="FILE", help="Default: the settings' policy.")
+@click.option("--level", type=click.Choice(["keyless", "full"]), default="keyless", show_default=True)
+@with_config
+@as_json
+def backup_verify(
+    settings: config.Settings,
+    file: str,
+    policy_file: str | None,
+    level: Literal["keyless", "full"],
+    as_json: bool,
+) -> int:
+    """Open a backup and check its ledger against policy and anchor. Exit codes as ledger verify has them."""
+    from umbridge import backup as backups
+    from umbridge.store.opening import open_keys
+
+    policy = Path(policy_file) if policy_file else settings.policy
+    found = backups.check(settings, Path(file), policy, open_keys(settings), level)
+    terminal.json_line(found.to_json()) if as_json else terminal.fields(found.to_json())
+    return found.exit_code
+
+
+GROUPS: tuple[click.Group, ...] = (keys, users, breakglass, report, disclosures, backup)

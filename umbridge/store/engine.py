@@ -91,3 +91,30 @@ def sqlite_warning() -> str | None:
     return (
         f"SQLite {sqlite3.sqlite_version} is older than 3.51.3: safe with umbridge's single connection only"
     )
+
+
+def snapshot(source: Path, out: Path) -> None:
+    """A consistent copy made beside the writer: one read transaction, for which no commit has to wait.
+
+    ``out`` must be new; it is 0600, one file without a log beside it, and durable when this returns.
+    """
+    os.close(os.open(out, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    reading = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    writing = sqlite3.connect(out)
+    try:
+        reading.backup(writing)  # all pages in one step: another writer cannot make it begin again
+        writing.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        writing.close()
+        reading.close()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether SQLite finds nothing wrong with the file's pages and indexes."""
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        return [row[0] for row in database.execute("PRAGMA integrity_check(1)")] == ["ok"]
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        database.close()
