@@ -14,7 +14,7 @@ PAGE = Path(__file__).with_name("golden_matrix.txt")
 
 def lines() -> list[str]:
     table = AccessTable.load()
-    found = ["# role purpose compartment sight: fields; purposes that are not listed show nothing"]
+    found = ["# role purpose compartment sight: fields; what is not listed is hidden"]
     for role in sorted(table.roles):
         for purpose in PURPOSES:
             permission = table.permission([role], purpose)
@@ -34,7 +34,7 @@ def lines() -> list[str]:
 def _cells(permission: Permission) -> list[str]:
     cells = []
     for group in GROUPS:
-        for sight in ("show", "mask", "hide"):
+        for sight in ("show", "mask"):
             fields = sorted(f for f in _FIELDS[group] if permission.may(group, f) == sight)
             if fields:
                 every = "every field" if len(fields) == len(_FIELDS[group]) else " ".join(fields)
