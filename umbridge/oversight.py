@@ -238,7 +238,7 @@ def disclosures() -> None:
 
 
 @disclosures.command("record")
-@click.option("--patient", required=True, metavar="VISIT")
+@click.option("--patient", required=True, metavar="VISIT", help="Whose it was, by visit number.")
 @click.option("--recipient", required=True, help="Who received it.")
 @click.option("--address", default=None, help="Where, if known.")
 @click.option("--what", required=True, help="A brief description of what was disclosed.")
