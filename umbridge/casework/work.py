@@ -83,14 +83,15 @@ def put(host: Host, questions: Sequence[Question]) -> _Put:
     """Put every question to every plugin, with that plugin's pseudonym and facts. See ``answers``."""
     wanted = {name: host.declared(name) for name in host.names}
     first, second = waves(wanted)
+    declared = {name: frozenset(facts) for name, facts in wanted.items()}
     cases = [
         {
             name: replace(
                 whole,
                 pseudonym=pseudonym(name),
-                facts={fact: whole.facts[fact] for fact in facts if fact in whole.facts},
+                facts={fact: reading for fact, reading in whole.facts.items() if fact in declared[name]},
             )
-            for name, facts in wanted.items()
+            for name in wanted
         }
         for _, whole, pseudonym in questions
     ]

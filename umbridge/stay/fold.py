@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime
 from typing import Any
 
@@ -286,6 +286,11 @@ class StayFold:
         What was said under a patient that the stay was moved away from does not: it may be about either.
         """
         return same_patient(self.patient, self._stands(patient))
+
+    @property
+    def sent(self) -> Set[str]:
+        """The facts of which any result was sent."""
+        return self._results.keys()
 
     def results(self, fact: str) -> ResultList | None:
         return self._results.get(fact)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime
 from decimal import Context, Decimal
-from functools import cache
+from functools import cache, lru_cache
 
 from umbridge.model import Reading, ReviewType, Sample
 from umbridge.stay.clock import HOUR, instant, moment
@@ -36,8 +36,23 @@ def readings(
 ) -> dict[str, Reading]:
     """The wanted facts that are known at ``as_of``. Ids that are no facts are left out, like unknown ones."""
     window = _Window(fold, as_of, review, stay or fold.stay(as_of))
-    found = {fact: window.reading(fact) for fact in sorted(wanted)}
-    return {fact: reading for fact, reading in found.items() if reading is not None}
+    plain, others = _parted(frozenset(wanted))
+    found = {fact: window.reading(fact) for fact in others}
+    for fact in fold.sent & plain:  # what was never sent is unknown, and most of the facts never are
+        found[fact] = window.reading(fact)
+    return {fact: reading for fact, reading in sorted(found.items()) if reading is not None}
+
+
+@lru_cache(maxsize=64)
+def _parted(wanted: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Facts that are what was sent and nothing else, and those with another source or a rule of their own."""
+    kinds = dictionary()
+    plain = frozenset(
+        fact
+        for fact in wanted
+        if fact in kinds and fact not in _SPECIAL and not kinds[fact].closed_world and not kinds[fact].icd10
+    )
+    return plain, tuple(wanted - plain)
 
 
 def prevailing(reading: Reading, review: ReviewType) -> tuple[Sample, ...]:
@@ -309,7 +324,7 @@ class _Window:
         if len(born) != 8 or not born.isdecimal():
             return None
         today = self.clock(self.now)
-        years = today.year - int(born[:4]) - (today.strftime("%m%d") < born[4:])
+        years = today.year - int(born[:4]) - ((today.month, today.day) < (int(born[4:6]), int(born[6:])))
         return self.single("age", Sample(Decimal(years), today, "PID-7", "a")) if years >= 0 else None
 
     def sex(self) -> Reading | None:
