@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,8 +164,11 @@ class Ours:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Ours]:
-    """``umbridge init`` and ``umbridge serve`` on a free port; SIGTERM at the end, which must exit 0."""
+def running(folder: Path, plugins: Sequence[str] = ()) -> Iterator[Ours]:
+    """``umbridge init`` and ``umbridge serve`` on a free port; SIGTERM at the end, which must exit 0.
+
+    ``plugins``: ask these alone; otherwise all that are installed, as ``init`` sets it up.
+    """
     made = umbridge("init", str(folder), "--org", "zz-bench")
     if made.returncode:
         raise BenchFailedError(f"umbridge init: {made.stderr.strip()}")
@@ -173,6 +176,10 @@ def running(folder: Path) -> Iterator[Ours]:
     text, changed = re.subn(r"(?m)^port = 2575\b", "port = 0", settings.read_text(encoding="utf-8"), count=1)
     if not changed:
         raise BenchFailedError(f"{settings}: no port to change")
+    if plugins:
+        text, changed = re.subn(r"(?m)^names = \[\]", f"names = {json.dumps(list(plugins))}", text, count=1)
+        if not changed:
+            raise BenchFailedError(f"{settings}: no list of plugins to change")
     settings.write_text(text, encoding="utf-8")
     with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(

@@ -38,6 +38,7 @@ FIRST = {"warm": 0, "small": 100_000, "burst": 200_000, "rate": 300_000, "large"
 BLOCK = 1000  # the same load on a store of 1,000 messages and again on one ten times as large
 BURST = 5000
 LANE = (10, 10_000)
+LEVEL_OF_CARE = ("interqual_like", "mcg_like")
 
 
 def say(text: str) -> None:
@@ -147,6 +148,16 @@ def measure_ours(folder: Path) -> dict[str, Any]:
     say("verifying the ledger this has left")
     found["ledger"] = {k: v for k, v in ours.verify(folder).items() if k in ("verdict", "entries", "seconds")}
     return found
+
+
+def measure_two(folder: Path, small: dict[str, Any]) -> dict[str, Any]:
+    """The same determined load with the two level-of-care plugins alone, on a store of its own."""
+    with ours.running(folder, LEVEL_OF_CARE) as daemon:
+        daemon.measure(connections=CONNECTIONS, count=200, first=FIRST["warm"])
+        count = _bounded(BURST, small, 20)
+        say(f"{count:,} messages, then {count // 4:,} that {' and '.join(LEVEL_OF_CARE)} are asked about")
+        daemon.measure(connections=CONNECTIONS, count=count, first=FIRST["burst"])
+        return daemon.measure(connections=CONNECTIONS, count=count // 4, first=FIRST["burst"], later=True)
 
 
 def _bounded(count: int, seen: dict[str, Any], seconds: float) -> int:
@@ -261,6 +272,13 @@ def lines(figures: dict[str, Any]) -> list[str]:
         ),
         row(
             "umbridge",
+            f"determined: each asked of {len(LEVEL_OF_CARE)} plugins",
+            own["two"]["determined_per_second"],
+            own["two"]["cpu_ms_per_message"],
+            _over(own["two"]["determined_per_second"], parser["per_second"]),
+        ),
+        row(
+            "umbridge",
             f"determined: each asked of {len(own['plugins'])} plugins",
             screened["determined_per_second"],
             screened["cpu_ms_per_message"],
@@ -302,7 +320,7 @@ def _ended(load: dict[str, Any]) -> str:
 
 def _shares(load: dict[str, Any]) -> str:
     daemon, workers = load["daemon_cpu_ms_per_message"], load["worker_cpu_ms_per_message"]
-    return f"{daemon:.2f} daemon + {workers:.2f} plugins"
+    return f"{daemon:.2f} daemon + {workers:.2f} workers"
 
 
 def _pair(long: dict[str, float], what: str) -> str:
@@ -312,7 +330,7 @@ def _pair(long: dict[str, float], what: str) -> str:
 
 def _errors(own: dict[str, Any]) -> str:
     found: dict[str, int] = {}
-    for load in ("small", "burst", "screened", "rate", "large"):
+    for load in ("small", "burst", "screened", "rate", "large", "two"):
         for word, count in own[load]["errors"].items():
             found[word] = found.get(word, 0) + count
     return ", ".join(f"{count} {word}" for word, count in sorted(found.items())) or "none"
@@ -334,6 +352,7 @@ def main(words: Sequence[str] | None = None) -> int:
     }
     try:
         figures["umbridge"] = measure_ours(folder / "ours")
+        figures["umbridge"]["two"] = measure_two(folder / "two", figures["umbridge"]["small"])
         say("python-hl7's server on the same feed")
         figures["python_hl7"] = measure_python_hl7(3000)
         say("hl7apy's parser on the same feed")

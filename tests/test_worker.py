@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from umbridge.criteria.wire import (
     FRAME_LIMIT,
     WireError,
+    asked,
     case_in,
     case_out,
     frame,
     manifest_in,
     manifest_out,
+    question,
     result_in,
     result_out,
     unframe,
@@ -84,8 +86,8 @@ def cases(draw: st.DrawFn) -> Case:
 @given(cases())
 @settings(max_examples=100, deadline=None)
 def test_a_case_arrives_as_it_was_sent(case: Case) -> None:
-    body = frame({"case": case_out(case, frozenset(MANIFEST.facts))})[4:]
-    arrived = case_in(unframe(body)["case"])
+    body = question({"case": case_out(case, frozenset(MANIFEST.facts))})[4:]
+    arrived = case_in(asked(body)["case"])
     assert arrived == case
     for fact, reading in case.facts.items():  # 1 == Decimal(1) == True, so the types are looked at too
         assert type(arrived.facts[fact].latest.value) is type(reading.latest.value)
@@ -95,7 +97,7 @@ def test_a_case_arrives_as_it_was_sent(case: Case) -> None:
 @given(cases())
 @settings(max_examples=50, deadline=None)
 def test_a_fact_that_was_not_declared_is_not_sent(case: Case) -> None:
-    sent = case_in(unframe(frame({"case": case_out(case, frozenset({"bun"}))})[4:])["case"])
+    sent = case_in(asked(question({"case": case_out(case, frozenset({"bun"}))})[4:])["case"])
     assert set(sent.facts) <= {"bun"}
 
 

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from umbridge.criteria.discover import Found
 from umbridge.criteria.package import ChangedError, digest_of, kept
 from umbridge.criteria.sandbox import LEVELS, at_least
-from umbridge.criteria.wire import FRAME_LIMIT, WireError, frame, greeting_in, unframe
+from umbridge.criteria.wire import FRAME_LIMIT, WireError, greeting_in, question, unframe
 from umbridge.model import Manifest
 
 CALL_SECONDS = 2.0
@@ -289,7 +289,7 @@ class _Talk:
         self.began = 0
         self.deadline = 0.0
         try:
-            self.rest = frame({"id": self.key, **request})
+            self.rest = question({"id": self.key, **request})
         except WireError:
             self.rest = b""
             self.said = PluginFailedError("case_too_large")

@@ -1,6 +1,7 @@
 """What passes between the daemon and a worker: length-prefixed JSON, distrusted on its way back.
 
-A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, at most 1 MiB. There are no floats:
+A frame is a 4-byte big-endian length and that many bytes, at most 1 MiB: of a request as ``question`` writes
+it, of an answer UTF-8 JSON. There are no floats:
 numbers that criteria compare travel as text. Whatever a worker says is checked here, in the daemon, against
 the model's vocabulary and the plugin's own manifest before anyone uses it.
 """
@@ -8,6 +9,7 @@ the model's vocabulary and the plugin's own manifest before anyone uses it.
 from __future__ import annotations
 
 import json
+import marshal
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -55,8 +57,29 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def question(value: Any) -> bytes:
+    """A request as one frame. Raises WireError when it is too large or holds other than plain values.
+
+    In the interpreter's own ``marshal`` form, several times quicker than JSON: the worker is the same
+    interpreter and trusts who asks it. Nothing is ever read from a worker that way.
+    """
+    try:
+        body = marshal.dumps(value)
+    except ValueError:
+        raise WireError("not_plain") from None
+    if len(body) > FRAME_LIMIT:
+        raise WireError("too_large")
+    return len(body).to_bytes(4, "big") + body
+
+
+def asked(body: bytes) -> dict[str, Any]:
+    """The request in a frame's body, in the worker. Its sender is the daemon's own process."""
+    value: dict[str, Any] = marshal.loads(body)  # noqa: S302 - from the process that started this one
+    return value
+
+
 def frame(value: object) -> bytes:
-    """A value as one frame. Raises WireError when it is too large or is not plain JSON."""
+    """An answer as one frame. Raises WireError when it is too large or is not plain JSON."""
     try:
         body = _ENCODE(value).encode()
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
@@ -81,11 +104,10 @@ def _depth(value: object) -> int:
     return depth
 
 
-def unframe(body: bytes, *, ours: bool = False) -> dict[str, Any]:
-    """The object in a frame's body: strict JSON. Raises WireError.
+def unframe(body: bytes) -> dict[str, Any]:
+    """The object in an answer's body: strict JSON. Raises WireError.
 
-    No NaN, no floats, no key twice, whole numbers within 2^53, lists and objects at most 32 deep; ``ours``:
-    the daemon wrote it, so that the depth need not be looked at.
+    No NaN, no floats, no key twice, whole numbers within 2^53, lists and objects at most 32 deep.
     """
     try:
         value = json.loads(
@@ -99,7 +121,7 @@ def unframe(body: bytes, *, ours: bool = False) -> dict[str, Any]:
         raise WireError("not_json") from None
     if not isinstance(value, dict):
         raise WireError("not_an_object")
-    if not ours and body.count(b"[") + body.count(b"{") > DEPTH_LIMIT and _depth(value) > DEPTH_LIMIT:
+    if body.count(b"[") + body.count(b"{") > DEPTH_LIMIT and _depth(value) > DEPTH_LIMIT:
         raise WireError("depth")
     return value
 

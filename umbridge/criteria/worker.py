@@ -28,7 +28,7 @@ import umbridge
 from umbridge import hookspecs
 from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine
-from umbridge.criteria.wire import FRAME_LIMIT, WireError, case_in, frame, manifest_out, result_out, unframe
+from umbridge.criteria.wire import FRAME_LIMIT, WireError, asked, case_in, frame, manifest_out, result_out
 from umbridge.errors import ContentError
 from umbridge.model import Manifest, ScreenResult
 
@@ -55,7 +55,7 @@ def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str)
     except BaseException as exc:
         plugins, why = None, _why(exc)
     while (body := _receive(fd)) is not None:
-        request = unframe(body, ours=True)
+        request = asked(body)
         if request["do"] == "greet":
             answer: dict[str, Any] = {"greeting": _greeting(plugins, why) | {"isolation": level}}
         else:
