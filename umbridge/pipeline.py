@@ -62,8 +62,9 @@ class Pipeline:
         self._busy = busy
         self._lanes = lanes
         self._waiting: dict[bytes, deque[tuple[int, str, bytes | None]]] = {}
-        self._ready: deque[bytes] = deque()  # lanes with a row to work and nobody working it
-        self._kick = asyncio.Event()
+        # lanes with a row to work and nobody at it; None ends a worker. In a queue one lane wakes one worker
+        self._ready: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._gate: asyncio.Task[None] | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._workers: list[asyncio.Task[None]] = []
@@ -97,9 +98,8 @@ class Pipeline:
             queue.append((seq, feed, frame))
             return
         self._waiting[lane] = deque([(seq, feed, frame)])
-        self._ready.append(lane)
+        self._ready.put_nowait(lane)
         self._quiet.clear()
-        self._kick.set()
 
     async def recover(self, found: Callable[[int], None], *, suspect: bool = False) -> int:
         """Queue every row that was stored and not worked, before any listener opens. Returns how many.
@@ -131,20 +131,17 @@ class Pipeline:
     async def stop(self) -> None:
         """Finish the rows in hand; the rest is found again at the next start."""
         self._stopping = True
-        self._kick.set()
+        for _ in self._workers:
+            self._ready.put_nowait(None)
         await asyncio.gather(*self._workers)
 
     # -- one row at a time, whichever lane is next -------------------------------------------------------
 
     async def _worker(self) -> None:
         while True:
-            await self._give_way()
-            while not self._ready and not self._stopping:
-                self._kick.clear()
-                await self._kick.wait()
-            if self._stopping:
+            lane = await self._ready.get()
+            if self._stopping or lane is None:
                 return
-            lane = self._ready.popleft()
             queue = self._waiting[lane]
             seq, feed, frame = queue[0]
             work = self._safely if seq > self._suspect_until else self._suspiciously
@@ -155,8 +152,7 @@ class Pipeline:
                 self._held -= len(frame)
             self._worked(1)
             if queue:
-                self._ready.append(lane)
-                self._kick.set()
+                self._ready.put_nowait(lane)
             else:
                 del self._waiting[lane]
                 if not self._waiting:
@@ -211,14 +207,21 @@ class Pipeline:
             return False
 
     async def _give_way(self) -> None:
-        """Senders first: while frames wait to be stored, a lane waits too, but never longer than a moment.
+        """Senders first: while frames wait to be stored, what a lane has come to waits too, for a moment.
 
-        A stored message is safe and can wait; a sender that waits for its answer holds up a hospital's feed.
+        A stored message is safe and can wait; a sender that waits for its answer holds up a hospital's
+        feed. The caseworkers go on meanwhile: they have cores of their own.
         """
+        if self._busy():
+            if self._gate is None or self._gate.done():
+                self._gate = asyncio.create_task(self._wait_for_senders(), name="give-way")
+            await self._gate  # one clock for all lanes: each with its own would keep the loop busy
+
+    async def _wait_for_senders(self) -> None:
         for _ in range(GIVE_WAY_TURNS):
+            await asyncio.sleep(GIVE_WAY_SECONDS)
             if not self._busy():
                 return
-            await asyncio.sleep(GIVE_WAY_SECONDS)
 
     async def _work(self, lane: bytes, seq: int, feed: str, frame: bytes | None, *, alone: bool) -> None:
         if frame is None:
@@ -245,6 +248,7 @@ class Pipeline:
             task = await self._with(task, done)
             done = await self._office.work(task)
         worked, renew = done, task.renew
+        await self._give_way()
         await self._pen.ask(lambda batch: self._decide(batch, lane, seq, known, worked, renew=renew))
 
     async def _lane(self, lane: bytes) -> tuple[Lane, Snapshot | None]:
