@@ -173,6 +173,7 @@ TESTED_IN = {
     "umbridge/criteria/ruleset.py": "tests/test_tree.py",  # rules compiled, judged by the same brute force
     "umbridge/criteria/strictfile.py": "tests/test_content.py",  # the mistakes it refuses
     "umbridge/criteria/notation.py": "tests/test_content.py",  # how rules are written
+    "umbridge/criteria/frames.py": "tests/test_worker.py",  # what passes between host and worker, as bytes
     "umbridge/criteria/wire.py": "tests/test_worker.py",  # what passes between host and worker
     "umbridge/criteria/discover.py": "tests/test_conduct.py",  # what is found is started there
     "umbridge/criteria/pack.py": "tests/test_conduct.py",  # and through the vignettes of a new pack

@@ -17,20 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.criteria.wire import (
-    FRAME_LIMIT,
-    WireError,
-    asked,
-    case_in,
-    case_out,
-    frame,
-    manifest_in,
-    manifest_out,
-    question,
-    result_in,
-    result_out,
-    unframe,
-)
+from umbridge.criteria.frames import FRAME_LIMIT, WireError, asked, frame, question, unframe
+from umbridge.criteria.wire import case_in, case_out, manifest_in, manifest_out, result_in, result_out
 from umbridge.model import (
     Case,
     Evidence,

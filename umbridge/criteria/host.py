@@ -13,6 +13,7 @@ from typing import Any
 
 from umbridge.criteria.conduct import Conduct
 from umbridge.criteria.discover import Found, installed
+from umbridge.criteria.frames import WireError
 from umbridge.criteria.link import (
     CALL_SECONDS,
     Asking,
@@ -24,7 +25,7 @@ from umbridge.criteria.link import (
     start_all,
 )
 from umbridge.criteria.sandbox import LEVELS
-from umbridge.criteria.wire import Told, WireError, case_out, result_in
+from umbridge.criteria.wire import Told, case_out, result_in
 from umbridge.errors import ConfigError
 from umbridge.model import Case, Outcome, ScreenResult
 

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from umbridge.criteria.discover import Found
+from umbridge.criteria.frames import FRAME_LIMIT, WireError, question, unframe
 from umbridge.criteria.package import ChangedError, digest_of, kept
 from umbridge.criteria.sandbox import LEVELS, at_least
-from umbridge.criteria.wire import FRAME_LIMIT, WireError, greeting_in, question, unframe
+from umbridge.criteria.wire import greeting_in
 from umbridge.model import Manifest
 
 CALL_SECONDS = 2.0

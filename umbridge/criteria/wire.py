@@ -1,21 +1,18 @@
-"""What passes between the daemon and a worker: length-prefixed JSON, distrusted on its way back.
+"""What a frame between the daemon and a worker holds: cases on their way there, results on their way back.
 
-A frame is a 4-byte big-endian length and that many bytes, at most 1 MiB: of a request as ``question`` writes
-it, of an answer UTF-8 JSON. There are no floats:
-numbers that criteria compare travel as text. Whatever a worker says is checked here, in the daemon, against
-the model's vocabulary and the plugin's own manifest before anyone uses it.
+There are no floats: numbers that criteria compare travel as text. Whatever a worker says is checked here, in
+the daemon, against the model's vocabulary and the plugin's own manifest before anyone uses it.
 """
 
 from __future__ import annotations
 
-import json
-import marshal
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any
 
+from umbridge.criteria.frames import WireError
 from umbridge.model import (
     Case,
     Evidence,
@@ -30,100 +27,12 @@ from umbridge.model import (
     Status,
 )
 
-FRAME_LIMIT = 1 << 20  # bytes of JSON; a result is a few kB, a case with every fact under 40 kB
 RATIONALE_LIMIT = 2000  # characters
 WHY_LIMIT = 500  # characters
-DEPTH_LIMIT = 32  # lists and objects in one another
-MOST_WHOLE = 1 << 53
 EVIDENCE_LIMIT = 256  # entries; the dictionary has 135 facts
 _WORD = re.compile(r"[A-Za-z0-9_.,:/+-]{1,120}")
 _FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
-
-
-class WireError(Exception):
-    """A frame or a value that the contract does not allow. Carries a code, never content."""
-
-
-def _refuse(_: str) -> NoReturn:
-    raise WireError("number")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise WireError("duplicate_key")
-    return found
-
-
-def question(value: Any) -> bytes:
-    """A request as one frame. Raises WireError when it is too large or holds other than plain values.
-
-    In the interpreter's own ``marshal`` form, several times quicker than JSON: the worker is the same
-    interpreter and trusts who asks it. Nothing is ever read from a worker that way.
-    """
-    try:
-        body = marshal.dumps(value)
-    except ValueError:
-        raise WireError("not_plain") from None
-    if len(body) > FRAME_LIMIT:
-        raise WireError("too_large")
-    return len(body).to_bytes(4, "big") + body
-
-
-def asked(body: bytes) -> dict[str, Any]:
-    """The request in a frame's body, in the worker. Its sender is the daemon's own process."""
-    value: dict[str, Any] = marshal.loads(body)  # noqa: S302 - from the process that started this one
-    return value
-
-
-def frame(value: object) -> bytes:
-    """An answer as one frame. Raises WireError when it is too large or is not plain JSON."""
-    try:
-        body = _ENCODE(value).encode()
-    except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
-        raise WireError("not_json") from None
-    if len(body) > FRAME_LIMIT:
-        raise WireError("too_large")
-    return len(body).to_bytes(4, "big") + body
-
-
-def _whole(text: str) -> int:
-    if len(text) > 17 or not -MOST_WHOLE <= (value := int(text)) <= MOST_WHOLE:
-        raise WireError("number")
-    return value
-
-
-def _depth(value: object) -> int:
-    """How deeply lists and objects lie in one another; stops counting beyond the limit."""
-    depth, level = 0, [value]
-    while depth <= DEPTH_LIMIT and (level := [item for item in level if isinstance(item, dict | list)]):
-        depth += 1
-        level = [i for item in level for i in (item.values() if isinstance(item, dict) else item)]
-    return depth
-
-
-def unframe(body: bytes) -> dict[str, Any]:
-    """The object in an answer's body: strict JSON. Raises WireError.
-
-    No NaN, no floats, no key twice, whole numbers within 2^53, lists and objects at most 32 deep.
-    """
-    try:
-        value = json.loads(
-            body,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_refuse,
-            parse_float=_refuse,
-            parse_int=_whole,
-        )
-    except (ValueError, RecursionError):
-        raise WireError("not_json") from None
-    if not isinstance(value, dict):
-        raise WireError("not_an_object")
-    if body.count(b"[") + body.count(b"{") > DEPTH_LIMIT and _depth(value) > DEPTH_LIMIT:
-        raise WireError("depth")
-    return value
 
 
 # --- a case, on its way to a worker -------------------------------------------------------------------

@@ -26,9 +26,10 @@ import pluggy
 
 import umbridge
 from umbridge import hookspecs
+from umbridge.criteria.frames import FRAME_LIMIT, WireError, asked, frame
 from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine
-from umbridge.criteria.wire import FRAME_LIMIT, WireError, asked, case_in, frame, manifest_out, result_out
+from umbridge.criteria.wire import case_in, manifest_out, result_out
 from umbridge.errors import ContentError
 from umbridge.model import Manifest, ScreenResult
 
