@@ -339,9 +339,10 @@ def test_it_needs_no_privilege() -> None:
 
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     place = Path("/tmp") / f"zz-umbridge-{os.getpid()}"  # noqa: S108  (tmp_path is closed to others)
-    place.mkdir(mode=0o755)
+    place.mkdir()
     try:
-        shutil.copy(ROOT / "umbridge/criteria/sandbox.py", place)
+        place.chmod(0o755)  # whatever umask a command run in this process has left
+        Path(shutil.copyfile(ROOT / "umbridge/criteria/sandbox.py", place / "sandbox.py")).chmod(0o644)
         script = (
             f"import sys, os; sys.path.append({str(place)!r}); import sandbox;"
             "os.write(1, sandbox.confine(os.getppid()).encode())"

@@ -27,6 +27,9 @@ from umbridge_audit.store import open_readonly
 
 TABLE = AccessTable.load()
 
+# A public witness of a public log (audit/tests/test_cosign.py): it has not signed anything of ours.
+PUBLIC_WITNESS = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"
+
 
 def take(lab: Any, out: Path, *roles: str, purpose: str, profile: str, ledger: Any = None) -> Any:
     who = Viewer("zztest-os", "zztest-user", roles, "os-account")
@@ -369,8 +372,10 @@ def test_cli(shipped: Any, tmp_path: Path, lab: Any) -> None:
     other.write_text(lab.policy.text())
     assert run(str(path), "--policy", str(other)).exit_code == 1
     witnessed = tmp_path / "witnessed.policy"
-    witnessed.write_text(policy.text().replace("quorum none", "witness w k\nquorum w"))
+    witnessed.write_text(policy.text().replace("quorum none", f"witness w {PUBLIC_WITNESS}\nquorum w"))
     assert run(str(path), "--policy", str(witnessed)).exit_code == 3
+    witnessed.write_text(policy.text().replace("quorum none", "witness w k\nquorum w"))  # no key at all
+    assert run(str(path), "--policy", str(witnessed)).exit_code == 2
 
 
 @pytest.mark.parametrize("json_flag", [[], ["--json"]])

@@ -12,12 +12,12 @@ from umbridge.store import inbox
 _work = Pipeline._work
 
 
-async def work(self: Pipeline, lane: bytes, seq: int, feed: str, frame: bytes | None) -> Any:
+async def work(self: Pipeline, lane: bytes, seq: int, feed: str, frame: bytes | None, *, alone: bool) -> Any:
     """Work every message but one."""
     row = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
     if row is not None and b"ZZPOISON" in row.frame:
         os._exit(9)
-    return await _work(self, lane, seq, feed, frame)
+    return await _work(self, lane, seq, feed, frame, alone=alone)
 
 
 Pipeline._work = work  # type: ignore[method-assign]
