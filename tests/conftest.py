@@ -21,7 +21,7 @@ from umbridge.config import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-START_SECONDS = 30.0
+START_SECONDS = 120.0  # on a loaded machine everything takes several times as long
 
 
 class Installation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -106,23 +106,33 @@ class Pipeline:
 
         ``found`` is told of each page before its rows are offered. After an unclean stop they are
         ``suspect``: one of them may have ended the daemon. Such rows are worked one at a time, each with its
-        attempt on the disk before it is touched; one that was begun STRIKES times waits for a person.
+        attempt on the disk before it is touched; one that was begun STRIKES times waits for a person. Stays
+        whose row a dying daemon had in hand come last: a row that merely stood first in line each time
+        somebody killed the daemon is not to blame.
         """
-        after = total = 0
-        while True:
-            page = await self._pen.ask(
-                lambda batch, after=after: inbox.pending(batch.cursor, after, PAGE)  # type: ignore[misc]
-            )
-            if not page:
-                return total
+        begun = await self._pen.ask(lambda batch: inbox.begun_lanes(batch.cursor)) if suspect else set()
+        total = 0
+        async for page in self._pending():
             found(len(page))
-            for seq, lane in page:
-                if lane is not None:
-                    self.offer(seq, lane, "", None)
             total += len(page)
-            after = page[-1][0]
+            for seq, lane in page:
+                if lane is not None and lane not in begun:
+                    self.offer(seq, lane, "", None)
             if suspect:
-                self._suspect_until = after
+                self._suspect_until = page[-1][0]
+        if begun:
+            async for page in self._pending():
+                for seq, lane in page:
+                    if lane in begun:
+                        self.offer(seq, lane, "", None)
+        return total
+
+    async def _pending(self) -> AsyncIterator[list[tuple[int, bytes | None]]]:
+        """Rows not yet worked, in their order, a page at a time."""
+        after = 0
+        while page := await self._pen.ask(lambda batch: inbox.pending(batch.cursor, after, PAGE)):  # noqa: B023
+            yield page
+            after = page[-1][0]
 
     async def idle(self) -> None:
         """Wait until every offered row is worked."""

@@ -137,6 +137,12 @@ def attempt(cursor: sqlite3.Cursor, seq: int) -> int:
     return int(cursor.execute(query, (seq,)).fetchone()[0])
 
 
+def begun_lanes(cursor: sqlite3.Cursor) -> set[bytes]:
+    """Stays with a pending row that a daemon had in hand when it died."""
+    query = "SELECT DISTINCT lane FROM inbox WHERE state = 'PENDING' AND attempts > 0 AND lane IS NOT NULL"
+    return {lane for (lane,) in cursor.execute(query)}
+
+
 def quarantined_lanes(cursor: sqlite3.Cursor) -> set[bytes]:
     """Stays that miss a message which waits for a person."""
     query = "SELECT DISTINCT lane FROM inbox WHERE seq IN (SELECT seq FROM inbox INDEXED BY inbox_overview"
