@@ -297,7 +297,13 @@ def test_the_same_files_beside_two_other_readers() -> None:
     asked = sum(counts["hl7apy asked"] for counts in tables["type"].values())
     print(f"hl7apy was asked about {asked} of {len(manifest())} files; make corpora asks about all")
     assert why["lost"] == 0
-    assert why["no header"] == sum("no-MSH" in row["notes"] for row in manifest())  # refused, bytes kept
+    headless = [
+        row
+        for row in manifest()
+        if "no-MSH" in row["notes"]  # two of the seven do begin with one
+        and not (ROOT / "messages" / row["file"]).read_bytes().startswith(b"MSH")
+    ]
+    assert why["no header"] == len(headless) == 5  # refused, bytes kept
     assert set(why) - {"no header"} <= set(DECIDED)
     assert (
         sum(counts["python-hl7"] for counts in tables["type"].values()) < 1300

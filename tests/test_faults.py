@@ -159,6 +159,7 @@ def test_kills_under_load_lose_nothing_and_decide_nothing_twice(installation: In
         "lost": len(missing),
         "double": sum(count - 1 for count in counts.values()),
         "states": dict(states),
+        "set_aside": dict(Counter(str(row["reason"]) for row in rows if row["state"] == "QUARANTINED")),
         "verdict": report["verdict"],
         "seconds": round(time.monotonic() - began, 1),
     }

@@ -521,3 +521,9 @@ def test_sequence_vignettes(case: str) -> None:
     assert found["events_applied"] == expected["events_applied"]
     if "notices_due" in expected:
         assert found["notices_due"] == expected["notices_due"]
+
+
+def test_a_cancel_that_gives_back_a_leave_which_is_cancelled_itself_leaves_the_patient_in_the_house() -> None:
+    """Found by shuffling: on leave without a leave, the view of the stay had nothing to show."""
+    fold = folded(*ADMITTED, adt("A21", 5), adt("A01", 6, **WARD), adt("A52", 7), adt("A11", 8))
+    assert told(fold)["lifecycle"] != "on_leave"

@@ -256,17 +256,21 @@ def _cancel(course: Course, site: SiteProfile, record: Record) -> None:
     elif kind == "attending":
         course.attending = saved
     elif kind == "leave":
-        course.lifecycle = Lifecycle.ACTIVE
+        if course.lifecycle == Lifecycle.ON_LEAVE:
+            course.lifecycle = Lifecycle.ACTIVE
         del course.leaves[-1:]
-    elif kind == "return" and course.leaves:
-        course.lifecycle = Lifecycle.ON_LEAVE
-        course.leaves[-1] = course.leaves[-1]._replace(back=None)
+    elif kind == "return":
+        if course.leaves:
+            course.lifecycle = Lifecycle.ON_LEAVE
+            course.leaves[-1] = course.leaves[-1]._replace(back=None)
     else:
         course.pending.pop(kind.removeprefix("pending "), None)
         if kind == "pending discharge":
             course.end_asked(ReviewType.DISCHARGE, "PENDING_DISCHARGE_CANCELLED")
         elif kind == "pending admit":
             course.void_asked(ReviewType.PROSPECTIVE, by="A14")
+    if course.lifecycle == Lifecycle.ON_LEAVE and not any(leave.back is None for leave in course.leaves[-1:]):
+        course.lifecycle = Lifecycle.ACTIVE  # what was given back spoke of a leave that is cancelled itself
 
 
 def _cancel_opening(course: Course, site: SiteProfile, record: Record, saved: Any) -> None:
