@@ -176,6 +176,20 @@ def test_a_failure_is_pend_with_a_reason_for_that_plugin_only(folder: Path, name
     hosted([name, "good"], use, seconds)
 
 
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_one_bad_case_among_several_costs_the_others_nothing(folder: Path, name: str) -> None:
+    """Cases travel together: when the request fails as a whole, each is asked again alone."""
+    install(folder, name, behaving(name))
+    seconds = 0.5 if EXPECTED[name] == "plugin_timeout" else 20.0
+
+    def use(host: Host) -> None:
+        bad, *others = host.answers(host.ask([{name: case(kind)} for kind in ("bad", "good", "good")]))
+        assert pended(bad[name], EXPECTED[name])
+        assert all(answered(each[name]) for each in others)
+
+    hosted([name], use, seconds)
+
+
 def test_what_a_plugin_prints_goes_nowhere(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     install(folder, "prints", behaving("prints"))
 

@@ -235,6 +235,7 @@ class Host:
         """
         for ask, said in zip(asked.asks, asked.asking.wait(), strict=True):
             if len(ask.places) > 1 and _may_be_one_alone(said):
+                ask.link.forgive()  # the failure counts when it is known whose it is
                 for place, case in zip(ask.places, ask.cases, strict=True):
                     alone = _Ask(ask.link, [place], [case])
                     self._take(asked, alone, ask_all([alone.request()])[0])

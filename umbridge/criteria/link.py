@@ -122,6 +122,10 @@ class Link:
         pause = first if self._failures == 1 else min(most, second * 2 ** min(self._failures - 2, 20))
         self._not_before = time.monotonic() + pause
 
+    def forgive(self) -> None:
+        """Do not hold the last failure against it: the next worker may be started at once."""
+        self._failures, self._not_before = 0, 0.0
+
     def _spawn(self) -> None:
         """Have a fresh process. Raises OSError, or ChangedError when its files are not those approved."""
         self._check()
