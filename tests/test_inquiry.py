@@ -521,9 +521,10 @@ def test_an_export_verifies_and_holds_nothing_of_a_patient(desk: Desk, tmp_path:
     before = desk.pen.ledger.size
     lines = bundle(desk, tmp_path / "b.jsonl", profile)
     text = "\n".join(lines)
+    # five capitals stand in so much base64 by chance once in some thousand runs: look for those beside it
+    readable = re.sub(r"[A-Za-z0-9+/]{32,}={0,2}", "", text)
     for word in (*PERSON, "ZZ0000000^", *CLINICAL, "CURB-65", "MEETS", "INPATIENT"):
-        # a short word of capitals turns up in base64 by chance, a quoted value does not
-        assert f'"{word}"' not in text and (len(word) < 6 or word not in text), word
+        assert word not in (text if len(word) > 5 else readable), word
     if profile == "integrity-only":
         for word in ("plugin:interqual_like", "message.received", CONTROL_ID, "zz-user"):
             assert word not in text, word
