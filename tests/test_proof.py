@@ -309,3 +309,51 @@ def test_a_bundle_without_a_place_is_not_even_asked_for(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="--out"):
             proof.write_bundle(lines(), out)
     assert asked == []
+
+
+# --- on from a checkpoint that was kept -------------------------------------------------------------------
+
+
+def test_since_a_kept_checkpoint_only_the_new_part_is_vouched_for(tmp_path: Path) -> None:
+    where = Installation(tmp_path / "site")
+    feed(where)
+    kept = tmp_path / "kept"
+    kept.write_text(where.run("ledger", "checkpoint").stdout)
+    size = int(kept.read_text().split("\n")[1])
+    where.run("ledger", "list")  # a look, so that there is something new
+    done = where.run("ledger", "verify", "--since", str(kept), "--json")
+    said = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert said["verdict"] == "PASS-SINCE" and said["since"] == size and said["not_read"] == [0, size - 1]
+    assert said["entries"] > size and said["unanchored"] == 0
+    assert said["head"] == json.loads(where.run("ledger", "verify", "--json").stdout)["head"]
+    text = where.run("ledger", "verify", "--level", "full", "--jobs", "2", "--since", str(kept)).stdout
+    assert "PASS-SINCE" in text and "not_read" in text
+    # the old part was not read, which the verdict said; the new one was
+    there = database(where.settings)
+    for at, verdict_ in ((1, "PASS-SINCE"), (size, "FAIL")):
+        there.execute(
+            "UPDATE ledger_entry SET open = replace(open, '\"actor\"', '\"actos\"') WHERE seq = ?", (at,)
+        )
+        found = where.run("ledger", "verify", "--since", str(kept), "--json", check=None)
+        report = json.loads(found.stdout)
+        assert (report["verdict"], found.returncode) == (verdict_, 0 if verdict_ == "PASS-SINCE" else 1)
+    assert report["first_bad_seq"] == size
+    # rolled back to before it
+    there.execute("DELETE FROM ledger_entry WHERE seq >= ?", (size - 2,))
+    there.execute("DELETE FROM ledger_part WHERE seq >= ?", (size - 2,))
+    report = json.loads(where.run("ledger", "verify", "--since", str(kept), "--json", check=1).stdout)
+    assert (report["verdict"], report["first_bad_seq"]) == ("FAIL", size - 2)
+    there.close()
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"\xff", b"umbridge\n", b"x" * (2 << 20)])
+def test_what_is_no_checkpoint_is_a_usage_error(
+    made: Installation, tmp_path: Path, raw: bytes | None
+) -> None:
+    kept = tmp_path / "kept"
+    if raw is not None:
+        kept.write_bytes(raw)
+    done = made.run("ledger", "verify", "--since", str(kept), check=2)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and str(kept) in done.stderr
+    assert not done.stdout

@@ -456,18 +456,26 @@ def ledger() -> None:
     "--policy", "policy_file", default=None, metavar="FILE", help="Public policy (default: the settings')."
 )
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--since", metavar="FILE", help="A checkpoint you kept: prove that it is continued, read what is new."
+)
 @as_json
 def ledger_verify(
     settings: config.Settings,
     level: Literal["spine", "keyless", "full"],
     policy_file: str | None,
     jobs: int,
+    since: str | None,
     as_json: bool,
 ) -> int:
-    """Check every entry, read-only. Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE."""
+    """Check every entry, read-only. Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE.
+
+    With --since, entries before that checkpoint are not read again, and the verdict is PASS-SINCE (exit 0).
+    """
     from umbridge import proof
 
-    report = proof.verify_store(settings, level, Path(policy_file) if policy_file else None, jobs)
+    policy = Path(policy_file) if policy_file else None
+    report = proof.verify_store(settings, level, policy, jobs, Path(since) if since else None)
     if as_json:
         terminal.json_line(report.to_json())
     else:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import click
-from umbridge_audit.checkpoint import anchor_lines, sync_directory
+from umbridge_audit.checkpoint import MAX_NOTE, anchor_lines, sync_directory, take_apart
 from umbridge_audit.policy import Policy
+from umbridge_audit.since import Since
 from umbridge_audit.store import Reader, open_readonly
+from umbridge_audit.store.past import StoredPast
 from umbridge_audit.verify import Report, verify
 
 from umbridge import terminal
@@ -23,9 +25,17 @@ from umbridge.store.opening import open_keys
 
 
 def verify_store(
-    settings: Settings, level: Literal["spine", "keyless", "full"], policy_file: Path | None, jobs: int
+    settings: Settings,
+    level: Literal["spine", "keyless", "full"],
+    policy_file: Path | None,
+    jobs: int,
+    kept: Path | None = None,
 ) -> Report:
-    """Verify the store against its public policy and its anchor file. Only ``full`` needs keys."""
+    """Verify the store against its public policy and its anchor file. Only ``full`` needs keys.
+
+    With ``kept``, a file with a checkpoint that somebody kept, only what came after it is read; the verdict
+    says so.
+    """
     path = policy_file or settings.policy
     try:
         policy = Policy.read(path.read_text(encoding="utf-8"))
@@ -36,6 +46,7 @@ def verify_store(
     database = settings.store / DATABASE
     if not database.exists():
         raise ConfigError(f"{settings.store}: there is no store; `umbridge init DIR` makes one")
+    note = None if kept is None else _kept(kept)
     keyring = open_keys(settings) if level == "full" else None
     # before the store: the anchor may only lag behind it
     notes = _anchored(settings.anchor)
@@ -48,7 +59,23 @@ def verify_store(
             anchor_notes=notes,
             jobs=jobs,
             progress=terminal.counter(f"verifying ({level})", "entries", _length(source)),
+            since=None if note is None else Since(note, StoredPast(source)),
         )
+
+
+def _kept(path: Path) -> str:
+    """A checkpoint as ``ledger checkpoint`` prints it; whether its signature is good is for the verifier."""
+    try:
+        with path.open("rb") as file:
+            note = file.read(MAX_NOTE + 1).decode()
+        take_apart(note)
+    except OSError as exc:
+        raise UsageError(f"--since {path}: cannot be read ({exc.strerror})") from None
+    except ValueError:
+        raise UsageError(
+            f"--since {path}: not a checkpoint; keep what `umbridge ledger checkpoint` prints, as it is"
+        ) from None
+    return note
 
 
 def _anchored(path: Path) -> Iterator[str]:

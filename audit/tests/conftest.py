@@ -13,10 +13,13 @@ from types import ModuleType
 import pytest
 from sqlalchemy import create_engine
 from umbridge_audit.checkpoint import read_anchor
+from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, JsonValue, Receipt
 from umbridge_audit.examine import Level
+from umbridge_audit.export import export
 from umbridge_audit.keys import Keyring
 from umbridge_audit.policy import Policy
+from umbridge_audit.redact import AccessTable
 from umbridge_audit.store import TABLES, Ledger, open_readonly
 from umbridge_audit.verify import Report, verify
 
@@ -184,6 +187,30 @@ def _message() -> Callable[[int], Draft]:
 @pytest.fixture(name="determination", scope="session")
 def _determination() -> Callable[[int], Draft]:
     return determination
+
+
+@pytest.fixture
+def external() -> Callable[[Lab, Path], Path]:
+    """Writes a bundle for somebody from outside, who sees hashes alone."""
+
+    def take(lab: Lab, out: Path) -> Path:
+        who = Viewer("zztest-os", "zztest-user", ("external_auditor",), "os-account")
+        table = AccessTable.load()
+        export(
+            lab.ledger,
+            table.permission(who.roles, "HCOMPL"),
+            table,
+            viewer=who,
+            purpose="HCOMPL",
+            reason="",
+            profile="integrity-only",
+            out=out,
+            commit=lab.commit,
+            checkpoint=lab.ledger.checkpoint,
+        )
+        return out
+
+    return take
 
 
 @pytest.fixture

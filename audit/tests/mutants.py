@@ -1,40 +1,68 @@
 """Mutation testing of the verifying half (``make mutants``): one small change at a time, which some
 test must notice.
 
-It parses a module, changes one operator, constant, comparison, condition or return, and runs the tests that
-hold the module against a copy of the package. A mutant that no test notices is printed with its line. Mutants
-that cannot be noticed (a faster path to the same answer, a bound that nothing reaches) are listed below, each
-with its reason; all others count as survivors. ``--sample N`` takes every k-th, for a quick look.
+It parses a module, changes one operator, constant, comparison, condition, call or return, and runs the tests
+that hold the module against a copy of the package, in a fork that has the libraries loaded already. A mutant
+that no test notices is printed with its line. Those that cannot be noticed (a faster path to the same answer,
+a bound that nothing reaches) are listed below, each with its reason; they are run all the same, and one that
+a test does notice is not excused but named as a needless excuse. ``--sample N`` takes every k-th, for a quick
+look; ``--write`` keeps what was found in ``mutants.json``, with the digests of the modules it was found for.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
+import json
 import os
+import platform
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "audit" / "umbridge_audit"
+FOUND = ROOT / "audit" / "tests" / "mutants.json"
 MODULES = ("entry", "slots", "tree", "checkpoint", "verify")
 TESTS = (
     "test_entry.py",
     "test_tree.py",
-    "test_vectors.py",
     "test_checkpoint.py",
+    "test_parsers.py",
+    "test_vectors.py",
     "test_cosign.py",
     "test_proof.py",
     "test_sweep.py",
+    "test_since.py",
+    "test_verify.py",
     "test_attacks.py",
     "test_store.py",
+    "test_signer.py",
 )
-SECONDS = 240
+CPU_SECONDS = 20  # beyond three times what the tests need without a mutant: it runs in circles
+WALL_SECONDS = 900  # and this is for one that waits for ever
+TEST_CPU_SECONDS = 10  # the same for one test, beyond five times what it needs
+MEMORY = 1 << 30
+LIBRARIES = (
+    "pytest", "hypothesis.strategies", "hypothesis.internal.conjecture.engine", "pymerkle", "rfc8785",
+    "sqlmodel", "sqlalchemy.dialects.sqlite", "sqlite3", "click.testing", "http.server",
+    "multiprocessing.pool", "concurrent.futures.process",
+    "cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.kdf.argon2",
+)  # fmt: skip
 COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -57,20 +85,40 @@ BINARY: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mod: ast.Add,
 }
 
-# (module, text of the line, why no test can notice)
-EQUAL: tuple[tuple[str, str, str], ...] = (
-    ("slots", "if kind is str and value.isascii():", "the way round is slower and gives the same text"),
-    ("slots", "elif kind is int and 0 <= value <= MAX_INT:", "the same"),
-    ("entry", "if not value and type(value) is list:", "the same"),
-    ("entry", "_MAKE = getattr(", "the same"),
-    ("entry", "_PIECES = ", "the same"),
-    ("entry", 'text = "".join(_PIECES(value, 0))', "the same"),
-    ("tree", "if size & 255:", "the same"),
-    ("verify", "report.seconds =", "the clock"),
-    ("verify", "if len(self._known) > 4:", "how much is remembered, not what is said"),
-    ("verify", "if len(self._seen) > _SIZES_KEPT:", "the same"),
-    ("verify", "_SIZES_KEPT = ", "the same"),
+# (module, beginning of the line, the change or "" for any on that line, why no test can notice)
+EQUAL: tuple[tuple[str, str, str, str], ...] = (
+    ("slots", "if kind is str and value.isascii():", "", "the way round is slower and gives the same text"),
+    ("slots", "elif kind is int and 0 <= value <= MAX_INT:", "", "the same"),
+    ("entry", "if not value and type(value) is list:", "", "the same"),
+    ("entry", "_MAKE = getattr(", "", "the same"),
+    ("entry", "_PIECES = ", "", "the same"),
+    ("entry", 'text = "".join(_PIECES(value, 0))', "", "the same"),
+    ("tree", "if size & 255:", "", "the same"),
+    ("verify", "report.seconds =", "", "the clock"),
+    ("verify", "if len(self._known) > 4:", "", "how much is remembered, not what is said"),
+    ("verify", "if len(self._seen) > _SIZES_KEPT:", "", "the same"),
+    ("verify", "_SIZES_KEPT = ", "", "the same"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    module: str
+    number: int
+    line: int
+    text: str  # of the line
+    change: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.py:{self.line} ({self.number}: {self.change})  {self.text}"
+
+    @property
+    def excuse(self) -> str | None:
+        for module, start, change, why in EQUAL:
+            if self.module == module and self.text.startswith(start) and change in ("", self.change):
+                return why
+        return None
 
 
 class Mutator(ast.NodeTransformer):
@@ -80,59 +128,77 @@ class Mutator(ast.NodeTransformer):
         self.count = 0
         self.wanted = wanted
         self.line = 0
+        self.change = ""
 
-    def _hit(self, node: ast.expr | ast.stmt) -> bool:
+    def _hit(self, node: ast.expr | ast.stmt, change: str) -> bool:
         self.count += 1
         if self.count - 1 == self.wanted:
             self.line = node.lineno
+            self.change = change
             return True
         return False
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
         for at, op in enumerate(node.ops):
-            if type(op) in COMPARE and self._hit(node):
-                node.ops[at] = COMPARE[type(op)]()
+            new = COMPARE.get(type(op))
+            if new is not None and self._hit(node, f"{type(op).__name__} to {new.__name__}"):
+                node.ops[at] = new()
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         text = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
-        if type(node.op) in BINARY and not text and self._hit(node):
-            node.op = BINARY[type(node.op)]()
+        new = BINARY.get(type(node.op))
+        if new is not None and not text and self._hit(node, f"{type(node.op).__name__} to {new.__name__}"):
+            node.op = new()
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)
-        if self._hit(node):
-            node.op = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
+        new = ast.And if isinstance(node.op, ast.Or) else ast.Or
+        if self._hit(node, f"{type(node.op).__name__} to {new.__name__}"):
+            node.op = new()
         return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
-        return node.operand if isinstance(node.op, ast.Not) and self._hit(node) else node
+        return node.operand if isinstance(node.op, ast.Not) and self._hit(node, "no not") else node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if type(node.value) is int and self._hit(node):
+        if type(node.value) is int and self._hit(node, f"{node.value} to {node.value + 1}"):
             return ast.copy_location(ast.Constant(node.value + 1), node)
-        if type(node.value) is bool and self._hit(node):
+        if type(node.value) is bool and self._hit(node, f"not {node.value}"):
             return ast.copy_location(ast.Constant(not node.value), node)
-        if type(node.value) is bytes and node.value and self._hit(node):
+        if type(node.value) is bytes and node.value and self._hit(node, "longer bytes"):
             return ast.copy_location(ast.Constant(node.value + b"~"), node)
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST:
         self.generic_visit(node)
-        if isinstance(node.test, ast.Name | ast.Attribute | ast.Call) and self._hit(node):
+        if isinstance(node.test, ast.Name | ast.Attribute | ast.Call) and self._hit(node, "if not"):
             node.test = ast.UnaryOp(ast.Not(), node.test)
         return node
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [self.visit(each) for each in node.body]  # how a dataclass is stored is no answer
+        return node
+
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        return ast.copy_location(ast.Pass(), node) if self._hit(node) else node
+        return ast.copy_location(ast.Pass(), node) if self._hit(node, "no raise") else node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        self.generic_visit(node)
+        plain = node.value is None or (
+            isinstance(node.value, ast.Constant) and type(node.value.value) in (type(None), bool)
+        )
+        if not plain and self._hit(node, "return None"):
+            node.value = None
+        return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         self.generic_visit(node)
-        if isinstance(node.value, ast.Call) and self._hit(node):
+        if isinstance(node.value, ast.Call) and self._hit(node, "no call"):
             return ast.copy_location(ast.Pass(), node)
         return node
 
@@ -150,75 +216,253 @@ class Mutator(ast.NodeTransformer):
         return node
 
 
-def mutants(module: str) -> Iterator[tuple[int, int, str, str]]:
-    """(number, line, the line's text, the changed source) of every mutant of a module."""
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every mutant of a module, with its whole changed source."""
     source = (PACKAGE / f"{module}.py").read_text()
     tree = ast.parse(source)
     counter = Mutator(-1)
     counter.visit(copy.deepcopy(tree))
     lines = source.splitlines()
     for wanted in range(counter.count):
-        changed = Mutator(wanted)
-        new = ast.fix_missing_locations(changed.visit(copy.deepcopy(tree)))
-        yield wanted, changed.line, lines[changed.line - 1].strip(), ast.unparse(new)
+        made = Mutator(wanted)
+        new = ast.fix_missing_locations(made.visit(copy.deepcopy(tree)))
+        yield Mutant(module, wanted, made.line, lines[made.line - 1].strip(), made.change, ast.unparse(new))
 
 
-def excused(module: str, text: str) -> bool:
-    return any(module == where and text.startswith(start) for where, start, _ in EQUAL)
+class Slot:
+    """A copy of the package to change, and the run that is on it."""
+
+    def __init__(self, folder: Path, cpu: int) -> None:
+        self.folder = folder
+        self.cpu = cpu
+        self.mutant: Mutant | None = None
+        self.pid = 0
+        self.began = 0.0
+        shutil.copytree(PACKAGE, folder / "umbridge_audit", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def _put(self, module: str, source: str) -> None:
+        target = self.folder / "umbridge_audit" / f"{module}.py"
+        target.write_text(source)
+        # A compiled file is believed by size and second: two mutants can agree in both.
+        for compiled in (target.parent / "__pycache__").glob(f"{module}.*.pyc"):
+            compiled.unlink()
+
+    def start(self, mutant: Mutant, order: Order) -> None:
+        self.mutant = mutant
+        self._put(mutant.module, mutant.source)
+        self.began = time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
+            run(self.folder, self.cpu, order)
+
+    def ended(self) -> int | None:
+        """The tests' exit code once they have ended; a signal's number below zero."""
+        done, status = os.waitpid(self.pid, os.WNOHANG)
+        if not done:
+            if time.monotonic() - self.began < WALL_SECONDS:
+                return None
+            self._kill()
+            os.waitpid(self.pid, 0)
+            status = signal.SIGKILL
+        else:
+            self._kill()  # what the tests may have left behind
+        assert self.mutant is not None
+        self._put(self.mutant.module, (PACKAGE / f"{self.mutant.module}.py").read_text())
+        return os.waitstatus_to_exitcode(status)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
-def killed(folder: Path, module: str, source: str) -> bool:
-    """Whether the tests fail, or hang, on a copy of the package with this module in it."""
-    target = folder / "umbridge_audit" / f"{module}.py"
-    kept = target.read_text()
-    target.write_text(source)
-    tests = [str(ROOT / "audit" / "tests" / name) for name in TESTS]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=60", *tests]
+class Order:
+    """Which test goes first: those that noticed other mutants of the module, then the quick ones.
+
+    A pytest plugin in the fork; the parent learns from it through files.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.noticed: Counter[str] = Counter()
+        self.folder = ROOT
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: (-self.noticed[item.nodeid], self.seconds.get(item.nodeid, 0.0)))
+
+    def pytest_runtest_protocol(self, item: Any) -> None:
+        # The signal's usual effect is the end of the process: noticed. It counts processor time, so that a
+        # machine with something else to do makes no difference.
+        signal.setitimer(signal.ITIMER_VIRTUAL, TEST_CPU_SECONDS + 5 * self.seconds.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            (self.folder / "noticed").write_text(report.nodeid)
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        (self.folder / "seconds").write_text(json.dumps(self.seconds))
+
+
+def run(folder: Path, cpu: int, order: Order) -> None:
+    """In the fork: the tests against the package in this folder; never comes back."""
+    code = 70
+    order.folder = folder
     try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(folder), "UMBRIDGE_MUTANT": "1"},
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        out = os.open(folder / "out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        for fd in (1, 2):
+            os.dup2(out, fd)
+        os.chdir(ROOT)
+        os.environ |= {"PYTHONPATH": str(folder), "TMPDIR": str(folder)}
+        tempfile.tempdir = str(folder)
+        sys.path.insert(0, str(folder))
+        import pytest
+        from hypothesis import Phase, settings
+
+        # Nobody reads a failure, so it is not made smaller; and each run draws the same examples.
+        settings.register_profile(
+            "mutants", phases=(Phase.explicit, Phase.generate), database=None, derandomize=True, deadline=None
         )
-    except subprocess.TimeoutExpired:
-        return True
+        settings.load_profile("mutants")
+        base = f"--basetemp={folder / 'tmp'}"
+        plain = ["-q", "-x", "-p", "no:cacheprovider", "--assert=plain", "--timeout=0", base]
+        tests = [str(ROOT / "audit" / "tests" / name) for name in TESTS]
+        code = int(pytest.main([*plain, *tests], plugins=[order]))
+    except BaseException:
+        traceback.print_exc()
     finally:
-        target.write_text(kept)
-    return done.returncode != 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def original(module: str) -> Mutant:
+    return Mutant(module, -1, 0, "", "nothing", (PACKAGE / f"{module}.py").read_text())
+
+
+def cpu_needed(folder: Path, module: str) -> tuple[int, Order] | None:
+    """CPU seconds of the tests without a mutant, and how long each takes; None when they fail."""
+    slot = Slot(folder, 3600)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    slot.start(original(module), Order())
+    while (code := slot.ended()) is None:
+        time.sleep(0.05)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if code:
+        print((folder / "out").read_text()[-3000:])
+        return None
+    order = Order()
+    order.seconds = json.loads((folder / "seconds").read_text())
+    return int(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) + 1, order
+
+
+def machine() -> str:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{platform.machine()}, {os.cpu_count()} CPUs, {python}"
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip()
+
+
+def digest(module: str) -> str:
+    return sha256((PACKAGE / f"{module}.py").read_bytes()).hexdigest()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sample", type=int, default=0, help="about so many of them, evenly spread")
-    parser.add_argument("--modules", nargs="+", default=list(MODULES))
+    parser.add_argument("--modules", nargs="+", default=list(MODULES), choices=MODULES)
+    parser.add_argument("--numbers", nargs="+", type=int, help="only these mutants (of one module)")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--write", action="store_true", help=f"keep the result in {FOUND.relative_to(ROOT)}")
     given = parser.parse_args()
-    every = [(module, *one) for module in given.modules for one in mutants(module)]
-    counted = [one for one in every if not excused(one[0], one[3])]
-    step = max(1, len(counted) // given.sample) if given.sample else 1
-    taken = counted[step // 2 :: step]
+    every = [one for module in given.modules for one in mutants(module)]
+    step = max(1, len(every) // given.sample) if given.sample else 1
+    taken = every[step // 2 :: step]
+    if given.numbers:
+        taken = [one for one in every if one.number in given.numbers]
+    for name in LIBRARIES:
+        __import__(name)
+    began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="umbridge-mutants-"))
-    survived = 0
+    survived: list[Mutant] = []
+    needless: list[Mutant] = []
     try:
-        shutil.copytree(PACKAGE, folder / "umbridge_audit", ignore=shutil.ignore_patterns("__pycache__"))
-        if killed(folder, taken[0][0], (PACKAGE / f"{taken[0][0]}.py").read_text()):
+        without = cpu_needed(folder / "without", given.modules[0])
+        if without is None:
             print("the tests fail without any mutant: nothing can be said")
             return 2
-        for at, (module, number, line, text, source) in enumerate(taken, 1):
-            if not killed(folder, module, source):
-                survived += 1
-                print(f"survived: {module}.py:{line} (mutant {number})  {text}", flush=True)
-            if sys.stderr.isatty():
-                print(f"\r{at}/{len(taken)}, {survived} survived", end="", file=sys.stderr)
+        needed, order = without
+        noticed = {module: Counter[str]() for module in given.modules}
+        slots = [Slot(folder / str(n), 3 * needed + CPU_SECONDS) for n in range(given.jobs)]
+        waiting = iter(taken)
+        done = 0
+        while done < len(taken):
+            for slot in slots:
+                if slot.mutant is not None and (code := slot.ended()) is not None:
+                    done += 1
+                    one, slot.mutant = slot.mutant, None
+                    if (said := slot.folder / "noticed").exists():
+                        noticed[one.module][said.read_text()] += 1
+                        said.unlink()
+                    if code == 0:
+                        survived.append(one)
+                        if one.excuse is None:
+                            print("survived:", one)
+                    elif one.excuse is not None:
+                        needless.append(one)
+                    if done % 20 == 0:
+                        print(f"{done}/{len(taken)}, {len(survived)} survived", file=sys.stderr, flush=True)
+                    sys.stdout.flush()
+                if slot.mutant is None and (following := next(waiting, None)) is not None:
+                    order.noticed = noticed[following.module]
+                    slot.start(following, order)
+            time.sleep(0.02)
     finally:
         shutil.rmtree(folder)
-    share = 100 * (len(taken) - survived) / len(taken)
+    for one in needless:
+        if not any(other.text == one.text for other in survived):
+            print("needless excuse:", one)
+    found = {}
+    for module in given.modules:
+        mine = [one for one in taken if one.module == module]
+        left = [one for one in survived if one.module == module]
+        equal = [one for one in left if one.excuse is not None]
+        found[module] = {
+            "sha256": digest(module),
+            "mutants": len(mine),
+            "excused": len(equal),
+            "killed": len(mine) - len(left),
+            "survived": [f"{one.line} ({one.change}): {one.text}" for one in left if one.excuse is None],
+        }
+        print(
+            module, {key: value for key, value in found[module].items() if key not in ("sha256", "survived")}
+        )
+    excused = sum(one.excuse is not None for one in survived)
+    killed = len(taken) - len(survived)
+    share = 100 * killed / max(1, len(taken) - excused)
     print(
-        f"{len(every)} mutants, {len(every) - len(counted)} excused with reasons, {len(taken)} tried, "
-        f"{survived} survived: {share:.1f} % killed"
+        f"{len(taken)} of {len(every)} mutants tried, {excused} cannot be noticed (each with its reason), "
+        f"{killed} killed, {len(survived) - excused} survived: {share:.1f} % killed"
     )
+    if given.write and len(taken) == len(every):
+        kept = json.loads(FOUND.read_text()) if FOUND.exists() else {"modules": {}}
+        kept["modules"] = {**kept["modules"], **found}
+        kept |= {
+            "commit": commit(),
+            "machine": machine(),
+            "minutes": round((time.monotonic() - began) / 60, 1),
+        }
+        FOUND.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     return 0 if share >= 95 else 1
 
 

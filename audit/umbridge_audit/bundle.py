@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from umbridge_audit.checkpoint import read_note
+from umbridge_audit.checkpoint import Checkpoint, read_note
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
 from umbridge_audit.examine import SourceError
 from umbridge_audit.policy import Policy
@@ -29,15 +29,17 @@ MANIFEST = {"count", "format", "origin", "policy_hash", "profile", "purpose", "r
 SHOWN = ("schema", "bundle_digest", "count", "policy_hash")  # what the export's own entry must show
 
 
-def verify_bundle(path: Path, policy: Policy) -> Report:
+def verify_bundle(path: Path, policy: Policy, since: str | None = None) -> Report:
     """Checks a bundle against a policy. Never raises for what it finds; OSError when it cannot be read.
 
     Level "bundle": every byte of it is covered. It does not say that the ledger has not grown since.
+    ``since`` is a checkpoint that was kept: the bundle must continue it (SPEC.md section 17).
     """
     started = time.monotonic()
     report = Report("bundle")
     try:
-        _walk(_lines(path), policy, report)
+        kept = None if since is None else _kept(since, policy, report)
+        _walk(_lines(path), policy, report, kept)
     except SourceError as exc:
         report.add(exc.code, exc.seq)
     except OSError:
@@ -84,7 +86,18 @@ def _object(line: bytes, seq: int | None) -> dict[str, JsonValue]:
     return value
 
 
-def _walk(lines: Iterator[bytes], policy: Policy, report: Report) -> None:
+def _kept(note: str, policy: Policy, report: Report) -> Checkpoint:
+    try:
+        kept = read_note(note, policy.log, exact=False)
+    except FormatError:
+        raise SourceError("kept_format") from None
+    if kept.size < 1:
+        raise SourceError("kept_format")
+    report.since = kept.size
+    return kept
+
+
+def _walk(lines: Iterator[bytes], policy: Policy, report: Report, kept: Checkpoint | None) -> None:
     digest = sha256()
     first = next(lines, b"")
     manifest = _object(first or b"x", None)
@@ -114,6 +127,8 @@ def _walk(lines: Iterator[bytes], policy: Policy, report: Report) -> None:
             export = found
         frontier.append(prev)
         report.entries = frontier.size
+        if kept is not None and kept.size == frontier.size and kept.root != frontier.root():
+            raise SourceError("kept_root", 0)
     if note is None or export is None:
         raise SourceError("cut_short", frontier.size)
     _export(export, manifest, digest.hexdigest())
@@ -123,6 +138,8 @@ def _walk(lines: Iterator[bytes], policy: Policy, report: Report) -> None:
         raise SourceError("checkpoint_signature") from None
     if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root()):
         raise SourceError("checkpoint_root")
+    if kept is not None and kept.size > frontier.size:
+        raise SourceError("kept_ahead", frontier.size)
     report.head = checkpoint.root.hex()
     report.checkpoint = checkpoint.size
 

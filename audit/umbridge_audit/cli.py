@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from umbridge_audit.bundle import verify_bundle
+from umbridge_audit.checkpoint import MAX_NOTE
 from umbridge_audit.entry import FormatError
 from umbridge_audit.policy import Policy
 from umbridge_audit.proof import FIRST, MAX_RECEIPT, ReceiptReport, verify_receipt
@@ -25,8 +26,14 @@ _MAX_POLICY = 1 << 20
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="the policy file you were given: whose key, which first entry",
 )
+@click.option(
+    "--since",
+    "kept_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="a checkpoint that you kept: the bundle must continue it",
+)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def main(bundle: Path, policy_file: Path, as_json: bool) -> None:
+def main(bundle: Path, policy_file: Path, kept_file: Path | None, as_json: bool) -> None:
     """Verify a BUNDLE (a file, or a folder of *.jsonl), or one entry's receipt, against a policy.
 
     Needs no key and no network. Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE, 2 for a wrong call.
@@ -34,7 +41,7 @@ def main(bundle: Path, policy_file: Path, as_json: bool) -> None:
     try:
         with policy_file.open("rb") as file:
             policy = Policy.read(file.read(_MAX_POLICY).decode())
-        report = _verify(bundle, policy)
+        report = _verify(bundle, policy, None if kept_file is None else _note(kept_file))
     except FormatError as exc:
         raise click.UsageError(f"{policy_file}: {exc}") from None
     except UnicodeDecodeError:
@@ -48,21 +55,30 @@ def main(bundle: Path, policy_file: Path, as_json: bool) -> None:
     raise SystemExit(report.exit_code)
 
 
-def _verify(path: Path, policy: Policy) -> Report:
+def _note(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MAX_NOTE + 1).decode(errors="replace")  # what is not UTF-8 is no checkpoint either
+
+
+def _verify(path: Path, policy: Policy, since: str | None) -> Report:
     """A receipt says so in its first line; everything else is taken for a bundle."""
     if path.is_file():
         with path.open("rb") as file:
             if file.read(len(FIRST)) == FIRST.encode():
+                if since is not None:
+                    raise click.UsageError("--since: a receipt cannot show that it continues a checkpoint")
                 raw = FIRST.encode() + file.read(MAX_RECEIPT)
                 # What is not UTF-8 is no receipt either: the replacement character fails in every line of it.
                 return verify_receipt(raw.decode(errors="replace"), policy)
-    return verify_bundle(path, policy)
+    return verify_bundle(path, policy, since)
 
 
 def _print(report: Report) -> None:
     place = f"entries {report.entries}"
     if isinstance(report, ReceiptReport):
         place = f"entry {report.entry} of {report.checkpoint or '-'}"
+    if report.since is not None:
+        place += f"  since {report.since}"
     click.echo(f"{report.verdict}  level {report.level}  {place}  head {report.head or '-'}")
     for problem in report.problems[:10]:
         where = "" if problem.seq is None else f" at entry {problem.seq}"

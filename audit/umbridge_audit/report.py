@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from umbridge_audit.entry import JsonValue
 from umbridge_audit.policy import Policy
 
-EXIT = {"PASS": 0, "FAIL": 1, "PASS-UNWITNESSED": 3, "INCOMPLETE": 4}
+EXIT = {"PASS": 0, "PASS-SINCE": 0, "FAIL": 1, "PASS-UNWITNESSED": 3, "INCOMPLETE": 4}
 _UNFINISHED = {"key_missing", "key_refused", "verifier_error"}
 _MOST_PROBLEMS = 1000
 
@@ -38,6 +38,8 @@ class Report:
         None  # how far it must reach: the checkpoint before the newest, which may be in flight
     )
     witnesses: bool = False  # whether the policy wants any
+    since: int | None = None  # size of the kept checkpoint that was gone on from
+    partly: bool = False  # whether what is before it was left unread
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
 
@@ -66,7 +68,10 @@ class Report:
             self.verdict = "INCOMPLETE"
         else:
             reached = self.witnessed is not None and self.witnessed >= (self.expected or 0)
-            self.verdict = "PASS" if policy.quorum == "none" or reached else "PASS-UNWITNESSED"
+            if policy.quorum != "none" and not reached:
+                self.verdict = "PASS-UNWITNESSED"
+            else:
+                self.verdict = "PASS-SINCE" if self.partly else "PASS"
         self.witnesses = policy.quorum != "none"
 
     def to_json(self) -> dict[str, JsonValue | float]:
@@ -82,4 +87,8 @@ class Report:
         }
         if self.witnesses:
             said["witnessed"] = self.witnessed
+        if self.since is not None:
+            said["since"] = self.since
+        if self.partly:
+            said["not_read"] = None if self.since is None else [0, self.since - 1]
         return said

@@ -223,11 +223,11 @@ class Sweeper:
 
 
 def pages(
-    source: Paged, level: Level, policy: Policy, keyring: Keyring | None, jobs: int, stop: int
+    source: Paged, level: Level, policy: Policy, keyring: Keyring | None, jobs: int, stop: int, start: int = 0
 ) -> Iterator[Swept | list[Seen] | None]:
-    """Every page of entries [0, stop), swept or else examined; None once, and last, if rows are missing."""
+    """Every page of entries [start, stop), swept or examined; None once, and last, if rows are missing."""
     if jobs <= 1:
-        yield from _range(source, Sweeper(policy.chain, policy.gen, level, keyring), 0, stop)
+        yield from _range(source, Sweeper(policy.chain, policy.gen, level, keyring), start, stop)
         return
     directory = None if keyring is None else keyring.directory
     # spawn: the caller may be a daemon with threads, which a fork would copy half-way
@@ -237,7 +237,7 @@ def pages(
         initializer=_begin,
         initargs=(source.again(), policy.chain, policy.gen, level, directory),
     ) as pool:
-        starts = iter(range(0, stop, _RANGE))
+        starts = iter(range(start, stop, _RANGE))
         waiting = [
             pool.submit(_work, low, min(low + _RANGE, stop))
             for low, _ in zip(starts, range(2 * jobs), strict=False)

@@ -91,6 +91,20 @@ class Frontier:
             root = node_hash(left, root)
         return root
 
+    @classmethod
+    def after(cls, last: bytes, size: int, path: Sequence[bytes]) -> Frontier:
+        """The frontier of ``size`` leaves, from the last one's hash and a path that ``included`` has passed.
+
+        Within the last complete subtree the path goes up from the leaf; what follows are the other subtrees.
+        """
+        frontier = cls()
+        inside = (size & -size).bit_length() - 1
+        for sibling in path[:inside]:
+            last = node_hash(sibling, last)
+        frontier._stack = [*reversed(path[inside:]), last]
+        frontier.size = size
+        return frontier
+
     def copy(self) -> Frontier:
         """An independent frontier of the same size, nothing in its ``whole``."""
         twin = Frontier()

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from umbridge_audit.checkpoint import Checkpoint, read_note
+from umbridge_audit.checkpoint import Checkpoint, read_note, take_apart
 from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
 from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
+from umbridge_audit.since import Since, Start
 from umbridge_audit.sweep import Swept, pages
 from umbridge_audit.tree import Frontier
 
@@ -34,23 +35,26 @@ def verify(
     anchor_notes: Iterable[str] = (),
     jobs: int = 1,
     progress: Callable[[int], None] | None = None,
+    since: Since | None = None,
 ) -> Report:
-    """Checks a whole ledger against what the policy pins. Reads only; never raises for what it finds.
+    """Checks a ledger against what the policy pins. Reads only; never raises for what it finds.
 
     ``anchor_notes`` come from outside the store, oldest first (``checkpoint.read_anchor``), and must be of a
     moment before the source's snapshot is taken. ``level="full"`` needs the keyring. ``progress`` is told the
     entries done. ``jobs`` > 1 checks ranges of a store in that many processes. Memory stays flat. A ledger
     signed by another key than the policy's, an empty one, or one that cannot be read is a FAIL; an error of
-    the verifier is INCOMPLETE.
+    the verifier is INCOMPLETE. With ``since`` only what came after a kept checkpoint is read, and the verdict
+    says so (SPEC.md section 17).
     """
     started = time.monotonic()
-    report = Report(level)
+    report = Report(level, partly=since is not None)
     try:
         with source.snapshot():
-            walk = _Walk(policy, report, level, keyring, source.checkpoints(), anchor_notes)
-            if policy.quorum != "none" and isinstance(source, Paged):
-                walk.hear(source)
-            for page in _pages(source, level, policy, keyring, jobs):
+            start = None if since is None else Start(since, policy, source)
+            report.since = None if start is None else start.size
+            hear = source.cosignatures if policy.quorum != "none" and isinstance(source, Paged) else None
+            walk = _Walk(policy, report, level, keyring, source.checkpoints(), anchor_notes, start, hear)
+            for page in _pages(source, level, policy, keyring, jobs, 0 if start is None else start.size):
                 walk.take(page)
                 if progress is not None:
                     progress(walk.frontier.size)
@@ -65,12 +69,11 @@ def verify(
 
 
 def _pages(
-    source: Source, level: Level, policy: Policy, keyring: Keyring | None, jobs: int
+    source: Source, level: Level, policy: Policy, keyring: Keyring | None, jobs: int, start: int
 ) -> Iterator[Swept | list[Seen]]:
-    """Every record, swept where that can be done, else examined one by one."""
-    start = 0
+    """Every record from ``start`` on, swept where that can be done, else examined one by one."""
     if isinstance(source, Paged) and (stop := source.regular()) is not None:
-        for page in pages(source, level, policy, keyring, jobs, stop):
+        for page in pages(source, level, policy, keyring, jobs, stop, start):
             if page is None:
                 break  # rows are missing or double from here on: ``records`` says where
             yield page
@@ -92,22 +95,27 @@ class _Walk:
         keyring: Keyring | None,
         stored: Iterator[tuple[int, str]],
         anchors: Iterable[str],
+        start: Start | None,
+        cosignatures: Callable[[int], list[str]] | None,
     ) -> None:
         self._policy = policy
         self._report = report
         self._level = level
         self._keyring = keyring if level == "full" else None
-        self._notes = _Notes(policy)
-        self._stored = _Checkpoints(stored, self._notes, report)
+        self._start = start
+        self._expected = 0 if start is None else start.size
+        self._notes = _Notes(policy, self._expected)
+        self._stored = _Checkpoints(stored, self._notes, report, cosignatures)
         self._anchors = _Anchors(anchors, self._notes, report)
         self._introduced: dict[str, tuple[str, str]] = {}
-        self._prev: bytes | None = None
-        self._expected = 0
-        self.frontier = Frontier()
-
-    def hear(self, source: Paged) -> None:
-        """Counts the cosignatures that the source holds."""
-        self._stored.cosignatures = source.cosignatures
+        self._before: dict[
+            str, int
+        ] = {}  # kids that must have come before the kept checkpoint, and their use
+        self._prev: bytes | None = None if start is None else start.last
+        self.frontier = Frontier() if start is None else start.frontier
+        self._report.entries = self.frontier.size
+        if start is not None:
+            self._meet()
 
     def take(self, page: Swept | list[Seen]) -> None:
         if isinstance(page, Swept):
@@ -130,7 +138,7 @@ class _Walk:
                 if kid not in self._introduced and not any(
                     kid == made and seq < at for seq, made, _, _ in page.introduces
                 ):
-                    self._report.add("key_unknown", at)
+                    self._unknown([kid], at)
             for seq, kid, alg, commit in page.introduces:
                 self._introduce(seq, kid, alg, commit)
         self._expected += len(page.hashes)
@@ -156,8 +164,9 @@ class _Walk:
         elif seen.prev and seen.prev != self._prev:
             report.add("prev", at)
         if self._level != "spine":
-            if any(kid not in self._introduced for kid in seen.kids) and seen.code is None:
-                report.add("key_unknown", at)
+            unknown = [kid for kid in seen.kids if kid not in self._introduced]
+            if unknown and seen.code is None:
+                self._unknown(unknown, at)
             if seen.introduces is not None:
                 self._introduce(at, *seen.introduces)
         self._prev = seen.hashed
@@ -169,6 +178,23 @@ class _Walk:
             self._report.add("genesis", 0)
         if self._level != "spine" and sound and (config is None or genesis_prev(config) != prev):
             self._report.add("genesis_config", 0)
+
+    def _unknown(self, kids: Iterable[str], at: int) -> None:
+        if self._start is None:
+            self._report.add("key_unknown", at)
+        else:
+            self._before = dict.fromkeys(kids, at) | self._before
+
+    def _look_back(self, start: Start) -> None:
+        """The keys in use that were introduced before the kept checkpoint."""
+        for seen in start.introduced(set(self._before), self._level, self._policy):
+            if seen.code is not None:
+                self._report.add(seen.code, seen.row)
+            elif seen.introduces is not None:
+                self._introduce(seen.row, *seen.introduces)
+                self._before.pop(seen.introduces[0], None)
+        for at in self._before.values():
+            self._report.add("key_unknown", at)
 
     def _introduce(self, at: int, kid: str, alg: str, commit: str) -> None:
         if self._introduced.setdefault(kid, (alg, commit)) != (alg, commit) or alg not in _ALGORITHMS:
@@ -192,6 +218,8 @@ class _Walk:
 
     def finish(self) -> None:
         report, size = self._report, self.frontier.size
+        if self._start is not None:
+            self._look_back(self._start)
         self._stored.finish(self.frontier)
         if not size:
             report.add("empty", 0)
@@ -212,8 +240,9 @@ _ALGORITHMS = ("XAES-256-GCM", "HMAC-SHA-256")
 class _Notes:
     """Reads notes; remembers the last few, because the anchor's lines are the store's notes again."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, since: int) -> None:
         self.policy = policy
+        self.since = since
         self._known: dict[str, Checkpoint] = {}
 
     def read(self, note: str, *, exact: bool) -> Checkpoint:
@@ -226,6 +255,14 @@ class _Notes:
             if len(self._known) > 4:
                 del self._known[next(iter(self._known))]
         return checkpoint
+
+    def older(self, note: str) -> int | None:
+        """The size that a note gives, if that is from before the kept checkpoint: such a note is passed by.
+        Raises FormatError."""
+        if not self.since:
+            return None
+        size = take_apart(note)[0].size
+        return size if size < self.since else None
 
 
 class _Anchors:
@@ -252,6 +289,8 @@ class _Anchors:
                 note = next(self._lines, None)
                 if note is None:
                     return
+                if self._known.older(note) is not None:
+                    continue
                 found = self._known.read(note, exact=False)
             except FormatError:
                 self._report.add("anchor_format")
@@ -287,15 +326,21 @@ class _Anchors:
 class _Checkpoints:
     """Meets the stored checkpoints, in order, with the growing tree."""
 
-    def __init__(self, stored: Iterator[tuple[int, str]], known: _Notes, report: Report) -> None:
+    def __init__(
+        self,
+        stored: Iterator[tuple[int, str]],
+        known: _Notes,
+        report: Report,
+        cosignatures: Callable[[int], list[str]] | None,
+    ) -> None:
         self._stored = stored
         self._known = known
         self._policy = known.policy
         self._report = report
-        self.cosignatures: Callable[[int], list[str]] | None = None
+        self._cosignatures = cosignatures
         self._count = 0
         self.last = 0  # size of the newest stored checkpoint that could be read
-        self.good = 0  # size of the newest one whose root was right
+        self.good = known.since  # size of the newest one whose root was right, or of the kept one
         self._sound = True
         self._next = self._read()
 
@@ -310,17 +355,20 @@ class _Checkpoints:
                 self._sound = False
             self._count = n + 1
             try:
-                checkpoint = self._known.read(note, exact=True)
+                older = self._known.older(note)
+                checkpoint = None if older is not None else self._known.read(note, exact=True)
             except FormatError:
                 self._report.add("checkpoint_signature", self.good)
                 self._sound = False
                 continue
-            if checkpoint.size <= self.last:
+            size = older if checkpoint is None else checkpoint.size
+            if size is None or size <= self.last:
                 self._report.add("checkpoint_order", self.good)
                 self._sound = False
                 continue
-            self.last = checkpoint.size
-            return checkpoint
+            self.last = size
+            if checkpoint is not None:
+                return checkpoint
         return None
 
     def meet(self, frontier: Frontier) -> None:
@@ -336,10 +384,10 @@ class _Checkpoints:
         self._next = self._read()
 
     def _witnessed(self, checkpoint: Checkpoint) -> None:
-        if self.cosignatures is None:
+        if self._cosignatures is None:
             return
         try:
-            if self._policy.met(cosigners(checkpoint, self.cosignatures(checkpoint.size), self._policy)):
+            if self._policy.met(cosigners(checkpoint, self._cosignatures(checkpoint.size), self._policy)):
                 self._report.witnessed = checkpoint.size
         except FormatError:
             self._report.add("cosignature")
@@ -352,3 +400,5 @@ class _Checkpoints:
             self._next = self._read()
         if not self._count:
             self._report.add("checkpoint_missing", 0)
+        if self.last < self._known.since:
+            self._report.add("kept_ahead", self.last)
