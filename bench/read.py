@@ -19,13 +19,14 @@ from bench.lane import Lane, events
 from bench.load import BEGAN
 from umbridge import sample
 from umbridge.errors import NotHl7Error
-from umbridge.hl7 import ack, er7
-from umbridge.hl7.translate import identify, translate
+from umbridge.hl7 import ack, batch, er7, mllp
+from umbridge.hl7.translate import EPOCH, identify, translate
 from umbridge.site import default_site
 
 ZONE = ZoneInfo("America/New_York")
 HEADER = b"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260112140700-0500||%s|ZZ-1|P|2.5.1\r"
 MEGABYTE = 1_000_000
+READ_BYTES = 65536  # what the listener reads at a time
 REPEATS = 7
 
 
@@ -83,16 +84,22 @@ def read(frame: bytes) -> None:
     translate(er7.parse(frame), ZONE, mrn_authority="UMBH")
 
 
-def answered(frame: bytes) -> None:
-    """All that a frame costs before it is stored: read, judged, identified."""
-    try:
-        message = er7.parse(frame)
-    except NotHl7Error:
-        return
-    ack.refusal(message)
-    ack.used(message)
-    identify(message)
-    translate(message, ZONE)
+def answered(data: bytes) -> None:
+    """All that a frame costs in ``hl7``: cut out of the stream, read, judged, identified, translated."""
+    decoder = mllp.FrameDecoder(2 * MEGABYTE)
+    for at in range(0, len(data), READ_BYTES):
+        decoder.feed(data[at : at + READ_BYTES])
+    for frame in batch.split(data):
+        try:
+            message = er7.parse(frame)
+        except NotHl7Error:
+            continue
+        refused = ack.refusal(message)
+        ack.used(message)
+        identify(message)
+        code = ack.code_due(message, refused)
+        ack.answer(message, code or "AA", "UMB1", EPOCH)
+        translate(message, ZONE)
 
 
 def cost(work: Callable[[], object], rounds: int) -> float:
@@ -132,6 +139,27 @@ def hostile() -> Iterator[tuple[str, bytes]]:
     yield "escapes", head + b"OBX|1|TX|1||" + b"\\X0D\\" * (full // 5)
     yield "unclosed escapes", head + b"OBX|1|TX|1||" + b"\\F" * (full // 2)
     yield "line ends", head + b"\r" * full
+    yield "line ends of two bytes", head + b"\r\n" * (full // 2)
+    yield "lines of a blank", head + b" \r" * (full // 2)
+    yield "lines of one separator", head + b"|\r" * (full // 2)
+    yield "null bytes", head + b"\0" * full
+    yield "every delimiter by turns", head + b"PID|" + b"|^~\\&" * (full // 5)
+    yield "half headers", head + b"MSH|\r" * (full // 5)
+    yield "headers with other separators", head + b"MSH:;~\\&\r" * (full // 9)
+    yield "batch headers and trailers", head + b"BHS|^~\\&\rBTS|1\r" * (full // 15)
+    yield "trailers", head + b"BTS|1\r" * (full // 6)
+    yield (
+        "times that are none",
+        head.replace(b"ORU^R01^ORU_R01", b"ADT^A01") + b"IN3|1|" + b"|9" * (full // 2),
+    )
+    yield "results with a time that is none", filled(b"OBX|1|NM|8867-4^^LN||88|/min|||||F|||2026x\r")
+    yield "a control id of a megabyte", head.replace(b"ZZ-1", b"Z" * full)
+    yield "a type of a megabyte", head.replace(b"ORU^R01^ORU_R01", b"ORU^" + b"R" * full)
+    yield "starts of blocks", b"\x0b" * MEGABYTE
+    yield "ends of blocks", b"\x0b" + b"\x1c\r" * (MEGABYTE // 2)
+    yield "empty blocks", b"\x0b\x1c\r" * (MEGABYTE // 3)
+    yield "block bytes inside", b"\x0b" + head + b"\x1c" * full
+    yield "noise between blocks", b"\r\n\0" * (MEGABYTE // 3)
     yield "bytes that are no text", head + b"OBX|1|TX|1||" + b"\xff" * full
     yield "no header", b"x" * MEGABYTE
     yield "headers", head * (MEGABYTE // len(head))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -50,7 +49,7 @@ def obx(local: str, value: str, unit: str = "", **other: object) -> Observation:
         report="ZZ1",
         source="ZZ-0001 OBX[1]-5",
     )
-    return replace(made, **other)  # type: ignore[arg-type]
+    return made._replace(**other)  # type: ignore[arg-type]
 
 
 def value_of(observation: Observation) -> object:

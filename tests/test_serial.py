@@ -102,7 +102,7 @@ def test_assays_are_never_mixed() -> None:
 def test_what_could_not_be_obtained_or_was_withdrawn_is_no_repeat() -> None:
     assert known(troponin("30", 1), troponin("", 5, status="X")) == {}
     repeat = troponin("33", 5)
-    assert known(troponin("30", 1), repeat, replace(repeat, status="W")) == {}
+    assert known(troponin("30", 1), repeat, repeat._replace(status="W")) == {}
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(0, 90)), min_size=1, max_size=6))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class Status(StrEnum):
@@ -82,6 +83,7 @@ class RowState(StrEnum):
 
 
 # --- what one message says: the standard's meaning, nothing local resolved yet ---------------------
+# Segments that a message repeats are tuples: a frozen dataclass takes four times as long to fill.
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,7 @@ class Coded:
     system: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One OBX, read but not judged: unit conversion and meaning are the stay's business."""
 
     value_type: str  # OBX-2
@@ -124,8 +125,7 @@ class Order:
     alternates: tuple[Coded, ...] = ()  # other codes for the same: OBR-4.4, and RXO-1 beside an RXE-2
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """One DG1."""
 
     rank: int  # DG1-1; 1 is principal
@@ -147,8 +147,7 @@ class Coverage:
     precertification: str = ""  # IN1-28, pre-admission certification
 
 
-@dataclass(frozen=True, slots=True)
-class Certification:
+class Certification(NamedTuple):
     """One IN3: what the payer said of this stay. Read, never written: a screen is not a payer's word."""
 
     number: str  # IN3-2.1

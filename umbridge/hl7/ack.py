@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from umbridge.errors import RefusedError
-from umbridge.hl7.er7 import Delimiters, Message
+from umbridge.hl7.delimiters import Delimiters
+from umbridge.hl7.er7 import Message
 from umbridge.hl7.tables import CONDITIONS, EVENTS, PROCESSING_IDS, TYPES, VERSIONS
 from umbridge.hl7.triggers import FAMILIES, GROUPED, IGNORED, USED
 from umbridge.model import RowState

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from dataclasses import field as attribute
 
 from umbridge.errors import NotHl7Error
 from umbridge.hl7.charset import codec_for, decode, overlapping
+from umbridge.hl7.delimiters import PUNCTUATION, delimiters_of
 
 BOM = b"\xef\xbb\xbf"
 ENVELOPE = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})  # batch and file headers and trailers, HL7 v2 ch. 2
@@ -26,9 +25,8 @@ _ADDRESS = re.compile(
     r"(?:([A-Z][A-Z0-9]{2})(?:\[([1-9]\d{0,6})\])?-)?"
     r"([1-9]\d{0,4})(?:\[([1-9]\d{0,6})\])?(?:\.([1-9]\d{0,6})(?:\.([1-9]\d{0,6}))?)?"
 )
-_PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _LONG = 512  # bytes of a field from which its parts are worth keeping
-_CACHED = 4096  # bound of the two caches below, whose keys are few unless somebody is hostile
+_CACHED = 4096  # bound of the cache below, whose keys are few
 _IMPLIED = {
     "ORM": "O01",
     "ORU": "R01",
@@ -37,63 +35,7 @@ _IMPLIED = {
 _EASY_SETS = frozenset({b"", b"ASCII", b"UNICODE UTF-8", b"8859/1"})
 
 _Address = tuple[str, int, int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Delimiters:
-    """MSH-1 and MSH-2. Empty where the sender did not name one; ``problem`` is a code, or empty."""
-
-    field: bytes
-    component: bytes
-    repetition: bytes
-    escape: bytes
-    subcomponent: bytes
-    truncation: bytes  # MSH-2 may have a fifth character from 2.7 on
-    problem: str = ""
-    broken: bool = False  # the problem leaves fields ambiguous: the message is to be refused
-    pattern: re.Pattern[bytes] = attribute(default=re.compile(rb"(?!)"), repr=False, compare=False)
-    letters: dict[bytes, bytes] = attribute(default_factory=dict, repr=False, compare=False)
-
-
-def _read_delimiters(separator: bytes, characters: bytes) -> Delimiters:
-    problem, broken = "", False
-    if characters == b"^~\\\\&":
-        characters = b"^~\\&"  # an escape character doubled by a string literal on its way
-        problem = "escape_doubled"
-    used: list[bytes] = []
-    for value in characters[:5]:
-        one = bytes((value,))
-        if value not in _PUNCTUATION or one == separator or one in used:
-            problem, broken = "delimiters_ambiguous", True
-            one = b""
-        used.append(one)
-    if len(characters) > 5 and not broken:
-        problem = "delimiters_unexpected"
-    component, repetition, escape, subcomponent, truncation = [*used, *[b""] * 5][:5]
-    quoted = re.escape(escape)
-    pattern = re.compile(quoted + b"([^" + quoted + b"]*)" + quoted) if escape else re.compile(rb"(?!)")
-    letters = {b"F": separator, b"S": component, b"T": subcomponent, b"R": repetition, b"E": escape}
-    letters |= {b"P": truncation, b".br": b"\n"}
-    letters = {letter: meant for letter, meant in letters.items() if meant}
-    return Delimiters(
-        separator, component, repetition, escape, subcomponent, truncation, problem, broken, pattern, letters
-    )
-
-
-_delimiters: dict[bytes, Delimiters] = {}
 _addresses: dict[str, _Address] = {}
-
-
-def _delimiters_of(header: bytes) -> Delimiters:
-    separator = header[3:4]
-    end = header.find(separator, 4)
-    key = header[3 : end if end > 0 else len(header)]
-    found = _delimiters.get(key)
-    if found is None:
-        found = _read_delimiters(separator, key[1:])
-        if len(_delimiters) < _CACHED and len(key) < 16:
-            _delimiters[key] = found
-    return found
 
 
 def _address(text: str) -> _Address:
@@ -133,6 +75,12 @@ class Segment:
             if self.name in _HEADERS:
                 fields.insert(1, separator)
         return fields
+
+    def row(self, last: int) -> list[bytes]:
+        """The fields as sent, with empty ones up to number ``last`` where fewer came. Do not change it."""
+        fields = self._fields or self.fields
+        missing = last + 1 - len(fields)
+        return fields + [b""] * missing if missing > 0 else fields
 
     def field(self, number: int) -> bytes:
         """The whole field as sent, with its repetitions."""
@@ -197,8 +145,9 @@ class Message:
     """One message of a frame. Made by ``parse``.
 
     ``raw`` is the frame as received; ``lines`` all its lines that are not blank; ``body`` those of this
-    message, MSH first. What is in ``lines`` only is a batch envelope, lines before the MSH (``preceded``)
-    or further messages (``extra_headers`` counts them). ``notes`` are codes of what was odd, never content.
+    message, MSH first, and ``names`` their first fields. What is in ``lines`` only is a batch envelope, lines
+    before the MSH (``preceded``) or further messages (``extra_headers`` counts them). ``notes`` are codes of
+    what was odd, never content.
     """
 
     __slots__ = (
@@ -213,7 +162,9 @@ class Message:
         "delimiters",
         "extra_headers",
         "header",
+        "is_ascii",
         "lines",
+        "names",
         "notes",
         "preceded",
         "raw",
@@ -229,23 +180,45 @@ class Message:
             if BOM in body[0][: len(BOM) + 4]:
                 self.notes.append("bom")
             body[0] = _trimmed(body[0])
-        self.delimiters = _delimiters_of(body[0])
+        self.delimiters = delimiters_of(body[0])
         if self.delimiters.problem:
             self.notes.append("MSH-2 " + self.delimiters.problem)
         self.extra_headers = 0
         self.body = body
-        if not _STOPS.isdisjoint([line[:3] for line in body[1:]]):
+        if self._take_names():
             self._cut()
+            self._take_names()
         self.header = Segment(self, "MSH", 1, body[0])
-        self._index: dict[bytes, list[bytes]] | None = None
         self._made: dict[str, list[Segment]] = {}
         self._kind: tuple[str, str] | None = None
         self._control_id: str | None = None
         self._transcribed = ""
         self.codec = "ascii"
-        self._plain = raw.isascii() and self.header.field(18) in _EASY_SETS
+        self.is_ascii = raw.isascii()
+        self._plain = self.is_ascii and self.header.field(18) in _EASY_SETS
         if not self._plain:
             self._choose_codec(default_charset)
+
+    def _take_names(self) -> bool:
+        """Read each line's name; whether there is one at which a message may have to end."""
+        separator = self.delimiters.field
+        names: list[bytes] = []
+        index: dict[bytes, list[bytes]] = {}
+        stops = False
+        for line in self.body:
+            if line[3:4] == separator:
+                name = line[:3]
+            else:
+                name = line.split(separator, 1)[0]
+                stops = stops or line[:3] in _STOPS
+            names.append(name)
+            found = index.get(name)
+            if found is None:
+                index[name] = [line]
+            else:
+                found.append(line)
+        self.names, self._index = names, index
+        return stops or len(index[b"MSH"]) > 1 or not ENVELOPE.isdisjoint(index)
 
     def _cut(self) -> None:
         """End the body before the next header (its PID must never read as ours) and before any trailers.
@@ -281,6 +254,7 @@ class Message:
             self.body = [line.decode(self.codec, "replace").encode() for line in self.body]
             self._transcribed, self.codec = self.codec, "utf-8"
             self.header = Segment(self, "MSH", 1, self.body[0])
+            self._take_names()
 
     # --- reading
 
@@ -291,35 +265,24 @@ class Message:
             if name == "MSH":
                 made = [self.header]
             else:
-                index = self._index if self._index is not None else self._indexed()
-                lines = index.get(name.encode("latin-1", "ignore"), ())
+                lines = self._index.get(name.encode("latin-1", "ignore"), ())
                 made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=1)]
             self._made[name] = made
         return made
 
-    def _indexed(self) -> dict[bytes, list[bytes]]:
-        separator = self.delimiters.field
-        index: dict[bytes, list[bytes]] = {}
-        for line in self.body[1:]:
-            name = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
-            if name in index:
-                index[name].append(line)
-            else:
-                index[name] = [line]
-        self._index = index
-        return index
+    def lines_of(self, name: bytes) -> Sequence[bytes]:
+        """The segments of that name as sent, where no ``Segment`` is needed. Do not change the list."""
+        return self._index.get(name, ())
 
     def walk(self, wanted: frozenset[bytes] | None = None) -> Iterator[Segment]:
         """All segments in order, MSH first; or those whose three-letter names are ``wanted``."""
         seen: dict[bytes, int] = {b"MSH": 1}
-        separator = self.delimiters.field
         if wanted is None:
             yield self.header
-        for line in self.body[1:]:
-            name = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
-            if wanted is None or name in wanted:
+        for at, name in enumerate(self.names):
+            if at and (wanted is None or name in wanted):
                 nth = seen[name] = seen.get(name, 0) + 1
-                yield Segment(self, name.decode("latin-1"), nth, line)
+                yield Segment(self, name.decode("latin-1"), nth, self.body[at])
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name, if any."""
@@ -418,9 +381,7 @@ def parse(frame: bytes, default_charset: str = "utf-8") -> Message:
             return Message(frame, lines, at, default_charset)
         if bare[:3] == b"MSH" and not unreadable:
             separator = bare[3:4]
-            unreadable = (
-                "msh2_unreadable" if separator and separator[0] in _PUNCTUATION else "msh1_unreadable"
-            )
+            unreadable = "msh2_unreadable" if separator and separator[0] in PUNCTUATION else "msh1_unreadable"
     if not lines or not frame.strip(_BLANK + b"\r\n"):
         raise NotHl7Error("empty")
     if frame[:2] in (b"\xff\xfe", b"\xfe\xff") or b"M\x00S\x00H" in frame[:16] or b"\x00M\x00S" in frame[:16]:

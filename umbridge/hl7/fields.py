@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from umbridge.hl7.er7 import Message, Segment
+from umbridge.hl7.er7 import Message
 from umbridge.model import Coded
 
 NULL = b'""'
 MOST_IDENTIFIERS = 100  # of one patient: nobody has more, and reading half a million costs a second
+_MOST_PARTS = 10  # components that anybody here asks for; a flood of them stays in one piece behind these
+
+Identifiers = tuple[tuple[str, str, str], ...]
+
+
+def parts_of(message: Message, raw: bytes) -> list[bytes]:
+    """The components of a field's first repetition, as sent."""
+    marks = message.delimiters
+    mark = marks.repetition
+    if mark and mark in raw:
+        raw = raw[: raw.index(mark)]
+    return raw.split(marks.component, _MOST_PARTS) if marks.component else [raw]
+
+
+def repetitions_of(message: Message, raw: bytes, most: int = MOST_IDENTIFIERS) -> list[bytes]:
+    """A field's first ``most`` repetitions, as sent; none for an empty field."""
+    mark = message.delimiters.repetition
+    if not mark or mark not in raw:
+        return [raw] if raw else []
+    return raw.split(mark, most)[:most]
 
 
 def leaf(message: Message, parts: Sequence[bytes], number: int) -> str:
@@ -26,6 +46,13 @@ def leaf(message: Message, parts: Sequence[bytes], number: int) -> str:
     return message.value(raw).strip()
 
 
+def word(message: Message, raw: bytes) -> str:
+    """A field's component 1 of the first repetition; HL7's null counts as nothing sent."""
+    if raw.isalnum():
+        return raw.decode()
+    return leaf(message, parts_of(message, raw), 1) if raw else ""
+
+
 def cleared(value: str) -> str:
     """Nothing for HL7's null."""
     return "" if value == '""' else value
@@ -35,22 +62,22 @@ def authority_of(message: Message, parts: Sequence[bytes]) -> str:
     """CX.4: the authority's namespace, else its universal id."""
     if len(parts) < 4 or not parts[3]:
         return ""
+    if parts[3].isalnum():
+        return parts[3].decode()
     found = leaf(message, parts, 4)
     if found:
         return found
     mark = message.delimiters.subcomponent
-    rest = parts[3].split(mark) if mark else []
+    rest = parts[3].split(mark, 2) if mark else []
     return message.value(rest[1]).strip() if len(rest) > 1 else ""
 
 
-def identifiers_of(
-    message: Message, segment: Segment, fields: tuple[int, ...] = (3, 2)
-) -> tuple[tuple[str, str, str], ...]:
+def identifiers_of(message: Message, *fields: bytes) -> Identifiers:
     """(id, assigning authority, type) of each repetition of the first of ``fields`` that names anybody."""
     found = []
     for field in fields:
-        for nth in range(1, min(len(segment.repetitions(field)), MOST_IDENTIFIERS) + 1):
-            parts = segment.components(field, nth)
+        for one in repetitions_of(message, field):
+            parts = parts_of(message, one)
             number = leaf(message, parts, 1)
             if number:
                 found.append((number, authority_of(message, parts), leaf(message, parts, 5)))
@@ -63,10 +90,10 @@ def coded_of(message: Message, parts: Sequence[bytes]) -> Coded:
     return Coded(leaf(message, parts, 1), leaf(message, parts, 2), leaf(message, parts, 3))
 
 
-def observed_value(message: Message, obx: Segment, value_type: str) -> str:
+def observed_value(message: Message, raw: bytes, value_type: str) -> str:
     """OBX-5.1, with two exceptions that lose meaning if cut: text, and SN's number after its comparator."""
-    parts = obx.components(5)
-    if not parts or parts == [NULL]:
+    parts = parts_of(message, raw)
+    if parts == [NULL]:
         return ""
     if value_type in ("ST", "TX", "FT"):
         return message.value(parts[0]).strip()  # senders do not escape & in text

@@ -5,46 +5,90 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
-from umbridge.hl7.er7 import Message, Segment
-from umbridge.hl7.fields import NULL, coded_of, leaf
-from umbridge.hl7.times import parse_time
+from umbridge.hl7.er7 import Message
+from umbridge.hl7.fields import NULL, cleared, coded_of, leaf, parts_of, word
+from umbridge.hl7.times import Clock, parse_time
 from umbridge.model import Coded
 
 ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")  # segments that most messages have one of
 MAX_NOTES = 100  # then one note more says that there were others
-_SHORT, _CACHED = 120, 4096  # bytes of a coded field, and how many, that are kept read
+_SHORT, _CACHED = 120, 4096  # bytes of a field, and how many fields, that are kept read
+_DIALECTS = 16  # sets of delimiters for which they are kept: senders have one or two
 
-_Words = dict[bytes, tuple[Coded, Coded, str]]
-# Codes and units of plain ASCII fields without an escape, by delimiters: with them their bytes say it all.
-_words: dict[bytes, _Words] = {}
+_Words = tuple[Coded, Coded, str]
+_NOTHING: _Words = (Coded(), Coded(), "")
+_Form = tuple[str, Coded, Coded, str, str, str]
 
 
-_NOTHING = (Coded(), Coded(), "")
+class _Known:
+    """Plain ASCII fields already read, for one set of delimiters: with it their bytes say it all."""
+
+    __slots__ = ("forms", "words")
+
+    def __init__(self) -> None:
+        self.words: dict[bytes, _Words] = {}
+        self.forms: dict[tuple[bytes, ...], _Form] = {}
+
+
+_known: dict[bytes, _Known] = {}
+
+
+def _known_for(key: bytes) -> _Known:
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= _DIALECTS:
+            _known.clear()
+        found = _known[key] = _Known()
+    elif len(found.words) >= _CACHED or len(found.forms) >= _CACHED:
+        found.words.clear()
+        found.forms.clear()
+    return found
 
 
 class Reading:
-    """The state of one translation: notes, and times already read (a report repeats the same one)."""
+    """The state of one translation."""
 
-    __slots__ = ("_escape", "_special", "_times", "_words", "message", "notes", "received_at", "zone")
+    __slots__ = (
+        "_clock",
+        "_days",
+        "_escape",
+        "_hours",
+        "_known",
+        "_special",
+        "message",
+        "notes",
+        "received_at",
+        "zone",
+    )
 
     def __init__(self, message: Message, zone: tzinfo, received_at: datetime | None) -> None:
         self.message = message
         self.zone = zone
         self.received_at = received_at
         self.notes: list[str] = []
-        self._times: dict[bytes, tuple[datetime | None, str]] = {}
+        self._clock = Clock.of(zone)
+        self._days, self._hours = self._clock.days, self._clock.hours
         marks = message.delimiters
         self._escape = marks.escape
         self._special = b""  # the delimiters, where a field without any of them is its own value
-        self._words: _Words | None = None
-        if message.codec == "ascii" and message.raw.isascii():
-            self._special = marks.component + marks.repetition + marks.escape + marks.subcomponent
-            key = b"\x00".join((marks.component, marks.repetition, marks.escape, marks.subcomponent))
-            self._words = _words.get(key)
-            if self._words is None:
-                self._words = _words[key] = {}
-                while len(_words) > _CACHED:
-                    del _words[next(iter(_words))]
+        self._known: _Known | None = None
+        if message.codec == "ascii" and message.is_ascii:
+            self._special = marks.inner
+            self._known = _known_for(marks.inner)
+
+    def rows(self, name: bytes, last: int, most: int) -> list[list[bytes]]:
+        """The fields of the first ``most`` segments of that name, each at least up to number ``last``."""
+        separator = self.message.delimiters.field
+        found = [line.split(separator) for line in self.message.lines_of(name)[:most]]
+        for row in found:
+            if len(row) <= last:
+                row.extend([b""] * (last + 1 - len(row)))
+        return found
+
+    def row(self, name: bytes, last: int) -> list[bytes] | None:
+        """The fields of the first segment of that name, if any."""
+        found = self.rows(name, last, 1)
+        return found[0] if found else None
 
     def plain(self, raw: bytes) -> str | None:
         """The value of a field that is one word without delimiters, as most are; None: look closer."""
@@ -54,72 +98,110 @@ class Reading:
             return raw.decode("ascii").strip()
         return None
 
-    def words(self, segment: Segment, field: int) -> tuple[Coded, Coded, str]:
+    def words(self, raw: bytes) -> _Words:
         """A coded field: components 1 to 3, 4 to 6, and the first word of either. A feed repeats few."""
-        raw, known = segment.field(field), self._words
-        found = None if known is None else known.get(raw)
+        known = self._known
+        found = None if known is None else known.words.get(raw)
         if found is None:
             if not raw:
                 return _NOTHING
-            parts = segment.components(field)
+            parts = parts_of(self.message, raw)
             code, alternate = coded_of(self.message, parts), coded_of(self.message, parts[3:])
             found = (code, alternate, code.code or alternate.code)
-            has_escape = bool(self._escape) and self._escape in raw
-            if known is not None and len(raw) <= _SHORT and not has_escape and len(known) < _CACHED:
-                known[raw] = found
+            if known is not None and self._lasting(raw):
+                known.words[raw] = found
         return found
 
-    def rank(self, segment: Segment) -> int:
+    def form(self, obx: list[bytes]) -> _Form:
+        """All of an OBX but its value and time: type, code, alternate code, unit, range, status.
+
+        A feed repeats few of these, so one is read once.
+        """
+        key = (obx[2], obx[3], obx[6], obx[7], obx[11])
+        known = self._known
+        found = None if known is None else known.forms.get(key)
+        if found is None:
+            message, (kind, _, _, _, status) = self.message, key
+            code, alternate, _ = self.words(obx[3])
+            found = (
+                kind.decode() if kind.isalnum() else message.value(kind).strip(),
+                code,
+                alternate,
+                self.words(obx[6])[2],
+                self.range(obx[7]),
+                status.decode() if status.isalpha() else message.value(status).strip(),
+            )
+            if known is not None and self._lasting(b"".join(key)):
+                known.forms[key] = found
+        return found
+
+    def range(self, raw: bytes) -> str:
+        """A reference range: its first repetition whole, as its senders escape nothing."""
+        said = self.plain(raw)
+        if said is None:
+            mark = self.message.delimiters.repetition
+            said = self.message.value(raw[: raw.index(mark)] if mark and mark in raw else raw)
+        return cleared(said.strip())
+
+    def _lasting(self, raw: bytes) -> bool:
+        """Whether the bytes alone decide what was read, and are few enough to keep."""
+        return len(raw) <= _SHORT and not (self._escape and self._escape in raw)
+
+    def rank(self, raw: bytes, name: str, nth: int) -> int:
         """Field 1 as a number, else the segment's place among its kind."""
-        raw = segment.field(1).strip()
+        raw = raw.strip()
         if raw.isdigit() and len(raw) < 6:
             return int(raw)
-        self.note(f"{segment.name}[{segment.nth}]-1 number_unreadable")
-        return segment.nth
+        self.note(f"{name}[{nth}]-1 number_unreadable")
+        return nth
 
-    def value(self, segment: Segment | None, field: int) -> str:
+    def word(self, raw: bytes) -> str:
         """Component 1 of the first repetition; HL7's null counts as nothing sent."""
-        if segment is None:
-            return ""
-        raw = segment.field(field)
         if raw.isalnum():
             return raw.decode()
-        return leaf(self.message, segment.components(field), 1) if raw else ""
+        return word(self.message, raw) if raw else ""
 
-    def sent(self, segment: Segment, field: int) -> str | None:
+    def sent(self, raw: bytes) -> str | None:
         """None for not sent, "" for HL7's null, else component 1 of the first repetition."""
-        raw = segment.field(field)
         if raw.isalnum():
             return raw.decode()
-        return self.sent_part(segment.components(field), 1) if raw else None
+        return self.sent_part(parts_of(self.message, raw), 1) if raw else None
 
     def sent_part(self, parts: Sequence[bytes], number: int) -> str | None:
         """None for not sent, "" for HL7's null, else the value."""
         if len(parts) < number:
             return None
-        raw = parts[number - 1].strip()
+        raw = parts[number - 1]
+        if raw.isalnum():
+            return raw.decode()
+        raw = raw.strip()
         if not raw:
             return None
         return "" if raw == NULL else leaf(self.message, parts, number)
 
-    def time(self, segment: Segment | None, field: int) -> datetime | None:
-        """A TS or DTM field's moment, None (with a note when something was sent) if it has none."""
-        if segment is None:
-            return None
-        raw = segment.field(field)
+    def time(self, raw: bytes, name: str, field: int, nth: int = 0) -> datetime | None:
+        """A TS or DTM field's moment, None (with a note when something was sent) if it has none.
+
+        ``name``, ``field`` and, of segments that a message has several of, ``nth`` are for the note.
+        """
         if not raw:
             return None
-        found = self._times.get(raw)
-        if found is None:
-            stamp = raw
-            if not raw.isdigit():
-                parts = segment.subcomponents(field)
-                stamp = parts[0] if parts else b""
-            found = self._times[raw] = parse_time(stamp, self.zone)
-        if found[1]:
-            nth = f"[{segment.nth}]" if segment.name not in ("MSH", *ONCE) else ""
-            self.note(f"{segment.name}{nth}-{field} {found[1]}")
-        return found[0]
+        day, hour = self._days.get(raw[:8]), self._hours.get(raw[8:])
+        if day is not None and hour is not None:
+            return datetime.combine(day, hour)
+        found = self._clock.usual(raw)
+        if found is not None:
+            return found
+        found, odd = parse_time(self.stamp(raw), self.zone)
+        if odd:
+            self.note(f"{name}[{nth}]-{field} {odd}" if nth else f"{name}-{field} {odd}")
+        return found
+
+    def stamp(self, raw: bytes) -> bytes:
+        """A TS field's first subcomponent, as sent."""
+        found = parts_of(self.message, raw)[0]
+        mark = self.message.delimiters.subcomponent
+        return found[: found.index(mark)] if mark and mark in found else found
 
     def note(self, code: str) -> None:
         if code not in self.notes[-3:]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from typing import ClassVar
 
 # YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+/-ZZZZ], HL7 v2 ch. 2A (DTM); a colon or a Z is sent all the same.
 _STAMP = re.compile(
@@ -12,6 +13,7 @@ _STAMP = re.compile(
 _OFFSET = re.compile(rb"([+-])(\d\d):?(\d\d)?")
 _FIRST_YEAR, _LAST_YEAR = 1800, 2200  # nothing a hospital feed means lies outside; keeps arithmetic in range
 _MAX_OFFSET_MINUTES = 14 * 60  # UTC+14 is the largest in use
+_KEPT, _ZONES = 8192, 16  # days and times of day kept read, and zones they are kept for; then all over again
 
 
 def parse_time(raw: bytes, zone: tzinfo) -> tuple[datetime | None, str]:
@@ -25,7 +27,7 @@ def parse_time(raw: bytes, zone: tzinfo) -> tuple[datetime | None, str]:
     value = raw.strip()
     if not value or value == b'""':
         return None, ""
-    usual = _usual(value, zone)
+    usual = Clock.of(zone).usual(value)
     if usual is not None:
         return usual, ""
     match = _STAMP.fullmatch(value)
@@ -55,20 +57,75 @@ def parse_time(raw: bytes, zone: tzinfo) -> tuple[datetime | None, str]:
     return (moment + timedelta(days=1) if late else moment), note
 
 
-def _usual(value: bytes, zone: tzinfo) -> datetime | None:
-    """YYYYMMDDHHMM[SS][+/-ZZZZ] at the speed of the standard library, or None: look closer."""
-    size = len(value)
-    digits = size - 5 if value[-5:-4] in (b"+", b"-") else size
-    if digits not in (12, 14) or not value[:digits].isdigit() or not b"1800" <= value[:4] < b"2200":
-        return None
-    try:
-        moment = datetime.fromisoformat(f"{value[:8].decode()}T{value[8:].decode()}")
-    except ValueError:
-        return None
-    if digits == size:
-        return moment.replace(tzinfo=zone)
-    # fromisoformat takes any offset below a day
-    return moment if value[-4:] <= b"1400" and value[-2:-1] < b"6" else None
+class Clock:
+    """Reads the stamps that nearly all senders send, YYYYMMDD[HHMM[SS][+/-ZZZZ]], in one zone.
+
+    Days and times of day are few and come again, so each is read once and kept: ``days`` by a stamp's first
+    eight bytes, ``hours`` by the rest. Whoever reads many stamps looks there before asking ``usual``.
+    """
+
+    __slots__ = ("_zone", "hours")
+    _made: ClassVar[dict[tzinfo, Clock]] = {}
+    days: ClassVar[dict[bytes, date]] = {}
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self.hours: dict[bytes, time] = {}
+
+    @classmethod
+    def of(cls, zone: tzinfo) -> Clock:
+        """The clock of that zone; there are as many as sites have zones."""
+        found = cls._made.get(zone)
+        if found is None:
+            if len(cls._made) >= _ZONES:
+                cls._made.clear()
+            found = cls._made[zone] = cls(zone)
+        return found
+
+    def usual(self, stamp: bytes) -> datetime | None:
+        """The moment, or None: ``parse_time`` will say what is odd about it."""
+        day = self.day(stamp[:8])
+        if day is None:
+            return None
+        at = self.hours.get(stamp[8:]) or self._hour(stamp[8:])
+        return None if at is None else datetime.combine(day, at)
+
+    @classmethod
+    def day(cls, digits: bytes) -> date | None:
+        """The day that eight digits mean, in the years that a feed can mean; else None."""
+        known = cls.days.get(digits)
+        if known is not None:
+            return known
+        if len(digits) != 8 or not digits.isdigit() or not b"1800" <= digits[:4] < b"2200":
+            return None
+        try:
+            found = date.fromisoformat(digits.decode())
+        except ValueError:
+            return None
+        if len(cls.days) >= _KEPT:
+            cls.days.clear()
+        cls.days[digits] = found
+        return found
+
+    def _hour(self, rest: bytes) -> time | None:
+        size = len(rest)
+        digits = size - 5 if rest[-5:-4] in (b"+", b"-") else size
+        if not size:
+            rest = b"0000"  # a day means its first moment
+        elif digits not in (4, 6) or not rest[:digits].isdigit():
+            return None
+        elif digits < size and not (rest[-4:].isdigit() and rest[-4:] <= b"1400" and rest[-2:-1] < b"6"):
+            return None  # fromisoformat takes any offset below a day
+        try:
+            found = time.fromisoformat(rest.decode())
+        except ValueError:
+            return None
+        if digits == size:
+            found = found.replace(tzinfo=self._zone)
+        if len(self.hours) >= _KEPT:
+            self.hours.clear()
+        self.hours[rest if size else b""] = found
+        return found
 
 
 def _zone(offset: bytes) -> tzinfo | None:
@@ -88,6 +145,8 @@ def parse_date(raw: bytes) -> tuple[str, str]:
     value = raw.strip()
     if not value or value == b'""':
         return "", ""
+    if len(value) == 8 and Clock.day(value):
+        return value.decode(), ""
     match = _STAMP.fullmatch(value)
     if match is None:
         return "", "date_unreadable"

@@ -11,7 +11,18 @@ from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
 from umbridge.hl7.er7 import Message, Segment
-from umbridge.hl7.fields import NULL, authority_of, cleared, coded_of, identifiers_of, leaf, observed_value
+from umbridge.hl7.fields import (
+    NULL,
+    Identifiers,
+    authority_of,
+    coded_of,
+    identifiers_of,
+    leaf,
+    observed_value,
+    parts_of,
+    repetitions_of,
+    word,
+)
 from umbridge.hl7.reading import ONCE, Reading
 from umbridge.hl7.times import parse_date
 from umbridge.hl7.triggers import GROUPED, ORDERS
@@ -36,6 +47,9 @@ _GROUPS = frozenset({b"PID", b"MRG", b"PV1"})
 MOST_RESULTS, MOST_ORDERS = 20_000, 2_000
 MOST = 500  # diagnoses, plans, patients of one message: real ones stay far below; more cost and mean nothing
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
+_ONCE = tuple((name, name.encode()) for name in ONCE)
+_EMPTY = [b""] * 15  # what a short segment has behind its last field
+_NO_MRG = [b""] * 6
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 
 
@@ -49,7 +63,7 @@ class Identity(NamedTuple):
     visit: str
     visit_authority: str
     account: str
-    identifiers: tuple[tuple[str, str, str], ...]
+    identifiers: Identifiers
     control_id: str
     message_type: str
     trigger: str
@@ -59,12 +73,12 @@ def identify(message: Message) -> Identity:
     """Read the identity only; a fraction of ``translate``'s cost."""
     pid, pv1 = message.first("PID"), message.first("PV1")
     code, trigger = message.kind
-    visit = pv1.components(19) if pv1 else ()
+    visit = parts_of(message, pv1.field(19)) if pv1 else ()
     return Identity(
         leaf(message, visit, 1),
         authority_of(message, visit),
-        leaf(message, pid.components(18), 1) if pid else "",
-        identifiers_of(message, pid) if pid else (),
+        word(message, pid.field(18)) if pid else "",
+        identifiers_of(message, pid.field(3), pid.field(2)) if pid else (),
         message.control_id,
         code,
         trigger,
@@ -85,105 +99,99 @@ def translate(
 class _Reading(Reading):
     """One translation."""
 
-    __slots__ = ("_reported",)
-
-    def __init__(self, message: Message, zone: tzinfo, received_at: datetime | None) -> None:
-        super().__init__(message, zone, received_at)
-        self._reported: tuple[Segment | None, str] = (None, "")
+    __slots__ = ()
 
     def event(self, mrn_authority: str) -> Event:
         message = self.message
         code, trigger = message.kind
         grouped = code == "ADT" and (
-            trigger in GROUPED or (trigger in ("A06", "A07") and bool(message.segments("MRG")))
+            trigger in GROUPED or (trigger in ("A06", "A07") and bool(message.lines_of(b"MRG")))
         )
-        for name in () if grouped else ONCE:
-            if len(message.segments(name)) > 1:
-                self.note(f"{name}[2] not_used")
-        evn, pid, pv1 = message.first("EVN"), message.first("PID"), message.first("PV1")
-        recorded = self.time(evn, 2)
-        sent_at = self.time(message.header, 7)
+        if not grouped:
+            for name, key in _ONCE:
+                if len(message.lines_of(key)) > 1:
+                    self.note(f"{name}[2] not_used")
+        header, evn = message.header.row(11), self.row(b"EVN", 6)
+        pid, pv1 = self.row(b"PID", 18), self.row(b"PV1", 45)
+        recorded = self.time(evn[2], "EVN", 2) if evn else None
+        sent_at = self.time(header[7], "MSH", 7)
         if sent_at is None:
             self.note("MSH-7 time_missing")
             sent_at = self.received_at or recorded or EPOCH
         effective_at = sent_at
         if code == "ADT":
-            own = self.time(pv1, _OWN_TIME[trigger]) if trigger in _OWN_TIME else None
-            effective_at = self.time(evn, 6) or own or recorded or sent_at
+            own = None
+            if trigger in _OWN_TIME and pv1:
+                own = self.time(pv1[_OWN_TIME[trigger]], "PV1", _OWN_TIME[trigger])
+            took_place = self.time(evn[6], "EVN", 6) if evn else None
+            effective_at = took_place or own or recorded or sent_at
         orders, observations = self.clinical(code, sent_at)
         return Event(
-            message_type=code,
-            trigger=trigger,
-            control_id=message.control_id,
-            processing_id=self.plain(message.header.field(11)) or message.get("MSH-11").strip(),
-            sent_at=sent_at,
-            effective_at=effective_at,
-            patient=self.patient(pid, mrn_authority) if pid else Patient(),
-            visit=self.visit(pv1, message.first("PV2")),
-            prior_accounts=self.prior_accounts(),
-            orders=tuple(orders),
-            observations=tuple(observations),
-            diagnoses=tuple([self.diagnosis(dg1) for dg1 in self.first_of("DG1")]),
-            coverage=tuple([self.coverage(in1) for in1 in self.first_of("IN1")]),
-            certifications=tuple([self.certification(in3) for in3 in self.first_of("IN3")]),
-            groups=tuple(self.groups(mrn_authority)) if grouped else (),
-            notes=tuple(self.notes),
+            code,
+            trigger,
+            message.control_id,
+            self.plain(header[11]) or message.get("MSH-11").strip(),
+            sent_at,
+            effective_at,
+            self.patient(pid, mrn_authority) if pid else Patient(),
+            self.visit(pv1, self.row(b"PV2", 47)),
+            self.prior_accounts(),
+            tuple(orders),
+            tuple(observations),
+            tuple([self.diagnosis(*one) for one in enumerate(self.first_of(b"DG1", 21), 1)]),
+            tuple([self.coverage(*one) for one in enumerate(self.first_of(b"IN1", 28), 1)]),
+            tuple([self.certification(*one) for one in enumerate(self.first_of(b"IN3", 21), 1)]),
+            tuple(self.groups(mrn_authority)) if grouped else (),
+            tuple(self.notes),
         )
 
-    def first_of(self, name: str) -> list[Segment]:
-        """As many as a stay can have; what is left out is noted."""
-        found = self.message.segments(name)
-        if len(found) > MOST:
-            self.note(f"{name}[{MOST + 1}] not_used")
-        return found[:MOST]
+    def first_of(self, name: bytes, last: int) -> list[list[bytes]]:
+        """As many as a stay can have, each up to field ``last``; what is left out is noted."""
+        if len(self.message.lines_of(name)) > MOST:
+            self.note(f"{name.decode()}[{MOST + 1}] not_used")
+        return self.rows(name, last, MOST)
 
     # --- who
 
-    def patient(self, pid: Segment, mrn_authority: str) -> Patient:
-        message = self.message
-        identifiers = identifiers_of(message, pid)
+    def patient(self, pid: list[bytes], mrn_authority: str) -> Patient:
+        identifiers = identifiers_of(self.message, pid[3], pid[2])
         if not identifiers:
             self.note("PID-3 missing")
         if mrn_authority and len(identifiers) > 1:
             identifiers = tuple(sorted(identifiers, key=lambda one: one[1] != mrn_authority))
-        born = pid.field(7)
-        birth_date, note = parse_date(born if born.isdigit() else pid.get_raw("7"))
+        born = pid[7]
+        birth_date, note = parse_date(born if born.isdigit() else self.stamp(born))
         if note:
             self.note(f"PID-7 {note}")
-        sex = pid.field(8)
-        return Patient(
-            identifiers,
-            self.value(pid, 18),
-            birth_date,
-            sex.decode() if sex.isalnum() else cleared(pid.get("8").strip()),
-        )
+        return Patient(identifiers, self.word(pid[18]), birth_date, self.word(pid[8]))
 
-    def visit(self, pv1: Segment | None, pv2: Segment | None) -> Visit:
+    def visit(self, pv1: list[bytes] | None, pv2: list[bytes] | None) -> Visit:
         message = self.message
         expected = coming = back = None
         if pv2 is not None:
-            expected, coming, back = self.time(pv2, 9), self.time(pv2, 8), self.time(pv2, 47)
+            expected, coming = self.time(pv2[9], "PV2", 9), self.time(pv2[8], "PV2", 8)
+            back = self.time(pv2[47], "PV2", 47)
         if pv1 is None:
             return Visit(expected_discharge=expected, expected_admission=coming, expected_return=back)
-        number = pv1.components(19)
-        place = pv1.components(3)
-        erased = pv1.field(3) == NULL  # the whole location is deleted, not only its first part
+        number = parts_of(message, pv1[19])
+        place = parts_of(message, pv1[3])
+        erased = pv1[3] == NULL  # the whole location is deleted, not only its first part
         return Visit(
-            number=leaf(message, number, 1),
-            authority=authority_of(message, number),
-            patient_class=self.sent(pv1, 2),
-            patient_type=self.sent(pv1, 18),
-            service=self.sent(pv1, 10),
-            unit="" if erased else self.sent_part(place, 1),
-            room="" if erased else self.sent_part(place, 2),
-            bed="" if erased else self.sent_part(place, 3),
-            admitted_at=self.time(pv1, 44),
-            discharged_at=self.time(pv1, 45),
-            disposition=self.sent(pv1, 36),
-            expected_discharge=expected,
-            attending=self.value(pv1, 7),
-            expected_admission=coming,
-            expected_return=back,
+            leaf(message, number, 1),
+            authority_of(message, number),
+            self.sent(pv1[2]),
+            self.sent(pv1[18]),
+            self.sent(pv1[10]),
+            "" if erased else self.sent_part(place, 1),
+            "" if erased else self.sent_part(place, 2),
+            "" if erased else self.sent_part(place, 3),
+            self.time(pv1[44], "PV1", 44),
+            self.time(pv1[45], "PV1", 45),
+            self.sent(pv1[36]),
+            expected,
+            self.word(pv1[7]),
+            coming,
+            back,
         )
 
     def groups(self, mrn_authority: str) -> list[Group]:
@@ -216,23 +224,24 @@ class _Reading(Reading):
         return made
 
     def group(self, pid: Segment, mrg: Segment | None, pv1: Segment | None, mrn_authority: str) -> Group:
-        prior = mrg.components(5) if mrg else ()
+        message = self.message
+        row = mrg.row(5) if mrg else _NO_MRG
+        prior = parts_of(message, row[5])
         return Group(
-            patient=self.patient(pid, mrn_authority),
-            visit=self.visit(pv1, None),
-            prior_identifiers=identifiers_of(self.message, mrg, (1, 4)) if mrg else (),
-            prior_account=self.value(mrg, 3),
-            prior_visit=leaf(self.message, prior, 1),
-            prior_visit_authority=authority_of(self.message, prior),
+            patient=self.patient(pid.row(18), mrn_authority),
+            visit=self.visit(pv1.row(45) if pv1 else None, None),
+            prior_identifiers=identifiers_of(message, row[1], row[4]),
+            prior_account=self.word(row[3]),
+            prior_visit=leaf(message, prior, 1),
+            prior_visit_authority=authority_of(message, prior),
         )
 
     def prior_accounts(self) -> tuple[str, ...]:
-        mrg = self.message.first("MRG")
+        mrg = self.row(b"MRG", 3)
         if mrg is None:
             return ()
-        count = len(mrg.repetitions(3))
-        found = (leaf(self.message, mrg.components(3, n), 1) for n in range(1, count + 1))
-        return tuple(account for account in found if account)
+        found = [self.word(one) for one in repetitions_of(self.message, mrg[3])]
+        return tuple([account for account in found if account])
 
     # --- what was said
 
@@ -242,31 +251,47 @@ class _Reading(Reading):
         Earlier results may follow an order behind a PID of their own (OMG, OML: PRIOR_RESULT). They are told
         apart from new orders by that PID alone, so behind a second one nothing is read as an order.
         """
+        message = self.message
         orders: list[Order] = []
         observations: list[Observation] = []
         orc: Segment | None = None
         details: list[Segment] = []
-        obr: Segment | None = None
         ordering, patients = code in ORDERS, 0
-        for segment in self.message.walk(_CLINICAL if ordering else _RESULTS):
-            name = segment.name
-            if len(observations) > MOST_RESULTS or len(orders) > MOST_ORDERS:
-                self.note("more_segments")
-                break
-            if name == "OBX":
-                observations.append(self.observation(segment, obr, sent_at))
-            elif name == "ORC":
-                orders += self.ordered(orc, details, sent_at)
-                orc, details, obr = segment if ordering else None, [], None
-            elif name == "PID":
+        wanted = _CLINICAL if ordering else _RESULTS
+        seen: dict[bytes, int] = {}
+        taken, report = sent_at, ""  # the time and the number of the report that results stand in
+        numbered = f"{message.control_id} OBX["
+        for name, line in zip(message.names, message.body, strict=True):
+            if name not in wanted:
+                continue
+            nth = seen[name] = seen.get(name, 0) + 1
+            if name == b"OBX":
+                observations.append(self.observation(line, nth, taken, report, f"{numbered}{nth}]-5"))
+                if len(observations) > MOST_RESULTS:
+                    self.note("more_segments")
+                    break
+                continue
+            if name == b"PID":
                 patients += 1
                 ordering = ordering and patients < 2
-            else:
-                obr = segment if name == "OBR" else None
-                if ordering:
-                    if orc is None and not details:
-                        self.note(f"{name}[{segment.nth}] without_ORC")
-                    details.append(segment)
+                continue
+            segment = Segment(message, name.decode(), nth, line)
+            taken, report = sent_at, ""
+            if name == b"ORC":
+                orders += self.ordered(orc, details, sent_at)
+                orc, details = segment if ordering else None, []
+                if len(orders) > MOST_ORDERS:
+                    self.note("more_segments")
+                    break
+                continue
+            if name == b"OBR":
+                row = segment.row(7)
+                taken = self.time(row[7], "OBR", 7, nth) or sent_at
+                report = self.word(row[3]) or self.word(row[2])
+            if ordering:
+                if orc is None and not details:
+                    self.note(f"{segment.name}[{nth}] without_ORC")
+                details.append(segment)
         orders += self.ordered(orc, details, sent_at)
         return orders, observations
 
@@ -295,97 +320,99 @@ class _Reading(Reading):
 
         def number(field: int) -> str:
             first, second = (obr, orc) if again else (orc, obr)
-            return self.value(first, field) or self.value(second, field)
+            return value(first, field) or value(second, field)
+
+        def value(segment: Segment | None, field: int) -> str:
+            return self.word(segment.field(field)) if segment is not None else ""
+
+        def time(segment: Segment | None, field: int) -> datetime | None:
+            if segment is None:
+                return None
+            return self.time(segment.field(field), segment.name, field, segment.nth)
 
         code = Coded()
         alternates: tuple[Coded, ...] = ()
         if detail is not None and detail.name in _CODED_AT:
-            parts = detail.components(_CODED_AT[detail.name])
+            parts = parts_of(message, detail.field(_CODED_AT[detail.name]))
             more = [parts[3:]] if len(parts) > 3 else []
             if asked is not None:
-                more.append(asked.components(_CODED_AT["RXO"]))
+                more.append(parts_of(message, asked.field(_CODED_AT["RXO"])))
             code = coded_of(message, parts)
             alternates = tuple(each for each in (coded_of(message, one) for one in more) if each.code)
         source = detail if (again or orc is None) and detail is not None else orc
         return Order(
-            control=self.value(orc, 1),
+            control=value(orc, 1),
             placer=number(2),
             filler=number(3),
-            status=self.value(orc, 5),
+            status=value(orc, 5),
             code=code,
-            at=self.time(orc, 15) or self.time(orc, 9) or self.time(obr, 7) or sent_at,
-            practitioner=self.value(orc, 12),
+            at=time(orc, 15) or time(orc, 9) or time(obr, 7) or sent_at,
+            practitioner=value(orc, 12),
             source=f"{message.control_id} {source.name}[{source.nth}]" if source else message.control_id,
             alternates=alternates,
         )
 
-    def observation(self, obx: Segment, obr: Segment | None, sent_at: datetime) -> Observation:
-        message = self.message
-        kind, raw, limits, status = obx.field(2), obx.field(5), obx.field(7), obx.field(11)
-        value_type = kind.decode() if kind.isalnum() else message.value(kind).strip()
-        code, alternate, _ = self.words(obx, 3)
-        value = self.plain(raw) if raw and raw != NULL else ""
-        if value is None:
-            repeat = message.delimiters.repetition
-            if repeat and repeat in raw:
-                self.note(f"OBX[{obx.nth}]-5 repeated")
-            value = observed_value(message, obx, value_type)
-        return Observation(
-            value_type,
-            code,
-            alternate,
-            value,
-            self.words(obx, 6)[2],
-            cleared((self.plain(limits) or obx.text(7)).strip()) if limits else "",
-            status.decode() if status.isalpha() else message.value(status).strip(),
-            self.time(obx, 14) or self.time(obr, 7) or sent_at,
-            self.report(obr) if obr else "",
-            f"{message.control_id} OBX[{obx.nth}]-5",
-        )
+    def observation(self, line: bytes, nth: int, taken: datetime, report: str, source: str) -> Observation:
+        """One OBX as sent. Most messages are made of these, so no Segment is made of it."""
+        row = line.split(self.message.delimiters.field)
+        if len(row) < 15:
+            row += _EMPTY
+        raw, at = row[5], row[14]
+        value_type, code, alternate, unit, limits, status = self.form(row)
+        if raw.isalnum():
+            value = raw.decode()
+        elif not raw or raw == NULL:
+            value = ""
+        else:
+            value = self.observed(raw, nth, value_type)
+        if at:
+            taken = self.time(at, "OBX", 14, nth) or taken
+        return Observation(value_type, code, alternate, value, unit, limits, status, taken, report, source)
 
-    def report(self, obr: Segment) -> str:
-        if self._reported[0] is not obr:
-            self._reported = (obr, self.value(obr, 3) or self.value(obr, 2))
-        return self._reported[1]
+    def observed(self, raw: bytes, nth: int, value_type: str) -> str:
+        value = self.plain(raw)
+        if value is not None:
+            return value
+        repeat = self.message.delimiters.repetition
+        if repeat and repeat in raw:
+            self.note(f"OBX[{nth}]-5 repeated")
+        return observed_value(self.message, raw, value_type)
 
-    def diagnosis(self, dg1: Segment) -> Diagnosis:
-        what = dg1.components(3)
-        code = leaf(self.message, what, 1)
-        if not code:
-            self.note(f"DG1[{dg1.nth}]-3 missing")
+    def diagnosis(self, nth: int, dg1: list[bytes]) -> Diagnosis:
+        code = self.words(dg1[3])[0]
+        if not code.code:
+            self.note(f"DG1[{nth}]-3 missing")
         return Diagnosis(
-            rank=self.rank(dg1),
-            code=code,
-            system=leaf(self.message, what, 3),
-            kind=self.value(dg1, 6),
-            deleted=self.value(dg1, 21) == "D",
-            source=f"{self.message.control_id} DG1[{dg1.nth}]",
+            self.rank(dg1[1], "DG1", nth),
+            code.code,
+            code.system,
+            self.word(dg1[6]),
+            self.word(dg1[21]) == "D",
+            f"{self.message.control_id} DG1[{nth}]",
         )
 
-    def coverage(self, in1: Segment) -> Coverage:
+    def coverage(self, nth: int, in1: list[bytes]) -> Coverage:
+        word = self.word
         return Coverage(
-            self.rank(in1),
-            self.value(in1, 2),
-            self.value(in1, 15),
-            self.value(in1, 14),
-            self.value(in1, 28),
+            self.rank(in1[1], "IN1", nth), word(in1[2]), word(in1[15]), word(in1[14]), word(in1[28])
         )
 
-    def certification(self, in3: Segment) -> Certification:
-        days = leaf(self.message, in3.components(11), 2)
+    def certification(self, nth: int, in3: list[bytes]) -> Certification:
+        word = self.word
+        days = leaf(self.message, parts_of(self.message, in3[11]), 2)
         return Certification(
-            number=self.value(in3, 2),
-            certified_by=self.value(in3, 3),
-            required=self.value(in3, 4),
-            certified_at=self.time(in3, 6),
-            begin=self.time(in3, 9),
-            end=self.time(in3, 10),
-            days_kind=self.value(in3, 11),
+            number=word(in3[2]),
+            certified_by=word(in3[3]),
+            required=word(in3[4]),
+            certified_at=self.time(in3[6], "IN3", 6, nth),
+            begin=self.time(in3[9], "IN3", 9, nth),
+            end=self.time(in3[10], "IN3", 10, nth),
+            days_kind=word(in3[11]),
             days=int(days) if days.isascii() and days.isdigit() and len(days) < 6 else None,
-            non_concurrence=self.value(in3, 12),
-            non_concurrence_at=self.time(in3, 13),
-            reviewer=self.value(in3, 14),
-            appeal=self.value(in3, 17),
-            case_manager=self.value(in3, 21),
-            source=f"{self.message.control_id} IN3[{in3.nth}]",
+            non_concurrence=word(in3[12]),
+            non_concurrence_at=self.time(in3[13], "IN3", 13, nth),
+            reviewer=word(in3[14]),
+            appeal=word(in3[17]),
+            case_manager=word(in3[21]),
+            source=f"{self.message.control_id} IN3[{nth}]",
         )
