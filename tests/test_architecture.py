@@ -191,6 +191,10 @@ TESTED_IN = {
     "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands
     "umbridge/oversight.py": "tests/test_keycare.py",  # commands, each run in the test of what it calls
     "umbridge/casework/child.py": "tests/test_office.py",  # a process, seen from the end that starts it
+    "umbridge/stay/directory.py": "tests/test_identity.py",  # which stays, by events
+    "umbridge/store/directory.py": "tests/test_moves.py",  # against the one in memory
+    "umbridge/naming.py": "tests/test_moves.py",  # tokens, as the daemon is asked for them
+    "umbridge/turns.py": "tests/test_moves.py",  # queues, as lanes join and part
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
     "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change
     "umbridge/stay/settle.py": "tests/test_fold.py",  # orders and spans, in any order of arrival

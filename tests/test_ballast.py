@@ -16,6 +16,7 @@ from test_writer import make
 
 from umbridge.config import FeedSettings, LimitSettings
 from umbridge.intake import Intake
+from umbridge.site import default_site
 from umbridge.store import ballast
 from umbridge.store.opening import take_pen
 from umbridge.store.writer import Pen
@@ -60,7 +61,7 @@ def test_a_full_disk_is_on_the_ledger_and_reading_goes_on_when_there_is_room(sma
     async def main(pen: Pen) -> None:
         writing = asyncio.create_task(pen.run())
         limits = LimitSettings(min_free_bytes=4 * MB, ballast_bytes=2 * MB)
-        intake = Intake(pen, keyring, limits, made.store, "UMBH", "UMBH", disk_seconds=0.01)
+        intake = Intake(pen, keyring, limits, made.store, default_site(), disk_seconds=0.01)
         watching = asyncio.create_task(intake.watch_disk())
 
         async def kept() -> bool:

@@ -16,8 +16,9 @@ from umbridge.hl7.triggers import APPLIED
 from umbridge.model import Coded, Event, Group, Observation, Order, Patient, ReviewState, Visit
 from umbridge.review.plan import reviews, stay_json
 from umbridge.site import default_site
+from umbridge.stay.directory import Directory
 from umbridge.stay.fold import StayFold
-from umbridge.stay.identity import Directory, followed, owned, parts
+from umbridge.stay.identity import followed, owned, parts
 
 SITE = default_site()
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

@@ -371,7 +371,7 @@ def test_a_lane_in_pages_is_the_lane_in_one_piece(desk: Desk) -> None:
     pen, keyring = desk.pen, desk.pen.keyring
     for lane in pen.call(lambda batch: list(stays.lanes(batch.cursor))):
 
-        def page(batch: Batch, after: int, lane: bytes = lane) -> list[Sequence[Any]]:
+        def page(batch: Batch, after: int, lane: bytes = lane) -> list[tuple[Sequence[Any], list[int]]]:
             return inbox.sealed_lane(batch.cursor, lane, after, 15, 2, 3000)
 
         def whole(batch: Batch, lane: bytes = lane) -> list[inbox.Row]:
@@ -379,7 +379,7 @@ def test_a_lane_in_pages_is_the_lane_in_one_piece(desk: Desk) -> None:
 
         paged: list[inbox.Row] = []
         while found := pen.call(partial(page, after=paged[-1].seq if paged else 0)):
-            paged += [inbox.open_row(keyring, record) for record in found]
+            paged += [inbox.open_row(keyring, record) for record, _ in found]
         assert paged == pen.call(whole)
         assert paged
 

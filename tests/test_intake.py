@@ -18,6 +18,7 @@ from umbridge import sample
 from umbridge.config import FeedSettings, LimitSettings
 from umbridge.hl7 import er7, mllp
 from umbridge.intake import Intake, Reply, content_digest
+from umbridge.site import default_site
 from umbridge.store import refusals
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
@@ -55,7 +56,7 @@ def with_intake(
 
     async def main() -> Any:
         settings_ = LimitSettings(min_free_bytes=0, **limits)
-        return await play(Intake(pen, pen.keyring, settings_, tmp_path, "UMBH", "UMBH", lambda: NOW))
+        return await play(Intake(pen, pen.keyring, settings_, tmp_path, default_site(), lambda: NOW))
 
     pen.call(lambda batch: None)  # its loop runs
     assert pen._loop is not None

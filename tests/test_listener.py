@@ -18,6 +18,7 @@ from umbridge.errors import UnavailableError
 from umbridge.hl7 import er7, mllp
 from umbridge.intake import Intake
 from umbridge.listener import Listener
+from umbridge.site import default_site
 from umbridge.store import inbox, refusals
 from umbridge.store.opening import take_pen
 from umbridge.store.writer import Pen
@@ -58,7 +59,7 @@ def play(
     async def main(pen: Pen) -> Any:
         writing = asyncio.create_task(pen.run())
         settings = LimitSettings(min_free_bytes=0, **limits)
-        intake = Intake(pen, keyring, settings, tmp_path, "UMBH", "UMBH", facilities=("UMBH",))
+        intake = Intake(pen, keyring, settings, tmp_path, default_site())
         listener = Listener({"main": feed}, settings, intake, context)
         await listener.open()
         try:

@@ -195,10 +195,7 @@ class Daemon:
             parts.keyring,
             settings.limits,
             settings.store,
-            parts.site.visit_authority,
-            parts.site.account_authority,
-            facilities=parts.site.facilities,
-            mrn_authority=parts.site.mrn_authority,
+            parts.site,
         )
         pipeline = Pipeline(
             pen,
@@ -214,17 +211,9 @@ class Daemon:
         def delivered(results: list[tuple[Any, Any]]) -> None:
             for future, stored in results:
                 for child in children(stored):
-                    if child.lane is not None:
-                        intake.add_pending(1)
-                        pipeline.offer(child.seq, child.lane, "", None)
-                if (
-                    isinstance(stored, Stored)
-                    and not stored.duplicate
-                    and stored.state is RowState.PENDING
-                    and stored.lane is not None
-                ):
-                    intake.add_pending(1)
-                    pipeline.offer(stored.seq, stored.lane, *intake.taken(future))
+                    intake.add_pending(pipeline.take(child))
+                if isinstance(stored, Stored) and not stored.duplicate and stored.state is RowState.PENDING:
+                    intake.add_pending(pipeline.take(stored, *intake.taken(future)))
 
         pen.watch(delivered)
         recovered = await pipeline.recover(intake.add_pending, suspect=not clean)

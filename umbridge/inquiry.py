@@ -22,10 +22,10 @@ from umbridge.door import MAX_NUMBER, MAX_TEXT, Door, number_of, text_of
 from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
 from umbridge.hl7.translate import EPOCH, translate
-from umbridge.intake import visit_key
 from umbridge.keycare import KeyCare
 from umbridge.ledgerdesk import LedgerDesk
 from umbridge.model import Event
+from umbridge.naming import Namer, visit_token
 from umbridge.people import People
 from umbridge.quarantine import Settlement
 from umbridge.reports import Reports
@@ -34,7 +34,8 @@ from umbridge.roster import Roster
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import identify
 from umbridge.stay.fold import NeedsRefold, StayFold
-from umbridge.store import inbox, search, stays
+from umbridge.stay.identity import taken_part
+from umbridge.store import directory, inbox, search, stays
 from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
@@ -95,7 +96,7 @@ class Inquiry:
         self._people = People(self.door, settings.users, users)
         self._reports = Reports(settings, self.door)
         self._roster = Roster(settings, self.door)
-        self._settlement = Settlement(self.door, self._charset, site.mrn_authority)
+        self._settlement = Settlement(self.door, self._charset, Namer(pen.keyring, site))
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
                 left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it
@@ -136,7 +137,7 @@ class Inquiry:
         if control_id := text_of(asked, "control_id"):
             tokens.append(search.control(keyring, control_id))
         if visit := text_of(asked, "visit"):
-            lane = keyring.token("visit", visit_key(visit, self._site.visit_authority))
+            lane = self._lane(visit)
         for name in ("control_id", "since", "until", "feed", "state", "after", "limit"):
             if name in asked:
                 named.append(f"--{name.replace('_', '-')} {asked[name]}")
@@ -264,12 +265,15 @@ class Inquiry:
     def stays_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         number = text_of(args, "visit")
         allowed = self.door.look(viewer, args, "read", "stays show", patient=number, count=1)
-        key = visit_key(number, self._site.visit_authority)
-        lane = self._pen.keyring.token("visit", key)
         try:
-            yield self._stay(lane, allowed)
+            yield self._stay(self._lane(number), allowed)
         except SealError:
             raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
+
+    def _lane(self, visit: str) -> bytes:
+        """The stay that a visit's number leads to, now."""
+        token = visit_token(self._pen.keyring, visit, self._site.visit_authority)
+        return self._pen.call(lambda batch: directory.resolve(batch.cursor, token)) or token
 
     def _stay(self, lane: bytes, allowed: Permission) -> dict[str, Any]:
         saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
@@ -289,12 +293,18 @@ class Inquiry:
 
     def _events(self, lane: bytes, until: int) -> Iterator[tuple[int, Event]]:
         """Every message the lane's stay was made of. Raises SealError: half a stay is a wrong one."""
-        for row in self._rows(
-            lambda batch, after: inbox.sealed_lane(batch.cursor, lane, after, until, PAGE, PAGE_BYTES)
+        after = 0
+        while found := self._pen.call(
+            lambda batch, after=after: inbox.sealed_lane(batch.cursor, lane, after, until, PAGE, PAGE_BYTES)  # type: ignore[misc]
         ):
-            if row.reason == inbox.UNREADABLE:
-                raise SealError("a message of this stay does not open")
-            yield row.seq, self._event(self._parse(row))
+            for record, wanted in found:
+                go_on()
+                row = inbox.open_leniently(self._pen.keyring, record)
+                if row.reason == inbox.UNREADABLE:
+                    raise SealError("a message of this stay does not open")
+                after, event = row.seq, self._event(self._parse(row))
+                for part in wanted:
+                    yield row.seq, taken_part(event, part)
 
     def answer(self, account: str, op: str, args: dict[str, Any], auth: str) -> Iterator[dict[str, Any]]:
         """Dispatch one question; unknown ones are a usage error."""

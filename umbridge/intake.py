@@ -8,7 +8,7 @@ import hashlib
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,9 @@ from umbridge.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSett
 from umbridge.errors import NotHl7Error, RefusedError, StoreError
 from umbridge.hl7 import ack, er7, mllp, translate
 from umbridge.model import RowState
-from umbridge.store import ballast, refusals, search
+from umbridge.naming import PRODUCTION, Namer
+from umbridge.site import SiteProfile
+from umbridge.store import ballast, refusals
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.search import SEPARATOR
@@ -29,7 +31,6 @@ from umbridge.store.writer import Pen
 log = logging.getLogger("umbridge.intake")
 DISK_CHECK_SECONDS = 1.0
 WORDINGS_KEPT = 256
-PRODUCTION = "P"  # HL7 table 0103; T is training, D debugging
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +42,6 @@ class Reply:
     seq: int | None = None  # the row it speaks for
 
 
-def visit_key(number: str, authority: str) -> str:
-    """What a visit's token is made of: the same number under two authorities is two visits."""
-    return authority + SEPARATOR + number
-
-
-def found_by(keyring: Keyring, who: translate.Identity, mrn_authority: str) -> tuple[bytes, ...]:
-    """The tokens that a search for this patient or this control id has too."""
-    tokens = [
-        search.patient(keyring, number, authority or mrn_authority)
-        for number, authority, _ in who.identifiers
-        if number
-    ]
-    if who.control_id:
-        tokens.append(search.control(keyring, who.control_id))
-    return tuple(tokens)
-
-
 class Intake:
     """Judges frames, hands them to the pen, builds answers. One per daemon, used from its loop only."""
 
@@ -67,23 +51,18 @@ class Intake:
         keyring: Keyring,
         limits: LimitSettings,
         store: Path,
-        visit_authority: str,
-        account_authority: str,
+        site: SiteProfile,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
-        facilities: Collection[str] = (),
-        mrn_authority: str = "",
         disk_seconds: float = DISK_CHECK_SECONDS,
     ) -> None:
         self._pen = pen
         self._keyring = keyring
         self._limits = limits
         self._store = store
-        self._visit_authority = visit_authority
-        self._account_authority = account_authority
+        self._namer = Namer(keyring, site)
         self._clock = clock
-        self._facilities = frozenset(facilities)
-        self._mrn_authority = mrn_authority
+        self._facilities = frozenset(site.facilities)
         self._disk_seconds = disk_seconds
         self._uncounted: Counter[tuple[str, str]] = Counter()
         self._counting: asyncio.Task[None] | None = None
@@ -225,13 +204,6 @@ class Intake:
             if who.control_id
             else token("digest", digest.hex())
         )
-        visit = account = None
-        apart = "" if processing == PRODUCTION else processing + SEPARATOR  # a test never meets a real stay
-        if who.visit:
-            authority = who.visit_authority or self._visit_authority
-            visit = token("visit", apart + visit_key(who.visit, authority))
-        if who.account:
-            account = token("account", apart + visit_key(who.account, self._account_authority))
         kind = f"{who.message_type}^{who.trigger}" if who.trigger else who.message_type
         return Incoming(
             feed=feed,
@@ -239,8 +211,8 @@ class Intake:
             digest=digest,
             content_digest=content_digest(message),
             key_token=key,
-            visit_token=visit,
-            account_token=account,
+            visit_token=self._namer.visit(who, processing),
+            account_token=self._namer.account(who, processing),
             head={"control_id": who.control_id, "type": kind, "visit": who.visit or None},
             sender=sender,
             version=version,
@@ -251,7 +223,9 @@ class Intake:
             reason=reason,
             received_at=now,
             reused=settings.control_id_reused,
-            found_by=found_by(self._keyring, who, self._mrn_authority),
+            found_by=self._namer.found_by(who),
+            patient_token=self._namer.patient(who, processing),
+            parts=self._namer.parts(message, who, processing) if state is RowState.PENDING else (),
         )
 
     def _may_send(self, settings: FeedSettings, application: str, facility: str) -> bool:
@@ -272,7 +246,7 @@ class Intake:
         wording = (field(3), field(4), field(11), field(12), message.codec, message.delimiters)
         known = self._wordings.get(wording)
         if known is None:
-            processing = message.get("MSH-11.1") or "P"
+            processing = message.get("MSH-11.1") or PRODUCTION
             known = (message.get("MSH-3"), message.get("MSH-4"), processing, message.get("MSH-12.1"))
             if len(self._wordings) >= WORDINGS_KEPT:
                 self._wordings.clear()

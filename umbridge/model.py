@@ -237,6 +237,7 @@ class Event:
     certifications: tuple[Certification, ...] = ()
     groups: tuple[Group, ...] = ()  # of merges, moves, changed ids and swaps; otherwise empty
     notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
+    part: int = 0  # which group of a message about several this is, from 1; 0 where it is the whole
 
 
 # --- what criteria see ------------------------------------------------------------------------------

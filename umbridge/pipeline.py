@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,16 +17,18 @@ from umbridge.casework.docket import Done, Need, SealedOut, Snapshot, Task
 from umbridge.casework.office import CaseworkerLostError, Office, WorkFailedError
 from umbridge.errors import StoreError
 from umbridge.model import RowState
-from umbridge.store import inbox, stays
+from umbridge.store import directory, inbox, stays
 from umbridge.store.batch import Batch
+from umbridge.store.directory import Refold
+from umbridge.store.inbox import Share, Stored
 from umbridge.store.stays import Said
 from umbridge.store.writer import Pen
+from umbridge.turns import Offered, Turns
 
 log = logging.getLogger("umbridge.pipeline")
 PAGE = 256
 GIVE_WAY_TURNS = 20
 GIVE_WAY_SECONDS = 0.025
-KEEP_BYTES = 64 * 1024 * 1024  # frames held between answer and work; beyond that they are read back
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
 
@@ -61,22 +63,17 @@ class Pipeline:
         self._worked = worked
         self._busy = busy
         self._lanes = lanes
-        self._waiting: dict[bytes, deque[tuple[int, str, bytes | None]]] = {}
-        # lanes with a row to work and nobody at it; None ends a worker. In a queue one lane wakes one worker
-        self._ready: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._turns = Turns()
         self._gate: asyncio.Task[None] | None = None
-        self._quiet = asyncio.Event()
-        self._quiet.set()
         self._workers: list[asyncio.Task[None]] = []
         self._cache: OrderedDict[bytes, Lane] = OrderedDict()
-        self._held = 0  # bytes of frames kept for their turn
         self._stopping = False
         self._suspect_until = 0  # rows up to this one were pending when a daemon died
         self._alone = asyncio.Lock()
 
     @property
     def backlog(self) -> int:
-        return sum(len(queue) for queue in self._waiting.values())
+        return self._turns.backlog
 
     def start(self) -> None:
         """Begin to work; rows offered before are found waiting."""
@@ -84,22 +81,17 @@ class Pipeline:
             asyncio.create_task(self._worker(), name=f"lane-{number}") for number in range(self._lanes)
         ]
 
-    def offer(self, seq: int, lane: bytes, feed: str, frame: bytes | None) -> None:
-        """Take a stored row. Must be called in ``seq`` order; the row is safe whether we get to it or not."""
+    def take(self, stored: Stored, feed: str = "", frame: bytes | None = None) -> int:
+        """Take a stored row to each of its lanes. Must be called in ``seq`` order. Returns how many they are.
+
+        The row is safe whether we get to it or not.
+        """
         if self._stopping:
-            return
-        if frame is not None:
-            if self._held + len(frame) > KEEP_BYTES:
-                frame = None  # read back from the store when its turn comes
-            else:
-                self._held += len(frame)
-        queue = self._waiting.get(lane)
-        if queue is not None:
-            queue.append((seq, feed, frame))
-            return
-        self._waiting[lane] = deque([(seq, feed, frame)])
-        self._ready.put_nowait(lane)
-        self._quiet.clear()
+            return 0
+        self._turns.refold(Refold(lane, stored.seq, gone) for lane, gone in stored.refolds)
+        for lane, parts in stored.shares:
+            self._turns.offer(lane, Offered(stored.seq, feed, frame, parts))
+        return len(stored.shares)
 
     async def recover(self, found: Callable[[int], None], *, suspect: bool = False) -> int:
         """Queue every row that was stored and not worked, before any listener opens. Returns how many.
@@ -111,79 +103,78 @@ class Pipeline:
         somebody killed the daemon is not to blame.
         """
         begun = await self._pen.ask(lambda batch: inbox.begun_lanes(batch.cursor)) if suspect else set()
+        self._turns.refold(await self._pen.ask(lambda batch: directory.refolds(batch.cursor)))
         total = 0
         async for page in self._pending():
             found(len(page))
             total += len(page)
-            for seq, lane in page:
-                if lane is not None and lane not in begun:
-                    self.offer(seq, lane, "", None)
-            if suspect:
-                self._suspect_until = page[-1][0]
+            for seq, (lane, parts) in page:
+                if lane not in begun:
+                    self._turns.offer(lane, Offered(seq, "", None, parts))
+                if suspect:
+                    self._suspect_until = max(self._suspect_until, seq)
         if begun:
             async for page in self._pending():
-                for seq, lane in page:
+                for seq, (lane, parts) in page:
                     if lane in begun:
-                        self.offer(seq, lane, "", None)
+                        self._turns.offer(lane, Offered(seq, "", None, parts))
         return total
 
-    async def _pending(self) -> AsyncIterator[list[tuple[int, bytes | None]]]:
-        """Rows not yet worked, in their order, a page at a time."""
-        after = 0
-        while page := await self._pen.ask(lambda batch: inbox.pending(batch.cursor, after, PAGE)):  # noqa: B023
-            yield page
-            after = page[-1][0]
+    async def _pending(self) -> AsyncIterator[list[tuple[int, Share]]]:
+        """Rows not yet worked, in their order, each with a lane that waits for it; a page at a time."""
+        waiting = await self._pen.ask(lambda batch: directory.waiting(batch.cursor))
+        after, more = 0, True
+        while more:
+            rows = await self._pen.ask(lambda batch: inbox.pending(batch.cursor, after, PAGE))  # noqa: B023
+            more = bool(rows)
+            until = rows[-1][0] if rows else max(waiting, default=0)
+            page: dict[int, list[Share]] = {seq: [(lane, None)] for seq, lane in rows if lane is not None}
+            for seq in [each for each in waiting if each <= until]:
+                page[seq] = list(waiting.pop(seq).items())
+            if page:
+                yield [(seq, share) for seq in sorted(page) for share in page[seq]]
+            after = until
 
     async def idle(self) -> None:
         """Wait until every offered row is worked."""
-        await self._quiet.wait()
+        await self._turns.quiet()
 
     async def stop(self) -> None:
         """Finish the rows in hand; the rest is found again at the next start."""
         self._stopping = True
-        for _ in self._workers:
-            self._ready.put_nowait(None)
+        self._turns.end(len(self._workers))
         await asyncio.gather(*self._workers)
 
     # -- one row at a time, whichever lane is next -------------------------------------------------------
 
     async def _worker(self) -> None:
         while True:
-            lane = await self._ready.get()
+            lane = await self._turns.next()
             if self._stopping or lane is None:
                 return
-            queue = self._waiting[lane]
-            seq, feed, frame = queue[0]
-            work = self._safely if seq > self._suspect_until else self._suspiciously
-            if not await work(lane, seq, feed, frame):
+            row = self._turns.first(lane)
+            work = self._safely if row.seq > self._suspect_until else self._suspiciously
+            if not await work(lane, row):
                 return
-            queue.popleft()
-            if frame is not None:
-                self._held -= len(frame)
             self._worked(1)
-            if queue:
-                self._ready.put_nowait(lane)
-            else:
-                del self._waiting[lane]
-                if not self._waiting:
-                    self._quiet.set()
+            self._turns.done(lane)
 
-    async def _suspiciously(self, lane: bytes, seq: int, feed: str, frame: bytes | None) -> bool:
+    async def _suspiciously(self, lane: bytes, row: Offered) -> bool:
         """Work a row that was pending at a crash: alone, and with the attempt written down first."""
         async with self._alone:
             if self._stopping:
                 return False
             try:
-                attempts = await self._pen.ask(lambda batch: inbox.attempt(batch.cursor, seq))
+                attempts = await self._pen.ask(lambda batch: inbox.attempt(batch.cursor, row.seq))
                 if attempts > STRIKES:
-                    log.error("row_quarantined", extra={"row": seq, "code": "process_death"})
-                    await self._pen.ask(lambda batch: self._quarantine(batch, seq, "process_death"))
+                    log.error("row_quarantined", extra={"row": row.seq, "code": "process_death"})
+                    await self._pen.ask(lambda batch: self._quarantine(batch, lane, row, "process_death"))
                     return True
             except StoreError:
                 return False
-            return await self._safely(lane, seq, feed, frame)
+            return await self._safely(lane, row)
 
-    async def _safely(self, lane: bytes, seq: int, feed: str, frame: bytes | None) -> bool:
+    async def _safely(self, lane: bytes, row: Offered) -> bool:
         """Work one row. A defect of ours must not stop the feed or lose the message: it waits for a person.
 
         False when the store has failed or the daemon is ending: the row is found again at the next start.
@@ -192,7 +183,7 @@ class Pipeline:
         try:
             while True:
                 try:
-                    await self._work(lane, seq, feed, frame, alone=alone)
+                    await self._work(lane, row, alone=alone)
                     return True
                 except StoreError:
                     raise
@@ -208,10 +199,10 @@ class Pipeline:
                     code = f"work_failed:{exc.code}"
                 except Exception as exc:
                     code = f"work_failed:{type(exc).__name__}"
-                log.error("row_quarantined", extra={"row": seq, "code": code})
+                log.error("row_quarantined", extra={"row": row.seq, "code": code})
                 self._cache.pop(lane, None)  # it may hold what was never committed
                 reason = code
-                await self._pen.ask(lambda batch: self._quarantine(batch, seq, reason))  # noqa: B023 - awaited
+                await self._pen.ask(lambda batch: self._quarantine(batch, lane, row, reason))  # noqa: B023 - awaited
                 return True
         except StoreError:
             return False
@@ -233,13 +224,17 @@ class Pipeline:
             if not self._busy():
                 return
 
-    async def _work(self, lane: bytes, seq: int, feed: str, frame: bytes | None, *, alone: bool) -> None:
+    async def _work(self, lane: bytes, row: Offered, *, alone: bool) -> None:
+        seq, feed, frame = row.seq, row.feed, row.frame
         if frame is None:
-            row = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
-            if row is None:
+            kept = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
+            if kept is None:
                 raise LookupError("row_gone")
-            feed, frame = row.feed, row.frame
+            feed, frame = kept.feed, kept.frame
+        anew, gone = self._turns.asked(lane, seq)
         known, snapshot = await self._lane(lane)
+        if gone:
+            known = await self._joined(known, gone)
         task = Task(
             seq,
             lane,
@@ -252,14 +247,30 @@ class Pipeline:
             known.pseudonyms,
             snapshot,
             alone=alone,
+            parts=(0,) if row.parts is None else tuple(part for part in row.parts if part >= 0),
         )
+        if anew:
+            task = await self._with(task, Need("rows", renew=True), gone)
         done = await self._office.work(task)
         while isinstance(done, Need):
-            task = await self._with(task, done)
+            task = await self._with(task, done, gone)
             done = await self._office.work(task)
         worked, renew = done, task.renew
         await self._give_way()
-        await self._pen.ask(lambda batch: self._decide(batch, lane, seq, known, worked, renew=renew))
+        await self._pen.ask(lambda batch: self._decide(batch, lane, row, known, worked, gone, renew=renew))
+        if anew:
+            self._turns.refolded(lane, seq, gone)
+
+    async def _joined(self, known: Lane, gone: tuple[bytes, ...]) -> Lane:
+        """What was said about a lane and about those that are joined to it, as of one stay."""
+        said = Said(dict(known.said.states), dict(known.said.latest), known.said.as_of)
+        for one in gone:
+            other = (await self._lane(one))[0].said
+            said.states = other.states | said.states
+            for review, by_plugin in other.latest.items():
+                said.latest[review] = by_plugin | said.latest.get(review, {})
+            said.as_of = max(said.as_of, other.as_of)
+        return Lane(known.seq, said, known.pseudonyms)
 
     async def _lane(self, lane: bytes) -> tuple[Lane, Snapshot | None]:
         """What is known of a lane, and the stored fold where it had to be looked up."""
@@ -282,7 +293,7 @@ class Pipeline:
     def _pseudonym(self, plugin: str, lane: bytes) -> str:
         return self._keyring.token(f"pseudonym/{plugin}", lane.hex()).hex()
 
-    async def _with(self, task: Task, need: Need) -> Task:
+    async def _with(self, task: Task, need: Need, gone: tuple[bytes, ...] = ()) -> Task:
         """The task with what the caseworker lacks: the lane's stored fold, or every message of it so far."""
         lane, until = task.lane, task.seq
         if need.what == "snapshot":
@@ -291,27 +302,39 @@ class Pipeline:
                 raise LookupError("stay_gone")
             return replace(task, snapshot=Snapshot(saved.head, saved.increments))
         rows = await self._pen.ask(
-            lambda batch: [
-                SealedOut(row.seq, row.feed, row.frame)
-                for row in inbox.lane_rows(batch.cursor, self._keyring, lane, until)
-            ]
+            lambda batch: {
+                (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part)
+                for each in (lane, *gone)
+                for row in inbox.lane_rows(batch.cursor, self._keyring, each, until)
+            }
         )
-        return replace(task, snapshot=None, rows=tuple(rows), renew=need.renew)
+        whole = tuple(rows[place] for place in sorted(rows))
+        return replace(task, snapshot=None, rows=whole, renew=need.renew)
 
     # -- inside the transaction -----------------------------------------------------------------------
 
     @staticmethod
-    def _quarantine(batch: Batch, seq: int, reason: str) -> None:
-        batch.entry(
-            Draft(
-                "quarantine",
-                {"actor": "umbridge", "state": "QUARANTINED", "row": seq, "reason": reason, "by": "umbridge"},
-            )
-        )
-        batch.finish(seq, RowState.QUARANTINED, reason)
+    def _quarantine(batch: Batch, lane: bytes, row: Offered, reason: str) -> None:
+        values: dict[str, Any] = {"actor": "umbridge", "state": "QUARANTINED", "row": row.seq}
+        values |= {"reason": reason, "by": "umbridge"}
+        batch.entry(Draft("quarantine", values))
+        if row.parts is None:
+            batch.finish(row.seq, RowState.QUARANTINED, reason)
+        else:
+            batch.set_aside(lane, row.seq, reason)
 
-    def _decide(self, batch: Batch, lane: bytes, seq: int, known: Lane, done: Done, *, renew: bool) -> None:
-        said = known.said
+    def _decide(
+        self,
+        batch: Batch,
+        lane: bytes,
+        row: Offered,
+        known: Lane,
+        done: Done,
+        gone: tuple[bytes, ...],
+        *,
+        renew: bool,
+    ) -> None:
+        said, seq = known.said, row.seq
         rows: list[tuple[Any, ...]] = []
         for item in done.determined:
             by_plugin = said.latest.setdefault(item.review, {})
@@ -328,9 +351,19 @@ class Pipeline:
             said.states[change.review] = change.state
         said.as_of = done.as_of
         known.seq = seq
+        for one in gone:
+            directory.join(batch.cursor, one, lane)
+            self._cache.pop(one, None)
+        if gone:
+            self._cache[lane] = known
         if renew:
+            for one in (lane, *gone):
+                directory.refolded(batch.cursor, one, seq)
             stays.renew(batch.cursor, self._keyring, lane, done.increments, batch.now)
         increments = [] if renew else done.increments
         stays.save(batch.cursor, self._keyring, lane, seq, said, done.head, increments, batch.now)
+        if row.parts is not None:
+            batch.take(lane, seq, "no_review_open")
+            return
         outcome = RowState.DETERMINED if done.determined else RowState.NOT_APPLICABLE
         batch.finish(seq, outcome, "" if done.determined else "no_review_open")

@@ -15,8 +15,9 @@ from umbridge import approval
 from umbridge.door import Door, number_of, text_of
 from umbridge.errors import UsageError
 from umbridge.hl7 import ack, er7, translate
-from umbridge.intake import found_by
 from umbridge.model import RowState
+from umbridge.naming import Namer
+from umbridge.stay.identity import Named
 from umbridge.store import inbox
 from umbridge.store.batch import FRAME_SUSPECT, Batch
 from umbridge.store.inbox import Stored
@@ -30,10 +31,10 @@ DISMISSABLE = ("QUARANTINED",)
 class Settlement:
     """``messages replay`` and ``messages dismiss``."""
 
-    def __init__(self, door: Door, charset: Callable[[str], str], mrn_authority: str) -> None:
+    def __init__(self, door: Door, charset: Callable[[str], str], namer: Namer) -> None:
         self._door = door
         self._charset = charset  # of a feed
-        self._mrn_authority = mrn_authority
+        self._namer = namer
 
     def replay(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Store each row again as a child, to be worked as if it came now."""
@@ -75,7 +76,7 @@ class Settlement:
                 )  # before anything is written: a question that fails writes nothing
             if what == "replay":
                 told = RowState.REPLAYED.value
-                return [(seq, told, batch.replay(seq, viewer.user, reason, by, found[seq])) for seq in seqs]
+                return [(seq, told, batch.replay(seq, viewer.user, reason, by, *found[seq])) for seq in seqs]
             for seq in seqs:
                 batch.dismiss(seq, viewer.user, reason, by)
             return [(seq, RowState.DISMISSED.value, None) for seq in seqs]
@@ -85,9 +86,14 @@ class Settlement:
 
     # -- which rows ---------------------------------------------------------------------------------------
 
-    def _check(self, what: str, seqs: Sequence[int]) -> dict[int, tuple[bytes, ...]]:
-        """The search tokens of each row. Raises UsageError for the first one that this cannot be done to."""
-        found: dict[int, tuple[bytes, ...]] = {}
+    def _check(
+        self, what: str, seqs: Sequence[int]
+    ) -> dict[int, tuple[tuple[bytes, ...], tuple[Named[bytes], ...]]]:
+        """What each row is found by, and the numbers it names.
+
+        Raises UsageError for the first one that this cannot be done to.
+        """
+        found: dict[int, tuple[tuple[bytes, ...], tuple[Named[bytes], ...]]] = {}
         for seq in seqs:
             row = self._door.pen.call(lambda batch, seq=seq: self._still(batch, what, seq))  # type: ignore[misc]
             if what == "dismiss":
@@ -95,8 +101,8 @@ class Settlement:
             why = self._not_to_replay(row)
             if why:
                 raise UsageError(f"message {seq} {why}; nothing was done")
-            who = translate.identify(er7.parse(row.frame, self._charset(row.feed)))
-            found[seq] = found_by(self._door.pen.keyring, who, self._mrn_authority)
+            message = er7.parse(row.frame, self._charset(row.feed))
+            found[seq] = self._namer.found_by(translate.identify(message)), self._namer.named(message)
         return found
 
     @staticmethod

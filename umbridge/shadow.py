@@ -18,8 +18,9 @@ from umbridge.model import Event, RowState
 from umbridge.review.plan import completed, stay_json
 from umbridge.review.record import is_met, screen_line
 from umbridge.site import SiteProfile
+from umbridge.stay.directory import Delivery, Directory, shown
 from umbridge.stay.fold import StayFold
-from umbridge.stay.identity import PERSON_LEVEL, Delivery, Directory, shown
+from umbridge.stay.identity import PERSON_LEVEL
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic

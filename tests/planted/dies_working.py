@@ -8,16 +8,17 @@ from typing import Any
 from umbridge.cli import main
 from umbridge.pipeline import Pipeline
 from umbridge.store import inbox
+from umbridge.turns import Offered
 
 _work = Pipeline._work
 
 
-async def work(self: Pipeline, lane: bytes, seq: int, feed: str, frame: bytes | None, *, alone: bool) -> Any:
+async def work(self: Pipeline, lane: bytes, row: Offered, *, alone: bool) -> Any:
     """Work every message but one."""
-    row = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
-    if row is not None and b"ZZPOISON" in row.frame:
+    kept = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, row.seq))
+    if kept is not None and b"ZZPOISON" in kept.frame:
         os._exit(9)
-    return await _work(self, lane, seq, feed, frame, alone=alone)
+    return await _work(self, lane, row, alone=alone)
 
 
 Pipeline._work = work  # type: ignore[method-assign]

@@ -27,11 +27,12 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SealedOut:
-    """One message of a lane, opened: its row, its feed and its bytes."""
+    """One message of a lane, opened: its row, its feed, its bytes; ``part`` of it if it is about several."""
 
     seq: int
     feed: str
     frame: bytes
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Task:
     rows: tuple[SealedOut, ...] | None = None  # the whole lane, this row included: fold it anew
     renew: bool = False  # every increment is to be written again, not only this row's
     alone: bool = False  # not together with others: a process died with it, and it may be to blame
+    parts: tuple[int, ...] = (0,)  # of the message, that the lane takes in; 0 is the whole, none: asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +165,13 @@ def task_out(task: Task) -> bytes:
         "latest": task.latest,
         "names": task.pseudonyms,
         "alone": task.alone,
+        "parts": task.parts,
     }
     if task.snapshot is not None:
         head["snapshot"] = len(task.snapshot.increments)
         parts += [task.snapshot.head, *task.snapshot.increments]
     if task.rows is not None:
-        head["rows"] = [(row.seq, row.feed) for row in task.rows]
+        head["rows"] = [(row.seq, row.feed, row.part) for row in task.rows]
         head["renew"] = task.renew
         parts += [row.frame for row in task.rows]
     return frame(head, parts)
@@ -184,7 +187,8 @@ def task_in(body: bytes) -> Task:
         rest = rest[1 + count :]
     rows = None
     if "rows" in head:
-        rows = tuple(SealedOut(seq, feed, raw) for (seq, feed), raw in zip(head["rows"], rest, strict=True))
+        named = zip(head["rows"], rest, strict=True)
+        rows = tuple(SealedOut(seq, feed, raw, part) for (seq, feed, part), raw in named)
     return Task(
         head["seq"],
         lane,
@@ -199,6 +203,7 @@ def task_in(body: bytes) -> Task:
         rows,
         head.get("renew", False),
         head["alone"],
+        tuple(head["parts"]),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ParamSpec, TypeVar
@@ -25,7 +25,8 @@ from umbridge.review.plan import Review, completed, reviews
 from umbridge.review.record import changed_draft, determination_draft, is_met
 from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, waves
 from umbridge.site import SiteProfile
-from umbridge.stay.fold import NeedsRefold, Stay, StayFold
+from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
+from umbridge.stay.identity import taken_part
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,24 +205,20 @@ class Casework:
         fold = self._fold(task)
         if isinstance(fold, Need):
             return fold
-        event = self._event(task.feed, task.frame)
-        increments: list[tuple[int, bytes]] = []
+        whole = self._event(task.feed, task.frame)
+        events = [(task.seq, taken_part(whole, part)) for part in task.parts]
+        as_of = max(task.as_of, whole.sent_at)
         if task.rows is None:
-            made = fold.apply(event, task.seq)
-            increments = [] if made is None else [(task.seq, made)]
-        elif task.renew:
-            increments = [
-                (row.seq, made)
-                for row in task.rows
-                if (made := fold.increment(self._event(row.feed, row.frame), row.seq)) is not None
-            ]
-        elif (made := fold.increment(event, task.seq)) is not None:
-            increments = [(task.seq, made)]
-        as_of = max(task.as_of, event.sent_at)
+            increments = increments_of((seq, fold.apply(event, seq)) for seq, event in events)
+        else:
+            rows = self._events(task.rows)
+            as_of = max([as_of, *(event.sent_at for _, event in rows)])  # of a lane that joined, too
+            written = rows if task.renew else events
+            increments = increments_of((seq, fold.increment(event, seq)) for seq, event in written)
         stay = fold.stay(as_of)
         asked = to_screen(stay, completed(task.latest))
         questions = questions_of(fold, stay, asked, as_of, self._host)
-        return _Begun(task, event, fold, increments, as_of, stay, questions)
+        return _Begun(task, whole, fold, increments, as_of, stay, questions)
 
     def _fold(self, task: Task) -> StayFold | Need:
         """The lane as its last worked row left it, taken out of the cache until this row is worked too."""
@@ -241,7 +238,7 @@ class Casework:
             return Need("rows", renew=True)
 
     def _events(self, rows: tuple[SealedOut, ...]) -> list[tuple[int, Event]]:
-        return [(row.seq, self._event(row.feed, row.frame)) for row in rows]
+        return [(row.seq, taken_part(self._event(row.feed, row.frame), row.part)) for row in rows]
 
     def _event(self, feed: str, raw: bytes) -> Event:
         message = er7.parse(raw, self._charsets.get(feed, "utf-8"))
@@ -276,6 +273,15 @@ class Casework:
             if task.states.get(review.id) != review.state.value
         ]
         return Done(begun.as_of, begun.fold.head(), begun.increments, determined, changed)
+
+
+def increments_of(made: Iterable[tuple[int, bytes | None]]) -> list[tuple[int, bytes]]:
+    """One increment a row, also where a lane takes in several parts of it."""
+    found: dict[int, bytes] = {}
+    for seq, increment in made:
+        if increment is not None:
+            found[seq] = combined(found[seq], increment) if seq in found else increment
+    return list(found.items())
 
 
 def _texts(draft: Draft) -> list[str]:

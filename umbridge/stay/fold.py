@@ -343,6 +343,14 @@ class StayFold:
         return view(self.site, self._course, identity, as_of)
 
 
+def combined(one: bytes, other: bytes) -> bytes:
+    """Two increments of one row as one: a message may be about a stay in several of its parts."""
+    rows: dict[str, list[Any]] = json.loads(one)
+    for name, its in json.loads(other).items():
+        rows[name] = rows.get(name, []) + its
+    return canonical(rows)
+
+
 def _said(person: Person, name: str) -> str:
     held = person.get(name)
     return str(held[1]) if held else ""

@@ -1,21 +1,22 @@
-"""Who and which: merges, moves and changed numbers, and which stays one message is about.
+"""Who and which: what merges, moves and changed numbers say, and which numbers a message names.
 
-A lane is one stay, found by its visit number, else by the visit its account was first seen with. Most
-messages are about one lane. Merges, moves and person-level updates are about all stays of a patient, or make
-one lane of two: ``Directory`` says which, and remembers what later messages need to know. Old numbers lead to
-the new ones for ever; a chain is followed to its end, and what would close a ring is not followed.
+Old numbers lead to the new ones for ever; a chain is followed to its end, and what would close a ring is not
+followed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
 
 from umbridge.hl7.triggers import GROUPED
 from umbridge.model import Event, Group, Patient
 from umbridge.site import SiteProfile
+from umbridge.stay.clock import instant
 from umbridge.stay.record import patient_key
+
+K = TypeVar("K", str, bytes)
 
 #: Two numbers, one person: merged or renamed (HL7 v2 3.3.18, .30, .34, .36, .39, .40, .46, .47).
 _SAME_PERSON = frozenset({"A18", "A30", "A34", "A36", "A39", "A40", "A46", "A47"})
@@ -50,19 +51,25 @@ def _prior_patient(group: Group, site: SiteProfile) -> str:
 
 
 def parts(event: Event) -> tuple[Event, ...]:
-    """A message about several patients or visits as one event each; any other as it is."""
+    """A message about several patients or visits as one event each, numbered from 1; any other as it is."""
     if len(event.groups) < 2 or event.trigger not in GROUPED:
         return (event,)
     return tuple(
         replace(
             event,
+            part=part,
             patient=group.patient,
             visit=group.visit,
             groups=(group,),
             prior_accounts=(group.prior_account,) if group.prior_account else (),
         )
-        for group in event.groups
+        for part, group in enumerate(event.groups, 1)
     )
+
+
+def taken_part(event: Event, part: int) -> Event:
+    """One of ``parts``, by its number; 0 is the whole."""
+    return parts(event)[part - 1] if part else event
 
 
 def followed(links: Iterable[tuple[str, str]]) -> tuple[dict[str, str], bool]:
@@ -100,140 +107,51 @@ def owned(moves: Iterable[tuple[str, str]], first: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """Where one part of a message belongs: the lanes, each with what it has to take in.
+class Named(Generic[K]):
+    """The numbers that one part of a message names, each by the name that the caller gives it.
 
-    ``joined`` names lanes that are no more: their messages belong to the (one) lane given here, which has to
-    be folded again from all of them. ``earlier`` are events of before, to be taken in by a lane that is new
-    and whose patient they were about.
+    ``is_person``: about every stay of these patients, now and later. ``at``: the times of a plain update,
+    of which the newest is enough; None where all of them count.
     """
 
-    lanes: tuple[str, ...]
-    event: Event
-    joined: tuple[str, ...] = ()
-    earlier: tuple[tuple[int, Event], ...] = ()
+    part: int = 0
+    visit: K | None = None
+    account: K | None = None
+    patients: tuple[K, ...] = ()
+    prior_visit: K | None = None
+    prior_account: K | None = None
+    is_person: bool = False
+    at: tuple[int, int] | None = None
 
 
-@dataclass(slots=True)
-class Directory:
-    """Which lane a message belongs to. Kept by whoever works lanes, and asked in the order of receipt.
-
-    Lanes are named by the first number that was seen: a visit's, or an account's where no visit was known.
-    """
-
-    site: SiteProfile
-    _lane_of: dict[str, str] = field(default_factory=dict)  # visit or account key -> lane
-    _lanes_of: dict[str, list[str]] = field(default_factory=dict)  # patient key -> lanes
-    _about: dict[str, list[tuple[int, Event]]] = field(default_factory=dict)  # patient key -> merges of it
-
-    def take(self, event: Event, seq: int) -> list[Delivery]:
-        """Where each part of a message belongs. A part without lanes is about nobody known here (yet)."""
-        return [self._part(part, seq) for part in parts(event)]
-
-    def _part(self, event: Event, seq: int) -> Delivery:
-        group = event.groups[0] if event.groups else None
-        visit = _visit_key(event.visit.number, event.visit.authority, self.site)
-        account = _account_key(event.patient.account)
-        if event.message_type == "ADT" and event.trigger in PERSON_LEVEL:
-            return self._person(event, seq)
-        gone: list[str] = []
-        if group is not None and event.trigger in _VISITS and group.prior_visit:
-            prior = _visit_key(group.prior_visit, group.prior_visit_authority, self.site)
-            gone += self._link(prior, visit)
-        if group is not None and event.trigger in _ACCOUNTS and group.prior_account:
-            gone += self._link(_account_key(group.prior_account), account)
-            if not visit:
-                prior = _account_key(group.prior_account)
-                lanes = [self._lane_of.setdefault(key, key) for key in (prior, account) if key]
-                return self._delivered(list(dict.fromkeys(lanes)), event, seq, gone)
-        lane = ""
-        if visit:
-            lane = self._lane_of.setdefault(visit, visit)
-            if account and self._lane_of.setdefault(account, lane) == account:
-                gone += self._link(account, visit)  # results came first, under the account alone
-        elif account:
-            lane = self._lane_of.setdefault(account, account)
-        return self._delivered([self._lane_of[visit or account]] if lane else [], event, seq, gone)
-
-    def _delivered(self, lanes: list[str], event: Event, seq: int, joined: list[str]) -> Delivery:
-        """Register the lanes with their patient, and find what was said before of that patient's numbers."""
-        earlier: dict[int, Event] = {}
-        seen, waiting = set[str](), self._named(event)
-        while waiting:
-            key = waiting.pop()
-            if key in seen:
-                continue
-            seen.add(key)
-            known, about = self._lanes_of.setdefault(key, []), self._about.get(key, ())
-            fresh = [lane for lane in lanes if lane not in known]
-            known += fresh
-            if fresh:
-                earlier.update(about)
-            for _, change in about:
-                waiting += self._named(change)
-        earlier.pop(seq, None)
-        return Delivery(tuple(lanes), event, tuple(joined), tuple(sorted(earlier.items())))
-
-    def _named(self, event: Event) -> list[str]:
-        keys = [patient_key(event.patient, self.site)]
-        keys += [_prior_patient(group, self.site) for group in event.groups]
-        return [key for key in dict.fromkeys(keys) if key]
-
-    def _person(self, event: Event, seq: int) -> Delivery:
-        """Every stay of the patients named, and any that one of them gets later."""
-        named = self._named(event)
-        changes = patients_changed(event, self.site)
-        lanes = list(dict.fromkeys(lane for key in named for lane in self._lanes_of.get(key, ())))
-        for key in named:
-            about = self._about.setdefault(key, [])
-            if not changes and event.trigger != "A29":  # of plain updates the newest is enough
-                older = [each for each in about if each[1].trigger in ("A28", "A31")]
-                if any(_age(each) > _age((seq, event)) for each in older):
-                    continue
-                about[:] = [each for each in about if each not in older]
-            about.append((seq, event))
-        return self._delivered(lanes, event, seq, [])
-
-    def _link(self, old: str, new: str) -> list[str]:
-        """Let ``old`` lead where ``new`` leads. Returns the lane that is no more, if there were two."""
-        if not old or not new or old == new:
-            return []
-        before, after = self._lane_of.get(old), self._lane_of.get(new)
-        if before is None or before == after:
-            self._lane_of[old] = self._lane_of.setdefault(new, new)
-            return []
-        if after is None:
-            self._lane_of[new] = before  # the stay goes on under its first name
-            return []
-        if old.startswith(_ACCOUNT) and not before.startswith(_ACCOUNT):
-            return []  # an account with visits: they stay visits of their own
-        for key, lane in self._lane_of.items():
-            if lane == before:
-                self._lane_of[key] = after
-        for lanes in self._lanes_of.values():
-            if before in lanes:
-                lanes[:] = list(dict.fromkeys(after if lane == before else lane for lane in lanes))
-        return [before]
+VISIT, ACCOUNT, PATIENT = "visit", "account", "person"
 
 
-_ACCOUNT = "account:"
+def naming(event: Event, site: SiteProfile, name: Callable[[str, str, str], K]) -> Named[K]:
+    """What a part of a message says about numbers. ``name`` is given kind, number, assigning authority."""
+
+    def visit_of(number: str, authority: str) -> K | None:
+        return name(VISIT, number, authority or site.visit_authority) if number else None
+
+    def account_of(number: str) -> K | None:
+        return name(ACCOUNT, number, site.account_authority) if number else None
+
+    trigger = event.trigger if event.message_type == "ADT" else ""
+    group = event.groups[0] if event.groups else None
+    keys = [patient_key(event.patient, site), *(_prior_patient(each, site) for each in event.groups)]
+    patients = tuple(name(PATIENT, key, "") for key in dict.fromkeys(keys) if key)
+    if trigger in PERSON_LEVEL:
+        is_update = not patients_changed(event, site) and trigger != "A29"
+        at = (instant(event.effective_at), instant(event.sent_at)) if is_update else None
+        return Named(event.part, patients=patients, is_person=True, at=at)
+    visit, account = visit_of(event.visit.number, event.visit.authority), account_of(event.patient.account)
+    prior_visit = prior_account = None
+    if group is not None and trigger in _VISITS:
+        prior_visit = visit_of(group.prior_visit, group.prior_visit_authority)
+    if group is not None and trigger in _ACCOUNTS:
+        prior_account = account_of(group.prior_account)
+    return Named(event.part, visit, account, patients, prior_visit, prior_account)
 
 
-def _visit_key(number: str, authority: str, site: SiteProfile) -> str:
-    """A visit's lane: its number; with the authority where that is not the site's own."""
-    if not number or authority in ("", site.visit_authority):
-        return number
-    return f"{number}^{authority}"
-
-
-def _account_key(number: str) -> str:
-    return _ACCOUNT + number if number else ""
-
-
-def _age(each: tuple[int, Event]) -> tuple[object, ...]:
-    return (each[1].effective_at, each[1].sent_at, each[0])
-
-
-def shown(lane: str) -> str:
-    """A lane's name for people: the number it was first seen with."""
-    return lane.removeprefix(_ACCOUNT)
+#: ADT triggers whose numbers have to be read from the whole message; of any other, PID and PV1 say it all.
+SPECIAL = PERSON_LEVEL | _VISITS | _ACCOUNTS | GROUPED

@@ -81,7 +81,7 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
     identity = {"visit": event.visit.number, "account": event.patient.account}
     made: list[Record] = []
     if event.message_type == "ADT" and event.trigger in RANK:
-        key = (instant(event.effective_at), RANK[event.trigger], sent, seq, 0)
+        key = (instant(event.effective_at), RANK[event.trigger], sent, seq, event.part)
         data = {**identity, **({} if event.trigger in RENAMES else _visit(event.visit))}
         if event.trigger == "A42":
             data["joined"] = True

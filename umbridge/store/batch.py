@@ -14,10 +14,11 @@ from umbridge_audit.store import Ledger
 
 from umbridge.errors import StoreError
 from umbridge.model import RowState
-from umbridge.store import inbox, search, stays, tally
-from umbridge.store.inbox import Incoming, Stored
+from umbridge.stay.directory import route
+from umbridge.stay.identity import Named
+from umbridge.store import directory, inbox, search, tally
+from umbridge.store.inbox import Incoming, Share, Stored
 
-ALIAS_CACHE = 100_000
 REUSED = "control_id_reused"
 AFTER_QUARANTINED = "after_quarantined"  # an earlier message of this stay waits for a person
 FRAME_SUSPECT = "frame_suspect"  # answered, and then its other half came
@@ -29,26 +30,17 @@ def iso(at: datetime) -> str:
 
 
 class Numbers:
-    """What the pen knows without asking the database: the last row's number, and recent accounts."""
+    """What the pen knows without asking the database: the last row's number, and numbers seen lately."""
 
     def __init__(self, last: int, quarantined: Iterable[bytes] = ()) -> None:
         self._seq = last
         self.quarantined = set(quarantined)  # lanes
         self.suspects: set[int] = set()  # rows set aside after they were answered, maybe while being worked
-        self._alias: dict[bytes, bytes] = {}
+        self.known = directory.Known()
 
     def next_seq(self) -> int:
         self._seq += 1
         return self._seq
-
-    def alias(self, token: bytes) -> bytes | None:
-        return self._alias.get(token)
-
-    def remember_alias(self, token: bytes, lane: bytes) -> None:
-        """The cache is bounded; the table is not."""
-        if len(self._alias) >= ALIAS_CACHE:
-            self._alias.clear()
-        self._alias[token] = lane
 
 
 class Batch:
@@ -66,7 +58,7 @@ class Batch:
         self._rows: list[tuple[Any, ...]] = []
         self._finished: list[tuple[str, str, int]] = []
         self._repeats: list[tuple[int, str, str]] = []
-        self._aliases: list[tuple[bytes, bytes]] = []
+        self._directory = directory.StoredNumbers(cursor, numbers.known)
         self._found_by: list[tuple[bytes, int]] = []
         self._first_entry = ledger.size
         self._known: dict[bytes, list[tuple[Any, ...]]] = {}
@@ -117,14 +109,21 @@ class Batch:
             elif item.reused == "reject":
                 state, condition, location = RowState.REFUSED, 207, "MSH-10"
                 ack = {"CA": "CE", "AA": "AE"}.get(ack, ack)
-        lane = self._lane(item)
-        if state is RowState.PENDING and lane is None:
-            state, reason = RowState.NOT_APPLICABLE, reason or "no_visit_number"
-        elif state is RowState.PENDING and lane in self._numbers.quarantined:
-            reason = f"{reason} {AFTER_QUARANTINED}".strip()
-        elif state is RowState.QUARANTINED and lane is not None:
-            self._numbers.quarantined.add(lane)
         seq = self._numbers.next_seq()
+        shares: tuple[Share, ...] = ()
+        refolds: tuple[tuple[bytes, bytes | None], ...] = ()
+        if state is RowState.PENDING:
+            shares, refolds = self._route(seq, item.named)
+            lane = shares[0][0] if shares else None
+            if lane is None:
+                nobody = "no_stay_of_this_patient" if item.named[0].is_person else "no_visit_number"
+                state, reason = RowState.NOT_APPLICABLE, reason or nobody
+            elif any(each in self._numbers.quarantined for each, _ in shares):
+                reason = f"{reason} {AFTER_QUARANTINED}".strip()
+        else:
+            lane = self._lane(item)
+            if state is RowState.QUARANTINED and lane is not None:
+                self._numbers.quarantined.add(lane)
         kind = {RowState.REFUSED: "message.refused", RowState.IGNORED: "message.ignored"}.get(
             state, "message.received"
         )
@@ -146,9 +145,55 @@ class Batch:
         candidates.append(
             (seq, item.digest, item.content_digest, lane, state.value, ack, condition, location, reason, at)
         )
-        return Stored(
-            seq, lane, state, ack, condition, location, reason, datetime.fromisoformat(at), duplicate=False
-        )
+        received = datetime.fromisoformat(at)
+        said_of_row = (ack, condition, location, reason, received)
+        return Stored(seq, lane, state, *said_of_row, duplicate=False, shares=shares, refolds=refolds)
+
+    def _route(
+        self, seq: int, named: Sequence[Named[bytes]]
+    ) -> tuple[tuple[Share, ...], tuple[tuple[bytes, bytes | None], ...]]:
+        """Which lanes take in which parts of a new row, and which of them have to be folded again for it.
+
+        What ``inbox.lane`` cannot say is written beside it: a person's updates, several parts, several lanes.
+        """
+        shares: dict[bytes, list[int]] = {}
+        refolds: list[tuple[bytes, bytes | None]] = []
+        for each in named:
+            found = route(self._directory, each, seq)
+            for lane in found.lanes:
+                shares.setdefault(lane, []).append(each.part)
+                if found.earlier and directory.give_earlier(self.cursor, lane, found.earlier):
+                    refolds.append((lane, None))
+            refolds += [(found.lanes[0], gone) for gone in found.joined]
+        for lane, gone in refolds:
+            directory.refold(self.cursor, directory.Refold(lane, seq, gone))
+            if gone in self._numbers.quarantined:
+                self._numbers.quarantined.add(lane)
+        is_plain = len(named) == 1 and len(shares) < 2 and not named[0].is_person
+        if is_plain:
+            return tuple((lane, None) for lane in shares), tuple(refolds)
+        for lane, parts in shares.items():
+            directory.give(self.cursor, lane, seq, parts)
+        return tuple((lane, tuple(parts)) for lane, parts in shares.items()), tuple(refolds)
+
+    def take(self, lane: bytes, seq: int, reason: str) -> None:
+        """A lane has taken in its share of a row. With the last of them the row is finished.
+
+        Nothing died of that share, so the attempts of the others are counted from none.
+        """
+        self.cursor.execute("UPDATE inbox SET attempts = 0 WHERE seq = ? AND attempts > 0", (seq,))
+        if directory.take(self.cursor, lane, seq):
+            query = "SELECT 1 FROM determination WHERE row = ? LIMIT 1"
+            if self.cursor.execute(query, (seq,)).fetchone():
+                self.finish(seq, RowState.DETERMINED, "")
+            else:
+                self.finish(seq, RowState.NOT_APPLICABLE, reason)
+
+    def set_aside(self, lane: bytes, seq: int, reason: str) -> None:
+        """A lane's share of a row waits for a person, and with it the row."""
+        self._numbers.quarantined.add(lane)
+        if directory.set_aside(self.cursor, seq, lane):
+            self.finish(seq, RowState.QUARANTINED, reason)
 
     def finish(self, seq: int, state: RowState, reason: str) -> None:
         """A pending row is worked: say what became of it."""
@@ -165,48 +210,65 @@ class Batch:
         row = self._row(seq)
         self._move(row, RowState.QUARANTINED, FRAME_SUSPECT, "umbridge", FRAME_SUSPECT, "")
         self._numbers.suspects.add(seq)
+        directory.set_aside(self.cursor, seq)
         self._set_aside(seq)
 
     def dismiss(self, seq: int, user: str, reason: str, by: str) -> None:
         """Lay a quarantined row to rest."""
         row = self._row(seq)
         self._move(row, RowState.DISMISSED, "", user, reason, by)
+        directory.forget(self.cursor, seq)
         self._free(row)
 
-    def replay(self, seq: int, user: str, reason: str, by: str, found_by: Sequence[bytes]) -> Stored:
-        """Store a row again as its own child, to be worked as if it came now."""
+    def replay(
+        self,
+        seq: int,
+        user: str,
+        reason: str,
+        by: str,
+        found_by: Sequence[bytes],
+        named: Sequence[Named[bytes]],
+    ) -> Stored:
+        """Store a row again as its own child, to be worked as if it came now.
+
+        Only the lanes that have not taken the row in take in its child.
+        """
         row = self._row(seq)
         self._move(row, RowState.REPLAYED, "", user, reason, by)
         self._free(row)
         child = self._numbers.next_seq()
         at = iso(self.now)
-        inbox.replay(self.cursor, self.keyring, row, child, row.ack, self.now, at)
+        shares: tuple[Share, ...] = ()
+        refolds: tuple[tuple[bytes, bytes | None], ...] = ()
+        had = directory.shares(self.cursor, seq)
+        for one, its in had.items():
+            missed = tuple(part for part in its if its[part] == directory.ASIDE)
+            if missed:
+                into = directory.current(self.cursor, one)
+                directory.give(self.cursor, into, child, missed)
+                shares = (*shares, (into, missed))
+        if not had:
+            shares, refolds = self._route(child, named)
+        state = RowState.PENDING if shares else RowState.NOT_APPLICABLE
+        lane: bytes | None = shares[0][0] if shares else None
+        inbox.replay(self.cursor, self.keyring, row, child, lane, state, row.ack, self.now, at)
         self._found_by += [(token, child) for token in found_by]
-        self._tally["state", RowState.PENDING.value] += 1
+        self._tally["state", state.value] += 1
+        note = f"replay_of_{seq}"
         receipt = {
             "actor": user,
             "feed": row.feed,
-            "state": RowState.PENDING.value,
+            "state": state.value,
             "row": child,
             "control_id": row.head.get("control_id"),
             "message_type": row.head.get("type"),
-            "reason": f"replay_of_{seq}",
+            "reason": note,
             "of_row": seq,
         }
         entry = self.entry(Draft("message.received", receipt))
         self.cursor.execute("UPDATE inbox SET entry = ? WHERE seq = ?", (entry, child))
-        moment = datetime.fromisoformat(at)
-        return Stored(
-            child,
-            row.lane,
-            RowState.PENDING,
-            row.ack,
-            None,
-            None,
-            f"replay_of_{seq}",
-            moment,
-            duplicate=False,
-        )
+        said = (state, row.ack, None, None, note, datetime.fromisoformat(at))
+        return Stored(child, lane, *said, duplicate=False, shares=shares, refolds=refolds)
 
     def _row(self, seq: int) -> inbox.Row:
         record = inbox.sealed_row(self.cursor, seq)
@@ -225,32 +287,21 @@ class Batch:
     def _set_aside(self, seq: int) -> None:
         lane = self.cursor.execute("SELECT lane FROM inbox WHERE seq = ?", (seq,)).fetchone()
         if lane is not None and lane[0] is not None:
-            self._numbers.quarantined.add(lane[0])
+            self._numbers.quarantined.add(directory.current(self.cursor, lane[0]))
 
     def _free(self, row: inbox.Row) -> None:
         """The stay misses nothing more, unless another of its messages waits too."""
         self._numbers.suspects.discard(row.seq)
-        if row.lane is not None and row.lane not in inbox.quarantined_lanes(self.cursor):
-            self._numbers.quarantined.discard(row.lane)
+        waiting = inbox.quarantined_lanes(self.cursor)
+        for lane in {row.lane, *directory.shares(self.cursor, row.seq)} - waiting - {None}:
+            self._numbers.quarantined.discard(lane)
 
     def _lane(self, item: Incoming) -> bytes | None:
-        """The stay a message belongs to: its visit; else the visit its account was seen with."""
-        account = item.account_token
-        if item.visit_token is not None:
-            if account is not None and self._known_lane(account) is None:
-                self._numbers.remember_alias(account, item.visit_token)
-                self._aliases.append((account, item.visit_token))
-            return item.visit_token
-        return None if account is None else self._known_lane(account) or account
-
-    def _known_lane(self, account: bytes) -> bytes | None:
-        """The first visit an account was seen with, for ever: from memory, else from the table."""
-        lane = self._numbers.alias(account)
-        if lane is None:
-            lane = stays.resolve(self.cursor, account)
-            if lane is not None:
-                self._numbers.remember_alias(account, lane)
-        return lane
+        """The stay that a message would be about which is not to be worked now: nothing is learnt from it."""
+        for number in (item.visit_token, item.account_token):
+            if number is not None:
+                return self._directory.lane(number) or number
+        return None
 
     @staticmethod
     def _receipt(
@@ -290,8 +341,6 @@ class Batch:
             tally.add(self.cursor, self._tally, self._heard)
         if self._found_by:
             search.add(self.cursor, self._found_by)
-        if self._aliases:
-            stays.add_aliases(self.cursor, self._aliases)
         if self._repeats:
             self.cursor.executemany(
                 "INSERT INTO delivery_attempt(row, feed, at) VALUES (?,?,?)", self._repeats

@@ -15,7 +15,7 @@ from umbridge.errors import StoreError
 from umbridge.store.tables import TABLES
 
 DATABASE = "umbridge.db"
-VERSION = "2"
+VERSION = "3"
 
 # intake.md's list: asked for, read back, refused if different. synchronous 2 is FULL: the WAL is synced at
 # every commit, which is what "durable before the answer" rests on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +13,14 @@ from umbridge_audit.keys import Keyring
 from umbridge_audit.seal import SealError
 
 from umbridge.model import RowState
+from umbridge.stay.identity import Named
 
 _INSERT = (
     "INSERT INTO inbox(seq, feed, key_token, digest, content_digest, variant, lane, sealed, state, attempts,"
     " ack, condition, location, reason, received_at, entry) VALUES (?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?)"
 )
 UNREADABLE = "unreadable"
+MOST_PARTS = 1024  # more than one message can have (hl7.translate)
 _COLUMNS = "seq, feed, lane, sealed, state, ack, condition, location, reason, received_at, entry"
 
 
@@ -44,11 +46,30 @@ class Incoming:
     received_at: datetime
     reused: str  # the feed's rule for a control id that comes back with other content
     found_by: tuple[bytes, ...] = ()  # search tokens
+    patient_token: bytes | None = None
+    parts: tuple[
+        Named[bytes], ...
+    ] = ()  # of a merge, a move, an update of the person; else PID and PV1 say it
+
+    @property
+    def named(self) -> tuple[Named[bytes], ...]:
+        """The numbers that each part of the message names, as tokens."""
+        if self.parts:
+            return self.parts
+        patients = () if self.patient_token is None else (self.patient_token,)
+        return (Named(0, self.visit_token, self.account_token, patients),)
+
+
+Share = tuple[bytes, tuple[int, ...] | None]  # a lane, and which parts of a row; None is the row as it is
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The row an answer speaks for. ``duplicate``: the row was there before this delivery."""
+    """The row an answer speaks for. ``duplicate``: the row was there before this delivery.
+
+    ``shares``: the lanes that take it in. ``refolds``: lanes to be folded again with it, each with the lane
+    that is joined to it, or None.
+    """
 
     seq: int
     lane: bytes | None
@@ -59,6 +80,8 @@ class Stored:
     reason: str
     received_at: datetime
     duplicate: bool
+    shares: tuple[Share, ...] = ()
+    refolds: tuple[tuple[bytes, bytes | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,7 @@ class Row:
     entry: int
     head: dict[str, Any]
     frame: bytes
+    part: int = 0  # of a message about several: which of them a lane takes in
 
 
 def aad(seq: int) -> bytes:
@@ -109,7 +133,15 @@ def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
 
 
 def replay(
-    cursor: sqlite3.Cursor, keyring: Keyring, old: Row, seq: int, ack: str, at: datetime, received_at: str
+    cursor: sqlite3.Cursor,
+    keyring: Keyring,
+    old: Row,
+    seq: int,
+    lane: bytes | None,
+    state: RowState,
+    ack: str,
+    at: datetime,
+    received_at: str,
 ) -> tuple[int, bytes]:
     """Insert the child of a row; returns its number among the row's replays, and its key token.
 
@@ -120,7 +152,7 @@ def replay(
     token = keyring.token("replay", f"{old.seq}/{count}")
     head = json.dumps(old.head, separators=(",", ":"), ensure_ascii=False).encode()
     sealed = keyring.seal("raw", len(head).to_bytes(4, "big") + head + old.frame, aad(seq), at)
-    known = (token, digest, content, 0, old.lane, sealed, RowState.PENDING.value)
+    known = (token, digest, content, 0, lane, sealed, state.value)
     insert(cursor, [(seq, old.feed, *known, ack, None, None, f"replay_of_{old.seq}", received_at, old.entry)])
     cursor.execute("UPDATE inbox SET replay_of = ?, replay_no = ? WHERE seq = ?", (old.seq, count, seq))
     return count, token
@@ -147,7 +179,12 @@ def quarantined_lanes(cursor: sqlite3.Cursor) -> set[bytes]:
     """Stays that miss a message which waits for a person."""
     query = "SELECT DISTINCT lane FROM inbox WHERE seq IN (SELECT seq FROM inbox INDEXED BY inbox_overview"
     rows = cursor.execute(query + " WHERE state = 'QUARANTINED') AND lane IS NOT NULL")
-    return {lane for (lane,) in rows}
+    found = {lane for (lane,) in rows}
+    rows = cursor.execute(
+        "SELECT DISTINCT lane FROM lane_row WHERE done = 2 AND seq IN"
+        " (SELECT seq FROM inbox INDEXED BY inbox_overview WHERE state = 'QUARANTINED')"
+    )
+    return found | {lane for (lane,) in rows}
 
 
 def insert(cursor: sqlite3.Cursor, rows: list[tuple[Any, ...]]) -> None:
@@ -192,12 +229,42 @@ def sealed_page(cursor: sqlite3.Cursor, after: int, limit: int, size: int) -> li
     return _within(cursor, "seq > ?", (after,), limit, size)
 
 
+_OF_LANE = (
+    "SELECT inbox.seq AS seq, 0 AS part, length(sealed) AS size FROM inbox"
+    " WHERE inbox.lane = :lane AND inbox.seq > :after AND inbox.seq <= :until"
+    " AND state IN ('PENDING','DETERMINED','NOT_APPLICABLE')"
+    " AND NOT EXISTS (SELECT 1 FROM lane_row WHERE lane_row.seq = inbox.seq)"
+    " UNION ALL SELECT seq, part, (SELECT length(sealed) FROM inbox WHERE inbox.seq = lane_row.seq)"
+    " FROM lane_row WHERE lane_row.lane = :lane AND seq > :after AND seq <= :until AND part >= 0"
+    " AND (done = 1 OR (done = 0 AND seq = :until)) ORDER BY 1, 2 LIMIT :limit"
+)
+
+
+def lane_places(
+    cursor: sqlite3.Cursor, lane: bytes, until: int, *, after: int = 0, limit: int = -1
+) -> list[tuple[int, int, int]]:
+    """(row, part, bytes) of all that a lane has taken in or is taking in, up to ``until``, in order."""
+    words = {"lane": lane, "after": after, "until": until, "limit": limit}
+    return cursor.execute(_OF_LANE, words).fetchall()
+
+
 def sealed_lane(
     cursor: sqlite3.Cursor, lane: bytes, after: int, until: int, limit: int, size: int
-) -> list[Sequence[Any]]:
-    """``lane_rows`` a page at a time, bounded and sealed as in ``sealed_page``."""
-    where = "lane = ? AND seq > ? AND seq <= ? AND state IN ('PENDING','DETERMINED','NOT_APPLICABLE')"
-    return _within(cursor, where, (lane, after, until), limit, size)
+) -> list[tuple[Sequence[Any], list[int]]]:
+    """What a lane has taken in, a page at a time: rows as in ``sealed_page``, each with its parts."""
+    found: dict[int, list[int]] = {}
+    total, most = 0, limit + MOST_PARTS
+    places = lane_places(cursor, lane, until, after=after, limit=most)
+    if len(places) == most:  # the last row's parts may not all be there: it is for the next page
+        places = [place for place in places if place[0] != places[-1][0]]
+    for seq, part, length in places:
+        if seq not in found:
+            total += length
+            if found and (total > size or len(found) == limit):
+                break
+        found.setdefault(seq, []).append(part)
+    rows = {seq: sealed_row(cursor, seq) for seq in found}
+    return [(row, found[seq]) for seq, row in rows.items() if row is not None]
 
 
 def _within(
@@ -238,13 +305,13 @@ def row(cursor: sqlite3.Cursor, keyring: Keyring, seq: int) -> Row | None:
 
 
 def lane_rows(cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes, until: int) -> Iterator[Row]:
-    """Every row of a lane that was worked or is being worked, up to ``until``: what a re-fold reads."""
-    query = (
-        f"SELECT {_COLUMNS} FROM inbox WHERE lane = ? AND seq <= ?"  # noqa: S608 - constant
-        " AND state IN ('PENDING','DETERMINED','NOT_APPLICABLE') ORDER BY seq"
-    )
-    for record in cursor.execute(query, (lane, until)):
-        yield open_row(keyring, record)
+    """What a re-fold reads: every row, or part of one, that a lane took in or is taking in."""
+    opened: Row | None = None
+    for seq, part, _ in lane_places(cursor, lane, until):
+        if opened is None or opened.seq != seq:
+            opened = row(cursor, keyring, seq)
+        if opened is not None:
+            yield replace(opened, part=part)
 
 
 def finish(cursor: sqlite3.Cursor, rows: list[tuple[str, str, int]]) -> None:

@@ -65,8 +65,10 @@ class Finder:
         for token in wanted.tokens:
             where.append("seq IN (SELECT seq FROM search_token WHERE token = ?)")
             values.append(token)
+        if wanted.lane:
+            where.append("(lane = ? OR seq IN (SELECT seq FROM lane_row WHERE lane = ? AND done < 2))")
+            values += [wanted.lane, wanted.lane]
         for clause, value in (
-            ("lane = ?", wanted.lane),
             ("received_at >= ?", wanted.since),
             ("received_at < ?", wanted.until),
             ("feed = ?", wanted.feed),

@@ -1,4 +1,4 @@
-"""Stays at rest: one sealed head a lane, one sealed increment a message, and the numbers that lead there."""
+"""Stays at rest: one sealed head a lane, one sealed increment a message."""
 
 from __future__ import annotations
 
@@ -108,16 +108,6 @@ def _put(
                 for seq, made in increments
             ],
         )
-
-
-def add_aliases(cursor: sqlite3.Cursor, aliases: list[tuple[bytes, bytes]]) -> None:
-    """(token, lane): the first lane a number was seen with keeps it."""
-    cursor.executemany("INSERT OR IGNORE INTO alias(token, lane) VALUES (?,?)", aliases)
-
-
-def resolve(cursor: sqlite3.Cursor, token: bytes) -> bytes | None:
-    found = cursor.execute("SELECT lane FROM alias WHERE token = ?", (token,)).fetchone()
-    return None if found is None else bytes(found[0])
 
 
 def lanes(cursor: sqlite3.Cursor) -> Iterator[bytes]:

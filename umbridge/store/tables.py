@@ -49,11 +49,61 @@ class DeliveryAttempt(SQLModel, table=True):
 
 
 class Alias(SQLModel, table=True):
-    """Another number the same stay is known by (an account): token to lane."""
+    """A visit's or an account's number, and the lane it leads to: its own, or another stay's for ever."""
 
     __tablename__ = "alias"
     token: bytes = Field(primary_key=True)
+    lane: bytes = Field(index=True)
+    account: bool
+
+
+class PatientLane(SQLModel, table=True):
+    """The stays of one patient's number."""
+
+    __tablename__ = "patient_lane"
+    __table_args__ = {"sqlite_with_rowid": False}
+    token: bytes = Field(primary_key=True)
+    lane: bytes = Field(primary_key=True, index=True)
+
+
+class PatientRow(SQLModel, table=True):
+    """A merge or an update that a patient's number was in: for stays of that number that come later."""
+
+    __tablename__ = "patient_row"
+    __table_args__ = (Index("patient_row_seq", "seq", "part"), {"sqlite_with_rowid": False})
+    token: bytes = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    part: int = Field(primary_key=True)
+    effective: int | None = None  # of a plain update, of which the newest is enough; microseconds since 1970
+    sent: int | None = None
+
+
+class LaneRow(SQLModel, table=True):
+    """A row, or a part of one, that a lane takes in, where ``inbox.lane`` cannot say it: merges, swaps.
+
+    ``done``: 0 waits, 1 taken in, 2 set aside. ``part`` -1: nothing is taken in, the stay is asked again.
+    """
+
+    __tablename__ = "lane_row"
+    __table_args__ = (
+        Index("lane_row_seq", "seq"),
+        Index("lane_row_waiting", "seq", sqlite_where=text("done = 0")),
+        {"sqlite_with_rowid": False},
+    )
+    lane: bytes = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    part: int = Field(primary_key=True)
+    done: int
+
+
+class LaneRefold(SQLModel, table=True):
+    """A lane to be folded again from all its rows when it comes to ``since``; with those of ``gone``."""
+
+    __tablename__ = "lane_refold"
+    id: int | None = Field(default=None, primary_key=True)
     lane: bytes
+    since: int
+    gone: bytes | None = None
 
 
 class SearchToken(SQLModel, table=True):
@@ -129,6 +179,10 @@ _MODELS: tuple[type[SQLModel], ...] = (
     InboxRow,
     DeliveryAttempt,
     Alias,
+    PatientLane,
+    PatientRow,
+    LaneRow,
+    LaneRefold,
     SearchToken,
     StayHead,
     StayIncrement,

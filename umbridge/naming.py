@@ -1,0 +1,95 @@
+"""What a message's numbers are called in the store: keyed tokens, by which stays and messages are found.
+
+A token's input is for ever: who changes it loses every stay there is.
+"""
+
+from __future__ import annotations
+
+from umbridge_audit.keys import Keyring
+
+from umbridge.hl7 import er7, translate
+from umbridge.model import Patient
+from umbridge.site import SiteProfile
+from umbridge.stay.identity import ACCOUNT, PATIENT, SPECIAL, VISIT, Named, naming, parts
+from umbridge.stay.record import patient_key
+from umbridge.store import search
+from umbridge.store.search import SEPARATOR
+
+PRODUCTION = "P"  # HL7 table 0103; T is training, D debugging
+
+
+def visit_token(keyring: Keyring, number: str, authority: str, apart: str = "") -> bytes:
+    """The same number under two authorities is two visits."""
+    return keyring.token(VISIT, apart + authority + SEPARATOR + number)
+
+
+class Namer:
+    """Gives numbers their tokens. What is no production message has tokens apart: it meets no real stay."""
+
+    def __init__(self, keyring: Keyring, site: SiteProfile) -> None:
+        self._keyring = keyring
+        self._site = site
+
+    def visit(self, who: translate.Identity, processing: str) -> bytes | None:
+        if not who.visit:
+            return None
+        authority = who.visit_authority or self._site.visit_authority
+        return visit_token(self._keyring, who.visit, authority, _apart(processing))
+
+    def account(self, who: translate.Identity, processing: str) -> bytes | None:
+        if not who.account:
+            return None
+        return self._token(ACCOUNT, who.account, self._site.account_authority, _apart(processing))
+
+    def patient(self, who: translate.Identity, processing: str) -> bytes | None:
+        """The number that the fold knows the patient by."""
+        key = patient_key(Patient(who.identifiers), self._site)
+        return self._token(PATIENT, key, "", _apart(processing)) if key else None
+
+    def parts(
+        self, message: er7.Message, who: translate.Identity, processing: str
+    ) -> tuple[Named[bytes], ...]:
+        """Of a merge, a move, an update of the person: each part's numbers. Empty: PID and PV1 say it all."""
+        if who.message_type != "ADT" or who.trigger not in SPECIAL:
+            return ()
+        apart = _apart(processing)
+        event = translate.translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+        return tuple(
+            naming(
+                part, self._site, lambda kind, number, authority: self._token(kind, number, authority, apart)
+            )
+            for part in parts(event)
+        )
+
+    def named(self, message: er7.Message) -> tuple[Named[bytes], ...]:
+        """The numbers of any message, part by part."""
+        who, processing = translate.identify(message), message.get("MSH-11.1") or PRODUCTION
+        patient = self.patient(who, processing)
+        return self.parts(message, who, processing) or (
+            Named(
+                0,
+                self.visit(who, processing),
+                self.account(who, processing),
+                () if patient is None else (patient,),
+            ),
+        )
+
+    def found_by(self, who: translate.Identity) -> tuple[bytes, ...]:
+        """The tokens that a search for this patient or this control id has too."""
+        tokens = [
+            search.patient(self._keyring, number, authority or self._site.mrn_authority)
+            for number, authority, _ in who.identifiers
+            if number
+        ]
+        if who.control_id:
+            tokens.append(search.control(self._keyring, who.control_id))
+        return tuple(tokens)
+
+    def _token(self, kind: str, number: str, authority: str, apart: str) -> bytes:
+        if kind == PATIENT:
+            return self._keyring.token(PATIENT, apart + number)
+        return self._keyring.token(kind, apart + authority + SEPARATOR + number)
+
+
+def _apart(processing: str) -> str:
+    return "" if processing == PRODUCTION else processing + SEPARATOR

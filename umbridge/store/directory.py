@@ -1,0 +1,201 @@
+"""The directory of numbers at rest: keyed tokens to lanes, patients to their stays and to what was said.
+
+What a message changes here is in the transaction that stores it, so that an answered merge is a merge,
+whatever happens next. What it means for the stays is done when their turn comes: ``lane_row`` and
+``lane_refold`` say so until then.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from umbridge.stay.directory import Place
+
+CACHE = 100_000
+WAITING, TAKEN, ASIDE = 0, 1, 2
+ASK_AGAIN = -1  # a part that takes nothing in
+
+
+class Refold(NamedTuple):
+    """From row ``since`` on ``lane`` has to be folded again, with the rows of ``gone`` if it is not None."""
+
+    lane: bytes
+    since: int
+    gone: bytes | None
+
+
+class Known:
+    """What was looked up lately. Bounded; the tables are not."""
+
+    def __init__(self) -> None:
+        self.lanes: dict[bytes, bytes] = {}
+        self.registered: set[tuple[bytes, bytes]] = set()
+
+    def trim(self) -> None:
+        if len(self.lanes) >= CACHE:
+            self.lanes.clear()
+        if len(self.registered) >= CACHE:
+            self.registered.clear()
+
+
+class StoredNumbers:
+    """``stay.directory.Numbers`` over the tables. Lives for one transaction."""
+
+    def __init__(self, cursor: sqlite3.Cursor, known: Known) -> None:
+        self._cursor = cursor
+        self._known = known
+        known.trim()
+
+    def lane(self, number: bytes) -> bytes | None:
+        lane = self._known.lanes.get(number)
+        if lane is None:
+            lane = resolve(self._cursor, number)
+            if lane is not None:
+                self._known.lanes[number] = lane
+        return lane
+
+    def lead(self, number: bytes, lane: bytes, *, account: bool) -> None:
+        self._cursor.execute(
+            "INSERT INTO alias(token, lane, account) VALUES (?,?,?)"
+            " ON CONFLICT(token) DO UPDATE SET lane = excluded.lane",
+            (number, lane, account),
+        )
+        self._known.lanes[number] = lane
+
+    def is_account(self, lane: bytes) -> bool:
+        found = self._cursor.execute("SELECT account FROM alias WHERE token = ?", (lane,)).fetchone()
+        return found is not None and bool(found[0])
+
+    def join(self, gone: bytes, into: bytes) -> None:
+        execute = self._cursor.execute
+        execute("UPDATE alias SET lane = ? WHERE lane = ?", (into, gone))
+        execute("UPDATE OR IGNORE patient_lane SET lane = ? WHERE lane = ?", (into, gone))
+        execute("DELETE FROM patient_lane WHERE lane = ?", (gone,))
+        self._known.lanes.clear()
+        self._known.registered.clear()
+
+    def lanes(self, patient: bytes) -> list[bytes]:
+        rows = self._cursor.execute("SELECT lane FROM patient_lane WHERE token = ?", (patient,))
+        return [lane for (lane,) in rows]
+
+    def register(self, patient: bytes, lane: bytes) -> bool:
+        if (patient, lane) in self._known.registered:
+            return False
+        self._known.registered.add((patient, lane))
+        self._cursor.execute("INSERT OR IGNORE INTO patient_lane(token, lane) VALUES (?,?)", (patient, lane))
+        return self._cursor.rowcount > 0
+
+    def told(self, patient: bytes) -> list[Place]:
+        return self._cursor.execute(
+            "SELECT seq, part FROM patient_row WHERE token = ?", (patient,)
+        ).fetchall()
+
+    def update(self, patient: bytes) -> tuple[tuple[int, int], Place] | None:
+        query = "SELECT effective, sent, seq, part FROM patient_row WHERE token = ? AND sent IS NOT NULL"
+        found = self._cursor.execute(query, (patient,)).fetchone()
+        return None if found is None else ((found[0], found[1]), (found[2], found[3]))
+
+    def tell(self, patient: bytes, place: Place, at: tuple[int, int] | None) -> None:
+        if at is not None:
+            self._cursor.execute("DELETE FROM patient_row WHERE token = ? AND sent IS NOT NULL", (patient,))
+        self._cursor.execute(
+            "INSERT OR IGNORE INTO patient_row(token, seq, part, effective, sent) VALUES (?,?,?,?,?)",
+            (patient, *place, *(at or (None, None))),
+        )
+
+    def patients(self, place: Place) -> list[bytes]:
+        rows = self._cursor.execute("SELECT token FROM patient_row WHERE seq = ? AND part = ?", place)
+        return [token for (token,) in rows]
+
+
+def resolve(cursor: sqlite3.Cursor, token: bytes) -> bytes | None:
+    """The lane a visit's or an account's number leads to."""
+    found = cursor.execute("SELECT lane FROM alias WHERE token = ?", (token,)).fetchone()
+    return None if found is None else bytes(found[0])
+
+
+def forget(cursor: sqlite3.Cursor, seq: int) -> None:
+    """A row that a person dismissed says nothing to stays that come later."""
+    cursor.execute("DELETE FROM patient_row WHERE seq = ?", (seq,))
+
+
+# -- which rows a lane takes in -----------------------------------------------------------------------------
+
+
+def give(cursor: sqlite3.Cursor, lane: bytes, seq: int, parts: Iterable[int]) -> None:
+    """A row, or parts of it, that the lane is to take in when its turn comes."""
+    rows = [(lane, seq, part, WAITING) for part in parts]
+    cursor.executemany("INSERT OR IGNORE INTO lane_row(lane, seq, part, done) VALUES (?,?,?,?)", rows)
+
+
+def give_earlier(cursor: sqlite3.Cursor, lane: bytes, places: Sequence[Place]) -> bool:
+    """Rows of before that the lane takes in with its next fold. Whether there was one it did not have."""
+    before = cursor.connection.total_changes
+    rows = [(lane, *place, TAKEN) for place in places]
+    cursor.executemany("INSERT OR IGNORE INTO lane_row(lane, seq, part, done) VALUES (?,?,?,?)", rows)
+    return cursor.connection.total_changes > before
+
+
+def refold(cursor: sqlite3.Cursor, asked: Refold) -> None:
+    cursor.execute("INSERT INTO lane_refold(lane, since, gone) VALUES (?,?,?)", asked)
+
+
+def refolds(cursor: sqlite3.Cursor) -> list[Refold]:
+    """Those that are still to be done."""
+    return [Refold(*row) for row in cursor.execute("SELECT lane, since, gone FROM lane_refold ORDER BY id")]
+
+
+def waiting(cursor: sqlite3.Cursor) -> dict[int, dict[bytes, tuple[int, ...]]]:
+    """Row -> lane -> parts that are still to be taken in."""
+    found: dict[int, dict[bytes, tuple[int, ...]]] = {}
+    query = "SELECT seq, lane, part FROM lane_row WHERE done = 0 ORDER BY seq, lane, part"
+    for seq, lane, part in cursor.execute(query):
+        lanes = found.setdefault(seq, {})
+        lanes[lane] = (*lanes.get(lane, ()), part)
+    return found
+
+
+def take(cursor: sqlite3.Cursor, lane: bytes, seq: int) -> bool:
+    """A lane has taken its share of a row. Whether that finishes the row, with nothing set aside."""
+    cursor.execute("UPDATE lane_row SET done = 1 WHERE lane = ? AND seq = ? AND done = 0", (lane, seq))
+    query = "SELECT min(done), max(done) FROM lane_row WHERE seq = ?"
+    return bool(cursor.execute(query, (seq,)).fetchone() == (TAKEN, TAKEN))
+
+
+def set_aside(cursor: sqlite3.Cursor, seq: int, lane: bytes | None = None) -> bool:
+    """A lane's share of a row, or all there is of it, waits for a person. Whether that is the first of it."""
+    query = "SELECT count(*) FROM lane_row WHERE seq = ? AND done = 2"
+    first = bool(cursor.execute(query, (seq,)).fetchone()[0] == 0)
+    where, values = ("", ()) if lane is None else (" AND lane = ? AND done = 0", (lane,))
+    cursor.execute(f"UPDATE lane_row SET done = 2 WHERE seq = ?{where}", (seq, *values))  # noqa: S608 - constants
+    return first
+
+
+def shares(cursor: sqlite3.Cursor, seq: int) -> dict[bytes, dict[int, int]]:
+    """Lane -> part -> ``done`` of a row; empty for a row that its ``inbox.lane`` alone takes in."""
+    found: dict[bytes, dict[int, int]] = {}
+    for lane, part, done in cursor.execute("SELECT lane, part, done FROM lane_row WHERE seq = ?", (seq,)):
+        found.setdefault(lane, {})[part] = done
+    return found
+
+
+def join(cursor: sqlite3.Cursor, gone: bytes, into: bytes) -> None:
+    """The lane ``gone`` is no more: its rows are ``into``'s. Its stay is the caller's to fold again."""
+    cursor.execute("UPDATE inbox SET lane = ? WHERE lane = ?", (into, gone))
+    cursor.execute("UPDATE OR IGNORE lane_row SET lane = ? WHERE lane = ?", (into, gone))
+    cursor.execute("DELETE FROM lane_row WHERE lane = ?", (gone,))
+    cursor.execute("DELETE FROM stay_head WHERE lane = ?", (gone,))
+    cursor.execute("DELETE FROM stay_increment WHERE lane = ?", (gone,))
+
+
+def refolded(cursor: sqlite3.Cursor, lane: bytes, until: int) -> None:
+    cursor.execute("DELETE FROM lane_refold WHERE lane = ? AND since <= ?", (lane, until))
+
+
+def current(cursor: sqlite3.Cursor, lane: bytes) -> bytes:
+    """Where a lane's messages go now: to itself, or to the one it is to be joined with."""
+    while found := cursor.execute("SELECT lane FROM lane_refold WHERE gone = ?", (lane,)).fetchone():
+        lane = found[0]
+    return lane
