@@ -6,7 +6,6 @@ would be were the calibration loop (ten million additions) to take 0.45 s.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from zoneinfo import ZoneInfo
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, it finds the tree it is part of
 
-from bench.lane import Lane, events
+from bench import lane
 from bench.load import BEGAN
 from umbridge import sample
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import ack, batch, er7, mllp
 from umbridge.hl7.translate import EPOCH, identify, translate
-from umbridge.site import default_site
 
 ZONE = ZoneInfo("America/New_York")
 HEADER = b"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260112140700-0500||%s|ZZ-1|P|2.5.1\r"
@@ -171,21 +169,10 @@ def hostile() -> Iterator[tuple[str, bytes]]:
     )
 
 
-def lane_costs(short: int = 10, long: int = 10_000, samples: int = 200) -> dict[int, float]:
+def lane_costs(short: int = 10, long: int = 10_000) -> dict[int, float]:
     """Median seconds to fold the next message of a lane that has had so many."""
-    site = default_site()
-    told = events(site, long + samples)
-    lane, found = Lane(site, told), {}
-    for length in (short, long):
-        while lane.applied < length:
-            lane.fold()
-        spent = []
-        for _ in range(samples):
-            began = time.perf_counter()
-            lane.fold()
-            spent.append(time.perf_counter() - began)
-        found[length] = statistics.median(spent)
-    return found
+    found = lane.cost((short, long), lambda applied: None)
+    return {length: found[f"fold_us_after_{length}"] / 1e6 for length in (short, long)}
 
 
 def main() -> None:

@@ -112,7 +112,9 @@ class StayFold:
         self._identify()
 
     def _insert(self, record: Record) -> None:
-        place = bisect_right(self._keys, record.key)
+        place = len(self._keys)
+        if self._keys and record.key < self._keys[-1]:
+            place = bisect_right(self._keys, record.key)
         self._records.insert(place, record)
         self._keys.insert(place, record.key)
         if self._changes and self._identify():

@@ -106,6 +106,16 @@ class Look:
         found = [*self._head[1], *(result for _, result in self._highs[:1])]
         return self.newest[-1] if self._rank is None else max(found, key=self._rank)
 
+    @property
+    def begin(self) -> int:
+        """Where the window begins in the list."""
+        return self._from
+
+    def begins(self, places: list[tuple[int, str, str, str]], first: int) -> bool:
+        """Whether the window still begins there when it begins at the instant ``first``."""
+        at = self._from
+        return 0 < at < len(places) and places[at - 1][0] < first <= places[at][0]
+
     def can_reach(self, low: int, high: int) -> bool:
         """Whether the window has only moved on since."""
         return self._from <= low and self._to <= high
@@ -167,7 +177,7 @@ class Look:
         """Result 256 is dropped from the list. False where the window must be looked at afresh."""
         if self._to <= FIRST_KEPT:
             return True
-        if any(each is gone for each in self.newest):
+        if self.newest and self.newest[0].at <= gone.at and any(each is gone for each in self.newest):
             return False
         for run in (self._lows, self._highs):
             if run and run[0][1] is gone:  # the oldest of the rest, so it is first or not there
@@ -204,16 +214,25 @@ class ResultList:
         ``kind`` names a window that asks with one ``rank`` and ``kept`` each time; ``own`` is all that
         ``is_own`` goes by.
         """
-        low = 0 if first is None else bisect_left(self._places, (first,))
-        high = bisect_right(self._places, (last + 1,))
-        look = self._looks.get(kind)
+        places, look = self._places, self._looks.get(kind)
+        # The usual ends are tried first: a search walks through memory that a long list has long left cold.
+        if first is None or not places or first <= places[0][0]:
+            low = 0
+        elif look is not None and look.begins(places, first):
+            low = look.begin
+        else:
+            low = bisect_left(places, (first,))
+        high = len(places) if places and places[-1][0] <= last else bisect_right(places, (last + 1,))
         if look is None or look.own != own or not look.can_reach(low, high):
             look = self._looks[kind] = Look(own, rank, kept)
         look.reach(self._results, low, high, first, is_own)
         return look if look.newest else None
 
     def add(self, result: Result) -> None:
-        index = bisect_left(self._places, result.place)
+        places = self._places
+        index = len(places)
+        if places and result.place <= places[-1]:
+            index = bisect_left(places, result.place)
         if index < len(self._places) and self._places[index] == result.place:
             held = self._results[index]
             if (result.stage, result.sent, result.seq) > (held.stage, held.sent, held.seq):
