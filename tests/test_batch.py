@@ -79,5 +79,6 @@ def test_each_part_reads_as_one_message() -> None:
 def test_a_large_file_is_linear() -> None:
     """Twenty thousand messages; quadratic would run into the time-out."""
     assert len(split((b"BHS|^~\\&\r" + ONE + b"BTS|1\r") * 20_000)) == 20_000
-    assert split(ONE + b"BTS|1\r" * 100_000) == [ONE]
+    (kept,) = split(ONE + b"BTS|1\r" * 100_000)  # more trailers than a file has: the reader knows them too
+    assert parse(kept).body == parse(ONE).body
     assert len(split(ONE + b"\r" * 1_000_000 + b" " * 1_000_000)) == 1

@@ -114,15 +114,14 @@ def test_a_reader_that_ends_frames_too_early_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug: a frame is taken at FS, before the CR that makes it whole."""
-    feed = mllp.FrameDecoder.feed
+    results = mllp.FrameDecoder.results
 
     def early(self: mllp.FrameDecoder, data: bytes) -> Any:
-        out = feed(self, data)
+        yield from results(self, data)
         if self._state == mllp._ENDING and not self._failed:
-            out.append(self._close(bytes(self._block)))
-        return out
+            yield self._close(bytes(self._block))
 
-    monkeypatch.setattr(mllp.FrameDecoder, "feed", early)
+    monkeypatch.setattr(mllp.FrameDecoder, "results", early)
     assert cut_everywhere(tmp_path, 97)["early"], "the planted bug went unseen: the test proves nothing"
 
 

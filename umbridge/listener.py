@@ -234,9 +234,10 @@ class Listener:
                 if fault is not None:
                     await self._intake.fault(fault, feed)
                 return
-            parts = decoder.feed(data)
-            for index, part in enumerate(parts):
-                following = parts[index + 1] if index + 1 < len(parts) else None
+            parts = decoder.results(data)
+            part = whole = next(parts, None)
+            while part is not None:
+                following = next(parts, None)
                 if isinstance(part, mllp.Fault):
                     if part.reason == "junk_after_block" and last is not None:
                         await self._intake.suspect(last)
@@ -256,9 +257,10 @@ class Listener:
                     return
                 if following is not None:
                     await self._room()
+                part = following
             if not decoder.inside:
                 began = None
-            elif began is None or parts:
+            elif began is None or whole is not None:
                 began = time.monotonic()
             if self._closing or age != self._age:
                 return

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 
 from umbridge.errors import RefusedError
 from umbridge.hl7.delimiters import Delimiters
-from umbridge.hl7.er7 import Message
+from umbridge.hl7.er7 import MOST_SEGMENTS, Message
+from umbridge.hl7.reading import MOST
 from umbridge.hl7.tables import CONDITIONS, EVENTS, PROCESSING_IDS, TYPES, VERSIONS
 from umbridge.hl7.triggers import FAMILIES, GROUPED, IGNORED, USED
 from umbridge.model import RowState
@@ -42,6 +43,7 @@ _ACKNOWLEDGMENT = Disposition(RowState.IGNORED, "acknowledgment")
 _TRIGGER = Disposition(RowState.IGNORED, "trigger_not_used")
 _TYPE = Disposition(RowState.IGNORED, "type_not_used")
 _SEVERAL = Disposition(RowState.QUARANTINED, "several_patients")
+_TOO_MANY = Disposition(RowState.QUARANTINED, "too_many_segments")
 
 
 def is_acknowledgment(message: Message) -> bool:
@@ -57,16 +59,27 @@ def used(message: Message) -> Disposition:
     """What umbridge does with a message that is not refused.
 
     One that speaks of several patients where the standard's structure is about one waits for a person: one
-    patient's facts must never be read as another's, and half a message must not pass for the whole.
+    patient's facts must never be read as another's, and half a message must not pass for the whole. For the
+    same reason one with more segments than anybody reads waits.
     """
     code, trigger = message.kind
     if message.kind in USED:
+        if _too_many(message):
+            return _TOO_MANY
         return _SEVERAL if len(message.segments("PID")) > 1 and _several(message) else _PENDING
     if is_acknowledgment(message):
         return _ACKNOWLEDGMENT
     if code == "ADT" and trigger in IGNORED:
         return Disposition(RowState.IGNORED, IGNORED[trigger])
     return _TRIGGER if code in FAMILIES else _TYPE
+
+
+def _too_many(message: Message) -> bool:
+    """Whether more came than ``translate`` reads."""
+    count = len(message.body)
+    if count <= min(MOST.values()):
+        return False
+    return count > MOST_SEGMENTS or any(len(message.lines_of(name)) > most for name, most in MOST.items())
 
 
 def _several(message: Message) -> bool:

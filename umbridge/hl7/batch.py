@@ -9,8 +9,9 @@ from umbridge.hl7.er7 import BOM, HEADER
 _ENVELOPE = re.compile(rb"(?:FHS|BHS|BTS|FTS)(?=[!-/:-@\[-`{-~\r\n]|\Z)")
 _NEAR = 64  # more white space than this before an MSH is not a start of line that anybody means
 _LONG = 4096  # an envelope line longer than this is not one
-_GAP = b"\r\n\x00\x0b \t"
-_FS = 0x1C
+_MOST = 64  # envelope lines in a row that are looked at: two end a batch and two begin the next
+_GAP = b"\r\n\x00\x0b \t\x1c"
+_FS = b"\x1c"
 
 
 def split(data: bytes) -> list[bytes]:
@@ -42,18 +43,14 @@ def _line_start(data: bytes, header: int) -> int:
 def _end(data: bytes, start: int, end: int) -> int:
     """Where the message ends: before the trailers, the block's end and the next block's VT; never sooner."""
     bare = end
-    while True:
-        while bare > start and data[bare - 1] in _GAP:
-            bare -= 1
-        if bare > start and data[bare - 1] == _FS:
-            bare -= 1
-        else:
-            near = max(start, bare - _LONG)
-            line = max(data.rfind(b"\r", near, bare), data.rfind(b"\n", near, bare)) + 1
-            if not line or not _ENVELOPE.match(data, line):
-                break
-            bare = line
-        end = bare
-    while end > start and data[end - 1] == 0x0B:
-        end -= 1
-    return end
+    for _ in range(_MOST):
+        kept = start + len(data[start:bare].rstrip(_GAP))
+        ended = data.find(_FS, kept, bare)
+        if ended >= 0:
+            end = ended
+        near = max(start, kept - _LONG)
+        line = max(data.rfind(b"\r", near, kept), data.rfind(b"\n", near, kept)) + 1
+        if not line or not _ENVELOPE.match(data, line):
+            break
+        end = bare = line
+    return start + len(data[start:end].rstrip(b"\x0b"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from dataclasses import field as attribute
 
@@ -23,7 +22,6 @@ class Delimiters:
     truncation: bytes  # MSH-2 may have a fifth character from 2.7 on
     problem: str = ""
     broken: bool = False  # the problem leaves fields ambiguous: the message is to be refused
-    pattern: re.Pattern[bytes] = attribute(default=re.compile(rb"(?!)"), repr=False, compare=False)
     letters: dict[bytes, bytes] = attribute(default_factory=dict, repr=False, compare=False)
     inner: bytes = attribute(default=b"", repr=False, compare=False)  # all that a field may hold of them
     key: bytes = attribute(
@@ -46,8 +44,6 @@ def _read(separator: bytes, characters: bytes) -> Delimiters:
     if len(characters) > 5 and not broken:
         problem = "delimiters_unexpected"
     component, repetition, escape, subcomponent, truncation = [*used, *[b""] * 5][:5]
-    quoted = re.escape(escape)
-    pattern = re.compile(quoted + b"([^" + quoted + b"]*)" + quoted) if escape else re.compile(rb"(?!)")
     letters = {b"F": separator, b"S": component, b"T": subcomponent, b"R": repetition, b"E": escape}
     letters |= {b"P": truncation, b".br": b"\n"}
     letters = {letter: meant for letter, meant in letters.items() if meant}
@@ -58,7 +54,6 @@ def _read(separator: bytes, characters: bytes) -> Delimiters:
         truncation,
         problem,
         broken,
-        pattern,
         letters,
         b"".join(inner),
         b"\x00".join(inner),

@@ -25,6 +25,11 @@ _ADDRESS = re.compile(
     r"(?:([A-Z][A-Z0-9]{2})(?:\[([1-9]\d{0,6})\])?-)?"
     r"([1-9]\d{0,4})(?:\[([1-9]\d{0,6})\])?(?:\.([1-9]\d{0,6})(?:\.([1-9]\d{0,6}))?)?"
 )
+#: Real messages stay below a thousand. One with more is kept and answered, and waits for a person unread.
+MOST_SEGMENTS = 10_000
+# The segments that intake and translation ask for, and those at which a message may have to end.
+_ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC DG1 IN1 IN3 MSA MSH".split()) | ENVELOPE
+_MOST_NAMES = 256  # of segments whose lines are kept sorted out
 _LONG = 512  # bytes of a field from which its parts are worth keeping
 _CACHED = 4096  # bound of the cache below, whose keys are few
 _IMPLIED = {
@@ -145,9 +150,8 @@ class Message:
     """One message of a frame. Made by ``parse``.
 
     ``raw`` is the frame as received; ``lines`` all its lines that are not blank; ``body`` those of this
-    message, MSH first, and ``names`` their first fields. What is in ``lines`` only is a batch envelope, lines
-    before the MSH (``preceded``) or further messages (``extra_headers`` counts them). ``notes`` are codes of
-    what was odd, never content.
+    message, MSH first. What is in ``lines`` only is a batch envelope, lines before the MSH (``preceded``)
+    or further messages (``extra_headers`` counts them). ``notes`` are codes of what was odd, never content.
     """
 
     __slots__ = (
@@ -164,7 +168,6 @@ class Message:
         "header",
         "is_ascii",
         "lines",
-        "names",
         "notes",
         "preceded",
         "raw",
@@ -185,9 +188,8 @@ class Message:
             self.notes.append("MSH-2 " + self.delimiters.problem)
         self.extra_headers = 0
         self.body = body
-        if self._take_names():
+        if self._take_lines() or len(body) > MOST_SEGMENTS:
             self._cut()
-            self._take_names()
         self.header = Segment(self, "MSH", 1, body[0])
         self._made: dict[str, list[Segment]] = {}
         self._kind: tuple[str, str] | None = None
@@ -199,26 +201,23 @@ class Message:
         if not self._plain:
             self._choose_codec(default_charset)
 
-    def _take_names(self) -> bool:
-        """Read each line's name; whether there is one at which a message may have to end."""
-        separator = self.delimiters.field
-        names: list[bytes] = []
-        index: dict[bytes, list[bytes]] = {}
-        stops = False
-        for line in self.body:
-            if line[3:4] == separator:
-                name = line[:3]
-            else:
-                name = line.split(separator, 1)[0]
-                stops = stops or line[:3] in _STOPS
-            names.append(name)
-            found = index.get(name)
-            if found is None:
-                index[name] = [line]
-            else:
-                found.append(line)
-        self.names, self._index = names, index
-        return stops or len(index[b"MSH"]) > 1 or not ENVELOPE.isdisjoint(index)
+    def _take_lines(self) -> bool:
+        """Sort out the lines that everybody asks for; whether some may belong to another message.
+
+        Other lines are looked for when somebody asks for them.
+        """
+        ends = (self.delimiters.field, b"")
+        index: dict[bytes, list[bytes]] = {name: [] for name in _ASKED}
+        odd = False  # a header in other delimiters than ours?
+        for line in self.body[:MOST_SEGMENTS]:
+            found = index.get(line[:3])
+            if found is not None:
+                if line[3:4] in ends:
+                    found.append(line)
+                else:
+                    odd = True
+        self._index = index
+        return odd or len(index[b"MSH"]) > 1 or any(index[name] for name in ENVELOPE)
 
     def _cut(self) -> None:
         """End the body before the next header (its PID must never read as ours) and before any trailers.
@@ -226,13 +225,16 @@ class Message:
         An envelope line with segments behind it is a stray one: it stays, so that they do.
         """
         body = self.body
-        headers = [at for at, line in enumerate(body) if at and HEADER.match(line)]
+        headers = [at for at, line in enumerate(body) if line[:3] == b"MSH" and at and HEADER.match(line)]
         if headers:
             self.extra_headers = len(headers)
             self.notes.append("several_messages")
             del body[headers[0] :]
-        while len(body) > 1 and body[-1][:3] in ENVELOPE and body[-1][3:4] in (self.delimiters.field, b""):
-            del body[-1]
+        last, ends = len(body), (self.delimiters.field, b"")
+        while last > 1 and body[last - 1][:3] in ENVELOPE and body[last - 1][3:4] in ends:
+            last -= 1
+        del body[last:]
+        self._take_lines()
 
     def _choose_codec(self, default_charset: str) -> None:
         # MSH-18 stands further right than field 18 where half a character of MSH-3 to 6 reads as MSH-1.
@@ -254,7 +256,7 @@ class Message:
             self.body = [line.decode(self.codec, "replace").encode() for line in self.body]
             self._transcribed, self.codec = self.codec, "utf-8"
             self.header = Segment(self, "MSH", 1, self.body[0])
-            self._take_names()
+            self._take_lines()
 
     # --- reading
 
@@ -265,24 +267,33 @@ class Message:
             if name == "MSH":
                 made = [self.header]
             else:
-                lines = self._index.get(name.encode("latin-1", "ignore"), ())
+                lines = self.lines_of(name.encode("latin-1", "ignore"))
                 made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=1)]
             self._made[name] = made
         return made
 
     def lines_of(self, name: bytes) -> Sequence[bytes]:
         """The segments of that name as sent, where no ``Segment`` is needed. Do not change the list."""
-        return self._index.get(name, ())
+        found = self._index.get(name)
+        if found is None:
+            mark = self.delimiters.field
+            few = self.body[:MOST_SEGMENTS]
+            found = [line for line in few if line.startswith(name) and line.split(mark, 1)[0] == name]
+            if len(self._index) < _MOST_NAMES:
+                self._index[name] = found
+        return found
 
     def walk(self, wanted: frozenset[bytes] | None = None) -> Iterator[Segment]:
         """All segments in order, MSH first; or those whose three-letter names are ``wanted``."""
         seen: dict[bytes, int] = {b"MSH": 1}
+        separator = self.delimiters.field
         if wanted is None:
             yield self.header
-        for at, name in enumerate(self.names):
-            if at and (wanted is None or name in wanted):
+        for line in self.body[1:]:
+            name = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
+            if wanted is None or name in wanted:
                 nth = seen[name] = seen.get(name, 0) + 1
-                yield Segment(self, name.decode("latin-1"), nth, self.body[at])
+                yield Segment(self, name.decode("latin-1"), nth, line)
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name, if any."""
@@ -307,9 +318,9 @@ class Message:
         """One leaf's bytes as text, escapes resolved; an escape nobody knows stays as it was sent."""
         if raw.isalnum():
             return raw.decode()  # ASCII without a delimiter in it, as nearly all values are
-        marks = self.delimiters
-        if marks.escape and marks.escape in raw:
-            return decode(marks.pattern.sub(self._unescaped, raw), self.codec)
+        escape = self.delimiters.escape
+        if escape and escape in raw:
+            return decode(self._unescaped(raw, escape), self.codec)
         return raw.decode("ascii") if self._plain else decode(raw, self.codec)
 
     def text(self, raw: bytes) -> str:
@@ -322,18 +333,37 @@ class Message:
             raw.decode("utf-8", "replace").encode(self._transcribed, "replace") if self._transcribed else raw
         )
 
-    def _unescaped(self, match: re.Match[bytes]) -> bytes:
-        content = match[1]
+    def _unescaped(self, raw: bytes, escape: bytes) -> bytes:
+        """Every second piece between escape characters is an escape, if another one closes it.
+
+        Each different one is looked up once, so that a megabyte of them costs no more than its pieces.
+        """
+        pieces = raw.split(escape)
+        sent = pieces[1:-1:2]
+        letters = self.delimiters.letters
+        meant = {one: escape + one + escape for one in sent}
+        known = [one for one in meant if one in letters or one[:1] == b"X"]
+        if not known:
+            return raw
+        for one in known:
+            meant[one] = self._meant(one, meant[one])
+        pieces[1:-1:2] = map(meant.__getitem__, sent)
+        if len(pieces) % 2 == 0:
+            pieces[-1] = escape + pieces[-1]  # one that nothing closes
+        return b"".join(pieces)
+
+    def _meant(self, content: bytes, sent: bytes) -> bytes:
+        """What stands for an escape's content; one that means nothing stays as it was sent."""
         meant = self.delimiters.letters.get(content)
         if meant is not None:
             return meant
-        if content[:1] == b"X" and len(content) > 1 and content[1:].isalnum():
-            try:
-                found = bytes.fromhex(content[1:].decode("ascii"))
-            except ValueError:
-                return match[0]
-            return found.decode(self._transcribed, "replace").encode() if self._transcribed else found
-        return match[0]
+        if len(content) == 1 or not content[1:].isalnum():
+            return sent
+        try:
+            meant = bytes.fromhex(content[1:].decode("ascii"))
+        except ValueError:
+            return sent
+        return meant.decode(self._transcribed, "replace").encode() if self._transcribed else meant
 
     # --- what everybody asks first
 
@@ -358,9 +388,6 @@ class Message:
         return self._control_id
 
 
-_STOPS = ENVELOPE | {b"MSH"}
-
-
 def _trimmed(line: bytes) -> bytes:
     return line.lstrip(_BLANK).removeprefix(BOM).lstrip(_BLANK)
 
@@ -375,8 +402,9 @@ def parse(frame: bytes, default_charset: str = "utf-8") -> Message:
     if lines and HEADER.match(lines[0]):
         return Message(frame, lines, 0, default_charset)
     unreadable = ""
-    for at, line in enumerate(lines):
-        bare = _trimmed(line) if at == 0 else line
+    begun = [at for at, line in enumerate(lines) if line[:3] == b"MSH"]
+    for at in (0, *begun) if lines else ():
+        bare = _trimmed(lines[at]) if at == 0 else lines[at]
         if HEADER.match(bare):
             return Message(frame, lines, at, default_charset)
         if bare[:3] == b"MSH" and not unreadable:

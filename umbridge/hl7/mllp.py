@@ -18,6 +18,8 @@ connection is to be closed. An empty block is a frame; whether it is a message i
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from umbridge.errors import Hl7Error
@@ -26,7 +28,7 @@ START = b"\x0b"
 END = b"\x1c\r"
 MAX_FRAME = 16 * 1024 * 1024  # as other receivers do; a scanned document in an OBX-5 is about 10 MiB
 _HEAD = 4096
-_NOISE = b"\r\n\x00"
+_NOISE, _STUTTER = re.compile(rb"[\r\n\x00]*"), re.compile(rb"\x0b+")
 _VT, _FS, _CR = 0x0B, 0x1C, 0x0D
 _BETWEEN, _INSIDE, _ENDING = range(3)
 
@@ -62,7 +64,7 @@ class FrameDecoder:
         self._max = max_frame
         self._state = _BETWEEN
         self._block = bytearray()  # data of the open block so far
-        self._hash = hashlib.sha256()  # of what came since the last frame, without _block
+        self._hash: hashlib._Hash | None = None  # of what came since the last frame, without _block
         self._count = 0  # how many bytes those were
         self._frames = 0
         self._failed = False
@@ -70,6 +72,10 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> list[Frame | Fault]:
         """Take the next bytes; any number of frames, and at most one fault, which is the last result."""
+        return list(self.results(data))
+
+    def results(self, data: bytes) -> Iterator[Frame | Fault]:
+        """As ``feed``, one by one: who stops at the first has not paid for twenty thousand empty blocks."""
         out: list[Frame | Fault] = []
         at = 0
         while at < len(data) and not self._failed:
@@ -82,7 +88,8 @@ class FrameDecoder:
                 at += 1
             else:
                 out.append(self._fault("end_without_cr", bytes((_FS, data[at]))))
-        return out
+            if out:
+                yield out.pop()
 
     def eof(self) -> Fault | None:
         """The peer will send no more: a fault when that cuts a block short, else None."""
@@ -96,16 +103,15 @@ class FrameDecoder:
         return not self._failed and self._state != _BETWEEN
 
     def _between(self, data: bytes, at: int, out: list[Frame | Fault]) -> int:
-        start = at
-        while at < len(data) and data[at] in _NOISE:
-            at += 1
-        if at > start:
-            self._pass(data[start:at])
+        match = _NOISE.match(data, at)
+        assert match is not None  # noqa: S101 - it matches nothing, too
+        if match.end() > at:
+            self._pass(match[0])
+            at = match.end()
         if at == len(data):
             return at
         if data[at] == _VT:
-            self._count += 1
-            self._hash.update(START)
+            self._before(START)
             self._state = _INSIDE
         else:
             reason = "junk_after_block" if self._frames else "junk_before_block"
@@ -116,8 +122,10 @@ class FrameDecoder:
         """Take block data up to the next VT or FS. Every byte is searched once, however it arrives."""
         block = self._block
         if data[at] == _VT and not block:
-            self._pass(START)  # a second VT before any data is a sender's stutter, not a cut message
-            return at + 1
+            match = _STUTTER.match(data, at)  # further VT before any data are not a cut message
+            assert match is not None  # noqa: S101 - it matches one at least
+            self._pass(match[0])
+            return match.end()
         fs = data.find(b"\x1c", at)
         stop = len(data) if fs < 0 else fs
         vt = data.find(START, at, stop)
@@ -142,26 +150,31 @@ class FrameDecoder:
 
     def _pass(self, noise: bytes) -> None:
         self.noise += len(noise)
-        self._count += len(noise)
-        self._hash.update(noise)
+        self._before(noise)
+
+    def _before(self, data: bytes) -> None:
+        """Count what is no part of a block's data, and keep it for the digest of a fault."""
+        self._count += len(data)
+        if self._hash is None:
+            self._hash = hashlib.sha256()
+        self._hash.update(data)
 
     def _close(self, data: bytes) -> Frame:
         self._state = _BETWEEN
         self._block.clear()
-        self._hash = hashlib.sha256()
+        self._hash = None
         self._count = 0
         self._frames += 1
         return Frame(data)
 
     def _fault(self, reason: str, last: bytes) -> Fault:
         self._failed = True
-        self._hash.update(self._block)
-        self._hash.update(last)
+        found = self._hash or hashlib.sha256()
+        found.update(self._block)
+        found.update(last)
         head = bytes(self._block[:_HEAD])
         lines = max(head.rfind(b"\r"), head.rfind(b"\n")) + 1
-        fault = Fault(
-            reason, self._count + len(self._block) + len(last), self._hash.hexdigest(), head[:lines]
-        )
+        fault = Fault(reason, self._count + len(self._block) + len(last), found.hexdigest(), head[:lines])
         self._block.clear()
         return fault
 

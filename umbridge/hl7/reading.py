@@ -11,6 +11,8 @@ from umbridge.hl7.times import Clock, parse_time
 from umbridge.model import Coded
 
 ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")  # segments that most messages have one of
+#: So many of one message are read. One with more waits for a person: it must not be half read.
+MOST = {b"PID": 500, b"MRG": 500, b"ORC": 2_000, b"DG1": 500, b"IN1": 500, b"IN3": 500}
 MAX_NOTES = 100  # then one note more says that there were others
 _SHORT, _CACHED = 120, 4096  # bytes of a field, and how many fields, that are kept read
 _DIALECTS = 16  # sets of delimiters for which they are kept: senders have one or two
@@ -54,6 +56,7 @@ class Reading:
         "_escape",
         "_hours",
         "_known",
+        "_odd",
         "_special",
         "message",
         "notes",
@@ -66,6 +69,7 @@ class Reading:
         self.zone = zone
         self.received_at = received_at
         self.notes: list[str] = []
+        self._odd: dict[bytes, tuple[datetime | None, str]] = {}  # times that took a closer look
         self._clock = Clock.of(zone)
         self._days, self._hours = self._clock.days, self._clock.hours
         marks = message.delimiters
@@ -192,8 +196,11 @@ class Reading:
         found = self._clock.usual(raw)
         if found is not None:
             return found
-        found, odd = parse_time(self.stamp(raw), self.zone)
-        if odd:
+        known = self._odd.get(raw)
+        if known is None:
+            known = self._odd[raw] = parse_time(self.stamp(raw), self.zone)
+        found, odd = known
+        if odd and len(self.notes) <= MAX_NOTES:
             self.note(f"{name}[{nth}]-{field} {odd}" if nth else f"{name}-{field} {odd}")
         return found
 

@@ -7,10 +7,11 @@ cannot be understood leaves a code in ``notes`` and its place empty: a message i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
-from umbridge.hl7.er7 import Message, Segment
+from umbridge.hl7.er7 import MOST_SEGMENTS, Message, Segment
 from umbridge.hl7.fields import (
     NULL,
     Identifiers,
@@ -23,7 +24,7 @@ from umbridge.hl7.fields import (
     repetitions_of,
     word,
 )
-from umbridge.hl7.reading import ONCE, Reading
+from umbridge.hl7.reading import MOST, ONCE, Reading
 from umbridge.hl7.times import parse_date
 from umbridge.hl7.triggers import GROUPED, ORDERS
 from umbridge.model import (
@@ -44,8 +45,6 @@ _DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order
 _RESULTS = frozenset({b"OBX", b"OBR", b"ORC"})
 _CLINICAL = frozenset({b"OBX", b"ORC", b"PID", *(name.encode() for name in _DETAILS)})
 _GROUPS = frozenset({b"PID", b"MRG", b"PV1"})
-MOST_RESULTS, MOST_ORDERS = 20_000, 2_000
-MOST = 500  # diagnoses, plans, patients of one message: real ones stay far below; more cost and mean nothing
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _ONCE = tuple((name, name.encode()) for name in ONCE)
 _EMPTY = [b""] * 15  # what a short segment has behind its last field
@@ -147,9 +146,9 @@ class _Reading(Reading):
 
     def first_of(self, name: bytes, last: int) -> list[list[bytes]]:
         """As many as a stay can have, each up to field ``last``; what is left out is noted."""
-        if len(self.message.lines_of(name)) > MOST:
-            self.note(f"{name.decode()}[{MOST + 1}] not_used")
-        return self.rows(name, last, MOST)
+        if len(self.message.lines_of(name)) > MOST[name]:
+            self.note(f"{name.decode()}[{MOST[name] + 1}] not_used")
+        return self.rows(name, last, MOST[name])
 
     # --- who
 
@@ -206,9 +205,9 @@ class _Reading(Reading):
                 made.append(self.group(pid, mrg, pv1, mrn_authority))
 
         for segment in self.message.walk(_GROUPS):
-            if len(made) > MOST:
+            if len(made) > MOST[b"PID"]:
                 self.note("more_groups")
-                return made[:MOST]
+                return made[: MOST[b"PID"]]
             if segment.name == "PID":
                 end()
                 pid, mrg, pv1 = segment, None, None
@@ -240,8 +239,7 @@ class _Reading(Reading):
         mrg = self.row(b"MRG", 3)
         if mrg is None:
             return ()
-        found = [self.word(one) for one in repetitions_of(self.message, mrg[3])]
-        return tuple([account for account in found if account])
+        return tuple(filter(None, [self.word(one) for one in repetitions_of(self.message, mrg[3])]))
 
     # --- what was said
 
@@ -258,18 +256,22 @@ class _Reading(Reading):
         details: list[Segment] = []
         ordering, patients = code in ORDERS, 0
         wanted = _CLINICAL if ordering else _RESULTS
+        lines: Sequence[bytes] = message.body
+        if not ordering and not message.lines_of(b"OBR") and not message.lines_of(b"ORC"):
+            lines = message.lines_of(b"OBX")
+        ends = (message.delimiters.field, b"")
         seen: dict[bytes, int] = {}
         taken, report = sent_at, ""  # the time and the number of the report that results stand in
         numbered = f"{message.control_id} OBX["
-        for name, line in zip(message.names, message.body, strict=True):
-            if name not in wanted:
+        if len(lines) > MOST_SEGMENTS:
+            self.note("more_segments")
+        for line in lines[:MOST_SEGMENTS]:
+            name = line[:3]
+            if name not in wanted or line[3:4] not in ends:
                 continue
             nth = seen[name] = seen.get(name, 0) + 1
             if name == b"OBX":
                 observations.append(self.observation(line, nth, taken, report, f"{numbered}{nth}]-5"))
-                if len(observations) > MOST_RESULTS:
-                    self.note("more_segments")
-                    break
                 continue
             if name == b"PID":
                 patients += 1
@@ -280,7 +282,7 @@ class _Reading(Reading):
             if name == b"ORC":
                 orders += self.ordered(orc, details, sent_at)
                 orc, details = segment if ordering else None, []
-                if len(orders) > MOST_ORDERS:
+                if len(orders) > MOST[b"ORC"]:
                     self.note("more_segments")
                     break
                 continue
@@ -370,8 +372,7 @@ class _Reading(Reading):
         return Observation(value_type, code, alternate, value, unit, limits, status, taken, report, source)
 
     def observed(self, raw: bytes, nth: int, value_type: str) -> str:
-        value = self.plain(raw)
-        if value is not None:
+        if (value := self.plain(raw)) is not None:
             return value
         repeat = self.message.delimiters.repetition
         if repeat and repeat in raw:
