@@ -167,6 +167,8 @@ TESTED_IN = {
     "umbridge/criteria/contentfile.py": "tests/test_content.py",  # one file of what content.py loads
     "umbridge/criteria/examination.py": "tests/test_tree.py",  # rules and their evaluation, by brute force
     "umbridge/testing.py": "plugins/interqual_like/tests/test_criteria.py",  # a kit is tested by its users
+    "audit/umbridge_audit/signing.py": "audit/tests/test_remote.py",  # the rules of both kinds of signer
+    "audit/umbridge_audit/store/signed.py": "audit/tests/test_store.py",  # half of the pen
     "umbridge/specimens.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit puts to them
     "umbridge/criteria/plane.py": "tests/test_undecided.py",  # against a fine grid
     "umbridge/criteria/turning.py": "tests/test_undecided.py",  # the same diagram, read for its turns

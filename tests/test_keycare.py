@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,13 +32,14 @@ def pen(installation: Installation) -> Iterator[Pen]:
     settings = installation.settings
     with ExitStack() as stack:
         pen = stack.enter_context(hold_pen(settings, open_keys(settings)))
-        keycare.settle(pen)
+        keycare.settle(pen, settings.policy)
+        pen.policy = settings.policy  # type: ignore[attr-defined]
         yield pen
 
 
 def care(pen: Pen, **roles: tuple[str, ...]) -> KeyCare:
     users = {account: User(user=f"{account}-user", roles=held) for account, held in roles.items()}
-    return KeyCare(Door(pen, users, AccessTable.load()))
+    return KeyCare(Door(pen, users, AccessTable.load()), pen.policy)  # type: ignore[attr-defined]
 
 
 def rotate(at: KeyCare, account: str, **args: Any) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def test_with_two_administrators_one_asks_and_the_other_allows(pen: Pen) -> None
 def test_two_accounts_of_one_person_are_one_person(pen: Pen) -> None:
     users = {name: User(user="zz-same", roles=ADMIN) for name in ("zz", "yy")}
     users["xx"] = User(user="xx", roles=ADMIN)
-    at = KeyCare(Door(pen, users, AccessTable.load()))
+    at = KeyCare(Door(pen, users, AccessTable.load()), pen.policy)  # type: ignore[attr-defined]
     asked = rotate(at, "zz", what="kek")
     with pytest.raises(NotPermittedError, match="may not also allow"):
         rotate(at, "yy", approve=asked["entry"])
@@ -107,6 +110,8 @@ def test_two_accounts_of_one_person_are_one_person(pen: Pen) -> None:
         {"what": "log"},
         {"what": "data", "kinds": "clin nonsense"},
         {"what": "data", "kinds": "token"},
+        {"what": "token"},
+        {"what": "signing", "passphrase": "ZZTEST long enough"},
         {"what": "kek", "passphrase": "short"},
         {"approve": "x"},
     ],
@@ -144,7 +149,8 @@ def test_under_a_passphrase_a_start_needs_it_and_says_which_key(
 ) -> None:
     settings, words = installation.settings, "ZZTEST words enough"
     with hold_pen(settings, open_keys(settings)) as pen:
-        keycare.settle(pen)
+        keycare.settle(pen, settings.policy)
+        pen.policy = settings.policy  # type: ignore[attr-defined]
         rotate(care(pen, zz=ADMIN), "zz", what="kek", passphrase=words)
         kek = pen.keyring.provider.kek_id
     before = {p: p.read_bytes() for p in settings.keys.iterdir()}
@@ -160,3 +166,58 @@ def test_under_a_passphrase_a_start_needs_it_and_says_which_key(
     said.write_text(words + "\n")
     assert Keyring.open(settings.keys).provider.kind == "passphrase"
     assert "PASS" in installation.run("ledger", "verify", "--level", "full").stdout
+
+
+def test_the_signing_key_is_handed_over_while_the_daemon_runs(running: Running, tmp_path: Path) -> None:
+    where = running.where
+    policy = where.settings.policy
+    policy.write_text("# ours, by hand\n" + policy.read_text())
+    old = tmp_path / "old.policy"
+    old.write_text(policy.read_text())
+    before = (where.settings.keys / "log.key").read_bytes()
+    where.run("ledger", "checkpoint")
+    (done,) = where.rows("keys", "rotate", "signing", "--reason", "ZZ yearly")
+    text = policy.read_text()
+    assert done["state"] == "done" and f"log umbridge.zz-test/t/1+{done['made'][0]}+" in text
+    assert text.startswith("# ours, by hand\n") and text.count("handover ") == 1
+    assert (where.settings.keys / "log.key").read_bytes() != before
+    where.run("ledger", "checkpoint")
+    assert where.rows("ledger", "verify", "--level", "full")[0]["verdict"] == "PASS"
+    assert where.run("ledger", "verify", "--policy", str(old), check=1).stdout.startswith(
+        "verdict        FAIL"
+    )
+    command = [sys.executable, "-m", "umbridge_audit.cli", str(policy), "--policy", str(old)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    uses = [row for row in where.rows("keys", "list") if row["use"] == "signing"]
+    assert [row["in_use"] for row in uses] == [False, True]
+    assert running.stop() == 0
+    policy.write_text(old.read_text())  # the crash came before the policy was written
+    again = where.start()
+    try:
+        assert again.stop() == 0
+    finally:
+        again.kill()
+    assert policy.read_text() == text
+    assert where.rows("ledger", "verify")[0]["verdict"] == "PASS"
+    where.run("config", "check")
+
+
+def test_the_token_key_is_refused_and_it_says_why(running: Running) -> None:
+    done = running.where.run("keys", "rotate", "token", check=2)
+    assert "for the life of the ledger" in done.stderr
+
+
+def test_a_policy_of_another_ledger_is_left_alone(pen: Pen, tmp_path: Path) -> None:
+    at = care(pen, zz=ADMIN)
+    policy: Path = pen.policy  # type: ignore[attr-defined]
+    other = policy.read_text().replace("genesis ", "genesis 00")[:-1] + "\n"
+    path = tmp_path / "other"
+    for text in (other.replace("genesis 00", "genesis "), other, "", "\xff"):
+        path.write_text(text.replace("zz-test", "zz-else"))
+        before = path.read_bytes()
+        assert keycare.publish(pen.ledger, path) is False
+        assert path.read_bytes() == before
+    assert keycare.publish(pen.ledger, tmp_path / "gone") is False
+    assert keycare.publish(pen.ledger, policy) is True
+    rotate(at, "zz", what="signing")
+    assert keycare.publish(pen.ledger, policy) is True

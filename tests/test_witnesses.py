@@ -30,7 +30,7 @@ class Running:
         folder.mkdir()
         policy = Policy.read(site.settings.policy.read_text())
         key = Ed25519PrivateKey.generate()
-        self.witness = Witness("witness.example/w1", key, {policy.origin: policy.log}, Heads(folder))
+        self.witness = Witness("witness.example/w1", key, {policy.origin: [policy.log]}, Heads(folder))
         self.server = server(self.witness, "127.0.0.1", 0)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()

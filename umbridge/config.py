@@ -41,6 +41,7 @@ class LedgerSettings(_Section):
     checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
     checkpoint_entries: Annotated[int, Field(ge=1, le=65536)] = 256
     checkpoint_min_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
+    signer: str = ""  # the socket of a signer in another process; "" signs in this one
 
 
 class TlsSettings(_Section):
@@ -220,6 +221,10 @@ class Settings(_Section):
     @property
     def anchor(self) -> Path:
         return self.path(self.ledger.anchor)
+
+    @property
+    def signer(self) -> Path | None:
+        return self.path(self.ledger.signer) if self.ledger.signer else None
 
     @property
     def policy(self) -> Path:

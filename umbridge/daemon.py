@@ -126,7 +126,7 @@ def asking(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Itera
         return
     parts = Parts(settings)
     with hold_pen(settings, parts.keyring) as pen:
-        keycare.settle(pen)
+        keycare.settle(pen, settings.policy)
         note_policy(pen, parts.table.hash, parts.users_text)
         inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
         account = control.account_name(os.geteuid())
@@ -173,7 +173,7 @@ class Daemon:
     async def _serve(self, pen: Pen) -> None:
         settings, parts = self.settings, self.parts
         clean = await asyncio.to_thread(note_start, pen)
-        await asyncio.to_thread(keycare.settle, pen)
+        await asyncio.to_thread(keycare.settle, pen, settings.policy)
         await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
         if not clean:
             log.warning("started_after_unclean_stop")
@@ -334,6 +334,10 @@ def status_row(
     warnings = [w for w in (sqlite_warning(), *tls.warnings(settings)) if w]
     if overdue := more.get("breakglass", {}).get("overdue"):
         warnings.append(f"{overdue} reviews of broken glass are overdue: umbridge breakglass list")
+    if pen.signer_away:
+        warnings.append(
+            f"the signer is away ({pen.signer_away}): {pen.ledger.unanchored} entries wait for a checkpoint"
+        )
     if settings.keys.is_relative_to(settings.store):
         warnings.append("the keys lie inside the store: a copy of the store is a copy of the keys")
     return {
@@ -359,6 +363,8 @@ def status_row(
             "entries": pen.ledger.size,
             "unanchored": pen.ledger.unanchored,
             "unanchored_window_seconds": settings.ledger.checkpoint_seconds,
+            "signer": pen.ledger.signs.where if pen.ledger.apart else "in this process",
+            "signer_error": pen.signer_away or None,
         },
         "warnings": warnings,
     }

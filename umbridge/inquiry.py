@@ -92,7 +92,7 @@ class Inquiry:
         self._table = table
         self.door = Door(pen, users, table)
         self._ledger = LedgerDesk(settings, self.door)
-        self._keycare = KeyCare(self.door)
+        self._keycare = KeyCare(self.door, settings.policy)
         self._people = People(self.door, settings.users, users)
         self._reports = Reports(settings, self.door)
         self._roster = Roster(settings, self.door)

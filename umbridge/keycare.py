@@ -1,29 +1,44 @@
-"""The keys, seen and renewed: each rotation is on the ledger before it is in force."""
+"""The keys, seen and renewed: each rotation is on the ledger before it is in force.
+
+The public policy names the signing key, so a handover of that is written there too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from umbridge_audit import rotate
+from umbridge_audit.checkpoint import sync_directory
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft
 from umbridge_audit.kek import clean
 from umbridge_audit.keys import KINDS, TOKEN_ALG, KeyRefusedError
+from umbridge_audit.policy import Policy
+from umbridge_audit.signing import SignerAwayError, SignerRefusedError
+from umbridge_audit.store import Ledger
 
 from umbridge import approval
 from umbridge.door import Door, number_of, text_of
-from umbridge.errors import UsageError
+from umbridge.errors import UnavailableError, UsageError
 from umbridge.store import notes
 from umbridge.store.batch import Batch
 from umbridge.store.writer import Pen
 
 _NOTE = "kek"
+NEVER = {
+    "token": "the token key is for the life of the ledger: patients, visits and control ids are found by "
+    "tokens made with it, and those that are stored cannot be made again",
+    "backup": "each backup has a key of its own already",
+}
 
 
-def settle(pen: Pen) -> None:
+def settle(pen: Pen, policy: Path) -> None:
     """At a start: a rotation that was logged is finished, and keys put back from elsewhere are noted."""
+    publish(pen.ledger, policy)
     noted = pen.call(lambda batch: notes.get(batch.cursor, _NOTE))
     rotate.settle(pen.keyring, _commit(pen), noted)
 
@@ -40,20 +55,53 @@ def _commit(pen: Pen) -> rotate.Commit:
     return commit
 
 
+def publish(ledger: Ledger, path: Path) -> bool:
+    """Has the public policy name the key that signs now; whether it does.
+
+    Its other lines, comments too, stay. One that is not there was given away; one that is not this ledger's
+    is left alone.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        policy = Policy.read(text)
+        ours = Policy.read(ledger.policy_text())
+        if (policy.log, list(policy.handovers)) == (ours.log, ledger.handovers):
+            return True
+        if not ours.continues(policy):
+            return False
+        lines = [line for line in text.splitlines() if line.split()[:1] != ["handover"]]
+        at = next(n for n, line in enumerate(lines) if line.split()[:1] == ["log"])
+        handed = [line for line in ours.text().splitlines() if line.startswith("handover ")]
+        lines[at : at + 1] = [lines[at].replace(str(policy.log), str(ours.log)), *handed]
+        beside = path.with_name(path.name + ".new")
+        with beside.open("w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), path.stat().st_mode & 0o777)
+            stream.write("\n".join(lines) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+        sync_directory(path.parent)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 class KeyCare:
     """``keys list`` and ``keys rotate``."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, policy: Path) -> None:
         self._door = door
+        self._policy = policy
         self._ring = door.pen.keyring
 
     def list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Every key by its id; no key and nothing wrapped is ever shown."""
         self._door.look(viewer, args, "search", "keys list")
         provider, ledger = self._ring.provider, self._door.pen.ledger
-        vkey = self._ring.vkey(ledger.origin)
         yield _row(provider.kek_id, "key-encryption", provider.kind, None, True)
-        yield _row(vkey.key_id.hex(), "signing", "Ed25519", None, True)
+        for one in ledger.handovers:
+            yield _row(one.before.key_id.hex(), "signing", "Ed25519", None, False)
+        yield _row(ledger.vkey.key_id.hex(), "signing", "Ed25519", None, True)
         for record in self._ring.records():
             use = "token" if record.alg == TOKEN_ALG else record.kid.partition(".")[0]
             current = use == "token" or self._ring.is_current(record.kid)
@@ -79,23 +127,44 @@ class KeyCare:
             if what == "data":
                 now = datetime.now(UTC)
                 made = rotate.rotate_data(self._ring, commit, kinds.split(), actor=viewer.user, at=now)
+            elif what == "signing":
+                made = [self._hand_over(viewer.user)]
             else:
                 if (kinds == "passphrase") != (secret is not None):
                     raise UsageError("this rotation was asked for otherwise: with or without --passphrase")
                 made = [rotate.rotate_kek(self._ring, commit, actor=viewer.user, passphrase=secret)]
         except KeyRefusedError as exc:
             raise UsageError(str(exc)) from None
+        except (SignerAwayError, SignerRefusedError) as exc:
+            raise UnavailableError(f"the signer: {exc}; nothing was changed") from None
         yield {"subject": subject, "state": "done", "entry": seq, "made": made}
+
+    def _hand_over(self, actor: str) -> str:
+        """A new signing key; its id. The policy on this machine names it; auditors are to be given that."""
+        pen = self._door.pen
+
+        def commit(draft: Callable[[int], Draft]) -> None:
+            pen.call(lambda batch: batch.entry(draft(batch.next_entry)))
+
+        made = rotate.rotate_signing(pen.ledger, commit, actor=actor)
+        publish(pen.ledger, self._policy)
+        return made.after.key_id.hex()
 
 
 def _subject(args: dict[str, Any]) -> str:
     what = text_of(args, "what")
     if what == "kek":
         return "rotate kek" + (" passphrase" if args.get("passphrase") else "")
+    if args.get("passphrase"):
+        raise UsageError("rotate: only the key-encryption key comes from a passphrase")
+    if what in NEVER:
+        raise UsageError(f"rotate: {NEVER[what]}")
+    if what == "signing":
+        return "rotate signing"
     kinds = text_of(args, "kinds").split() or list(KINDS)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if what != "data" or unknown:
-        raise UsageError(f"rotate: expected kek, or data with kinds out of: {' '.join(KINDS)}")
+        raise UsageError(f"rotate: expected kek, signing, or data with kinds out of: {' '.join(KINDS)}")
     return f"rotate data {' '.join(kinds)}"
 
 

@@ -27,7 +27,7 @@ def keys_list(settings: config.Settings, as_json: bool) -> None:
 
 
 @keys.command("rotate")
-@click.argument("what", type=click.Choice(["kek", "data"]), default="kek")
+@click.argument("what", metavar="[kek|data|signing]", default="kek")
 @click.option("--kind", "kinds", multiple=True, help="With data: only this kind (clin …); may be repeated.")
 @click.option(
     "--passphrase", is_flag=True, help="With kek: from a passphrase that is asked for, not from a file."
@@ -47,8 +47,9 @@ def keys_rotate(
 ) -> None:
     """New keys in the place of old: kek wraps every key anew, data makes new ones before their month ends.
 
-    History stays as it is and verifies as before. With two administrators, one asks and the other allows. The
-    token key and the signing key are for the life of the ledger.
+    signing hands the log over to a new key, signed by the old, and writes it into the public policy: give
+    auditors and witnesses the new one. History stays as it is and verifies as before. With two
+    administrators, one asks and the other allows. The token key is for the life of the ledger.
     """
     secret = None
     if passphrase:

@@ -156,8 +156,8 @@ def _is_own_key(settings: config.Settings, keyring: Keyring) -> None:
         policy = Policy.read(settings.policy.read_text(encoding="utf-8"))
     except ValueError:
         raise ConfigError(f"{settings.policy}: not a ledger policy; `umbridge init` wrote one") from None
-    if keyring.signer.public_key().public_bytes_raw() != policy.log.public:
-        raise ConfigError(f"{settings.keys}/log.key: not the key that {settings.policy} names")
+    if keyring.hand is not None and keyring.hand.public()[0] != policy.log.public:
+        raise ConfigError(f"{keyring.hand.where}: not the key that {settings.policy} names")
 
 
 def _unmapped(site: SiteProfile, sample: str) -> list[str]:

@@ -10,7 +10,8 @@ import logging
 import threading
 from typing import Any
 
-from umbridge_audit.checkpoint import Checkpoint, read_note
+from umbridge_audit.checkpoint import Checkpoint
+from umbridge_audit.entry import FormatError
 from umbridge_audit.policy import Policy
 from umbridge_audit.store import Reader, open_readonly
 from umbridge_audit.store.subtrees import prove_consistency
@@ -68,7 +69,11 @@ class Witnesses:
         assert self._policy is not None  # noqa: S101  the thread runs only where there are witnesses
         if newest is None:
             return
-        checkpoint = read_note(newest[1], self._policy.log, exact=True)
+        try:
+            checkpoint = self._policy.read_note(newest[1], exact=True)
+        except FormatError:  # the log has handed over to another key since
+            self._policy = _policy(self._settings) or self._policy
+            checkpoint = self._policy.read_note(newest[1], exact=True)
         for name in self.names:
             if self._cosigned.get(name, 0) < checkpoint.size and not self._ending.is_set():
                 self._ask(reader, name, checkpoint, newest[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import shake_256
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, sign
 from umbridge_audit.entry import JsonValue, canonical, parse, parse_leaf
 from umbridge_audit.examine import genesis_prev
+from umbridge_audit.handover import Handover, statement
 from umbridge_audit.policy import Policy
 from umbridge_audit.proof import write_receipt
 from umbridge_audit.seal import Composed, Xaes, compose, dek_commit, part_aad
@@ -204,9 +206,26 @@ def kinds() -> str:
     return "\n".join(lines)
 
 
+def handed_over() -> tuple[str, dict[str, object]]:
+    """Section 18's block, and its file: the example's key hands over to another at entry 3."""
+    _, _, policy = ledger()
+    old, new = (Ed25519PrivateKey.from_private_bytes(seed) for seed in (SEED, stream("next key")(32)))
+    after = VerifierKey(ORIGIN, new.public_key().public_bytes_raw())
+    said = statement(3, policy.log, after)
+    made = Handover(3, policy.log, after, old.sign(said) + new.sign(said))
+    newer = replace(policy, log=after, handovers=(made,))
+    block = "\n".join(
+        ["```", f"{said.decode()}```", "", "The policy from then on:", "", "```", f"{newer.text()}```"]
+    )
+    values = made.values()
+    value: dict[str, object] = {"at": 3, "statement": said.decode(), "slots": values, "policy": newer.text()}
+    value["older"] = policy.text()
+    return block, value
+
+
 def spec_text(current: str) -> str:
     """SPEC.md with its computed blocks written again."""
-    for name, text in (("example", example()), ("kinds", kinds())):
+    for name, text in (("example", example()), ("kinds", kinds()), ("handover", handed_over()[0])):
         begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
         head, _, rest = current.partition(begin)
         _, _, tail = rest.partition(end)
@@ -263,6 +282,7 @@ def files() -> dict[str, str]:
             "inclusion": inclusion,
             "consistency": consistency,
         },
+        "handover.json": handed_over()[1],
         "receipt.json": {"policy": policy.text(), "receipt": receipt(), "shown": ["schema", "ts"]},
         "xaes.json": {
             "source": "https://c2sp.org/XAES-256-GCM, then one of ours with additional data of a part",

@@ -94,6 +94,9 @@ class Policy:
     def __init__(self, text: str) -> None:
         words = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
         (self.vkey,) = (w[1] for w in words if w[0] == "log")
+        passed = [(int(w[1]), w[2], base64.b64decode(w[3])) for w in words if w[0] == "handover"]
+        vkeys = [vkey for _, vkey, _ in passed] + [self.vkey]
+        self.handovers = [(at, before, vkeys[n + 1], signed) for n, (at, before, signed) in enumerate(passed)]
         (self.genesis,) = (bytes.fromhex(w[1]) for w in words if w[0] == "genesis")
         self.origin, key_id, raw = self.vkey.split("+", 2)
         public = base64.b64decode(raw)
@@ -104,17 +107,38 @@ class Policy:
         self.chain, _, gen = self.origin.removeprefix("umbridge.").rpartition("/")
         self.gen = int(gen)
 
+        need(sorted({at for at, *_ in passed}) == [at for at, *_ in passed], "handovers in order")
+        for one in self.handovers:
+            check_handover(*one, self.origin)
+
+    def signer(self, size: int) -> bytes:
+        """Section 18: the public key that answers for a checkpoint of this size, with its type before it."""
+        for at, before, _, _ in self.handovers:
+            if size <= at:
+                return base64.b64decode(before.split("+", 2)[2])
+        return base64.b64decode(self.vkey.split("+", 2)[2])
+
     def checkpoint(self, note: str) -> tuple[int, bytes]:
         body, _, line = note.partition("\n\n")
         origin, size, head = body.split("\n")
         need(origin == self.origin and re.fullmatch("0|[1-9][0-9]*", size), "checkpoint")
         raw = base64.b64decode(line.split(" ")[2])
         need(line == f"— {origin} {base64.b64encode(raw).decode()}\n", "signature line")
-        need(raw[:4] == self.key_id and len(raw) == 68, "key")
-        Ed25519PublicKey.from_public_bytes(self.public).verify(raw[4:], (body + "\n").encode())
+        public = self.signer(int(size))
+        need(raw[:4] == sha(origin.encode() + b"\n" + public)[:4] and len(raw) == 68, "key")
+        Ed25519PublicKey.from_public_bytes(public[1:]).verify(raw[4:], (body + "\n").encode())
         digest = base64.b64decode(head)
         need(len(digest) == 32 and base64.b64encode(digest).decode() == head, "root")
         return int(size), digest
+
+
+def check_handover(at: int, before: str, after: str, signed: bytes, origin: str) -> None:
+    said = f"umbridge/handover/1\n{origin}\n{at}\n{before}\n{after}\n".encode()
+    need(at > 0 and len(signed) == 128 and before != after, "handover")
+    for vkey, signature in ((before, signed[:64]), (after, signed[64:])):
+        name, _, raw = vkey.split("+", 2)
+        need(name == origin, "handover's name")
+        Ed25519PublicKey.from_public_bytes(base64.b64decode(raw)[1:]).verify(signature, said)
 
 
 def check_leaf(raw: bytes, policy: Policy, seq: int, prev: bytes | None) -> Any:
@@ -172,6 +196,7 @@ def ledger(path: Path, policy_text: str, spec: str, keys: dict[str, bytes] | Non
     db.close()
     hashes: list[bytes] = []
     commits: dict[str, tuple[str, str]] = {}
+    handed = list(policy.handovers)
     for at, (seq, raw, opened_text, closed) in enumerate(rows):
         need(seq == at, "row number")
         leaf = check_leaf(raw, policy, at, hashes[-1] if hashes else None)
@@ -201,6 +226,10 @@ def ledger(path: Path, policy_text: str, spec: str, keys: dict[str, bytes] | Non
             need(len(nonce) == 24, "nonce")
             if keys is not None:
                 check_part(keys[part["kid"]], leaf, part, ct, slots, hidden)
+        if values["schema"] == "key.handover/1":
+            shown = (at, values["before"], values["after"], base64.b64decode(values["signatures"]))
+            check_handover(*shown, policy.origin)
+            need(handed and handed.pop(0) == shown, "handover")
         if values["schema"] in ("key.create/1", "key.rotate/1"):
             pair = (values["alg"], values["commit"])
             need(commits.setdefault(values["kid"], pair) == pair, "key entry")
@@ -209,6 +238,7 @@ def ledger(path: Path, policy_text: str, spec: str, keys: dict[str, bytes] | Non
                 need(made == values["commit"], "key commit")
         hashes.append(sha(b"\x00" + raw))
     need(rows and notes and not parts, "empty, or parts left over")
+    need(all(at >= len(rows) for at, *_ in handed), "a handover is missing")
     last = 0
     for at, (n, note) in enumerate(notes):
         size, head = policy.checkpoint(note)

@@ -49,9 +49,9 @@ def test_a16_another_history_is_not_signed(lab: Any, message: Any, tmp_path: Pat
 
 def test_a_crash_between_the_memory_and_the_row_is_mended(lab: Any, message: Any) -> None:
     lab.write(message(1))
-    note = lab.ledger.signed_note()
-    assert note is not None
-    lab.ledger._signer.keep()  # and then the power went
+    due = lab.ledger.due()
+    assert due is not None
+    lab.ledger.note(due)  # and then the power went
     size = lab.ledger.size
     lab.reopen()
     assert lab.ledger.size == size and lab.ledger.unanchored > 0

@@ -50,7 +50,7 @@ def witness(tmp_path: Path) -> Witness:
     (tmp_path / "state").mkdir()
     key = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
     return Witness(
-        "witness.example/w1", key, {ORIGIN: LOG}, Heads(tmp_path / "state"), lambda: 1_700_000_000.9
+        "witness.example/w1", key, {ORIGIN: [LOG]}, Heads(tmp_path / "state"), lambda: 1_700_000_000.9
     )
 
 

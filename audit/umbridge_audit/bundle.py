@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from umbridge_audit.checkpoint import Checkpoint, read_note
+from umbridge_audit.checkpoint import Checkpoint
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
 from umbridge_audit.examine import SourceError
 from umbridge_audit.policy import Policy
@@ -88,7 +88,7 @@ def _object(line: bytes, seq: int | None) -> dict[str, JsonValue]:
 
 def _kept(note: str, policy: Policy, report: Report) -> Checkpoint:
     try:
-        kept = read_note(note, policy.log, exact=False)
+        kept = policy.read_note(note, exact=False)
     except FormatError:
         raise SourceError("kept_format") from None
     if kept.size < 1:
@@ -133,7 +133,7 @@ def _walk(lines: Iterator[bytes], policy: Policy, report: Report, kept: Checkpoi
         raise SourceError("cut_short", frontier.size)
     _export(export, manifest, digest.hexdigest())
     try:
-        checkpoint = read_note(note, policy.log, exact=True)
+        checkpoint = policy.read_note(note, exact=True)
     except FormatError:
         raise SourceError("checkpoint_signature") from None
     if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root()):

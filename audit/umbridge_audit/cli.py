@@ -15,6 +15,7 @@ from umbridge_audit.proof import FIRST, MAX_RECEIPT, ReceiptReport, verify_recei
 from umbridge_audit.report import Report
 
 _MAX_POLICY = 1 << 20
+_POLICY_WORDS = (b"log", b"handover", b"genesis", b"witness", b"group", b"quorum")
 
 
 @click.command()
@@ -36,6 +37,7 @@ _MAX_POLICY = 1 << 20
 def main(bundle: Path, policy_file: Path, kept_file: Path | None, as_json: bool) -> None:
     """Verify a BUNDLE (a file, or a folder of *.jsonl), or one entry's receipt, against a policy.
 
+    A newer policy of the same ledger may be given too: is its key handed on by the key you know?
     Needs no key and no network. Exit 0 PASS, 1 FAIL, 3 PASS-UNWITNESSED, 4 INCOMPLETE, 2 for a wrong call.
     """
     try:
@@ -61,16 +63,32 @@ def _note(path: Path) -> str:
 
 
 def _verify(path: Path, policy: Policy, since: str | None) -> Report:
-    """A receipt says so in its first line; everything else is taken for a bundle."""
+    """A receipt says so in its first line, a policy in its first word; all else is taken for a bundle."""
     if path.is_file():
         with path.open("rb") as file:
-            if file.read(len(FIRST)) == FIRST.encode():
+            begin = file.read(len(FIRST))
+            # What is not UTF-8 is none of ours either: the replacement character fails wherever it stands.
+            if begin == FIRST.encode():
                 if since is not None:
                     raise click.UsageError("--since: a receipt cannot show that it continues a checkpoint")
-                raw = FIRST.encode() + file.read(MAX_RECEIPT)
-                # What is not UTF-8 is no receipt either: the replacement character fails in every line of it.
-                return verify_receipt(raw.decode(errors="replace"), policy)
+                return verify_receipt((begin + file.read(MAX_RECEIPT)).decode(errors="replace"), policy)
+            if begin.lstrip()[:1] == b"#" or begin.partition(b" ")[0] in _POLICY_WORDS:
+                return _newer((begin + file.read(_MAX_POLICY)).decode(errors="replace"), policy)
     return verify_bundle(path, policy, since)
+
+
+def _newer(text: str, older: Policy) -> Report:
+    """Whether a policy is of the ledger that is known, its key handed on by the key that is known."""
+    report = Report("policy")
+    try:
+        newer = Policy.read(text)
+    except FormatError:
+        report.add("policy_format")
+    else:
+        if not newer.continues(older):
+            report.add("other_log")
+    report.verdict = "FAIL" if report.problems else "PASS"
+    return report
 
 
 def _print(report: Report) -> None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from umbridge_audit.entry import FormatError, JsonValue, Record, canonical, parse, parse_leaf
+from umbridge_audit.handover import Handover, from_entry
 from umbridge_audit.slots import check_open, fields_root, split_closed
 from umbridge_audit.tree import leaf_hash
 
@@ -76,6 +77,7 @@ class Seen:
     kids: tuple[str, ...] = ()
     introduces: tuple[str, str, str] | None = None  # kid, alg, commit of a key entry
     config: str | None = None  # of a genesis entry
+    handover: Handover | None = None  # of the signing key, signed as it must be
 
 
 def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring | None = None) -> Seen:
@@ -124,6 +126,12 @@ def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring
         config = _config(values, chain, gen)
         if config is None:
             return fault("genesis_config")
+    handover: Handover | None = None
+    if schema.kind == "key.handover":
+        try:
+            handover = from_entry(leaf.seq, values)
+        except FormatError:
+            return fault("handover")
     if level == "full":
         if keyring is None:
             return fault("key_missing")
@@ -140,7 +148,7 @@ def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring
                 return fault("part_sealed")
             except FormatError:
                 return fault("part_content")
-    return Seen(record.seq, hashed, None, leaf.seq, leaf.prev, kids, introduces, config)
+    return Seen(record.seq, hashed, None, leaf.seq, leaf.prev, kids, introduces, config, handover)
 
 
 def _config(values: dict[str, JsonValue], chain: str, gen: int) -> str | None:

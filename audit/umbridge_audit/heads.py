@@ -44,12 +44,13 @@ class Heads:
         self.folder = folder
         self._lock = Lock()
 
-    def _path(self, origin: str) -> Path:
+    def path(self, origin: str) -> Path:
+        """Where the head of a log is kept."""
         return self.folder / f"{sha256(origin.encode()).hexdigest()[:32]}.head"
 
     def last(self, origin: str) -> Checkpoint:
         """The head signed last; size 0 when this log is new."""
-        path = self._path(origin)
+        path = self.path(origin)
         try:
             with path.open("rb") as file:
                 raw = file.read(_MAX_FILE)
@@ -85,7 +86,7 @@ class Heads:
 
     def _keep(self, head: Checkpoint) -> None:
         text = canonical({"origin": head.origin, "root": b64encode(head.root).decode(), "size": head.size})
-        path = self._path(head.origin)
+        path = self.path(head.origin)
         beside = path.with_suffix(".new")
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w") as file:

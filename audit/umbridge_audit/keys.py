@@ -1,6 +1,6 @@
 """Keys apart from the store: the wrapped data keys, the log's signing key, and how each is renewed.
 
-One directory with `kek` (see ``kek``), `log.key` (Ed25519 seed) and `keystore.json`, all 0600; during a
+One directory with `kek` (see ``kek``), `log.key` (see ``signing``) and `keystore.json`, all 0600; during a
 rotation also `kek.next`. SPEC.md sections 6 and 14. Nothing here ever appears in an error's text but a file's
 name or a key's id.
 """
@@ -18,9 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import RLock
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from umbridge_audit.checkpoint import VerifierKey, sync_directory
+from umbridge_audit.checkpoint import sync_directory
 from umbridge_audit.kek import (
     KeyProvider,
     KeyRefusedError,
@@ -31,6 +29,7 @@ from umbridge_audit.kek import (
     write_private,
 )
 from umbridge_audit.seal import ALG, NONCE, SealError, Xaes, dek_commit, lv8
+from umbridge_audit.signing import Hand, hand_in, make_key
 from umbridge_audit.slots import COMPARTMENTS
 
 __all__ = ["KINDS", "TOKEN_ALG", "KeyRefusedError", "Keyring", "WrappedKey"]
@@ -55,11 +54,14 @@ class WrappedKey:
 class Keyring:
     """All keys of one ledger. Safe to share between threads; only the holder of the pen may create keys."""
 
-    def __init__(self, directory: Path, passphrase: Passphrase | None = None) -> None:
+    def __init__(
+        self, directory: Path, passphrase: Passphrase | None = None, hand: Hand | None = None
+    ) -> None:
         self.directory = directory
+        # Who signs: ``hand``, the key that lies here, or, where another account took that, nobody.
+        self.hand: Hand | None = hand_in(directory) if hand is None else hand
         self._passphrase = passphrase
         self._provider: KeyProvider | None = None
-        self._signer = Ed25519PrivateKey.from_private_bytes(read_private(directory / "log.key", 32))
         self._lock = RLock()
         self._ciphers: dict[str, Xaes] = {}
         self._current: dict[tuple[str, str], str] = {}
@@ -83,7 +85,7 @@ class Keyring:
             if (directory / name).exists():
                 raise KeyRefusedError(f"{directory / name}: exists already, nothing written")
         write_key_file(directory / "kek", passphrase)
-        write_private(directory / "log.key", os.urandom(32))
+        make_key(directory)
         ask = None if passphrase is None else lambda: passphrase
         provider = read_key_file(directory / "kek").open(ask)
         kid = f"token.{datetime.now(UTC):%Y-%m}.{secrets.token_hex(4)}"
@@ -93,25 +95,15 @@ class Keyring:
         return cls(directory, ask)
 
     @classmethod
-    def open(cls, directory: Path, passphrase: Passphrase | None = None) -> Keyring:
+    def open(cls, directory: Path, passphrase: Passphrase | None = None, hand: Hand | None = None) -> Keyring:
         """The keys in ``directory``; every data key is unwrapped when first needed.
 
         ``passphrase`` is asked only if the key-encryption key comes from one; by default the environment is.
+        ``hand`` holds the signing key where it does not lie in ``directory``.
         Raises KeyRefusedError: a file is missing, malformed, readable by group or others, or the keys do not
         belong together. Writes nothing.
         """
-        return cls(directory, passphrase)
-
-    # --- the log's own key --------------------------------------------------------------------------
-
-    @property
-    def signer(self) -> Ed25519PrivateKey:
-        """The log's signing key."""
-        return self._signer
-
-    def vkey(self, origin: str) -> VerifierKey:
-        """The log's public key under the name a verifier knows it by."""
-        return VerifierKey(origin, self._signer.public_key().public_bytes_raw())
+        return cls(directory, passphrase, hand)
 
     # --- data keys ----------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from umbridge_audit.checkpoint import COSIGNATURE, VerifierKey
+from umbridge_audit.checkpoint import COSIGNATURE, Checkpoint, VerifierKey
 from umbridge_audit.entry import FormatError
+from umbridge_audit.handover import Handover, check_chain, read_handover, read_signed
 
 MAX_POLICY = 1 << 20
 _MOST = 256  # witnesses and groups
@@ -35,6 +36,7 @@ class Policy:
     quorum: str = "none"
     witnesses: Mapping[str, Witness] = field(default_factory=dict)
     groups: Mapping[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    handovers: Sequence[Handover] = ()  # of the log's key, oldest first; ``log`` is the one in force
 
     @property
     def origin(self) -> str:
@@ -48,6 +50,19 @@ class Policy:
     @property
     def gen(self) -> int:
         return int(self.log.name.rpartition("/")[2])
+
+    def read_note(self, note: str, *, exact: bool) -> Checkpoint:
+        """A note, by the key that answers for a checkpoint of its size. Raises FormatError."""
+        return read_signed(note, self.handovers, self.log, exact=exact)
+
+    def continues(self, older: Policy) -> bool:
+        """Whether this policy is of the ledger that ``older`` pins, its key handed on by the key in there."""
+        known = len(older.handovers)
+        return (
+            (self.origin, self.genesis) == (older.origin, older.genesis)
+            and list(self.handovers[:known]) == list(older.handovers)
+            and older.log == (self.handovers[known].before if len(self.handovers) > known else self.log)
+        )
 
     def met(self, cosigned: Collection[str]) -> bool:
         """Whether these witnesses together are the quorum."""
@@ -64,6 +79,7 @@ class Policy:
         lines = [
             "# umbridge ledger policy: what a verifier needs, and nothing secret",
             f"log {self.log}",
+            *(f"handover {one.at} {one.before} {one.signed}" for one in self.handovers),
             f"genesis {self.genesis.hex()}",
         ]
         for name, one in self.witnesses.items():
@@ -80,6 +96,7 @@ class Policy:
         quorum: str | None = None
         witnesses: dict[str, Witness] = {}
         groups: dict[str, tuple[int, tuple[str, ...]]] = {}
+        passed: list[tuple[int, str, str]] = []  # handovers: entry, the key before, signatures
         free: set[str] = set()  # names that no group has as a member yet
         if len(text) > MAX_POLICY:
             raise FormatError("policy too long")
@@ -93,6 +110,10 @@ class Policy:
                     case ["log", key, *url] if log is None:
                         _url(url)
                         log = VerifierKey.read(key)
+                    case ["handover", n, key, signed] if (
+                        re.fullmatch("[1-9][0-9]{0,15}", n) and len(passed) < _MOST
+                    ):
+                        passed.append((int(n), key, signed))
                     case ["genesis", value] if genesis is None and re.fullmatch("[0-9a-f]{64}", value):
                         genesis = bytes.fromhex(value)
                     case ["witness", name, key, *url] if _new(name, known):
@@ -117,7 +138,15 @@ class Policy:
             raise FormatError("policy needs one log, one genesis and one quorum line")
         if not re.fullmatch(r"umbridge\.[a-z0-9_-]{1,40}/[a-z0-9_-]{1,40}/[1-9][0-9]{0,8}", log.name):
             raise FormatError("policy: not an umbridge log")
-        return cls(log, genesis, quorum, witnesses, groups)
+        keys = [key for _, key, _ in passed] + [str(log)]
+        try:
+            handovers = [
+                read_handover(n, key, keys[i + 1], signed) for i, (n, key, signed) in enumerate(passed)
+            ]
+            check_chain(handovers, log)
+        except FormatError:
+            raise FormatError("policy: a handover that the key before it did not sign") from None
+        return cls(log, genesis, quorum, witnesses, groups, tuple(handovers))
 
 
 def _new(name: str, known: Collection[str]) -> bool:

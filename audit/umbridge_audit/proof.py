@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from umbridge_audit.bundle import MAX_LINE, read_slots
-from umbridge_audit.checkpoint import MAX_NOTE, read_note, take_apart
+from umbridge_audit.checkpoint import MAX_NOTE, take_apart
 from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
 from umbridge_audit.policy import Policy
@@ -131,7 +131,7 @@ def _check(receipt: Receipt, policy: Policy, report: ReceiptReport) -> None:
     except FormatError:
         return report.add("fields_root", at)
     try:
-        checkpoint = read_note(receipt.note, policy.log, exact=False)
+        checkpoint = policy.read_note(receipt.note, exact=False)
     except FormatError:
         return report.add("checkpoint_signature")
     if not included(hashed, at, checkpoint.size, receipt.path, checkpoint.root):

@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from umbridge_audit.entry import Draft
+from umbridge_audit.handover import Handover
 from umbridge_audit.keys import KeyRefusedError, Keyring, WrappedKey
+
+if TYPE_CHECKING:
+    from umbridge_audit.store import Ledger
 
 Commit = Callable[[Sequence[Draft], str], object]
 
@@ -60,3 +65,25 @@ def settle(keyring: Keyring, commit: Commit, noted: str | None) -> None:
 def _rotated(record: WrappedKey, actor: str, kek: str) -> Draft:
     values = {"actor": actor, "kid": record.kid, "alg": record.alg, "commit": record.commit, "kek": kek}
     return Draft("key.rotate", dict(values))
+
+
+def rotate_signing(
+    ledger: Ledger, commit: Callable[[Callable[[int], Draft]], object], *, actor: str
+) -> Handover:
+    """Hands the log over to a fresh signing key; returns what both keys signed.
+
+    ``commit`` makes the entry durable: it is given a function from the entry's number to the draft. The pen
+    signs with the new key from that entry on. Killed before it is durable: nothing happened but a key nobody
+    uses. Killed after it: whoever opens the ledger next puts the key in force. Raises SignerAwayError.
+    """
+    hand = ledger.signs
+    new = hand.prepare()
+    made: list[Handover] = []
+
+    def draft(at: int) -> Draft:
+        made[:] = [hand.hand_over(ledger.origin, at, new)]
+        return Draft("key.handover", {"actor": actor, **made[0].values()})
+
+    commit(draft)
+    hand.adopt(new)
+    return made[0]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from umbridge_audit.checkpoint import Checkpoint, read_note
+from umbridge_audit.checkpoint import Checkpoint
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Seen, Source, SourceError, examine
 from umbridge_audit.policy import Policy
@@ -43,7 +43,7 @@ class Start:
         self._past = since.past
         self._source = source
         try:
-            self.kept: Checkpoint = read_note(since.note, policy.log, exact=False)
+            self.kept: Checkpoint = policy.read_note(since.note, exact=False)
         except FormatError:
             raise SourceError("kept_format") from None
         self.size = size = self.kept.size

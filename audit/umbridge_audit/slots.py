@@ -52,6 +52,7 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
     "access.denied": _ACCESS,
     "key.create": ("actor kid alg commit", {}),
     "key.rotate": ("actor kid alg commit kek", {}),
+    "key.handover": ("actor before after signatures", {}),
     "policy.activate": ("actor policy_hash", {"ops": "users text"}),
     "plugin.load": _PLUGIN,
     "plugin.fail": _PLUGIN,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from umbridge_audit.entry import MAX_LEAF, Record
 from umbridge_audit.examine import Level, Paged, Seen, SourceError, examine
+from umbridge_audit.handover import Handover
 from umbridge_audit.policy import Policy
 from umbridge_audit.slots import BY_NAME, COMPARTMENTS, Schema
 from umbridge_audit.tree import root_of
@@ -38,7 +39,12 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _KID_TAIL = re.compile(r"\.[0-9]{4}-[0-9]{2}\.[0-9a-f]{8}\Z")
 _TAIL = 17  # .2026-11.00112233
 _NAME_AT = 61  # where the schema's name begins in an ``open`` column: [[0,"<44>","schema","
-_SLOW_KINDS = ("genesis", "key.create", "key.rotate")  # a handful in a million: examined one by one
+_SLOW_KINDS = (
+    "genesis",
+    "key.create",
+    "key.rotate",
+    "key.handover",
+)  # a handful in a million: examined one by one
 
 _NONE: tuple[object, object, object] = (None, None, None)
 _Part = tuple[str, str, str, bytes]  # compartment, kid, nonce, ciphertext
@@ -55,6 +61,7 @@ class Swept:
     )  # kid: first entry that uses it before it is introduced
     introduces: list[tuple[int, str, str, str]] = field(default_factory=list)  # seq, kid, alg, commit
     config: str | None = None  # of entry 0
+    handovers: list[Handover] = field(default_factory=list)
 
 
 class Sweeper:
@@ -185,6 +192,8 @@ class Sweeper:
             if seen.introduces is not None:
                 said.introduces.append((seq, *seen.introduces))
             said.config = seen.config or said.config
+            if seen.handover is not None:
+                said.handovers.append(seen.handover)
             return True
         plain = schema.plain_open(text)
         if plain is None or len(closed) != 32 * len(found):

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from umbridge_audit.checkpoint import Checkpoint, read_note, take_apart
+from umbridge_audit.checkpoint import Checkpoint, take_apart
 from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
+from umbridge_audit.handover import Handover
 from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
 from umbridge_audit.since import Since, Start
@@ -108,6 +109,8 @@ class _Walk:
         self._stored = _Checkpoints(stored, self._notes, report, cosignatures)
         self._anchors = _Anchors(anchors, self._notes, report)
         self._introduced: dict[str, tuple[str, str]] = {}
+        # handovers that the log must still show
+        self._handed = [one for one in policy.handovers if one.at >= self._expected]
         self._before: dict[
             str, int
         ] = {}  # kids that must have come before the kept checkpoint, and their use
@@ -141,6 +144,8 @@ class _Walk:
                     self._unknown([kid], at)
             for seq, kid, alg, commit in page.introduces:
                 self._introduce(seq, kid, alg, commit)
+            for handover in page.handovers:
+                self._handed_over(handover)
         self._expected += len(page.hashes)
         self._prev = page.hashes[-1]
         done = 0
@@ -169,6 +174,8 @@ class _Walk:
                 self._unknown(unknown, at)
             if seen.introduces is not None:
                 self._introduce(at, *seen.introduces)
+            if seen.handover is not None:
+                self._handed_over(seen.handover)
         self._prev = seen.hashed
         self.frontier.append(seen.hashed)
         self._meet()
@@ -212,6 +219,13 @@ class _Walk:
             elif held != commit:
                 self._report.add("key_commit", at)
 
+    def _handed_over(self, handover: Handover) -> None:
+        """Each handover is the next of the policy's: a key that only the log knows is never used."""
+        if self._handed[:1] == [handover]:
+            del self._handed[0]
+        else:
+            self._report.add("handover", handover.at)
+
     def _meet(self) -> None:
         self._stored.meet(self.frontier)
         self._anchors.meet(self.frontier)
@@ -221,6 +235,10 @@ class _Walk:
         if self._start is not None:
             self._look_back(self._start)
         self._stored.finish(self.frontier)
+        if self._level != "spine":
+            for owed in self._handed:
+                if owed.at < size:
+                    report.add("handover", owed.at)
         if not size:
             report.add("empty", 0)
         newest = self._anchors.finish()
@@ -249,7 +267,7 @@ class _Notes:
         """Raises FormatError. What was read exactly reads the same otherwise, never the other way round."""
         if not exact and note in self._known:
             return self._known[note]
-        checkpoint = read_note(note, self.policy.log, exact=exact)
+        checkpoint = self.policy.read_note(note, exact=exact)
         if exact:
             self._known[note] = checkpoint
             if len(self._known) > 4:

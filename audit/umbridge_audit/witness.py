@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +21,7 @@ from threading import BoundedSemaphore
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from umbridge_audit.checkpoint import COSIGNATURE, MAX_NOTE, VerifierKey, read_note, take_apart
+from umbridge_audit.checkpoint import COSIGNATURE, MAX_NOTE, Checkpoint, VerifierKey, read_note, take_apart
 from umbridge_audit.cosign import cosign
 from umbridge_audit.entry import FormatError
 from umbridge_audit.heads import Behind, HeadError, Heads, Inconsistent
@@ -42,7 +42,7 @@ class Witness:
         self,
         name: str,
         key: Ed25519PrivateKey,
-        logs: Mapping[str, VerifierKey],
+        logs: Mapping[str, Sequence[VerifierKey]],
         heads: Heads,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -62,9 +62,8 @@ class Witness:
         log = self._logs.get(claimed.origin)
         if log is None:
             return 404, _TEXT, "unknown log\n"
-        try:
-            checkpoint = read_note(note, log, exact=False)
-        except FormatError:
+        checkpoint = _signed(note, log)
+        if checkpoint is None:
             return 403, _TEXT, "not signed by this log's key\n"
         if old > checkpoint.size:
             return 400, _TEXT, "old size is larger than the checkpoint's\n"
@@ -87,6 +86,16 @@ class Witness:
                     line = cosign(last, self.vkey.name, self._key, int(self._clock()))
                     return 200, _TEXT, f"{last.body()}\n{line}"
         return 404, _TEXT, "nothing cosigned for this log\n"
+
+
+def _signed(note: str, keys: Sequence[VerifierKey]) -> Checkpoint | None:
+    """The checkpoint, if any of a log's keys signed the note: a log may have handed over to another."""
+    for key in keys:
+        try:
+            return read_note(note, key, exact=False)
+        except FormatError:
+            continue
+    return None
 
 
 def read_request(body: bytes) -> tuple[int, list[bytes], str]:
@@ -235,14 +244,14 @@ def load(folder: Path) -> Witness:
         raise click.UsageError(f"{key_file}: {exc.strerror}") from None
     except ValueError:
         raise click.UsageError(f"{key_file}: not a witness's key") from None
-    logs: dict[str, VerifierKey] = {}
+    logs: dict[str, list[VerifierKey]] = {}
     for at, line in enumerate(logs_file.read_text().splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             try:
                 log = VerifierKey.read(line.strip())
             except FormatError:
                 raise click.UsageError(f"{logs_file}: line {at} is no log's vkey") from None
-            logs[log.name] = log
+            logs.setdefault(log.name, []).append(log)
     return Witness(name, key, logs, Heads(folder / "state"))
 
 

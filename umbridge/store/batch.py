@@ -68,7 +68,12 @@ class Batch:
     def entry(self, draft: Draft | Spelt) -> int:
         """Put an entry on the ledger with this transaction; returns the seq it will have."""
         self._drafts.append(draft)
-        return self._first_entry + len(self._drafts) - 1
+        return self.next_entry - 1
+
+    @property
+    def next_entry(self) -> int:
+        """The number that the next entry of this transaction will have."""
+        return self._first_entry + len(self._drafts)
 
     def mark(self) -> int:
         """How much has been asked to be written so far: work that fails without raising it harmed nothing."""

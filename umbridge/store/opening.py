@@ -13,6 +13,8 @@ from pathlib import Path
 from umbridge_audit.checkpoint import sync_directory
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import KeyRefusedError, Keyring
+from umbridge_audit.remote import RemoteHand
+from umbridge_audit.signing import KEY
 from umbridge_audit.store import Ledger, LedgerError
 
 from umbridge import __version__
@@ -27,8 +29,14 @@ CLEAN = "stopped_cleanly"
 
 def open_keys(settings: Settings) -> Keyring:
     """The key ring; ConfigError (78) when a key is missing, wrong or readable by others."""
+    signer = settings.signer
+    if signer is not None and (settings.keys / KEY).exists():
+        raise ConfigError(
+            f"{settings.keys / KEY}: is still here though [ledger] signer names another process; "
+            "`umbridge-signer take` moves it"
+        )
     try:
-        return Keyring.open(settings.keys)
+        return Keyring.open(settings.keys, hand=None if signer is None else RemoteHand(signer))
     except KeyRefusedError as exc:
         raise ConfigError(str(exc)) from None
 

@@ -24,7 +24,8 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 from umbridge_audit.keys import Keyring
-from umbridge_audit.store import Ledger
+from umbridge_audit.signing import SignerAwayError
+from umbridge_audit.store import Due, Ledger, open_readonly
 
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.store import inbox
@@ -77,9 +78,12 @@ class Pen:
         self._checkpoint_entries = checkpoint_entries
         self._checkpoint_min_seconds = checkpoint_min_seconds
         self._checkpointed = time.monotonic()
+        self.signer_away = ""  # why the last checkpoint could not be signed, "" when it was
+        self._asked: tuple[asyncio.Future[str], Due] | None = None  # of a signer in another process
         self._queue: deque[tuple[Work | Incoming, Any]] = deque()
         self._group_now: list[tuple[Work | Incoming, Any]] = []
         self._to_sign: list[Future[None]] = []
+        self._signing: list[tuple[int, Future[None]]] = []  # taken up: the size it must cover
         self._lock = threading.Lock()
         self._stopping = False
         self._ended = threading.Event()
@@ -89,6 +93,8 @@ class Pen:
         self._loop_thread = 0
         self._kick = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "commit")
+        self._signer = ThreadPoolExecutor(1, "signer")
+        self._path = Path(self._cursor.execute("PRAGMA database_list").fetchone()[2])
         self._deliver: Callable[[list[tuple[Any, Any]]], None] | None = None
         self._failure: Callable[[StoreError], None] | None = None
 
@@ -126,7 +132,10 @@ class Pen:
         return await future
 
     def sign(self) -> None:
-        """Have a checkpoint signed over everything committed so far; returns when it is anchored."""
+        """Have a checkpoint signed over everything committed so far; returns when it is anchored.
+
+        Raises UnavailableError when the signer, in another process, is away.
+        """
         future: Future[None] = Future()
         with self._lock:
             if self.failed is not None or self._stopping:
@@ -167,16 +176,20 @@ class Pen:
                     group = [self._queue.popleft() for _ in range(min(self._group, len(self._queue)))]
                     signing, self._to_sign = self._to_sign, []
                     last = self._stopping and not group
-                self._group_now = [*group, *((_nothing, future) for future in signing)]
+                self._group_now = group
                 if group:
                     await self._commit(group)
-                if last or signing or self._checkpoint_due():
-                    await self._checkpoint()
-                for future in signing:
-                    future.set_result(None)
                 self._group_now = []
+                self._signing += [(self.ledger.size, future) for future in signing]
                 if last:
+                    await self._checkpoint(wait=True)
+                    if self.ledger.unanchored and not self.signer_away:
+                        await self._checkpoint(wait=True)  # the first was on its way already, and smaller
+                    self._refuse_signed("signer_stopping")
                     return
+                answered = self._asked is not None and self._asked[0].done()
+                if answered or self._signing or self._checkpoint_due():
+                    await self._checkpoint(wait=False)
                 if not self._queue and not self._to_sign and not self._stopping:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(self._until_checkpoint()):
@@ -186,12 +199,13 @@ class Pen:
             if isinstance(exc, asyncio.CancelledError):
                 raise
         finally:
+            self._signer.shutdown(wait=True)
             self._disk.shutdown(wait=True)
             self._ended.set()
 
     def _until_checkpoint(self) -> float | None:
-        if self.ledger.unanchored == 0:
-            return None
+        if self.ledger.unanchored == 0 or self._asked is not None:
+            return None  # when the signer has answered, that is a kick of its own
         due = self._checkpointed + (
             self._checkpoint_min_seconds
             if self.ledger.unanchored >= self._checkpoint_entries
@@ -203,13 +217,61 @@ class Pen:
         wait = self._until_checkpoint()
         return wait is not None and wait <= 0
 
-    async def _checkpoint(self) -> None:
-        """Re-read and sign here; the commit and the anchor's disk, which may be a share, in the thread."""
-        note = self.ledger.signed_note()
-        if note is not None:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._disk, self.ledger.keep_checkpoint, note)
-        self._checkpointed = time.monotonic()
+    async def _checkpoint(self, *, wait: bool) -> None:
+        """Re-read here; the commit and the anchor's disk, which may be a share, in the thread. A signer in
+        another process is asked in a thread of its own, and entries are written meanwhile; with ``wait``,
+        which is for the end, until it has answered.
+        """
+        loop = asyncio.get_running_loop()
+        if self._asked is None:
+            due = self.ledger.due()
+            if due is None:
+                self._checkpointed = time.monotonic()
+                self._answer_signed()
+                return
+            if not self.ledger.apart:
+                await loop.run_in_executor(self._disk, self._sign_and_keep, due)
+                self._checkpointed = time.monotonic()
+                self._answer_signed()
+                return
+            self._asked = loop.run_in_executor(self._signer, self._ask, due), due
+            self._asked[0].add_done_callback(lambda _: self._kick.set())
+        asked, due = self._asked
+        if wait:
+            await asyncio.wait([asked])
+        if asked.done():
+            self._asked = None
+            self._checkpointed = time.monotonic()
+            try:
+                note = asked.result()
+            except SignerAwayError as exc:
+                self.signer_away = str(exc)
+                self._refuse_signed(str(exc))
+                return
+            self.signer_away = ""
+            await loop.run_in_executor(self._disk, self.ledger.keep, due, note)
+            self._answer_signed()
+            if self._signing:
+                self._kick.set()  # entries came since this one was asked for
+
+    def _sign_and_keep(self, due: Due) -> None:
+        self.ledger.keep(due, self.ledger.note(due))
+
+    def _ask(self, due: Due) -> str:
+        with open_readonly(self._path) as rows:
+            return self.ledger.note(due, rows)
+
+    def _answer_signed(self) -> None:
+        """Whoever waited for a checkpoint over what is signed now has it."""
+        for size, future in self._signing:
+            if size <= self.ledger.anchored:
+                future.set_result(None)
+        self._signing = [one for one in self._signing if not one[1].done()]
+
+    def _refuse_signed(self, why: str) -> None:
+        for _, future in self._signing:
+            future.set_exception(UnavailableError(f"the signer is away ({why}); nothing is lost, ask later"))
+        self._signing.clear()
 
     async def _commit(self, group: list[tuple[Work | Incoming, Any]]) -> None:
         results: list[tuple[Any, Any]] = []
@@ -266,7 +328,8 @@ class Pen:
         failure.__cause__ = exc
         with self._lock:
             self.failed = failure
-            waiting = [*self._group_now, *self._queue, *((_nothing, future) for future in self._to_sign)]
+            signing = [*self._to_sign, *(future for _, future in self._signing)]
+            waiting = [*self._group_now, *self._queue, *((_nothing, future) for future in signing)]
             self._queue.clear()
             self._to_sign.clear()
         for _, future in waiting:

@@ -2,11 +2,13 @@
 
 from umbridge_audit.store.ledger import Ledger, utc_now
 from umbridge_audit.store.rows import Broken, LedgerError, Reader, Rollback, Rows, open_readonly
+from umbridge_audit.store.signed import Due
 from umbridge_audit.store.tables import TABLES
 
 __all__ = [
     "TABLES",
     "Broken",
+    "Due",
     "Ledger",
     "LedgerError",
     "Reader",

@@ -1,0 +1,287 @@
+"""The ledger as far as it is signed: the tree, its checkpoints, the anchor, and who signs.
+
+SPEC.md sections 8 and 18. A checkpoint is made in three steps, so that the second, which may wait for another
+process, holds nobody up: ``due`` reads back, ``note`` has it signed, ``keep`` makes it durable.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy.engine import Connection
+
+from umbridge_audit.checkpoint import Checkpoint, VerifierKey, anchor_lines, append_anchor
+from umbridge_audit.entry import FormatError
+from umbridge_audit.examine import SourceError, examine
+from umbridge_audit.handover import Handover
+from umbridge_audit.keys import KeyRefusedError, Keyring
+from umbridge_audit.signing import Hand, head_of
+from umbridge_audit.store.recheck import recheck
+from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
+from umbridge_audit.store.signer import Signer
+from umbridge_audit.store.subtrees import KEEP_SQL
+from umbridge_audit.store.tables import extra_ddl
+from umbridge_audit.sweep import Sweeper
+from umbridge_audit.tree import Frontier, leaf_hash
+
+_CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"
+_SUBTREE_SQL = "SELECT hash FROM subtree WHERE level = ? AND n = ?"
+_REPLAY = 4096  # leaves read at a time when the tree is rebuilt
+GEN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A checkpoint on its way: the tree signed last, the tree to sign, its last leaf's hash."""
+
+    old: Frontier
+    new: Frontier
+    head: bytes
+    announced: frozenset[str]  # keys whose entries it covers
+
+
+class Signed(Rows):
+    """One chain's tree and checkpoints. ``Ledger`` grows it."""
+
+    keyring: Keyring
+
+    def __init__(self, connection: Connection, keyring: Keyring, anchor: Path, chain: str) -> None:
+        self._connection = connection
+        self.keyring = keyring
+        self._anchor = anchor
+        self.chain = chain
+        self.origin = f"umbridge.{chain}/{GEN}"
+        self._sweeper = Sweeper(chain, GEN, "keyless")
+        self._signer: Signer
+        self._head = b""
+        self._frontier = Frontier()
+        self._signed = Frontier()  # the tree at the last checkpoint
+        self._signed_head = b""
+        self._last: Checkpoint
+        self._checkpoints = 0
+        self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
+
+    def _cursor(self) -> sqlite3.Cursor:
+        return cast(sqlite3.Cursor, self._connection.connection.cursor())
+
+    def _in_transaction(self) -> bool:
+        """Begun through SQLAlchemy or on the driver itself: the daemon's pen does the latter."""
+        raw = cast(sqlite3.Connection, self._connection.connection.driver_connection)
+        return raw.in_transaction or self._connection.in_transaction()
+
+    # --- taken up again -----------------------------------------------------------------------------
+
+    def _engage(self, first: VerifierKey) -> None:
+        """Finds who signs: ``first`` is the key that the genesis entry names. Raises as ``Signer.learn``."""
+        self._signer = Signer(hand_of(self.keyring), first)
+        newest = self.last_checkpoint()
+        if newest is None:
+            raise Broken("the ledger has no checkpoint")
+        self._signer.learn(self, newest[1])
+
+    def _reconcile(self) -> None:
+        """Holds the anchor against the stored checkpoints; adds the one line a crash may have left out."""
+        last = ""
+        anchored = 0
+        lines = self._anchored()
+        for n, note in self.checkpoints():
+            if n != self._checkpoints:
+                raise Broken(f"checkpoint {self._checkpoints} is missing")
+            line = next(lines, None)
+            if line is not None:
+                anchored += 1
+                if line != note:
+                    raise Rollback(f"{self._anchor}: line {anchored} is not the store's checkpoint")
+            last = note
+            self._checkpoints += 1
+        if next(lines, None) is not None:
+            raise Rollback(f"{self._anchor}: knows more checkpoints than the store's {self._checkpoints}")
+        if not last:
+            raise Broken("the ledger has no checkpoint")
+        if anchored < self._checkpoints - 1:
+            missing = self._checkpoints - anchored
+            raise Rollback(f"{self._anchor}: {missing} lines are missing, a crash explains one")
+        try:
+            self._last = self._signer.read(last)
+            if anchored < self._checkpoints:
+                append_anchor(self._anchor, last)
+        except FormatError as exc:
+            raise Broken(f"last checkpoint: {exc}") from None
+
+    def _anchored(self) -> Iterator[str]:
+        try:
+            yield from anchor_lines(self._anchor)
+        except FileNotFoundError:
+            return
+        except (FormatError, OSError):
+            raise Rollback(f"{self._anchor}: not readable as this ledger's anchor") from None
+
+    def _replay(self) -> None:
+        """Rebuilds the tree from every leaf; what the last checkpoint does not cover is checked in full."""
+        low = 0
+        while rows := self._fetch(
+            "SELECT seq, leaf FROM ledger_entry WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+            low,
+            self._last.size,
+            _REPLAY,
+        ):
+            for seq, leaf in rows:
+                if seq != low or not isinstance(leaf, bytes):
+                    raise Broken(f"entry {low} is missing")
+                low += 1
+                self._head = leaf_hash(leaf)
+                self._frontier.append(self._head)
+            self._mend()
+        if (self._frontier.size, self._frontier.root()) != (self._last.size, self._last.root):
+            raise Broken("the entries do not give the last checkpoint's root; run ledger verify")
+        self._signed, self._signed_head = self._frontier.copy(), self._head
+        self._frontier, self._head = self._reread()
+
+    def _mend(self) -> None:
+        """Writes kept subtrees again that are missing or are not what the leaves just gave."""
+        whole, self._frontier.whole = self._frontier.whole, []
+        try:
+            whole = [node for node in whole if self._fetch(_SUBTREE_SQL, *node[:2]) != [(node[2],)]]
+        except SourceError:
+            self._commit(*((sql, ()) for sql in extra_ddl()))
+        if whole:
+            self._commit(*((KEEP_SQL, node) for node in whole))
+
+    # --- checkpoints --------------------------------------------------------------------------------
+
+    def checkpoint(self) -> bool:
+        """``due``, ``note`` and ``keep`` in one; False when nothing is new."""
+        due = self.due()
+        if due is None:
+            return False
+        self.keep(due, self.note(due))
+        return True
+
+    def due(self) -> Due | None:
+        """What is to be signed next: the present size; None when nothing is new. Call outside a transaction.
+
+        What is signed is what the database gives back: rows since the last checkpoint are read and hashed
+        again first (a bit flipped in memory ended the CT log Yeti 2022). Raises Broken when the rows differ
+        from what was appended, LedgerError inside a transaction.
+        """
+        if self._in_transaction():
+            raise LedgerError("checkpoint needs a connection without an open transaction")
+        if self._frontier.size == self._signed.size:
+            return None
+        stored, head = recheck(self, self._sweeper, self._signed, self._signed_head) or self._reread()
+        if stored.size != self._frontier.size or stored.root() != self._frontier.root() or head != self._head:
+            raise Broken("the stored rows are not those that were appended; nothing signed")
+        previous = self.last_checkpoint()
+        if (previous is None) != (self._checkpoints == 0) or (
+            previous is not None
+            and (
+                previous[0] != self._checkpoints - 1
+                or self._signer.read(previous[1]).root != self._signed.root()
+            )
+        ):
+            raise Broken("the last stored checkpoint is not the one that was signed; nothing signed")
+        return Due(self._signed, stored, head, frozenset(self._announced))
+
+    def note(self, due: Due, rows: Rows | None = None) -> str:
+        """Has it signed; the signer remembers it. May wait for another process: entries may be appended
+        meanwhile, but only if ``rows`` is another connection's. Raises as ``Signer.sign``.
+        """
+        note = self._signer.sign(rows or self, due.old, due.new)
+        try:
+            signed = self._signer.read(note)
+        except FormatError:
+            raise Broken("the signer's note is not by the key in force") from None
+        if signed != head_of(self.origin, due.new):
+            raise Broken("the signer signed something else than it was asked to")
+        return note
+
+    def keep(self, due: Due, note: str) -> None:
+        """Makes a signed note durable: row, commit, then the anchor line. Waits for disks; any thread may."""
+        kept = [(KEEP_SQL, node) for node in due.new.whole]
+        self._commit((_CHECKPOINT_SQL, (self._checkpoints, note)), *kept)
+        append_anchor(self._anchor, note)
+        self._checkpoints += 1
+        self._signed, self._signed_head = due.new, due.head
+        self._signed.whole.clear()
+        self.keyring.mark_logged(set(due.announced))
+        self._announced -= due.announced
+
+    def _commit(self, *statements: tuple[str, tuple[object, ...]]) -> None:
+        """A transaction on the driver: right whatever isolation level the connection has."""
+        with closing(self._cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                for sql, values in statements:
+                    cursor.execute(sql, values)
+                cursor.execute("COMMIT")
+            except BaseException:
+                cursor.connection.rollback()
+                raise
+
+    def _reread(self) -> tuple[Frontier, bytes]:
+        """The tree and head that the rows since the last checkpoint give, each row checked by itself."""
+        frontier = self._signed.copy()
+        head = self._signed_head
+        for record in self.records(frontier.size):
+            seen = examine(record, "keyless", self.chain, GEN)
+            if seen.code is not None or seen.row != frontier.size or (frontier.size and seen.prev != head):
+                raise Broken(f"entry {frontier.size}: {seen.code or 'does not follow the one before'}")
+            head = seen.hashed
+            frontier.append(head)
+        return frontier, head
+
+    # --- state ---------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Entries so far, those of the caller's open transaction included."""
+        return self._frontier.size
+
+    @property
+    def root(self) -> bytes:
+        """The tree's root at ``size``."""
+        return self._frontier.root()
+
+    @property
+    def apart(self) -> bool:
+        """Whether having a checkpoint signed means waiting for another process."""
+        return self._signer.hand.apart
+
+    @property
+    def signs(self) -> Hand:
+        """Who holds the signing key."""
+        return self._signer.hand
+
+    @property
+    def anchored(self) -> int:
+        """Entries that the last checkpoint covers."""
+        return self._signed.size
+
+    @property
+    def unanchored(self) -> int:
+        """Entries after the last checkpoint: the window in which cutting the tail would go unseen."""
+        return self._frontier.size - self._signed.size
+
+    @property
+    def vkey(self) -> VerifierKey:
+        """The public key that signs now."""
+        return self._signer.vkey
+
+    @property
+    def handovers(self) -> list[Handover]:
+        """The handovers of the signing key so far, oldest first."""
+        return list(self._signer.handovers)
+
+
+def hand_of(keyring: Keyring) -> Hand:
+    """Who signs for this keyring. Raises KeyRefusedError where nobody is named."""
+    if keyring.hand is None:
+        raise KeyRefusedError(
+            f"{keyring.directory / 'log.key'}: another account has it; ask that one to sign"
+        )
+    return keyring.hand
