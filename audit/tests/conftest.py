@@ -44,6 +44,14 @@ def oracle() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def dying() -> ModuleType:
+    made = beside("dying")
+    if not made.can_trace():
+        pytest.skip("ptrace is not to be had here (or not x86-64): no crash was tried at any system call")
+    return made
+
+
+@pytest.fixture(scope="session")
 def make_vectors() -> ModuleType:
     return beside("make_vectors")
 
