@@ -21,7 +21,10 @@ from umbridge_audit.keys import KeyRefusedError
 from umbridge_audit.policy import Policy
 from umbridge_audit.rotate import rotate_signing
 from umbridge_audit.signing import KEY, NEXT, LocalHand
+from umbridge_audit.since import Since
 from umbridge_audit.store import Broken, open_readonly
+from umbridge_audit.store.past import StoredPast
+from umbridge_audit.verify import verify
 
 ORIGIN = "umbridge.genhosp/adt-1/1"
 
@@ -330,3 +333,21 @@ def test_logged_and_not_yet_in_force_is_finished_at_the_next_start(lab: Any, mes
     lab.policy = Policy.read(lab.ledger.policy_text())
     assert lab.verify("full").verdict == "PASS"
     lab.reopen()
+
+
+@pytest.mark.parametrize("level", ["spine", "keyless"])
+def test_on_from_every_kept_checkpoint_of_either_key(handed: Any, level: Any) -> None:
+    kept = read_anchor(handed.anchor)
+    for note in kept:
+        with open_readonly(handed.db) as source:
+            report = verify(
+                source,
+                handed.policy,
+                level=level,
+                anchor_notes=kept,
+                since=Since(note, StoredPast(source)),
+            )
+        assert report.verdict == "PASS-SINCE", (note, report.problems)
+        with open_readonly(handed.db) as source:
+            report = verify(source, handed.policies[0], level=level, since=Since(note, StoredPast(source)))
+        assert report.verdict == "FAIL"

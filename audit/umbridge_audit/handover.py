@@ -6,7 +6,7 @@ SPEC.md section 18. The keys come from the policy; what the log says of a handov
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, read_note, take_apart
@@ -78,6 +78,26 @@ def check_chain(handovers: Sequence[Handover], last: VerifierKey) -> None:
         if one.at <= at or one.after != then:
             raise FormatError("handover")
         at = one.at
+
+
+class Pinned:
+    """The handovers that a policy pins, met on the log in their order: no more and no fewer."""
+
+    def __init__(self, handovers: Sequence[Handover], start: int) -> None:
+        self._due = [one for one in handovers if one.at >= start]
+
+    def meet(self, found: Handover, add: Callable[[str, int], None]) -> None:
+        """A good handover of the log's: a key that only the log knows is a fault."""
+        if self._due[:1] == [found]:
+            del self._due[0]
+        else:
+            add("handover", found.at)
+
+    def finish(self, size: int, add: Callable[[str, int], None]) -> None:
+        """What the policy has inside the log and the log does not show is a fault too."""
+        for owed in self._due:
+            if owed.at < size:
+                add("handover", owed.at)
 
 
 def signer_of(size: int, handovers: Sequence[Handover], last: VerifierKey) -> VerifierKey:

@@ -14,7 +14,7 @@ from umbridge_audit.checkpoint import Checkpoint, take_apart
 from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
-from umbridge_audit.handover import Handover
+from umbridge_audit.handover import Pinned
 from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
 from umbridge_audit.since import Since, Start
@@ -109,8 +109,7 @@ class _Walk:
         self._stored = _Checkpoints(stored, self._notes, report, cosignatures)
         self._anchors = _Anchors(anchors, self._notes, report)
         self._introduced: dict[str, tuple[str, str]] = {}
-        # handovers that the log must still show
-        self._handed = [one for one in policy.handovers if one.at >= self._expected]
+        self._handed = Pinned(policy.handovers, self._expected)
         self._before: dict[
             str, int
         ] = {}  # kids that must have come before the kept checkpoint, and their use
@@ -145,7 +144,7 @@ class _Walk:
             for seq, kid, alg, commit in page.introduces:
                 self._introduce(seq, kid, alg, commit)
             for handover in page.handovers:
-                self._handed_over(handover)
+                self._handed.meet(handover, self._report.add)
         self._expected += len(page.hashes)
         self._prev = page.hashes[-1]
         done = 0
@@ -175,7 +174,7 @@ class _Walk:
             if seen.introduces is not None:
                 self._introduce(at, *seen.introduces)
             if seen.handover is not None:
-                self._handed_over(seen.handover)
+                self._handed.meet(seen.handover, report.add)
         self._prev = seen.hashed
         self.frontier.append(seen.hashed)
         self._meet()
@@ -219,13 +218,6 @@ class _Walk:
             elif held != commit:
                 self._report.add("key_commit", at)
 
-    def _handed_over(self, handover: Handover) -> None:
-        """Each handover is the next of the policy's: a key that only the log knows is never used."""
-        if self._handed[:1] == [handover]:
-            del self._handed[0]
-        else:
-            self._report.add("handover", handover.at)
-
     def _meet(self) -> None:
         self._stored.meet(self.frontier)
         self._anchors.meet(self.frontier)
@@ -236,9 +228,7 @@ class _Walk:
             self._look_back(self._start)
         self._stored.finish(self.frontier)
         if self._level != "spine":
-            for owed in self._handed:
-                if owed.at < size:
-                    report.add("handover", owed.at)
+            self._handed.finish(size, report.add)
         if not size:
             report.add("empty", 0)
         newest = self._anchors.finish()
