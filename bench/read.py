@@ -20,6 +20,7 @@ from umbridge import sample
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import ack, batch, er7, mllp
 from umbridge.hl7.translate import EPOCH, identify, translate
+from umbridge.model import RowState
 
 ZONE = ZoneInfo("America/New_York")
 HEADER = b"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260112140700-0500||%s|ZZ-1|P|2.5.1\r"
@@ -82,21 +83,26 @@ def read(frame: bytes) -> None:
     translate(er7.parse(frame), ZONE, mrn_authority="UMBH")
 
 
-def answered(data: bytes) -> None:
-    """All that a frame costs in ``hl7``: cut out of the stream, read, judged, identified, translated."""
+def taken(stream: bytes) -> None:
+    """What a connection's bytes cost until its first frame is whole, or it is given up."""
     decoder = mllp.FrameDecoder(2 * MEGABYTE)
-    for at in range(0, len(data), READ_BYTES):
-        decoder.feed(data[at : at + READ_BYTES])
-    for frame in batch.split(data):
-        try:
-            message = er7.parse(frame)
-        except NotHl7Error:
-            continue
-        refused = ack.refusal(message)
-        ack.used(message)
-        identify(message)
-        code = ack.code_due(message, refused)
-        ack.answer(message, code or "AA", "UMB1", EPOCH)
+    for at in range(0, len(stream), READ_BYTES):
+        if next(decoder.results(stream[at : at + READ_BYTES]), None) is not None:
+            return
+
+
+def answered(frame: bytes) -> None:
+    """What a frame costs in ``hl7``: read, judged, identified, answered; translated where it is worked."""
+    try:
+        message = er7.parse(frame)
+    except NotHl7Error:
+        return
+    refused = ack.refusal(message)
+    disposition = ack.used(message)
+    identify(message)
+    code = ack.code_due(message, refused)
+    ack.answer(message, code or "AA", "UMB1", EPOCH)
+    if refused is None and disposition.state is RowState.PENDING:
         translate(message, ZONE)
 
 
@@ -111,10 +117,10 @@ def cost(work: Callable[[], object], rounds: int) -> float:
     return min(found)
 
 
-def hostile() -> Iterator[tuple[str, bytes]]:
-    """A megabyte each of what a reader may trip over."""
+def hostile(size: int = MEGABYTE) -> Iterator[tuple[str, bytes]]:
+    """So many bytes each of what a reader may trip over, in one frame."""
     head = HEADER % b"ORU^R01^ORU_R01"
-    full = MEGABYTE - len(head)
+    full = size - len(head)
 
     def filled(piece: bytes) -> bytes:
         return head + (piece * (full // len(piece) + 1))[:full]
@@ -153,20 +159,53 @@ def hostile() -> Iterator[tuple[str, bytes]]:
     yield "results with a time that is none", filled(b"OBX|1|NM|8867-4^^LN||88|/min|||||F|||2026x\r")
     yield "a control id of a megabyte", head.replace(b"ZZ-1", b"Z" * full)
     yield "a type of a megabyte", head.replace(b"ORU^R01^ORU_R01", b"ORU^" + b"R" * full)
-    yield "starts of blocks", b"\x0b" * MEGABYTE
-    yield "ends of blocks", b"\x0b" + b"\x1c\r" * (MEGABYTE // 2)
-    yield "empty blocks", b"\x0b\x1c\r" * (MEGABYTE // 3)
-    yield "block bytes inside", b"\x0b" + head + b"\x1c" * full
-    yield "noise between blocks", b"\r\n\0" * (MEGABYTE // 3)
     yield "bytes that are no text", head + b"OBX|1|TX|1||" + b"\xff" * full
-    yield "no header", b"x" * MEGABYTE
-    yield "headers", head * (MEGABYTE // len(head))
+    yield "no header", b"x" * size
+    yield "headers", head * (size // len(head))
     yield (
         "GB 18030",
         (HEADER % b"ORU^R01").rstrip(b"\r")
         + b"||||||GB 18030-2000\rOBX|1|TX|1||"
         + b"\x81\x7c" * (full // 2),
     )
+
+
+def streams(size: int = MEGABYTE) -> Iterator[tuple[str, bytes]]:
+    """So many bytes each of what a connection may be sent that is no frame."""
+    yield "starts of blocks", b"\x0b" * size
+    yield "ends of blocks", b"\x0b" + b"\x1c\r" * (size // 2)
+    yield "empty blocks", b"\x0b\x1c\r" * (size // 3)
+    yield "ends inside", b"\x0bMSH" + b"\x1c" * size
+    yield "noise between blocks", b"\r\n\0" * (size // 3)
+    yield "a block without an end", b"\x0b" + b"x" * size
+    yield "no block", b"x" * size
+
+
+def files(size: int = MEGABYTE) -> Iterator[tuple[str, bytes]]:
+    """So many bytes each of what a file may hold around its messages."""
+    head = HEADER % b"ADT^A01"
+    yield "one message and line ends", head + b"\r\n" * (size // 2)
+    yield "one message and nulls", head + b"\0" * size
+    yield "one message and trailers", head + b"BTS|1\r" * (size // 6)
+    yield "one message and ends of blocks", head + b"\x1c\r" * (size // 2)
+    yield "half headers", b"MSH|\r" * (size // 5)
+    yield "no header", b"x" * size
+
+
+def over_hl7apy(frame: bytes) -> float:
+    """How many times what we take hl7apy takes to parse, and no more."""
+    from hl7apy.parser import parse_message  # noqa: PLC0415 - a peer is loaded only where it is measured
+
+    text = frame.decode()
+    return cost(lambda: parse_message(text, find_groups=False), 3) / cost(lambda: read(frame), 400)
+
+
+def over_python_hl7(frame: bytes) -> float:
+    """The same for python-hl7, which only splits."""
+    import hl7  # noqa: PLC0415
+
+    text = frame.decode()
+    return cost(lambda: hl7.parse(text), 100) / cost(lambda: read(frame), 400)
 
 
 def lane_costs(short: int = 10, long: int = 10_000) -> dict[int, float]:
@@ -190,8 +229,16 @@ def main() -> None:
     rows.append(
         (f"read and translate, ORU of {len(small)} bytes", cost(lambda: read(small), 400) * 1e6, "µs")
     )
-    for name, data in hostile():
-        rows.append((f"a megabyte: {name}", cost(lambda data=data: answered(data), 1) * 1e3, "ms"))  # type: ignore[misc]
+    rows += [("hl7apy: parse_message, the same ADT, over ours", over_hl7apy(frame), "×")]
+    rows += [("python-hl7: parse, the same ADT, over ours", over_python_hl7(frame), "×")]
+    for what, found, work in (
+        ("a frame", hostile(), answered),
+        ("a stream", streams(), taken),
+        ("a file", files(), batch.split),
+    ):
+        for name, data in found:
+            spent = cost(lambda data=data, work=work: work(data), 1)  # type: ignore[misc]
+            rows.append((f"a megabyte of {what}: {name}", spent * 1e3 * MEGABYTE / len(data), "ms"))
     for length, seconds in lane_costs().items():
         rows.append((f"next message of a lane of {length}", seconds * 1e6, "µs"))
     after = calibration()

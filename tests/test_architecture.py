@@ -159,6 +159,7 @@ TESTED_IN = {
     "umbridge/hookspecs.py": "tests/test_docs.py",  # two signatures, held to docs/hooks.md
     "umbridge/hl7/charset.py": "tests/test_er7.py",  # the reader decodes; a codec alone says little
     "umbridge/hl7/delimiters.py": "tests/test_er7.py",  # the reader's own characters
+    "umbridge/hl7/escapes.py": "tests/test_er7.py",  # every value goes through it
     "umbridge/hl7/fields.py": "tests/test_translate.py",  # leaves on the way to an event
     "umbridge/hl7/reading.py": "tests/test_translate.py",  # the same, with their notes
     "umbridge/hl7/triggers.py": "tests/test_ack.py",  # a list, held to the whole of table 0003

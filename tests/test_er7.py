@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from umbridge.errors import NotHl7Error
-from umbridge.hl7 import er7
+from umbridge.hl7 import er7, escapes
 from umbridge.hl7.er7 import Message, parse
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
@@ -216,6 +216,26 @@ def test_escapes(sent: bytes, read: str) -> None:
     assert segment is not None
     assert segment.text(5) == read
     assert len(message.body) == 2  # whatever is unescaped, the segments stay as they were
+
+
+PIECES = [b"\\", b"F", b"X0D", b"X", b"a", b"", b".br", b"H", b"X4", b"\\\\"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=16), st.sampled_from([2, 4, 8192]))
+def test_escapes_are_paired_from_the_left_however_many_are_taken_at_a_time(
+    pieces: list[bytes], at_once: int
+) -> None:
+    """Against the plainest reader there is: a regular expression."""
+    marks = parse(HEADER).delimiters
+    known = {b"F": b"|", b"X0D": b"\r", b".br": b"\n"}
+
+    def meant(match: re.Match[bytes]) -> bytes:
+        return known.get(match[1], match[0])
+
+    raw = b"".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(escapes, "_AT_ONCE", at_once)
+        assert escapes.resolved(raw, marks) == re.sub(rb"\\([^\\]*)\\", meant, raw)
 
 
 def test_a_fifth_delimiter_has_its_escape() -> None:

@@ -39,6 +39,7 @@ def obx(value: bytes, kind: bytes = b"NM", status: bytes = b"F") -> bytes:
 
 
 TAKEN = ("AA", "PENDING", "")
+NOBODY = ("AA", "NOT_APPLICABLE", "no_stay_of_this_patient")
 CLOSED = (None, "REFUSED")
 
 
@@ -143,8 +144,8 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
         (34, kind.decode(), header(9, kind), TAKEN)
         for kind in (b"ADT^A08", b"ADT^A03", b"ADT^A11", b"ADT^A13")
     ),
-    (34, "a merge", header(9, b"ADT^A40") + b"MRG|ZZM2^^^UMBH^MR\r", TAKEN),
-    (34, "a merge of itself", header(9, b"ADT^A18") + b"MRG|ZZM1^^^UMBH^MR\r", TAKEN),
+    (34, "a merge", header(9, b"ADT^A40") + b"MRG|ZZM2^^^UMBH^MR\r", NOBODY),
+    (34, "a merge of itself", header(9, b"ADT^A18") + b"MRG|ZZM1^^^UMBH^MR\r", NOBODY),
     (34, "two patients", more(b"PID|2||ZZM2^^^UMBH^MR"), ("AA", "QUARANTINED", "several_patients")),
     (34, "several authorities", GOOD.replace(b"ZZM1", b"9^^^ELSE^PI~ZZM1"), TAKEN),
     (34, "no PID-3", GOOD.replace(b"ZZM1^^^UMBH^MR", b""), TAKEN),

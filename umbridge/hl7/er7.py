@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from umbridge.errors import NotHl7Error
 from umbridge.hl7.charset import codec_for, decode, overlapping
 from umbridge.hl7.delimiters import PUNCTUATION, delimiters_of
+from umbridge.hl7.escapes import resolved
 
 BOM = b"\xef\xbb\xbf"
 ENVELOPE = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})  # batch and file headers and trailers, HL7 v2 ch. 2
@@ -29,7 +30,6 @@ _ADDRESS = re.compile(
 MOST_SEGMENTS = 10_000
 # The segments that intake and translation ask for, and those at which a message may have to end.
 _ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC DG1 IN1 IN3 MSA MSH".split()) | ENVELOPE
-_MOST_NAMES = 256  # of segments whose lines are kept sorted out
 _LONG = 512  # bytes of a field from which its parts are worth keeping
 _CACHED = 4096  # bound of the cache below, whose keys are few
 _IMPLIED = {
@@ -267,21 +267,23 @@ class Message:
             if name == "MSH":
                 made = [self.header]
             else:
-                lines = self.lines_of(name.encode("latin-1", "ignore"))
+                lines = self._lines_of(name.encode("latin-1", "ignore"))
                 made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=1)]
             self._made[name] = made
         return made
 
     def lines_of(self, name: bytes) -> Sequence[bytes]:
-        """The segments of that name as sent, where no ``Segment`` is needed. Do not change the list."""
+        """Those of the first MOST_SEGMENTS segments that have that name, as sent. Do not change the list."""
         found = self._index.get(name)
-        if found is None:
-            mark = self.delimiters.field
-            few = self.body[:MOST_SEGMENTS]
-            found = [line for line in few if line.startswith(name) and line.split(mark, 1)[0] == name]
-            if len(self._index) < _MOST_NAMES:
-                self._index[name] = found
-        return found
+        return self._found(name, self.body[:MOST_SEGMENTS]) if found is None else found
+
+    def _lines_of(self, name: bytes) -> Sequence[bytes]:
+        few = len(self.body) <= MOST_SEGMENTS
+        return self.lines_of(name) if few else self._found(name, self.body)
+
+    def _found(self, name: bytes, lines: Sequence[bytes]) -> list[bytes]:
+        mark = self.delimiters.field
+        return [line for line in lines if line.startswith(name) and line.split(mark, 1)[0] == name]
 
     def walk(self, wanted: frozenset[bytes] | None = None) -> Iterator[Segment]:
         """All segments in order, MSH first; or those whose three-letter names are ``wanted``."""
@@ -320,7 +322,7 @@ class Message:
             return raw.decode()  # ASCII without a delimiter in it, as nearly all values are
         escape = self.delimiters.escape
         if escape and escape in raw:
-            return decode(self._unescaped(raw, escape), self.codec)
+            return decode(resolved(raw, self.delimiters, self._transcribed), self.codec)
         return raw.decode("ascii") if self._plain else decode(raw, self.codec)
 
     def text(self, raw: bytes) -> str:
@@ -332,38 +334,6 @@ class Message:
         return (
             raw.decode("utf-8", "replace").encode(self._transcribed, "replace") if self._transcribed else raw
         )
-
-    def _unescaped(self, raw: bytes, escape: bytes) -> bytes:
-        """Every second piece between escape characters is an escape, if another one closes it.
-
-        Each different one is looked up once, so that a megabyte of them costs no more than its pieces.
-        """
-        pieces = raw.split(escape)
-        sent = pieces[1:-1:2]
-        letters = self.delimiters.letters
-        meant = {one: escape + one + escape for one in sent}
-        known = [one for one in meant if one in letters or one[:1] == b"X"]
-        if not known:
-            return raw
-        for one in known:
-            meant[one] = self._meant(one, meant[one])
-        pieces[1:-1:2] = map(meant.__getitem__, sent)
-        if len(pieces) % 2 == 0:
-            pieces[-1] = escape + pieces[-1]  # one that nothing closes
-        return b"".join(pieces)
-
-    def _meant(self, content: bytes, sent: bytes) -> bytes:
-        """What stands for an escape's content; one that means nothing stays as it was sent."""
-        meant = self.delimiters.letters.get(content)
-        if meant is not None:
-            return meant
-        if len(content) == 1 or not content[1:].isalnum():
-            return sent
-        try:
-            meant = bytes.fromhex(content[1:].decode("ascii"))
-        except ValueError:
-            return sent
-        return meant.decode(self._transcribed, "replace").encode() if self._transcribed else meant
 
     # --- what everybody asks first
 

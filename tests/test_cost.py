@@ -1,0 +1,128 @@
+"""What hostile input costs, in counted work: Python's own steps, which no neighbour on the machine can slow.
+
+``bench/read.py`` has the milliseconds a megabyte of the same input. What is counted here is whether twice the
+bytes are ever more than twice the work, and how much memory a byte takes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from bench.read import answered, files, hostile, streams, taken
+from umbridge.errors import NotHl7Error
+from umbridge.hl7 import batch, er7
+from umbridge.hl7.er7 import MOST_SEGMENTS
+
+SMALL = 3_000
+GROWTH = 2.2  # for twice the bytes; what does not grow at all makes up for the rest
+STEPS = 120  # a byte: the dearest are orders, seven bytes each
+FLOODS: list[tuple[str, Callable[[bytes], object], Callable[[int], Any]]] = [
+    ("frame", answered, hostile),
+    ("stream", taken, streams),
+    ("file", batch.split, files),
+]
+NAMES = [(kind, name) for kind, _, made in FLOODS for name, _ in made(100)]
+
+
+def steps(work: Callable[[], object]) -> int:
+    """How many bytecodes ``work`` runs."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def flood(kind: str, name: str, size: int) -> Callable[[], object]:
+    work, made = next((work, made) for what, work, made in FLOODS if what == kind)
+    data = dict(made(size))[name]
+    return lambda: work(data)
+
+
+def grows(work: Callable[[int], Callable[[], object]]) -> tuple[float, float]:
+    """The work of twice the bytes over that of the bytes, and the work a byte."""
+    work(SMALL)()  # what is read once and kept is not counted
+    work(2 * SMALL)()
+    once, twice = steps(work(SMALL)), steps(work(2 * SMALL))
+    return twice / max(1, once), twice / (2 * SMALL)
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES, ids=[f"{kind}: {name}" for kind, name in NAMES])
+def test_twice_the_bytes_are_at_most_twice_the_work(kind: str, name: str) -> None:
+    growth, each = grows(lambda size: flood(kind, name, size))
+    assert growth <= GROWTH, f"{growth:.2f} times the work"
+    assert each <= STEPS, f"{each:.0f} steps a byte"
+
+
+def test_a_reader_whose_work_grows_with_the_square_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug: each segment is looked for from the start again."""
+
+    def slow(self: er7.Message) -> bool:
+        found = {name: [] for name in er7._ASKED}  # type: ignore[var-annotated]
+        for at in range(len(self.body)):
+            for line in self.body[: at + 1]:
+                if line is self.body[at]:
+                    found.setdefault(line[:3], []).append(line)
+        self._index = found
+        return False
+
+    monkeypatch.setattr(er7.Message, "_take_lines", slow)
+    growth, _ = grows(lambda size: flood("frame", "segments of three characters", size // 3))
+    assert growth > GROWTH, "the planted bug went unseen: the test proves nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for kind, name in NAMES if kind == "frame"])
+def test_memory_stays_in_proportion(name: str) -> None:
+    """At most 20 times the frame, of which the sender may choose the worst: empty segments and components."""
+    work = flood("frame", name, 400_000)
+    work()
+    tracemalloc.start()
+    try:
+        work()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= 20 * 400_000, f"{peak / 400_000:.1f} bytes a byte"
+
+
+def test_what_is_kept_read_is_bounded() -> None:
+    """Caches of delimiters, codes and times: a sender who never repeats himself does not fill the memory."""
+    from umbridge.hl7 import delimiters, reading, times
+
+    for n in range(9_000):
+        marks = bytes((33 + n % 14, 91 + n // 14 % 6, 58 + n % 7))
+        frame = b"MSH|" + marks + b"|A|B|C|D|20260302||ORU^R01|ZZ%d|P|2.5.1\r" % n
+        frame += b"OBX|1|NM|C%d||1|u%d|||||F|||2026030212%04d\r" % (n, n, n % 6000)
+        try:
+            answered(frame)
+        except NotHl7Error:
+            continue
+    assert len(delimiters._known) <= delimiters._CACHED
+    assert len(reading._known) <= reading._DIALECTS
+    assert all(max(len(one.words), len(one.forms)) <= 2 * reading._CACHED for one in reading._known.values())
+    assert len(times.Clock.days) <= times._KEPT
+    assert all(len(clock.hours) <= times._KEPT for clock in times.Clock._made.values())
+
+
+def test_more_segments_than_are_read_are_not_read() -> None:
+    message = er7.parse(dict(hostile(1_000_000))["segments OBX"])
+    assert len(message.body) > MOST_SEGMENTS
+    assert len(message.lines_of(b"OBX")) < MOST_SEGMENTS
+    assert len(message.segments("OBX")) > 2 * MOST_SEGMENTS
