@@ -227,9 +227,11 @@ def test_escapes_are_paired_from_the_left_however_many_are_taken_at_a_time(
 ) -> None:
     """Against the plainest reader there is: a regular expression."""
     marks = parse(HEADER).delimiters
-    known = {b"F": b"|", b"X0D": b"\r", b".br": b"\n"}
+    known = {b"F": b"|", b".br": b"\n"}
 
     def meant(match: re.Match[bytes]) -> bytes:
+        if re.fullmatch(rb"X([0-9A-Fa-f]{2})+", match[1]):
+            return bytes.fromhex(match[1][1:].decode())
         return known.get(match[1], match[0])
 
     raw = b"".join(pieces)
