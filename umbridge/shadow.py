@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from umbridge.casework.work import answers, put, questions_of, to_screen
+from umbridge.casework.work import questions_of, screenings, to_screen
 from umbridge.criteria.host import Host
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
@@ -110,7 +110,7 @@ class Shadow:
             stay = state.fold.stay(moment)
             asked = questions_of(state.fold, stay, to_screen(stay, frozenset()), moment, host)
             questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
-            done = [item for each in answers(host, put(host, questions)) for item in each]
+            done = [item for each in screenings(host, questions) for item in each]
             for item in done:
                 state.latest.setdefault(item.review.id, {})[item.plugin] = {
                     "met": is_met(item.screened.result),

@@ -18,11 +18,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
-from umbridge.casework.docket import Frames, Health, Task, answer_out, frame, task_in, unframe
-from umbridge.casework.work import Casework, Underway
+from umbridge.casework.docket import Failed, Frames, Health, Need, Task, answer_out, frame, task_in, unframe
+from umbridge.casework.work import Begun, Casework, Underway
 from umbridge.criteria.discover import Found
 from umbridge.criteria.host import Host
 from umbridge.errors import ConfigError
@@ -30,6 +31,7 @@ from umbridge.site import load_site
 
 IDLE_MS = 1000
 TOGETHER = 16  # rows whose questions travel together: the first waits for the last of them
+AHEAD = 48  # rows made up while the plugins are busy
 TIDY_SECONDS = 60.0
 READ = 1 << 18
 # Many small values live for one row: look for cycles among the young ones, leave the old for idle moments.
@@ -96,33 +98,20 @@ def _serve(
     casework: Casework,
     told: dict[str, str],
 ) -> None:
-    """Work what comes. While the plugins have one set of questions, the next is made up."""
+    """Work what comes, in its order. While the plugins have some questions, the next rows are made up."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     poll = select.poll()
     poll.register(wire, select.POLLIN)
     tidied = time.monotonic()
-    asked: Underway | None = None
-
-    def finish() -> None:
-        nonlocal asked
-        if asked is not None:
-            wire.sendall(b"".join(map(answer_out, casework.finish(asked))))
-            asked = None
-
+    turns = _Turns(wire, casework)
     while True:
-        for tasks in _together([task_in(body) for body in waiting]):
-            if tasks[0].alone:
-                finish()  # whatever ends this process now is this row's doing
-            begun = casework.begin(tasks)
-            finish()
-            asked = casework.ask(begun)
-            if tasks[0].alone:
-                finish()
+        turns.add(task_in(body) for body in waiting)
         waiting = []
-        if not poll.poll(0):
-            finish()
+        while turns.step(more=bool(poll.poll(0))):
+            pass
+        if not turns.busy:
             health = host.health()
             if health != told:
                 told = health
@@ -138,16 +127,54 @@ def _serve(
         waiting = more
 
 
-def _together(tasks: list[Task]) -> Iterator[list[Task]]:
-    """The tasks in their order, in runs that may be worked at once."""
-    run: list[Task] = []
-    for task in tasks:
-        if run and (task.alone or run[-1].alone or len(run) == TOGETHER):
-            yield run
-            run = []
-        run.append(task)
-    if run:
-        yield run
+class _Turns:
+    """Rows on their way through: waiting, folded in, with the plugins. Each stage keeps their order."""
+
+    def __init__(self, wire: socket.socket, casework: Casework) -> None:
+        self._wire = wire
+        self._casework = casework
+        self._tasks: deque[Task] = deque()
+        self._begun: deque[Begun | Need | Failed] = deque()
+        self._asked: Underway | None = None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._tasks or self._begun or self._asked)
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        self._tasks.extend(tasks)
+
+    def step(self, *, more: bool) -> bool:
+        """Do one thing. False when there is nothing to do but to read what ``more`` there is."""
+        if self._tasks and self._tasks[0].alone:
+            while self._begun or self._asked:
+                self._turn()  # whatever ends this process now is that row's doing
+            self._wire.sendall(b"".join(map(answer_out, self._casework.work([self._tasks.popleft()]))))
+        elif self._tasks and not self._full():
+            self._begun.append(self._casework.begin(self._tasks.popleft()))
+        elif not self._tasks and more:
+            return False
+        elif self._begun or self._asked:
+            self._turn()
+        else:
+            return False
+        return True
+
+    def _full(self) -> bool:
+        """Whether to make up another row would keep the plugins waiting, or too many others."""
+        if len(self._begun) < TOGETHER:
+            return False
+        return self._asked is None or len(self._begun) >= AHEAD or self._casework.answered(self._asked)
+
+    def _turn(self) -> None:
+        """Hear the plugins out and give them the next questions, before anything else is done."""
+        heard = None if self._asked is None else self._casework.heard(self._asked)
+        self._asked = None
+        if self._begun:
+            together = [self._begun.popleft() for _ in range(min(TOGETHER, len(self._begun)))]
+            self._asked = self._casework.ask(together)
+        if heard is not None:
+            self._wire.sendall(b"".join(map(answer_out, self._casework.finish(heard))))
 
 
 def _bodies(wire: socket.socket, frames: Frames) -> list[bytes] | None:

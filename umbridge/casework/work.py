@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ParamSpec, TypeVar
@@ -81,7 +81,7 @@ class _Put:
 
 
 def put(host: Host, questions: Sequence[Question]) -> _Put:
-    """Put every question to every plugin, with that plugin's pseudonym and facts. See ``answers``."""
+    """Put every question to the first wave of plugins, with each plugin's pseudonym and facts."""
     wanted = {name: host.declared(name) for name in host.names}
     first, second = waves(wanted)
     declared = {name: frozenset(facts) for name, facts in wanted.items()}
@@ -99,32 +99,49 @@ def put(host: Host, questions: Sequence[Question]) -> _Put:
     return _Put(questions, second, cases, host.ask([{name: each[name] for name in first} for each in cases]))
 
 
-def answers(host: Host, asked: _Put) -> list[list[Screening]]:
-    """What the plugins say, by question. The same two functions serve the daemon and the shadow run.
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What the first wave said, and what the second is asked meanwhile."""
 
-    Plugins that want what the others support are asked when the others have answered.
-    """
-    said_first = host.answers(asked.asked)
+    found: list[list[Screening]]
+    second: Asked | None
+
+
+def heard(host: Host, asked: _Put) -> _Heard:
+    """Take what the first wave of plugins says, and put to the second what that comes to."""
+    said = host.answers(asked.asked)
     found = [
-        [Screening(review, name, said) for name, said in sorted(answer.items())]
-        for (review, _, _), answer in zip(asked.questions, said_first, strict=True)
+        [Screening(review, name, each) for name, each in sorted(answer.items())]
+        for (review, _, _), answer in zip(asked.questions, said, strict=True)
     ]
     if not asked.second:
-        return found
+        return _Heard(found, None)
     later: list[dict[str, Case]] = []
-    for (_, whole, _), own, answer in zip(asked.questions, asked.cases, said_first, strict=True):
-        level = level_supported({name: said.result for name, said in answer.items()}, whole.as_of)
+    for (_, whole, _), own, answer in zip(asked.questions, asked.cases, said, strict=True):
+        level = level_supported({name: each.result for name, each in answer.items()}, whole.as_of)
         told = {} if level is None else {LEVEL_SUPPORTED: level}
         later.append({name: replace(own[name], facts={**own[name].facts, **told}) for name in asked.second})
-    for (review, _, _), place, answer in zip(
-        asked.questions, found, host.answers(host.ask(later)), strict=True
-    ):
-        place += [Screening(review, name, said, 2) for name, said in sorted(answer.items())]
-    return found
+    return _Heard(found, host.ask(later))
+
+
+def answers(host: Host, asked: _Put, so_far: _Heard) -> list[list[Screening]]:
+    """What all plugins say, by question."""
+    if so_far.second is not None:
+        for (review, _, _), place, answer in zip(
+            asked.questions, so_far.found, host.answers(so_far.second), strict=True
+        ):
+            place += [Screening(review, name, said, 2) for name, said in sorted(answer.items())]
+    return so_far.found
+
+
+def screenings(host: Host, questions: Sequence[Question]) -> list[list[Screening]]:
+    """Every question put to every plugin and answered: for the shadow run, as the daemon does it."""
+    asked = put(host, questions)
+    return answers(host, asked, heard(host, asked))
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
+class Begun:
     """A row that is folded in and whose questions are ready."""
 
     task: Task
@@ -140,8 +157,9 @@ class _Begun:
 class Underway:
     """Rows whose questions, if they have any, are with the plugins."""
 
-    begun: Sequence[_Begun | Need | Failed]
+    begun: Sequence[Begun | Need | Failed]
     put: _Put | None
+    heard: _Heard | None = None  # what the first wave has said
 
 
 class Casework:
@@ -157,32 +175,43 @@ class Casework:
         self._folds: OrderedDict[bytes, tuple[int, StayFold]] = OrderedDict()  # lane -> last row, fold
 
     def work(self, tasks: Sequence[Task]) -> list[Done | Need | Failed]:
-        """Rows of different lanes, their questions put together. A defect of ours meets one row alone.
+        """Rows of different lanes from end to end."""
+        return self.finish(self.heard(self.ask([self.begin(task) for task in tasks])))
 
-        Whatever goes wrong leaves no fold behind that was never committed.
+    def begin(self, task: Task) -> Begun | Need | Failed:
+        """Fold a row in and make up its questions. The plugins may be busy with others meanwhile.
+
+        A defect of ours meets one row alone. Whatever goes wrong leaves no fold behind that was never
+        committed.
         """
-        return self.finish(self.ask(self.begin(tasks)))
+        return self._guarded(self._begin, task)
 
-    def begin(self, tasks: Sequence[Task]) -> list[_Begun | Need | Failed]:
-        """Fold the rows in and make up their questions. The plugins may be busy with others meanwhile."""
-        return [self._guarded(self._begin, task) for task in tasks]
-
-    def ask(self, begun: Sequence[_Begun | Need | Failed]) -> Underway:
-        """Put the questions. Nothing else may be asked before ``finish``."""
+    def ask(self, begun: Sequence[Begun | Need | Failed]) -> Underway:
+        """Put the questions of rows of different lanes, together, to be ``heard`` before others are put."""
         questions = [
             (review, whole, each.task.pseudonyms.__getitem__)
             for each in begun
-            if isinstance(each, _Begun)
+            if isinstance(each, Begun)
             for review, whole in each.questions
         ]
         return Underway(begun, put(self._host, questions) if questions else None)
 
+    def answered(self, asked: Underway) -> bool:
+        """Whether ``heard`` need not wait."""
+        return asked.put is None or self._host.answered(asked.put.asked)
+
+    def heard(self, asked: Underway) -> Underway:
+        """Take what the first wave of plugins says and ask the second; the first may then be asked again."""
+        return asked if asked.put is None else replace(asked, heard=heard(self._host, asked.put))
+
     def finish(self, asked: Underway) -> list[Done | Need | Failed]:
-        """Take the answers and spell the determinations."""
-        said = iter(() if asked.put is None else answers(self._host, asked.put))
+        """Take the rest of the answers and spell the determinations."""
+        said: Iterator[list[Screening]] = iter(())
+        if asked.put is not None and asked.heard is not None:
+            said = iter(answers(self._host, asked.put, asked.heard))
         done: list[Done | Need | Failed] = []
         for each in asked.begun:
-            if not isinstance(each, _Begun):
+            if not isinstance(each, Begun):
                 done.append(each)
                 continue
             own = [screening for _ in each.questions for screening in next(said)]
@@ -201,7 +230,7 @@ class Casework:
         except Exception as exc:  # a defect of ours must not stop the feed: the row waits for a person
             return Failed(type(exc).__name__)
 
-    def _begin(self, task: Task) -> _Begun | Need:
+    def _begin(self, task: Task) -> Begun | Need:
         fold = self._fold(task)
         if isinstance(fold, Need):
             return fold
@@ -218,7 +247,7 @@ class Casework:
         stay = fold.stay(as_of)
         asked = to_screen(stay, completed(task.latest))
         questions = questions_of(fold, stay, asked, as_of, self._host)
-        return _Begun(task, whole, fold, increments, as_of, stay, questions)
+        return Begun(task, whole, fold, increments, as_of, stay, questions)
 
     def _fold(self, task: Task) -> StayFold | Need:
         """The lane as its last worked row left it, taken out of the cache until this row is worked too."""
@@ -244,7 +273,7 @@ class Casework:
         message = er7.parse(raw, self._charsets.get(feed, "utf-8"))
         return translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
 
-    def _finish(self, begun: _Begun, said: list[Screening]) -> Done:
+    def _finish(self, begun: Begun, said: list[Screening]) -> Done:
         task, stay = begun.task, begun.stay
         digest = hashlib.sha256(task.frame).hexdigest() if said else ""
         latest = {review: dict(by_plugin) for review, by_plugin in task.latest.items()}

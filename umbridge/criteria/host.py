@@ -201,7 +201,8 @@ class Host:
         """Put each question's cases to the plugins it names, all plugins at once; never raises for theirs.
 
         The cases of one plugin travel together: waking a process costs more than a screen. ``answers`` takes
-        what they say; until then nothing else may be asked. Facts a plugin did not declare are not sent.
+        what they say; until then none of these plugins may be asked anything else. Facts a plugin did not
+        declare are not sent.
         """
         told = Told()
         found: list[dict[str, Screened]] = [{} for _ in questions]
@@ -226,6 +227,11 @@ class Host:
         if link is None or (link.manifest is None and not self._heard(link)):
             return "plugin_unavailable"
         return ""
+
+    @staticmethod
+    def answered(asked: Asked) -> bool:
+        """Whether ``answers`` need not wait."""
+        return asked.asking.answered()
 
     def answers(self, asked: Asked) -> list[dict[str, Screened]]:
         """What the plugins say, by question and plugin.

@@ -218,7 +218,7 @@ def start_all(links: Sequence[Link]) -> None:
 
 def _greet(spawned: Sequence[tuple[Link, dict[str, Any]]]) -> None:
     talks = [_Talk(link, request, START_SECONDS) for link, request in spawned]
-    for (link, _), said in zip(spawned, _hear(talks), strict=True):
+    for (link, _), said in zip(spawned, _Hearing(talks).all(), strict=True):
         if not isinstance(said, PluginFailedError) and not link._greeted(said[0]):
             link._fail()
 
@@ -253,11 +253,15 @@ class Asking:
                 if self._said[place] is None and link._wire is None:
                     self._said[place] = PluginFailedError("plugin_unavailable")
         able = [ask for ask, said in zip(asks, self._said, strict=True) if said is None]
-        self._talks = [_Talk(link, request, link.call_seconds) for link, request in able]
+        self._hearing = _Hearing([_Talk(link, request, link.call_seconds) for link, request in able])
+
+    def answered(self) -> bool:
+        """Whether ``wait`` would return at once."""
+        return self._hearing.look(block=False)
 
     def wait(self) -> list[Said]:
         """For each its answer and the microseconds until it was read, or why there is none."""
-        heard = iter(_hear(self._talks))
+        heard = iter(self._hearing.all())
         found = [next(heard) if said is None else said for said in self._said]
         for (link, request), answer in zip(self._asks, found, strict=True):
             if not isinstance(answer, PluginFailedError):
@@ -355,37 +359,53 @@ class _Talk:
         self.link._fail()
 
 
-def _hear(talks: Sequence[_Talk]) -> list[Said]:
-    """Wait for all the answers at once. What has come is read before anything is called late."""
-    poll = select.poll()
-    waiting: dict[int, _Talk] = {}
-    for talk in talks:
-        wire = talk.link._wire
-        if talk.said is None and wire is not None:
-            waiting[wire.fileno()] = talk
-            poll.register(wire, select.POLLIN | select.POLLOUT if talk.rest else select.POLLIN)
-    while waiting:
+class _Hearing:
+    """Requests under way, listened to at once. What has come is read before anything is called late."""
+
+    def __init__(self, talks: Sequence[_Talk]) -> None:
+        self._talks = talks
+        self._poll = select.poll()
+        self._waiting: dict[int, _Talk] = {}
+        for talk in talks:
+            wire = talk.link._wire
+            if talk.said is None and wire is not None:
+                self._waiting[wire.fileno()] = talk
+                self._poll.register(wire, select.POLLIN | select.POLLOUT if talk.rest else select.POLLIN)
+
+    def all(self) -> list[Said]:
+        """Wait for every answer."""
+        while not self.look(block=True):
+            pass
+        return [_said(talk) for talk in self._talks]
+
+    def look(self, *, block: bool) -> bool:
+        """Take what has come, or with ``block`` what comes next; True when nothing is left to wait for."""
+        waiting = self._waiting
+        if not waiting:
+            return True
         left = min(talk.deadline for talk in waiting.values()) - time.monotonic()
-        moved = poll.poll(max(0.0, left) * 1000)
+        moved = self._poll.poll(max(0.0, left) * 1000 if block else 0)
         for handle, event in moved:
             talk = waiting[handle]
             wire = talk.link._wire
             if event & select.POLLOUT and talk.rest:
                 talk.write()
                 if not talk.rest and wire is not None:
-                    poll.modify(wire, select.POLLIN)
+                    self._poll.modify(wire, select.POLLIN)
             if talk.said is None and event & ~select.POLLOUT:
                 talk.read()
             if talk.said is not None:
-                poll.unregister(handle)
-                del waiting[handle]
+                self._ended(handle)
         now, heard = time.monotonic(), {handle for handle, _ in moved}
         for handle, talk in list(waiting.items()):
             if now >= talk.deadline and (handle not in heard or now >= talk.deadline + talk.seconds):
-                poll.unregister(handle)
-                del waiting[handle]
+                self._ended(handle)
                 talk.failed("plugin_timeout")
-    return [_said(talk) for talk in talks]
+        return not waiting
+
+    def _ended(self, handle: int) -> None:
+        self._poll.unregister(handle)
+        del self._waiting[handle]
 
 
 def _said(talk: _Talk) -> Said:
