@@ -69,7 +69,7 @@ def test_rows_stored_before_a_crash_are_worked_before_anybody_is_let_in(installa
 def test_each_row_has_one_determination_a_plugin_and_review(running: Running) -> None:
     running.where.roles("administrator", "ur_nurse")
     os.kill(running.process.pid, signal.SIGHUP)
-    send(running.port, stays_of(3))
+    send(running.port, stays_of(1))
     running.worked()
     assert running.stop() == 0
     seen = set()

@@ -163,7 +163,7 @@ def test_repeats_inside_one_transaction_are_seen(pen: Pen) -> None:
     with pen._lock:  # hold the pen back so that all are in one group
         for frame in (b"one", b"one", b"two"):
             future: Future[Stored] = Future()
-            pen._queue.append((incoming(b"a", frame), future))
+            pen._frames.append((incoming(b"a", frame), future))
             futures.append(future)
     pen._wake()
     results = [future.result(10) for future in futures]
@@ -217,8 +217,8 @@ def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
         kept = accept(pen, incoming(b"a", b"one"))
         futures: list[Future[Any]] = [Future(), Future()]
         with pen._lock:
-            pen._queue.append((incoming(b"b", b"two"), futures[0]))
-            pen._queue.append((bad, futures[1]))
+            pen._frames.append((incoming(b"b", b"two"), futures[0]))
+            pen._frames.append((bad, futures[1]))
         pen._wake()
         for future in futures:
             with pytest.raises(StoreError):

@@ -27,8 +27,9 @@ from umbridge.turns import Offered, Turns
 
 log = logging.getLogger("umbridge.pipeline")
 PAGE = 256
-GIVE_WAY_TURNS = 20
+GIVE_WAY_TURNS = 80  # two seconds at most
 GIVE_WAY_SECONDS = 0.025
+GIVE_WAY_QUIET = 2  # looks in a row that found nobody waiting: one may fall between two answers of a burst
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
 
@@ -208,10 +209,10 @@ class Pipeline:
             return False
 
     async def _give_way(self) -> None:
-        """Senders first: while frames wait to be stored, what a lane has come to waits too, for a moment.
+        """Senders first: while frames wait to be stored, no row is handed to a caseworker, for a moment.
 
         A stored message is safe and can wait; a sender that waits for its answer holds up a hospital's
-        feed. The caseworkers go on meanwhile: they have cores of their own.
+        feed. What caseworkers have come to already is written, a little at a time: see the pen.
         """
         if self._busy():
             if self._gate is None or self._gate.done():
@@ -219,9 +220,11 @@ class Pipeline:
             await self._gate  # one clock for all lanes: each with its own would keep the loop busy
 
     async def _wait_for_senders(self) -> None:
+        quiet = 0
         for _ in range(GIVE_WAY_TURNS):
             await asyncio.sleep(GIVE_WAY_SECONDS)
-            if not self._busy():
+            quiet = 0 if self._busy() else quiet + 1
+            if quiet == GIVE_WAY_QUIET:
                 return
 
     async def _work(self, lane: bytes, row: Offered, *, alone: bool) -> None:
@@ -231,6 +234,7 @@ class Pipeline:
             if kept is None:
                 raise LookupError("row_gone")
             feed, frame = kept.feed, kept.frame
+        await self._give_way()
         anew, gone = self._turns.asked(lane, seq)
         known, snapshot = await self._lane(lane)
         if gone:
@@ -256,7 +260,6 @@ class Pipeline:
             task = await self._with(task, done, gone)
             done = await self._office.work(task)
         worked, renew = done, task.renew
-        await self._give_way()
         await self._pen.ask(lambda batch: self._decide(batch, lane, row, known, worked, gone, renew=renew))
         if anew:
             self._turns.refolded(lane, seq, gone)

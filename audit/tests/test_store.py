@@ -345,5 +345,28 @@ def test_rows_that_changed_since_they_were_appended_are_not_signed(
     raw.execute(sql.format(receipt.seq))
     raw.commit()
     assert recheck(ledger, ledger._sweeper, ledger._signed, ledger._signed_head) is None
+    ledger.read_back(receipt.seq + 1)  # ahead of time it says nothing, and passes over nothing
     with pytest.raises((Broken, SourceError)):
         ledger.checkpoint()
+
+
+def test_a_checkpoint_after_rows_were_read_back_ahead_is_the_same(
+    lab: Any, message: Make, determination: Make
+) -> None:
+    ledger = lab.ledger
+    for number in range(1, 300):  # past a kept subtree
+        lab.write(message(number))
+        if ledger.unread >= 7:
+            ledger.read_back(7)
+        assert ledger.unread < 14
+    ahead = ledger._recheck()
+    long = ledger._reread()
+    assert ahead is not None
+    assert (ahead[0].root(), ahead[1], ahead[0].whole) == (ledger.root, ledger._head, long[0].whole)
+    assert ahead[0].whole
+    assert ledger.checkpoint()
+    assert ledger.unread == 0 == ledger.unanchored
+    lab.write(determination(2))
+    assert ledger.unread == ledger.unanchored > 0
+    with lab.connection.begin(), pytest.raises(LedgerError):
+        ledger.read_back(1)

@@ -35,6 +35,8 @@ from umbridge.store.inbox import Incoming
 T = TypeVar("T")
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 Work = Callable[[Batch], Any]
+READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops everything until it is read
+WORKS = 8  # in one transaction: a frame that comes meanwhile is answered after it
 
 
 def take_lock(directory: Path) -> int:
@@ -80,7 +82,8 @@ class Pen:
         self._checkpointed = time.monotonic()
         self.signer_away = ""  # why the last checkpoint could not be signed, "" when it was
         self._asked: tuple[asyncio.Future[str], Due] | None = None  # of a signer in another process
-        self._queue: deque[tuple[Work | Incoming, Any]] = deque()
+        self._frames: deque[tuple[Work | Incoming, Any]] = deque()  # someone waits for an answer to each
+        self._works: deque[tuple[Work | Incoming, Any]] = deque()
         self._group_now: list[tuple[Work | Incoming, Any]] = []
         self._to_sign: list[Future[None]] = []
         self._signing: list[tuple[int, Future[None]]] = []  # taken up: the size it must cover
@@ -116,7 +119,7 @@ class Pen:
         with self._lock:
             if self.failed is not None or self._stopping:
                 raise self.failed or StoreError("the store is closing")
-            self._queue.append((work, future))
+            (self._frames if isinstance(work, Incoming) else self._works).append((work, future))
         self._wake()
 
     def call(self, work: Callable[[Batch], T]) -> T:
@@ -173,12 +176,14 @@ class Pen:
             while True:
                 self._kick.clear()
                 with self._lock:
-                    group = [self._queue.popleft() for _ in range(min(self._group, len(self._queue)))]
+                    group = self._next_group()
                     signing, self._to_sign = self._to_sign, []
                     last = self._stopping and not group
                 self._group_now = group
                 if group:
                     await self._commit(group)
+                if self.ledger.unread >= READ_BACK:
+                    self.ledger.read_back(READ_BACK)
                 self._group_now = []
                 self._signing += [(self.ledger.size, future) for future in signing]
                 if last:
@@ -190,7 +195,7 @@ class Pen:
                 answered = self._asked is not None and self._asked[0].done()
                 if answered or self._signing or self._checkpoint_due():
                     await self._checkpoint(wait=False)
-                if not self._queue and not self._to_sign and not self._stopping:
+                if not (self._frames or self._works or self._to_sign or self._stopping):
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(self._until_checkpoint()):
                             await self._kick.wait()
@@ -202,6 +207,11 @@ class Pen:
             self._signer.shutdown(wait=True)
             self._disk.shutdown(wait=True)
             self._ended.set()
+
+    def _next_group(self) -> list[tuple[Work | Incoming, Any]]:
+        """Frames first, and no more of the rest than a sender can wait for: it is ten times the work."""
+        frames = [self._frames.popleft() for _ in range(min(self._group, len(self._frames)))]
+        return frames + [self._works.popleft() for _ in range(min(WORKS, len(self._works)))]
 
     def _until_checkpoint(self) -> float | None:
         if self.ledger.unanchored == 0 or self._asked is not None:
@@ -329,8 +339,14 @@ class Pen:
         with self._lock:
             self.failed = failure
             signing = [*self._to_sign, *(future for _, future in self._signing)]
-            waiting = [*self._group_now, *self._queue, *((_nothing, future) for future in signing)]
-            self._queue.clear()
+            waiting = [
+                *self._group_now,
+                *self._frames,
+                *self._works,
+                *((_nothing, future) for future in signing),
+            ]
+            self._frames.clear()
+            self._works.clear()
             self._to_sign.clear()
         for _, future in waiting:
             if not future.done():

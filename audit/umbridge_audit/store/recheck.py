@@ -14,16 +14,21 @@ _LATER = "SELECT 1 FROM {} WHERE seq >= ? LIMIT 1"
 _PAGE = 512
 
 
-def recheck(rows: Rows, sweeper: Sweeper, signed: Frontier, head: bytes) -> tuple[Frontier, bytes] | None:
-    """Tree and head with every row after ``signed``; None when one is not as the pen writes it.
+def recheck(
+    rows: Rows, sweeper: Sweeper, since: Frontier, head: bytes, limit: int | None = None
+) -> tuple[Frontier, bytes] | None:
+    """Tree and head with every row after ``since``, or the first ``limit`` of them.
 
-    Every column of each row is read: leaf, open slots, compartments' roots and ciphertexts must give one
-    another's hashes, at the sweeper's level. Raises SourceError.
+    None when one is not as the pen writes it. Every column of each row is read: leaf, open slots,
+    compartments' roots and ciphertexts must give one another's hashes, at the sweeper's level. What was whole
+    in ``since`` is whole in the answer. Raises SourceError.
     """
-    frontier = signed.copy()
+    frontier = since.copy()
+    frontier.whole = list(since.whole)
+    page = _PAGE if limit is None else min(limit, _PAGE)
     while True:
         start = frontier.size
-        entries, parts = rows.page(start, start + _PAGE)
+        entries, parts = rows.page(start, start + page)
         if not entries:
             break
         swept = sweeper.sweep(entries, parts, start, head or None)
@@ -31,7 +36,9 @@ def recheck(rows: Rows, sweeper: Sweeper, signed: Frontier, head: bytes) -> tupl
             return None
         frontier.extend(swept.hashes)
         head = swept.hashes[-1]
-        if len(entries) < _PAGE:
+        if limit is not None:
+            return frontier, head
+        if len(entries) < page:
             break
     if any(rows._fetch(_LATER.format(table), frontier.size) for table in ("ledger_entry", "ledger_part")):
         return None

@@ -62,6 +62,7 @@ class Signed(Rows):
         self._frontier = Frontier()
         self._signed = Frontier()  # the tree at the last checkpoint
         self._signed_head = b""
+        self._read: tuple[Frontier, bytes] | None = None  # what was read back since, ahead of the next
         self._last: Checkpoint
         self._checkpoints = 0
         self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
@@ -162,6 +163,26 @@ class Signed(Rows):
         self.keep(due, self.note(due))
         return True
 
+    def read_back(self, count: int) -> None:
+        """Reads up to ``count`` committed rows again, those after the rows read last.
+
+        The next checkpoint then has as many less to read: a second's rows at once would keep everybody
+        waiting. Rows that are not as they were written are left to ``due``, which refuses them. Call
+        outside a transaction; raises LedgerError inside one.
+        """
+        if self._in_transaction():
+            raise LedgerError("reading back needs a connection without an open transaction")
+        self._read = self._recheck(count) or self._read
+
+    def _recheck(self, limit: int | None = None) -> tuple[Frontier, bytes] | None:
+        since, head = self._read or (self._signed, self._signed_head)
+        return recheck(self, self._sweeper, since, head, limit)
+
+    @property
+    def unread(self) -> int:
+        """Entries that were not read back since the last checkpoint."""
+        return self._frontier.size - (self._read or (self._signed, b""))[0].size
+
     def due(self) -> Due | None:
         """What is to be signed next: the present size; None when nothing is new. Call outside a transaction.
 
@@ -173,7 +194,7 @@ class Signed(Rows):
             raise LedgerError("checkpoint needs a connection without an open transaction")
         if self._frontier.size == self._signed.size:
             return None
-        stored, head = recheck(self, self._sweeper, self._signed, self._signed_head) or self._reread()
+        stored, head = self._recheck() or self._reread()
         if stored.size != self._frontier.size or stored.root() != self._frontier.root() or head != self._head:
             raise Broken("the stored rows are not those that were appended; nothing signed")
         previous = self.last_checkpoint()
@@ -208,6 +229,12 @@ class Signed(Rows):
         self._checkpoints += 1
         self._signed, self._signed_head = due.new, due.head
         self._signed.whole.clear()
+        if self._read is not None and self._read[0].size > due.new.size:  # it went on meanwhile
+            self._read[0].whole = [
+                node for node in self._read[0].whole if (node[1] + 1) << node[0] > due.new.size
+            ]
+        else:
+            self._read = None
         self.keyring.mark_logged(set(due.announced))
         self._announced -= due.announced
 
