@@ -149,7 +149,7 @@ def test_a55_killed_in_between(lab: Any, determination: Any, canaries: tuple[str
         recorded = len(list(source.open_slots(kinds=["access.read"])))
     shown = canaries[2] in done.stdout
     if when == "planted bug":
-        assert shown and not recorded  # what the rule forbids, and this test would see
+        assert shown and not recorded  # the control: what the rule forbids, and this test would see
     else:
         assert shown == bool(recorded) == (when == "after")
     assert lab.verify().verdict == "PASS"

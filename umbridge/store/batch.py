@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from umbridge.stay.directory import route
 from umbridge.stay.identity import Named
 from umbridge.store import directory, inbox, search, tally
 from umbridge.store.inbox import Incoming, Share, Stored
+from umbridge.store.steps import Steps
 
 REUSED = "control_id_reused"
 AFTER_QUARANTINED = "after_quarantined"  # an earlier message of this stay waits for a person
@@ -359,12 +360,12 @@ class Batch:
 class BatchClock:
     """One moment a transaction: every entry and every key of a batch belongs to the same month."""
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._clock = clock
-        self.now = clock()
+    def __init__(self, steps: Steps | None = None) -> None:
+        self.steps = steps or Steps()
+        self.now, self.stepped = self.steps.now()
 
     def tick(self) -> None:
-        self.now = self._clock()
+        self.now, self.stepped = self.steps.now()
 
     def __call__(self) -> datetime:
         return self.now

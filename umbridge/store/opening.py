@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from umbridge_audit.checkpoint import sync_directory
@@ -115,6 +116,8 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
             clock = BatchClock()
             try:
                 ledger = Ledger.open(connection, keyring, anchor=settings.anchor, clock=clock)
+                for row in ledger.open_slots(ledger.size - 1):
+                    clock.steps.resume(datetime.fromisoformat(str(row["ts"])))
             except LedgerError as exc:
                 raise StoreError(str(exc)) from None
             except KeyRefusedError as exc:

@@ -328,6 +328,8 @@ class Pen:
                 self.keyring.dek(kind, self.clock.now)
             self.ledger.append([])
             self._keys_of = month
+        if self.clock.stepped is not None:
+            self.ledger.append([self.clock.stepped])
 
     def _fail(self, exc: BaseException) -> None:
         """Fail-stop: nothing more is written, everybody waiting is told, the daemon ends (exit 74)."""

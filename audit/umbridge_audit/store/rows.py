@@ -19,6 +19,12 @@ from umbridge_audit.seal import SealError, check_part, closed_of, open_part
 from umbridge_audit.slots import check_open
 
 _BATCH = 512
+# All that is called the ledger's (SPEC.md section 10): each column is under a hash, a number or a signature.
+COLUMNS = {
+    "ledger_entry": ("seq", "leaf", "open", "closed"),
+    "ledger_part": ("seq", "c", "ct"),
+    "ledger_checkpoint": ("n", "note"),
+}
 _PAGE_OF_ENTRIES = (
     "SELECT seq, leaf, CAST(open AS BLOB), closed FROM ledger_entry WHERE seq >= ? AND seq < ? ORDER BY seq"
 )
@@ -268,9 +274,19 @@ class Reader(Rows):
     def snapshot(self) -> Iterator[None]:
         self._db.execute("BEGIN")
         try:
+            self._only_ours()
             yield
         finally:
             self._db.execute("ROLLBACK")
+
+    def _only_ours(self) -> None:
+        """Raises SourceError for a table or column that is called the ledger's and that nothing covers."""
+        for (name,) in self._fetch("SELECT name FROM sqlite_master WHERE name GLOB 'ledger_*'"):
+            if str(name).startswith(tuple(f"{table}_no_" for table in COLUMNS)):
+                continue  # a trigger against mistakes
+            found = self._fetch("SELECT name FROM pragma_table_xinfo(?)", str(name))
+            if name not in COLUMNS or not {column for (column,) in found} <= set(COLUMNS[str(name)]):
+                raise SourceError("table_unknown")
 
     def again(self) -> Callable[[], AbstractContextManager[Paged]]:
         """See ``examine.Paged``."""
