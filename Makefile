@@ -58,7 +58,7 @@ corpora: $(STAMP) ## every stranger's message beside both other readers: minutes
 	@UMBRIDGE_CORPORA=all $(PY) -m pytest tests/test_corpora.py -s
 
 mutants: $(STAMP) ## change the verifier's code a little, hundreds of times: tests must notice (an hour or more)
-	@$(PY) audit/tests/mutants.py
+	@$(PY) audit/tests/mutants.py --write
 
 clean:           ## remove the environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -197,7 +197,7 @@ def _determination() -> Callable[[int], Draft]:
     return determination
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def external() -> Callable[[Lab, Path], Path]:
     """Writes a bundle for somebody from outside, who sees hashes alone."""
 

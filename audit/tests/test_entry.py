@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import pytest
 import rfc8785
 from hypothesis import given, settings
@@ -130,3 +132,106 @@ def test_chain_names() -> None:
     assert good_chain("genhosp/adt-1")
     for bad in ("genhosp", "/a", "a/", "a/b/c", "A/b", "a b/c", "a+b/c", "é/a", "a" * 41 + "/b", "a/b\n"):
         assert not good_chain(bad)
+
+
+def test_the_limits_are_where_they_are_said_to_be() -> None:
+    """One step this side is taken, one step that side is not: depth, keys, integers, the length of a leaf."""
+    assert canonical("x", 8) == '"x"' and canonical([], 7) == "[]" and canonical(["x"], 7) == '["x"]'
+    for value, above in ((["x"], 8), ([1], 8), ({"a": 1}, 8), ([["x"]], 7), ({"a": [1]}, 7)):
+        with pytest.raises(FormatError):
+            canonical(value, above)
+    assert canonical({"k" * 64: [1]}) and canonical({"k": [1]})
+    for key in ("k" * 65, "", "\x7f", "\x1f", "\u00e9"):
+        for value in ({key: 1}, [{key: "x"}], {"a": {key: []}}):
+            with pytest.raises(FormatError):
+                canonical(value)
+        with pytest.raises(FormatError):
+            parse(f'{{"{key}":1}}')
+    for number in (MAX_INT, -MAX_INT):
+        assert canonical([number]) == f"[{number}]" and parse(str(number)) == number
+    for number in (MAX_INT + 1, -MAX_INT - 1):
+        for value in (number, [number], {"a": number}):
+            with pytest.raises(FormatError):
+                canonical(value)
+        with pytest.raises(FormatError):
+            parse(f"[{number}]")
+    assert (
+        canonical((1, "x")) == '[1,"x"]' and canonical([(1,), True, False, None]) == "[[1],true,false,null]"
+    )
+    assert canonical(False) == "false" and canonical(True) == "true"
+    odd = MappingProxyType(
+        {"b": [True, False, None, 5, "x"], "a": (1,)}
+    )  # a type that the quick way leaves alone
+    assert canonical(odd) == '{"a":[1],"b":[true,false,null,5,"x"]}'
+
+
+def sized(length: int) -> bytes:
+    """A leaf's bytes of exactly this length, well formed in all else: names take up what is left."""
+
+    def part(c: str) -> str:
+        return f'{{"c":"{c}","h":"{"0" * 64}","kid":"{c}.2026-11.0123abcd","n":"{"A" * 32}"}}'
+
+    def leaf(org: str, names: list[str]) -> str:
+        head = f'{{"chain":"{org}/b","fields":"{"0" * 64}","gen":1,"parts":['
+        return f'{head}{",".join(map(part, names))}],"prev":"{"0" * 64}","seq":0,"v":2}}'
+
+    names = ["ops"]
+    while len(leaf("a", [*names, "ops"])) <= length:
+        names.append("ops")
+    at = 0
+    while (spare := length - len(leaf("a", names))) > 38:
+        names[at] = "opsabcdefghi"
+        at += 1
+    return leaf("a" * (1 + spare), names).encode()
+
+
+def test_a_leaf_of_the_longest_length_and_one_byte_more() -> None:
+    longest = sized(65_535)
+    assert len(longest) == 65_535
+    leaf = parse_leaf(longest)
+    assert leaf_bytes(leaf) == longest
+    more = Leaf(leaf.chain + "b", leaf.fields, leaf.gen, leaf.parts, leaf.prev, leaf.seq)
+    with pytest.raises(FormatError, match="too long"):
+        leaf_bytes(more)
+    with pytest.raises(FormatError, match="too long"):
+        parse_leaf(sized(65_536))
+
+
+def test_the_numbers_of_a_leaf_end_where_they_do() -> None:
+    leaf = Leaf("a/b", bytes(32), 2**32 - 1, (), bytes(32), MAX_INT)
+    assert parse_leaf(leaf_bytes(leaf)) == leaf
+    for old, new in (
+        (b'"gen":4294967295', b'"gen":4294967296'),
+        (b'"gen":4294967295', b'"gen":0'),
+        (b'"seq":9007199254740991', b'"seq":9007199254740992'),
+        (b'"seq":9007199254740991', b'"seq":-1'),
+        (b'"seq":9007199254740991', b'"seq":01'),
+    ):
+        with pytest.raises(FormatError):
+            parse_leaf(leaf_bytes(leaf).replace(old, new))
+    part = Part("ops", "0" * 64, "fin.2026-11.0123abcd", "A" * 32)
+    with pytest.raises(FormatError, match="values"):
+        parse_leaf(leaf_bytes(Leaf("a/b", bytes(32), 1, (part,), bytes(32), 0)))
+
+
+def test_what_is_not_text_of_one_spelling_is_not_json() -> None:
+    for raw in (
+        "",
+        " 1",
+        "1 ",
+        "1.0",
+        "1e3",
+        "-0",
+        "01",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "'a'",
+        '"\\u0041"',
+        "\ud800",
+    ):
+        with pytest.raises(FormatError):
+            parse(raw)
+    for raw in ('"\\ud800"', '["\\udfff"]', '{"a":1,"a":1}', '{"b":1,"a":1}', "9" * 18, "9" * 5000, "[1,]"):
+        with pytest.raises(FormatError):
+            parse(raw)

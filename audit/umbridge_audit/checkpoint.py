@@ -47,6 +47,7 @@ class VerifierKey:
         name, _, rest = text.partition("+")
         _, _, encoded = rest.partition("+")
         try:
+            text.encode()
             raw = b64decode(encoded, validate=True)
         except ValueError:
             raise FormatError("vkey") from None

@@ -300,7 +300,8 @@ class Keyring:
     def _unwrap(self, record: WrappedKey) -> bytes:
         provider = self._holder(record)
         key = provider.unwrap(record.kid, record.alg, b64decode(record.wrapped))
-        if not hmac.compare_digest(dek_commit(record.kid, key), record.commit):
+        stated = record.commit.encode("utf-8", "replace")  # a file may say anything
+        if not hmac.compare_digest(dek_commit(record.kid, key).encode(), stated):
             raise KeyRefusedError(f"key {record.kid}: does not match its commitment")
         return key
 
@@ -353,7 +354,7 @@ class Keyring:
             self._unlogged = None
         except KeyRefusedError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (RecursionError, ValueError, TypeError, KeyError, AttributeError):
             raise KeyRefusedError(f"{path}: not a keystore") from None
 
 
