@@ -19,7 +19,8 @@ from bench.load import BEGAN
 from umbridge import sample
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import ack, batch, er7, mllp
-from umbridge.hl7.translate import EPOCH, identify, translate
+from umbridge.hl7.moments import EPOCH
+from umbridge.hl7.translate import identify, translate
 from umbridge.model import RowState
 
 ZONE = ZoneInfo("America/New_York")

@@ -162,6 +162,7 @@ TESTED_IN = {
     "umbridge/hl7/delimiters.py": "tests/test_er7.py",  # the reader's own characters
     "umbridge/hl7/escapes.py": "tests/test_er7.py",  # every value goes through it
     "umbridge/hl7/fields.py": "tests/test_translate.py",  # leaves on the way to an event
+    "umbridge/hl7/moments.py": "tests/test_translate.py",  # the times of an event
     "umbridge/hl7/reading.py": "tests/test_translate.py",  # the same, with their notes
     "umbridge/hl7/triggers.py": "tests/test_ack.py",  # a list, held to the whole of table 0003
     "umbridge/hl7/tables.py": "tests/test_ack.py",  # held to hl7apy's tables, where they decide

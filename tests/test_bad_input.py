@@ -24,7 +24,8 @@ from umbridge import sample
 from umbridge.config import FeedSettings, LimitSettings
 from umbridge.errors import NotHl7Error, RefusedError
 from umbridge.hl7 import ack, er7, mllp
-from umbridge.hl7.translate import EPOCH, identify, translate
+from umbridge.hl7.moments import EPOCH
+from umbridge.hl7.translate import identify, translate
 from umbridge.listener import Listener
 from umbridge.site import default_site
 from umbridge.store import refusals

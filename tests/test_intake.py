@@ -23,7 +23,7 @@ from umbridge.store import refusals
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
 
-NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 FEED = FeedSettings(port=0)
 HEAD = "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260302120000-0500||{kind}|{id}|{pid}|{version}|||{accept}|{app}"
 
@@ -219,3 +219,25 @@ def test_reading_pauses_at_the_limit_and_goes_on(pen: Pen, tmp_path: Path) -> No
         return seen
 
     assert with_intake(pen, tmp_path, play, pending_rows=2) == ["pending_rows", False, None]
+
+
+def test_a_message_from_the_future_is_set_aside_and_shifts_nothing(pen: Pen, tmp_path: Path) -> None:
+    """Sent, or telling of a time, more than ten minutes after our clock (site profile). Noon here is NOW."""
+    sent = frame(visit="ZZV7").replace(b"20260302120000-0500", b"%s-0500")
+    cases = {
+        sent % b"20260302121000": "PENDING",  # ten minutes: a clock may be that wrong
+        sent % b"20260302121001": "QUARANTINED",
+        frame(id="ZZ2")
+        .replace(b"20260302120000-0500", b"20260302060000-0500")
+        .replace(b"\rPID", b"\rEVN||||||202603021211\rPID"): "QUARANTINED",
+        frame(kind="ORU^R01", id="ZZ3", visit="ZZV8").replace(b"20260302120000", b"20270302120000"): (
+            "QUARANTINED"
+        ),
+        frame(id="ZZ4").replace(b"20260302120000-0500", b""): "PENDING",  # no time is no time to come
+    }
+    made = [data.replace(b"ZZ1|", b"ZZ1%d|" % n) for n, data in enumerate(cases)]
+    replies = receive(pen, tmp_path, *made)
+    assert [reply.answer is not None and b"MSA|AA" in reply.answer for reply in replies] == [True] * 5
+    found = rows(pen)
+    assert [row.state for row in found] == list(cases.values())
+    assert {row.reason for row in found if row.state == "QUARANTINED"} == {"from_the_future"}

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from umbridge.errors import NotHl7Error
 from umbridge.hl7.er7 import parse
+from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.times import parse_date, parse_time
-from umbridge.hl7.translate import EPOCH, identify, translate
+from umbridge.hl7.translate import identify, translate
 from umbridge.model import Coded, Coverage, Event
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"

@@ -21,11 +21,12 @@ from umbridge.control import go_on
 from umbridge.door import MAX_NUMBER, MAX_TEXT, Door, number_of, text_of
 from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
-from umbridge.hl7.translate import EPOCH, translate
+from umbridge.hl7.moments import EPOCH
+from umbridge.hl7.translate import translate
 from umbridge.keycare import KeyCare
 from umbridge.ledgerdesk import LedgerDesk
 from umbridge.model import Event
-from umbridge.naming import Namer, visit_token
+from umbridge.naming import visit_token
 from umbridge.people import People
 from umbridge.quarantine import Settlement
 from umbridge.reports import Reports
@@ -96,7 +97,7 @@ class Inquiry:
         self._people = People(self.door, settings.users, users)
         self._reports = Reports(settings, self.door)
         self._roster = Roster(settings, self.door)
-        self._settlement = Settlement(self.door, self._charset, Namer(pen.keyring, site))
+        self._settlement = Settlement(self.door, self._charset, site)
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
                 left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it

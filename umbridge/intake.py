@@ -18,7 +18,7 @@ from umbridge_audit.keys import Keyring
 
 from umbridge.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSettings
 from umbridge.errors import NotHl7Error, RefusedError, StoreError
-from umbridge.hl7 import ack, er7, mllp, translate
+from umbridge.hl7 import ack, er7, mllp, moments, translate
 from umbridge.model import RowState
 from umbridge.naming import PRODUCTION, Namer
 from umbridge.site import SiteProfile
@@ -60,6 +60,7 @@ class Intake:
         self._keyring = keyring
         self._limits = limits
         self._store = store
+        self._site = site
         self._namer = Namer(keyring, site)
         self._clock = clock
         self._facilities = frozenset(site.facilities)
@@ -197,6 +198,8 @@ class Intake:
             state, reason = disposition.state, disposition.reason
             if state is RowState.PENDING and processing not in settings.processing_ids:
                 state, reason = RowState.IGNORED, f"processing_id_{processing}"
+            elif state is RowState.PENDING and self._is_ahead(message, now):
+                state, reason = RowState.QUARANTINED, moments.AHEAD
         token = self._keyring.token
         digest = hashlib.sha256(frame).digest()
         key = (
@@ -227,6 +230,9 @@ class Intake:
             patient_token=self._namer.patient(who, processing),
             parts=self._namer.parts(message, who, processing) if state is RowState.PENDING else (),
         )
+
+    def _is_ahead(self, message: er7.Message, now: datetime) -> bool:
+        return moments.is_ahead(message, self._site.zone, self._site.windows.future_skew_minutes, now)
 
     def _may_send(self, settings: FeedSettings, application: str, facility: str) -> bool:
         """Whether the feed lists this MSH-3 and MSH-4. A certificate says whose feed it is, no more."""

@@ -14,9 +14,10 @@ from umbridge_audit.disclose import Viewer
 from umbridge import approval
 from umbridge.door import Door, number_of, text_of
 from umbridge.errors import UsageError
-from umbridge.hl7 import ack, er7, translate
+from umbridge.hl7 import ack, er7, moments, translate
 from umbridge.model import RowState
 from umbridge.naming import Namer
+from umbridge.site import SiteProfile
 from umbridge.stay.identity import Named
 from umbridge.store import inbox
 from umbridge.store.batch import FRAME_SUSPECT, Batch
@@ -31,10 +32,11 @@ DISMISSABLE = ("QUARANTINED",)
 class Settlement:
     """``messages replay`` and ``messages dismiss``."""
 
-    def __init__(self, door: Door, charset: Callable[[str], str], namer: Namer) -> None:
+    def __init__(self, door: Door, charset: Callable[[str], str], site: SiteProfile) -> None:
         self._door = door
         self._charset = charset  # of a feed
-        self._namer = namer
+        self._site = site
+        self._namer = Namer(door.pen.keyring, site)
 
     def replay(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Store each row again as a child, to be worked as if it came now."""
@@ -126,6 +128,9 @@ class Settlement:
         message = er7.parse(row.frame, self._charset(row.feed))  # it was parsed before: it has a header
         if ack.used(message).state is not RowState.PENDING:
             return "means nothing here, now as then"
+        now, site = self._door.pen.clock.now, self._site
+        if moments.is_ahead(message, site.zone, site.windows.future_skew_minutes, now):
+            return "lies in the future still"
         return ""
 
 

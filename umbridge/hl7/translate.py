@@ -8,7 +8,7 @@ cannot be understood leaves a code in ``notes`` and its place empty: a message i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from umbridge.hl7.er7 import MOST_SEGMENTS, Message, Segment
@@ -24,6 +24,7 @@ from umbridge.hl7.fields import (
     repetitions_of,
     word,
 )
+from umbridge.hl7.moments import moments
 from umbridge.hl7.reading import MOST, ONCE, Reading
 from umbridge.hl7.times import parse_date
 from umbridge.hl7.triggers import GROUPED, ORDERS
@@ -40,7 +41,6 @@ from umbridge.model import (
     Visit,
 )
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a message says no time at all and nobody knows a better one
 _DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _RESULTS = frozenset({b"OBX", b"OBR", b"ORC"})
 _CLINICAL = frozenset({b"OBX", b"ORC", b"PID", *(name.encode() for name in _DETAILS)})
@@ -49,7 +49,6 @@ _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _ONCE = tuple((name, name.encode()) for name in ONCE)
 _EMPTY = [b""] * 15  # what a short segment has behind its last field
 _NO_MRG = [b""] * 6
-_OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 
 
 class Identity(NamedTuple):
@@ -110,20 +109,8 @@ class _Reading(Reading):
             for name, key in _ONCE:
                 if len(message.lines_of(key)) > 1:
                     self.note(f"{name}[2] not_used")
-        header, evn = message.header.row(11), self.row(b"EVN", 6)
-        pid, pv1 = self.row(b"PID", 18), self.row(b"PV1", 45)
-        recorded = self.time(evn[2], "EVN", 2) if evn else None
-        sent_at = self.time(header[7], "MSH", 7)
-        if sent_at is None:
-            self.note("MSH-7 time_missing")
-            sent_at = self.received_at or recorded or EPOCH
-        effective_at = sent_at
-        if code == "ADT":
-            own = None
-            if trigger in _OWN_TIME and pv1:
-                own = self.time(pv1[_OWN_TIME[trigger]], "PV1", _OWN_TIME[trigger])
-            took_place = self.time(evn[6], "EVN", 6) if evn else None
-            effective_at = took_place or own or recorded or sent_at
+        header, pid, pv1 = message.header.row(11), self.row(b"PID", 18), self.row(b"PV1", 45)
+        effective_at, sent_at = moments(self)
         orders, observations = self.clinical(code, sent_at)
         return Event(
             code,
