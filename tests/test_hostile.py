@@ -39,7 +39,8 @@ def obx(value: bytes, kind: bytes = b"NM", status: bytes = b"F") -> bytes:
 
 
 TAKEN = ("AA", "PENDING", "")
-NOBODY = ("AA", "NOT_APPLICABLE", "no_stay_of_this_patient")
+AHEAD = ("AA", "QUARANTINED", "from_the_future")
+NOBODY = ("AA", "NOT_APPLICABLE", "no_stay_of_this_patient")  # and a stay that comes later takes it in
 CLOSED = (None, "REFUSED")
 
 
@@ -134,8 +135,9 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     ),
     *(
         (32, f"time {value!r}", more(b"EVN|A01|" + value), TAKEN)
-        for value in (b"20260229", b"20261301", b"202603022400", b"29990101")
+        for value in (b"20260229", b"20261301", b"202603012400", b"29990101")
     ),
+    *((32, f"time {value!r}", more(b"EVN|A01|" + value), AHEAD) for value in (b"202603022400", b"20990101")),
     (33, "OBX-4 twice", more(obx(b"88"), obx(b"99")), TAKEN),
     (33, "another type than said", more(obx(b"high")), TAKEN),
     *((33, f"OBX-11 {s.decode()}", more(obx(b"188", status=s)), TAKEN) for s in (b"W", b"D", b"X")),

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
+from conftest import Installation, Running
 from hypothesis import given
 from hypothesis import strategies as st
 from test_intake import frame, receive
 from test_listener import Wire, acks, play
 from umbridge_audit.redact import AccessTable
 
-from umbridge import delivery, quarantine
+from umbridge import delivery, quarantine, sample
 from umbridge.config import FeedSettings, User
 from umbridge.errors import NotPermittedError, UsageError
 from umbridge.hl7 import mllp
@@ -29,6 +32,7 @@ from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
 
+BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 STRICT = FeedSettings(port=0, control_id_reused="quarantine")
 ADMIN = "administrator"
 
@@ -266,6 +270,43 @@ def test_a_replayed_message_is_worked_at_once(installation: Installation) -> Non
     rows = installation.rows("messages", "list")
     assert rows[2]["state"] in ("DETERMINED", "NOT_APPLICABLE")
     assert rows[2]["reason"].startswith("replay_of_2")
+
+
+def test_a_replay_of_what_was_worked_asks_again_and_takes_nothing_in_twice(running: Running) -> None:
+    where = running.where
+    where.roles("administrator", "ur_nurse")
+    os.kill(running.process.pid, signal.SIGHUP)
+    told = [("m", data) for data in sample.stay(0, BEGAN, sample.PNEUMONIA)[:-1]]
+    asyncio.run(delivery.send_all("127.0.0.1", running.port, told))
+    running.worked()
+    visit = ("stays", "show", "ZZVN0000000", "--purpose", "HPAYMT")
+    before, entries = where.rows(*visit), where.rows("ledger", "list", "--kind", "determination")
+    assert entries
+    last = where.rows("ledger", "show", str(entries[-1]["seq"]), "--purpose", "HPAYMT")[0]["slots"]
+    done = where.rows("messages", "replay", str(last["row"]), "--reason", "the plugin was down")
+    assert done == [{"seq": last["row"], "state": "DETERMINED", "replay": len(told) + 1, "entry": None}]
+    running.worked()
+    assert where.rows(*visit) == before
+    again = where.rows("ledger", "list", "--kind", "determination")
+    assert again[: len(entries)] == entries
+    fresh = [
+        where.rows("ledger", "show", str(each["seq"]), "--purpose", "HPAYMT")[0]["slots"]
+        for each in again[len(entries) :]
+    ]
+    assert {slots["row"] for slots in fresh} == {len(told) + 1}
+    ours = next(
+        one for one in fresh if (one["review_id"], one["plugin"]) == (last["review_id"], last["plugin"])
+    )
+    assert ours["supersedes"] == entries[-1]["seq"]
+    assert (ours["outcome"], ours["as_of"]) == (last["outcome"], last["as_of"])
+    rows = where.rows("messages", "list")
+    assert [row["state"] for row in rows if row["seq"] in (last["row"], len(rows))] == ["DETERMINED"] * 2
+    asyncio.run(
+        delivery.send_all("127.0.0.1", running.port, [("m", sample.stay(0, BEGAN, sample.PNEUMONIA)[-1])])
+    )
+    running.worked()
+    assert where.rows(*visit)[0]["events_applied"] == len(told) + 1
+    assert running.stop() == 0
 
 
 def test_a_row_that_ends_the_daemon_each_time_is_set_aside_and_the_rest_is_worked(

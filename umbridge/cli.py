@@ -377,9 +377,11 @@ approve = click.option(
 @approve
 @as_json
 def messages_replay(settings: config.Settings, seqs: tuple[int, ...], as_json: bool, **asked: Any) -> None:
-    """Work messages again that were set aside or ignored: each as a new row that names the old one.
+    """Work messages again: each as a new row that names the old one.
 
-    What was decided stays. More than 20 at once need a second person, who gives the entry to --approve.
+    What was set aside or ignored is taken into its stay now. What was worked already is there: the stay's
+    open reviews are asked again. What was decided stays. More than 20 at once need a second person, who gives
+    the entry to --approve.
     """
     _print(_ask(settings, "messages.replay", {"seqs": list(seqs), **asked}), SETTLED_COLUMNS, as_json)
 

@@ -1,7 +1,8 @@
 """What a person does with messages that were set aside: work them again, or dismiss them; the ledger first.
 
-A replay is a new row that names the old one; nothing that was decided is touched. To dismiss, and to replay
-more than a handful, takes a second person wherever there is one (``approval``).
+A replay is a new row that names the old one; nothing that was decided is touched. Of a message that was
+worked already it takes nothing into the stay again: the stay's open reviews are asked anew. To dismiss, and
+to replay more than a handful, takes a second person wherever there is one (``approval``).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from umbridge.naming import Namer
 from umbridge.site import SiteProfile
 from umbridge.stay.identity import Named
 from umbridge.store import inbox
-from umbridge.store.batch import FRAME_SUSPECT, Batch
+from umbridge.store.batch import FRAME_SUSPECT, WORKED, Batch
 from umbridge.store.inbox import Stored
 
 ALONE = 20  # rows that one person may replay at once
 AT_ONCE = 1000  # rows of one command: one transaction, and no answer waits long for it
-REPLAYABLE = ("QUARANTINED", "IGNORED")  # what was worked is in its stay already: once is enough
+REPLAYABLE = ("QUARANTINED", "IGNORED", *WORKED)
 DISMISSABLE = ("QUARANTINED",)
 
 
@@ -72,13 +73,17 @@ class Settlement:
         found = self._check(what, seqs)  # what waited for a second person may have been settled meanwhile
 
         def work(batch: Batch) -> list[tuple[int, str, Stored | None]]:
-            for seq in seqs:
-                self._still(
-                    batch, what, seq
-                )  # before anything is written: a question that fails writes nothing
+            # before anything is written: a question that fails writes nothing
+            states = [self._still(batch, what, seq).state for seq in seqs]
             if what == "replay":
-                told = RowState.REPLAYED.value
-                return [(seq, told, batch.replay(seq, viewer.user, reason, by, *found[seq])) for seq in seqs]
+                return [
+                    (
+                        seq,
+                        state if state in WORKED else RowState.REPLAYED.value,
+                        batch.replay(seq, viewer.user, reason, by, *found[seq]),
+                    )
+                    for seq, state in zip(seqs, states, strict=True)
+                ]
             for seq in seqs:
                 batch.dismiss(seq, viewer.user, reason, by)
             return [(seq, RowState.DISMISSED.value, None) for seq in seqs]
@@ -123,9 +128,9 @@ class Settlement:
             return "does not open: restore a backup"
         if FRAME_SUSPECT in row.reason.split():
             return "was cut on its way: its sender must send it again; dismiss this half"
-        if row.lane is None:
-            return "names no visit"
         message = er7.parse(row.frame, self._charset(row.feed))  # it was parsed before: it has a header
+        if row.lane is None and not any(named.is_person for named in self._namer.named(message)):
+            return "names no visit"
         if ack.used(message).state is not RowState.PENDING:
             return "means nothing here, now as then"
         now, site = self._door.pen.clock.now, self._site

@@ -22,6 +22,7 @@ from umbridge.store.steps import Steps
 
 REUSED = "control_id_reused"
 AFTER_QUARANTINED = "after_quarantined"  # an earlier message of this stay waits for a person
+WORKED = (RowState.DETERMINED.value, RowState.NOT_APPLICABLE.value)
 FRAME_SUSPECT = "frame_suspect"  # answered, and then its other half came
 
 
@@ -237,18 +238,29 @@ class Batch:
     ) -> Stored:
         """Store a row again as its own child, to be worked as if it came now.
 
-        Only the lanes that have not taken the row in take in its child.
+        Only the lanes that have not taken the row in take in its child. A row that was worked already is in
+        its stays and stays as it is: nothing of its child is taken in, their reviews are asked again.
         """
         row = self._row(seq)
-        self._move(row, RowState.REPLAYED, "", user, reason, by)
-        self._free(row)
+        again = row.state in WORKED
+        if again:
+            values: dict[str, Any] = {"actor": user, "state": "ASKED_AGAIN", "row": seq, "reason": reason}
+            values["by"] = by or user
+            self.entry(Draft("quarantine", values))
+        else:
+            self._move(row, RowState.REPLAYED, "", user, reason, by)
+            self._free(row)
         child = self._numbers.next_seq()
         at = iso(self.now)
         shares: tuple[Share, ...] = ()
         refolds: tuple[tuple[bytes, bytes | None], ...] = ()
         had = directory.shares(self.cursor, seq)
+        if again and not had and row.lane is not None:
+            had = {row.lane: {0: directory.TAKEN}}
         for one, its in had.items():
             missed = tuple(part for part in its if its[part] == directory.ASIDE)
+            if again:
+                missed = (directory.ASK_AGAIN,)
             if missed:
                 into = directory.current(self.cursor, one)
                 directory.give(self.cursor, into, child, missed)
