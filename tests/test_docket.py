@@ -31,7 +31,7 @@ blobs = st.binary(max_size=60)
 times = st.datetimes(timezones=st.just(UTC))
 numbers = st.integers(0, 2**53)
 snapshots = st.builds(Snapshot, blobs, st.lists(blobs, max_size=3).map(tuple))
-rows = st.lists(st.builds(SealedOut, numbers, words, blobs), max_size=3).map(tuple)
+rows = st.lists(st.builds(SealedOut, numbers, words, blobs, numbers), max_size=3).map(tuple)
 # a slot's text is canonical JSON: any characters but control characters, which it escapes
 texts = st.lists(
     st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=9), min_size=1
@@ -50,6 +50,8 @@ tasks = st.builds(
     pseudonyms=st.dictionaries(words, words, max_size=2),
     snapshot=st.none() | snapshots,
     rows=st.none(),
+    parts=st.lists(st.integers(0, 9), max_size=3).map(tuple),
+    silent=st.booleans(),
 ) | st.builds(
     Task,
     seq=numbers,
@@ -77,6 +79,7 @@ answers: st.SearchStrategy[Answer] = (
         st.lists(st.tuples(numbers, blobs), max_size=3),
         st.lists(st.builds(Determined, words, words, st.none() | st.booleans(), numbers, texts), max_size=3),
         st.lists(st.builds(Changed, words, words, texts), max_size=3),
+        st.none() | times,
     )
 )
 

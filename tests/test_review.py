@@ -23,7 +23,14 @@ from umbridge.model import (
     Status,
     Visit,
 )
-from umbridge.review.plan import Review, next_continued_stay, open_reviews, reviews, stay_json
+from umbridge.review.plan import (
+    Review,
+    next_continued_stay,
+    next_deadline,
+    open_reviews,
+    reviews,
+    stay_json,
+)
 from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
 from umbridge.stay.fold import Stay, StayFold
 
@@ -59,6 +66,10 @@ def stay_of(*events: Event, hours: float, site: SiteProfile = SITE) -> Stay:
     for seq, event in enumerate(events, 1):
         fold.apply(event, seq)
     return fold.stay(at(hours))
+
+
+def _at(event: Event, moment: datetime) -> Stay:
+    return stay_of(event, hours=(moment - START) / timedelta(hours=1))
 
 
 def states(planned: tuple[Review, ...]) -> dict[str, tuple[str, str]]:
@@ -153,6 +164,41 @@ def test_the_first_day_is_the_sites() -> None:
     events = (adt("A01", 0, "I", "INP"), orm("ADTINPT", 0))
     assert len(open_reviews(stay_of(*events, hours=8.9, site=site))) == 1
     assert len(open_reviews(stay_of(*events, hours=9, site=site))) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "hours", "expected"),
+    [
+        (adt("A01", 0, "I", "INP"), 1, [3, 6, 9, 14, 21, 28, 35, 42]),  # days; VistA, then every seven
+        (adt("A04", 0, "O", "OBS"), 1, [24, 36, 48, 72, 96, 120, 144, 168]),  # hours; the first is due at 8
+    ],
+)
+def test_nothing_opens_by_the_clock_before_the_moment_foretold_and_one_review_opens_then(
+    first: Event, hours: float, expected: list[int]
+) -> None:
+    found: list[int] = []
+    moment, done = at(hours), frozenset[str]()
+    while len(found) < len(expected):
+        stay = _at(first, moment)
+        done |= {review.id for review in open_reviews(stay, done)}
+        due = next_deadline(stay, done)
+        assert due is not None
+        assert due > moment
+        before = open_reviews(_at(first, due - timedelta(microseconds=1)), done)
+        (opened,) = set(open_reviews(_at(first, due), done)) - set(before)
+        assert opened.opened_at == due
+        day = (due.astimezone(ZONE).date() - START.astimezone(ZONE).date()).days + 1
+        found.append(
+            day if opened.type is ReviewType.CONTINUED_STAY else round((due - START) / timedelta(hours=1))
+        )
+        moment = due
+    assert found == expected
+
+
+def test_nothing_is_foretold_for_who_is_away_or_gone() -> None:
+    admitted = adt("A01", 0, "I", "INP")
+    for last in (adt("A03", 5, "I", "INP"), adt("A21", 5, "I", "INP"), adt("A11", 5, "I", "INP")):
+        assert next_deadline(stay_of(admitted, last, hours=6)) is None
 
 
 def test_a_leave_puts_the_continued_stay_review_off() -> None:

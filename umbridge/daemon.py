@@ -23,6 +23,7 @@ from umbridge import config, control, glass, keycare, roster, tls
 from umbridge.casework.office import Office, Terms
 from umbridge.config import Settings, User
 from umbridge.criteria.host import PluginInfo
+from umbridge.deadlines import Deadlines
 from umbridge.errors import StoreError
 from umbridge.inquiry import Inquiry
 from umbridge.intake import Intake
@@ -227,6 +228,7 @@ class Daemon:
         self._inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
         self._witnesses = Witnesses(settings, pen)
         disk = asyncio.create_task(intake.watch_disk())
+        waiting = asyncio.create_task(Deadlines(pen, pipeline).run(), name="deadlines")
         try:
             await desk.open()
             for names, context in parts.contexts.items():
@@ -249,6 +251,7 @@ class Daemon:
             log.info("stopping")
             await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
             disk.cancel()
+            waiting.cancel()
             await asyncio.to_thread(self._witnesses.close)
             await desk.close()
             await pipeline.stop()

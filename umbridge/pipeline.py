@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from umbridge_audit.entry import Draft, Spelt
@@ -17,19 +18,20 @@ from umbridge.casework.docket import Done, Need, SealedOut, Snapshot, Task
 from umbridge.casework.office import CaseworkerLostError, Office, WorkFailedError
 from umbridge.errors import StoreError
 from umbridge.model import RowState
+from umbridge.stay.clock import instant
 from umbridge.store import directory, inbox, stays
 from umbridge.store.batch import Batch
 from umbridge.store.directory import Refold
-from umbridge.store.inbox import Share, Stored
+from umbridge.store.inbox import Stored
 from umbridge.store.stays import Said
 from umbridge.store.writer import Pen
-from umbridge.turns import Offered, Turns
+from umbridge.turns import Offered, Turns, pending
 
 log = logging.getLogger("umbridge.pipeline")
-PAGE = 256
 GIVE_WAY_TURNS = 80  # two seconds at most
 GIVE_WAY_SECONDS = 0.025
 GIVE_WAY_QUIET = 2  # looks in a row that found nobody waiting: one may fall between two answers of a burst
+HISTORY = timedelta(days=1)  # a deadline that a message finds further back is history being loaded
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
 
@@ -41,6 +43,7 @@ class Lane:
     seq: int = 0
     said: Said = field(default_factory=Said)
     pseudonyms: dict[str, str] = field(default_factory=dict)
+    due: int | None = -1  # when a review opens by the clock alone; -1: what the store says
 
 
 class Pipeline:
@@ -106,7 +109,7 @@ class Pipeline:
         begun = await self._pen.ask(lambda batch: inbox.begun_lanes(batch.cursor)) if suspect else set()
         self._turns.refold(await self._pen.ask(lambda batch: directory.refolds(batch.cursor)))
         total = 0
-        async for page in self._pending():
+        async for page in pending(self._pen):
             found(len(page))
             total += len(page)
             for seq, (lane, parts) in page:
@@ -115,26 +118,16 @@ class Pipeline:
                 if suspect:
                     self._suspect_until = max(self._suspect_until, seq)
         if begun:
-            async for page in self._pending():
+            async for page in pending(self._pen):
                 for seq, (lane, parts) in page:
                     if lane in begun:
                         self._turns.offer(lane, Offered(seq, "", None, parts))
         return total
 
-    async def _pending(self) -> AsyncIterator[list[tuple[int, Share]]]:
-        """Rows not yet worked, in their order, each with a lane that waits for it; a page at a time."""
-        waiting = await self._pen.ask(lambda batch: directory.waiting(batch.cursor))
-        after, more = 0, True
-        while more:
-            rows = await self._pen.ask(lambda batch: inbox.pending(batch.cursor, after, PAGE))  # noqa: B023
-            more = bool(rows)
-            until = rows[-1][0] if rows else max(waiting, default=0)
-            page: dict[int, list[Share]] = {seq: [(lane, None)] for seq, lane in rows if lane is not None}
-            for seq in [each for each in waiting if each <= until]:
-                page[seq] = list(waiting.pop(seq).items())
-            if page:
-                yield [(seq, share) for seq in sorted(page) for share in page[seq]]
-            after = until
+    def look_at(self, lane: bytes, due: datetime) -> None:
+        """Have a stay looked at as of a moment that has come though nothing was said."""
+        if not self._stopping:
+            self._turns.offer(lane, Offered(0, "", None, (), due))
 
     async def idle(self) -> None:
         """Wait until every offered row is worked."""
@@ -154,11 +147,31 @@ class Pipeline:
             if self._stopping or lane is None:
                 return
             row = self._turns.first(lane)
+            if row.due is not None:
+                if not await self._at_deadline(lane, row, row.due):
+                    return
+                self._turns.done(lane)
+                continue
             work = self._safely if row.seq > self._suspect_until else self._suspiciously
             if not await work(lane, row):
                 return
             self._worked(1)
             self._turns.done(lane)
+
+    async def _at_deadline(self, lane: bytes, row: Offered, due: datetime) -> bool:
+        """A moment has come and nothing was said: what opens by it is asked, as of then.
+
+        Under the number of the stay's newest row. False as ``_safely`` says.
+        """
+        try:
+            known, _ = await self._lane(lane)
+            if known.seq and known.said.as_of < due:
+                return await self._safely(lane, replace(row, seq=known.seq))
+            # a message came in between, and saw to it
+            await self._pen.ask(lambda batch: stays.no_longer_due(batch.cursor, lane, instant(due)))
+        except StoreError:
+            return False
+        return True
 
     async def _suspiciously(self, lane: bytes, row: Offered) -> bool:
         """Work a row that was pending at a crash: alone, and with the attempt written down first."""
@@ -245,13 +258,14 @@ class Pipeline:
             feed,
             frame,
             known.seq,
-            known.said.as_of,
+            known.said.as_of if row.due is None else row.due,
             known.said.states,
             known.said.latest,
             known.pseudonyms,
             snapshot,
             alone=alone,
             parts=(0,) if row.parts is None else tuple(part for part in row.parts if part >= 0),
+            silent=row.due is not None,
         )
         if anew:
             task = await self._with(task, Need("rows", renew=True), gone)
@@ -318,6 +332,9 @@ class Pipeline:
 
     @staticmethod
     def _quarantine(batch: Batch, lane: bytes, row: Offered, reason: str) -> None:
+        if row.due is not None:
+            stays.wait_until(batch.cursor, lane, None)  # the stay's next message sees to it
+            return
         values: dict[str, Any] = {"actor": "umbridge", "state": "QUARANTINED", "row": row.seq}
         values |= {"reason": reason, "by": "umbridge"}
         batch.entry(Draft("quarantine", values))
@@ -365,8 +382,20 @@ class Pipeline:
             stays.renew(batch.cursor, self._keyring, lane, done.increments, batch.now)
         increments = [] if renew else done.increments
         stays.save(batch.cursor, self._keyring, lane, seq, said, done.head, increments, batch.now)
+        self._note_due(batch, lane, row, known, done)
+        if row.due is not None:
+            return
         if row.parts is not None:
             batch.take(lane, seq, "no_review_open")
             return
         outcome = RowState.DETERMINED if done.determined else RowState.NOT_APPLICABLE
         batch.finish(seq, outcome, "" if done.determined else "no_review_open")
+
+    @staticmethod
+    def _note_due(batch: Batch, lane: bytes, row: Offered, known: Lane, done: Done) -> None:
+        due = None if done.due is None else instant(done.due)
+        if due is not None and row.due is None and due < instant(batch.now - HISTORY):
+            due = None
+        if due != known.due:
+            stays.wait_until(batch.cursor, lane, due)
+            known.due = due

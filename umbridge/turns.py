@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from umbridge.store import directory, inbox
 from umbridge.store.directory import Refold
+from umbridge.store.inbox import Share
+from umbridge.store.writer import Pen
 
+PAGE = 256
 KEEP_BYTES = 64 * 1024 * 1024  # frames held between answer and work; beyond that they are read back
 
 
@@ -24,6 +29,7 @@ class Offered:
     feed: str
     frame: bytes | None
     parts: tuple[int, ...] | None = None
+    due: datetime | None = None  # no row: a moment that the stay has come to though nothing was said
 
 
 class Turns:
@@ -121,3 +127,19 @@ class Turns:
         left = [each for each in self._refolds.pop(lane, ()) if each.since > seq]
         if left:
             self._refolds[lane] = left
+
+
+async def pending(pen: Pen) -> AsyncIterator[list[tuple[int, Share]]]:
+    """Rows not yet worked, in their order, each with a lane that waits for it; a page at a time."""
+    waiting = await pen.ask(lambda batch: directory.waiting(batch.cursor))
+    after, more = 0, True
+    while more:
+        rows = await pen.ask(lambda batch: inbox.pending(batch.cursor, after, PAGE))  # noqa: B023
+        more = bool(rows)
+        until = rows[-1][0] if rows else max(waiting, default=0)
+        page: dict[int, list[Share]] = {seq: [(lane, None)] for seq, lane in rows if lane is not None}
+        for seq in [each for each in waiting if each <= until]:
+            page[seq] = list(waiting.pop(seq).items())
+        if page:
+            yield [(seq, share) for seq in sorted(page) for share in page[seq]]
+        after = until

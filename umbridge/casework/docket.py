@@ -53,6 +53,7 @@ class Task:
     renew: bool = False  # every increment is to be written again, not only this row's
     alone: bool = False  # not together with others: a process died with it, and it may be to blame
     parts: tuple[int, ...] = (0,)  # of the message, that the lane takes in; 0 is the whole, none: asked again
+    silent: bool = False  # a deadline passed and nothing was said: only what opened by it is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Done:
     increments: list[tuple[int, bytes]]
     determined: list[Determined] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
+    due: datetime | None = None  # when the next review opens though nothing is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ def task_out(task: Task) -> bytes:
         "names": task.pseudonyms,
         "alone": task.alone,
         "parts": task.parts,
+        "silent": task.silent,
     }
     if task.snapshot is not None:
         head["snapshot"] = len(task.snapshot.increments)
@@ -204,6 +207,7 @@ def task_in(body: bytes) -> Task:
         head.get("renew", False),
         head["alone"],
         tuple(head["parts"]),
+        head["silent"],
     )
 
 
@@ -228,6 +232,7 @@ def answer_out(answer: Answer) -> bytes:
         "increments": [seq for seq, _ in answer.increments],
         "determined": [(each.review, each.plugin, each.met, each.wave) for each in answer.determined],
         "changed": [(each.review, each.state) for each in answer.changed],
+        "due": None if answer.due is None else answer.due.isoformat(),
     }
     return frame(head, parts)
 
@@ -257,4 +262,5 @@ def answer_in(body: bytes) -> Answer:
             Changed(review, state, said)
             for (review, state), said in zip(head["changed"], texts[count:], strict=True)
         ],
+        None if head["due"] is None else datetime.fromisoformat(head["due"]),
     )

@@ -21,7 +21,7 @@ from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Case, Event, ReviewState
 from umbridge.review.case import case
-from umbridge.review.plan import Review, completed, reviews
+from umbridge.review.plan import Review, completed, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, is_met
 from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, waves
 from umbridge.site import SiteProfile
@@ -246,6 +246,8 @@ class Casework:
             increments = increments_of((seq, fold.increment(event, seq)) for seq, event in written)
         stay = fold.stay(as_of)
         asked = to_screen(stay, completed(task.latest))
+        if task.silent:
+            asked = tuple(review for review in asked if review.id not in task.latest)
         questions = questions_of(fold, stay, asked, as_of, self._host)
         return Begun(task, whole, fold, increments, as_of, stay, questions)
 
@@ -301,7 +303,8 @@ class Casework:
             for review in reviews(stay, completed(latest), task.states)
             if task.states.get(review.id) != review.state.value
         ]
-        return Done(begun.as_of, begun.fold.head(), begun.increments, determined, changed)
+        due = next_deadline(stay, completed(latest))
+        return Done(begun.as_of, begun.fold.head(), begun.increments, determined, changed, due)
 
 
 def increments_of(made: Iterable[tuple[int, bytes | None]]) -> list[tuple[int, bytes]]:

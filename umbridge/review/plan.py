@@ -8,7 +8,7 @@ ground a late event has moved away.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -124,6 +124,22 @@ def next_continued_stay(stay: Stay, completed: frozenset[str] = frozenset()) -> 
     return dates[0] if dates else None
 
 
+def next_deadline(stay: Stay, completed: frozenset[str] = frozenset()) -> datetime | None:
+    """The next moment at which a review opens though nothing is said: hours of observation, a due day."""
+    found = []
+    span = stay.spans[-1] if stay.spans else None
+    if span is not None and span.end is None and span.status is Status.OBSERVATION:
+        number = 0
+        while _looked(span, number).id in completed:
+            number += 1
+        if number:
+            found.append(_later(stay, span.start, _observation_hours(number)))
+    day = next_continued_stay(stay, completed)
+    if day is not None:
+        found.append(moment(start_of_day(day, stay.site.zone), stay.site.zone))
+    return min((at for at in found if instant(at) > instant(stay.as_of)), key=instant, default=None)
+
+
 # -- what opens a review ---------------------------------------------------------------------------------
 
 
@@ -154,26 +170,28 @@ def _observed(stay: Stay, span: StatusSpan, completed: frozenset[str]) -> Iterat
     until = stay.as_of if span.end is None else min(stay.as_of, span.end, key=instant)
     number = 0
     while True:
-        extra = number - len(OBSERVATION_HOURS) + 1
-        hours = OBSERVATION_HOURS[min(number, len(OBSERVATION_HOURS) - 1)] + OBSERVATION_AGAIN * max(extra, 0)
-        due = _later(stay, span.start, hours)
+        due = _later(stay, span.start, _observation_hours(number))
         opened = due if number else span.start
         if number and instant(due) > instant(until):
             return
-        opening = _Opening(
-            ReviewType.OBSERVATION,
-            span.claim,
-            opened,
-            due,
-            span,
-            span.level,
-            number=number + 1 if number else 0,
-            ended=_ended(stay, span),
+        opening = replace(
+            _looked(span, number), opened_at=opened, due=due, level=span.level, ended=_ended(stay, span)
         )
         yield opening
         if opening.id not in completed:
             return
         number += 1
+
+
+def _looked(span: StatusSpan, number: int) -> _Opening:
+    """The look of that number, from 0, at a span of observation."""
+    kind, place = ReviewType.OBSERVATION, number + 1 if number else 0
+    return _Opening(kind, span.claim, span.start, span=span, number=place)
+
+
+def _observation_hours(number: int) -> int:
+    extra = number - len(OBSERVATION_HOURS) + 1
+    return OBSERVATION_HOURS[min(number, len(OBSERVATION_HOURS) - 1)] + OBSERVATION_AGAIN * max(extra, 0)
 
 
 def _asked(stay: Stay, asked: AskedReview) -> Iterator[_Opening]:

@@ -186,6 +186,7 @@ def join(cursor: sqlite3.Cursor, gone: bytes, into: bytes) -> None:
     cursor.execute("UPDATE inbox SET lane = ? WHERE lane = ?", (into, gone))
     cursor.execute("UPDATE OR IGNORE lane_row SET lane = ? WHERE lane = ?", (into, gone))
     cursor.execute("DELETE FROM lane_row WHERE lane = ?", (gone,))
+    cursor.execute("DELETE FROM lane_due WHERE lane = ?", (gone,))
     cursor.execute("DELETE FROM stay_head WHERE lane = ?", (gone,))
     cursor.execute("DELETE FROM stay_increment WHERE lane = ?", (gone,))
 

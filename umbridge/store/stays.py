@@ -120,3 +120,22 @@ def record_determinations(cursor: sqlite3.Cursor, rows: list[tuple[Any, ...]]) -
     cursor.executemany(
         "INSERT INTO determination(row, review_id, plugin, replay, entry) VALUES (?,?,?,?,?)", rows
     )
+
+
+def wait_until(cursor: sqlite3.Cursor, lane: bytes, due: int | None) -> None:
+    """When the lane's next review opens by the clock alone; None: at no time."""
+    if due is None:
+        cursor.execute("DELETE FROM lane_due WHERE lane = ?", (lane,))
+    else:
+        cursor.execute("INSERT OR REPLACE INTO lane_due(lane, due) VALUES (?,?)", (lane, due))
+
+
+def due_lanes(cursor: sqlite3.Cursor, now: int, limit: int) -> list[tuple[bytes, int]]:
+    """Lanes whose moment has come, the longest overdue first."""
+    query = "SELECT lane, due FROM lane_due WHERE due <= ? ORDER BY due LIMIT ?"
+    return cursor.execute(query, (now, limit)).fetchall()
+
+
+def no_longer_due(cursor: sqlite3.Cursor, lane: bytes, due: int) -> None:
+    """That moment is past; another may have been set meanwhile."""
+    cursor.execute("DELETE FROM lane_due WHERE lane = ? AND due = ?", (lane, due))

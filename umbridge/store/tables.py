@@ -96,6 +96,14 @@ class LaneRow(SQLModel, table=True):
     done: int
 
 
+class LaneDue(SQLModel, table=True):
+    """When the next review of a stay opens though nothing is said; microseconds since 1970."""
+
+    __tablename__ = "lane_due"
+    lane: bytes = Field(primary_key=True)
+    due: int = Field(index=True)
+
+
 class LaneRefold(SQLModel, table=True):
     """A lane to be folded again from all its rows when it comes to ``since``; with those of ``gone``."""
 
@@ -182,6 +190,7 @@ _MODELS: tuple[type[SQLModel], ...] = (
     PatientLane,
     PatientRow,
     LaneRow,
+    LaneDue,
     LaneRefold,
     SearchToken,
     StayHead,

@@ -1,0 +1,139 @@
+"""Deadlines that pass in silence: found without a message, as of the deadline, and by the next daemon too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from test_moves import OBS_BED, START, WARD_BED, Feed, Ward
+from test_writer import make
+
+from umbridge.casework.docket import Task
+from umbridge.criteria.host import Host
+from umbridge.deadlines import Deadlines
+from umbridge.store import stays
+from umbridge.store.opening import hold_pen
+
+DAY_THREE = datetime(2026, 3, 4, 5, 0, tzinfo=UTC)  # begins at midnight of the facility, UTC-5 in March
+
+
+class Clock:
+    """A given one, for the daemon's part and for the pen's."""
+
+    def __init__(self) -> None:
+        self.now = START + timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ward(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Ward]:
+    directory = tmp_path_factory.mktemp("deadlines")
+    made, keyring = make(directory / "s")
+    with hold_pen(made, keyring) as pen:
+        pen.clock._clock = clock
+        yield Ward(pen, directory, Host())
+
+
+def look(ward: Ward, clock: Clock) -> int:
+    """One look at the clock, and what comes of it worked."""
+    assert ward.pipeline is not None
+    found: int = ward.on_loop(Deadlines(ward.pen, ward.pipeline, clock).look())
+    ward.idle()
+    return found
+
+
+def opened(ward: Ward) -> list[tuple[str, str]]:
+    return [(kind, state) for _, kind, state in ward.reviews()]
+
+
+def test_a_due_day_opens_its_review_though_nothing_is_said(ward: Ward, clock: Clock) -> None:
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
+    ward.begin()
+    assert opened(ward) == [("ADMISSION", "open")]
+    clock.now = DAY_THREE - timedelta(microseconds=1)
+    assert look(ward, clock) == 0
+    clock.now = DAY_THREE + timedelta(hours=7)
+    assert look(ward, clock) == 1
+    assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
+    (stay,) = ward.stays(DAY_THREE)
+    assert "CONTINUED_STAY" in stay["open_reviews"]
+    assert look(ward, clock) == 0  # once
+    assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
+    ward.end()
+
+
+def test_a_daemon_that_was_away_finds_it_at_its_start(ward: Ward, clock: Clock) -> None:
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
+    clock.now = DAY_THREE + timedelta(days=5)
+    ward.begin()
+    assert look(ward, clock) == 1
+    assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
+
+    def as_of(batch: object) -> datetime:
+        (lane,) = stays.lanes(batch.cursor)  # type: ignore[attr-defined]
+        saved = stays.load(batch.cursor, batch.keyring, lane)  # type: ignore[attr-defined]
+        assert saved is not None
+        return saved.said.as_of
+
+    assert ward.pen.call(as_of) == DAY_THREE  # as one that was there would have found it
+    ward.end()
+
+
+def test_a_message_that_comes_first_has_seen_to_it(ward: Ward, clock: Clock) -> None:
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
+    clock.now = DAY_THREE + timedelta(hours=9)
+    ward.work(feed.pulse(50, "111", "V1", 90))
+    assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
+    ward.begin()
+    assert look(ward, clock) == 0
+    ward.end()
+
+
+def test_who_left_waits_for_nothing(ward: Ward, clock: Clock) -> None:
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A03", 5, "111", "V1"))
+    clock.now = DAY_THREE + timedelta(days=9)
+    ward.begin()
+    assert look(ward, clock) == 0
+    ward.end()
+
+
+def test_history_that_is_loaded_is_not_overdue_at_once(ward: Ward, clock: Clock) -> None:
+    clock.now = START + timedelta(days=250)
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A04", 0, "111", "V2", place=OBS_BED))
+    ward.begin()
+    assert look(ward, clock) == 0
+    ward.end()
+
+
+def test_a_look_that_fails_is_not_tried_for_ever_and_the_next_message_sees_to_it(
+    ward: Ward, clock: Clock
+) -> None:
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
+    clock.now = DAY_THREE + timedelta(hours=1)
+
+    def fails(task: Task) -> bool:
+        return task.silent
+
+    ward.desk.fails = fails
+    ward.begin()
+    assert look(ward, clock) == 1
+    assert look(ward, clock) == 0
+    assert ward.states() == {1: "NOT_APPLICABLE"}  # the message it goes by is as it was
+    ward.send(feed.pulse(50, "111", "V1", 90))
+    ward.idle()
+    assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
+    ward.end()
