@@ -627,3 +627,19 @@ def test_long_answers_end_when_nobody_waits_for_them(
         store = where.settings.store
         assert [path.name for path in store.iterdir() if "export" in path.name] == []
         assert there.pen.failed is None
+
+
+def test_one_stay_is_shown_with_its_places_and_its_payer_to_who_may_see_them(desk: Desk) -> None:
+    (shown,) = desk.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")
+    assert shown["locations"]
+    for place in shown["locations"]:
+        assert list(place) == ["unit", "room", "bed", "level", "start", "end"]
+    assert shown["locations"][-1]["unit"] == shown["unit"]
+    assert [span["status"] for span in shown["spans"]] == shown["status_spans"]
+    assert shown["payer_class"] == "COMMERCIAL"
+    (hidden,) = desk.ask(("administrator",), "stays.show", visit="ZZVN0000000", purpose="HOPERAT")
+    assert hidden["lifecycle"] == shown["lifecycle"]
+    for key in ("spans", "locations", "leaves", "payer_class", "coverage", "authorizations"):
+        assert hidden[key] in (None, REDACTED), key
+    listed = desk.ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
+    assert "locations" not in listed[0]  # of one stay, for who reviews it

@@ -64,18 +64,22 @@ SEGMENT_COMPARTMENT = {
 }
 # The same for a stay's keys, as PV1 and the ledger's slots have it: where and when a person lay is about the
 # person, what was ordered and judged is clinical, the work that is left to do is operations. Deny by default.
-STAY_COMPARTMENT = dict.fromkeys(
-    (
-        *("visit", "accounts", "mrn", "mrn_aliases", "unit", "bed", "care_start"),
-        *("inpatient_start", "observation_start", "discharged_at"),
-    ),
-    "ident",
-) | dict.fromkeys(
-    (
-        *("lifecycle", "open_reviews", "void_reviews", "closed_reviews", "continued_stay_due"),
-        *("events_applied", "exceptions", "notices_due"),
-    ),
-    "ops",
+STAY_COMPARTMENT = (
+    dict.fromkeys(
+        (
+            *("visit", "accounts", "mrn", "mrn_aliases", "unit", "bed", "care_start"),
+            *("inpatient_start", "observation_start", "discharged_at", "locations", "leaves"),
+        ),
+        "ident",
+    )
+    | dict.fromkeys(("payer_class", "coverage", "authorizations"), "fin")
+    | dict.fromkeys(
+        (
+            *("lifecycle", "open_reviews", "void_reviews", "closed_reviews", "continued_stay_due"),
+            *("events_applied", "exceptions", "notices_due"),
+        ),
+        "ops",
+    )
 )
 # ICD-10-CM F10 to F19, mental and behavioral disorders due to psychoactive substance use (42 CFR 2.11, 2.12).
 SUBSTANCE_USE = re.compile(r"\s*F1[0-9]", re.IGNORECASE | re.ASCII)
@@ -267,7 +271,7 @@ class Inquiry:
         number = text_of(args, "visit")
         allowed = self.door.look(viewer, args, "read", "stays show", patient=number, count=1)
         try:
-            yield self._stay(self._lane(number), allowed)
+            yield self._stay(self._lane(number), allowed, detailed=True)
         except SealError:
             raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
 
@@ -276,7 +280,7 @@ class Inquiry:
         token = visit_token(self._pen.keyring, visit, self._site.visit_authority)
         return self._pen.call(lambda batch: directory.resolve(batch.cursor, token)) or token
 
-    def _stay(self, lane: bytes, allowed: Permission) -> dict[str, Any]:
+    def _stay(self, lane: bytes, allowed: Permission, *, detailed: bool = False) -> dict[str, Any]:
         saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
         if saved is None:
             raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
@@ -284,7 +288,8 @@ class Inquiry:
             fold = StayFold.restore(self._site, saved.head, saved.increments)
         except NeedsRefold:  # folded under another site profile: again from the inbox, and nothing is written
             fold = StayFold.refold(self._site, self._events(lane, saved.seq))
-        found = stay_json(fold.stay(saved.said.as_of), completed(saved.said.latest))
+        stay = fold.stay(saved.said.as_of)
+        found = stay_json(stay, completed(saved.said.latest)) | (stay.detail() if detailed else {})
         return {
             key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
         }

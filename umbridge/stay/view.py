@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -160,6 +160,43 @@ class Stay:
             "exceptions": list(self.exceptions),
             "notices_due": [
                 {"type": notice.type, "due": notice.due.isoformat()} for notice in self.notices_due
+            ],
+        }
+
+    def detail(self) -> dict[str, Any]:
+        """What ``stays show`` adds for who reviews the stay: where and when, and what the payer said."""
+
+        def time(value: datetime | None) -> str | None:
+            return None if value is None else value.isoformat()
+
+        return {
+            "spans": [
+                {
+                    "status": span.status.value,
+                    "start": time(span.start),
+                    "end": time(span.end),
+                    "evidence": span.evidence,
+                    "source": span.source,
+                }
+                for span in self.spans
+            ],
+            "locations": [
+                {
+                    "unit": place.unit,
+                    "room": place.room,
+                    "bed": place.bed,
+                    "level": None if place.level is None else place.level.name,
+                    "start": time(place.start),
+                    "end": time(place.end),
+                }
+                for place in self.places
+            ],
+            "leaves": [{"out": time(out), "back": time(back)} for out, back in self.leaves],
+            "payer_class": self.payer_class,
+            "coverage": [asdict(each) for each in self.coverage],
+            "authorizations": [
+                {name: time(v) if isinstance(v, datetime) else v for name, v in each._asdict().items()}
+                for each in self.certifications
             ],
         }
 
