@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from umbridge.hl7 import er7
@@ -257,6 +257,35 @@ def test_a_cancel_restores_the_previous_state(before: tuple[Event, ...], target:
     for order in ((target, undone), (undone, target)):  # the cancel may come first: a tombstone
         found = told(folded(*before, *order))
         assert {key: found[key] for key in expected} == expected
+
+
+#: An event, the cancel that undoes it, and the states in which it does something that can be undone.
+UNDONE = [
+    (adt("A02", 60, unit="MICU", room="1", bed="A"), "A12", ("active", "on_leave", "planned")),
+    (adt("A02", 60, unit="4W", room="9", bed="B"), "A12", ("active", "on_leave", "planned")),
+    (adt("A03", 60, discharged_at=at(60), disposition="01"), "A13", ("active", "on_leave")),
+    (adt("A21", 60), "A52", ("active",)),
+    (adt("A22", 60), "A53", ("on_leave",)),
+    (adt("A54", 60, attending="ZZDOC9"), "A55", ("active", "on_leave", "planned", "discharged")),
+    (adt("A09", 60, unit="RADX"), "A33", ("active", "on_leave")),
+    (adt("A10", 60, unit="4W", room="2", bed="C"), "A32", ("active", "on_leave")),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(any_event(), min_size=1, max_size=10), st.sampled_from(UNDONE))
+def test_whatever_came_before_a_cancel_gives_it_back(
+    events: list[Event], undone: tuple[Event, str, tuple[str, ...]]
+) -> None:
+    """Not a fixed state: the one that was, whichever it was (any course, valid or not, of forty hours)."""
+    target, cancel, states = undone
+    before = folded(*events)
+    stood = told(before, 70)
+    assume(stood["lifecycle"] in states and bool(before._course.first_at))
+    after = folded(*events, target, adt(cancel, 61))
+    for key, value in told(after, 70).items():
+        if key not in (*HISTORY, "accounts", "exceptions"):  # what was seen stays seen
+            assert value == stood[key], key
 
 
 def test_what_an_update_said_between_admission_and_its_cancel_does_not_stay() -> None:

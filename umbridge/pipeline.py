@@ -159,10 +159,7 @@ class Pipeline:
             self._turns.done(lane)
 
     async def _at_deadline(self, lane: bytes, row: Offered, due: datetime) -> bool:
-        """A moment has come and nothing was said: what opens by it is asked, as of then.
-
-        Under the number of the stay's newest row. False as ``_safely`` says.
-        """
+        """A moment has come and nothing was said: what opens by it is asked, by the stay's newest row."""
         try:
             known, _ = await self._lane(lane)
             if known.seq and known.said.as_of < due:
