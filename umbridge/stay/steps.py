@@ -20,6 +20,7 @@ from umbridge.stay.course import (
     Leave,
     Span,
     asked_of,
+    claim_of,
     spans_of,
 )
 from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, same_patient
@@ -147,9 +148,8 @@ def _changed(course: Course, record: Record) -> None:
 
 def _move(course: Course, record: Record) -> None:
     kind = {"A02": "transfer", "A09": "departure", "A10": "arrival"}[record.trigger]
-    course.remember(kind, [course.location(), record.claim])
-    if record.trigger == "A02":
-        course.pending.pop("transfer", None)
+    pending = course.pending.pop("transfer", None) if record.trigger == "A02" else None
+    course.remember(kind, [course.location(), record.claim, pending, []])
 
 
 def _attend(course: Course, record: Record) -> None:
@@ -230,6 +230,9 @@ def _another_level(course: Course, site: SiteProfile, record: Record, before: Le
         return
     if current is not None and current.status == Status.INPATIENT and course.lifecycle == Lifecycle.ACTIVE:
         kind = ReviewType.CONTINUED_STAY
+        if record.trigger == "A02":  # what its cancel has stand again
+            ended = [each.claim for each in course.asked if each.type == kind and not each.ended]
+            course.undo["transfer"][-1] = [*course.undo["transfer"][-1][:3], ended]
         course.end_asked(kind, "TRANSFERRED")
         course.ask(kind, record.at, record.claim, record.trigger, int(unit.level))
 
@@ -252,7 +255,14 @@ def _cancel(course: Course, site: SiteProfile, record: Record) -> None:
         course.relocate(saved[0], record.at)
         settle(course, site, record)
         if kind == "transfer":
-            course.void_asked(ReviewType.CONTINUED_STAY, claim=(saved[1][0], saved[1][1]))
+            course.void_asked(ReviewType.CONTINUED_STAY, claim=claim_of(saved[1]))
+            again = [claim_of(claim) for claim in saved[3]]
+            course.asked = [
+                each._replace(ended="") if each.claim in again and each.ended == "TRANSFERRED" else each
+                for each in course.asked
+            ]
+            if saved[2] is not None:
+                course.pending.setdefault("transfer", saved[2])
     elif kind == "attending":
         course.attending = saved
     elif kind == "leave":
