@@ -14,6 +14,7 @@ from umbridge.criteria.host import Host
 from umbridge.deadlines import Deadlines
 from umbridge.store import stays
 from umbridge.store.opening import hold_pen
+from umbridge.store.steps import Steps
 
 DAY_THREE = datetime(2026, 3, 4, 5, 0, tzinfo=UTC)  # begins at midnight of the facility, UTC-5 in March
 
@@ -38,7 +39,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[War
     directory = tmp_path_factory.mktemp("deadlines")
     made, keyring = make(directory / "s")
     with hold_pen(made, keyring) as pen:
-        pen.clock._clock = clock
+        pen.clock.steps = Steps(clock)
         yield Ward(pen, directory, Host())
 
 
