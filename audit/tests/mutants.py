@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import copy
 import json
 import os
 import platform
@@ -115,6 +114,7 @@ EQUAL: tuple[tuple[str, str, str, str], ...] = (
     ("entry", "if kind is list or kind is tuple:", "Or to And", "the same"),
     ("entry", "if type(key) is not str or not (key.isascii()", "0 to 1", "the same"),
     ("entry", "return True", "not True", "the same"),
+    ("entry", "return -MAX_INT <= value <= MAX_INT", "LtE to Lt", "the same"),
     ("entry", "if len(text) > 17:", "17 to 18", "what it lets through is refused as too large all the same"),
     ("slots", 'encoded = b2a_base64(b"\\0".join(cut.unpack', "longer bytes", "the last bytes are cut off"),
     ("slots", 'spaced = b"\\0".join(self._cut.unpack', "longer bytes", "the same"),
@@ -133,7 +133,14 @@ class Mutant:
     line: int
     text: str  # of the line
     change: str
-    source: str
+
+    @property
+    def source(self) -> str:
+        """The whole changed module; the module as it is for a number below zero."""
+        whole = (PACKAGE / f"{self.module}.py").read_text()
+        if self.number < 0:
+            return whole
+        return ast.unparse(ast.fix_missing_locations(Mutator(self.number).visit(ast.parse(whole))))
 
     @property
     def name(self) -> str:
@@ -156,16 +163,12 @@ class Mutator(ast.NodeTransformer):
     def __init__(self, wanted: int) -> None:
         self.count = 0
         self.wanted = wanted
-        self.line = 0
-        self.change = ""
+        self.places: list[tuple[int, str]] = []  # line and change of each
 
     def _hit(self, node: ast.expr | ast.stmt, change: str) -> bool:
         self.count += 1
-        if self.count - 1 == self.wanted:
-            self.line = node.lineno
-            self.change = change
-            return True
-        return False
+        self.places.append((node.lineno, change))
+        return self.count - 1 == self.wanted
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
@@ -246,16 +249,13 @@ class Mutator(ast.NodeTransformer):
 
 
 def mutants(module: str) -> Iterator[Mutant]:
-    """Every mutant of a module, with its whole changed source."""
+    """Every mutant of a module; its source is made when it is asked for."""
     source = (PACKAGE / f"{module}.py").read_text()
-    tree = ast.parse(source)
     counter = Mutator(-1)
-    counter.visit(copy.deepcopy(tree))
+    counter.visit(ast.parse(source))
     lines = source.splitlines()
-    for wanted in range(counter.count):
-        made = Mutator(wanted)
-        new = ast.fix_missing_locations(made.visit(copy.deepcopy(tree)))
-        yield Mutant(module, wanted, made.line, lines[made.line - 1].strip(), made.change, ast.unparse(new))
+    for number, (line, change) in enumerate(counter.places):
+        yield Mutant(module, number, line, lines[line - 1].strip(), change)
 
 
 class Slot:
@@ -381,7 +381,7 @@ def run(folder: Path, module: str, cpu: int, order: Order) -> None:
 
 
 def original(module: str) -> Mutant:
-    return Mutant(module, -1, 0, "", "nothing", (PACKAGE / f"{module}.py").read_text())
+    return Mutant(module, -1, 0, "", "nothing")
 
 
 def cpu_needed(folder: Path, module: str) -> tuple[int, Order] | None:
