@@ -3,6 +3,10 @@
 Figures are entries a second of processor time on one core, because the machine may be shared. They come with
 the machine and a calibration: SHA-256 over 1 kB, by the same interpreter in the same minute. The last column
 is the cost of an entry in such hashes, which carries over better than a rate does.
+
+Each level, and appending to what is there, runs in a process of its own, so that its peak memory is its own.
+With ``--keep FOLDER`` a ledger is built once and measured again and again; of several sizes the last lines
+say what an entry costs in the largest over the smallest.
 """
 
 from __future__ import annotations
@@ -13,18 +17,20 @@ import os
 import platform
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 from umbridge_audit.bundle import verify_bundle
-from umbridge_audit.checkpoint import read_anchor, read_note
+from umbridge_audit.checkpoint import anchor_lines
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, Receipt
 from umbridge_audit.export import export
@@ -37,6 +43,10 @@ from umbridge_audit.store.receipts import take_receipt
 from umbridge_audit.verify import verify
 
 GROUP = 256
+MORE = 10_240  # entries appended to a ledger that is there, to see what one costs
+TURNS = 20  # how often two ledgers are measured in turn
+ROUNDS_OF = 80_000  # entries verified at least, in a few rounds, where the ledger is small
+LINES_UP_TO = 200_000  # a bundle of a million entries takes minutes and says nothing new
 GOALS = {
     "append": 2_000,
     "spine": 50_000,
@@ -137,6 +147,7 @@ class Site:
     policy: Policy
     append_cpu: float
     append_wall: float
+    appended: int
     entries: int
 
     @property
@@ -152,37 +163,58 @@ class Site:
         return self.folder / "ledger.anchor"
 
 
-def make(folder: Path, entries: int) -> Site:
-    """Appends in group commits with FULL sync and a checkpoint every 4,096 entries, as a busy second has."""
-    engine = create_engine(f"sqlite:///{folder / 'umbridge.db'}")
-    connection = engine.connect()
-    raw: Any = connection.connection.driver_connection
-    raw.isolation_level = None
-    raw.execute("PRAGMA journal_mode=wal")
-    raw.execute("PRAGMA synchronous=FULL")
+def make(folder: Path, entries: int) -> None:
+    """A ledger of so many entries; `made.json` and `policy` beside it say that it is whole."""
     keyring = Keyring.create(folder / "keys")
-    ledger = Ledger.create(
-        connection,
-        keyring,
-        org="genhosp",
-        chain="bench",
-        facility="ZZ",
-        software="bench",
-        anchor=folder / "ledger.anchor",
-    )
+    with pen(folder) as connection:
+        ledger = Ledger.create(
+            connection,
+            keyring,
+            org="genhosp",
+            chain="bench",
+            facility="ZZ",
+            software="bench",
+            anchor=folder / "ledger.anchor",
+        )
+        cpu, wall = append(connection, ledger, 0, entries)
+        (folder / "policy").write_text(ledger.policy_text())
+    made = {"cpu": cpu, "wall": wall, "appended": entries}
+    (folder / "made.json").write_text(json.dumps(made))
+
+
+@contextmanager
+def pen(folder: Path) -> Iterator[Connection]:
+    """The store as the daemon opens it: WAL, and every commit synced."""
+    engine = create_engine(f"sqlite:///{folder / 'umbridge.db'}")
+    with engine.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        raw.isolation_level = None
+        raw.execute("PRAGMA journal_mode=wal")
+        raw.execute("PRAGMA synchronous=FULL")
+        yield connection
+    engine.dispose()
+
+
+def append(connection: Connection, ledger: Ledger, start: int, count: int) -> tuple[float, float]:
+    """Group commits with FULL sync, a checkpoint every 4,096 entries, as a busy second has; processor seconds
+    and seconds on the wall."""
+    raw: Any = connection.connection.driver_connection
     cpu, wall = time.process_time(), time.monotonic()
-    for low in range(0, entries, GROUP):
+    for low in range(0, count, GROUP):
         raw.execute("BEGIN IMMEDIATE")
-        ledger.append([drafts(n) for n in range(low, min(low + GROUP, entries))])
+        ledger.append([drafts(start + n) for n in range(low, min(low + GROUP, count))])
         raw.execute("COMMIT")
         if low % 4096 == 0:
             ledger.checkpoint()
     ledger.checkpoint()
-    cpu, wall = time.process_time() - cpu, time.monotonic() - wall
-    size, policy = ledger.size, Policy.read(ledger.policy_text())
-    connection.close()
-    engine.dispose()
-    return Site(folder, policy, cpu, wall, size)
+    return time.process_time() - cpu, time.monotonic() - wall
+
+
+def site_of(folder: Path) -> Site:
+    made = json.loads((folder / "made.json").read_text())
+    policy = Policy.read((folder / "policy").read_text())
+    with open_readonly(folder / "umbridge.db") as source:
+        return Site(folder, policy, made["cpu"], made["wall"], made.get("appended", 0), source.length())
 
 
 def hash_ns() -> float:
@@ -209,38 +241,99 @@ def timed(work: Callable[[], object]) -> float:
     return used() - before
 
 
-def levels(site: Site, jobs: int) -> Iterator[tuple[str, float]]:
-    """Processor seconds for each level over the whole store; each must PASS."""
-    for level in ("spine", "keyless", "full"):
+def one_level(site: Site, level: Any, jobs: int, progress: Callable[[int], None] | None = None) -> None:
+    """Verifies the whole store, which must PASS."""
+    keyring = Keyring.open(site.keys) if level == "full" else None
+    with open_readonly(site.db, keyring) as source:
+        report = verify(
+            source,
+            site.policy,
+            level=level,
+            keyring=keyring,
+            anchor_notes=anchor_lines(site.anchor),
+            jobs=jobs,
+            progress=progress,
+        )
+    assert (report.verdict, report.entries) == ("PASS", site.entries), report.problems
 
-        def run(level: Any = level) -> None:
-            keyring = Keyring.open(site.keys) if level == "full" else None
-            with open_readonly(site.db, keyring) as source:
-                report = verify(
-                    source,
-                    site.policy,
-                    level=level,
-                    keyring=keyring,
-                    anchor_notes=read_anchor(site.anchor),
-                    jobs=jobs,
-                )
-            assert (report.verdict, report.entries) == ("PASS", site.entries), report.problems
 
-        yield level, timed(run)
+def grow(site: Site) -> float:
+    """Processor seconds an entry for MORE entries on top of those that are there."""
+    with pen(site.folder) as connection:
+        ledger = Ledger.open(connection, Keyring.open(site.keys), anchor=site.anchor)
+        connection.rollback()
+        append(connection, ledger, site.entries, GROUP)  # warm
+        return append(connection, ledger, site.entries, MORE)[0] / MORE
+
+
+def child(site: Site, what: str, jobs: int) -> None:
+    """One measurement, in this process alone: seconds an entry, the best of some rounds, and peak memory."""
+    if what == "append":
+        seconds = grow(site)
+    else:
+        rounds = max(1, min(8, ROUNDS_OF // site.entries))
+        seconds = min(timed(lambda: one_level(site, what, jobs)) for _ in range(rounds)) / site.entries
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "peak_rss_mib": peak}))
+
+
+def in_turn(large: Site, small: Site, what: str) -> tuple[float, float]:
+    """Seconds an entry in the large and in the small ledger, a piece of one and then of the other: a shared
+    machine is now fast and now slow, and both must have had the same of it."""
+    costs: list[tuple[float, float]] = []
+    if what == "append":
+        with ExitStack() as stack:
+            pens = []
+            for site in (large, small):
+                connection = stack.enter_context(pen(site.folder))
+                ledger = Ledger.open(connection, Keyring.open(site.keys), anchor=site.anchor)
+                connection.rollback()
+                append(connection, ledger, site.entries, 4 * GROUP)  # warm
+                pens.append((connection, ledger))
+            for _ in range(TURNS):
+                both = [append(connection, ledger, 0, 8 * GROUP)[0] for connection, ledger in pens]
+                costs.append((both[0] / (8 * GROUP), both[1] / (8 * GROUP)))
+    else:
+        step, last = large.entries // TURNS, [0, 0.0]
+
+        def turn(done: int) -> None:
+            if done - last[0] >= step:
+                mine = (time.process_time() - last[1]) / (done - last[0])
+                began = time.process_time()
+                for _ in range(max(1, min(step, ROUNDS_OF // 2) // small.entries)):
+                    one_level(small, what, 1)
+                rounds = max(1, min(step, ROUNDS_OF // 2) // small.entries)
+                costs.append((mine, (time.process_time() - began) / rounds / small.entries))
+                last[:] = [done, time.process_time()]
+
+        one_level(small, what, 1)  # warm
+        last[1] = time.process_time()
+        one_level(large, what, 1, turn)
+    return sum(one for one, _ in costs) / len(costs), sum(two for _, two in costs) / len(costs)
+
+
+def apart(folder: Path, what: str, jobs: int) -> dict[str, float]:
+    """``child`` in a process of its own."""
+    command = [sys.executable, __file__, "--child", what, "--keep", str(folder), "--jobs", str(jobs)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def lines(site: Site) -> float:
     """Processor seconds to verify a redacted bundle of the store."""
     table = AccessTable.load()
     keyring = Keyring.open(site.keys)
-    engine = create_engine(f"sqlite:///{site.db}")
-    with engine.connect() as connection:
+    with pen(site.folder) as connection:
         ledger = Ledger.open(connection, keyring, anchor=site.anchor)
 
         def commit(draft: Draft) -> Receipt:
             connection.rollback()
-            with connection.begin():
-                return ledger.append([draft])[0]
+            raw: Any = connection.connection.driver_connection
+            raw.execute("BEGIN IMMEDIATE")
+            written = ledger.append([draft])[0]
+            raw.execute("COMMIT")
+            return written
 
         connection.rollback()
         export(
@@ -255,7 +348,6 @@ def lines(site: Site) -> float:
             commit=commit,
             checkpoint=ledger.checkpoint,
         )
-    engine.dispose()
     return timed(lambda: check(verify_bundle(site.folder / "bundle.jsonl", site.policy)))
 
 
@@ -275,28 +367,38 @@ def receipts(site: Site, count: int) -> tuple[float, float]:
             )
         )
         newest = reader.last_checkpoint()
-    assert newest is not None and read_note(newest[1], site.policy.log, exact=True).size >= site.entries
+    assert newest is not None and site.policy.read_note(newest[1], exact=True).size >= site.entries
     checked = timed(lambda: [check(verify_receipt(text, site.policy)) for text in texts])
     return took / len(texts), checked / len(texts)
 
 
 def measure(entries: int, jobs: int, folder: Path) -> dict[str, Any]:
-    """Every figure for a ledger of one size."""
-    site = make(folder, entries)
+    """Every figure for a ledger of one size, made in ``folder`` if it is not there yet."""
+    if not (folder / "made.json").exists():
+        make(folder, entries)
+    site = site_of(folder)
     size = sum(path.stat().st_size for path in folder.glob("umbridge.db*"))
-    rates = {"append": site.append_cpu / entries}
-    for level, seconds in levels(site, jobs):
-        rates[level] = seconds / site.entries
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rates["bundle lines"] = lines(site) / site.entries
+    rates, peaks = {}, {}
     took, rates["receipts"] = receipts(site, min(500, entries))
+    for what in ("spine", "keyless", "full"):
+        found = apart(folder, what, jobs)
+        rates[what], peaks[what] = found["seconds"], found["peak_rss_mib"]
+    twin = folder.with_name(folder.name + ".copy")  # what is kept stays as it is
+    try:
+        shutil.copytree(folder, twin)
+        if entries <= LINES_UP_TO:
+            rates["bundle lines"] = lines(site_of(twin)) / site.entries
+        found = apart(twin, "append", jobs)
+        rates["append"], peaks["append"] = found["seconds"], found["peak_rss_mib"]
+    finally:
+        shutil.rmtree(twin, ignore_errors=True)
     return {
         "entries": site.entries,
         "seconds_an_entry": rates,
         "receipt_taken_ms": took * 1e3,
         "bytes_an_entry": size / site.entries,
-        "append_wall_per_second": entries / site.append_wall,
-        "peak_rss_mib": peak / 1024,
+        "append_wall_per_second": site.appended / site.append_wall,
+        "peak_rss_mib": peaks,
         "sha256_1kb_ns": hash_ns(),
     }
 
@@ -311,8 +413,25 @@ def show(found: dict[str, Any]) -> None:
     print(
         f"bytes an entry {found['bytes_an_entry']:,.0f} (goal 2,500); a receipt taken in "
         f"{found['receipt_taken_ms']:.1f} ms; append on the wall {found['append_wall_per_second']:,.0f}/s; "
-        f"peak {found['peak_rss_mib']:.0f} MiB"
+        f"peak MiB {', '.join(f'{what} {peak:.0f}' for what, peak in found['peak_rss_mib'].items())}"
     )
+
+
+def compare(small: Path, large: Path) -> None:
+    """What an entry costs in the larger ledger over what it costs in the smaller, both measured in turn."""
+    for what in ("spine", "keyless", "full", "append"):
+        twins = [folder.with_name(f"{folder.name}.twin") for folder in (large, small)]
+        try:
+            if what == "append":
+                for folder, twin in zip((large, small), twins, strict=True):
+                    shutil.copytree(folder, twin)
+                more, less = in_turn(site_of(twins[0]), site_of(twins[1]), what)
+            else:
+                more, less = in_turn(site_of(large), site_of(small), what)
+        finally:
+            for twin in twins:
+                shutil.rmtree(twin, ignore_errors=True)
+        print(f"{what:8} an entry of {large.name} over one of {small.name}: {more / less:.3f}", flush=True)
 
 
 def main() -> int:
@@ -320,14 +439,24 @@ def main() -> int:
     parser.add_argument("--entries", type=int, nargs="+", default=[10_000])
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--keep", type=Path, help="where ledgers are kept and found again, by size")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    for entries in given.entries:
-        folder = Path(tempfile.mkdtemp(prefix="umbridge-ledger-"))
-        try:
+    if given.child:
+        child(site_of(given.keep), given.child, given.jobs)
+        return 0
+    keep = given.keep or Path(tempfile.mkdtemp(prefix="umbridge-ledger-"))
+    folders = [keep / str(entries) for entries in given.entries]
+    try:
+        for entries, folder in zip(given.entries, folders, strict=True):
+            folder.mkdir(parents=True, exist_ok=True)
             found = measure(entries, given.jobs, folder)
-        finally:
-            shutil.rmtree(folder)
-        print(json.dumps(found)) if given.json else show(found)
+            print(json.dumps(found)) if given.json else show(found)
+        if len(folders) > 1 and not given.json:
+            compare(folders[0], folders[-1])
+    finally:
+        if given.keep is None:
+            shutil.rmtree(keep)
     return 0
 
 

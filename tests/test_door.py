@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -9,6 +13,7 @@ import pytest
 from conftest import Installation
 from umbridge_audit.redact import AccessTable
 
+from umbridge import control
 from umbridge import door as doors
 from umbridge.config import User
 from umbridge.door import Door
@@ -41,6 +46,33 @@ def knock(door: Door, account: str = "zz-nobody") -> int:
 
 def total(rows: list[dict[str, object]]) -> int:
     return sum(1 if row["count"] is None else int(str(row["count"])) for row in rows)
+
+
+def test_an_entry_says_where_the_question_came_from(pen: Pen) -> None:
+    door = Door(pen, {}, TABLE)
+    knock(door)
+    with pytest.raises(NotPermittedError):
+        door.act(door.viewer("zz-nobody", "test"), "keys rotate", {})
+    mine = f"this process, uid {os.geteuid()}, pid {os.getpid()}, "
+    assert [str(row["source"])[: len(mine)] for row in denied(pen)] == [mine, mine]
+
+
+def test_a_place_has_its_terminal_and_a_process_that_is_gone_has_none() -> None:
+    near, far = pty.openpty()
+    program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); print(flush=True); input()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=far, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert child.stdout is not None and child.stdout.readline()
+    try:
+        assert control.place(child.pid, 7) == f"uid 7, pid {child.pid}, {os.ttyname(far)[5:]}"
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        os.close(near)
+        os.close(far)
+    assert control.place(child.pid, 7) == f"uid 7, pid {child.pid}, no terminal"
 
 
 def test_a_flood_of_refusals_is_counted_and_not_dropped(pen: Pen) -> None:

@@ -618,7 +618,7 @@ def test_long_answers_end_when_nobody_waits_for_them(
         there.users["zz"] = User(user="zz", roles=("administrator", "compliance_auditor"))
         before = there.pen.ledger.size
         rows = there.inquiry.answer("zz", op, args, "test")
-        asked = control._Asked(lambda: rows, lambda: None)
+        asked = control._Asked(lambda: rows, lambda: None, "test")
         assert asked.end() is None
         with pytest.raises(UnavailableError):
             while asked._context.run(asked._take):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from conftest import Installation, Running
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
+from umbridge_audit.store import open_readonly
 
 from umbridge import keycare
 from umbridge.config import User
@@ -21,6 +23,7 @@ from umbridge.door import Door
 from umbridge.errors import ConfigError, NotPermittedError, UsageError
 from umbridge.keycare import KeyCare
 from umbridge.store import notes
+from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
 
@@ -142,6 +145,12 @@ def test_a_daemon_rotates_while_it_runs_and_starts_again(running: Running, tmp_p
     finally:
         again.kill()
     assert where.rows("ledger", "verify", "--level", "full")[0]["verdict"] == "PASS"
+    settings = where.settings
+    with open_readonly(settings.store / DATABASE, Keyring.open(settings.keys)) as reader:
+        looks = [reader.reveal(int(str(row["seq"]))) for row in reader.open_slots(kinds=["access.search"])]
+    assert looks and all(
+        str(look["ops"]["source"]).startswith(f"control socket, uid {os.geteuid()}, pid ") for look in looks
+    )
 
 
 def test_under_a_passphrase_a_start_needs_it_and_says_which_key(

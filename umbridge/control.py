@@ -63,6 +63,28 @@ class _Short:
 _ASKED: ContextVar[threading.Event | None] = ContextVar("asked", default=None)
 
 
+_FROM: ContextVar[str] = ContextVar("from", default="")
+
+
+def where_from() -> str:
+    """Where the question that is being answered came from, for its entry: the socket's peer as the kernel
+    names it, or, where no daemon runs, this very process."""
+    return _FROM.get() or f"this process, {place(os.getpid(), os.geteuid())}"
+
+
+def place(pid: int, uid: int) -> str:
+    """A process, its account's number, and its terminal if it has one: read from /proc, so true of now."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        tty = int(stat.rpartition(")")[2].split()[4])
+    except (OSError, ValueError, IndexError):
+        tty = 0
+    major, minor = os.major(tty), os.minor(tty)
+    if 136 <= major <= 143:  # Linux devices.txt: the slaves of Unix98 pseudo-terminals
+        return f"uid {uid}, pid {pid}, pts/{(major - 136) * 256 + minor}"
+    return f"uid {uid}, pid {pid}, " + (f"tty {major}:{minor}" if tty else "no terminal")
+
+
 def go_on() -> None:
     """Long work calls this now and then. Raises UnavailableError when nobody waits for its answer any more.
 
@@ -76,7 +98,9 @@ def go_on() -> None:
 class _Asked:
     """One question under way: its rows, taken in whatever thread is free, and how it is ended."""
 
-    def __init__(self, rows: Callable[[], Iterator[dict[str, Any]]], freed: Callable[[], None]) -> None:
+    def __init__(
+        self, rows: Callable[[], Iterator[dict[str, Any]]], freed: Callable[[], None], source: str
+    ) -> None:
         self._begin = rows
         self._rows: Iterator[dict[str, Any]] | None = None
         self._freed = freed
@@ -84,6 +108,7 @@ class _Asked:
         self._ended = threading.Event()
         self._context = copy_context()
         self._context.run(_ASKED.set, self._ended)
+        self._context.run(_FROM.set, source)
 
     async def take(self, threads: ThreadPoolExecutor) -> bytes:
         """The next rows as lines, b"" at the end."""
@@ -188,8 +213,8 @@ class Control:
         try:
             peer = writer.get_extra_info("socket")
             raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            account = account_name(struct.unpack("3i", raw)[1])
-            await self._serve(account, reader, writer)
+            pid, uid, _ = struct.unpack("3i", raw)
+            await self._serve(account_name(uid), f"control socket, {place(pid, uid)}", reader, writer)
             writer.close()
             async with asyncio.timeout(self._drain_seconds):
                 await writer.wait_closed()
@@ -199,7 +224,9 @@ class Control:
             self._tasks.discard(task)
             writer.transport.abort()  # nothing where it is closed already; what nobody reads is dropped
 
-    async def _serve(self, account: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, account: str, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
             async with asyncio.timeout(self._request_seconds):
                 request = json.loads(await reader.readline())
@@ -217,7 +244,7 @@ class Control:
                 writer.write(_line({"error": text, "exit": 69}))
                 return
             freed = self._exports.release
-        asked = _Asked(lambda: self._answer(account, op, args), freed)
+        asked = _Asked(lambda: self._answer(account, op, args), freed, source)
         try:
             writer.write(await self._rows(asked, op, writer))
         finally:

@@ -22,6 +22,7 @@ from umbridge_audit.redact import AccessTable, Permission
 
 from umbridge import glass
 from umbridge.config import User
+from umbridge.control import where_from
 from umbridge.errors import NotPermittedError, UsageError
 from umbridge.store import notes
 from umbridge.store.batch import Batch
@@ -49,10 +50,10 @@ class Door:
 
     def viewer(self, account: str, auth: str) -> Viewer:
         """The umbridge user behind an OS account. An unknown account has no role and is refused later."""
-        user = self.users.get(account)
+        user, source = self.users.get(account), where_from()
         if user is None:
-            return Viewer(account=account, user=account, roles=(), auth=auth)
-        return Viewer(account=account, user=user.user, roles=user.roles, auth=auth)
+            return Viewer(account=account, user=account, roles=(), auth=auth, source=source)
+        return Viewer(account=account, user=user.user, roles=user.roles, auth=auth, source=source)
 
     def commit(self, draft: Draft) -> Receipt:
         """Durable before it returns: the promise that a look is logged before it is shown."""

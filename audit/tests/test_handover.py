@@ -351,3 +351,31 @@ def test_on_from_every_kept_checkpoint_of_either_key(handed: Any, level: Any) ->
         with open_readonly(handed.db) as source:
             report = verify(source, handed.policies[0], level=level, since=Since(note, StoredPast(source)))
         assert report.verdict == "FAIL"
+
+
+def test_whoever_holds_everything_is_betrayed_by_a_receipt(lab: Any, message: Any, tmp_path: Path) -> None:
+    """Database, program, signing key, its memory, anchor and encryption keys: all but what was handed out."""
+    from umbridge_audit.proof import verify_receipt
+    from umbridge_audit.redact import AccessTable
+    from umbridge_audit.store.receipts import take_receipt
+
+    twin = lab.copy(tmp_path / "twin")
+    (mine,) = lab.write(message(1))
+    lab.ledger.checkpoint()
+    with open_readonly(lab.db) as reader:
+        receipt = str(take_receipt(reader, mine.seq, AccessTable.load().permission(("it_ops",), "HOPERAT")))
+    assert verify_receipt(receipt, lab.policy).verdict == "PASS"
+    note = receipt.partition("\n\n")[2]
+    twin.reopen()
+    twin.write(message(666), message(667), message(668))
+    twin.ledger.checkpoint()
+    assert twin.verify("full").verdict == "PASS"  # a history of its own, and nothing in it is wrong
+
+    def since(one: Any) -> Any:
+        with open_readonly(one.db) as source:
+            return verify(source, one.policy, since=Since(note, StoredPast(source)))
+
+    assert since(lab).verdict == "PASS-SINCE"  # the control
+    found = since(twin)
+    assert found.verdict == "FAIL" and {code for code, _ in problems(found)} & {"kept_root", "kept_ahead"}
+    twin.close()

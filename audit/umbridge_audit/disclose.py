@@ -24,12 +24,14 @@ class NotPermitted(PermissionError):  # noqa: N818  the word the entry uses
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who is asking: the account they came in with, the user it maps to, their roles, and how we know."""
+    """Who is asking: the account they came in with, the user it maps to, their roles, how we know, and where
+    the question came from."""
 
     account: str
     user: str
     roles: tuple[str, ...]
     auth: str
+    source: str = ""
 
 
 class Shelf(Protocol):
@@ -95,6 +97,7 @@ def access_values(viewer: Viewer, *, purpose: str, reason: str, policy_hash: str
         "account": viewer.account,
         "roles": list(viewer.roles),
         "auth": viewer.auth,
+        "source": viewer.source or None,
         "purpose": purpose,
         "reason": reason or None,
         "policy_hash": policy_hash,

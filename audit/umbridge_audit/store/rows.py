@@ -117,8 +117,9 @@ class Rows:
 
     def regular(self) -> int | None:
         """See ``examine.Paged``. A store like this is read page by page; any other row by row."""
+        # min and max apart: asked for together they make SQLite read the whole index
         (low, high), (first, last) = (
-            self._fetch(f"SELECT min(seq), max(seq) FROM {table}")[0]  # noqa: S608  constants only
+            self._fetch(f"SELECT (SELECT min(seq) FROM {table}), (SELECT max(seq) FROM {table})")[0]  # noqa: S608  constants only
             for table in ("ledger_entry", "ledger_part")
         )
         if low != 0 or not isinstance(high, int) or high >= MAX_INT:
