@@ -25,7 +25,7 @@ def test_the_auditors_path_is_as_readme_has_it(installation: Installation, tmp_p
         "import sys\n"
         "class No:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name.partition('.')[0] in ('umbridge', 'sqlalchemy', 'sqlmodel', 'pydantic', 'sqlite3'):\n"
+        "        if name.partition('.')[0] in ('umbridge', 'sqlalchemy', 'sqlmodel', 'sqlite3'):\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, No())\n"
         "from umbridge_audit.cli import main\n"

@@ -362,7 +362,7 @@ def test_whoever_holds_everything_is_betrayed_by_a_receipt(lab: Any, message: An
     twin = lab.copy(tmp_path / "twin")
     (mine,) = lab.write(message(1))
     lab.ledger.checkpoint()
-    with open_readonly(lab.db) as reader:
+    with open_readonly(lab.db, lab.keyring) as reader:
         receipt = str(take_receipt(reader, mine.seq, AccessTable.load().permission(("it_ops",), "HOPERAT")))
     assert verify_receipt(receipt, lab.policy).verdict == "PASS"
     note = receipt.partition("\n\n")[2]
