@@ -99,9 +99,11 @@ class Running:
         return next(iter(list(rows)))
 
     def worked(self) -> dict[str, Any]:
-        """Wait until no row is pending."""
-        until = time.monotonic() + START_SECONDS
-        while (status := self.now())["messages"].get("PENDING"):
+        """Wait until no row is pending; for as long as there are ever fewer."""
+        least, until = None, 0.0
+        while left := (status := self.now())["messages"].get("PENDING"):
+            if least is None or left < least:
+                least, until = left, time.monotonic() + START_SECONDS
             assert time.monotonic() < until, "rows stay pending"
             time.sleep(0.02)
         return status

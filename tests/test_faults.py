@@ -140,7 +140,7 @@ def lost(log: Log, rows: list[dict[str, object]]) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_kills_under_load_lose_nothing_and_decide_nothing_twice(installation: Installation) -> None:
     began = time.monotonic()
     log = storm(installation, KILLS, ("-m", "umbridge.cli"))

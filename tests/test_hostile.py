@@ -152,6 +152,8 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     (34, "several authorities", GOOD.replace(b"ZZM1", b"9^^^ELSE^PI~ZZM1"), TAKEN),
     (34, "no PID-3", GOOD.replace(b"ZZM1^^^UMBH^MR", b""), TAKEN),
     (37, "a cancel of an unknown order", header(9, b"ORM^O01") + b"ORC|CA|ZZ9\rOBR|1|ZZ9||RTNIV\r", TAKEN),
+    (38, "a VIP", GOOD.replace(b"4W^310" + b"|" * 13, b"4W^310" + b"|" * 13 + b"VIP"), TAKEN),
+    (38, "an alias", GOOD.replace(b"ALDER", b"ALDER" + b"|" * 27 + b"AL"), TAKEN),
     *(
         (number, repr(text), GOOD.replace(b"ALDER", text), TAKEN)
         for number, text in (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,79 @@ def test_a_stalled_frame_is_cut_and_a_quiet_connection_is_not(tmp_path: Path) ->
         quiet.close()
 
     play(tmp_path, scene, frame_stall_seconds=0.2)
+
+
+def test_a_frame_a_byte_at_a_time_is_cut_when_its_time_is_up(tmp_path: Path) -> None:
+    """Item 10 of the hostile list: it never stalls, and still may not hold a connection for ever."""
+
+    async def scene(wire: Wire) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+        cut = asyncio.create_task(reader.read(-1))
+        for byte in mllp.START + b"MSH|" * 10_000:
+            if cut.done():
+                break
+            writer.write(bytes((byte,)))
+            await asyncio.wait((cut,), timeout=0.01)
+        assert cut.done() and await cut == b""
+        assert await wire.refused() == {"stalled_in_block": 1}
+        writer.close()
+        await wire.still_works()
+
+    play(tmp_path, scene, frame_stall_seconds=20.0, frame_total_seconds=0.4)
+
+
+def test_a_peer_that_never_reads_is_cut_and_holds_up_nobody(tmp_path: Path) -> None:
+    """Item 12: its answers fill the buffers; what was accepted is stored all the same."""
+
+    async def scene(wire: Wire) -> None:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            deaf.connect(("127.0.0.1", wire.port))
+            deaf.setblocking(False)
+            loop, block = asyncio.get_running_loop(), mllp.encode(frame().replace(b"ZZEHR", b"Z" * 4000))
+            while not wire.listener.open_connections:
+                await asyncio.sleep(0.01)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(30):
+                    while wire.listener.open_connections:
+                        await loop.sock_sendall(deaf, block * 10)
+            while wire.listener.open_connections:
+                await asyncio.sleep(0.01)
+        await wire.still_works()
+        assert len(await wire.rows()) == 2
+
+    play(tmp_path, scene, answer_write_seconds=0.2)
+
+
+def test_connections_by_the_hundred_leave_nothing_behind(tmp_path: Path) -> None:
+    """Item 13: opened and closed one after another, and all at once."""
+
+    async def scene(wire: Wire) -> None:
+        for _ in range(10):
+            opened = await asyncio.gather(
+                *(asyncio.open_connection("127.0.0.1", wire.port) for _ in range(50)), return_exceptions=True
+            )
+            for one in opened:
+                if not isinstance(one, BaseException):
+                    one[1].transport.abort()
+        while wire.listener.open_connections:
+            await asyncio.sleep(0.01)
+        await wire.still_works()
+        assert not wire.listener._peers
+
+    play(tmp_path, scene)
+
+
+def test_the_same_message_on_two_connections_at_once_is_one_row(tmp_path: Path) -> None:
+    """Item 35: the second comes while the first is being committed."""
+
+    async def scene(wire: Wire) -> None:
+        block = mllp.encode(frame())
+        answers = await asyncio.gather(*(exchange(wire.port, block) for _ in range(8)))
+        assert len(set(answers)) == 1 and acks(answers[0]) == [("AA", "ZZ1")]
+        assert len(await wire.rows()) == 1
+
+    play(tmp_path, scene)
 
 
 def test_no_answer_is_due_and_none_is_sent(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def power(disk: Disk, cuts: int, program: tuple[str, ...]) -> tuple[Installation
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300 + 60 * findings.often(2, 40))
 def test_power_cuts_lose_nothing_that_was_accepted(disk: Disk) -> None:
     cuts = findings.often(2, 40)
     began = time.monotonic()
@@ -242,7 +242,7 @@ def some_points(count: int) -> list[tuple[str, int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(300 + 60 * findings.often(2, 60))
 def test_death_at_any_write_or_sync_loses_nothing(installation: Installation) -> None:
     if not can_trace():
         findings.skip("writes", "needs strace, and leave to trace")

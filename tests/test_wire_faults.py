@@ -171,12 +171,9 @@ def test_a_store_that_forgets_what_it_has_is_caught(tmp_path: Path, monkeypatch:
     assert swallow(tmp_path, 4)["double"], "the planted bug went unseen: the test proves nothing"
 
 
-@pytest.mark.slow
-def test_after_any_stream_the_next_sender_is_answered(tmp_path: Path) -> None:
-    """B3: mutated streams, each followed by a good message on a new connection."""
+def poison(tmp_path: Path, streams: int) -> Counter[str]:
+    """Mutated streams, each followed by a good message on a new connection."""
     rng = random.Random(SEED)
-    streams = findings.often(150, 20_000)
-    began = time.monotonic()
     counts = Counter(streams=0, unanswered=0)
 
     async def scene(wire: Wire) -> None:
@@ -193,6 +190,25 @@ def test_after_any_stream_the_next_sender_is_answered(tmp_path: Path) -> None:
         counts["refused"] += sum((await wire.refused()).values())
 
     play(tmp_path, scene, seconds=3000.0, frame_stall_seconds=STALL_SECONDS)
+    return counts
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_after_any_stream_the_next_sender_is_answered(tmp_path: Path) -> None:
+    """B3: whatever a connection brought, the next one is answered."""
+    began = time.monotonic()
+    counts = poison(tmp_path, findings.often(150, 20_000))
     said = findings.write("streams", seed=SEED, **counts, seconds=round(time.monotonic() - began, 1))
     assert (counts["unanswered"], counts["lost"]) == (0, 0), said
     assert counts["refused"], said
+
+
+def test_a_connection_that_leaves_its_state_to_the_next_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted bug of B3: one decoder for all connections."""
+    shared = mllp.FrameDecoder()
+    monkeypatch.setattr(mllp, "FrameDecoder", lambda *_: shared)
+    monkeypatch.setattr("test_wire_faults.acks", lambda data: [] if not data else [("AA", "x")])
+    assert poison(tmp_path, 5)["unanswered"], "the planted bug went unseen: the test proves nothing"
