@@ -187,6 +187,7 @@ DECIDED = {
     ): "2.6.1: components beyond a version's are ignored, not dropped or moved",
     ("hl7apy", "blanks at the end"): "2A.75 (ST): trailing blanks are optional; we keep what was sent",
 }
+FILE_KINDS = {"several segments in one", "no text", "refuses the message", "segments lost or moved"}
 ALL = os.environ.get("UMBRIDGE_CORPORA") == "all"  # `make corpora`
 #: The default run asks about every so many messages: hl7apy takes some 30 ms for a message.
 PYTHON_HL7_EVERY, HL7APY_EVERY = (1, 1) if ALL else (10, 120)
@@ -375,11 +376,8 @@ def write_table(tables: dict[str, dict[str, Counter[str]]], why: Differences) ->
         "|---|---|---|---|",
     ]
     for (reader, kind), clause in DECIDED.items():
-        count, what = (
-            (why[reader, kind], "files")
-            if (reader, kind) in why
-            else (fields.get((reader, kind), 0), "fields")
-        )
+        count = fields.get((reader, kind), 0) or why[reader, kind]
+        what = "files" if kind in FILE_KINDS else "fields"
         lines.append(f"| {reader} | {kind} | {count} {what} | {clause} |")
     for name, table in tables.items():
         lines += [
