@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from umbridge_audit.checkpoint import VerifierKey, read_anchor, sign
 from umbridge_audit.cli import main as verify_main
 from umbridge_audit.entry import Draft, FormatError
-from umbridge_audit.handover import Handover, read_handover, statement
+from umbridge_audit.handover import Handover, read_handover, signer_of, statement
 from umbridge_audit.keys import KeyRefusedError
 from umbridge_audit.policy import Policy
 from umbridge_audit.rotate import rotate_signing
@@ -379,3 +379,17 @@ def test_whoever_holds_everything_is_betrayed_by_a_receipt(lab: Any, message: An
     found = since(twin)
     assert found.verdict == "FAIL" and {code for code, _ in problems(found)} & {"kept_root", "kept_ahead"}
     twin.close()
+
+
+def test_the_range_ends_with_the_entry_before_the_handover(lab: Any) -> None:
+    """Size at: the old key's. Size at + 1, which covers the entry: the new one's."""
+    lab.ledger.checkpoint()
+    old = lab.policy.log
+    at = rotate(lab)
+    lab.ledger.checkpoint()
+    policy = Policy.read(lab.ledger.policy_text())
+    sizes = {size: signer_of(size, policy.handovers, policy.log) for size in (at - 1, at, at + 1, at + 2)}
+    assert sizes == {at - 1: old, at: old, at + 1: policy.log, at + 2: policy.log}
+    checkpoints = [policy.read_note(note, exact=True).size for note in read_anchor(lab.anchor)]
+    assert checkpoints[-1] == at + 1
+    assert lab.verify(policy=policy).verdict == "PASS"
