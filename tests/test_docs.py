@@ -323,7 +323,7 @@ def test_a_command_that_is_not_there_would_be_seen() -> None:
 
 
 NOT_BUILT = (
-    "reviews",
+    "decide",
     "doctor",
 )
 

@@ -116,6 +116,7 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("messages.show", {"seq": 1}),
     ("stays.list", {}),
     ("stays.show", {"visit": "ZZVN0000000"}),
+    ("reviews.list", {}),
     ("ledger.list", {}),
     ("ledger.show", {"seq": 0}),
     ("ledger.checkpoint", {}),

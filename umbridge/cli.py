@@ -26,6 +26,7 @@ from umbridge.plugincommands import GROUPS as PLUGIN_GROUPS
 
 MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
 RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
+REVIEW_COLUMNS = ("due", "overdue", "visit", "unit", "review", "episode_day", "requested", "outcomes")
 STAY_COLUMNS = (
     "visit",
     "lifecycle",
@@ -439,6 +440,33 @@ def stays_show(
     """One stay by its visit number: lifecycle, status spans, place, reviews, exceptions, notices due."""
     _need(purpose)
     _one(settings, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
+
+
+# --- reviews --------------------------------------------------------------------------------------------
+
+
+@main.group()
+def reviews() -> None:
+    """The worklist: what waits for a person."""
+
+
+@reviews.command("list")
+@click.option("--due", is_flag=True, help="Only what is due within 24 hours, or was due before.")
+@click.option("--overdue", is_flag=True, help="Only what was due before now.")
+@click.option("--unit", help="Only patients who are in this unit.")
+@click.option("--payer", help="Only this payer class: MEDICARE_FFS, COMMERCIAL, …")
+@with_config
+@purpose
+@as_json
+def reviews_list(settings: config.Settings, purpose: str | None, as_json: bool, **asked: Any) -> None:
+    """Reviews that wait for a person, the earliest due first, with what each plugin's screen came to.
+
+    A screen that MEETS closes its review by itself; everything else stands here. `ledger show` has the
+    rationale of an entry.
+    """
+    _need(purpose)
+    args = {name: value for name, value in asked.items() if value}
+    _print(_ask(settings, "reviews.list", {"purpose": purpose, **args}), REVIEW_COLUMNS, as_json)
 
 
 # --- the ledger -----------------------------------------------------------------------------------------

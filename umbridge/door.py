@@ -18,7 +18,7 @@ from typing import Any, Literal
 from umbridge_audit import disclose as gate
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, Receipt
-from umbridge_audit.redact import AccessTable, Permission
+from umbridge_audit.redact import REDACTED, AccessTable, Permission
 
 from umbridge import glass
 from umbridge.config import User
@@ -30,6 +30,9 @@ from umbridge.store.writer import Pen
 
 USUAL_PURPOSES = ("HOPERAT", "HPAYMT", "HCOMPL", "TREAT", "PATRQT")
 MAX_NUMBER = 2**53 - 1  # the ledger's own largest integer (audit/SPEC.md)
+# What one turn of the loop that answers senders may fetch; opening is done in the asker's own thread.
+PAGE = 100
+PAGE_BYTES = 1_000_000
 MAX_TEXT = 1000  # a reason is a sentence, and an access entry is not a place to store a file
 FLOOD = 120  # refusals of one account within FLOOD_SECONDS that get an entry each; the rest are counted
 FLOOD_SECONDS = 60.0
@@ -218,3 +221,16 @@ def text_of(args: dict[str, Any], name: str) -> str:
     except UnicodeEncodeError:
         raise UsageError(f"{name}: not UTF-8 text") from None
     return value
+
+
+def given(args: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for beyond who asks and why."""
+    return {name: args[name] for name in args if name not in ("purpose", "reason") and args[name] is not None}
+
+
+def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:
+    """The value, a mask, or None where even its presence is not this role's business."""
+    verdict = allowed.may(compartment, name)
+    if verdict == "show":
+        return value
+    return REDACTED if verdict == "mask" and value not in (None, "", []) else None

@@ -7,43 +7,34 @@ the only door to plaintext.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from umbridge_audit.disclose import Viewer
-from umbridge_audit.redact import REDACTED, AccessTable, Permission
-from umbridge_audit.seal import SealError
+from umbridge_audit.redact import AccessTable, Permission
 
 from umbridge.backup import Backups
 from umbridge.config import Settings, User
 from umbridge.control import go_on
-from umbridge.door import MAX_NUMBER, MAX_TEXT, Door, number_of, text_of
-from umbridge.errors import NotHl7Error, NotPermittedError, StoreError, UmbridgeError, UsageError
+from umbridge.door import MAX_NUMBER, MAX_TEXT, PAGE, PAGE_BYTES, Door, given, number_of, shown, text_of
+from umbridge.errors import NotHl7Error, NotPermittedError, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
-from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.translate import translate
 from umbridge.keycare import KeyCare
 from umbridge.ledgerdesk import LedgerDesk
 from umbridge.model import Event
-from umbridge.naming import visit_token
 from umbridge.people import People
 from umbridge.quarantine import Settlement
 from umbridge.reports import Reports
-from umbridge.review.plan import completed, stay_json
 from umbridge.roster import Roster
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import identify
-from umbridge.stay.fold import NeedsRefold, StayFold
-from umbridge.stay.identity import taken_part
-from umbridge.store import directory, inbox, search, stays
+from umbridge.staydesk import StayDesk
+from umbridge.store import inbox, search
 from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
-
-# What one turn of the loop that answers senders may fetch; opening is done in the asker's own thread.
-PAGE = 100
-PAGE_BYTES = 1_000_000
 
 # Which compartment a segment's content belongs to; what is not named here is clinical (the strictest common
 # one), so that a Z segment nobody described is not shown by default.
@@ -62,25 +53,6 @@ SEGMENT_COMPARTMENT = {
     "GT1": "fin",
     "ACC": "fin",
 }
-# The same for a stay's keys, as PV1 and the ledger's slots have it: where and when a person lay is about the
-# person, what was ordered and judged is clinical, the work that is left to do is operations. Deny by default.
-STAY_COMPARTMENT = (
-    dict.fromkeys(
-        (
-            *("visit", "accounts", "mrn", "mrn_aliases", "unit", "bed", "care_start"),
-            *("inpatient_start", "observation_start", "discharged_at", "locations", "leaves"),
-        ),
-        "ident",
-    )
-    | dict.fromkeys(("payer_class", "coverage", "authorizations"), "fin")
-    | dict.fromkeys(
-        (
-            *("lifecycle", "open_reviews", "void_reviews", "closed_reviews", "continued_stay_due"),
-            *("events_applied", "exceptions", "notices_due"),
-        ),
-        "ops",
-    )
-)
 # ICD-10-CM F10 to F19, mental and behavioral disorders due to psychoactive substance use (42 CFR 2.11, 2.12).
 SUBSTANCE_USE = re.compile(r"\s*F1[0-9]", re.IGNORECASE | re.ASCII)
 
@@ -101,6 +73,7 @@ class Inquiry:
         self._people = People(self.door, settings.users, users)
         self._reports = Reports(settings, self.door)
         self._roster = Roster(settings, self.door)
+        self._stays = StayDesk(self.door, site, self._charset)
         self._settlement = Settlement(self.door, self._charset, site)
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
@@ -142,7 +115,7 @@ class Inquiry:
         if control_id := text_of(asked, "control_id"):
             tokens.append(search.control(keyring, control_id))
         if visit := text_of(asked, "visit"):
-            lane = self._lane(visit)
+            lane = self._stays.lane(visit)
         for name in ("control_id", "since", "until", "feed", "state", "after", "limit"):
             if name in asked:
                 named.append(f"--{name.replace('_', '-')} {asked[name]}")
@@ -257,68 +230,14 @@ class Inquiry:
             )
         return {"segments": segments, "findings": dictionary.findings(message)}
 
-    # -- stays ----------------------------------------------------------------------------------------
-
-    def stays_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        allowed = self.door.look(viewer, args, "search", "stays list")
-        for lane in self._pen.call(lambda batch: list(stays.lanes(batch.cursor))):
-            try:
-                yield self._stay(lane, allowed)
-            except SealError:  # one that does not open must not hide those that come after it
-                yield dict.fromkeys(self._keys()) | {"exceptions": [inbox.UNREADABLE]}
-
-    def stays_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        number = text_of(args, "visit")
-        allowed = self.door.look(viewer, args, "read", "stays show", patient=number, count=1)
-        try:
-            yield self._stay(self._lane(number), allowed, detailed=True)
-        except SealError:
-            raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
-
-    def _lane(self, visit: str) -> bytes:
-        """The stay that a visit's number leads to, now."""
-        token = visit_token(self._pen.keyring, visit, self._site.visit_authority)
-        return self._pen.call(lambda batch: directory.resolve(batch.cursor, token)) or token
-
-    def _stay(self, lane: bytes, allowed: Permission, *, detailed: bool = False) -> dict[str, Any]:
-        saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
-        if saved is None:
-            raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
-        try:
-            fold = StayFold.restore(self._site, saved.head, saved.increments)
-        except NeedsRefold:  # folded under another site profile: again from the inbox, and nothing is written
-            fold = StayFold.refold(self._site, self._events(lane, saved.seq))
-        stay = fold.stay(saved.said.as_of)
-        found = stay_json(stay, completed(saved.said.latest)) | (stay.detail() if detailed else {})
-        return {
-            key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
-        }
-
-    def _keys(self) -> Iterable[str]:
-        return stay_json(StayFold(self._site).stay(EPOCH))
-
-    def _events(self, lane: bytes, until: int) -> Iterator[tuple[int, Event]]:
-        """Every message the lane's stay was made of. Raises SealError: half a stay is a wrong one."""
-        after = 0
-        while found := self._pen.call(
-            lambda batch, after=after: inbox.sealed_lane(batch.cursor, lane, after, until, PAGE, PAGE_BYTES)  # type: ignore[misc]
-        ):
-            for record, wanted in found:
-                go_on()
-                row = inbox.open_leniently(self._pen.keyring, record)
-                if row.reason == inbox.UNREADABLE:
-                    raise SealError("a message of this stay does not open")
-                after, event = row.seq, self._event(self._parse(row))
-                for part in wanted:
-                    yield row.seq, taken_part(event, part)
-
     def answer(self, account: str, op: str, args: dict[str, Any], auth: str) -> Iterator[dict[str, Any]]:
         """Dispatch one question; unknown ones are a usage error."""
         known = {
             "messages.list": self.messages_list,
             "messages.show": self.messages_show,
-            "stays.list": self.stays_list,
-            "stays.show": self.stays_show,
+            "stays.list": self._stays.list,
+            "stays.show": self._stays.show,
+            "reviews.list": self._stays.worklist,
             "ledger.list": self._ledger.ledger_list,
             "ledger.show": self._ledger.ledger_show,
             "ledger.export": self._ledger.ledger_export,
@@ -344,16 +263,3 @@ class Inquiry:
         if op not in known:
             raise UsageError(f"unknown request {op!a}")
         return known[op](self.door.viewer(account, auth), args)
-
-
-def given(args: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for beyond who asks and why."""
-    return {name: args[name] for name in args if name not in ("purpose", "reason") and args[name] is not None}
-
-
-def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:
-    """The value, a mask, or None where even its presence is not this role's business."""
-    verdict = allowed.may(compartment, name)
-    if verdict == "show":
-        return value
-    return REDACTED if verdict == "mask" and value not in (None, "", []) else None

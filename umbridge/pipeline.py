@@ -34,6 +34,7 @@ GIVE_WAY_QUIET = 2  # looks in a row that found nobody waiting: one may fall bet
 HISTORY = timedelta(days=1)  # a deadline that a message finds further back is history being loaded
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
+OUTCOME = SCHEMAS["determination"].number["outcome"]
 
 
 @dataclass(slots=True)
@@ -359,7 +360,12 @@ class Pipeline:
             if before is not None:
                 item.texts[SUPERSEDES] = str(before["entry"])
             entry = batch.entry(Spelt("determination", item.texts))
-            by_plugin[item.plugin] = {"entry": entry, "met": item.met, "wave": item.wave}
+            by_plugin[item.plugin] = {
+                "entry": entry,
+                "outcome": item.texts[OUTCOME].strip('"'),
+                "met": item.met,
+                "wave": item.wave,
+            }
             rows.append((seq, item.review, item.plugin, 0, entry))
         if rows:
             stays.record_determinations(batch.cursor, rows)

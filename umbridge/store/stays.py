@@ -11,6 +11,8 @@ from typing import Any
 
 from umbridge_audit.keys import Keyring
 
+from umbridge.model import ReviewState
+
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -19,9 +21,14 @@ class Said:
     """What the ledger has said about a lane's reviews, and the newest message's time."""
 
     states: dict[str, str] = field(default_factory=dict)  # review id -> state
-    # review id -> plugin -> its answer in force: entry, met, wave
+    # review id -> plugin -> its answer in force: entry, outcome, met, wave
     latest: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     as_of: datetime = NEVER
+
+    @property
+    def waiting(self) -> int:
+        """Reviews that wait for a person."""
+        return list(self.states.values()).count(ReviewState.OPEN.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,9 @@ def save(
 ) -> None:
     """Replace the head and append increments; the cost depends on neither's history."""
     cursor.execute(
-        "INSERT INTO stay_head(lane, seq, sealed) VALUES (?,?,?)"
-        " ON CONFLICT(lane) DO UPDATE SET seq = excluded.seq, sealed = excluded.sealed",
-        (lane, seq, keyring.seal("stay", _joined(said, head), _head_aad(lane), at)),
+        "INSERT INTO stay_head(lane, seq, sealed, open) VALUES (?,?,?,?)"
+        " ON CONFLICT(lane) DO UPDATE SET seq = excluded.seq, sealed = excluded.sealed, open = excluded.open",
+        (lane, seq, keyring.seal("stay", _joined(said, head), _head_aad(lane), at), said.waiting),
     )
     _put(cursor, keyring, lane, increments, at)
 
@@ -113,6 +120,12 @@ def _put(
 def lanes(cursor: sqlite3.Cursor) -> Iterator[bytes]:
     for (lane,) in cursor.execute("SELECT lane FROM stay_head ORDER BY seq").fetchall():
         yield bytes(lane)
+
+
+def waiting(cursor: sqlite3.Cursor) -> list[bytes]:
+    """The lanes with a review that waits for a person."""
+    found = cursor.execute("SELECT lane FROM stay_head WHERE open > 0 ORDER BY seq")
+    return [bytes(lane) for (lane,) in found]
 
 
 def record_determinations(cursor: sqlite3.Cursor, rows: list[tuple[Any, ...]]) -> None:

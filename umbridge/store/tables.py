@@ -127,9 +127,11 @@ class StayHead(SQLModel, table=True):
     """The folded state of one lane: a snapshot whose size does not grow with the lane's length."""
 
     __tablename__ = "stay_head"
+    __table_args__ = (Index("stay_open", "seq", sqlite_where=text("open > 0")),)
     lane: bytes = Field(primary_key=True)
     seq: int  # the last row folded in
     sealed: bytes
+    open: int  # reviews that wait for a person: the worklist reads no other stay
 
 
 class StayIncrement(SQLModel, table=True):

@@ -1,0 +1,116 @@
+"""The worklist: what waits for a person is there, once, with its due time; what is settled is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+import pytest
+from conftest import Installation
+from test_inquiry import REDACTED, Desk, desk_of, feed
+
+from umbridge.errors import NotPermittedError
+
+Row = dict[str, Any]
+NURSE = ("ur_nurse",)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    where = Installation(tmp_path_factory.mktemp("worklist") / "site")
+    feed(where, stays=8)
+    with ExitStack() as stack:
+        yield desk_of(where, stack)
+
+
+def worklist(desk: Desk, **asked: Any) -> list[Row]:
+    return desk.ask(NURSE, "reviews.list", purpose="HPAYMT", **asked)
+
+
+def test_the_worklist_is_what_the_ledger_left_open(desk: Desk) -> None:
+    """Against another reading of the same: the last state each review has on the ledger."""
+    last: dict[tuple[str, str], str] = {}
+    for seq in reversed(desk.of_kind("review.changed")):
+        slots = desk.entry(seq)["slots"]
+        last.setdefault((slots["visit"], slots["review_id"]), slots["state"])
+    still_open = {key for key, state in last.items() if state == "open"}
+    rows = worklist(desk)
+    assert [(row["visit"], row["review_id"]) for row in rows] == list(
+        dict.fromkeys((row["visit"], row["review_id"]) for row in rows)
+    )
+    assert {(row["visit"], row["review_id"]) for row in rows} == still_open
+    assert set(last.values()) > {"open"}  # some were closed, and none of those is listed
+
+
+def test_each_line_says_what_the_screens_came_to_and_where_it_is_written(desk: Desk) -> None:
+    seen = set()
+    for row in worklist(desk):
+        assert row["outcomes"].keys() == row["entries"].keys()
+        for plugin, entry in row["entries"].items():
+            slots = desk.entry(entry)["slots"]
+            assert (slots["plugin"], slots["review_id"], slots["visit"]) == (
+                plugin,
+                row["review_id"],
+                row["visit"],
+            )
+            assert slots["outcome"] == row["outcomes"][plugin]
+            seen.add(slots["outcome"])
+    assert seen - {"MEETS", "NOT_APPLICABLE"}
+
+
+def test_the_earliest_due_comes_first(desk: Desk) -> None:
+    due = [row["due"] for row in worklist(desk)]
+    dated = [datetime.fromisoformat(one) for one in due if one is not None]
+    assert dated
+    assert dated == sorted(dated)
+    assert due[len(dated) :] == [None] * (len(due) - len(dated))
+
+
+def test_options_narrow_the_list_and_lose_nothing(desk: Desk) -> None:
+    rows = worklist(desk)
+    overdue = worklist(desk, overdue=True)
+    assert overdue == [row for row in rows if row["overdue"]]  # the sample is from the past
+    assert overdue
+    assert worklist(desk, due=True) == [row for row in rows if row["due"] is not None]
+    for option, key in (("unit", "unit"), ("payer", "payer_class")):
+        values = {row[key] for row in rows} - {None}
+        assert values
+        for value in values:
+            assert worklist(desk, **{option: value}) == [row for row in rows if row[key] == value]
+        assert worklist(desk, **{option: "ZZNONE"}) == []
+
+
+def test_operations_sees_the_work_and_neither_whose_it_is_nor_what_was_judged(desk: Desk) -> None:
+    rows = desk.ask(("administrator",), "reviews.list", purpose="HOPERAT")
+    assert len(rows) == len(worklist(desk))
+    for row in rows:
+        assert row["review_id"]
+        for hidden in ("visit", "mrn", "unit", "payer_class", "outcomes", "requested", "opened_at"):
+            assert row[hidden] in (None, REDACTED), hidden
+
+
+@pytest.mark.parametrize("asked", [{"unit": "5W"}, {"payer": "COMMERCIAL"}])
+def test_who_may_not_see_a_thing_may_not_look_for_it(desk: Desk, asked: Row) -> None:
+    with pytest.raises(NotPermittedError):
+        desk.ask(("administrator",), "reviews.list", purpose="HOPERAT", **asked)
+
+
+def test_the_unit_looked_for_is_not_on_the_ledger_in_the_clear(desk: Desk) -> None:
+    before = desk.pen.ledger.size
+    worklist(desk, unit="ZZ5W", payer="COMMERCIAL")
+    assert desk.entry(before)["slots"]["query"] == "reviews list --unit --payer COMMERCIAL"
+
+
+def test_a_stay_without_open_reviews_is_not_read(desk: Desk) -> None:
+    count = desk.pen.call(
+        lambda batch: batch.cursor.execute("SELECT count(*), sum(open > 0) FROM stay_head").fetchone()
+    )
+    assert count[1] == len({row["visit"] for row in worklist(desk)})
+    plan = desk.pen.call(
+        lambda batch: batch.cursor.execute(
+            "EXPLAIN QUERY PLAN SELECT lane FROM stay_head WHERE open > 0 ORDER BY seq"
+        ).fetchall()
+    )
+    assert "stay_open" in plan[0][-1]

@@ -1,0 +1,180 @@
+"""Questions about stays and their open reviews: logged first, read back from the fold, shown redacted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from umbridge_audit.disclose import Viewer
+from umbridge_audit.redact import Permission
+from umbridge_audit.seal import SealError
+
+from umbridge.control import go_on
+from umbridge.door import MAX_TEXT, PAGE, PAGE_BYTES, Door, given, shown, text_of
+from umbridge.errors import NotPermittedError, StoreError, UmbridgeError
+from umbridge.hl7 import er7
+from umbridge.hl7.moments import EPOCH
+from umbridge.hl7.translate import translate
+from umbridge.model import Event, ReviewState
+from umbridge.naming import visit_token
+from umbridge.review.plan import Review, completed, reviews, stay_json
+from umbridge.site import SiteProfile
+from umbridge.stay.fold import NeedsRefold, Stay, StayFold
+from umbridge.stay.identity import taken_part
+from umbridge.store import directory, inbox, stays
+from umbridge.store.stays import Said
+
+NEVER_DUE = datetime.max.replace(tzinfo=UTC)
+DUE_SOON = timedelta(hours=24)
+# Which compartment a stay's key belongs to, as PV1 and the ledger's slots have it: where and when a person
+# lay is about the person, what was ordered and judged is clinical, the work that is left to do is operations.
+# Deny by default: what is not named here is clinical.
+STAY_COMPARTMENT = (
+    dict.fromkeys(
+        (
+            *("visit", "accounts", "mrn", "mrn_aliases", "unit", "bed", "care_start"),
+            *("inpatient_start", "observation_start", "discharged_at", "locations", "leaves"),
+        ),
+        "ident",
+    )
+    | dict.fromkeys(("payer_class", "coverage", "authorizations"), "fin")
+    | dict.fromkeys(
+        (
+            *("lifecycle", "open_reviews", "void_reviews", "closed_reviews", "continued_stay_due"),
+            *("events_applied", "exceptions", "notices_due"),
+        ),
+        "ops",
+    )
+)
+# The same for a line of the worklist.
+REVIEW_COMPARTMENT = (
+    dict.fromkeys(("visit", "mrn", "unit", "opened_at"), "ident")
+    | {"payer_class": "fin"}
+    | dict.fromkeys(("review", "review_id", "due", "overdue", "entries"), "ops")
+)
+
+
+class StayDesk:
+    """Answers about stays, for one account at a time. Thread-safe: the pen is."""
+
+    def __init__(self, door: Door, site: SiteProfile, charset: Callable[[str], str]) -> None:
+        """``charset``: the one that a feed's messages are in when they do not say."""
+        self._door = door
+        self._pen = door.pen
+        self._site = site
+        self._charset = charset
+
+    def list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        allowed = self._door.look(viewer, args, "search", "stays list")
+        for lane in self._pen.call(lambda batch: [*stays.lanes(batch.cursor)]):
+            try:
+                yield self._shown(*self._read(lane), allowed)
+            except SealError:  # one that does not open must not hide those that come after it
+                yield dict.fromkeys(self._keys()) | {"exceptions": [inbox.UNREADABLE]}
+
+    def show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        number = text_of(args, "visit")
+        allowed = self._door.look(viewer, args, "read", "stays show", patient=number, count=1)
+        try:
+            yield self._shown(*self._read(self.lane(number)), allowed, detailed=True)
+        except SealError:
+            raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
+
+    def worklist(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The reviews that wait for a person, the earliest due first; those without a due time last."""
+        asked = given(args)
+        named = [f"--{name}" + (f" {value}" if name == "payer" else "") for name, value in asked.items()]
+        allowed = self._door.look(viewer, args, "search", " ".join(["reviews list", *named])[:MAX_TEXT])
+        for option, compartment, name in (("unit", "ident", "unit"), ("payer", "fin", "payer_class")):
+            if asked.get(option) and allowed.may(compartment, name) != "show":
+                raise NotPermittedError(f"no role of yours may see what --{option} looks for")
+        now = datetime.now(UTC)
+        found: list[tuple[datetime, dict[str, Any]]] = []
+        for lane in self._pen.call(lambda batch: stays.waiting(batch.cursor)):
+            go_on()
+            try:
+                stay, said = self._read(lane)
+            except SealError:
+                found.append((EPOCH, dict.fromkeys(REVIEW_COMPARTMENT) | {"review": inbox.UNREADABLE}))
+                continue
+            for review in reviews(stay, completed(said.latest), said.states):
+                if review.state is ReviewState.OPEN and _is_asked_for(review, stay, asked, now):
+                    found.append((review.due or NEVER_DUE, _line(review, stay, said, now)))
+        for _, line in sorted(found, key=lambda pair: pair[0]):
+            yield {
+                key: shown(allowed, REVIEW_COMPARTMENT.get(key, "clin"), key, value)
+                for key, value in line.items()
+            }
+
+    def lane(self, visit: str) -> bytes:
+        """The stay that a visit's number leads to, now."""
+        token = visit_token(self._pen.keyring, visit, self._site.visit_authority)
+        return self._pen.call(lambda batch: directory.resolve(batch.cursor, token)) or token
+
+    def _read(self, lane: bytes) -> tuple[Stay, Said]:
+        """A stay as its newest message left it. Raises SealError."""
+        saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
+        if saved is None:
+            raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
+        try:
+            fold = StayFold.restore(self._site, saved.head, saved.increments)
+        except NeedsRefold:  # folded under another site profile: again from the inbox, and nothing is written
+            fold = StayFold.refold(self._site, self._events(lane, saved.seq))
+        return fold.stay(saved.said.as_of), saved.said
+
+    @staticmethod
+    def _shown(stay: Stay, said: Said, allowed: Permission, *, detailed: bool = False) -> dict[str, Any]:
+        found = stay_json(stay, completed(said.latest)) | (stay.detail() if detailed else {})
+        return {
+            key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
+        }
+
+    def _keys(self) -> Iterable[str]:
+        return stay_json(StayFold(self._site).stay(EPOCH))
+
+    def _events(self, lane: bytes, until: int) -> Iterator[tuple[int, Event]]:
+        """Every message the lane's stay was made of. Raises SealError: half a stay is a wrong one."""
+        after = 0
+        while found := self._pen.call(
+            lambda batch, after=after: inbox.sealed_lane(batch.cursor, lane, after, until, PAGE, PAGE_BYTES)  # type: ignore[misc]
+        ):
+            for record, wanted in found:
+                go_on()
+                row = inbox.open_leniently(self._pen.keyring, record)
+                if row.reason == inbox.UNREADABLE:
+                    raise SealError("a message of this stay does not open")
+                message = er7.parse(row.frame, self._charset(row.feed))
+                event = translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+                after = row.seq
+                for part in wanted:
+                    yield row.seq, taken_part(event, part)
+
+
+def _is_asked_for(review: Review, stay: Stay, asked: dict[str, Any], now: datetime) -> bool:
+    if asked.get("overdue") and (review.due is None or review.due >= now):
+        return False
+    if asked.get("due") and (review.due is None or review.due >= now + DUE_SOON):
+        return False
+    if asked.get("unit") and stay.unit != asked["unit"]:
+        return False
+    return not asked.get("payer") or stay.payer_class == asked["payer"]
+
+
+def _line(review: Review, stay: Stay, said: Said, now: datetime) -> dict[str, Any]:
+    answers = said.latest.get(review.id, {})
+    return {
+        "due": None if review.due is None else review.due.isoformat(),
+        "overdue": review.due is not None and review.due < now,
+        "visit": stay.visit,
+        "mrn": stay.mrn,
+        "unit": stay.unit,
+        "payer_class": stay.payer_class,
+        "review": review.type.value,
+        "review_id": review.id,
+        "opened_at": review.opened_at.isoformat(),
+        "episode_day": review.episode_day,
+        "requested": {"status": review.requested_status.value, "level": review.requested_level.name},
+        "outcomes": {plugin: said["outcome"] for plugin, said in sorted(answers.items())},
+        "entries": {plugin: said["entry"] for plugin, said in sorted(answers.items())},
+    }
