@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from umbridge_audit.checkpoint import COSIGNATURE, VerifierKey, append_anchor, read_anchor
+from umbridge_audit.checkpoint import COSIGNATURE, VerifierKey, append_anchor, read_anchor, take_apart
 from umbridge_audit.entry import FormatError
 from umbridge_audit.policy import Policy
 
@@ -93,3 +94,14 @@ def test_anchor_lines(tmp_path: Path) -> None:
     path.write_bytes(b'{"not":"a note"}\n')
     with pytest.raises(FormatError):
         read_anchor(path)
+
+
+@pytest.mark.parametrize("head", ["o\n5\n{}\n", "\n5\n{}\n", "o\n05\n{}\n", "o\n5\n{}\nmore\n"])
+@pytest.mark.parametrize("length", [31, 32, 33, 0])
+def test_a_checkpoints_lines_are_an_origin_a_size_and_a_whole_root(head: str, length: int) -> None:
+    note = head.format(b64encode(bytes(length)).decode()) + "\n\u2014 o AAAAAAA=\n"
+    if head.startswith("o\n5\n") and "more" not in head and length == 32:
+        assert take_apart(note)[0].size == 5  # the control
+        return
+    with pytest.raises(FormatError):
+        take_apart(note)
