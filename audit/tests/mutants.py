@@ -47,7 +47,6 @@ TESTS = (
     "test_proof.py",
     "test_sweep.py",
     "test_since.py",
-    "test_verify.py",
     "test_attacks.py",
     "test_store.py",
     "test_signer.py",
@@ -62,7 +61,7 @@ FIRST = {
     "tree": ("test_tree.py", "test_proof.py"),
     "checkpoint": ("test_checkpoint.py", "test_cosign.py", "test_parsers.py"),
     "since": ("test_since.py",),
-    "verify": ("test_verify.py", "test_since.py"),
+    "verify": ("test_proof.py", "test_since.py"),
 }
 # Several processes check what one checks, and cost as much as everything else together.
 LEFT_OUT = ("_give_one_answer[2-", "test_negative_control[2-", "test_many_pages", "test_xaes_accumulated")
