@@ -51,8 +51,8 @@ vectors: $(STAMP) ## write the test vectors again: the ledger's and the wire's
 faults: $(STAMP) ## the long version of the fault suite: kills, power cuts, writes, the wire, bad input
 	@UMBRIDGE_KILLS=60 UMBRIDGE_FAULTS=1 $(PY) -m pytest tests/test_faults.py tests/test_store_faults.py tests/test_wire_faults.py tests/test_bad_input.py audit/tests/test_crash.py
 
-attacks: $(STAMP) ## the long version of the plugin attacks: each 50 times
-	@UMBRIDGE_ATTACKS=50 $(PY) -m pytest tests/test_attacks.py --timeout 1800
+attacks: $(STAMP) ## the long version of the plugin attacks: each 50 times, in a daemon that screens 100 messages/s
+	@UMBRIDGE_ATTACKS=50 $(PY) -m pytest tests/test_siege.py
 
 corpora: $(STAMP) ## every stranger's message beside both other readers: minutes, as hl7apy is slow
 	@UMBRIDGE_CORPORA=all $(PY) -m pytest tests/test_corpora.py -s

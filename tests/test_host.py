@@ -492,3 +492,21 @@ def test_both_shipped_plugins_run() -> None:
             assert "not affiliated" in info.disclaimer.lower()
 
     hosted(["interqual_like", "mcg_like"], use)
+
+
+def test_a_plugin_that_comes_up_late_is_not_asked_what_was_made_without_its_facts(folder: Path) -> None:
+    """What it wants was not known when the case was made: known facts would pass for missing."""
+    install(folder, "late_up", "raise RuntimeError")
+    install(folder, "good", behaving("good"))
+
+    def use(host: Host) -> None:
+        assert not host.all_heard and host.facts == {"bun", "sbp"}
+        (folder / "zz_late_up/__init__.py").write_text(f"NAME = 'late_up'\n{behaving('good')}")
+        until = time.monotonic() + 60
+        while not host.all_heard:
+            first = host.screen({"late_up": case(), "good": case()})
+            assert pended(first["late_up"], "plugin_unavailable") and answered(first["good"])
+            assert time.monotonic() < until
+        assert answered(host.screen({"late_up": case()})["late_up"])
+
+    hosted(["late_up", "good"], use)

@@ -53,7 +53,7 @@ PLANTED = [
         WARNING,
         "'latest potassium >= 7 mmol/L' can never turn it",
     ),
-    (SOURCE, 'loinc = ["2160-1"]', "fact.creatinine.loinc", ERROR, "check digit is wrong"),
+    (SOURCE, 'loinc = ["2160-1"]', "fact.creatinine.loinc", ERROR, "digit is wrong: expected 2160-0"),
     (SOURCE, 'loinc = ["2823-3"]', "fact.creatinine.loinc", ERROR, "is potassium in the dictionary"),
     (BASELINE, BASELINE + ', worst = "low"', "fact.baseline_creatinine.worst", WARNING, "has latest"),
     ('icd10 = ["N17"]', 'icd10 = ["17"]', "icd10[1]", ERROR, "begins no ICD-10-CM code"),

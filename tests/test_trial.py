@@ -81,6 +81,57 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_1(
     assert any(said in text for text in (*report.findings, *(row["why"] for row in report.vignettes)))
 
 
+CONTENT = "zz_new/content/example.toml"
+SPO2 = 'spo2 = { kind = "number", unit = "%", worst = "low" }'
+LINTED: list[tuple[str, str, str, str, int]] = [  # what loads and is wrong all the same; an error, or not
+    ("curb65 >= 2", "curb65 >= 0", "criterion.curb65_some: error:", "is always true", 1),
+    ("curb65 >= 2", "curb65 >= 6", "criterion.curb65_some: error:", "is always false", 1),
+    ("spo2", "zz_wish", "fact.zz_wish: error:", "no fact of the dictionary", 1),
+    (SPO2, SPO2[:-2] + ', loinc = ["2708-7"] }', "fact.spo2.loinc: error:", "expected 2708-6", 1),
+    (
+        "Thorax 2003;58:377-382",
+        "Thorax 58:377-382",
+        "score.curb65.cite: warning:",
+        "no source with a year",
+        0,
+    ),
+    (
+        'one = ["curb65_some"]',
+        'one = ["curb65_severe"]',
+        "criterion.curb65_some: warning:",
+        "no rule uses",
+        0,
+    ),
+    ('cite = ["ours"]', "cite = []", "criterion.hypoxaemia.cite: error:", "expected", 1),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "where", "said", "wrong"), LINTED, ids=range(len(LINTED)))
+def test_the_linter_runs_too(tmp_path: Path, old: str, new: str, where: str, said: str, wrong: int) -> None:
+    newplugin.write(tmp_path, "zz-new", code=False)
+    file = tmp_path / "zz-new" / CONTENT
+    edit(file, old, new)
+    report = trial.run(tmp_path / "zz-new")
+    (found,) = [text for text in report.findings if where in text]
+    place, line, rest = found.split(": ", 2)
+    assert (place, said in rest) == ("content/example.toml", True), found
+    there = file.read_text().splitlines()[int(line.split()[1]) - 1]
+    assert any(part in there for part in where.partition(":")[0].split(".")), there
+    assert (report.wrong >= wrong, report.warnings) == (True, 1 - wrong)
+    assert ("1 warnings" in report.summary) is not wrong
+
+
+def test_a_finding_of_the_linter_is_exit_1_and_a_warning_is_not(tmp_path: Path) -> None:
+    newplugin.write(tmp_path, "zz-new", code=False)
+    edit(tmp_path / "zz-new" / CONTENT, "Thorax 2003;58:377-382", "Thorax 58:377-382")
+    warned = command("test", "zz-new", cwd=tmp_path)
+    assert (warned.returncode, "warning: no source with a year" in warned.stdout) == (0, True)
+    edit(tmp_path / "zz-new" / CONTENT, SPO2, SPO2[:-2] + ', loinc = ["2708-7"] }')
+    wrong = command("test", "zz-new", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (1, "")
+    assert "fact.spo2.loinc: error: 2708-7: its check digit is wrong: expected 2708-6" in wrong.stdout
+
+
 def test_code_in_a_pack_and_compiled_code_are_found(tmp_path: Path) -> None:
     newplugin.write(tmp_path, "zz-new", code=False)
     (tmp_path / "zz-new/zz_new/more.py").write_text("x = 1\n")

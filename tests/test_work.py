@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from test_host import install
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge import sample
 from umbridge.casework.docket import Done, Failed, Need, SealedOut, Snapshot, Task
-from umbridge.casework.work import Casework, to_screen
+from umbridge.casework.work import Casework, questions_of, to_screen
 from umbridge.criteria.host import Host
+from umbridge.shadow import Shadow
 from umbridge.site import SiteProfile, default_site
 
 BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -209,3 +212,23 @@ def test_a_review_that_meets_is_still_put_to_the_plugins() -> None:
     assert before
     after = to_screen(stay, frozenset({before[0].id}))
     assert {each.id for each in before} <= {each.id for each in after}
+
+
+def test_every_fact_is_looked_up_while_a_plugin_has_not_said_what_it_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "down", "raise RuntimeError")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = Shadow(default_site())
+    for message in sample.stay(1, datetime(2026, 3, 2, 14, tzinfo=UTC), sample.PNEUMONIA):
+        run.take(message)
+    (lane,) = run.lanes.values()
+    assert lane.as_of is not None
+    stay = lane.fold.stay(lane.as_of)
+    host = Host()
+    host.start(["down"])
+    try:
+        ((_, whole),) = questions_of(lane.fold, stay, to_screen(stay, frozenset()), lane.as_of, host)
+    finally:
+        host.stop()
+    assert whole.facts.keys() >= {"age", "bun", "platelets"}

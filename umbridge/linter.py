@@ -17,7 +17,7 @@ from umbridge.criteria.strictfile import StrictFile
 from umbridge.criteria.tree import Criterion, Node, Score, ScoreTest, text_of, walk
 from umbridge.criteria.turning import always, idle_tests, only, unreachable_bands
 from umbridge.errors import ContentError
-from umbridge.stay.facts import DERIVED, dictionary, is_loinc
+from umbridge.stay.facts import DERIVED, dictionary, is_loinc, loinc_digit
 
 ERROR, WARNING = "error", "warning"
 _WORST = {"max": "high", "min": "low", "both": "both", "latest": "latest", "worst": "high"}
@@ -134,7 +134,11 @@ class _File:
         owners = {code: each.id for each in dictionary().values() for code in each.loinc}
         for code in self.file.data["fact"][fact].get("loinc", ()):
             if not is_loinc(code):
-                yield self.at(f"fact.{fact}.loinc", ERROR, f"{code}: its check digit is wrong")
+                body = code.partition("-")[0]
+                right = (
+                    f": expected {body}-{loinc_digit(body)}" if body.isascii() and body.isdecimal() else ""
+                )
+                yield self.at(f"fact.{fact}.loinc", ERROR, f"{code}: its check digit is wrong{right}")
             elif owners.get(code, fact) != fact:
                 yield self.at(f"fact.{fact}.loinc", ERROR, f"{code} is {owners[code]} in the dictionary")
 

@@ -1,4 +1,7 @@
-"""A plugin's repository tried as it lies: files, content, vignettes in the sandbox, what they exercise."""
+"""A plugin's repository tried as it lies: files, content, vignettes in the sandbox, what they exercise.
+
+Content goes through the linter: what loads and is wrong all the same is found here, not in a hospital.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from umbridge.criteria.discover import Found, in_folder
 from umbridge.criteria.host import PluginInfo
 from umbridge.criteria.package import ChangedError, kept, native
 from umbridge.errors import ConfigError, ContentError
+from umbridge.linter import ERROR, WARNING, lint
 from umbridge.site import load_site
 from umbridge.stay.facts import check_site
 from umbridge.vignettes import EXPECTED, Remembering, coverage, judge, site_of
@@ -26,6 +30,7 @@ class Trial:
     vignettes: list[dict[str, Any]] = field(default_factory=list)
     coverage: list[dict[str, Any]] = field(default_factory=list)
     wrong: int = 0
+    warnings: int = 0  # a person's judgement is wanted; nothing to mend before that
 
     @property
     def summary(self) -> str:
@@ -38,6 +43,8 @@ class Trial:
         ]
         if self.coverage:
             parts.append(f"{both} of {len(self.coverage)} criteria exercised both ways")
+        if self.warnings:
+            parts.append(f"{self.warnings} warnings")
         return "; ".join([*parts, "nothing is wrong" if not self.wrong else f"{self.wrong} to mend"])
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -96,17 +103,22 @@ def _files(package: Path, found: Found, trial: Trial) -> None:
 
 
 def _content(package: Path, trial: Trial) -> Library | None:
-    """The content, where it is in its usual place; None without one, or when it is broken."""
+    """The content, where it is in its usual place; None without one, or when it is broken.
+
+    Each finding names file, line and key. An error is to be mended; a warning is shown and counted as such.
+    """
     folder = package / "content"
     if not folder.is_dir():
         trial.findings.append("no content folder: what the vignettes exercise cannot be counted")
         return None
+    for finding in lint(folder):
+        trial.findings.append(f"content/{finding}")
+        trial.wrong += finding.weight == ERROR
+        trial.warnings += finding.weight == WARNING
     try:
         return load_content(folder)
-    except ContentError as exc:
-        trial.findings.append(str(exc))
-        trial.wrong += 1
-        return None
+    except ContentError:
+        return None  # the linter has said why, as an error
 
 
 def _about(info: PluginInfo, trial: Trial) -> None:

@@ -25,6 +25,7 @@ from umbridge.review.plan import Review, completed, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, is_met
 from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, waves
 from umbridge.site import SiteProfile
+from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
 from umbridge.stay.identity import taken_part
 
@@ -59,11 +60,14 @@ def to_screen(stay: Stay, done: frozenset[str]) -> tuple[Review, ...]:
     return (*open_now, *still)
 
 
+_EVERY = frozenset((*dictionary(), *DERIVED))
+
+
 def questions_of(
     fold: StayFold, stay: Stay, asked: tuple[Review, ...], as_of: datetime, host: Host
 ) -> list[tuple[Review, Case]]:
-    """The cases of a stay's reviews, with every fact that any plugin wants."""
-    wanted = host.facts
+    """The cases of a stay's reviews, with every fact that any plugin wants, or that one may yet want."""
+    wanted = host.facts if host.all_heard else _EVERY
     return [(review, case(fold, stay, review, as_of, wanted, "")) for review in asked]
 
 

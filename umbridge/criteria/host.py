@@ -186,6 +186,11 @@ class Host:
         """Every fact that some plugin wants: looked up once for all of them."""
         return frozenset(fact for name in self._links for fact in self.declared(name))
 
+    @property
+    def all_heard(self) -> bool:
+        """Whether every plugin has said what it wants; until then ``facts`` may lack some."""
+        return all(link.manifest is not None for link in self._links.values())
+
     def health(self) -> dict[str, str]:
         """How each plugin is: running, restarting, suspended or stopped."""
         return {name: self._health(link) for name, link in sorted(self._links.items())}
@@ -224,7 +229,11 @@ class Host:
         """Why a plugin cannot be asked now; "" where it can."""
         if link is not None and not self._conduct[link.name].may_ask(time.monotonic()):
             return "plugin_suspended"
-        if link is None or (link.manifest is None and not self._heard(link)):
+        if link is None:
+            return "plugin_unavailable"
+        if link.manifest is None:
+            # It may come up now, but this case was made without its facts: known ones would pass for missing.
+            ask_all([(link, {"do": "greet"})])
             return "plugin_unavailable"
         return ""
 
@@ -279,12 +288,6 @@ class Host:
             self._conduct[name].answered()
         elif failed not in _NOT_ITS_OWN:
             self._conduct[name].failed(message, time.monotonic())
-
-    @staticmethod
-    def _heard(link: Link) -> bool:
-        """Whether a worker that never came up has a manifest now."""
-        ask_all([(link, {"do": "greet"})])
-        return link.manifest is not None
 
     def _screened(self, link: Link, said: Said, number: int, case: Case, count: int) -> Screened:
         """The answer to case ``number`` of ``count`` in one request."""

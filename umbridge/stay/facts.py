@@ -193,16 +193,21 @@ def _fact_type(fact: str, entry: Any) -> FactType:
     )
 
 
-def is_loinc(code: str) -> bool:
-    """Whether the mod-10 check digit of a LOINC code is right (LOINC Users' Guide, Luhn's algorithm)."""
-    body, dash, digit = code.partition("-")
-    if not (dash and body.isdecimal() and digit.isdecimal() and len(digit) == 1 and code.isascii()):
-        return False
+def loinc_digit(body: str) -> int:
+    """The mod-10 check digit of a LOINC number without one (LOINC Users' Guide, Luhn's algorithm)."""
     total = 0
     for position, char in enumerate(reversed(body)):
         doubled = int(char) * (2 if position % 2 == 0 else 1)
         total += doubled // 10 + doubled % 10
-    return (10 - total % 10) % 10 == int(digit)
+    return (10 - total % 10) % 10
+
+
+def is_loinc(code: str) -> bool:
+    """Whether this is a LOINC code with the right check digit."""
+    body, dash, digit = code.partition("-")
+    if not (dash and body.isdecimal() and digit.isdecimal() and len(digit) == 1 and code.isascii()):
+        return False
+    return loinc_digit(body) == int(digit)
 
 
 @cache
