@@ -39,7 +39,7 @@ RATE = 100.0
 CONNECTIONS = 8
 SIDE_BY_SIDE = 8
 CALL_SECONDS = 1.0
-DRAIN_SECONDS = 900.0
+DRAIN_SECONDS = 2400.0
 NOT_MADE = {"plugin_unavailable", "plugin_suspended"}  # the plugin was not asked: no attack, none counted
 HOSTILE = [f"zz_bad{i}" for i in range(4)]
 THIEF = "zz_thief"
@@ -227,7 +227,7 @@ def drained(daemon: Running) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(4800)
 @pytest.mark.skipif(not FULL, reason="this kernel cannot do the full sandbox: the siege is NOT tested here")
 def test_under_siege_nothing_is_lost_and_nobody_else_is_touched(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -249,8 +249,9 @@ def test_under_siege_nothing_is_lost_and_nobody_else_is_touched(
     installation.edit(r"(?m)^seconds = 2\.0", f"seconds = {CALL_SECONDS}")
     installation.edit(r"(?m)^pending_rows", "caseworkers = 2\npending_rows")
 
-    # each stay is screened twice; a few more, as an attack is not made on a plugin that is starting again
-    feed = Feed(attacked=SLOTS * math.ceil(TIMES * 0.6), apart=4 if TIMES < 5 else 8)
+    # Each stay is screened twice. A plugin that starts again, or waits to, is not asked: of two screens on a
+    # loaded machine one in two was an attack made, hence more stays than the count needs.
+    feed = Feed(SLOTS * (TIMES if TIMES < 5 else math.ceil(TIMES * 1.3)), apart=4 if TIMES < 5 else 8)
     began = time.monotonic()
     daemon = installation.start()
     try:
