@@ -16,8 +16,9 @@ import pytest
 
 from bench.read import answered, files, hostile, streams, taken
 from umbridge.errors import NotHl7Error
-from umbridge.hl7 import batch, er7
-from umbridge.hl7.er7 import MOST_SEGMENTS
+from umbridge.hl7 import ack, batch, er7
+from umbridge.hl7.er7 import MOST_LINES, MOST_SEGMENTS
+from umbridge.model import RowState
 
 SMALL = 3_000
 GROWTH = 2.2  # for twice the bytes; what does not grow at all makes up for the rest
@@ -123,6 +124,22 @@ def test_what_is_kept_read_is_bounded() -> None:
 
 def test_more_segments_than_are_read_are_not_read() -> None:
     message = er7.parse(dict(hostile(1_000_000))["segments OBX"])
-    assert len(message.body) > MOST_SEGMENTS
+    assert MOST_SEGMENTS < len(message.body) <= MOST_LINES
     assert len(message.lines_of(b"OBX")) < MOST_SEGMENTS
-    assert len(message.segments("OBX")) > 2 * MOST_SEGMENTS
+    assert message.more
+    assert ack.used(message) == ack.Disposition(RowState.QUARANTINED, "too_many_segments")
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
+def test_a_frame_is_cut_where_it_says_so_and_nowhere_else(end: bytes) -> None:
+    """Every line there or ``more``, one step either side of the limit; blank lines at the end are no more."""
+    head = [b"MSH|^~\\&|A|B|C|D|20260302||ORU^R01|ZZ1|P|2.5.1", b"PID|1||ZZ1"]
+    most = MOST_LINES // (2 if end == b"\r\n" else 1)
+    for count in (most - 1, most, most + 1):
+        lines = head + [b"NTE|%d" % n for n in range(count - 2)]
+        message = er7.parse(end.join(lines) + end)
+        assert message.more is (count > most)
+        assert [*message.lines] == lines[:most]
+        assert ack.used(message).reason == "too_many_segments" or count <= MOST_SEGMENTS
+    assert not er7.parse(end.join(head) + end + b" \r" * 2 * MOST_LINES).more
+    assert er7.parse(end.join(head) + b"\r" * 2 * MOST_LINES + b"OBX|1").more  # a result behind a blank flood

@@ -177,7 +177,8 @@ def flip(table: str, column: str, where: str, at: int) -> Callable[[Any], None]:
         raw = lab.value(f"SELECT {column} FROM {table} WHERE {where}")
         kept = raw if isinstance(raw, bytes) else raw.encode()
         at_ = at % len(kept)
-        new = kept[:at_] + bytes([kept[at_] ^ 1]) + kept[at_ + 1 :]
+        other = kept[at_] ^ 1 if column in ("ct", "closed") else b"01"[kept[at_] == ord("0")]  # still a digit
+        new = kept[:at_] + bytes([other]) + kept[at_ + 1 :]
         value = new if isinstance(raw, bytes) else new.decode()
         lab.sql((f"UPDATE {table} SET {column} = ? WHERE {where}", (value,)))
 

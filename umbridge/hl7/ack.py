@@ -76,6 +76,8 @@ def used(message: Message) -> Disposition:
 
 def _too_many(message: Message) -> bool:
     """Whether more came than ``translate`` reads."""
+    if message.more:
+        return True
     count = len(message.body)
     if count <= min(MOST.values()):
         return False

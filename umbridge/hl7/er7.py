@@ -28,6 +28,7 @@ _ADDRESS = re.compile(
 )
 #: Real messages stay below a thousand. One with more is kept and answered, and waits for a person unread.
 MOST_SEGMENTS = 10_000
+MOST_LINES = 2 * MOST_SEGMENTS  # of a frame, blank ones with them: what follows stays unread
 # The segments that intake and translation ask for, and those at which a message may have to end.
 _ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC DG1 IN1 IN3 MSA MSH".split()) | ENVELOPE
 _LONG = 512  # bytes of a field from which its parts are worth keeping
@@ -151,7 +152,8 @@ class Message:
 
     ``raw`` is the frame as received; ``lines`` all its lines that are not blank; ``body`` those of this
     message, MSH first. What is in ``lines`` only is a batch envelope, lines before the MSH (``preceded``)
-    or further messages (``extra_headers`` counts them). ``notes`` are codes of what was odd, never content.
+    or further messages (``extra_headers`` counts them). ``more``: the frame goes on after MOST_LINES lines,
+    and what follows is in ``raw`` alone. ``notes`` are codes of what was odd, never content.
     """
 
     __slots__ = (
@@ -168,13 +170,17 @@ class Message:
         "header",
         "is_ascii",
         "lines",
+        "more",
         "notes",
         "preceded",
         "raw",
     )
 
-    def __init__(self, raw: bytes, lines: list[bytes], first: int, default_charset: str) -> None:
+    def __init__(
+        self, raw: bytes, lines: list[bytes], first: int, default_charset: str, *, more: bool = False
+    ) -> None:
         self.raw = raw
+        self.more = more
         self.lines = lines
         self.notes: list[str] = []
         self.preceded = first > 0 and any(line[:3] not in ENVELOPE for line in lines[:first])
@@ -368,15 +374,17 @@ def parse(frame: bytes, default_charset: str = "utf-8") -> Message:
     Raises: NotHl7Error when there is no MSH with a readable MSH-1 and MSH-2. Nothing else, ever.
     """
     unified = frame.replace(b"\n", b"\r") if b"\n" in frame else frame
-    lines = [line for line in unified.split(b"\r") if line and not line.isspace()]
+    pieces = unified.split(b"\r", MOST_LINES)
+    more = len(pieces) > MOST_LINES and pieces.pop().strip(_BLANK + b"\r") != b""
+    lines = [line for line in pieces if line and not line.isspace()]
     if lines and HEADER.match(lines[0]):
-        return Message(frame, lines, 0, default_charset)
+        return Message(frame, lines, 0, default_charset, more=more)
     unreadable = ""
     begun = [at for at, line in enumerate(lines) if line[:3] == b"MSH"]
     for at in (0, *begun) if lines else ():
         bare = _trimmed(lines[at]) if at == 0 else lines[at]
         if HEADER.match(bare):
-            return Message(frame, lines, at, default_charset)
+            return Message(frame, lines, at, default_charset, more=more)
         if bare[:3] == b"MSH" and not unreadable:
             separator = bare[3:4]
             unreadable = "msh2_unreadable" if separator and separator[0] in PUNCTUATION else "msh1_unreadable"
