@@ -72,10 +72,10 @@ class Link:
 
     @property
     def health(self) -> str:
-        """running, restarting (it failed and will be tried again) or stopped."""
+        """running, restarting (it failed, or has not said what it is, and will be tried again) or stopped."""
         if self._stopped:
             return "stopped"
-        return "running" if self._is_quiet() else "restarting"
+        return "running" if self.manifest is not None and self._is_quiet() else "restarting"
 
     @property
     def pid(self) -> int | None:
