@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import MappingProxyType
 
 import pytest
@@ -15,6 +16,7 @@ from umbridge_audit.entry import (
     Leaf,
     Part,
     canonical,
+    decode,
     good_chain,
     leaf_bytes,
     parse,
@@ -235,3 +237,30 @@ def test_what_is_not_text_of_one_spelling_is_not_json() -> None:
     for raw in ('"\\ud800"', '["\\udfff"]', '{"a":1,"a":1}', '{"b":1,"a":1}', "9" * 18, "9" * 5000, "[1,]"):
         with pytest.raises(FormatError):
             parse(raw)
+
+
+@pytest.mark.parametrize("value", [["\ud800"], {"a": "é\udc00"}, {"a": ["\udfff", 1]}, ("\ud800",)])
+def test_half_a_character_has_no_spelling_however_deep(value: JsonValue) -> None:
+    with pytest.raises(FormatError, match="surrogate"):
+        canonical(value)
+
+
+def test_the_largest_number_is_one_that_a_double_holds_in_every_mapping() -> None:
+    for made in (dict, OrderedDict):
+        assert canonical(made(a=MAX_INT)) == f'{{"a":{MAX_INT}}}'
+        assert canonical(made(a=-MAX_INT)) == f'{{"a":-{MAX_INT}}}'
+        for wrong in (MAX_INT + 1, -MAX_INT - 1):
+            with pytest.raises(FormatError, match="integer"):
+                canonical(made(a=wrong))
+
+
+@pytest.mark.parametrize("text", ["1" * 18, "-" + "1" * 17, "1" * 5000, "[" + "9" * 18 + "]"])
+def test_a_number_too_long_is_no_value_even_for_who_compares_later(text: str) -> None:
+    with pytest.raises(FormatError, match="integer"):
+        decode(text)
+
+
+@pytest.mark.parametrize("text", ['"\ud800"', '["é\udc00"]', '{"\udfff":1}'])
+def test_text_that_is_not_text_is_not_parsed(text: str) -> None:
+    with pytest.raises(FormatError):
+        parse(text)
