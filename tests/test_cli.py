@@ -108,6 +108,7 @@ BUILT = {
         "plugins new",
         "plugins test",
     ),
+    "reviews list",
     *("config check", "listen", "messages replay", "messages dismiss", "messages quarantine list"),
     *("keys list", "keys rotate", "users list", "users add", "users role", "users disable"),
     *("breakglass list", "breakglass review", "report access", "report disclosures", "report breach-scope"),

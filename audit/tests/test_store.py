@@ -31,7 +31,9 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1), inner, max_size=3
+            st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=64),
+            inner,
+            max_size=3,
         )
     ),
     max_leaves=6,
