@@ -120,6 +120,7 @@ EQUAL: tuple[tuple[str, str, str, str], ...] = (
     ("slots", 'encoded = b2a_base64(b"\\0".join(cut.unpack', "not False", "the line's end is cut off"),
     ("slots", "encoded = b2a_base64(spaced, newline=False)", "not False", "the same"),
     ("slots", 'spaced = b"\\0".join(self._cut.unpack', "longer bytes", "the same"),
+    ("checkpoint", "raw = b64decode(encoded, validate=True)", "not True", "compared with its own text below"),
     ("tree", "if size & 255:", "", "the same"),
     ("verify", "report.seconds =", "", "the clock"),
     ("verify", "if len(self._known) > 4:", "", "how much is remembered, not what is said"),

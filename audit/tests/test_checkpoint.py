@@ -9,7 +9,15 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from umbridge_audit.checkpoint import COSIGNATURE, VerifierKey, append_anchor, read_anchor, take_apart
+from umbridge_audit.checkpoint import (
+    COSIGNATURE,
+    MAX_NOTE,
+    VerifierKey,
+    append_anchor,
+    read_anchor,
+    signature_line,
+    take_apart,
+)
 from umbridge_audit.entry import FormatError
 from umbridge_audit.policy import Policy
 
@@ -105,3 +113,22 @@ def test_a_checkpoints_lines_are_an_origin_a_size_and_a_whole_root(head: str, le
         return
     with pytest.raises(FormatError):
         take_apart(note)
+
+
+def test_a_signature_is_a_key_id_and_at_least_one_byte() -> None:
+    for length, good in ((4, False), (5, True), (68, True)):
+        line = f"— zz.example/log {b64encode(bytes(range(length))).decode()}"
+        if good:
+            assert signature_line(line) == ("zz.example/log", bytes(range(length)))
+        else:
+            with pytest.raises(FormatError):
+                signature_line(line)
+
+
+def test_a_note_is_taken_apart_up_to_its_longest_and_no_further() -> None:
+    body = f"zz.example/log\n1\n{b64encode(bytes(32)).decode()}\n"
+    room = MAX_NOTE - len(body) - 1
+    filled = "x" * (room - 1) + "\n"
+    assert take_apart(body + "\n" + filled)[1] == [filled[:-1]]
+    with pytest.raises(FormatError, match="too long"):
+        take_apart(body + "\n" + "x" + filled)
