@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -18,6 +19,7 @@ from bench.read import answered, files, hostile, streams, taken
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.er7 import MOST_LINES, MOST_SEGMENTS
+from umbridge.hl7.translate import translate
 from umbridge.model import RowState
 
 SMALL = 3_000
@@ -142,4 +144,7 @@ def test_a_frame_is_cut_where_it_says_so_and_nowhere_else(end: bytes) -> None:
         assert [*message.lines] == lines[:most]
         assert ack.used(message).reason == "too_many_segments" or count <= MOST_SEGMENTS
     assert not er7.parse(end.join(head) + end + b" \r" * 2 * MOST_LINES).more
-    assert er7.parse(end.join(head) + b"\r" * 2 * MOST_LINES + b"OBX|1").more  # a result behind a blank flood
+    behind = er7.parse(end.join(head) + b"\r" * 2 * MOST_LINES + b"OBX|1")  # a result behind a blank flood
+    assert behind.more
+    assert ack.used(behind).state is RowState.QUARANTINED
+    assert "more_segments" in translate(behind, ZoneInfo("UTC")).notes  # a person who replays it is told

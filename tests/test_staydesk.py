@@ -12,6 +12,7 @@ from conftest import Installation
 from test_inquiry import REDACTED, Desk, desk_of, feed
 
 from umbridge.errors import NotPermittedError
+from umbridge.store import stays
 
 Row = dict[str, Any]
 NURSE = ("ur_nurse",)
@@ -114,3 +115,13 @@ def test_a_stay_without_open_reviews_is_not_read(desk: Desk) -> None:
         ).fetchall()
     )
     assert "stay_open" in plan[0][-1]
+
+
+def test_a_stay_that_was_joined_meanwhile_is_passed_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A merge may take a lane away between the list of lanes and its turn."""
+    gone = b"\0" * 32
+    for name in ("lanes", "waiting"):
+        there = getattr(stays, name)
+        monkeypatch.setattr(stays, name, lambda cursor, there=there: [gone, *there(cursor)])
+    assert worklist(desk)
+    assert len(desk.ask(NURSE, "stays.list", purpose="HPAYMT")) == 8

@@ -55,6 +55,10 @@ REVIEW_COMPARTMENT = (
 )
 
 
+class GoneError(UmbridgeError):
+    """No stay is in that lane: there never was one, or it was joined to another."""
+
+
 class StayDesk:
     """Answers about stays, for one account at a time. Thread-safe: the pen is."""
 
@@ -70,6 +74,8 @@ class StayDesk:
         for lane in self._pen.call(lambda batch: [*stays.lanes(batch.cursor)]):
             try:
                 yield self._shown(*self._read(lane), allowed)
+            except GoneError:
+                continue  # joined to another stay meanwhile
             except SealError:  # one that does not open must not hide those that come after it
                 yield dict.fromkeys(self._keys()) | {"exceptions": [inbox.UNREADABLE]}
 
@@ -95,6 +101,8 @@ class StayDesk:
             go_on()
             try:
                 stay, said = self._read(lane)
+            except GoneError:  # joined to another stay meanwhile, whose lane is in this list or in the next
+                continue
             except SealError:
                 found.append((EPOCH, dict.fromkeys(REVIEW_COMPARTMENT) | {"review": inbox.UNREADABLE}))
                 continue
@@ -113,10 +121,10 @@ class StayDesk:
         return self._pen.call(lambda batch: directory.resolve(batch.cursor, token)) or token
 
     def _read(self, lane: bytes) -> tuple[Stay, Said]:
-        """A stay as its newest message left it. Raises SealError."""
+        """A stay as its newest message left it. Raises GoneError, SealError."""
         saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
         if saved is None:
-            raise UmbridgeError("no stay has that visit number; `umbridge stays list` shows which there are")
+            raise GoneError("no stay has that visit number; `umbridge stays list` shows which there are")
         try:
             fold = StayFold.restore(self._site, saved.head, saved.increments)
         except NeedsRefold:  # folded under another site profile: again from the inbox, and nothing is written
@@ -175,6 +183,6 @@ def _line(review: Review, stay: Stay, said: Said, now: datetime) -> dict[str, An
         "opened_at": review.opened_at.isoformat(),
         "episode_day": review.episode_day,
         "requested": {"status": review.requested_status.value, "level": review.requested_level.name},
-        "outcomes": {plugin: said["outcome"] for plugin, said in sorted(answers.items())},
-        "entries": {plugin: said["entry"] for plugin, said in sorted(answers.items())},
+        "outcomes": {plugin: answer["outcome"] for plugin, answer in sorted(answers.items())},
+        "entries": {plugin: answer["entry"] for plugin, answer in sorted(answers.items())},
     }

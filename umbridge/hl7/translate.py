@@ -250,7 +250,7 @@ class _Reading(Reading):
         seen: dict[bytes, int] = {}
         taken, report = sent_at, ""  # the time and the number of the report that results stand in
         numbered = f"{message.control_id} OBX["
-        if len(lines) > MOST_SEGMENTS:
+        if len(lines) > MOST_SEGMENTS or message.more:
             self.note("more_segments")
         for line in lines[:MOST_SEGMENTS]:
             name = line[:3]
