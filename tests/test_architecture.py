@@ -221,7 +221,6 @@ TESTED_IN = {
     "audit/umbridge_audit/bundle.py": "audit/tests/test_export.py",  # what export writes
     "audit/umbridge_audit/cli.py": "audit/tests/test_export.py",  # umbridge-verify on bundles
     "audit/umbridge_audit/examine.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack
-    "audit/umbridge_audit/verify.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack
     "audit/umbridge_audit/seal.py": "audit/tests/test_vectors.py",  # the published vectors
     "audit/umbridge_audit/slots.py": "audit/tests/test_vectors.py",  # SPEC's table and example
     "audit/umbridge_audit/store/tables.py": "audit/tests/test_store.py",  # the room's name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 import rfc8785
@@ -15,6 +16,8 @@ from umbridge_audit.entry import (
     JsonValue,
     Leaf,
     Part,
+    _nested,
+    _simple,
     canonical,
     decode,
     good_chain,
@@ -264,3 +267,53 @@ def test_a_number_too_long_is_no_value_even_for_who_compares_later(text: str) ->
 def test_text_that_is_not_text_is_not_parsed(text: str) -> None:
     with pytest.raises(FormatError):
         parse(text)
+
+
+# --- the quick way --------------------------------------------------------------------------------------
+
+
+def levels(value: object) -> int:
+    """How many arrays and objects stand in each other."""
+    if isinstance(value, dict):
+        return 1 + max(map(levels, value.values()), default=0)
+    return 1 + max(map(levels, value), default=0) if isinstance(value, list | tuple) else 0
+
+
+def agrees(value: JsonValue) -> None:
+    for depth in range(10):
+        assert _simple(value, depth) == (levels(value) <= depth)
+    assert canonical(value) == _nested(value, 0)
+
+
+@given(values)
+def test_every_plain_value_may_go_the_quick_way_and_ends_up_the_same(value: JsonValue) -> None:
+    agrees(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, False, 0, 1, MAX_INT, -MAX_INT, "x", "", [], (), {}, [1], (1,), ["x"], ("x", 1), {"k": 1},
+     {"k": "x"}, {" ": [1]}, {"~" * 64: {"a": ["x", -1]}}, [[[[[[[1]]]]]]], {"a": {"b": [{"c": []}]}},
+     [True, None]],
+)  # fmt: skip
+def test_the_edges_of_what_may_go_the_quick_way(value: JsonValue) -> None:
+    agrees(value)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [MAX_INT + 1, -MAX_INT - 1, 1.5, b"x", Number(1), OrderedDict(a=1), {"": 1}, {"k" * 65: 1}, {"\u00e9": 1},
+     {"\x1f": 1}, {"\x7f": 1}, {Text("k"): 1}, {1: 2}, {None: 1}, {1, 2}, object()],
+)  # fmt: skip
+def test_what_may_not_go_the_quick_way_may_not_within_another_value_either(value: Any) -> None:
+    """Where the library's encoder would write what we do not, or a subclass would have a say."""
+    for whole in (value, [value], (value,), {"a": value}, ["x", [value]], {"a": "x", "b": [value, 1]}):
+        assert not _simple(whole, 8)

@@ -246,13 +246,13 @@ def test_a34_no_other_history_is_consistent(size: int, data: st.DataObject) -> N
 
 @pytest.mark.parametrize(("old", "new"), [(3, 2), (-1, 2)])
 def test_sizes_out_of_order_have_no_proof(old: int, new: int) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="sizes out of order"):
         consistency_proof(old, new, node_of(hashes(4)))
 
 
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (3, 3), (-1, 3)])
 def test_an_index_outside_the_tree_has_no_proof(index: int, size: int) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="index outside the tree"):
         inclusion_proof(index, size, node_of(hashes(4)))
 
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from inmemory import InPages, Listed, held
 from umbridge_audit.bundle import verify_bundle
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, read_anchor, sign, take_apart
 from umbridge_audit.cli import main
@@ -433,6 +434,88 @@ def test_any_changed_byte_of_what_is_new_is_seen_and_of_what_is_old_never_called
     read = [2, 12, 17, 22][number] >= size if table == "ledger_checkpoint" else number >= size
     assert report.verdict == "FAIL" or (not read and report.verdict == "PASS-SINCE")
     assert report.verdict != "PASS" and lab.verify().verdict == "FAIL"
+
+
+def key_entries(lab: Any) -> list[tuple[int, str]]:
+    with open_readonly(lab.db) as source:
+        return list(StoredPast(source).introductions(1000))
+
+
+class Kept:
+    """A past that is held in memory, and what it was asked for."""
+
+    def __init__(self, made: Any) -> None:
+        self.leaves = [leaf_hash(record.leaf) for record in made.records]
+        self.asked: list[int] = []
+        self.key_entries: list[tuple[int, str]] = []
+
+    def path(self, seq: int, size: int, root: bytes) -> list[bytes]:
+        self.asked.append(seq)
+        if not seq < size <= len(self.leaves):
+            return []
+        return inclusion_proof(
+            seq, size, lambda level, n: root_of(self.leaves[n << level : (n + 1) << level])
+        )
+
+    def introductions(self, before: int) -> Iterator[tuple[int, str]]:
+        return iter([(seq, kid) for seq, kid in self.key_entries if seq < before])
+
+
+@pytest.mark.parametrize("size", range(1, 23))
+def test_any_size_from_one_on_can_be_gone_on_from(full_lab: Any, size: int) -> None:
+    made = held(full_lab)
+    for source in (Listed, InPages):
+        past = Kept(made)
+        past.key_entries = key_entries(full_lab)
+        report = verify(
+            source(made.records, [(0, made.note(22))]), made.policy, since=Since(made.note(size), past)
+        )
+        assert (report.verdict, codes(report), report.since) == ("PASS-SINCE", set(), size)
+        assert (report.entries, report.head, report.checkpoint) == (22, made.root(22).hex(), 22)
+
+
+def test_the_first_entry_that_is_missing_is_named_wherever_the_store_ends(full_lab: Any) -> None:
+    made = held(full_lab)
+    asked: list[tuple[int, int | None]] = []
+
+    class Source(Listed):
+        def records(self, start: int = 0, stop: int | None = None) -> Iterator[Any]:
+            asked.append((start, stop))
+            return super().records(start, stop)
+
+    for there in range(23):
+        source = Source(made.records[:there], [])
+        for size in {*range(there + 1, there + 4), 31, 32, 33, 1000}:
+            report = verify(source, made.policy, since=Since(made.note(size, bytes(32)), Kept(made)))
+            assert [(p.code, p.seq) for p in report.problems] == [("kept_ahead", there)]
+    assert all(stop == start + 1 for start, stop in asked)  # by asking for one row at a time
+    for size in range(1, 23):  # and where it is one alone, with rows after it
+        source = Source([record for record in made.records if record.seq != size - 1], [])
+        report = verify(source, made.policy, since=Since(made.note(size), Kept(made)))
+        assert [(p.code, p.seq) for p in report.problems] == [("kept_ahead", size - 1)]
+
+
+def test_a_key_is_looked_for_until_its_newest_entry_and_no_further(full_lab: Any) -> None:
+    """Of entries said to introduce a key that is in use, one is read; of those of other keys, none."""
+    made = held(full_lab)
+    past = Kept(made)
+    said = key_entries(full_lab)
+    past.key_entries = [*said, *said, (0, "zz.2026-11.00000000")]
+    read: list[int] = []
+
+    class Source(Listed):
+        def records(self, start: int = 0, stop: int | None = None) -> Iterator[Any]:
+            for record in super().records(start, stop):
+                if record.seq < 17:
+                    read.append(record.seq)
+                yield record
+
+    source = Source(made.records, [(0, made.note(22))])
+    report = verify(source, made.policy, since=Since(made.note(17), past))
+    assert report.verdict == "PASS-SINCE"
+    used = {part["kid"] for record in made.records[17:] for part in json.loads(record.leaf)["parts"]}
+    assert sorted(read) == sorted([16, *(seq for seq, kid in said if kid in used)])
+    assert sorted(past.asked) == sorted(read)
 
 
 # --- a bundle goes on from it too ------------------------------------------------------------------------
