@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.load import ticker
 from umbridge import control
+from umbridge.store import ground
 
 START_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
@@ -180,6 +181,8 @@ def running(folder: Path, plugins: Sequence[str] = ()) -> Iterator[Ours]:
         text, changed = re.subn(r"(?m)^names = \[\]", f"names = {json.dumps(list(plugins))}", text, count=1)
         if not changed:
             raise BenchFailedError(f"{settings}: no list of plugins to change")
+    if ground.weakness(folder):
+        text = text.replace('store = "store"', 'store = "store"\nstore_not_durable = "I accept"', 1)
     settings.write_text(text, encoding="utf-8")
     with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(

@@ -153,6 +153,7 @@ def test_importing_umbridge_is_light() -> None:
 
 # Modules without a test file of their own name: where they are tested instead, and why there.
 TESTED_IN = {
+    "umbridge/store/ground.py": "tests/test_store_host.py",  # what a start finds wrong with its place
     "umbridge/store/steps.py": "tests/test_ledger_attacks.py",  # A41: what a step does is an entry
     "audit/umbridge_audit/store/past.py": "audit/tests/test_since.py",  # it only answers what since.py asks
     "umbridge/errors.py": "tests/test_docs.py",  # a list of codes, held to the page of exit codes

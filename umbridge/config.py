@@ -145,6 +145,7 @@ class PathSettings(_Section):
     site: str = "site.toml"
     users: str = "users.toml"
     plugins: str = "plugins"
+    store_not_durable: str = ""  # "I accept" lets the store lie where a power cut takes it
 
 
 class Settings(_Section):
@@ -200,6 +201,11 @@ class Settings(_Section):
     @property
     def store(self) -> Path:
         return self.path(self.paths.store)
+
+    @property
+    def accepts_loss(self) -> bool:
+        """Whether somebody said that the store may lie where a power cut takes it: a trial, a bench."""
+        return self.paths.store_not_durable == "I accept"
 
     @property
     def keys(self) -> Path:

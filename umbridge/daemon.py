@@ -34,7 +34,7 @@ from umbridge.quarantine import children
 from umbridge.reload import Reload, users_text
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.facts import check_site
-from umbridge.store import refusals, tally
+from umbridge.store import ground, refusals, tally
 from umbridge.store.engine import sqlite_warning
 from umbridge.store.inbox import Stored
 from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys, take_pen
@@ -156,7 +156,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # before there is anything to reload
-        loop.set_exception_handler(lambda _loop, context: log.error("task_failed", extra=_code(context)))
+        loop.set_exception_handler(lambda _loop, context: self._astray(context))
+        ground.check_lasts(self.settings.store, self.settings.accepts_loss)
         with take_pen(self.settings, self.parts.keyring) as pen:
             pen.watch(failure=self._failed)
             writing = asyncio.create_task(pen.run(), name="pen")
@@ -254,7 +255,8 @@ class Daemon:
             waiting.cancel()
             await asyncio.to_thread(self._witnesses.close)
             await desk.close()
-            await pipeline.stop()
+            with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING
+                await asyncio.wait_for(pipeline.stop(), settings.limits.drain_seconds)
             await office.stop()
 
     async def _tidy(self) -> None:
@@ -282,8 +284,15 @@ class Daemon:
         task.add_done_callback(self._noting.discard)
 
     def _failed(self, failure: StoreError) -> None:
-        self._failure = failure
+        self._failure = self._failure or failure
         self._stop.set()
+
+    def _astray(self, context: dict[str, Any]) -> None:
+        """What nobody waited for failed. Without memory something was left undone, and who knows what."""
+        failed = type(context.get("exception"))
+        log.error("task_failed", extra={"code": failed.__name__})
+        if issubclass(failed, MemoryError):
+            self._failed(StoreError("out of memory: nothing more is accepted; find it more, start again"))
 
     def _reload(self) -> None:
         """SIGHUP, and nothing to wait for: a mistake in a file is told in the log."""
@@ -341,6 +350,8 @@ def status_row(
         warnings.append(
             f"the signer is away ({pen.signer_away}): {pen.ledger.unanchored} entries wait for a checkpoint"
         )
+    if found_weak := ground.weakness(settings.store):
+        warnings.append(f"the store {found_weak}: what was answered may be lost")
     if settings.keys.is_relative_to(settings.store):
         warnings.append("the keys lie inside the store: a copy of the store is a copy of the keys")
     return {
@@ -371,10 +382,6 @@ def status_row(
         },
         "warnings": warnings,
     }
-
-
-def _code(context: dict[str, Any]) -> dict[str, str]:
-    return {"code": type(context.get("exception")).__name__}
 
 
 def serve(path: Path) -> int:

@@ -113,7 +113,7 @@ class Listener:
         while True:
             try:
                 peer, address = await loop.sock_accept(listening)
-            except OSError as exc:
+            except (OSError, MemoryError) as exc:
                 log.error("connection_not_taken", extra={"feed": self.first, "code": type(exc).__name__})
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue

@@ -18,6 +18,7 @@ from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.translate import translate
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
 from umbridge.stay.facts import check_site, unmapped
+from umbridge.store import ground
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import create_store, hold_pen, open_keys, protect
 
@@ -132,6 +133,7 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     users = config.load_users(settings.users, frozenset(AccessTable.load().roles))
     _is_own_key(settings, open_keys(settings))
     tls.contexts(settings)
+    ground.check_lasts(settings.store, settings.accepts_loss)
     row: dict[str, object] = {
         "settings": str(path),
         "site": site.name,

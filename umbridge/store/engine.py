@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 from sqlmodel import SQLModel
+from umbridge_audit.store import create_tables as create_ledger_tables
 
 from umbridge.errors import StoreError
 from umbridge.store.tables import TABLES
@@ -34,14 +37,28 @@ PRAGMAS: tuple[tuple[str, str, Any], ...] = (
 WAL_RESET_FIXED = (3, 51, 3)
 
 
+_WHY = {  # SQLite's result codes (sqlite.org/rescode.html), and what to do about each
+    "SQLITE_FULL": "the disk is full; make room and start again",
+    "SQLITE_IOERR": "the disk does not do as it is told; look at it, and at its room and limits",
+    "SQLITE_READONLY": "cannot be written; see whose it is and how its disk is mounted",
+    "SQLITE_CANTOPEN": "cannot be opened; see whose it is, and whether it is a file",
+    "SQLITE_NOTADB": "is no database; restore a backup",
+    "SQLITE_CORRUPT": "is damaged; restore a backup",
+    "SQLITE_NOMEM": "there is not enough memory to open it",
+}
+
+
+def unusable(path: Path, exc: sqlite3.Error) -> StoreError:
+    """One line for a database that cannot be used as it is: SQLite's code, and what to do."""
+    code: str = getattr(exc, "sqlite_errorname", None) or type(exc).__name__
+    why = next((said for name, said in _WHY.items() if code.startswith(name)), "cannot be used")
+    return StoreError(f"{path}: {why} ({code})")
+
+
 def open_engine(path: Path) -> Engine:
     """One engine over one connection, 0600, ``BEGIN IMMEDIATE``, pragmas verified. Raises StoreError."""
-    if path.is_symlink():
-        raise StoreError(f"{path}: is a symbolic link; name the real file")
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    elif path.stat().st_mode & 0o077:
-        raise StoreError(f"{path}: readable by others; run chmod 600 on it and its -wal and -shm files")
     engine = create_engine(
         f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False}
     )
@@ -51,8 +68,11 @@ def open_engine(path: Path) -> Engine:
         raw.isolation_level = None  # transactions are ours: see the begin event
         cursor = raw.cursor()
         for name, wanted, expected in PRAGMAS:
-            cursor.execute(f"PRAGMA {name}={wanted}")
-            row = cursor.execute(f"PRAGMA {name}").fetchone()
+            try:
+                cursor.execute(f"PRAGMA {name}={wanted}")
+                row = cursor.execute(f"PRAGMA {name}").fetchone()
+            except sqlite3.Error as exc:
+                raise unusable(path, exc) from None
             # mmap_size answers nothing where memory mapping is compiled out
             if row is not None and row[0] != expected:
                 raise StoreError(f"{path}: PRAGMA {name} is {row[0]}, not {expected}: not a durable place")
@@ -72,16 +92,56 @@ def create_tables(connection: Connection) -> None:
 
 
 def check_tables(connection: Connection) -> None:
-    """Refuse a store of another version or a damaged file. Raises StoreError."""
+    """Refuse a store of another version, a half-made one or a damaged file. Raises StoreError."""
     try:
         row = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'version'").fetchone()
         verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone()
+        found = _shape(connection.exec_driver_sql)
     except Exception as exc:
         raise StoreError(f"the store cannot be read ({type(exc).__name__}); restore a backup") from exc
     if row is None or row[0] != VERSION:
         raise StoreError("the store was written by another version of umbridge")
     if verdict is None or verdict[0] != "ok":
         raise StoreError("the store's file is damaged (quick_check); restore a backup")
+    for name, wanted in _wanted().items():
+        if found.get(name) != wanted:
+            raise StoreError(
+                f"the store's {name} is not as this version makes it: another version's, or a change "
+                "left half done; restore a backup"
+            )
+
+
+_COLUMNS = {
+    "table": "SELECT * FROM pragma_table_xinfo(?)",
+    "index": "SELECT * FROM pragma_index_xinfo(?)",
+}
+
+
+def _shape(execute: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """The columns of each table and index, and on what each trigger stands, by "table NAME" and so on."""
+    found: dict[str, tuple[Any, ...]] = {}
+    query = "SELECT type, name, tbl_name FROM sqlite_master WHERE type IN ('table', 'index', 'trigger')"
+    for kind, name, table in execute(query).fetchall():
+        about: tuple[Any, ...] = (table,)
+        if kind in _COLUMNS:
+            about = tuple(tuple(row) for row in execute(_COLUMNS[kind], (name,)).fetchall())
+        found[f"{kind} {name}"] = about
+    return found
+
+
+@cache
+def _wanted() -> dict[str, tuple[Any, ...]]:
+    """The same of a store made just now, in memory."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    try:
+        with engine.connect() as connection:
+            SQLModel.metadata.create_all(connection, tables=TABLES)
+            create_ledger_tables(connection)
+            made = _shape(connection.exec_driver_sql)
+    finally:
+        engine.dispose()
+    later = {"table subtree", "table cosignature"}  # made when they are missing; they hold no evidence
+    return {name: shape for name, shape in made.items() if name not in later}
 
 
 def sqlite_warning() -> str | None:

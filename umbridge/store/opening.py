@@ -23,6 +23,7 @@ from umbridge.config import Settings
 from umbridge.errors import ConfigError, StoreError
 from umbridge.store.batch import Batch, BatchClock
 from umbridge.store.engine import DATABASE, check_tables, create_tables, open_engine
+from umbridge.store.ground import check_files
 from umbridge.store.writer import Pen, take_lock
 
 CLEAN = "stopped_cleanly"
@@ -100,10 +101,9 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
     """
     directory = settings.store
     path = directory / DATABASE
-    if not path.exists():
+    if not path.is_symlink() and not path.exists():
         raise ConfigError(f"{directory}: there is no store; `umbridge init DIR` makes one")
-    if directory.stat().st_mode & 0o067:
-        raise StoreError(f"{directory}: open to others; run chmod 710 on it")
+    check_files(directory, DATABASE)
     lock = take_lock(directory)
     os.umask(0o077)
     for leftover in (*directory.glob("export-*.jsonl"), *directory.glob(".*.part")):

@@ -3,7 +3,7 @@
 from umbridge_audit.store.ledger import Ledger, utc_now
 from umbridge_audit.store.rows import Broken, LedgerError, Reader, Rollback, Rows, open_readonly
 from umbridge_audit.store.signed import Due
-from umbridge_audit.store.tables import TABLES
+from umbridge_audit.store.tables import TABLES, create_tables
 
 __all__ = [
     "TABLES",
@@ -14,6 +14,7 @@ __all__ = [
     "Reader",
     "Rollback",
     "Rows",
+    "create_tables",
     "open_readonly",
     "utc_now",
 ]
