@@ -49,7 +49,7 @@ vectors: $(STAMP) ## write the test vectors again: the ledger's and the wire's
 	@$(PY) tests/vectors/hl7/make.py
 
 faults: $(STAMP) ## the long version of the fault suite: kills, power cuts, writes, the wire, bad input
-	@UMBRIDGE_KILLS=60 UMBRIDGE_FAULTS=1 $(PY) -m pytest tests/test_faults.py tests/test_store_faults.py tests/test_wire_faults.py tests/test_bad_input.py audit/tests/test_crash.py
+	@UMBRIDGE_KILLS=60 UMBRIDGE_FAULTS=1 $(PY) -m pytest tests/test_faults.py tests/test_store_faults.py tests/test_wire_faults.py tests/test_bad_input.py tests/test_hostile_turns.py tests/test_store_host.py tests/test_listener.py audit/tests/test_crash.py
 
 attacks: $(STAMP) ## the long version of the plugin attacks: each 50 times, in a daemon that screens 100 messages/s
 	@UMBRIDGE_ATTACKS=50 $(PY) -m pytest tests/test_siege.py

@@ -1,6 +1,7 @@
 """Bad input by name, by the thousand and on its way out: B1, B2, B4 and B5 of the fault list.
 
-The named list has the expected answer and row beside each item. Whatever comes, the next sender is answered.
+The named list has the expected answer and row beside each item (hostile_lists.txt says where each is).
+Whatever comes, the next sender is answered.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from conftest import Installation, exchange
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutants import mutant
-from test_hostile import ITEMS
 from test_intake import frame
 from test_listener import Wire, acks, play
 
@@ -234,28 +234,6 @@ def test_a_daemon_that_takes_everything_is_caught(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(ack, "refusal", lambda message: None)
     some = {name: WIRE[name] for name in WIRE if name.startswith(("18", "19"))}
     assert len(named(tmp_path, some)) >= 5, "the planted bug went unseen: the table proves nothing"
-
-
-#: Items of the list of hostile inputs that are not in WIRE or in test_hostile.py: the test that has each.
-ELSEWHERE = {
-    2: "test_mllp.py::test_any_chunking_gives_the_same_result",
-    10: "test_listener.py::test_a_frame_a_byte_at_a_time_is_cut_when_its_time_is_up",
-    12: "test_listener.py::test_a_peer_that_never_reads_is_cut_and_holds_up_nobody",
-    13: "test_listener.py::test_connections_by_the_hundred_leave_nothing_behind",
-    35: "test_listener.py::test_the_same_message_on_two_connections_at_once_is_one_row",
-    36: "test_moves.py::"
-    "test_a_merge_that_fails_in_one_stay_is_taken_in_by_the_others_and_replayed_for_that_one",
-}
-
-
-def test_no_item_of_the_list_is_left_out() -> None:
-    """Items 1 to 44; those on plugins, the store and the host have files of tests to themselves."""
-    here = Path(__file__).parent
-    for where in ELSEWHERE.values():
-        file, _, name = where.partition("::")
-        assert f"def {name}(" in (here / file).read_text(encoding="utf-8"), where
-    found = {int(name.split()[0]) for name in WIRE if name[0].isdigit()} | {item[0] for item in ITEMS}
-    assert set(range(1, 45)) - found - set(ELSEWHERE) == set()
 
 
 def seeds() -> list[bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
+from zlib import compress
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -38,6 +40,11 @@ def obx(value: bytes, kind: bytes = b"NM", status: bytes = b"F") -> bytes:
     return b"OBX|1|" + kind + b"|8867-4^^LN||" + value + b"|/min|||||" + status + b"|||20260302120000"
 
 
+ODD = (b"A", b"1", b"\r", b"\0", b" ", b"\x85")  # no field separators
+VISIT = b"ZZV1^^^UMBH^VN"
+LEFT = b"|" * 25 + b"20260302100000|20260301100000"  # PV1-44 and, a day before it, PV1-45
+BOMB = b64encode(compress(bytes(20_000_000), 9))
+
 TAKEN = ("AA", "PENDING", "")
 AHEAD = ("AA", "QUARANTINED", "from_the_future")
 NOBODY = ("AA", "NOT_APPLICABLE", "no_stay_of_this_patient")  # and a stay that comes later takes it in
@@ -55,6 +62,10 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     (7, "only spaces", b"   ", (*CLOSED, "empty")),
     (14, "an acknowledgment", header(9, b"ACK") + b"MSA|AA|ZZ0\r", (None, "IGNORED", "acknowledgment")),
     (15, "UTF-16", GOOD.decode().encode("utf-16"), (*CLOSED, "utf16")),
+    (15, "UTF-16, big end first", GOOD.decode().encode("utf-16-be"), (*CLOSED, "utf16")),
+    (15, "UTF-32", GOOD.decode().encode("utf-32"), (*CLOSED, "utf16")),
+    (15, "UTF-32, little end first", GOOD.decode().encode("utf-32-le"), (*CLOSED, "no_msh")),
+    (15, "UTF-32, big end first", GOOD.decode().encode("utf-32-be"), (*CLOSED, "no_msh")),
     (16, "MSH", b"MSH", (*CLOSED, "msh1_unreadable")),
     (16, "MSH and a separator", b"MSH|", (*CLOSED, "msh2_unreadable")),
     (16, "MSH with delimiters alone", b"MSH|^~\\&", refused("AE", "message_type_missing")),
@@ -62,12 +73,25 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     (17, "digits", header(2, b"^123"), refused("AE", "delimiters_ambiguous")),
     (17, "letters", header(2, b"^~\\A"), refused("AE", "delimiters_ambiguous")),
     (17, "the separator twice", GOOD.replace(b"|^~\\&|", b"||", 1), (*CLOSED, "msh2_unreadable")),
+    (17, "CR", header(2, b"^~\r&"), refused("AE", "message_type_missing")),  # it ends the segment
+    (17, "NUL", header(2, b"^~\\\0"), refused("AE", "delimiters_ambiguous")),
+    (17, "a space", header(2, b"^~\\ "), refused("AE", "delimiters_ambiguous")),
+    (17, "a fifth that is the fourth", header(2, b"^~\\&&"), refused("AE", "delimiters_ambiguous")),
+    *((17, f"separator {one!r}", GOOD.replace(b"|", one), (*CLOSED, "msh1_unreadable")) for one in ODD),
+    (17, "the separator is a delimiter", GOOD.replace(b"|", b"^"), (*CLOSED, "msh2_unreadable")),
+    (17, "one character", header(2, b"^"), TAKEN),
+    (17, "a fifth, 2.7", header(2, b"^~\\&#").replace(b"2.5.1", b"2.7"), TAKEN),
     (17, "a fifth", header(2, b"^~\\&#"), TAKEN),
     (17, "three characters", header(2, b"^~\\"), TAKEN),
     (17, "six characters", header(2, b"^~\\&#!"), TAKEN),
     (17, "other separators", GOOD.translate(bytes.maketrans(b"|^", b":;")), TAKEN),
     (18, "no control id", header(10, b""), refused("AE", "control_id_missing")),
     (18, "a long control id", header(10, b"9" * 200), refused("AE", "control_id_too_long")),
+    (18, "199 characters", header(10, b"9" * 199), TAKEN),
+    (18, "the separator in it", header(10, b"a|b"), refused("AR", "processing_id_unknown")),
+    (18, "a CR in it", header(10, b"a\rb"), refused("AE", "version_missing")),  # MSH ends there
+    (18, "a tab in it", header(10, b"a\tb"), refused("AE", "control_id_unprintable")),
+    (18, "null", header(10, b'""'), refused("AE", "control_id_missing")),
     (18, "a control id with an escape", header(10, b"a\\X0D\\b"), TAKEN),
     (18, "a path", header(10, b"../../x"), TAKEN),
     (18, "a formula", header(10, b"=cmd()"), TAKEN),
@@ -78,9 +102,17 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     (19, "no such event", header(9, b"ADT^A99"), refused("AR", "event_unknown")),
     (19, "the type alone", header(9, b"ADT"), refused("AR", "event_unknown")),
     (20, "no version", header(12, b""), refused("AE", "version_missing")),
+    (20, "2.5.1 and CR", header(12, b"2.5.1\r"), TAKEN),
+    (20, "2.5.1 and CR as an escape", header(12, b"2.5.1\\X0D\\"), TAKEN),
     (20, "2.9.1", header(12, b"2.9.1"), TAKEN),
     (20, "9.9", header(12, b"9.9"), refused("AR", "version_unknown")),
     (21, "a training message", header(11, b"T"), ("AA", "IGNORED", "processing_id_T")),
+    (21, "for finding faults", header(11, b"D"), ("AA", "IGNORED", "processing_id_D")),
+    (21, "training, and a mode", header(11, b"T^T"), ("AA", "IGNORED", "processing_id_T")),
+    (21, "production, current", header(11, b"P^T"), TAKEN),  # MSH-11.2 T is table 0207's "current"
+    (21, "lower case", header(11, b"p"), refused("AR", "processing_id_unknown")),
+    (21, "null", header(11, b'""'), refused("AR", "processing_id_unknown")),
+    (21, "no processing id", header(11, b""), TAKEN),
     (21, "an unknown processing id", header(11, b"X"), refused("AR", "processing_id_unknown")),
     (22, "never and never", frame(accept="NE", app="NE"), (None, "PENDING", "")),
     (22, "a word that is none", frame(accept="XX"), ("CA", "PENDING", "")),
@@ -90,7 +122,14 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
             (b"ASCII", "ÄLDER".encode()),
             (b"UNICODE UTF-8", "ÄLDER".encode()),
             (b"UNICODE UTF-8", b"\xed\xa0\x80\xc0\xaf\xff"),
+            (b"UNICODE UTF-8", b"\xc0\xaf"),
+            (b"UNICODE UTF-8", b"\xed\xa0\x80"),
             (b"8859/1", b"\xc4LDER"),
+            (b"8859/1", "ÄLDER".encode()),
+            (b"GB18030", b"\x81"),
+            (b"UNICODE UTF-16", b"ALDER"),
+            (b"~ISO IR87", b"\x1b$B;3ED\x1b(B^"),
+            (b"\\X0D\\", b"ALDER"),
             (b"GB18030", b"\x81\x7c"),
             (b"NO SUCH SET", b"\xc4LDER"),
             (b"ASCII~8859/1~ISO IR87", b"ALDER"),
@@ -104,9 +143,18 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     *((24, f"MSH-13 {n!r}", header(13, n), TAKEN) for n in (b"0", b"-1", b"2147483648")),
     (24, "MSH-8 and MSH-14", header(8, b"secret").replace(b"2.5.1", b"2.5.1||again", 1), TAKEN),
     (25, "a batch around it", b"FHS|^~\\&|ZZ\rBHS|^~\\&|ZZ\r" + GOOD + b"BTS|1\rFTS|1\r", TAKEN),
+    (
+        25,
+        "a batch of two in a frame",
+        b"BHS|^~\\&|ZZ\r" + GOOD + header(10, b"ZZ2") + b"BTS|2\r",
+        refused("AE", "several_messages"),
+    ),
+    (25, "a batch of none", b"FHS|^~\\&|ZZ\rBHS|^~\\&|ZZ\rBTS|0\rFTS|1\r", (*CLOSED, "no_msh")),
     (25, "two messages", GOOD + header(10, b"ZZ2"), refused("AE", "several_messages")),
     (25, "MSH not first", b"EVN|A01\r" + GOOD, refused("AE", "msh_not_first")),
     (26, "LF", GOOD.replace(b"\r", b"\n"), TAKEN),
+    (26, "no last end", GOOD.rstrip(b"\r"), TAKEN),
+    (26, "LF and CR by turns", GOOD.replace(b"\r", b"\n", 1), TAKEN),
     (26, "CRLF and no last end", GOOD.replace(b"\r", b"\r\n").rstrip(), TAKEN),
     (
         27,
@@ -120,12 +168,12 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     (28, "100,000 repetitions", GOOD.replace(b"ZZM1", b"1~" * 100_000 + b"ZZM1"), TAKEN),
     (28, "100,000 components", GOOD.replace(b"ALDER", b"^" * 100_000), TAKEN),
     (28, "100,000 subcomponents", GOOD.replace(b"ALDER", b"&" * 100_000), TAKEN),
-    (29, "a field of a megabyte", more(obx(b"x" * 1_000_000, b"TX")), TAKEN),
+    (29, "a field of 10 megabytes", more(obx(b"x" * 10_000_000, b"TX")), TAKEN),
     *(
         (30, f"escape {text[:8]!r}", more(obx(text, b"TX")), TAKEN)
         for text in (
             *(b"\\F\\\\S\\\\T\\\\R\\\\E\\", b"\\", b"\\X\\", b"\\X0\\", b"\\XZZ\\", b"\\X0D0A1C0B\\"),
-            *(b"\\X000D\\", b"\\M2442\\", b"\\C2442\\", b"\\.br\\", b"\\H\\", b"\\F\\F\\", b"\\" * 100_000),
+            *(b"\\X000D\\", b"\\M2442\\", b"\\C2442\\", b"\\.br\\", b"\\H\\", b"\\F\\F\\", b"\\" * 1_000_000),
         )
     ),
     (31, "delete", GOOD.replace(b"4W^310", b'""'), TAKEN),
@@ -137,14 +185,18 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
         (32, f"time {value!r}", more(b"EVN|A01|" + value), TAKEN)
         for value in (b"20260229", b"20261301", b"202603012400", b"29990101")
     ),
+    (32, "a birth to come", GOOD.replace(b"ALDER", b"ALDER||20990101"), TAKEN),
+    (32, "death before birth", GOOD.replace(b"ALDER", b"ALDER||20200101" + b"|" * 22 + b"19900101|Y"), TAKEN),
+    (32, "discharge before admission", header(9, b"ADT^A03").replace(VISIT, VISIT + LEFT), TAKEN),
     *((32, f"time {value!r}", more(b"EVN|A01|" + value), AHEAD) for value in (b"202603022400", b"20990101")),
     (33, "OBX-4 twice", more(obx(b"88"), obx(b"99")), TAKEN),
     (33, "another type than said", more(obx(b"high")), TAKEN),
     *((33, f"OBX-11 {s.decode()}", more(obx(b"188", status=s)), TAKEN) for s in (b"W", b"D", b"X")),
     (33, "broken base64", more(obx(b"^^PDF^Base64^%%%", b"ED")), TAKEN),
+    (33, "a bomb in base64", more(obx(b"^^ZIP^Base64^" + BOMB, b"ED")), TAKEN),
     *(
         (34, kind.decode(), header(9, kind), TAKEN)
-        for kind in (b"ADT^A08", b"ADT^A03", b"ADT^A11", b"ADT^A13")
+        for kind in (b"ADT^A08", b"ADT^A03", b"ADT^A11", b"ADT^A12", b"ADT^A13")
     ),
     (34, "a merge", header(9, b"ADT^A40") + b"MRG|ZZM2^^^UMBH^MR\r", NOBODY),
     (34, "a merge of itself", header(9, b"ADT^A18") + b"MRG|ZZM1^^^UMBH^MR\r", NOBODY),
@@ -154,9 +206,14 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     (37, "a cancel of an unknown order", header(9, b"ORM^O01") + b"ORC|CA|ZZ9\rOBR|1|ZZ9||RTNIV\r", TAKEN),
     (38, "a VIP", GOOD.replace(b"4W^310" + b"|" * 13, b"4W^310" + b"|" * 13 + b"VIP"), TAKEN),
     (38, "an alias", GOOD.replace(b"ALDER", b"ALDER" + b"|" * 27 + b"AL"), TAKEN),
+    (44, "a pointer to a picture", more(obx(b"http://127.0.0.1:9/x^IM^PNG", b"RP")), TAKEN),
     *(
-        (number, repr(text), GOOD.replace(b"ALDER", text), TAKEN)
+        (number, repr(text)[:40], GOOD.replace(b"ALDER", text), TAKEN)
         for number, text in (
+            *((39, b"<svg/onload=x>"), (39, b"</script>"), (40, b"+cmd"), (40, b"\t=1"), (40, b"\x00=1")),
+            *((40, b'\'"quoted",'), (41, b"\\X0D0A\\MSH"), (41, b"x" * 100_000), (42, b"{0.__class__}")),
+            *((43, b"umbridge.zz/t/1"), (43, b"message.received/1"), (43, b'{"a":1,"a":2}')),
+            *((44, b"http://127.0.0.1/x"), (44, b"file:///etc/passwd"), (44, b"\\\\host\\share")),
             *((39, b"<img onerror=x>"), (39, b"{{7*7}}"), (39, b"javascript:x"), (40, b"=HYPERLINK(1)")),
             *((40, b"@SUM"), (41, b"\x1b[2J"), (41, "\u202e".encode()), (42, b"'; DROP"), (42, b"%s%n")),
             *((42, b"${jndi:x}"), (43, b'{"__proto__":1}'), (43, b"[" * 10_000), (44, b"//host/share")),

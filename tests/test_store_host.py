@@ -203,7 +203,10 @@ def test_the_shape_of_a_store_is_read_and_not_only_its_version(
     """The planted bug: nobody looks at the tables. A store that lacks one opens, and fails under a sender."""
     place.sql("DROP TABLE delivery_attempt")
     monkeypatch.setattr(engine, "_wanted", dict)
-    place.write()
+    with hold_pen(place.settings, open_keys(place.settings)) as pen:
+        assert accept(pen, incoming(b"zz1", b"ZZ one")).ack == "AA"
+        with pytest.raises(StoreError):
+            accept(pen, incoming(b"zz1", b"ZZ one"))  # a repeat is the first to need it
 
 
 def test_another_accounts_store_is_not_written_even_by_root(

@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -329,6 +330,7 @@ class Daemon:
             backlog=self.pipeline.backlog,
             held=self.intake.held,
             connections={feed: one.connections[feed] for one in self.listeners for feed in one.feeds},
+            noise=sum((one.noise for one in self.listeners), Counter()),
             ports={feed: one.port for one in self.listeners for feed in one.feeds},
             plugins=roster.rows(self.office.plugins),
             witnesses=self._witnesses.rows(),
@@ -343,6 +345,7 @@ def status_row(
     states, seen, refused, why = found
     ports = more.pop("ports", {})
     connections = more.pop("connections", {})
+    noise = more.pop("noise", {})
     warnings = [w for w in (sqlite_warning(), *tls.warnings(settings)) if w]
     if overdue := more.get("breakglass", {}).get("overdue"):
         warnings.append(f"{overdue} reviews of broken glass are overdue: umbridge breakglass list")
@@ -369,6 +372,7 @@ def status_row(
                 "messages": seen.get(feed, (0, None))[0],
                 "last_message_at": seen.get(feed, (0, None))[1],
                 "why": {said: count for said, (count, _) in sorted(why.get(feed, {}).items())},
+                "bytes_between_frames": noise.get(feed, 0),
                 "refused_on_the_wire": {r: n for f, r, n, _ in refused if f == feed},
             }
             for feed, s in settings.feeds.items()

@@ -54,6 +54,7 @@ class Listener:
         self._age = 0  # how often certificates were exchanged
         self._closing = False
         self.connections: Counter[str] = Counter()  # by feed, once it is known
+        self.noise: Counter[str] = Counter()  # bytes between frames that were passed over, by feed
         self.refused_connections = 0
 
     @property
@@ -258,6 +259,8 @@ class Listener:
                 if following is not None:
                     await self._room()
                 part = following
+            self.noise[feed] += decoder.noise
+            decoder.noise = 0
             if not decoder.inside:
                 began = None
             elif began is None or whole is not None:
