@@ -244,6 +244,11 @@ def mounted(where: Path, *words: str, why: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(where)], capture_output=True, check=False)
 
 
+def start(place: Place) -> None:
+    """The daemon, here and now, where it is expected to refuse."""
+    asyncio.run(daemon.Daemon(place.settings).run())
+
+
 def serve(
     place: Place, *before: str, limits: tuple[int, int] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -278,15 +283,15 @@ def test_a_folder_that_cannot_be_written(place: Place) -> None:
     if os.geteuid() == 0:
         with mounted(store, "--bind", str(store), why="read_only"):
             subprocess.run(["mount", "-o", "remount,bind,ro", str(store)], check=True)
-            done = serve(place)
+            with pytest.raises(OSError, match="store/lock") as caught:
+                start(place)
     else:
         store.chmod(0o500)
         (store / "lock").unlink(missing_ok=True)
-        done = serve(place)
+        with pytest.raises(OSError, match="store/lock") as caught:
+            start(place)
         store.chmod(0o710)
-    assert done.returncode == 74
-    assert "store/lock" in last_line(done)
-    assert place.contents() == before
+    assert caught.value.strerror and place.contents() == before  # cli prints file and reason, exit 74
     place.write()
 
 
@@ -310,9 +315,9 @@ def test_full_disk_at_start(place: Place) -> None:
         with filler, contextlib.suppress(OSError):
             while True:
                 filler.write(b"x" * 4096)
-        done = serve(place)
-        assert done.returncode == 74
-        assert "disk" in last_line(done) and "room" in last_line(done)
+        with pytest.raises(StoreError, match=r"disk .*room") as caught:
+            start(place)
+        assert caught.value.exit_code == 74
         (store / "filler").unlink()
         with hold_pen(place.settings, open_keys(place.settings)) as pen:  # room again
             assert accept(pen, incoming(b"zz1", b"ZZ after")).seq == 2
@@ -337,9 +342,9 @@ def test_db_on_tmpfs(place: Place) -> None:
         there = Place(where)
         settings = (where / "umbridge.toml").read_text().replace('store_not_durable = "I accept"\n', "")
         (where / "umbridge.toml").write_text(settings)
-        done = serve(there)
-        assert done.returncode == 74
-        assert "tmpfs" in last_line(done) and "store_not_durable" in last_line(done)
+        with pytest.raises(StoreError, match=r"tmpfs.*store_not_durable") as caught:
+            start(there)
+        assert caught.value.exit_code == 74
         with pytest.raises(StoreError, match="tmpfs"):
             setup.check(where / "umbridge.toml", None, as_json=True)
         accepted = settings.replace('store = "store"', 'store = "store"\nstore_not_durable = "I accept"')
@@ -450,7 +455,7 @@ LIMITED = (
 )
 
 
-@pytest.mark.parametrize("left", [3 << 20, 12 << 20][: findings.often(1, 2)])
+@pytest.mark.parametrize("left", [3 << 20, 12 << 20])
 def test_3_mb_of_memory_left(installation: Installation, left: int) -> None:
     """It ends with 74 rather than linger half alive, and what it answered is there."""
     installation.edit(r"(?m)^pending_rows", "drain_seconds = 2.0\npending_rows")

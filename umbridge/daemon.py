@@ -251,13 +251,14 @@ class Daemon:
             tidying.cancel()
         finally:
             log.info("stopping")
+            until = time.monotonic() + settings.limits.drain_seconds
             await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
             disk.cancel()
             waiting.cancel()
             await asyncio.to_thread(self._witnesses.close)
             await desk.close()
             with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING
-                await asyncio.wait_for(pipeline.stop(), settings.limits.drain_seconds)
+                await asyncio.wait_for(pipeline.stop(), max(1.0, until - time.monotonic()))
             await office.stop()
 
     async def _tidy(self) -> None:
@@ -293,7 +294,7 @@ class Daemon:
         failed = type(context.get("exception"))
         log.error("task_failed", extra={"code": failed.__name__})
         if issubclass(failed, MemoryError):
-            self._failed(StoreError("out of memory: nothing more is accepted; find it more, start again"))
+            self._failed(StoreError("out of memory: nothing more is accepted; give it more and start again"))
 
     def _reload(self) -> None:
         """SIGHUP, and nothing to wait for: a mistake in a file is told in the log."""

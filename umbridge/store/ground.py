@@ -51,12 +51,12 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 def weakness(directory: Path, mounts: Path = _MOUNTS) -> str | None:
     """Why what is committed here may not outlast a power cut, or None where nothing says so (proc(5))."""
-    place = directory.stat().st_dev
-    wanted = f"{os.major(place)}:{os.minor(place)}"
     try:
+        place = directory.stat().st_dev
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
+    wanted = f"{os.major(place)}:{os.minor(place)}"
     for line in lines:
         fields, _, after = line.partition(" - ")
         words, kind = fields.split(), after.split(" ")[0]
