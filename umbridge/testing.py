@@ -108,6 +108,41 @@ _SETTINGS = settings(
 )
 
 
+def _without(question: Case, fact: str) -> Case:
+    return replace(question, facts={name: found for name, found in question.facts.items() if name != fact})
+
+
+def _elsewhere(question: Case, moved: Decimal) -> Case:
+    """The same question of another patient: other times and sources, numbers moved a little."""
+
+    def other(sample: Sample) -> Sample:
+        value = sample.value + moved if isinstance(sample.value, Decimal) else sample.value
+        return Sample(value, sample.at + timedelta(minutes=90), "ZZ2 OBX[9]-5", sample.unit)
+
+    facts = {
+        fact: Reading(
+            fact,
+            other(reading.latest),
+            other(reading.low),
+            other(reading.high),
+            tuple(other(sample) for sample in reading.series),
+        )
+        for fact, reading in question.facts.items()
+    }
+    return replace(question, facts=facts)
+
+
+#: What a question is, beside its facts; the hours of observation and whether it ended go together.
+ASKED_BY = (
+    ("requested_level",),
+    ("review",),
+    ("requested_status",),
+    ("episode_day",),
+    ("observation_hours", "observation_ended"),
+    (),
+)
+
+
 class CriteriaKit:
     """What any plugin built on the engine must pass. Override ``may_move`` and ``examples`` where needed."""
 
@@ -209,6 +244,43 @@ class CriteriaKit:
         wrong = dict(question.facts) | {fact: Reading(fact, sample, sample, sample, (sample,))}
         without = {name: found for name, found in question.facts.items() if name != fact}
         assert self.screen(replace(question, facts=wrong)) == self.screen(replace(question, facts=without))
+
+    @given(st.data())
+    @_SETTINGS
+    def test_an_answer_does_not_hang_on_who_was_screened_before(self, data: st.DataObject) -> None:
+        """What the engine remembers (``Examination.once``) is no value of a patient, nor another question."""
+        library = type(self).library
+        subset, values = data.draw(patients(library))
+        kept = {fact: v for fact, v in values.items() if data.draw(st.booleans())}
+        dropped = data.draw(st.sets(st.sampled_from(sorted(values)), max_size=1))
+        first, second = self._asked(data, subset, kept), self._asked(data, subset, kept)
+        moved = data.draw(st.sampled_from((Decimal(0), Decimal("0.001"), Decimal(1))))
+        others = [  # one thing different at a time: what is forgotten shows best so
+            replace(first, **{name: getattr(second, name) for name in names}) for names in ASKED_BY
+        ]
+        others += [_without(first, fact) for fact in ("age", *sorted(dropped)[:1])]
+        for other in (_elsewhere(each, moved if each == first else Decimal(0)) for each in others):
+            subset.rules.memory.clear()
+            alone = self.screen(other)
+            subset.rules.memory.clear()
+            self.screen(first)
+            assert repr(self.screen(other)) == repr(alone)
+            assert not {each.source for each in alone.evidence} & {
+                r.latest.source for r in first.facts.values()
+            }
+
+    def _asked(self, data: st.DataObject, subset: Subset, values: Mapping[str, Value]) -> Case:
+        """One question out of all that these facts can be asked with."""
+        library = type(self).library
+        level, review = data.draw(st.sampled_from(REQUESTS)), data.draw(st.sampled_from(REVIEWS))
+        hours = data.draw(st.sampled_from([None, *map(Decimal, (3, 24, 49))]))
+        return replace(
+            case(library, subset, values, level, review=review),
+            requested_status=data.draw(st.sampled_from((Status.INPATIENT, Status.OBSERVATION))),
+            episode_day=data.draw(st.integers(1, 6)),
+            observation_hours=hours,
+            observation_ended=hours is not None and data.draw(st.booleans()),
+        )
 
     def test_without_facts_it_pends_and_never_refers(self, subset: Subset) -> None:
         for level in REQUESTS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,8 +40,9 @@ class Library:
             found.add(BARRIER)
         return tuple(sorted(found))
 
-    def choose(self, case: Case) -> Subset | str:
-        """The subset for a case, or why there is none, in words for the rationale.
+    def choose(self, case: Case, day: date | None = None) -> Subset | str:
+        """The subset for a case, in the edition of ``day`` (else of the question's own), or why there is
+        none, in words for the rationale.
 
         An unknown age does not exclude: the caller must pend for it (``age_known``).
         """
@@ -49,7 +51,7 @@ class Library:
         subset = self.match(case.diagnoses)
         if subset is None:
             return "No subset for the principal diagnosis."
-        if not subset.in_force(case.as_of.date()):
+        if not subset.in_force(day or case.as_of.date()):
             return f"No edition of {subset.id} is in force on the date of service."
         age = case.facts.get("age")
         if age is not None and isinstance(age.latest.value, Decimal) and age.latest.value < subset.age_from:

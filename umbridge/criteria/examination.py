@@ -6,10 +6,10 @@ the unknown facts agrees. ``decide`` then asks ``undecided`` for the exact answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from umbridge.criteria.tree import (
     OPERATORS,
@@ -37,13 +37,16 @@ from umbridge.criteria.tree import (
     text_of,
     value_read,
 )
-from umbridge.model import Evidence, Reading
+from umbridge.model import Evidence, Reading, Sample
 
 if TYPE_CHECKING:
     from umbridge.criteria.ruleset import RuleSet  # it makes examinations, so it imports this module
 
 
 FactTests = tuple[str, FactSpec, list[tuple[int, Callable[[Reading], bool]]]]  # with each test's number
+Shown: TypeAlias = tuple[str, str, Leaf | None]  # a fact, how it was read, and the test that picks a sample
+Found = TypeVar("Found")
+MOST_STATES = 1000  # of one rule set; a state and what was found for it are about 4 kB
 
 
 class Examination:
@@ -73,6 +76,42 @@ class Examination:
                 for number, test in tests:
                     self.truths[number] = test(reading)
         self.joint_truths = [self._joint(joint) for joint in rules.joints]
+        self._found: dict[Hashable, object] | None = None
+
+    def once(self, what: Hashable, work: Callable[[], Found]) -> Found:
+        """What ``work`` gives, remembered for every examination that these rules cannot tell from this one.
+
+        A patient's values change with each measurement, their truths seldom: most screens of a stay find here
+        what the one before them worked out. ``work`` may use this examination's truths, decisions, scores and
+        reasons and whatever is part of ``what``; never a value, a time or a source, which differ from patient
+        to patient. ``evidence`` is for those.
+        """
+        found = self._found
+        if found is None:
+            found = self._found = self._found_before()
+        if what not in found:
+            found[what] = work()
+        return found[what]  # type: ignore[return-value]  # one ``what``, one kind of work
+
+    def _found_before(self) -> dict[Hashable, object]:
+        memory = self.rules.memory
+        state = (
+            tuple(self.truths),
+            frozenset(self.known),
+            tuple([self.counted(fact) for fact in self.rules.counted]),
+            tuple(
+                [
+                    (truth, None if truth is not None else (self.operand(joint, 0), self.operand(joint, 1)))
+                    for joint, truth in zip(self.rules.joints, self.joint_truths, strict=True)
+                ]
+            ),
+        )
+        found = memory.get(state)
+        if found is None:
+            if len(memory) >= MOST_STATES:  # start again rather than grow
+                memory.clear()
+            found = memory[state] = {}
+        return found
 
     def operand(self, joint: Joint, side: int) -> Decimal | None:
         """One of the two values that a joint test puts together; None while it is unknown."""
@@ -148,24 +187,12 @@ class Examination:
         truth = self.truth(key)
         if truth is not None:
             return Decision(truth)
+        return self.once(("decision", key), lambda: self._decide(key))
+
+    def _decide(self, key: str) -> Decision:
         from umbridge.criteria.undecided import decide  # noqa: PLC0415  (it builds on this module)
 
-        memory = self.rules.decided
-        state = (
-            key,
-            tuple(self.truths),
-            tuple(self.counted(fact) for fact in self.rules.counted),
-            tuple(
-                (truth, None if truth is not None else (self.operand(joint, 0), self.operand(joint, 1)))
-                for joint, truth in zip(self.rules.joints, self.joint_truths, strict=True)
-            ),
-        )
-        known = memory.get(state)
-        if known is None:
-            if len(memory) >= 20_000:  # about 10 MB; then start again rather than grow
-                memory.clear()
-            known = memory[state] = decide(self, self.rules.rules[key])
-        return known
+        return decide(self, self.rules.rules[key])
 
     def scores(self, keys: Sequence[str] | None = None) -> dict[str, int | str]:
         """Scores as results show them: ``x`` or ``x_min`` and ``x_max``; ``x_class`` likewise."""
@@ -258,40 +285,51 @@ class Examination:
         """The readings that made the rules what they are; for an unknown rule, those known so far."""
         found: dict[tuple[str, int], Evidence] = {}
         times: dict[int, str] = {}
-        for key in keys:
-            self._evidence(self.rules.rules[key], found, times)
+        for fact, reads, leaf in self.once(("evidence", keys), lambda: self._to_show(keys)):
+            sample = _sample_read(self.facts[fact], reads, leaf)
+            key = (fact, id(sample))
+            if key not in found:
+                at = times.get(id(sample.at))
+                if at is None:
+                    at = times[id(sample.at)] = sample.at.isoformat()
+                found[key] = Evidence(fact, shown(sample.value), sample.unit, at, sample.source)
         return tuple(found.values())
 
-    def _evidence(self, node: Node, found: dict[tuple[str, int], Evidence], times: dict[int, str]) -> None:
+    def _to_show(self, keys: Sequence[str]) -> tuple[Shown, ...]:
+        found: dict[Shown, None] = {}
+        for key in keys:
+            self._show(self.rules.rules[key], found)
+        return tuple(found)
+
+    def _show(self, node: Node, found: dict[Shown, None]) -> None:
         match node:
             case Leaf():
                 if node.fact in self.known:
-                    self._show(self.facts[node.fact], node.reads, node, found, times)
+                    picks = node.reads == "any" or node.reads in TIMES
+                    found[node.fact, node.reads, node if picks else None] = None
             case Joint():
                 for fact, reads in zip(node.facts, node.reads, strict=True):
                     if fact in self.known:
-                        self._show(self.facts[fact], reads, None, found, times)
+                        found[fact, reads, None] = None
             case Group():
                 children = [(child, self.rules._compile(child)(self)) for child in node.children]
                 whole = at_least(node.n, [truth for _, truth in children])
                 for child, truth in children:
                     if whole is None or truth is whole:
-                        self._evidence(child, found, times)
+                        self._show(child, found)
             case ScoreTest():
-                self._score_evidence(node, found, times)
+                self._show_score(node, found)
             case Criterion():
-                self._evidence(node.rule, found, times)
+                self._show(node.rule, found)
             case IfMeasured():
-                self._evidence(node.leaf, found, times)
+                self._show(node.leaf, found)
             case Not():
-                self._evidence(node.child, found, times)
+                self._show(node.child, found)
 
-    def _score_evidence(
-        self, node: ScoreTest, found: dict[tuple[str, int], Evidence], times: dict[int, str]
-    ) -> None:
+    def _show_score(self, node: ScoreTest, found: dict[Shown, None]) -> None:
         score, truth = self.rules.scores[node.score], self.score_truth(node)
         if score.first_step is not None and self.first_step(node.score):
-            self._evidence(score.first_step, found, times)
+            self._show(score.first_step, found)
             return
         self.bounds(node.score)
         reached = truth is True and node.op in (">", ">=")
@@ -299,30 +337,18 @@ class Examination:
             if reached and bounds == (0, 0):
                 continue  # it gave nothing, so it did not decide
             if item.counts and item.counts in self.known:
-                self._show(self.facts[item.counts], "latest", None, found, times)
+                found[item.counts, "latest", None] = None
             for condition, _ in item.bands:
-                self._evidence(condition, found, times)
+                self._show(condition, found)
 
-    @staticmethod
-    def _show(
-        reading: Reading,
-        reads: str,
-        leaf: Leaf | None,
-        found: dict[tuple[str, int], Evidence],
-        times: dict[int, str],
-    ) -> None:
-        sample = reading.latest
-        if reads == "lowest":
-            sample = reading.low
-        elif reads == "highest":
-            sample = reading.high
-        elif (reads == "any" or reads in TIMES) and leaf is not None:
-            test = OPERATORS[leaf.op]
-            sample = next((s for s in samples_read(reading, reads) if test(s.value, leaf.value)), sample)
-        key = (reading.fact, id(sample))
-        if key in found:
-            return
-        at = times.get(id(sample.at))
-        if at is None:
-            at = times[id(sample.at)] = sample.at.isoformat()
-        found[key] = Evidence(reading.fact, shown(sample.value), sample.unit, at, sample.source)
+
+def _sample_read(reading: Reading, reads: str, leaf: Leaf | None) -> Sample:
+    """The sample to show: of several that were looked at, the first that made the test true."""
+    if reads == "lowest":
+        return reading.low
+    if reads == "highest":
+        return reading.high
+    if leaf is None:
+        return reading.latest
+    test = OPERATORS[leaf.op]
+    return next((s for s in samples_read(reading, reads) if test(s.value, leaf.value)), reading.latest)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 
 from umbridge.criteria.examination import Examination, FactTests
 from umbridge.criteria.tree import (
     Criterion,
-    Decision,
     FactSpec,
     Group,
     IfMeasured,
@@ -77,7 +76,7 @@ class RuleSet:
         }
         self._first = {s.id: self._compile(s.first_step) for s in scores.values() if s.first_step is not None}
         self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
-        self.decided: dict[object, Decision] = {}
+        self.memory: dict[Hashable, dict[Hashable, object]] = {}  # by state; see ``Examination.once``
         self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
 
     def number_of(self, leaf: Leaf | Joint) -> int:

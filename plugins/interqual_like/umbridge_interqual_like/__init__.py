@@ -112,11 +112,28 @@ def umbridge_screen(case: Case) -> ScreenResult:
     if episode != "discharge" and case.requested_level is Level.HOME:
         return replace(_not_applicable("No level of care above home is requested."), subset=subset.id)
     exam = subset.rules.examine(case.facts, case.as_of, ASKED[episode])
-    result = _discharge(exam) if episode == "discharge" else _levels(case, subset, episode, exam)
+    barrier = case.facts.get(BARRIER)
+    ask = Ask(case.requested_level, episode, None if barrier is None else str(barrier.latest.value))
+    result, deciding = exam.once((ask, "age" in case.facts), lambda: _judged(ask, case, subset, exam))
+    return replace(result, evidence=exam.evidence(*deciding))
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an answer hangs on beside the truths of the rules and whether the age is known."""
+
+    level: Level
+    episode: str
+    barrier: str | None
+
+
+def _judged(ask: Ask, case: Case, subset: Subset, exam: Examination) -> tuple[ScreenResult, tuple[str, ...]]:
+    """The answer without its evidence, and the rules whose evidence it is. Reads no value: see ``once``."""
+    result, deciding = _discharge(exam) if ask.episode == "discharge" else _levels(ask, subset, exam)
     result = replace(
         result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest, tags=subset.tags
     )
-    return result if "age" in case.facts else _pend_for_age(result)
+    return (result if "age" in case.facts else _pend_for_age(result)), deciding
 
 
 def _not_applicable(why: str) -> ScreenResult:
@@ -138,8 +155,8 @@ def _pend_for_age(result: ScreenResult) -> ScreenResult:
     )
 
 
-def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> ScreenResult:
-    request = case.requested_level
+def _levels(ask: Ask, subset: Subset, exam: Examination) -> tuple[ScreenResult, tuple[str, ...]]:
+    request, episode = ask.level, ask.episode
     decisions = {level: exam.decide(at_or_above(episode, level)) for level in LEVELS}
     supported = next((level for level in LEVELS if decisions[level].value), Level.HOME)
     read = READ[subset.id, episode]
@@ -159,34 +176,28 @@ def _levels(case: Case, subset: Subset, episode: str, exam: Examination) -> Scre
     elif met.value is False:
         result = replace(result, outcome=Outcome.REFER)
     if episode == "continued":
-        result = _continued(case, subset, exam, result)
+        result = _continued(ask.barrier, subset, exam, result)
     deciding = [f"{episode}.{supported.name}"] if supported in LEVELS else []
     if not met.value:
         deciding.append(at_or_above(episode, request))
-    evidence = exam.evidence(*(key for key in deciding if key in subset.rules.rules))
     scores: dict[str, int | str | tuple[str, ...]] = dict(exam.scores(read.scores))
     still_open = [level for level in LEVELS if level > supported and decisions[level].value is None]
     if result.outcome is Outcome.REFER and still_open:  # for those who build on what is supported
         scores["supported_max"] = still_open[0].name
-    return replace(
-        result,
-        scores=scores,
-        evidence=evidence,
-        rationale=_rationale(request, episode, read, exam, result),
-    )
+    result = replace(result, scores=scores, rationale=_rationale(request, episode, read, exam, result))
+    return result, tuple(key for key in deciding if key in subset.rules.rules)
 
 
-def _continued(case: Case, subset: Subset, exam: Examination, result: ScreenResult) -> ScreenResult:
+def _continued(barrier: str | None, subset: Subset, exam: Examination, result: ScreenResult) -> ScreenResult:
     ready = exam.decide("discharge.ready").value
     result = replace(result, discharge_ready=ready)
-    barrier = case.facts.get(BARRIER)
-    if not ready or barrier is None or str(barrier.latest.value) not in subset.avoidable:
+    if not ready or barrier is None or barrier not in subset.avoidable:
         return result
-    code, attribution = subset.avoidable[str(barrier.latest.value)]
+    code, attribution = subset.avoidable[barrier]
     return replace(result, avoidable_day=code, avoidable_attribution=attribution)
 
 
-def _discharge(exam: Examination) -> ScreenResult:
+def _discharge(exam: Examination) -> tuple[ScreenResult, tuple[str, ...]]:
     ready = exam.decide("discharge.ready")
     outcome = {True: Outcome.MEETS, False: Outcome.REFER, None: Outcome.PEND}[ready.value]
     words = {
@@ -194,14 +205,14 @@ def _discharge(exam: Examination) -> ScreenResult:
         False: "Not ready for discharge.",
         None: "Undecided.",
     }
-    return ScreenResult(
+    result = ScreenResult(
         outcome,
         supported=Level.HOME if ready.value else None,
         missing=ready.missing,
         discharge_ready=ready.value,
-        evidence=exam.evidence("discharge.ready"),
         rationale=words[ready.value],
     )
+    return result, ("discharge.ready",)
 
 
 def _rationale(request: Level, episode: str, read: Episode, exam: Examination, result: ScreenResult) -> str:

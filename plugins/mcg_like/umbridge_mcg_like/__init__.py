@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeAlias
 
 from umbridge import (
     Case,
@@ -94,29 +95,58 @@ def umbridge_manifest() -> Manifest:
 
 @hookimpl
 def umbridge_screen(case: Case) -> ScreenResult:
-    subset = LIBRARY.choose(replace(case, as_of=_admitted(case)))
+    subset = LIBRARY.choose(case, _admitted(case).date())
     if isinstance(subset, str):
         return _not_applicable(subset)
     exam = subset.rules.examine(case.facts)
-    match case.review:
-        case ReviewType.ADMISSION | ReviewType.OBSERVATION | ReviewType.RETROSPECTIVE if (
-            case.requested_status is Status.INPATIENT
-        ):
-            result = _inpatient(case, exam)
-        case ReviewType.ADMISSION | ReviewType.OBSERVATION if case.requested_status is Status.OBSERVATION:
-            result = _observation(case, exam)
-        case ReviewType.CONTINUED_STAY:
-            result = _continued(case, subset, exam)
-        case ReviewType.DISCHARGE:
-            result = _discharge(exam)
-        case _:
-            result = _not_applicable(f"{subset.title}: no content for this review and status.")
-    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=DIGEST)
+    hours = case.observation_hours
+    ask = Ask(
+        case.review,
+        case.requested_status,
+        hours is not None and (case.observation_ended or hours >= OBSERVATION_TRIED_HOURS),
+        hours is not None and hours > OBSERVATION_BOUND_HOURS,
+        case.episode_day,
+    )
+    result, deciding = exam.once((ask, "age" in case.facts), lambda: _judged(ask, case, subset, exam))
     if case.review in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
         result = _beside_the_expected(case, subset, result)
+    return replace(result, evidence=exam.evidence(*deciding)) if deciding else result
+
+
+Judged: TypeAlias = tuple[ScreenResult, tuple[str, ...]]  # without its evidence; the rules whose that is
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an answer hangs on beside the truths of the rules and whether the age is known."""
+
+    review: ReviewType
+    status: Status
+    tried: bool  # observation ended, or counts as tried
+    is_long: bool  # observation has run for longer than is usual
+    day: int
+
+
+def _judged(ask: Ask, case: Case, subset: Subset, exam: Examination) -> Judged:
+    """The answer to all examinations with these truths. Reads no value: see ``once``."""
+    match ask.review:
+        case ReviewType.ADMISSION | ReviewType.OBSERVATION | ReviewType.RETROSPECTIVE if (
+            ask.status is Status.INPATIENT
+        ):
+            result, deciding = _inpatient(ask, exam)
+        case ReviewType.ADMISSION | ReviewType.OBSERVATION if ask.status is Status.OBSERVATION:
+            result, deciding = _observation(ask, exam)
+        case ReviewType.CONTINUED_STAY:
+            result, deciding = _continued(ask, subset, exam)
+        case ReviewType.DISCHARGE:
+            result, deciding = _discharge(exam)
+        case _:
+            result = _not_applicable(f"{subset.title}: no content for this review and status.")
+            deciding = ()
+    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=DIGEST)
     if "age" in case.facts or result.outcome is Outcome.NOT_APPLICABLE:
-        return result
-    return replace(  # whether the guideline applies at all hangs on the age
+        return result, deciding
+    result = replace(  # whether the guideline applies at all hangs on the age
         result,
         outcome=Outcome.PEND,
         missing=tuple(sorted({"age", *result.missing})),
@@ -127,6 +157,7 @@ def umbridge_screen(case: Case) -> ScreenResult:
         discharge_ready=None,
         extended_stay_reason=None,
     )
+    return result, deciding
 
 
 def _admitted(case: Case) -> datetime:
@@ -165,10 +196,8 @@ def _notes(exam: Examination) -> list[str]:
     return lines
 
 
-def _inpatient(case: Case, exam: Examination) -> ScreenResult:
-    hours = case.observation_hours
-    tried = hours is not None and (case.observation_ended or hours >= OBSERVATION_TRIED_HOURS)
-    key = "status.inpatient_after_observation" if tried else "status.inpatient"
+def _inpatient(ask: Ask, exam: Examination) -> Judged:
+    key = "status.inpatient_after_observation" if ask.tried else "status.inpatient"
     met = exam.decide(key)
     severe = exam.decide("status.inpatient").value
     scores: dict[str, int | str | tuple[str, ...]] = dict(exam.scores())
@@ -177,40 +206,41 @@ def _inpatient(case: Case, exam: Examination) -> ScreenResult:
         outcome, supported = Outcome.MEETS, Level.ACUTE
         if severe:
             words = [f"Severe at presentation: {_titles(exam, 'admission.severe', True)}."]
-            evidence = exam.evidence("admission.severe")
+            deciding: tuple[str, ...] = ("admission.severe",)
         else:
-            failing = exam.evidence("observation.discharge")
+            deciding = ("observation.discharge",)
             basis = scores["basis"] = PERSISTING
-            scores["observation_discharge_false"] = tuple(dict.fromkeys(e.fact for e in failing))
+            scores["observation_discharge_false"] = tuple(
+                dict.fromkeys(each.fact for each in exam.evidence(*deciding))
+            )
             failed = _titles(exam, "observation.discharge", False)
             words = [f"Persisting after observation care; not reached: {failed}."]
-            evidence = failing
     else:
         indicated = exam.decide("observation.indications").value
         supported = Level.OBS if indicated else Level.HOME
         if indicated is None and met.value is False:
             scores["supported_max"] = Level.OBS.name  # referred, yet observation may still be indicated
-        evidence = exam.evidence(key, "observation.indications")
+        deciding = (key, "observation.indications")
         if met.value is None:
             outcome, words = Outcome.PEND, [f"Undecided; not known: {', '.join(met.missing)}."]
         else:
             outcome = Outcome.REFER
             words = ["Nothing severe at presentation: refer to secondary review."]
-            words += ["After observation every discharge item is reached."] if tried else []
+            words += ["After observation every discharge item is reached."] if ask.tried else []
         if indicated:
             words.append(f"Observation indicated: {_titles(exam, 'observation.indications', True)}.")
-    return ScreenResult(
+    result = ScreenResult(
         outcome,
         supported=supported,
         missing=met.missing,
         basis=basis,
         scores=scores,
-        evidence=evidence,
         rationale=" ".join(words + _notes(exam)),
     )
+    return result, deciding
 
 
-def _observation(case: Case, exam: Examination) -> ScreenResult:
+def _observation(ask: Ask, exam: Examination) -> Judged:
     severe, met = exam.decide("status.inpatient"), exam.decide("status.observation")
     outcome, supported, advise = Outcome.PEND, Level.HOME, None
     key = "status.observation"
@@ -227,53 +257,53 @@ def _observation(case: Case, exam: Examination) -> ScreenResult:
         outcome, words = Outcome.REFER, ["No observation indication is true: refer to secondary review."]
     else:
         words = [f"Undecided; not known: {', '.join(met.missing)}."]
-    if case.observation_hours is not None and case.observation_hours > OBSERVATION_BOUND_HOURS:
+    if ask.is_long:
         words.append(f"Observation has run for more than {OBSERVATION_BOUND_HOURS} hours.")
-    return ScreenResult(
+    result = ScreenResult(
         outcome,
         supported=supported,
         missing=met.missing,
         advise_higher=advise,
         advise_missing=severe.missing if advise == "UNKNOWN" else (),
         scores=exam.scores(),
-        evidence=exam.evidence(key),
         rationale=" ".join(words + _notes(exam)),
     )
+    return result, (key,)
 
 
-def _continued(case: Case, subset: Subset, exam: Examination) -> ScreenResult:
-    day = max(1, min(case.episode_day, _days(subset.rules.rules)))
+def _continued(ask: Ask, subset: Subset, exam: Examination) -> Judged:
+    day = max(1, min(ask.day, _days(subset.rules.rules)))
     key = f"status.stay_{day}"
     stay, ready = exam.decide(key), exam.decide("discharge.ready")
     result = ScreenResult(
         Outcome.PEND,
         missing=stay.missing,
         discharge_ready=ready.value,
-        evidence=exam.evidence(key),
-        rationale=f"Day {case.episode_day} undecided; not known: {', '.join(stay.missing)}.",
+        rationale=f"Day {ask.day} undecided; not known: {', '.join(stay.missing)}.",
     )
     if stay.value is None:
-        return result
+        return result, (key,)
     if ready.value:
-        words = f"Day {case.episode_day}: every discharge item is reached: refer to secondary review."
-        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words)
+        words = f"Day {ask.day}: every discharge item is reached: refer to secondary review."
+        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,)
     behind = _titles(exam, f"status.on_course_{day}", False)
     if not stay.value:
-        words = f"Day {case.episode_day}: behind the course without a listed reason; not reached: {behind}."
-        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words)
+        words = f"Day {ask.day}: behind the course without a listed reason; not reached: {behind}."
+        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,)
     result = replace(result, outcome=Outcome.MEETS, supported=Level.ACUTE)
     if exam.decide(f"status.on_course_{day}").value:
-        return replace(result, rationale=f"Day {case.episode_day}: on course.")
+        return replace(result, rationale=f"Day {ask.day}: on course."), (key,)
     reasons = [k.partition(".")[2] for k in subset.rules.rules if k.startswith("extended.") and exam.truth(k)]
-    return replace(
+    result = replace(
         result,
         extended_stay_reason=",".join(reasons) or None,
-        rationale=f"Day {case.episode_day}: not reached: {behind or 'undecided'}; extended-stay reason: "
+        rationale=f"Day {ask.day}: not reached: {behind or 'undecided'}; extended-stay reason: "
         f"{', '.join(reasons) or 'undecided'}.",
     )
+    return result, (key,)
 
 
-def _discharge(exam: Examination) -> ScreenResult:
+def _discharge(exam: Examination) -> Judged:
     ready = exam.decide("discharge.ready")
     behind = _titles(exam, "discharge.ready", False)
     outcome, words = {
@@ -281,11 +311,11 @@ def _discharge(exam: Examination) -> ScreenResult:
         False: (Outcome.REFER, f"Not ready for discharge; not reached: {behind}."),
         None: (Outcome.PEND, f"Undecided; not known: {', '.join(ready.missing)}."),
     }[ready.value]
-    return ScreenResult(
+    result = ScreenResult(
         outcome,
         supported=Level.HOME if ready.value else None,
         missing=ready.missing,
         discharge_ready=ready.value,
-        evidence=exam.evidence("discharge.ready"),
         rationale=words,
     )
+    return result, ("discharge.ready",)
