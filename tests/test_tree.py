@@ -77,9 +77,10 @@ SCORE = Score(
     ("x",),
     (
         Item("first", ((LEAVES[3], 4), (LEAVES[2], 1))),
+        Item("years", counts="y"),  # other items come after it, one of them about the same fact
         Item("a", ((LEAVES[0], 3),)),
         Item("less", ((LEAVES[6], -2),)),
-        Item("years", counts="y"),
+        Item("late", ((LEAVES[8], 1),)),
     ),
     (("I", 5), ("II", None)),
 )
@@ -347,7 +348,7 @@ def test_scores_show_what_is_known() -> None:
     full = look(rules, {"n": Decimal(20), "a": True, "c": "A", "y": Decimal(4), "b": True})
     assert full.scores(["s"]) == {"s": 11, "s_class": "II"}
     part = look(rules, {"n": Decimal(20), "a": True, "c": "A"})
-    assert part.scores(["s"]) == {"s_min": 10, "s_max": 13, "s_class": "II"}
+    assert part.scores(["s"]) == {"s_min": 10, "s_max": 14, "s_class": "II"}
     none = look(rules, {})
     assert none.scores(["s"]) == {"s_min": 1, "s_max": 13, "s_class_min": "I", "s_class_max": "II"}
     stepped = look(rules, {"n": Decimal(20), "a": True, "c": "A", "y": Decimal(4), "b": False})

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 FactTests = tuple[str, FactSpec, list[tuple[int, Callable[[Reading], bool]]]]  # with each test's number
 Shown: TypeAlias = tuple[str, str, Leaf | None]  # a fact, how it was read, and the test that picks a sample
 Found = TypeVar("Found")
+MOST_DECISIONS = 20_000  # of one rule set, about 10 MB
 MOST_STATES = 1000  # of one rule set; a state and what was found for it are about 4 kB
 
 
@@ -99,12 +100,7 @@ class Examination:
             tuple(self.truths),
             frozenset(self.known),
             tuple([self.counted(fact) for fact in self.rules.counted]),
-            tuple(
-                [
-                    (truth, None if truth is not None else (self.operand(joint, 0), self.operand(joint, 1)))
-                    for joint, truth in zip(self.rules.joints, self.joint_truths, strict=True)
-                ]
-            ),
+            tuple([self._joint_state(number) for number in range(len(self.joint_truths))]),
         )
         found = memory.get(state)
         if found is None:
@@ -190,9 +186,31 @@ class Examination:
         return self.once(("decision", key), lambda: self._decide(key))
 
     def _decide(self, key: str) -> Decision:
+        """By what this rule reads and nothing else: patients who differ elsewhere share the answer."""
         from umbridge.criteria.undecided import decide  # noqa: PLC0415  (it builds on this module)
 
-        return decide(self, self.rules.rules[key])
+        leaves, joints, counted, beside = self.rules.read_by(key)
+        state = (
+            key,
+            tuple([self.truths[number] for number in leaves]),
+            tuple([self._joint_state(number) for number in joints]),
+            tuple([self.counted(fact) for fact in counted]),
+            tuple([fact in self.known for fact in beside]),
+        )
+        found = self.rules.decided.get(state)
+        if found is None:
+            if len(self.rules.decided) >= MOST_DECISIONS:  # start again rather than grow
+                self.rules.decided.clear()
+            found = self.rules.decided[state] = decide(self, self.rules.rules[key])
+        return found
+
+    def _joint_state(self, number: int) -> tuple[Truth, Decimal | None, Decimal | None]:
+        """Settled, it is its truth; open, the one value that may be known counts too."""
+        truth = self.joint_truths[number]
+        if truth is not None:
+            return truth, None, None
+        joint = self.rules.joints[number]
+        return None, self.operand(joint, 0), self.operand(joint, 1)
 
     def scores(self, keys: Sequence[str] | None = None) -> dict[str, int | str]:
         """Scores as results show them: ``x`` or ``x_min`` and ``x_max``; ``x_class`` likewise."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
+from typing import TypeAlias
 
 from umbridge.criteria.examination import Examination, FactTests
 from umbridge.criteria.tree import (
     Criterion,
+    Decision,
     FactSpec,
     Group,
     IfMeasured,
@@ -20,8 +22,12 @@ from umbridge.criteria.tree import (
     Truth,
     leaf_test,
     walk,
+    walk_all,
 )
 from umbridge.model import Reading
+
+# Numbers of leaves and of joint tests, facts counted, facts beside which others may be left out.
+Read: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...], tuple[str, ...]]
 
 
 class RuleSet:
@@ -49,7 +55,7 @@ class RuleSet:
         self._numbers: dict[Leaf | Joint, int] = {}
         nodes: list[Node] = list(self.rules.values())
         nodes += [ScoreTest(score, ">=", 0) for score in scores]
-        for node in (found for start in nodes for found in walk(start, self.scores)):
+        for node in walk_all(nodes, self.scores):
             if isinstance(node, IfMeasured):
                 self.optional.append(node)
             if isinstance(node, Joint) and node not in self._numbers:
@@ -77,6 +83,8 @@ class RuleSet:
         self._first = {s.id: self._compile(s.first_step) for s in scores.values() if s.first_step is not None}
         self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
         self.memory: dict[Hashable, dict[Hashable, object]] = {}  # by state; see ``Examination.once``
+        self.decided: dict[Hashable, Decision] = {}  # by rule and what it reads; see ``Examination.decide``
+        self._read: dict[str, Read] = {}
         self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
 
     def number_of(self, leaf: Leaf | Joint) -> int:
@@ -100,6 +108,11 @@ class RuleSet:
         nodes = walk(self.rules[key], self.scores)
         return tuple(dict.fromkeys(node for node in nodes if isinstance(node, IfMeasured)))
 
+    def forget(self) -> None:
+        """Drop what earlier examinations came to. Nobody can tell but by the clock."""
+        self.memory.clear()
+        self.decided.clear()
+
     def examine(
         self, facts: Mapping[str, Reading], as_of: datetime | None = None, keys: tuple[str, ...] = ()
     ) -> Examination:
@@ -110,12 +123,27 @@ class RuleSet:
         """
         return Examination(self, facts, as_of, self.tests_by_fact(keys) if keys else self._by_fact)
 
+    def read_by(self, key: str) -> Read:
+        """What a rule or criterion reads; remembered."""
+        found = self._read.get(key)
+        if found is None:
+            nodes = list(walk(self.rules[key], self.scores))
+            scores = dict.fromkeys(node.score for node in nodes if isinstance(node, ScoreTest))
+            items = (item for score in scores for item in self.scores[score].items)
+            found = self._read[key] = (
+                tuple(sorted({self._numbers[node] for node in nodes if isinstance(node, Leaf)})),
+                tuple(sorted({self._numbers[node] for node in nodes if isinstance(node, Joint)})),
+                tuple(dict.fromkeys(item.counts for item in items if item.counts)),
+                tuple(dict.fromkeys(node.beside for node in nodes if isinstance(node, IfMeasured))),
+            )
+        return found
+
     def tests_by_fact(self, keys: tuple[str, ...]) -> list[FactTests]:
         """The facts that these rules read, each with its tests; remembered."""
         known = self._parts.get(keys)
         if known is None:
             read: set[str] = set()
-            for node in (found for key in keys for found in walk(self.rules[key], self.scores)):
+            for node in walk_all((self.rules[key] for key in keys), self.scores):
                 match node:
                     case Leaf():
                         read.add(node.fact)

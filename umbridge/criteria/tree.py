@@ -7,7 +7,7 @@ A rule is a tree of small frozen nodes; ``examination`` asks it about one patien
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
@@ -216,25 +216,38 @@ def text_of(node: Node) -> str:
 
 def walk(node: Node, scores: Mapping[str, Score]) -> Iterator[Node]:
     """Every node below and including this one, scores' items included, in the order of the content."""
-    yield node
-    below: list[Node] = []
+    return walk_all((node,), scores)
+
+
+def walk_all(nodes: Iterable[Node], scores: Mapping[str, Score]) -> Iterator[Node]:
+    """The same for several, each node once: rules share criteria, and criteria scores."""
+    seen: set[int] = set()
+    todo = list(nodes)[::-1]
+    while todo:
+        node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        todo += _below(node, scores)[::-1]
+
+
+def _below(node: Node, scores: Mapping[str, Score]) -> list[Node]:
     match node:
         case IfMeasured():
-            below = [node.leaf]
+            return [node.leaf]
         case Not():
-            below = [node.child]
+            return [node.child]
         case Criterion():
-            below = [node.rule]
+            return [node.rule]
         case Group():
-            below = list(node.children)
+            return list(node.children)
         case ScoreTest():
             score = scores[node.score]
             below = [condition for item in score.items for condition, _ in item.bands]
-            below += [] if score.first_step is None else [score.first_step]
+            return below if score.first_step is None else [*below, score.first_step]
         case Leaf() | Joint():
-            pass
-    for child in below:
-        yield from walk(child, scores)
+            return []
 
 
 def samples_read(reading: Reading, reads: str) -> Sequence[Sample]:

@@ -128,6 +128,7 @@ class Diagram:
         self.nodes: list[tuple[int, tuple[int, ...]]] = [(BOTTOM, ()), (BOTTOM, ())]
         self._unique: dict[tuple[int, tuple[int, ...]], int] = {}
         self._chosen: dict[tuple[int, int, int], int] = {}
+        self._branched: dict[tuple[int, tuple[int, ...]], int] = {}
         self._built: dict[int, int] = {}
         self._rests: dict[str, list[tuple[int, int]]] = {}
         self._sums: dict[tuple[str, int, int], int] = {}
@@ -190,6 +191,39 @@ class Diagram:
         )
         found = self._chosen[key] = self.make(level, kids)
         return found
+
+    def branch(self, level: int, kids: tuple[int, ...]) -> int:
+        """The kid of the cell that this level's fact falls in, wherever the kids begin in the order.
+
+        An age has a hundred cells: one step for all of them, not a ``choose`` for each.
+        """
+        top = min(self.nodes[kid][0] for kid in kids)
+        if top > level or all(kid == kids[0] for kid in kids):
+            return self.make(level, kids)
+        key = (level, kids)
+        if key not in self._branched:
+            of = [self.nodes[kid] for kid in kids]
+            if top == level:  # what a kid says of this fact itself: the part for the cell it is the kid of
+                own = tuple(
+                    below[i] if at == level else kid
+                    for i, (kid, (at, below)) in enumerate(zip(kids, of, strict=True))
+                )
+                self._branched[key] = self.make(level, own)
+            else:
+                self._branched[key] = self.make(
+                    top,
+                    tuple(
+                        self.branch(
+                            level,
+                            tuple(
+                                below[i] if at == top else kid
+                                for kid, (at, below) in zip(kids, of, strict=True)
+                            ),
+                        )
+                        for i in range(len(self.cells[top]))
+                    ),
+                )
+        return self._branched[key]
 
     def build(self, node: Node) -> int:
         key = id(node)  # nodes live in the rule set, so an id is not used twice while we are here
@@ -317,13 +351,13 @@ class Diagram:
             if value is not None:
                 return self._sum_reaches(score, index + 1, need - item.sign * value)
             level = self.level[item.counts]
-            found = NO
-            for i, (_, points, _) in enumerate(self.cells[level]):
-                here = self.make(level, tuple(YES if i == j else NO for j in range(len(self.cells[level]))))
-                found = self.choose(
-                    here, self._sum_reaches(score, index + 1, need - item.sign * points), found
-                )
-            return found
+            return self.branch(
+                level,
+                tuple(
+                    self._sum_reaches(score, index + 1, need - item.sign * points)
+                    for _, points, _ in self.cells[level]
+                ),
+            )
         found = self._sum_reaches(score, index + 1, need)
         for condition, points in reversed(item.bands):
             found = self.choose(

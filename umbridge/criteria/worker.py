@@ -46,15 +46,16 @@ def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str)
     except Exception:  # a path that cannot be read: locked down all the same, and answered
         package = None
     level = confine(parent, *_places(package))
+    gc.disable()  # nothing that is loaded here is ever given back
     try:
         if not at_least(level, required):
             why = f"isolation is {level}, required is {required}"
         elif package is not None:
             plugins = load(name, entry, package, pack)
-            gc.collect()
-            gc.freeze()
     except BaseException as exc:
         plugins, why = None, _why(exc)
+    gc.freeze()
+    gc.enable()
     while (body := _receive(fd)) is not None:
         request = asked(body)
         if request["do"] == "greet":
