@@ -350,6 +350,6 @@ def test_scores_show_what_is_known() -> None:
     part = look(rules, {"n": Decimal(20), "a": True, "c": "A"})
     assert part.scores(["s"]) == {"s_min": 10, "s_max": 14, "s_class": "II"}
     none = look(rules, {})
-    assert none.scores(["s"]) == {"s_min": 1, "s_max": 13, "s_class_min": "I", "s_class_max": "II"}
+    assert none.scores(["s"]) == {"s_min": 1, "s_max": 14, "s_class_min": "I", "s_class_max": "II"}
     stepped = look(rules, {"n": Decimal(20), "a": True, "c": "A", "y": Decimal(4), "b": False})
     assert stepped.scores(["t"]) == {"t": 11, "t_class": "0"}
