@@ -142,12 +142,14 @@ def plain(node: Node, known: dict[str, FactValue], left_out: bool) -> bool:
         case ScoreTest():
             if node.score == "t" and known["b"] is False:
                 return node.op in ("<", "<=", "is not")
-            total = int(known["y"])
+            years = int(str(known["y"]))
+            total = years
             n = known["n"]
             assert isinstance(n, Decimal)
             total += 4 if n >= 20 else 1 if n > 10 else 0
             total += 3 if known["a"] else 0
             total += -2 if known["c"] != "A" else 0
+            total += 1 if years >= 5 else 0
             tests = {">=": total >= node.value, "<": total < node.value, ">": total > node.value}
             return (tests | {"<=": total <= node.value, "is": total == node.value})[node.op]
 
