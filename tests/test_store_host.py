@@ -85,6 +85,11 @@ def place(sound: Path, tmp_path: Path) -> Place:
     return Place(tmp_path / "site")
 
 
+def start(place: Place) -> None:
+    """The daemon, here and now, where it is expected to refuse: one that serves is stopped."""
+    asyncio.run(asyncio.wait_for(daemon.Daemon(place.settings).run(), START_SECONDS / 4))
+
+
 def linked(path: Path, to: Path) -> None:
     if path.exists():
         path.rename(to)
@@ -190,7 +195,7 @@ def test_what_is_wrong_with_the_store_is_one_line_and_nothing_is_written(place: 
     spoil(place)
     before = place.contents()
     with pytest.raises(UmbridgeError) as caught:
-        asyncio.run(daemon.Daemon(place.settings).run())
+        start(place)
     said = str(caught.value)
     assert (caught.value.exit_code, "\n" in said) == (code, False), said
     assert all(word in said for word in words), said
@@ -227,7 +232,7 @@ def test_another_accounts_store_is_not_written_even_by_root(
 def test_other_daemons_lock(place: Place) -> None:
     held = take_lock(place.settings.store)
     with pytest.raises(UnavailableError, match="store/lock") as caught:
-        asyncio.run(daemon.Daemon(place.settings).run())
+        start(place)
     assert caught.value.exit_code == 69
     os.close(held)
     place.write()  # the control: let go, it can be taken up
@@ -242,11 +247,6 @@ def mounted(where: Path, *words: str, why: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(where)], capture_output=True, check=False)
-
-
-def start(place: Place) -> None:
-    """The daemon, here and now, where it is expected to refuse."""
-    asyncio.run(daemon.Daemon(place.settings).run())
 
 
 def serve(
