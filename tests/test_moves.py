@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ from umbridge.store.batch import Batch
 from umbridge.store.inbox import Stored
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
+from umbridge.turns import Offered, Turns
 
 SITE = default_site()
 FEED = FeedSettings(port=0)
@@ -624,3 +628,35 @@ def test_a_merge_that_was_answered_is_a_merge_whenever_the_daemon_is_killed(
     assert found["visit"] == f"W0X{feed.own}"  # asked for by the number it had before
     mine = installation.rows("messages", "list", "--visit", one, "--purpose", "HPAYMT")
     assert {row["type"] for row in mine} >= {"ADT^A04", "ADT^A40", "ADT^A42", "ADT^A31", "ADT^A17", "ADT^A45"}
+
+
+def test_how_many_rows_wait_can_be_asked_from_a_thread_while_lanes_come_and_go() -> None:
+    """``status`` runs beside the loop: counting the queues there met a dictionary that changed its size."""
+    turns, over = Turns(), threading.Event()
+    for number in range(20_000):  # a count of them takes longer than one thread's turn
+        turns.offer(b"old %d" % number, Offered(number, "adt", None))
+    found: list[int] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            found.append(turns.backlog)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(ask)
+            try:
+                for number in range(2_000):
+                    turns.offer(b"new %d" % number, Offered(number, "adt", None))
+                    turns.offer(b"new %d" % number, Offered(number, "adt", None))
+                    turns.done(b"new %d" % number)
+                    if number % 2:
+                        turns.done(b"new %d" % number)
+            finally:
+                over.set()
+            asked.result()
+    finally:
+        sys.setswitchinterval(interval)
+    assert found
+    assert turns.backlog == 21_000

@@ -12,7 +12,6 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -331,7 +330,7 @@ class Daemon:
             backlog=self.pipeline.backlog,
             held=self.intake.held,
             connections={feed: one.connections[feed] for one in self.listeners for feed in one.feeds},
-            noise=sum((one.noise for one in self.listeners), Counter()),
+            noise={feed: one.noise[feed] for one in self.listeners for feed in one.feeds},
             ports={feed: one.port for one in self.listeners for feed in one.feeds},
             plugins=roster.rows(self.office.plugins),
             witnesses=self._witnesses.rows(),

@@ -33,7 +33,7 @@ class Offered:
 
 
 class Turns:
-    """The queues. Lives on one loop."""
+    """The queues. Lives on one loop; ``backlog``, how many rows wait, may be read from any thread."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, deque[Offered]] = {}
@@ -44,10 +44,7 @@ class Turns:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._held = 0  # bytes of frames kept for their turn
-
-    @property
-    def backlog(self) -> int:
-        return sum(len(queue) for queue in self._waiting.values())
+        self.backlog = 0  # kept, not counted: ``status`` asks from a thread, and lanes come and go meanwhile
 
     async def quiet(self) -> None:
         """Wait until nothing waits."""
@@ -60,6 +57,7 @@ class Turns:
             row = replace(row, frame=None)  # read back from the store when its turn comes
         else:
             self._held += size
+        self.backlog += 1
         queue = self._waiting.get(lane)
         if queue is not None:
             queue.append(row)
@@ -85,6 +83,7 @@ class Turns:
         """The lane's first row is worked."""
         queue = self._waiting[lane]
         row = queue.popleft()
+        self.backlog -= 1
         if row.frame is not None:
             self._held -= len(row.frame)
         if queue:
