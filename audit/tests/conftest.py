@@ -57,6 +57,11 @@ def make_vectors() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def mutation() -> ModuleType:
+    return beside("mutants")
+
+
+@pytest.fixture(scope="session")
 def spec_text() -> str:
     return (HERE.parent / "SPEC.md").read_text()
 

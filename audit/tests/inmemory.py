@@ -11,7 +11,7 @@ from typing import Any
 import breaking
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from umbridge_audit.checkpoint import Checkpoint, sign
-from umbridge_audit.entry import Leaf, Record, canonical, leaf_bytes
+from umbridge_audit.entry import JsonValue, Leaf, Record, canonical, leaf_bytes
 from umbridge_audit.examine import Level, Page
 from umbridge_audit.keys import Keyring
 from umbridge_audit.policy import Policy
@@ -133,13 +133,18 @@ def leaf_of(record: Record, **changed: object) -> Record:
     return replace(record, leaf=canonical(json.loads(record.leaf) | changed).encode())  # type: ignore[arg-type]
 
 
-def key_entry(kid: str, alg: str = "XAES-256-GCM", commit: str = "00") -> Record:
-    """An entry that introduces a key, in no place yet."""
-    schema = SCHEMAS["key.create"]
-    texts = schema.texts({"schema": schema.name, "actor": "zztest", "kid": kid, "alg": alg, "commit": commit})
+def open_entry(kind: str, **values: JsonValue) -> Record:
+    """An entry of a kind that has open slots alone, in no place yet."""
+    schema = SCHEMAS[kind]
+    texts = schema.texts({"schema": schema.name, "actor": "zztest", **values})
     opened = open_text(schema, [SALT] * len(texts), texts)
     fields = fields_root(check_open(opened)[2], [])
     return Record(0, leaf_bytes(Leaf("genhosp/adt-1", fields, 1, (), bytes(32), 0)), opened, b"", {})
+
+
+def key_entry(kid: str, alg: str = "XAES-256-GCM", commit: str = "00") -> Record:
+    """An entry that introduces a key, in no place yet."""
+    return open_entry("key.create", kid=kid, alg=alg, commit=commit)
 
 
 def held(lab: Any) -> Made:

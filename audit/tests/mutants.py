@@ -130,7 +130,26 @@ EQUAL: tuple[tuple[str, str, str, str], ...] = (
     ("slots", 'spaced = b"\\0".join(self._cut.unpack', "longer bytes", "the same"),
     ("checkpoint", "raw = b64decode(encoded, validate=True)", "not True", "compared with its own text below"),
     ("tree", "inside = (size & -size)", "BitAnd to BitOr", "minus the lowest bit: a bit length has no sign"),
+    (
+        "verify",
+        "kid == made and seq < at for seq, made",
+        "Lt to LtE",
+        "a key's entry has no part that could use it",
+    ),
+    (
+        "verify",
+        "wanted = [n for n in",
+        "Gt to GtE",
+        "what is due lies beyond the tree: at its size it was met",
+    ),
     ("verify", "if len(self._known) > 4:", "", "how much is remembered, not what is said"),
+    (
+        "verify",
+        "if not exact and note in self._known:",
+        "no not",
+        "the note is read once more and is the same",
+    ),
+    ("verify", "if exact:", "if not", "the same"),
 )
 
 

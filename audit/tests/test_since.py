@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inmemory import InPages, Listed, held
+from inmemory import InPages, Listed, held, key_entry, leaf_of, relinked
 from umbridge_audit.bundle import verify_bundle
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, read_anchor, sign, take_apart
 from umbridge_audit.cli import main
@@ -472,6 +472,36 @@ def test_any_size_from_one_on_can_be_gone_on_from(full_lab: Any, size: int) -> N
         )
         assert (report.verdict, codes(report), report.since) == ("PASS-SINCE", set(), size)
         assert (report.entries, report.head, report.checkpoint) == (22, made.root(22).hex(), 22)
+
+
+def test_the_first_new_entry_names_the_last_old_one(full_lab: Any) -> None:
+    """All that is new is sound by itself and signed, and follows another past than the kept one."""
+    made = held(full_lab)
+    other = leaf_of(made.records[17], prev="00" * 32)
+    changed = made.of(relinked([*made.records[:17], other, *made.records[18:]], 18))
+    for source in (Listed, InPages):
+        past = Kept(changed)
+        past.key_entries = key_entries(full_lab)
+        notes = [(0, changed.note(17)), (1, changed.note(22))]
+        report = verify(source(changed.records, notes), changed.policy, since=Since(changed.note(17), past))
+        assert [(p.code, p.seq) for p in report.problems] == [("prev", 17)]
+
+
+def test_an_old_entry_of_a_key_in_use_is_held_to_what_such_entries_may_say(full_lab: Any) -> None:
+    made = held(full_lab)
+    used = {part["kid"] for record in made.records[17:] for part in json.loads(record.leaf)["parts"]}
+    at, kid = next((seq, kid) for seq, kid in key_entries(full_lab) if kid in used)
+    other = key_entry(kid, alg="ZZ")
+    changed = made.of(relinked([*made.records[:at], other, *made.records[at + 1 :]], at))
+    for source in (Listed, InPages):
+        past = Kept(changed)
+        past.key_entries = key_entries(full_lab)
+        report = verify(
+            source(changed.records, [(0, changed.note(22))]),
+            changed.policy,
+            since=Since(changed.note(17), past),
+        )
+        assert [(p.code, p.seq) for p in report.problems] == [("key_entry", at)]
 
 
 def test_the_first_entry_that_is_missing_is_named_wherever_the_store_ends(full_lab: Any) -> None:

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from inmemory import InPages, Listed, Made, faults, held, key_entry, leaf_of, relinked
+from inmemory import InPages, Listed, Made, faults, held, key_entry, leaf_of, open_entry, relinked
 from umbridge_audit.checkpoint import COSIGNATURE, Checkpoint, VerifierKey, sign, signature_line
 from umbridge_audit.cosign import cosign
 from umbridge_audit.entry import Record
 from umbridge_audit.examine import Level, SourceError
+from umbridge_audit.handover import Handover, statement
 from umbridge_audit.policy import Witness
 from umbridge_audit.report import Report
 from umbridge_audit.slots import check_open
@@ -253,6 +254,28 @@ def test_full_holds_each_introduced_key_against_the_one_it_has(made: Made) -> No
     restated = key_entry(str(values["kid"]), str(values["alg"]), "00" * 32)
     report = made.of(relinked([made.records[0], restated, *made.records[2:7]])).said(level="full")
     assert (report.verdict, faults(report)) == ("FAIL", [("key_commit", 1)])
+
+
+def test_the_log_hands_over_where_the_policy_says_so_and_nowhere_else(made: Made) -> None:
+    private = Ed25519PrivateKey.from_private_bytes(OTHER)
+    old = made.policy.log
+    new = VerifierKey(old.name, private.public_key().public_bytes_raw())
+    said = statement(22, old, new)
+    pinned = Handover(22, old, new, made.key.sign(said) + private.sign(said))
+    entry, plain = open_entry("key.handover", **pinned.values()), key_entry("ops.2026-11.00000000")
+    policy = replace(made.policy, log=new, handovers=(pinned,))
+    for then, knows, found in (
+        ((entry, plain), True, []),
+        ((plain, plain), True, [("handover", 22)]),  # the policy has one that the log does not show
+        ((entry, plain), False, [("handover", 22)]),  # the log shows one that the policy does not have
+        ((), True, []),  # it is to come
+    ):
+        handed = made.of(relinked([*made.records, *then]))
+        newest = replace(handed, key=private) if knows and then else handed
+        handed = replace(handed, policy=policy if knows else made.policy)
+        stored = [handed.note(22), *newest.notes(*[24][: len(then)])]
+        for level in LEVELS[:2]:
+            assert faults(handed.said(stored, level=level)) == (found if level == "keyless" else [])
 
 
 # --- stored checkpoints ---------------------------------------------------------------------------------
