@@ -269,6 +269,34 @@ def test_text_that_is_not_text_is_not_parsed(text: str) -> None:
         parse(text)
 
 
+class Text(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+@pytest.mark.parametrize(
+    "text", ["1.5", "1e3", "-0.0", "NaN", "Infinity", "-Infinity", "[1.0]", '{"a":1e-9}']
+)
+def test_a_fraction_is_no_value_even_for_who_compares_later(text: str) -> None:
+    with pytest.raises(FormatError, match="fraction"):
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    "inside", [lambda x: OrderedDict(a=x), lambda x: MappingProxyType({"a": x}), lambda x: [x]]
+)
+def test_depth_is_counted_the_same_in_what_goes_the_long_way(inside: Any) -> None:
+    value: Any = inside(Number(5))
+    for _ in range(7):
+        value = inside(value)
+    assert parse(canonical(value)) is not None and canonical(value).count("5") == 1
+    with pytest.raises(FormatError, match="deep"):
+        canonical(inside(value))
+
+
 # --- the quick way --------------------------------------------------------------------------------------
 
 
@@ -298,14 +326,6 @@ def test_every_plain_value_may_go_the_quick_way_and_ends_up_the_same(value: Json
 )  # fmt: skip
 def test_the_edges_of_what_may_go_the_quick_way(value: JsonValue) -> None:
     agrees(value)
-
-
-class Text(str):
-    __slots__ = ()
-
-
-class Number(int):
-    pass
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from umbridge_audit.slots import (
     SCHEMAS,
     check_open,
     fields_root,
+    open_text,
     read_openings,
     salts,
     split_closed,
@@ -102,6 +103,9 @@ def test_openings_ascend_and_begin_with_the_schema() -> None:
         with pytest.raises(FormatError):
             read_openings(wrong)
     assert read_openings([]).schema is None
+    for below in (-1, -2, -(2**53)):  # the first number too is one of a slot
+        with pytest.raises(FormatError, match=r"opening\Z"):
+            read_openings([[below, *made[0][1:]]])
 
 
 def test_a_slot_beyond_the_last_is_refused_by_our_own_error() -> None:
@@ -146,6 +150,10 @@ def test_the_ways_to_a_commitment_agree(name: str) -> None:
             derived = schema.derived(c, secrets[32 * i : 32 * i + 32], texts[at : at + count])
             assert derived == every[at : at + count]
         at += count
+    column = open_text(
+        schema, [f"{one}=" for one in salted[::2]], texts
+    )  # the front of both, where slots are open
+    assert schema.opening(salted) == column
     assert schema.roots(every) == [root_of([every[k] for k in schema.of[c]]) for c in schema.compartments]
     assert [schema.slots[k][1] for k in range(schema.size)] == [
         group
