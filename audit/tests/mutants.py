@@ -22,7 +22,6 @@ import platform
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -426,16 +425,6 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} CPUs, {python}"
 
 
-def commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip()
-
-
 def noticed_how(code: int) -> str | None:
     """How a mutant was noticed, by the end of its run; None when it was not, or ended for no known reason."""
     if code < 0:
@@ -603,7 +592,7 @@ def main() -> int:
     if given.write and not given.sample and not given.numbers:
         kept["modules"] |= modules
         kept |= figures(kept["modules"])
-        kept |= {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "machine": machine()}
+        kept |= {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
         FOUND.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     return 0 if said["killed_percent"] >= BAR else 1
 
