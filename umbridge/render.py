@@ -12,14 +12,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uf
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
 :root{color-scheme:light dark;--line:#8886;--soft:#8881}
-body{font:15px/1.5 system-ui,sans-serif;margin:2.5rem auto;max-width:76rem;padding:0 1.5rem}
+body{font:15px/1.5 system-ui,sans-serif;margin:2.5rem;width:fit-content;min-width:40rem}
 h1{font-size:1.5rem;margin:0 0 .75rem}
 dl{display:flex;flex-wrap:wrap;gap:.5rem 2rem;margin:0 0 1.5rem}
 dt{font-size:.75rem;opacity:.7}dd{margin:0;font-variant-numeric:tabular-nums}
 .note{border-left:3px solid #c60;background:var(--soft);padding:.5rem .9rem;margin:0 0 1.5rem}
 table{border-collapse:collapse;width:100%;font-size:.85rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .6rem;border-bottom:1px solid var(--line)}
-td{overflow-wrap:anywhere}
+td{overflow-wrap:break-word;max-width:20rem}
+td.long{overflow-wrap:anywhere;min-width:9rem;font-size:.75rem}
 th{position:sticky;top:0;background:Canvas;font-size:.75rem;white-space:nowrap}
 tbody tr:nth-child(even){background:var(--soft)}
 @media print{body{margin:0;max-width:none}th{position:static}tr{break-inside:avoid}}
@@ -47,18 +48,15 @@ def _cell(value: Any) -> str:
 
 
 def html_page(head: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """One page: no script, no link, nothing fetched; every value escaped."""
-    columns = columns_of(rows)
+    """One page: no script, no link, nothing fetched; every value escaped. What no row has, has no column."""
+    columns = [name for name in columns_of(rows) if any(plain(row.get(name)) for row in rows)]
     facts = "".join(
         f"<div><dt>{_escape(key)}</dt><dd>{_escape(value)}</dd></div>"
         for key, value in head.items()
         if key != "report" and value is not None
     )
     heads = "".join(f"<th scope=col>{_escape(column.replace('_', ' '))}</th>" for column in columns)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{_escape(row.get(column))}</td>" for column in columns) + "</tr>"
-        for row in rows
-    )
+    body = "\n".join("<tr>" + "".join(_td(row.get(column)) for column in columns) + "</tr>" for row in rows)
     title = f"umbridge report: {_escape(head['report'])}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -73,6 +71,12 @@ def html_page(head: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         )
         + "</body></html>\n"
     )
+
+
+def _td(value: Any) -> str:
+    """A word too long for a column (a digest) may be broken anywhere, others only between words."""
+    is_long = any(len(word) > 32 for word in plain(value).split())
+    return f"<td class=long>{_escape(value)}</td>" if is_long else f"<td>{_escape(value)}</td>"
 
 
 def window_note(head: dict[str, Any]) -> str:
