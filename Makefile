@@ -38,7 +38,7 @@ bench: $(STAMP)  ## throughput and latency, side by side with the peers
 	@$(PY) bench/run.py
 
 ledgerbench: $(STAMP) ## what the ledger costs an entry: append, verify, receipts, bytes
-	@$(PY) bench/ledger.py --entries 10000 100000
+	@$(PY) bench/ledger.py --entries 10000 100000 --write
 
 docs: $(STAMP)   ## write docs/cli.md, and README's transcript and figures, from the program itself
 	@$(PY) docs/generate.py

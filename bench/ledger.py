@@ -21,12 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, it finds the tree it is part of
 
 from sqlalchemy import Connection, create_engine
 from umbridge_audit.bundle import verify_bundle
@@ -42,6 +45,9 @@ from umbridge_audit.store import Ledger, open_readonly
 from umbridge_audit.store.receipts import take_receipt
 from umbridge_audit.verify import verify
 
+from bench.run import cpu_model
+
+FIGURES = Path(__file__).with_name("ledger.txt")
 GROUP = 256
 MORE = 10_240  # entries appended to a ledger that is there, to see what one costs
 TURNS = 20  # how often two ledgers are measured in turn
@@ -403,21 +409,20 @@ def measure(entries: int, jobs: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any]) -> None:
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(f"{found['entries']:,} entries; {machine}; SHA-256 of 1 kB {found['sha256_1kb_ns']:.0f} ns")
-    print(f"{'':14}{'a second, one core':>20}{'goal':>10}{'hashes of 1 kB':>16}")
+def shown(found: dict[str, Any]) -> Iterator[str]:
+    """The figures of one size as lines."""
+    yield f"{found['entries']:,} entries; SHA-256 of 1 kB takes {found['sha256_1kb_ns']:,.0f} ns"
+    yield f"{'':14}{'a second, one core':>20}{'goal':>10}{'hashes of 1 kB':>16}"
     for name, seconds in found["seconds_an_entry"].items():
         hashes = seconds * 1e9 / found["sha256_1kb_ns"]
-        print(f"{name:14}{1 / seconds:>20,.0f}{GOALS[name]:>10,}{hashes:>16,.1f}")
-    print(
-        f"bytes an entry {found['bytes_an_entry']:,.0f} (goal 2,500); a receipt taken in "
-        f"{found['receipt_taken_ms']:.1f} ms; append on the wall {found['append_wall_per_second']:,.0f}/s; "
-        f"peak MiB {', '.join(f'{what} {peak:.0f}' for what, peak in found['peak_rss_mib'].items())}"
-    )
+        yield f"{name:14}{1 / seconds:>20,.0f}{GOALS[name]:>10,}{hashes:>16,.1f}"
+    bytes_each, took = found["bytes_an_entry"], found["receipt_taken_ms"]
+    yield f"{bytes_each:,.0f} bytes an entry (goal 2,500); a receipt is taken in {took:.1f} ms"
+    yield f"peak MiB: {', '.join(f'{what} {peak:.0f}' for what, peak in found['peak_rss_mib'].items())}"
+    yield ""
 
 
-def compare(small: Path, large: Path) -> None:
+def compared(small: Path, large: Path) -> Iterator[str]:
     """What an entry costs in the larger ledger over what it costs in the smaller, both measured in turn."""
     for what in ("spine", "keyless", "full", "append"):
         twins = [folder.with_name(f"{folder.name}.twin") for folder in (large, small)]
@@ -431,7 +436,19 @@ def compare(small: Path, large: Path) -> None:
         finally:
             for twin in twins:
                 shutil.rmtree(twin, ignore_errors=True)
-        print(f"{what:8} an entry of {large.name} over one of {small.name}: {more / less:.3f}", flush=True)
+        sizes = f"{int(large.name):,} over one of {int(small.name):,}"
+        yield f"{what:8} an entry of {sizes}: {more / less:.3f}"
+
+
+def figures(sizes: Sequence[int], folders: Sequence[Path], jobs: int) -> Iterator[str]:
+    """The whole report, line by line as it is measured."""
+    machine = f"{cpu_model()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    yield f"umbridge ledger bench, {datetime.now(UTC):%Y-%m-%d}; {machine}"
+    yield ""
+    for entries, folder in zip(sizes, folders, strict=True):
+        yield from shown(measure(entries, jobs, folder))
+    if len(folders) > 1:
+        yield from compared(folders[0], folders[-1])
 
 
 def main() -> int:
@@ -439,6 +456,7 @@ def main() -> int:
     parser.add_argument("--entries", type=int, nargs="+", default=[10_000])
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help=f"keep the report as {FIGURES.name}, for README")
     parser.add_argument("--keep", type=Path, help="where ledgers are kept and found again, by size")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -447,16 +465,22 @@ def main() -> int:
         return 0
     keep = given.keep or Path(tempfile.mkdtemp(prefix="umbridge-ledger-"))
     folders = [keep / str(entries) for entries in given.entries]
+    lines = []
     try:
-        for entries, folder in zip(given.entries, folders, strict=True):
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-            found = measure(entries, given.jobs, folder)
-            print(json.dumps(found)) if given.json else show(found)
-        if len(folders) > 1 and not given.json:
-            compare(folders[0], folders[-1])
+        if given.json:
+            for entries, folder in zip(given.entries, folders, strict=True):
+                print(json.dumps(measure(entries, given.jobs, folder)), flush=True)
+            return 0
+        for line in figures(given.entries, folders, given.jobs):
+            print(line, flush=True)
+            lines.append(line)
     finally:
         if given.keep is None:
             shutil.rmtree(keep)
+    if given.write:
+        FIGURES.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
 

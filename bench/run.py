@@ -53,7 +53,7 @@ def say(text: str) -> None:
 def machine(folder: Path) -> dict[str, Any]:
     """What the figures were taken on, the disk's sync included: without it they mean nothing."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -64,7 +64,7 @@ def machine(folder: Path) -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -22,12 +22,18 @@ WIDTH = 100
 PAGE = Path(__file__).with_name("cli.md")
 README = Path(__file__).parents[1] / "README.md"
 FIGURES = bench.FIGURES
+LEDGER = FIGURES.with_name("ledger.txt")
 
 FIGURES_HEAD = """\
 ## Figures
 
 From `make bench`, which writes `bench/figures.json` and prints this table. Everything runs on the machine it
 names, the load generator and the peers included; ratios carry over to other machines, figures do not.
+"""
+
+LEDGER_HEAD = """\
+From `make ledgerbench`: entries a second of one core's time, by what is done with them. The last column
+carries over to other machines: what an entry costs in hashes of a kilobyte.
 """
 
 HEAD = """\
@@ -90,11 +96,12 @@ def page() -> str:
 
 
 def figures() -> str:
-    """README's section of figures, from the last run of ``make bench``; empty while there is none."""
+    """README's section of figures, from the last ``make bench`` and ``make ledgerbench``; empty without."""
     if not FIGURES.is_file():
         return ""
     table = "\n".join(bench.lines(json.loads(FIGURES.read_text(encoding="utf-8"))))
-    return f"\n{FIGURES_HEAD}\n```text\n{table}\n```\n"
+    ledger = LEDGER.read_text(encoding="utf-8").strip() if LEDGER.is_file() else "not run yet"
+    return f"\n{FIGURES_HEAD}\n```text\n{table}\n```\n\n{LEDGER_HEAD}\n```text\n{ledger}\n```\n"
 
 
 def transcript() -> str:

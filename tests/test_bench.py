@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench import ledger as ledger_bench
 from bench import load, ours
 from bench import run as bench_run
 
@@ -376,3 +377,15 @@ def test_cpu_of_a_process_and_of_its_children_is_told_apart() -> None:
         process.stdin.close()
     assert family >= 0.38
     assert own < family
+
+
+def test_the_ledgers_figures_kept_here_fit_100_columns_and_stand_beside_their_goals() -> None:
+    kept = ledger_bench.FIGURES.read_text(encoding="utf-8").splitlines()
+    assert max(map(len, kept)) <= 100
+    rows = [
+        line.split()
+        for line in kept
+        if line.startswith(("spine  ", "keyless  ", "full  ")) and "over" not in line
+    ]
+    assert {row[0] for row in rows} == {"spine", "keyless", "full"}
+    assert all(row[2] == f"{ledger_bench.GOALS[row[0]]:,}" for row in rows)
