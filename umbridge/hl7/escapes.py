@@ -16,18 +16,20 @@ def resolved(raw: bytes, marks: Delimiters, transcribed: str = "") -> bytes:
     """
     escape, out = marks.escape, [b""]
     while True:
-        pieces = raw.split(escape, _AT_ONCE)
+        whole, pieces = raw, raw.split(escape, _AT_ONCE)
         more = len(pieces) > _AT_ONCE
         if more:
             raw = pieces.pop()  # what stands behind the last of them
         closed = len(pieces) if more else len(pieces) - 1
         sent = pieces[1:closed:2]
-        pieces[1:closed:2] = map(
-            {one: _meant(one, marks, transcribed) for one in set(sent)}.__getitem__, sent
-        )
-        if not more and len(pieces) % 2 == 0:
-            pieces[-1] = escape + pieces[-1]  # one that nothing closes
-        out.append(b"".join(pieces))
+        meant = {one: _meant(one, marks, transcribed) for one in set(sent)}
+        if all(found == escape + one + escape for one, found in meant.items()):
+            out.append(whole[: len(whole) - len(raw)] if more else whole)  # nothing here is an escape
+        else:
+            pieces[1:closed:2] = map(meant.__getitem__, sent)
+            if not more and len(pieces) % 2 == 0:
+                pieces[-1] = escape + pieces[-1]  # one that nothing closes
+            out.append(b"".join(pieces))
         if not more:
             return b"".join(out)
 
