@@ -210,6 +210,7 @@ def _inpatient(ask: Ask, exam: Examination) -> Judged:
         else:
             deciding = ("observation.discharge",)
             basis = scores["basis"] = PERSISTING
+            # which facts, not what they say: the same for all with these truths
             scores["observation_discharge_false"] = tuple(
                 dict.fromkeys(each.fact for each in exam.evidence(*deciding))
             )
