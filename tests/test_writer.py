@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +24,7 @@ from umbridge import config
 from umbridge.config import Settings
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.model import RowState
-from umbridge.store import engine, inbox
+from umbridge.store import engine, inbox, writer
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.opening import create_store, hold_pen, take_pen
 from umbridge.store.writer import Pen
@@ -228,6 +228,123 @@ def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
         assert pen.failed is not None
     with hold_pen(made, keyring) as pen:  # what was promised is there; what was not is not
         assert [row.seq for row in rows(pen)] == [kept.seq]
+
+
+async def held(pen: Pen, count: int) -> list[asyncio.Future[int]]:
+    """Work that can wait, asked for behind a line of senders; its result is its transaction."""
+    loop = asyncio.get_running_loop()
+    for number in range(writer.CROWD):
+        pen.submit(incoming(b"k%d" % number, b"m%d" % number), loop.create_future())
+    await pen.ask(lambda batch: None)
+    futures: list[asyncio.Future[int]] = [loop.create_future() for _ in range(count)]
+    for future in futures:
+        pen.submit(lambda batch: pen.commits, future, can_wait=True)
+    return futures
+
+
+async def play(pen: Pen, story: Callable[[], Awaitable[None]]) -> None:
+    writing = asyncio.create_task(pen.run())
+    try:
+        await asyncio.wait_for(story(), 30)
+    finally:
+        pen.close()
+        await asyncio.wait_for(writing, 30)
+
+
+def test_what_can_wait_does_so_while_senders_stand_in_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, keyring = make(tmp_path / "s")
+    monkeypatch.setattr(writer, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+
+    async def story() -> None:
+        futures = await held(pen, 3)
+        for _ in range(20):
+            await pen.ask(lambda batch: None)  # what somebody waits for goes on
+        assert not any(future.done() for future in futures)
+        monkeypatch.setattr(writer, "HOLD_SECONDS", 0.0)  # waited long enough: one with each transaction
+        pen.submit(lambda batch: None, asyncio.get_running_loop().create_future())
+        found = await asyncio.gather(*futures)
+        assert found == list(range(found[0], found[0] + 3))
+
+    with take_pen(made, keyring) as pen:
+        asyncio.run(play(pen, story))
+
+
+def test_what_waits_is_written_when_the_line_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, keyring = make(tmp_path / "s")
+    monkeypatch.setattr(writer, "CROWD_SECONDS", 1.0)
+    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+
+    async def story() -> None:
+        futures = await held(pen, 3)
+        began = time.monotonic()
+        await asyncio.gather(*futures)  # nobody else says anything
+        assert time.monotonic() - began > 0.5  # a slow machine makes it later, never earlier
+
+    with take_pen(made, keyring) as pen:
+        asyncio.run(play(pen, story))
+
+
+def test_a_stop_writes_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, keyring = make(tmp_path / "s")
+    monkeypatch.setattr(writer, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+    waiting: list[asyncio.Future[int]] = []
+
+    async def story() -> None:
+        waiting.extend(await held(pen, 20))
+
+    with take_pen(made, keyring) as pen:
+        asyncio.run(play(pen, story))
+    assert [future.done() and future.exception() for future in waiting] == [None] * 20
+
+
+def test_what_waits_hears_of_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, keyring = make(tmp_path / "s")
+    monkeypatch.setattr(writer, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+
+    def bad(batch: Any) -> None:
+        batch.entry(Draft("genesis", {"actor": "x"}))
+        raise ZeroDivisionError
+
+    async def story() -> None:
+        futures = await held(pen, 3)
+        with pytest.raises(StoreError):
+            await pen.ask(bad)
+        for future in futures:
+            assert isinstance(future.exception(), StoreError)
+
+    with take_pen(made, keyring) as pen:
+        asyncio.run(play(pen, story))
+
+
+def test_a_transaction_begins_no_work_when_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it puts back comes first in the next, in its order: a lane's rows must not change places."""
+    made, keyring = make(tmp_path / "s")
+    monkeypatch.setattr(writer, "SLICE_SECONDS", -1.0)
+    order: list[tuple[int, int]] = []
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in range(20)]
+        for number, future in enumerate(futures):
+            pen.submit(
+                lambda batch, n=number: order.append((n, pen.commits)), future, can_wait=number % 2 > 0
+            )
+        await asyncio.gather(*futures)
+
+    with take_pen(made, keyring) as pen:
+        asyncio.run(play(pen, story))
+    assert [number for number, _ in order if number % 2 == 0] == list(range(0, 20, 2))
+    assert [number for number, _ in order if number % 2] == list(range(1, 20, 2))
+    assert len({transaction for _, transaction in order}) == 20
 
 
 def test_the_loop_hears_of_a_failure(tmp_path: Path) -> None:

@@ -206,7 +206,6 @@ class Daemon:
             lanes=settings.limits.lanes,
             cache=settings.limits.lane_cache,
             worked=lambda count: intake.add_pending(-count),
-            busy=lambda: intake.storing > 0,
         )
         self.intake, self.pipeline, self._pen = intake, pipeline, pen
 

@@ -28,9 +28,6 @@ from umbridge.store.writer import Pen
 from umbridge.turns import Offered, Turns, pending
 
 log = logging.getLogger("umbridge.pipeline")
-GIVE_WAY_TURNS = 80  # two seconds at most
-GIVE_WAY_SECONDS = 0.025
-GIVE_WAY_QUIET = 2  # looks in a row that found nobody waiting: one may fall between two answers of a burst
 HISTORY = timedelta(days=1)  # a deadline that a message finds further back is history being loaded
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
@@ -59,17 +56,14 @@ class Pipeline:
         lanes: int = 16,
         cache: int = 4096,
         worked: Callable[[int], None] = lambda count: None,
-        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._pen = pen
         self._keyring = keyring
         self._office = office
         self._cache_size = cache
         self._worked = worked
-        self._busy = busy
         self._lanes = lanes
         self._turns = Turns()
-        self._gate: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._cache: OrderedDict[bytes, Lane] = OrderedDict()
         self._stopping = False
@@ -219,25 +213,6 @@ class Pipeline:
         except StoreError:
             return False
 
-    async def _give_way(self) -> None:
-        """Senders first: while frames wait to be stored, no row is handed to a caseworker, for a moment.
-
-        A stored message is safe and can wait; a sender that waits for its answer holds up a hospital's
-        feed. What caseworkers have come to already is written, a little at a time: see the pen.
-        """
-        if self._busy():
-            if self._gate is None or self._gate.done():
-                self._gate = asyncio.create_task(self._wait_for_senders(), name="give-way")
-            await self._gate  # one clock for all lanes: each with its own would keep the loop busy
-
-    async def _wait_for_senders(self) -> None:
-        quiet = 0
-        for _ in range(GIVE_WAY_TURNS):
-            await asyncio.sleep(GIVE_WAY_SECONDS)
-            quiet = 0 if self._busy() else quiet + 1
-            if quiet == GIVE_WAY_QUIET:
-                return
-
     async def _work(self, lane: bytes, row: Offered, *, alone: bool) -> None:
         seq, feed, frame = row.seq, row.feed, row.frame
         if frame is None:
@@ -245,7 +220,6 @@ class Pipeline:
             if kept is None:
                 raise LookupError("row_gone")
             feed, frame = kept.feed, kept.frame
-        await self._give_way()
         anew, gone = self._turns.asked(lane, seq)
         known, snapshot = await self._lane(lane)
         if gone:
@@ -272,7 +246,9 @@ class Pipeline:
             task = await self._with(task, done, gone)
             done = await self._office.work(task)
         worked, renew = done, task.renew
-        await self._pen.ask(lambda batch: self._decide(batch, lane, row, known, worked, gone, renew=renew))
+        await self._pen.ask(
+            lambda batch: self._decide(batch, lane, row, known, worked, gone, renew=renew), can_wait=True
+        )
         if anew:
             self._turns.refolded(lane, seq, gone)
 

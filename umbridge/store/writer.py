@@ -35,8 +35,12 @@ from umbridge.store.inbox import Incoming
 T = TypeVar("T")
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 Work = Callable[[Batch], Any]
-READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops everything until it is read
-WORKS = 8  # in one transaction: a frame that comes meanwhile is answered after it
+READ_BACK = 8  # rows at a time: what is left of them at a checkpoint stops everything until it is read
+WORKS = 8  # in one transaction at most, and no further one is begun after SLICE_SECONDS:
+SLICE_SECONDS = 0.005  # a frame that comes meanwhile is answered after it
+CROWD = 45  # frames within CROWD_SECONDS: senders stand in line, for no feed is so quick all day
+CROWD_SECONDS = 0.1
+HOLD_SECONDS = 2.0  # what can wait does so no longer than this; then one goes with each transaction
 
 
 def take_lock(directory: Path) -> int:
@@ -84,6 +88,9 @@ class Pen:
         self._asked: tuple[asyncio.Future[str], Due] | None = None  # of a signer in another process
         self._frames: deque[tuple[Work | Incoming, Any]] = deque()  # someone waits for an answer to each
         self._works: deque[tuple[Work | Incoming, Any]] = deque()
+        self._later: deque[tuple[Work | Incoming, Any]] = deque()  # can wait while senders stand in line
+        self._arrivals: deque[float] = deque(maxlen=CROWD)  # when the last frames were taken up
+        self._held_since: float | None = None  # since when there is some of it and none was written
         self._group_now: list[tuple[Work | Incoming, Any]] = []
         self._to_sign: list[Future[None]] = []
         self._signing: list[tuple[int, Future[None]]] = []  # taken up: the size it must cover
@@ -114,12 +121,18 @@ class Pen:
         self._deliver = deliver or self._deliver
         self._failure = failure or self._failure
 
-    def submit(self, work: Work | Incoming, future: Any) -> None:
-        """Queue work for the next transaction; ``future`` is resolved after its COMMIT."""
+    def submit(self, work: Work | Incoming, future: Any, *, can_wait: bool = False) -> None:
+        """Queue work for the next transaction; ``future`` is resolved after its COMMIT.
+
+        What ``can_wait`` is not written while senders stand in line, for HOLD_SECONDS.
+        """
         with self._lock:
             if self.failed is not None or self._stopping:
                 raise self.failed or StoreError("the store is closing")
-            (self._frames if isinstance(work, Incoming) else self._works).append((work, future))
+            if isinstance(work, Incoming):
+                self._frames.append((work, future))
+            else:
+                (self._later if can_wait else self._works).append((work, future))
         self._wake()
 
     def call(self, work: Callable[[Batch], T]) -> T:
@@ -128,10 +141,10 @@ class Pen:
         self.submit(work, future)
         return future.result()
 
-    async def ask(self, work: Callable[[Batch], T]) -> T:
+    async def ask(self, work: Callable[[Batch], T], *, can_wait: bool = False) -> T:
         """The same on the pen's own loop."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.submit(work, future)
+        self.submit(work, future, can_wait=can_wait)
         return await future
 
     def sign(self) -> None:
@@ -195,9 +208,10 @@ class Pen:
                 answered = self._asked is not None and self._asked[0].done()
                 if answered or self._signing or self._checkpoint_due():
                     await self._checkpoint(wait=False)
-                if not (self._frames or self._works or self._to_sign or self._stopping):
+                pause = self._pause()
+                if pause is None or pause > 0:
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(self._until_checkpoint()):
+                        async with asyncio.timeout(pause):
                             await self._kick.wait()
         except BaseException as exc:
             self._fail(exc)
@@ -209,9 +223,33 @@ class Pen:
             self._ended.set()
 
     def _next_group(self) -> list[tuple[Work | Incoming, Any]]:
-        """Frames first, and no more of the rest than a sender can wait for: it is ten times the work."""
+        """Frames first; then what somebody waits for; then what can wait, unless senders stand in line."""
         frames = [self._frames.popleft() for _ in range(min(self._group, len(self._frames)))]
-        return frames + [self._works.popleft() for _ in range(min(WORKS, len(self._works)))]
+        works = [self._works.popleft() for _ in range(min(WORKS, len(self._works)))]
+        now = time.monotonic()
+        self._arrivals.extend([now] * len(frames))
+        most = WORKS - len(works)
+        if not self._later or now >= self._crowd_ends() or self._stopping:
+            self._held_since = None
+        else:
+            self._held_since = self._held_since or now
+            most = 1 if now - self._held_since > HOLD_SECONDS else 0
+        return frames + works + [self._later.popleft() for _ in range(min(most, len(self._later)))]
+
+    def _crowd_ends(self) -> float:
+        """Until when senders count as standing in line, if no further frame comes."""
+        return self._arrivals[0] + CROWD_SECONDS if len(self._arrivals) == CROWD else 0.0
+
+    def _pause(self) -> float | None:
+        """How long to wait for a kick: not at all while there is something to write, None: for ever."""
+        if self._frames or self._works or self._to_sign or self._stopping:
+            return 0.0
+        until = self._until_checkpoint()
+        if not self._later:
+            return until
+        ends = min(self._crowd_ends(), (self._held_since or 0.0) + HOLD_SECONDS)
+        quiet = max(0.0, ends - time.monotonic())
+        return quiet if until is None else min(until, quiet)
 
     def _until_checkpoint(self) -> float | None:
         if self.ledger.unanchored == 0 or self._asked is not None:
@@ -292,10 +330,16 @@ class Pen:
         self._month()
         batch = Batch(self._cursor, self.ledger, self.keyring, self._numbers, self.clock.now)
         batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
-        for work, future in group:
+        ends = 0.0
+        for number, (work, future) in enumerate(group):
             if isinstance(work, Incoming):
                 results.append((future, batch.accept(work)))
                 continue
+            now = time.monotonic()
+            if ends and now > ends:
+                self._put_back(group[number:])
+                break
+            ends = ends or now + SLICE_SECONDS
             place = batch.mark() + raw.total_changes
             try:
                 results.append((future, work(batch)))
@@ -317,6 +361,12 @@ class Pen:
         for future, error in errors:
             if not future.done():
                 future.set_exception(error)
+
+    def _put_back(self, rest: list[tuple[Work | Incoming, Any]]) -> None:
+        """What the transaction has no time for is first in line for the next."""
+        del self._group_now[-len(rest) :]
+        with self._lock:
+            self._works.extendleft(reversed(rest))
 
     def _month(self) -> None:
         """Before anything is numbered: this month's data keys, and their entries, are there."""
@@ -345,10 +395,12 @@ class Pen:
                 *self._group_now,
                 *self._frames,
                 *self._works,
+                *self._later,
                 *((_nothing, future) for future in signing),
             ]
             self._frames.clear()
             self._works.clear()
+            self._later.clear()
             self._to_sign.clear()
         for _, future in waiting:
             if not future.done():
