@@ -43,8 +43,9 @@ from umbridge.witnesses import Witnesses
 
 log = logging.getLogger("umbridge.daemon")
 SWITCH_SECONDS = 0.0005  # commits and questions come back from threads: short turns keep answers quick
-# Many small values live for one message: look for cycles among the young ones, leave the old to _tidy.
-GC_THRESHOLD = (20_000, 20, 1_000_000)
+# Many small values live for one message: look for cycles among the young ones, few at a time because senders
+# wait for it, and leave the old to _tidy.
+GC_THRESHOLD = (1_000, 10, 1_000_000)
 TIDY_CHECK_SECONDS = 1.0
 TIDY_SECONDS = 60.0
 TIDY_LATEST_SECONDS = 900.0
@@ -261,10 +262,11 @@ class Daemon:
 
     async def _tidy(self) -> None:
         """Full collections only where nobody waits: walking a large cache takes a tenth of a second."""
-        last = time.monotonic()
+        last, heard = time.monotonic(), -1
         while True:
             await asyncio.sleep(TIDY_CHECK_SECONDS)
-            idle = self.intake.storing == 0 and self.pipeline.backlog == 0
+            before, heard = heard, self.intake.accepted + self.intake.repeats
+            idle = heard == before and self.intake.storing == 0 and self.pipeline.backlog == 0
             waited = time.monotonic() - last
             if waited > TIDY_SECONDS if idle else waited > TIDY_LATEST_SECONDS:
                 gc.collect()

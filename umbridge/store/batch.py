@@ -77,6 +77,11 @@ class Batch:
         """The number that the next entry of this transaction will have."""
         return self._first_entry + len(self._drafts)
 
+    @property
+    def entries(self) -> int:
+        """How many entries this transaction is to write so far."""
+        return len(self._drafts)
+
     def mark(self) -> int:
         """How much has been asked to be written so far: work that fails without raising it harmed nothing."""
         return len(self._drafts) + len(self._rows) + len(self._finished) + len(self._repeats)

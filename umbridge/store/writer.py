@@ -35,9 +35,9 @@ from umbridge.store.inbox import Incoming
 T = TypeVar("T")
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 Work = Callable[[Batch], Any]
-READ_BACK = 8  # rows at a time: what is left of them at a checkpoint stops everything until it is read
-WORKS = 8  # in one transaction at most, and no further one is begun after SLICE_SECONDS:
-SLICE_SECONDS = 0.005  # a frame that comes meanwhile is answered after it
+READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops everything until it is read
+WORKS = 8  # in one transaction at most
+ENTRIES = 16  # with so many to write, some 5 ms, no further work is begun: a frame that comes now waits
 CROWD = 45  # frames within CROWD_SECONDS: senders stand in line, for no feed is so quick all day
 CROWD_SECONDS = 0.1
 HOLD_SECONDS = 2.0  # what can wait does so no longer than this; then one goes with each transaction
@@ -196,6 +196,7 @@ class Pen:
                 if group:
                     await self._commit(group)
                 if self.ledger.unread >= READ_BACK:
+                    await asyncio.sleep(0)  # the answers leave first
                     self.ledger.read_back(READ_BACK)
                 self._group_now = []
                 self._signing += [(self.ledger.size, future) for future in signing]
@@ -330,16 +331,15 @@ class Pen:
         self._month()
         batch = Batch(self._cursor, self.ledger, self.keyring, self._numbers, self.clock.now)
         batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
-        ends = 0.0
+        worked = False
         for number, (work, future) in enumerate(group):
             if isinstance(work, Incoming):
                 results.append((future, batch.accept(work)))
                 continue
-            now = time.monotonic()
-            if ends and now > ends:
+            if worked and batch.entries >= ENTRIES:
                 self._put_back(group[number:])
                 break
-            ends = ends or now + SLICE_SECONDS
+            worked = True
             place = batch.mark() + raw.total_changes
             try:
                 results.append((future, work(batch)))
