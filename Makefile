@@ -12,6 +12,7 @@ SOURCES := umbridge audit plugins tests bench
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
+# compileall: what only plugins' own processes import would be compiled at each start, for they may write nothing.
 # venv without ensurepip: Debian's python3 has none; the machine's own pip installs into it.
 $(STAMP): pyproject.toml constraints.txt $(foreach p,$(PARTS),$(p)/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit("umbridge needs python 3.11 or later, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -19,6 +20,7 @@ $(STAMP): pyproject.toml constraints.txt $(foreach p,$(PARTS),$(p)/pyproject.tom
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m pip --python $(PY) install --quiet --no-warn-script-location --disable-pip-version-check -c constraints.txt \
 	  -e ./audit -e '.[dev]' -e ./plugins/interqual_like -e ./plugins/mcg_like -e ./plugins/two_midnight
+	@$(PY) -m compileall -q umbridge audit/umbridge_audit plugins
 	@touch $(STAMP)
 
 run: $(STAMP)    ## the whole job in miniature on this machine: feed, screens, ledger, verification

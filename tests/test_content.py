@@ -295,7 +295,8 @@ def test_a_damaged_file_loads_or_is_refused_and_nothing_else(data: st.DataObject
         case _:
             lines[place] = data.draw(st.text(max_size=30))
     try:
-        ContentFile("x.toml", "\n".join(lines).encode("utf-8", "replace"), (), None).subset()
+        body = "\n".join(lines).encode("utf-8", "replace")
+        ContentFile(StrictFile("x.toml", body), (), None).subset()
     except ContentError as exc:
         assert str(exc).startswith("x.toml: ")
 
@@ -336,7 +337,8 @@ def test_the_digest_follows_names_and_bytes_and_not_line_ends_or_order(files: di
 
 def read_part(path: Path) -> Part | None:
     body = path.read_bytes()
-    return Part(path.name, body) if Part.is_one(StrictFile(path.name, body)) else None
+    file = StrictFile(path.name, body)
+    return Part(file) if Part.is_one(file) else None
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parts[-4]}/{path.name}")
@@ -347,7 +349,7 @@ def test_shipped_content_declares_units_as_the_fact_dictionary_has_them(path: Pa
     parts = {part.id: part for part in map(read_part, path.parent.glob("*.toml")) if part is not None}
     if path.stem in parts:
         pytest.skip("a part: its facts are checked in the files that use it")
-    subset = ContentFile(path.name, path.read_bytes(), (), None, parts).subset()
+    subset = ContentFile(StrictFile(path.name, path.read_bytes()), (), None, parts).subset()
     for fact, spec in subset.rules.facts.items():
         if fact in DERIVED:  # made from others, never sent
             continue

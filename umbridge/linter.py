@@ -53,18 +53,20 @@ def lint(folder: Path) -> tuple[Finding, ...]:
         return (Finding(folder.name, 1, "folder", ERROR, "cannot be read"),)
     if not files:
         return (Finding(folder.name, 1, "folder", ERROR, "no .toml file"),)
+    read: dict[str, StrictFile] = {}
     parts: dict[str, Part] = {}
     for name, body in files.items():
         try:
-            if Part.is_one(StrictFile(name, body)):
-                part = Part(name, body)
+            read[name] = StrictFile(name, body)
+            if Part.is_one(read[name]):
+                part = Part(read[name])
                 parts[part.id] = part
         except ContentError as exc:
             found.add(_refused(exc))
     rest = sorted(set(files) - {part.name for part in parts.values()} - {each.file for each in found})
     for name in rest:
         try:
-            file = ContentFile(name, files[name], (), None, parts)
+            file = ContentFile(read[name], (), None, parts)
             found.update(_File(file, file.subset(), parts).findings())
         except ContentError as exc:
             found.add(_refused(exc))

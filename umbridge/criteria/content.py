@@ -104,16 +104,18 @@ def load_content(
         raise ContentError(f"{folder.name}: cannot be read") from exc
     if not files:
         raise ContentError(f"{folder.name}: expected at least one .toml file")
+    # once each: the start of a plugin waits for it
+    read = {name: StrictFile(name, body) for name, body in files.items()}
     parts: dict[str, Part] = {}
-    for name, body in files.items():
-        if Part.is_one(StrictFile(name, body)):
-            part = Part(name, body)
+    for each in read.values():
+        if Part.is_one(each):
+            part = Part(each)
             if part.id in parts:
                 raise part.fail("part", "a name that no other part has")
             parts[part.id] = part
     subsets: dict[str, Subset] = {}
     for name in sorted(set(files) - {part.name for part in parts.values()}):
-        file = ContentFile(name, files[name], required, derive, parts)
+        file = ContentFile(read[name], required, derive, parts)
         subset = file.subset()
         if subset.id in subsets:
             raise file.fail("id", "an id that no other file has")

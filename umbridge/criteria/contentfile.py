@@ -61,8 +61,8 @@ class Subset:
 class Part(StrictFile):
     """Tables that several files share: ``part = "name"`` in place of an id. It judges nothing by itself."""
 
-    def __init__(self, name: str, body: bytes) -> None:
-        super().__init__(name, body)
+    def __init__(self, file: StrictFile) -> None:
+        self.name, self.text, self.data = file.name, file.text, file.data
         self.only(self.data, ("format", "part", "title", *_SHARED), "")
         if self.take(self.data, "format", int, "") != FORMAT:
             raise self.fail("format", str(FORMAT))
@@ -82,17 +82,16 @@ class Part(StrictFile):
 
 
 class ContentFile(Notation):
-    """Methods raise ContentError for what the format does not allow."""
+    """Methods raise ContentError for what the format does not allow. What ``file`` holds is changed."""
 
     def __init__(
         self,
-        name: str,
-        body: bytes,
+        file: StrictFile,
         required: Sequence[str],
         derive: Derive | None,
         parts: Mapping[str, Part] | None = None,
     ) -> None:
-        super().__init__(name, body)
+        super().__init__(file)
         self.required, self.derive = required, derive
         self.scores: dict[str, Score] = {}
         self.reading: list[str] = []  # scores being read, to find circles

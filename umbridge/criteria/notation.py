@@ -38,8 +38,8 @@ RULE = ("when", "one", "all", "at_least", "of", "not")
 class Notation(StrictFile):
     """Reads the parts rules are made of. ``criteria``, ``facts`` and ``wanted`` fill as rules are read."""
 
-    def __init__(self, name: str, body: bytes) -> None:
-        super().__init__(name, body)
+    def __init__(self, file: StrictFile) -> None:
+        self.name, self.text, self.data = file.name, file.text, file.data
         self.facts: dict[str, FactSpec] = {}
         self.computed: dict[str, tuple[tuple[str, str], tuple[Fraction, Fraction] | None, str]] = {}
         self.criteria: dict[str, Criterion] = {}
