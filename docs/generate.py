@@ -28,7 +28,9 @@ FIGURES_HEAD = """\
 ## Figures
 
 From `make bench`, which writes `bench/figures.json` and prints this table. Everything runs on the machine it
-names, the load generator and the peers included; ratios carry over to other machines, figures do not.
+names, the load generator and the peers included; ratios carry over to other machines, figures do not. They
+are of the distribution's own Python (`make bench PYTHON=/usr/bin/python3` in a new clone): one that was
+compiled without optimisation, as pyenv does by default, makes everything a sixth to a third slower here.
 """
 
 LEDGER_HEAD = """\
