@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from test_writer import make
 
 from umbridge import delivery
+from umbridge import pipeline as pipeline_module
 from umbridge.casework.docket import LENGTH, Done, Need, Task, answer_in, answer_out, task_in, task_out
 from umbridge.casework.office import WorkFailedError
 from umbridge.casework.work import Casework
@@ -660,3 +661,28 @@ def test_how_many_rows_wait_can_be_asked_from_a_thread_while_lanes_come_and_go()
         sys.setswitchinterval(interval)
     assert found
     assert turns.backlog == 21_000
+
+
+class Line:
+    """A pen as far as a row that is to be handed out looks at it."""
+
+    crowded = True
+
+
+def test_no_row_is_handed_out_while_senders_stand_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "LINE_SECONDS", 0.01)
+    monkeypatch.setattr(pipeline_module, "LINE_LOOKS", 1_000_000)
+
+    async def play() -> None:
+        line = Line()
+        pipeline = Pipeline(line, None, None)  # type: ignore[arg-type]
+        waiting = [asyncio.create_task(pipeline._give_way()) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        assert not any(task.done() for task in waiting)
+        line.crowded = False
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        line.crowded = True
+        monkeypatch.setattr(pipeline_module, "LINE_LOOKS", 3)  # a line that does not end is not waited for
+        await asyncio.wait_for(pipeline._give_way(), 10)
+
+    asyncio.run(play())

@@ -234,9 +234,11 @@ def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
 async def held(pen: Pen, count: int) -> list[asyncio.Future[int]]:
     """Work that can wait, asked for behind a line of senders; its result is its transaction."""
     loop = asyncio.get_running_loop()
+    assert not pen.crowded
     for number in range(writer.CROWD):
         pen.submit(incoming(b"k%d" % number, b"m%d" % number), loop.create_future())
     await pen.ask(lambda batch: None)
+    assert pen.crowded
     futures: list[asyncio.Future[int]] = [loop.create_future() for _ in range(count)]
     for future in futures:
         pen.submit(lambda batch: pen.commits, future, can_wait=True)

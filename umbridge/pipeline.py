@@ -28,6 +28,8 @@ from umbridge.store.writer import Pen
 from umbridge.turns import Offered, Turns, pending
 
 log = logging.getLogger("umbridge.pipeline")
+LINE_SECONDS = 0.05  # between two looks whether senders still stand in line
+LINE_LOOKS = 40  # two seconds at most
 HISTORY = timedelta(days=1)  # a deadline that a message finds further back is history being loaded
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
@@ -64,6 +66,7 @@ class Pipeline:
         self._worked = worked
         self._lanes = lanes
         self._turns = Turns()
+        self._gate: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._cache: OrderedDict[bytes, Lane] = OrderedDict()
         self._stopping = False
@@ -213,6 +216,19 @@ class Pipeline:
         except StoreError:
             return False
 
+    async def _give_way(self) -> None:
+        """While senders stand in line no row is handed to a caseworker: it would take half their core."""
+        if self._pen.crowded:
+            if self._gate is None or self._gate.done():
+                self._gate = asyncio.create_task(self._wait_for_senders(), name="give-way")
+            await self._gate  # one clock for all lanes: each with its own would keep the loop busy
+
+    async def _wait_for_senders(self) -> None:
+        for _ in range(LINE_LOOKS):
+            await asyncio.sleep(LINE_SECONDS)
+            if not self._pen.crowded:
+                return
+
     async def _work(self, lane: bytes, row: Offered, *, alone: bool) -> None:
         seq, feed, frame = row.seq, row.feed, row.frame
         if frame is None:
@@ -220,6 +236,7 @@ class Pipeline:
             if kept is None:
                 raise LookupError("row_gone")
             feed, frame = kept.feed, kept.frame
+        await self._give_way()
         anew, gone = self._turns.asked(lane, seq)
         known, snapshot = await self._lane(lane)
         if gone:

@@ -230,7 +230,7 @@ class Pen:
         now = time.monotonic()
         self._arrivals.extend([now] * len(frames))
         most = WORKS - len(works)
-        if not self._later or now >= self._crowd_ends() or self._stopping:
+        if not self._later or not self.crowded or self._stopping:
             self._held_since = None
         else:
             self._held_since = self._held_since or now
@@ -240,6 +240,11 @@ class Pen:
     def _crowd_ends(self) -> float:
         """Until when senders count as standing in line, if no further frame comes."""
         return self._arrivals[0] + CROWD_SECONDS if len(self._arrivals) == CROWD else 0.0
+
+    @property
+    def crowded(self) -> bool:
+        """Whether senders stand in line just now."""
+        return time.monotonic() < self._crowd_ends()
 
     def _pause(self) -> float | None:
         """How long to wait for a kick: not at all while there is something to write, None: for ever."""
