@@ -19,10 +19,14 @@ from umbridge.hl7.tables import CONDITIONS, EVENTS, PROCESSING_IDS, TYPES, VERSI
 from umbridge.hl7.triggers import FAMILIES, GROUPED, IGNORED, USED
 from umbridge.model import RowState
 
+WORDINGS_KEPT = 256  # feeds repeat themselves: what hangs on no single message is worked out once
+MOST_KEPT_BYTES = 512  # of a header's fields
 MAX_CONTROL_ID = 199  # MSH-10's length from 2.7 on; 20 before
 
 _NULL = b'""'
 _SAFE = b" 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SOUND: set[tuple[object, ...]] = set()  # type, processing id and version that nothing is wrong with
+_AROUND: dict[tuple[object, ...], tuple[bytes, bytes, bytes]] = {}
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _NEVER, _SUCCESS, _ERROR = "NE", "SU", "ER"  # HL7 table 0155, whose fourth word is AL
 # Versions whose ERR has the condition in field 1 only, and whose MSH-9 has no third component.
@@ -117,6 +121,10 @@ def refusal(message: Message) -> RefusedError | None:
         return RefusedError("AE", 104, "MSH-10", "control_id_too_long")
     if _CONTROL.search(control_id):
         return RefusedError("AE", 102, "MSH-10", "control_id_unprintable")
+    said = (message.header.field(11), message.header.field(12))
+    wording = (message.kind, said, message.codec, message.delimiters)
+    if wording in _SOUND:
+        return None
     version = _first(message, 12)
     if version in ("", '""'):
         return RefusedError("AE", 101, "MSH-12", "version_missing")
@@ -130,6 +138,10 @@ def refusal(message: Message) -> RefusedError | None:
         return RefusedError("AR", 202, "MSH-11", "processing_id_unknown")
     if version not in VERSIONS:
         return RefusedError("AR", 203, "MSH-12", "version_unknown")
+    if sum(map(len, said)) <= MOST_KEPT_BYTES:
+        if len(_SOUND) >= WORDINGS_KEPT:
+            _SOUND.clear()
+        _SOUND.add(wording)
     return None
 
 
@@ -197,48 +209,60 @@ def answer(
     characters, which leave as escapes.
     """
     marks = _safe(message.delimiters)
-    header = message.header
-    version = _first(message, 12)
-    trigger = message.kind[1]
-
-    def echo(number: int) -> bytes:
-        return _printable(message.wire(header.field(number)), marks)
-
-    def plain(value: str) -> bytes:
-        return _escaped(value, marks)
-
-    kind = [b"ACK"]
-    if trigger in EVENTS:
-        kind.append(plain(trigger))
-        if version not in _OLD_MSH9:
-            kind.append(b"ACK")
+    before, between, after = _around(message, marks)
     stamp = _stamp(now)
     if stamp[14:15] in _marks(marks):
         stamp = stamp[:14]  # the offset's sign would read as a delimiter, and no escape belongs in a time
-    fields = [
-        b"MSH",
-        marks.component + marks.repetition + marks.escape + marks.subcomponent + marks.truncation,
-        echo(5),
-        echo(6),
-        echo(3),
-        echo(4),
-        stamp,
-        b"",
-        marks.component.join(kind),
-        plain(control_id),
-        echo(11) or b"P",
-        echo(12) or b"2.5.1",
-    ]
-    charset = b"" if "MSH-18 charset_unknown" in message.notes else echo(18)
-    if charset:
-        fields += [b"", b"", b"", b"", b"", charset]
-    msa = [b"MSA", code.encode("ascii"), echo(10)]
+    msa = [b"MSA", code.encode("ascii"), _echo(message, 10, marks)]
     if text:
-        msa.append(plain(text))
-    segments = [marks.field.join(fields), marks.field.join(msa)]
+        msa.append(_escaped(text, marks))
+    header = before + stamp + between + _escaped(control_id, marks) + after
+    segments = [header, marks.field.join(msa)]
     if condition is not None:
-        segments.append(_error(marks, version, condition, location or "", text or ""))
+        segments.append(_error(marks, _first(message, 12), condition, location or "", text or ""))
     return b"\r".join(segments) + b"\r"
+
+
+def _around(message: Message, marks: Delimiters) -> tuple[bytes, bytes, bytes]:
+    """An answer's MSH but for its time and control id: before, between and after the two."""
+    field = message.header.field
+    fields = (field(3), field(4), field(5), field(6), field(11), field(12), field(18))
+    unknown = "MSH-18 charset_unknown" in message.notes
+    trigger = message.kind[1] if message.kind[1] in EVENTS else ""
+    key = (fields, trigger, message.delimiters, unknown)
+    lasting = message.codec == "ascii" and message.is_ascii  # the bytes alone say what is written back
+    known = _AROUND.get(key) if lasting else None
+    if known is not None:
+        return known
+    kind = [b"ACK"]
+    if trigger:
+        kind.append(_escaped(trigger, marks))
+        if _first(message, 12) not in _OLD_MSH9:
+            kind.append(b"ACK")
+    coding = marks.component + marks.repetition + marks.escape + marks.subcomponent + marks.truncation
+    echo = {number: _echo(message, number, marks) for number in (3, 4, 5, 6, 11, 12, 18)}
+    charset = b"" if unknown else echo[18]
+    made = (
+        marks.field.join([b"MSH", coding, echo[5], echo[6], echo[3], echo[4], b""]),
+        marks.field.join([b"", b"", marks.component.join(kind), b""]),
+        marks.field.join(
+            [
+                b"",
+                echo[11] or b"P",
+                echo[12] or b"2.5.1",
+                *([b"", b"", b"", b"", b"", charset] if charset else []),
+            ]
+        ),
+    )
+    if lasting and sum(map(len, fields)) <= MOST_KEPT_BYTES:
+        if len(_AROUND) >= WORDINGS_KEPT:
+            _AROUND.clear()
+        _AROUND[key] = made
+    return made
+
+
+def _echo(message: Message, number: int, marks: Delimiters) -> bytes:
+    return _printable(message.wire(message.header.field(number)), marks)
 
 
 def _marks(marks: Delimiters) -> tuple[bytes, ...]:
