@@ -366,11 +366,13 @@ def said_of(raw: bytes) -> tuple[object, bytes]:
     return words, ack.answer(message, code, "UMB1", NOW, condition, "MSH-9" if refused else None, "x")
 
 
-@pytest.mark.parametrize("kind", ["ADT^A01", "ADT^Z99", "ADT"])
-def test_what_is_kept_of_a_feeds_wordings_changes_no_decision_and_no_answer(kind: str) -> None:
+@pytest.mark.parametrize(
+    "base", [{}, {"kind": "ADT^Z99"}, {"kind": "ADT"}, {"version": "2.4^USA"}, {"processing": "P^T"}]
+)
+def test_what_is_kept_of_a_feeds_wordings_changes_no_decision_and_no_answer(base: dict[str, str]) -> None:
     """One thing changed at a time, each after each: what was kept of the one must not answer the other."""
     changes = [{}, *({name: value} for name, values in CHANGES.items() for value in values)]
-    heads = [one_head(**{"kind": kind, **change}) for change in changes]
+    heads = [one_head(**base | change) for change in changes]
     fresh = []
     for raw in heads:
         ack._SOUND.clear()
