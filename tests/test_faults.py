@@ -34,6 +34,7 @@ class Log:
 
     offered: set[str] = field(default_factory=set)
     accepted: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)  # answered after the power was cut: no promise
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
