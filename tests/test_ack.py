@@ -367,7 +367,14 @@ def said_of(raw: bytes) -> tuple[object, bytes]:
 
 
 @pytest.mark.parametrize(
-    "base", [{}, {"kind": "ADT^Z99"}, {"kind": "ADT"}, {"version": "2.4^USA"}, {"processing": "P^T"}]
+    "base",
+    [
+        {},
+        {"kind": "ADT^Z99"},
+        {"kind": "ADT"},
+        {"kind": "ADT", "tail": "EVN|A03|2026\r", "version": "2.4^USA"},  # the trigger without a component
+        {"processing": "P^T"},
+    ],
 )
 def test_what_is_kept_of_a_feeds_wordings_changes_no_decision_and_no_answer(base: dict[str, str]) -> None:
     """One thing changed at a time, each after each: what was kept of the one must not answer the other."""
