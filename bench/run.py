@@ -33,7 +33,7 @@ FIGURES = Path(__file__).with_name("figures.json")
 PEERS = Path(__file__).with_name("peers.py")
 CONNECTIONS = 8
 RATE = 200
-PACE = 400  # of messages that are all determined: about what two cores can bear for ever
+PACE = 400  # of messages that are all determined: the goal for two plugins
 # Numbers of the first stay of each load: none may meet another's, or its messages would be repeats.
 FIRST = {
     "warm": 0,
@@ -237,7 +237,6 @@ def ratios(figures: dict[str, Any]) -> dict[str, float]:
         "accepted_over_hl7apy": _over(burst["per_second"], parser["per_second"]),
         "worked_over_hl7apy": _over(burst["worked_per_second"], parser["per_second"]),
         "determined_over_python_hl7": _over(own["screened"]["determined_per_second"], peer["per_second"]),
-        "determined_over_hl7apy": _over(own["screened"]["determined_per_second"], parser["per_second"]),
         "cpu_large_over_small": _over(own["large"]["cpu_ms_per_message"], own["small"]["cpu_ms_per_message"]),
         "fold_long_over_short": figures["lane"]["fold_ratio"],
         "message_long_over_short": figures["lane"]["message_ratio"],

@@ -674,8 +674,9 @@ def test_no_row_is_handed_out_while_senders_stand_in_line(monkeypatch: pytest.Mo
     monkeypatch.setattr(pipeline_module, "LINE_LOOKS", 1_000_000)
 
     async def play() -> None:
-        line = Line()
-        pipeline = Pipeline(line, None, None)  # type: ignore[arg-type]
+        line: Any = Line()
+        nobody: Any = None
+        pipeline = Pipeline(line, nobody, nobody)
         waiting = [asyncio.create_task(pipeline._give_way()) for _ in range(3)]
         await asyncio.sleep(0.1)
         assert not any(task.done() for task in waiting)

@@ -292,6 +292,23 @@ def test_what_waits_is_written_when_the_line_has_gone(
         asyncio.run(play(pen, story))
 
 
+def test_what_can_wait_has_its_turn_however_much_else_is_asked(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    order: list[str] = []
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(writer.WORKS * 5):
+            pen.submit(lambda batch: order.append("asked"), loop.create_future())
+        waiting = loop.create_future()
+        pen.submit(lambda batch: order.append("can wait"), waiting, can_wait=True)
+        await waiting
+
+    with take_pen(made, keyring) as pen:
+        asyncio.run(play(pen, story))
+    assert order.index("can wait") == writer.WORKS
+
+
 def test_a_stop_writes_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, keyring = make(tmp_path / "s")
     monkeypatch.setattr(writer, "CROWD_SECONDS", 3600.0)

@@ -63,7 +63,7 @@ def lint(folder: Path) -> tuple[Finding, ...]:
                 parts[part.id] = part
         except ContentError as exc:
             found.add(_refused(exc))
-    rest = sorted(set(files) - {part.name for part in parts.values()} - {each.file for each in found})
+    rest = sorted(set(read) - {part.name for part in parts.values()} - {each.file for each in found})
     for name in rest:
         try:
             file = ContentFile(read[name], (), None, parts)

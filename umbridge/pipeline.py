@@ -217,7 +217,7 @@ class Pipeline:
             return False
 
     async def _give_way(self) -> None:
-        """While senders stand in line no row is handed to a caseworker: it would take half their core."""
+        """While senders stand in line no row is handed to a caseworker, which would slow their core."""
         if self._pen.crowded:
             if self._gate is None or self._gate.done():
                 self._gate = asyncio.create_task(self._wait_for_senders(), name="give-way")

@@ -36,8 +36,8 @@ T = TypeVar("T")
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 Work = Callable[[Batch], Any]
 READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops everything until it is read
-WORKS = 8  # in one transaction at most
-ENTRIES = 16  # with so many to write, some 5 ms, no further work is begun: a frame that comes now waits
+WORKS = 8  # in one transaction at most, and one that can wait
+ENTRIES = 16  # with so many to write no further work is begun: a frame that comes now waits for it
 CROWD = 45  # frames within CROWD_SECONDS: senders stand in line, for no feed is so quick all day
 CROWD_SECONDS = 0.1
 HOLD_SECONDS = 2.0  # what can wait does so no longer than this; then one goes with each transaction
@@ -90,7 +90,7 @@ class Pen:
         self._works: deque[tuple[Work | Incoming, Any]] = deque()
         self._later: deque[tuple[Work | Incoming, Any]] = deque()  # can wait while senders stand in line
         self._arrivals: deque[float] = deque(maxlen=CROWD)  # when the last frames were taken up
-        self._held_since: float | None = None  # since when there is some of it and none was written
+        self._held_since: float | None = None  # since when a line of senders holds it back
         self._group_now: list[tuple[Work | Incoming, Any]] = []
         self._to_sign: list[Future[None]] = []
         self._signing: list[tuple[int, Future[None]]] = []  # taken up: the size it must cover
@@ -229,7 +229,7 @@ class Pen:
         works = [self._works.popleft() for _ in range(min(WORKS, len(self._works)))]
         now = time.monotonic()
         self._arrivals.extend([now] * len(frames))
-        most = WORKS - len(works)
+        most = max(1, WORKS - len(works))  # however much else is asked, what can wait has its turn
         if not self._later or not self.crowded or self._stopping:
             self._held_since = None
         else:
