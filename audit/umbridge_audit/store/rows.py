@@ -266,7 +266,10 @@ class Reader(Rows):
             raise FileNotFoundError(f"{path}: no such store")
         self.keyring = keyring
         self._path = path
-        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        # One at a time, but not always the same: an answer's rows are taken by whichever thread is free.
+        self._db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
 
     def _cursor(self) -> sqlite3.Cursor:
         return self._db.cursor()
