@@ -293,6 +293,42 @@ def test_whatever_came_before_a_cancel_gives_it_back(
     assert {key: found[key] for key in STATE} == {key: stood[key] for key in STATE}
 
 
+TRANSFERRED = (*ADMITTED, adt("A02", 4, unit="MICU", room="1"))
+
+
+@pytest.mark.parametrize(
+    ("before", "target", "cancel"),
+    [
+        (ARRIVAL, adt("A01", 60, **WARD), "A11"),
+        ((adt("A14", 0, **WARD),), adt("A05", 60, **WARD), "A38"),
+        (TRANSFERRED, adt("A02", 60, unit="4W", room="9"), "A12"),  # ends the review of the first transfer
+        ((*ADMITTED, adt("A15", 5)), adt("A02", 60, unit="MICU", room="1"), "A12"),
+        ((*ADMITTED, adt("A16", 5)), adt("A03", 60, discharged_at=at(60), disposition="01"), "A13"),
+        (ADMITTED, adt("A14", 60), "A27"),
+        (ADMITTED, adt("A15", 60), "A26"),
+        (ADMITTED, adt("A16", 60), "A25"),
+        (ADMITTED, adt("A21", 60), "A52"),
+        ((*ADMITTED, adt("A21", 5)), adt("A22", 60), "A53"),
+        (ADMITTED, adt("A54", 60, attending="ZZDOC9"), "A55"),
+        (ADMITTED, adt("A09", 60, unit="RADX"), "A33"),
+        (ADMITTED, adt("A10", 60, unit="4W", room="2"), "A32"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cancel_after_a_restart_gives_back_the_same(
+    before: tuple[Event, ...], target: Event, cancel: str
+) -> None:
+    """What a cancel needs is in the snapshot, whichever kind of event it undoes."""
+    numbered = list(enumerate((*before, target)))
+    live, increments = applied(numbered)
+    restored = StayFold.restore(SITE, live.head(), increments)
+    undone = adt(cancel, 61)
+    assert live.apply(undone, 99) == restored.apply(undone, 99)
+    assert restored.head() == live.head()
+    assert told(restored) == told(live)
+    assert live.head() != applied(numbered)[0].head()
+
+
 def test_what_an_update_said_between_admission_and_its_cancel_does_not_stay() -> None:
     fold = folded(*ARRIVAL, adt("A01", 2, **WARD), adt("A08", 3, **WARD), adt("A11", 4, **WARD))
     found = told(fold)

@@ -5,6 +5,7 @@ Small, copyable, and written whole into a snapshot. What events do to it is in `
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -71,6 +72,51 @@ class Voided(NamedTuple):
     claim: Claim
 
 
+class Opening(NamedTuple):
+    """What stood before an A01, A04 or A05. A11 and A38 have it stand again."""
+
+    lifecycle: str | None
+    fields: dict[str, str]
+    spans: tuple[Span, ...]
+    places: tuple[Place, ...]
+    asked: tuple[Asked, ...]
+    pending: dict[str, int]
+    registered: str | None
+    discharged_at: int | None
+    discharge_claim: Claim | None
+
+
+class Moved(NamedTuple):
+    """What stood before an A02, A09 or A10. ``claim`` is the move's own; ``ended`` the reviews it ended."""
+
+    location: dict[str, str]
+    claim: Claim
+    pending: int | None
+    ended: tuple[Claim, ...]
+
+
+class Departed(NamedTuple):
+    """What stood before an A03."""
+
+    lifecycle: str | None
+    disposition: str
+    pending: dict[str, int]
+
+
+class Attended(NamedTuple):
+    """Who attended before an A54."""
+
+    attending: str
+
+
+class Begun(NamedTuple):
+    """A leave, a return or something pending: its cancel needs to know nothing more."""
+
+
+#: What a cancel makes stand again. Never changed in place: copies of a course share it.
+Undo = Opening | Moved | Departed | Attended | Begun
+
+
 class Course:
     """The state between two events. ``steps.step`` changes it; ``view`` reads it."""
 
@@ -102,7 +148,7 @@ class Course:
         self.flags: list[str] = []
         self.registered: str | None = None
         self.coming: int | None = None
-        self.undo: dict[str, list[Any]] = {}
+        self.undo: dict[str, list[Undo]] = {}
 
     def copied(self) -> Course:
         """A copy to step on without touching this one. Undo entries are never changed in place."""
@@ -114,25 +160,31 @@ class Course:
         return twin
 
     def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        """What JSON can hold, as it lies in the store."""
+        held = {name: getattr(self, name) for name in self.__slots__}
+        held["undo"] = {kind: [_undo_row(entry) for entry in entries] for kind, entries in self.undo.items()}
+        return held
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Course:
         course = cls()
         for name in cls.__slots__:
             setattr(course, name, state[name])
-        course.discharge_claim = None if course.discharge_claim is None else claim_of(course.discharge_claim)
-        course.spans = spans_of(course.spans)
+        course.discharge_claim = _claim_or_none(course.discharge_claim)
+        course.spans = _spans(course.spans)
         course.places = [Place(*row) for row in course.places]
         course.orders = [StatusOrderInForce(*row) for row in course.orders]
-        course.voided = [Voided(kind, at, claim_of(claim)) for kind, at, claim in course.voided]
+        course.voided = [Voided(kind, at, _claim(claim)) for kind, at, claim in course.voided]
         course.leaves = [Leave(*row) for row in course.leaves]
-        course.asked = asked_of(course.asked)
+        course.asked = _asked(course.asked)
+        course.undo = {
+            kind: [_undo_of(kind, row) for row in entries] for kind, entries in state["undo"].items()
+        }
         return course
 
     # -- what handlers share -----------------------------------------------------------------------------
 
-    def remember(self, kind: str, entry: Any) -> None:
+    def remember(self, kind: str, entry: Undo) -> None:
         """Keep what a cancel of this kind will restore."""
         entries = self.undo.setdefault(kind, [])
         entries.append(entry)
@@ -242,16 +294,64 @@ class Course:
         self.asked = kept
 
 
-def claim_of(row: Any) -> Claim:
+# -- at rest: JSON knows no tuples -------------------------------------------------------------------------
+
+
+def _claim(row: Sequence[int]) -> Claim:
     return (row[0], row[1])
 
 
-def spans_of(rows: Any) -> list[Span]:
-    return [Span(*row)._replace(claim=claim_of(row[-1])) for row in rows]
+def _claim_or_none(row: Sequence[int] | None) -> Claim | None:
+    return None if row is None else _claim(row)
 
 
-def asked_of(rows: Any) -> list[Asked]:
-    return [Asked(row[0], row[1], claim_of(row[2]), *row[3:]) for row in rows]
+def _spans(rows: Iterable[Sequence[Any]]) -> list[Span]:
+    return [Span(*row)._replace(claim=_claim(row[-1])) for row in rows]
+
+
+def _asked(rows: Iterable[Sequence[Any]]) -> list[Asked]:
+    return [Asked(row[0], row[1], _claim(row[2]), *row[3:]) for row in rows]
+
+
+def _undo_row(entry: Undo) -> object:
+    """An entry as FORM 3 of the snapshot writes it."""
+    match entry:
+        case Opening():
+            row = entry._asdict()
+            out, claim = row.pop("discharged_at"), row.pop("discharge_claim")
+            return row | {"discharged": (out, claim)}
+        case Attended():
+            return entry.attending
+        case Begun():
+            return None
+        case _:
+            return tuple(entry)
+
+
+def _undo_of(kind: str, row: Any) -> Undo:
+    match kind:
+        case "admit" | "preadmit":
+            out, claim = row["discharged"]
+            return Opening(
+                row["lifecycle"],
+                row["fields"],
+                tuple(_spans(row["spans"])),
+                tuple(Place(*each) for each in row["places"]),
+                tuple(_asked(row["asked"])),
+                row["pending"],
+                row["registered"],
+                out,
+                _claim_or_none(claim),
+            )
+        case "transfer" | "arrival" | "departure":
+            location, claim, pending, ended = row
+            return Moved(location, _claim(claim), pending, tuple(_claim(each) for each in ended))
+        case "discharge":
+            return Departed(*row)
+        case "attending":
+            return Attended(row)
+        case _:
+            return Begun()
 
 
 LOCATION = ("unit", "room", "bed")

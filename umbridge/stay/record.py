@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from umbridge.model import Event, Patient, Visit
 from umbridge.site import SiteProfile
@@ -31,13 +31,36 @@ RENAMES = frozenset({"A35", "A36", "A41", "A42", "A44", "A45", "A49", "A50"})
 Key = tuple[int, int, int, int, int]
 
 
+class RecordData(TypedDict, total=False):
+    """What one event says of the course. A key that is missing was not said. Times are instants."""
+
+    visit: str
+    account: str
+    prior: list[str]  # PID-18 and MRG-3 as they were before
+    joined: bool
+    # of an ADT event
+    fields: dict[str, str]  # "" clears the field
+    disposition: str
+    attending: str
+    admitted: int
+    discharged: int
+    coming: int
+    back: int
+    # of a status order
+    on: bool
+    placer: str
+    status: str | None
+    level: int | None
+    source: str
+
+
 class Record(NamedTuple):
     """One event, cut to what the course needs. ``key``: effective time, rank, sent, receipt number, part."""
 
     key: Key
     trigger: str
     patient: str
-    data: dict[str, Any]
+    data: RecordData
 
     @property
     def at(self) -> int:
@@ -78,36 +101,36 @@ def patient_key(patient: Patient, site: SiteProfile) -> str:
 def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
     """What of one message belongs to the course: an ADT event, or the status orders of an ORM."""
     patient, sent = patient_key(event.patient, site), instant(event.sent_at)
-    identity = {"visit": event.visit.number, "account": event.patient.account}
+    identity: RecordData = {}
+    if event.visit.number:
+        identity["visit"] = event.visit.number
+    if event.patient.account:
+        identity["account"] = event.patient.account
     made: list[Record] = []
     if event.message_type == "ADT" and event.trigger in RANK:
         key = (instant(event.effective_at), RANK[event.trigger], sent, seq, event.part)
-        data = {**identity, **({} if event.trigger in RENAMES else _visit(event.visit))}
+        data = identity.copy() if event.trigger in RENAMES else _visit(event.visit, identity)
         if event.trigger == "A42":
             data["joined"] = True
         if event.prior_accounts:
             data["prior"] = list(event.prior_accounts)
-        made.append(
-            Record(key, event.trigger, patient, {k: v for k, v in data.items() if v not in ("", None)})
-        )
+        made.append(Record(key, event.trigger, patient, data))
     for part, order in enumerate(event.orders, 1):
         asked = site.status_order(order)
         ending = is_ending(order.control, order.status)
         if asked is None or ending is None:
             continue
-        data = {
-            **{name: value for name, value in identity.items() if value},
-            "on": not ending,
-            "placer": order.placer or order.filler,
-            "status": None if asked.status is None else asked.status.value,
-            "level": None if asked.level is None else asked.level.value,
-            "source": order.source,
-        }
-        made.append(Record((instant(order.at), RANK[ORDER], sent, seq, part), ORDER, patient, data))
+        said = identity.copy()
+        said["on"] = not ending
+        said["placer"] = order.placer or order.filler
+        said["status"] = None if asked.status is None else asked.status.value
+        said["level"] = None if asked.level is None else asked.level.value
+        said["source"] = order.source
+        made.append(Record((instant(order.at), RANK[ORDER], sent, seq, part), ORDER, patient, said))
     return made
 
 
-def _visit(visit: Visit) -> dict[str, Any]:
+def _visit(visit: Visit, identity: RecordData) -> RecordData:
     fields: dict[str, str] = {}
     named = {"class": visit.patient_class, "type": visit.patient_type, "service": visit.service}
     for name, value in named.items():
@@ -115,7 +138,11 @@ def _visit(visit: Visit) -> dict[str, Any]:
             fields[name] = value
     if visit.unit is not None:  # PV1-3 is one field: what it does not name, it clears
         fields.update(unit=visit.unit, room=visit.room or "", bed=visit.bed or "")
-    data: dict[str, Any] = {"disposition": visit.disposition, "attending": visit.attending}
+    data = identity.copy()
+    if visit.disposition:
+        data["disposition"] = visit.disposition
+    if visit.attending:
+        data["attending"] = visit.attending
     if fields:
         data["fields"] = fields
     if visit.admitted_at is not None:

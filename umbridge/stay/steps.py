@@ -8,7 +8,7 @@ effective order) finds nothing and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import assert_never
 
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
@@ -16,20 +16,22 @@ from umbridge.stay.course import (
     ACCOUNTS,
     LEAVES,
     LOCATION,
+    Attended,
+    Begun,
     Course,
+    Departed,
     Leave,
+    Moved,
+    Opening,
     Span,
-    asked_of,
-    claim_of,
-    spans_of,
+    Undo,
 )
-from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, same_patient
+from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, RecordData, same_patient
 from umbridge.stay.settle import order, settle, settle_discharge
 
 _UPDATES = frozenset(
     {"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A09", "A10", "A17", "A21", "A22"}
 )
-_NOTHING = object()
 
 
 def step(course: Course, site: SiteProfile, record: Record) -> None:
@@ -91,7 +93,7 @@ def _event(course: Course, site: SiteProfile, record: Record) -> None:
         _another_level(course, site, record, None if before is None else before.level)
 
 
-def _update(course: Course, data: dict[str, Any]) -> None:
+def _update(course: Course, data: RecordData) -> None:
     for name, value in data.get("fields", {}).items():
         if value:
             course.fields[name] = value
@@ -107,16 +109,17 @@ def _admit(course: Course, record: Record) -> None:
     planning = record.trigger == "A05"
     course.remember(
         "preadmit" if planning else "admit",
-        {
-            "lifecycle": course.lifecycle,
-            "fields": dict(course.fields),
-            "spans": list(course.spans),
-            "places": list(course.places),
-            "asked": list(course.asked),
-            "pending": dict(course.pending),
-            "registered": course.registered,
-            "discharged": [course.discharged_at, course.discharge_claim],
-        },
+        Opening(
+            course.lifecycle,
+            dict(course.fields),
+            tuple(course.spans),
+            tuple(course.places),
+            tuple(course.asked),
+            dict(course.pending),
+            course.registered,
+            course.discharged_at,
+            course.discharge_claim,
+        ),
     )
     if planning:
         if course.lifecycle in (None, Lifecycle.CANCELLED):
@@ -149,17 +152,17 @@ def _changed(course: Course, record: Record) -> None:
 def _move(course: Course, record: Record) -> None:
     kind = {"A02": "transfer", "A09": "departure", "A10": "arrival"}[record.trigger]
     pending = course.pending.pop("transfer", None) if record.trigger == "A02" else None
-    course.remember(kind, [course.location(), record.claim, pending, []])
+    course.remember(kind, Moved(course.location(), record.claim, pending, ()))
 
 
 def _attend(course: Course, record: Record) -> None:
-    course.remember("attending", course.attending)
+    course.remember("attending", Attended(course.attending))
     course.attending = record.data.get("attending") or course.attending
 
 
 def _discharge(course: Course, record: Record) -> None:
     if course.lifecycle != Lifecycle.DISCHARGED:
-        course.remember("discharge", [course.lifecycle, course.disposition, dict(course.pending)])
+        course.remember("discharge", Departed(course.lifecycle, course.disposition, dict(course.pending)))
         course.discharge_claim = record.claim
     elif course.discharge_claim is None or record.claim < course.discharge_claim:
         course.discharge_claim = record.claim
@@ -172,21 +175,21 @@ def _discharge(course: Course, record: Record) -> None:
 
 def _leave(course: Course, record: Record) -> None:
     if course.lifecycle == Lifecycle.ACTIVE:
-        course.remember("leave", None)
+        course.remember("leave", Begun())
         course.lifecycle = Lifecycle.ON_LEAVE
         course.leaves = [*course.leaves, Leave(record.at, None, record.data.get("back"))][-LEAVES:]
 
 
 def _return(course: Course, record: Record) -> None:
     if course.lifecycle == Lifecycle.ON_LEAVE and course.leaves:
-        course.remember("return", None)
+        course.remember("return", Begun())
         course.lifecycle = Lifecycle.ACTIVE
         course.leaves[-1] = course.leaves[-1]._replace(back=record.at)
 
 
 def _pend(course: Course, record: Record) -> None:
     word = {"A14": "admit", "A15": "transfer", "A16": "discharge"}[record.trigger]
-    course.remember(f"pending {word}", None)
+    course.remember(f"pending {word}", Begun())
     course.pending[word] = record.at
     if record.trigger == "A14":
         if course.lifecycle is None:
@@ -231,8 +234,10 @@ def _another_level(course: Course, site: SiteProfile, record: Record, before: Le
     if current is not None and current.status == Status.INPATIENT and course.lifecycle == Lifecycle.ACTIVE:
         kind = ReviewType.CONTINUED_STAY
         if record.trigger == "A02":  # what its cancel has stand again
-            ended = [each.claim for each in course.asked if each.type == kind and not each.ended]
-            course.undo["transfer"][-1] = [*course.undo["transfer"][-1][:3], ended]
+            move = course.undo["transfer"][-1]
+            if isinstance(move, Moved):
+                ended = tuple(each.claim for each in course.asked if each.type == kind and not each.ended)
+                course.undo["transfer"][-1] = move._replace(ended=ended)
         course.end_asked(kind, "TRANSFERRED")
         course.ask(kind, record.at, record.claim, record.trigger, int(unit.level))
 
@@ -241,65 +246,81 @@ def _another_level(course: Course, site: SiteProfile, record: Record, before: Le
 
 
 def _cancel(course: Course, site: SiteProfile, record: Record) -> None:
+    """Undo the newest event of the kind that still stands. Where none does, nothing changes."""
     kind = CANCELS[record.trigger]
     entries = course.undo.get(kind)
-    saved: Any = entries.pop() if entries else _NOTHING
+    saved = entries.pop() if entries else None
     if kind in ("admit", "preadmit"):
         _cancel_opening(course, site, record, saved)
-    elif saved is _NOTHING:
-        if course.lifecycle is None:
-            course.lifecycle = Lifecycle.ACTIVE
-    elif kind == "discharge":
-        _cancel_discharge(course, site, record, saved)
-    elif kind in ("transfer", "arrival", "departure"):
-        course.relocate(saved[0], record.at)
-        settle(course, site, record)
-        if kind == "transfer":
-            course.void_asked(ReviewType.CONTINUED_STAY, claim=claim_of(saved[1]))
-            again = [claim_of(claim) for claim in saved[3]]
-            course.asked = [
-                each._replace(ended="") if each.claim in again and each.ended == "TRANSFERRED" else each
-                for each in course.asked
-            ]
-            if saved[2] is not None:
-                course.pending.setdefault("transfer", saved[2])
-    elif kind == "attending":
-        course.attending = saved
-    elif kind == "leave":
-        if course.lifecycle == Lifecycle.ON_LEAVE:
-            course.lifecycle = Lifecycle.ACTIVE
-        del course.leaves[-1:]
-    elif kind == "return":
-        if course.leaves:
-            course.lifecycle = Lifecycle.ON_LEAVE
-            course.leaves[-1] = course.leaves[-1]._replace(back=None)
     else:
-        course.pending.pop(kind.removeprefix("pending "), None)
-        if kind == "pending discharge":
-            course.end_asked(ReviewType.DISCHARGE, "PENDING_DISCHARGE_CANCELLED")
-        elif kind == "pending admit":
-            course.void_asked(ReviewType.PROSPECTIVE, by="A14")
+        match saved:
+            case None | Opening():
+                if course.lifecycle is None:
+                    course.lifecycle = Lifecycle.ACTIVE
+            case Departed():
+                _cancel_discharge(course, site, record, saved)
+            case Moved():
+                _cancel_move(course, site, record, saved, is_transfer=kind == "transfer")
+            case Attended():
+                course.attending = saved.attending
+            case Begun():
+                _cancel_begun(course, kind)
+            case _:
+                assert_never(saved)
     if course.lifecycle == Lifecycle.ON_LEAVE and not any(leave.back is None for leave in course.leaves[-1:]):
         course.lifecycle = Lifecycle.ACTIVE  # what was given back spoke of a leave that is cancelled itself
 
 
-def _cancel_opening(course: Course, site: SiteProfile, record: Record, saved: Any) -> None:
+def _cancel_move(
+    course: Course, site: SiteProfile, record: Record, saved: Moved, *, is_transfer: bool
+) -> None:
+    course.relocate(saved.location, record.at)
+    settle(course, site, record)
+    if not is_transfer:
+        return
+    course.void_asked(ReviewType.CONTINUED_STAY, claim=saved.claim)
+    course.asked = [
+        each._replace(ended="") if each.claim in saved.ended and each.ended == "TRANSFERRED" else each
+        for each in course.asked
+    ]
+    if saved.pending is not None:
+        course.pending.setdefault("transfer", saved.pending)
+
+
+def _cancel_begun(course: Course, kind: str) -> None:
+    match kind:
+        case "leave":
+            if course.lifecycle == Lifecycle.ON_LEAVE:
+                course.lifecycle = Lifecycle.ACTIVE
+            del course.leaves[-1:]
+        case "return":
+            if course.leaves:
+                course.lifecycle = Lifecycle.ON_LEAVE
+                course.leaves[-1] = course.leaves[-1]._replace(back=None)
+        case _:
+            course.pending.pop(kind.removeprefix("pending "), None)
+            if kind == "pending discharge":
+                course.end_asked(ReviewType.DISCHARGE, "PENDING_DISCHARGE_CANCELLED")
+            elif kind == "pending admit":
+                course.void_asked(ReviewType.PROSPECTIVE, by="A14")
+
+
+def _cancel_opening(course: Course, site: SiteProfile, record: Record, saved: Undo | None) -> None:
     if record.trigger == "A38" and course.lifecycle not in (None, Lifecycle.PLANNED):
         return  # the patient came after all; what was planned is history
     if not course.undo.get("admit") and not course.undo.get("preadmit"):
         _empty(course)  # the place and account it had stay
         _update(course, record.data)
         course.leave_place(record.at)
-    elif saved is not _NOTHING:
+    elif isinstance(saved, Opening):
         before, standing = list(course.spans), list(course.asked)
-        course.lifecycle, course.fields = saved["lifecycle"], dict(saved["fields"])
-        course.spans, course.registered = spans_of(saved["spans"]), saved["registered"]
-        course.places = course.places[: len(saved["places"])]
-        if course.places and saved["places"]:
-            course.places[-1] = course.places[-1]._replace(end=saved["places"][-1][4])
-        course.asked, course.pending = asked_of(saved["asked"]), dict(saved["pending"])
-        out, claim = saved["discharged"]
-        course.discharged_at, course.discharge_claim = out, None if claim is None else (claim[0], claim[1])
+        course.lifecycle, course.fields = saved.lifecycle, dict(saved.fields)
+        course.spans, course.registered = list(saved.spans), saved.registered
+        course.places = course.places[: len(saved.places)]
+        if course.places and saved.places:
+            course.places[-1] = course.places[-1]._replace(end=saved.places[-1].end)
+        course.asked, course.pending = list(saved.asked), dict(saved.pending)
+        course.discharged_at, course.discharge_claim = saved.discharged_at, saved.discharge_claim
         settle(course, site, record)
         kept = {(span.status, span.start) for span in course.spans}
         for span in before:
@@ -311,13 +332,13 @@ def _cancel_opening(course: Course, site: SiteProfile, record: Record, saved: An
                 course.void(each.type, each.at, each.claim)
 
 
-def _cancel_discharge(course: Course, site: SiteProfile, record: Record, saved: Any) -> None:
+def _cancel_discharge(course: Course, site: SiteProfile, record: Record, saved: Departed) -> None:
     if course.current() is None and course.spans:
         last = course.spans[-1]
         course.spans[-1] = last._replace(end=None)
         _void_retrospective(course)
-    course.lifecycle = saved[0] or Lifecycle.ACTIVE
-    course.disposition, course.pending = saved[1], dict(saved[2])
+    course.lifecycle = saved.lifecycle or Lifecycle.ACTIVE
+    course.disposition, course.pending = saved.disposition, dict(saved.pending)
     course.discharged_at = course.discharge_claim = None
     place = {name: value for name, value in record.data.get("fields", {}).items() if name in LOCATION}
     if course.places:
