@@ -76,7 +76,7 @@ def _command(*words: str, quiet: bool = False) -> str:
     shown = " ".join(w if re.fullmatch(r"[\w./:=-]+", w) else repr(w) for w in words)
     click.echo(f"$ umbridge {shown}")
     done = subprocess.run(
-        [sys.executable, "-m", "umbridge.cli", *words],
+        [sys.executable, "-P", "-m", "umbridge.cli", *words],
         capture_output=True,
         text=True,
         env=_environment(),
@@ -108,7 +108,7 @@ def _daemon(settings: Path) -> Iterator[int]:
     store = settings.parent / "store"
     with (settings.parent / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "umbridge.cli", "serve", "--config", str(settings)],
+            [sys.executable, "-P", "-m", "umbridge.cli", "serve", "--config", str(settings)],
             stderr=log,
             stdout=log,
             env=_environment(),

@@ -21,7 +21,7 @@ from umbridge_audit.entry import Draft, JsonValue
 
 from umbridge import __version__, approval
 from umbridge.config import Settings
-from umbridge.criteria.discover import Found, entry_points, installed, ours
+from umbridge.criteria.discover import Found, entry_points, installed
 from umbridge.criteria.host import Host, PluginInfo
 from umbridge.criteria.package import METADATA, ChangedError, Package, digest_of, examine, kept, read
 from umbridge.door import Door, number_of, text_of
@@ -151,7 +151,7 @@ def _edition(settings: Settings, name: str, approved: Mapping[str, str], entry: 
     except (ChangedError, Error, UnicodeDecodeError, StopIteration) as exc:
         why = str(exc) if isinstance(exc, ChangedError) else "its entry point cannot be read"
         raise ConfigError(f"criteria plugin {name}: the approved copy {folder} is not whole: {why}") from None
-    return Found(name, value, "", (*ours(), str(folder)), group == PACK_GROUP, str(folder), digest)
+    return Found(name, value, "", (str(folder),), group == PACK_GROUP, str(folder), digest)
 
 
 def keep(package: Package, place: Path) -> None:

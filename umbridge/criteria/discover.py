@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-import pluggy
-
-import umbridge
 from umbridge.errors import ConfigError
 from umbridge.hookspecs import ENTRY_POINT_GROUP, PACK_GROUP
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A plugin that can be started. ``path`` is what its worker may import from."""
+    """A plugin that can be started. ``path`` is where its worker looks for its package, and nothing else."""
 
     name: str
     entry: str
@@ -99,17 +96,11 @@ def in_folder(folder: Path) -> Found:
         if (place / value.partition(":")[0].partition(".")[0]).is_dir()
     ]
     place = (str(roots[0].resolve()),) if roots else ()
-    return Found(name, value, str(project.get("version", "")), (*ours(), *place), group == PACK_GROUP)
-
-
-def ours() -> tuple[str, ...]:
-    """Where umbridge and pluggy lie: the first places of every worker's import path."""
-    places = (str(Path(file).parent.parent) for file in (umbridge.__file__, pluggy.__file__) if file)
-    return tuple(dict.fromkeys(places))
+    return Found(name, value, str(project.get("version", "")), place, group == PACK_GROUP)
 
 
 def _path(module: str) -> tuple[str, ...] | None:
-    """Where umbridge, pluggy and the plugin lie. Finding a top-level package's spec runs none of its code."""
+    """Where the plugin lies. Finding a top-level package's spec runs none of its code."""
     try:
         spec = importlib.util.find_spec(module.partition(".")[0])
     except (ImportError, ValueError):
@@ -118,4 +109,4 @@ def _path(module: str) -> tuple[str, ...] | None:
         return None
     places = [str(Path(place).parent) for place in spec.submodule_search_locations or ()]
     places += [str(Path(spec.origin).parent)] if not places and spec.origin else []
-    return tuple(dict.fromkeys([*ours(), *places])) if places else None
+    return tuple(dict.fromkeys(places)) or None

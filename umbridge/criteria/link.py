@@ -8,18 +8,16 @@ for one thread: ``Asking`` asks several workers at once and waits for all of the
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import secrets
 import select
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from umbridge.criteria.boot import command
 from umbridge.criteria.discover import Found
 from umbridge.criteria.frames import FRAME_LIMIT, WireError, question, unframe
 from umbridge.criteria.package import ChangedError, digest_of, kept
@@ -35,11 +33,6 @@ PAUSE_SECONDS = (0.0, 0.25, 30.0)  # before the first restart; before the second
 
 SPARE_AFTER = 100  # calls: a short life needs no second worker
 RECYCLE_CALLS = 10_000  # then a fresh worker: what a plugin keeps from call to call stays bounded
-
-_BOOT = (
-    "import json,sys;path,told=json.loads(sys.argv[1]);sys.path.extend(path);"
-    "from umbridge.criteria.worker import main;main(*told)"
-)
 
 
 class PluginFailedError(Exception):
@@ -146,11 +139,9 @@ class Link:
     def _launch(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair()
         with theirs:
-            found = self.found
-            told = [theirs.fileno(), found.name, found.entry, os.getpid(), found.pack, self.required]
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-B", "-c", _BOOT, json.dumps([found.path or (), told])],
+                    command(self.found, theirs.fileno(), self.required),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

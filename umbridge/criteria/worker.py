@@ -1,17 +1,19 @@
 """The child: one plugin in a process of its own, asked over one socket, with nothing else in reach of it.
 
-Started by ``link`` as ``python -I -S -B -c ...`` with an explicit import path, an empty environment and its
-standard streams on /dev/null. It locks itself down (``sandbox``) before the plugin is imported, and says in
-its first answer which level of isolation it reached. The plugin is imported here and nowhere else.
+Started by ``boot`` as ``python -I -S -B -c ...`` with the standard library as its import path, an empty
+environment and its standard streams on /dev/null. Everything of ours is imported, then it locks itself down
+(``sandbox``), and only then can the plugin be imported, by its one top-level name. Its first answer says
+which level of isolation it reached. The plugin is imported here and nowhere else.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib.util
+import importlib
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     ExtensionFileLoader,
@@ -34,15 +36,16 @@ from umbridge.errors import ContentError
 from umbridge.model import Manifest, ScreenResult
 
 
-def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str) -> None:
+def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str, path: Sequence[str]) -> None:
     """Lock this process down, load the plugin, answer until the daemon closes the socket.
 
-    ``entry`` is the entry point's value, ``parent`` the id of the process that asks: if it is gone, so are
-    we. Below the ``required`` level of isolation the plugin is not imported.
+    ``entry`` is the entry point's value, ``path`` the folders that may hold its package, ``parent`` the id of
+    the process that asks: if it is gone, so are we. Below the ``required`` level of isolation the plugin is
+    not imported.
     """
     plugins, why = None, "there is no such package"
     try:
-        package = find(entry, pack)
+        package = find(entry, path, pack)
     except Exception:  # a path that cannot be read: locked down all the same, and answered
         package = None
     level = confine(parent, *_places(package))
@@ -87,17 +90,18 @@ def _greeting(plugins: pluggy.PluginManager | None, why: str) -> dict[str, Any]:
     return {"manifest": None, "why": why}
 
 
-def find(entry: str, pack: bool = False) -> ModuleSpec | None:
-    """The plugin's top-level module. Finding it runs none of its code. None where there is none to use.
+def find(entry: str, path: Sequence[str], pack: bool = False) -> ModuleSpec | None:
+    """The plugin's top-level module, looked for in ``path`` alone. None where there is none to use.
 
-    A plugin must be a module or have an ``__init__.py``; a pack is one folder.
+    Finding it runs none of its code, and makes nothing importable. A plugin must be a module or have an
+    ``__init__.py``; a pack is one folder.
     """
-    spec = importlib.util.find_spec(entry.partition(":")[0].strip().partition(".")[0])
-    if spec is None:
-        return None
-    if pack:
-        return spec if len(list(spec.submodule_search_locations or ())) == 1 else None
-    return spec if spec.origin is not None and spec.has_location else None
+    top = entry.partition(":")[0].strip().partition(".")[0]
+    for place in path:
+        spec = _finder(place).find_spec(top)
+        if spec is not None and (spec.submodule_search_locations if pack else spec.loader):
+            return spec
+    return None
 
 
 def _places(package: ModuleSpec | None) -> tuple[list[str], list[str]]:
@@ -115,6 +119,20 @@ class _Source(SourceFileLoader):
 
     def path_stats(self, path: str) -> NoReturn:  # what importlib takes for "there is no cache"
         raise OSError
+
+
+def _finder(place: str) -> FileFinder:
+    return FileFinder(place, (_Source, [".py"]), (ExtensionFileLoader, EXTENSION_SUFFIXES))
+
+
+class _Only:
+    """Finds the plugin's top-level module by its name, and nothing else."""
+
+    def __init__(self, package: ModuleSpec) -> None:
+        self._package = package
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        return self._package if name == self._package.name else None
 
 
 def load(name: str, entry: str, package: ModuleSpec, pack: bool = False) -> pluggy.PluginManager:
@@ -140,18 +158,12 @@ def _import(entry: str, package: ModuleSpec) -> object:
     def own(path: str) -> FileFinder:
         if not any(path == place or path.startswith(place + os.sep) for place in places):
             raise ImportError
-        return FileFinder(path, (_Source, [".py"]), (ExtensionFileLoader, EXTENSION_SUFFIXES))
+        return _finder(path)
 
     sys.path_hooks.insert(0, own)
     for place in places:
         sys.path_importer_cache.pop(place, None)
-    if isinstance(package.loader, SourceFileLoader):
-        package.loader = _Source(package.name, str(package.origin))
-    if package.loader is None:
-        raise ImportError(package.name)
-    top = importlib.util.module_from_spec(package)
-    sys.modules[package.name] = top
-    package.loader.exec_module(top)
+    sys.meta_path.insert(0, _Only(package))
     module, _, attribute = entry.partition(":")
     plugin: object = importlib.import_module(module.strip())
     for part in filter(None, attribute.strip().split(".")):
