@@ -25,7 +25,7 @@ from umbridge import config
 from umbridge.config import Settings
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.model import RowState
-from umbridge.store import engine, inbox, writer
+from umbridge.store import engine, inbox, line, writer
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.opening import create_store, hold_pen, take_pen
 from umbridge.store.writer import Pen
@@ -164,7 +164,7 @@ def test_repeats_inside_one_transaction_are_seen(pen: Pen) -> None:
     with pen._lock:  # hold the pen back so that all are in one group
         for frame in (b"one", b"one", b"two"):
             future: Future[Stored] = Future()
-            pen._frames.append((incoming(b"a", frame), future))
+            pen._line.frames.append((incoming(b"a", frame), future))
             futures.append(future)
     pen._wake()
     results = [future.result(10) for future in futures]
@@ -218,8 +218,8 @@ def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
         kept = accept(pen, incoming(b"a", b"one"))
         futures: list[Future[Any]] = [Future(), Future()]
         with pen._lock:
-            pen._frames.append((incoming(b"b", b"two"), futures[0]))
-            pen._frames.append((bad, futures[1]))
+            pen._line.frames.append((incoming(b"b", b"two"), futures[0]))
+            pen._line.frames.append((bad, futures[1]))
         pen._wake()
         for future in futures:
             with pytest.raises(StoreError):
@@ -235,7 +235,7 @@ async def held(pen: Pen, count: int) -> list[asyncio.Future[int]]:
     """Work that can wait, asked for behind a line of senders; its result is its transaction."""
     loop = asyncio.get_running_loop()
     assert not pen.crowded
-    for number in range(writer.CROWD):
+    for number in range(line.CROWD):
         pen.submit(incoming(b"k%d" % number, b"m%d" % number), loop.create_future())
     await pen.ask(lambda batch: None)
     assert pen.crowded
@@ -258,15 +258,15 @@ def test_what_can_wait_does_so_while_senders_stand_in_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, keyring = make(tmp_path / "s")
-    monkeypatch.setattr(writer, "CROWD_SECONDS", 3600.0)
-    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
 
     async def story() -> None:
         futures = await held(pen, 3)
         for _ in range(20):
             await pen.ask(lambda batch: None)  # what somebody waits for goes on
         assert not any(future.done() for future in futures)
-        monkeypatch.setattr(writer, "HOLD_SECONDS", 0.0)  # waited long enough: one with each transaction
+        monkeypatch.setattr(line, "HOLD_SECONDS", 0.0)  # waited long enough: one with each transaction
         pen.submit(lambda batch: None, asyncio.get_running_loop().create_future())
         found = await asyncio.gather(*futures)
         assert found == list(range(found[0], found[0] + 3))
@@ -279,8 +279,8 @@ def test_what_waits_is_written_when_the_line_has_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, keyring = make(tmp_path / "s")
-    monkeypatch.setattr(writer, "CROWD_SECONDS", 1.0)
-    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "CROWD_SECONDS", 1.0)
+    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
 
     async def story() -> None:
         futures = await held(pen, 3)
@@ -298,7 +298,7 @@ def test_what_can_wait_has_its_turn_however_much_else_is_asked(tmp_path: Path) -
 
     async def story() -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(writer.WORKS * 5):
+        for _ in range(line.WORKS * 5):
             pen.submit(lambda batch: order.append("asked"), loop.create_future())
         waiting = loop.create_future()
         pen.submit(lambda batch: order.append("can wait"), waiting, can_wait=True)
@@ -306,13 +306,13 @@ def test_what_can_wait_has_its_turn_however_much_else_is_asked(tmp_path: Path) -
 
     with take_pen(made, keyring) as pen:
         asyncio.run(play(pen, story))
-    assert order.index("can wait") == writer.WORKS
+    assert order.index("can wait") == line.WORKS
 
 
 def test_a_stop_writes_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, keyring = make(tmp_path / "s")
-    monkeypatch.setattr(writer, "CROWD_SECONDS", 3600.0)
-    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
     waiting: list[asyncio.Future[int]] = []
 
     async def story() -> None:
@@ -325,8 +325,8 @@ def test_a_stop_writes_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_what_waits_hears_of_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, keyring = make(tmp_path / "s")
-    monkeypatch.setattr(writer, "CROWD_SECONDS", 3600.0)
-    monkeypatch.setattr(writer, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
 
     def bad(batch: Any) -> None:
         batch.entry(Draft("genesis", {"actor": "x"}))

@@ -34,7 +34,8 @@ from umbridge.quarantine import children
 from umbridge.reload import Reload, users_text
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.facts import check_site
-from umbridge.store import ground, refusals, tally
+from umbridge.store import ground
+from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.engine import sqlite_warning
 from umbridge.store.inbox import Stored
 from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys, take_pen
@@ -192,7 +193,7 @@ class Daemon:
         office = Office(terms, settings.limits.caseworkers, self._turned)
         await office.start()
         self.office = office
-        await pen.ask(lambda batch: [batch.entry(draft) for draft in roster.load_drafts(office.plugins)])
+        await pen.ask(WriteEntries(drafts=tuple(roster.load_drafts(office.plugins))))
         intake = Intake(
             pen,
             parts.keyring,
@@ -282,7 +283,7 @@ class Daemon:
         draft = roster.load_draft(
             info, "plugin.fail" if suspended else "plugin.load", "suspended" if suspended else "resumed"
         )
-        self._noting.add(task := asyncio.ensure_future(self._pen.ask(lambda batch: batch.entry(draft))))
+        self._noting.add(task := asyncio.ensure_future(self._pen.ask(WriteEntry(draft=draft))))
         task.add_done_callback(self._noting.discard)
 
     def _failed(self, failure: StoreError) -> None:
@@ -313,14 +314,13 @@ class Daemon:
 
     def _status(self) -> dict[str, Any]:
         pen = self._pen
-        found = pen.call(
-            lambda batch: (
-                tally.read(batch.cursor, "state"),
-                tally.read(batch.cursor, "feed"),
-                refusals.totals(batch.cursor),
-                {feed: tally.read(batch.cursor, f"why/{feed}") for feed in self.settings.feeds},
+        with pen.reading() as reader, reader.snapshot():
+            found = (
+                reader.counts("state"),
+                reader.counts("feed"),
+                reader.refusals(),
+                {feed: reader.counts(f"why/{feed}") for feed in self.settings.feeds},
             )
-        )
         return status_row(
             self._renewal.settings if self.ready.is_set() else self.settings,
             pen,

@@ -22,9 +22,10 @@ from umbridge.hl7 import ack, er7, mllp, moments, translate
 from umbridge.model import RowState
 from umbridge.naming import PRODUCTION, Namer
 from umbridge.site import SiteProfile
-from umbridge.store import ballast, refusals
-from umbridge.store.batch import Batch
+from umbridge.store import ballast
+from umbridge.store.commands import CountRefusals, SetSuspect, WriteEntry
 from umbridge.store.inbox import Incoming, Stored
+from umbridge.store.refusals import Refusal
 from umbridge.store.search import SEPARATOR
 from umbridge.store.writer import Pen
 
@@ -118,7 +119,7 @@ class Intake:
                 log.warning("disk_low") if low else log.warning("disk_has_room")
                 values = {"actor": "umbridge", "state": entries[low], "detail": f"{free} bytes free"}
                 with contextlib.suppress(StoreError):  # the daemon is ending, and says so itself
-                    await self._pen.ask(lambda batch: batch.entry(Draft("audit.status", values)))  # noqa: B023 - awaited
+                    await self._pen.ask(WriteEntry(draft=Draft("audit.status", values)))
             await asyncio.sleep(self._disk_seconds)
 
     @property
@@ -283,7 +284,7 @@ class Intake:
 
     async def suspect(self, seq: int) -> None:
         """What followed an answered frame shows that it was half of one. Raises StoreError."""
-        await self._pen.ask(lambda batch: batch.suspect(seq))
+        await self._pen.ask(SetSuspect(seq=seq))
         log.warning("frame_suspect", extra={"row": seq})
 
     def count(self, feed: str, reason: str) -> None:
@@ -296,20 +297,15 @@ class Intake:
         while self._uncounted:
             counts, self._uncounted = self._uncounted, Counter()
             at = self._clock()
-
-            def write(batch: Batch, counts: Counter[tuple[str, str]] = counts, at: datetime = at) -> None:
-                for (feed, reason), times in counts.items():
-                    refusals.count(batch.cursor, feed, reason, 0, "", at, times)
-
+            refusals = (Refusal(feed, reason, at, times=times) for (feed, reason), times in counts.items())
             with contextlib.suppress(StoreError):  # the daemon is ending, and says so itself
-                await self._pen.ask(write)
+                await self._pen.ask(CountRefusals(refusals=tuple(refusals)))
 
     async def fault(self, fault: mllp.Fault, feed: str) -> bytes | None:
         """Count bytes that never became a frame. An oversize message whose MSH was seen is answered."""
         at = self._clock()
-        await self._pen.ask(
-            lambda batch: refusals.count(batch.cursor, feed, fault.reason, fault.byte_count, fault.digest, at)
-        )
+        refusal = Refusal(feed, fault.reason, at, fault.byte_count, fault.digest)
+        await self._pen.ask(CountRefusals(refusals=(refusal,)))
         if fault.reason != "oversize" or not fault.head:
             return None
         with contextlib.suppress(NotHl7Error):

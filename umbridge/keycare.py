@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,7 @@ from umbridge_audit.store import Ledger
 from umbridge import approval
 from umbridge.door import Door, number_of, text_of
 from umbridge.errors import UnavailableError, UsageError
-from umbridge.store import notes
-from umbridge.store.batch import Batch
+from umbridge.store.commands import Transaction, WriteWithNote
 from umbridge.store.writer import Pen
 
 _NOTE = "kek"
@@ -39,18 +39,14 @@ NEVER = {
 def settle(pen: Pen, policy: Path) -> None:
     """At a start: a rotation that was logged is finished, and keys put back from elsewhere are noted."""
     publish(pen.ledger, policy)
-    noted = pen.call(lambda batch: notes.get(batch.cursor, _NOTE))
+    with pen.reading() as reader:
+        noted = reader.note(_NOTE)
     rotate.settle(pen.keyring, _commit(pen), noted)
 
 
 def _commit(pen: Pen) -> rotate.Commit:
     def commit(drafts: Sequence[Draft], kek: str) -> None:
-        def work(batch: Batch) -> None:
-            for draft in drafts:
-                batch.entry(draft)
-            notes.put(batch.cursor, _NOTE, kek)
-
-        pen.call(work)
+        pen.call(WriteWithNote(drafts=tuple(drafts), name=_NOTE, value=kek))
 
     return commit
 
@@ -84,6 +80,16 @@ def publish(ledger: Ledger, path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """The entry that another key signs from now on: what it says is signed together with its own number."""
+
+    draft: Callable[[int], Draft]
+
+    def apply(self, tx: Transaction) -> int:
+        return tx.entry(self.draft(tx.next_entry))
 
 
 class KeyCare:
@@ -144,7 +150,7 @@ class KeyCare:
         pen = self._door.pen
 
         def commit(draft: Callable[[int], Draft]) -> None:
-            pen.call(lambda batch: batch.entry(draft(batch.next_entry)))
+            pen.call(HandOver(draft=draft))
 
         made = rotate.rotate_signing(pen.ledger, commit, actor=actor)
         publish(pen.ledger, self._policy)

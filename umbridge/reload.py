@@ -15,6 +15,7 @@ from umbridge import config, tls
 from umbridge.config import Settings, User
 from umbridge.errors import ConfigError
 from umbridge.listener import Listener
+from umbridge.store.commands import WriteEntry
 from umbridge.store.opening import note_policy
 from umbridge.store.writer import Pen
 
@@ -87,7 +88,7 @@ class Reload:
                 "config_hash": fingerprint,
                 "detail": "senders, peers, certificates",
             }
-            await self._pen.ask(lambda batch: batch.entry(Draft("config.change", values)))
+            await self._pen.ask(WriteEntry(draft=Draft("config.change", values)))
             self._fingerprint, self.settings = fingerprint, fresh
             for one in self._listeners:
                 one.renew({name: fresh.feeds[name] for name in one.feeds}, contexts[one.feeds])

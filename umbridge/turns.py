@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from umbridge.store import directory, inbox
 from umbridge.store.directory import Refold
 from umbridge.store.inbox import Share
 from umbridge.store.writer import Pen
@@ -130,10 +129,13 @@ class Turns:
 
 async def pending(pen: Pen) -> AsyncIterator[list[tuple[int, Share]]]:
     """Rows not yet worked, in their order, each with a lane that waits for it; a page at a time."""
-    waiting = await pen.ask(lambda batch: directory.waiting(batch.cursor))
+    with pen.reading() as reader:
+        waiting = reader.waiting_parts()
     after, more = 0, True
     while more:
-        rows = await pen.ask(lambda batch: inbox.pending(batch.cursor, after, PAGE))  # noqa: B023
+        with pen.reading() as reader:
+            rows = reader.pending(after, PAGE)
+        await asyncio.sleep(0)  # a long list keeps nobody else waiting
         more = bool(rows)
         until = rows[-1][0] if rows else max(waiting, default=0)
         page: dict[int, list[Share]] = {seq: [(lane, None)] for seq, lane in rows if lane is not None}

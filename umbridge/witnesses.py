@@ -18,12 +18,11 @@ from umbridge_audit.store.subtrees import prove_consistency
 from umbridge_audit.submit import ForkError, SubmitError, submit
 
 from umbridge.config import Settings
-from umbridge.store.batch import Batch
+from umbridge.store.commands import KeepCosignature
 from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.witnesses")
-KEEP = "INSERT INTO cosignature (size, line) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 
 class Witnesses:
@@ -97,10 +96,7 @@ class Witnesses:
             self._errors[name] = str(exc)
             return
 
-        def keep(batch: Batch) -> None:
-            batch.cursor.execute(KEEP, (checkpoint.size, line))
-
-        self._pen.call(keep)
+        self._pen.call(KeepCosignature(size=checkpoint.size, line=line))
         self._errors.pop(name, None)
         self._cosigned[name] = checkpoint.size
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from umbridge_audit.entry import Draft, Spelt
 from umbridge_audit.keys import Keyring
@@ -18,7 +18,11 @@ from umbridge.stay.directory import route
 from umbridge.stay.identity import Named
 from umbridge.store import directory, inbox, search, tally
 from umbridge.store.inbox import Incoming, Share, Stored
+from umbridge.store.operations import Operations
 from umbridge.store.steps import Steps
+
+if TYPE_CHECKING:
+    from umbridge.store.commands import Transaction
 
 REUSED = "control_id_reused"
 AFTER_QUARANTINED = "after_quarantined"  # an earlier message of this stay waits for a person
@@ -45,15 +49,13 @@ class Numbers:
         return self._seq
 
 
-class Batch:
-    """One transaction being filled. Work functions get it, use it, and must not keep it."""
+class Batch(Operations):
+    """One transaction being filled, in SQLite: ``commands.Transaction``. Nobody keeps it."""
 
     def __init__(
         self, cursor: sqlite3.Cursor, ledger: Ledger, keyring: Keyring, numbers: Numbers, now: datetime
     ) -> None:
-        self.cursor = cursor
-        self.keyring = keyring
-        self.now = now
+        super().__init__(cursor, keyring, now)
         self._ledger = ledger
         self._numbers = numbers
         self._drafts: list[Draft | Spelt] = []
@@ -71,6 +73,9 @@ class Batch:
         """Put an entry on the ledger with this transaction; returns the seq it will have."""
         self._drafts.append(draft)
         return self.next_entry - 1
+
+    def keep_cosignature(self, size: int, line: str) -> None:
+        self._ledger.keep_cosignature(size, line)
 
     @property
     def next_entry(self) -> int:
@@ -372,6 +377,10 @@ class Batch:
             receipts = self._ledger.append(self._drafts)
             if receipts[0].seq != self._first_entry or len(receipts) != len(self._drafts):
                 raise StoreError("the ledger numbered entries otherwise than the store expected")
+
+
+if TYPE_CHECKING:
+    _: type[Transaction] = Batch
 
 
 class BatchClock:

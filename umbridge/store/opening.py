@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from umbridge_audit.store import Ledger, LedgerError
 from umbridge import __version__
 from umbridge.config import Settings
 from umbridge.errors import ConfigError, StoreError
-from umbridge.store.batch import Batch, BatchClock
+from umbridge.store.batch import BatchClock
+from umbridge.store.commands import Transaction, WriteOnChange
 from umbridge.store.engine import DATABASE, check_tables, create_tables, open_engine
 from umbridge.store.ground import check_files
 from umbridge.store.writer import Pen, take_lock
@@ -139,53 +141,46 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
         os.close(lock)
 
 
-def note_start(pen: Pen) -> bool:
-    """Put the start on the ledger. Returns whether the last stop was clean."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The start, on the ledger. Returns whether the last stop was clean."""
 
-    def work(batch: Batch) -> bool:
-        query = "SELECT value FROM meta WHERE name = ?"
-        row = batch.cursor.execute(query, (CLEAN,)).fetchone()
-        clean = row is None or row[0] == "yes"
-        batch.cursor.execute(
-            "INSERT INTO meta(name, value) VALUES (?, 'no') ON CONFLICT(name) DO UPDATE SET value = 'no'",
-            (CLEAN,),
-        )
-        state = "started" if clean else "started_after_unclean_stop"
-        batch.entry(Draft("audit.status", {"actor": "umbridge", "state": state, "version": __version__}))
+    def apply(self, tx: Transaction) -> bool:
+        clean = tx.note(CLEAN) in (None, "yes")
+        tx.put_note(CLEAN, "no")
+        tx.entry(_state("started" if clean else "started_after_unclean_stop"))
         return clean
 
-    return pen.call(work)
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A clean stop, on the ledger; the next start finds the note."""
+
+    def apply(self, tx: Transaction) -> None:
+        tx.put_note(CLEAN, "yes")
+        tx.entry(_state("stopped"))
+
+
+def _state(state: str) -> Draft:
+    return Draft("audit.status", {"actor": "umbridge", "state": state, "version": __version__})
+
+
+def note_start(pen: Pen) -> bool:
+    """Put the start on the ledger. Returns whether the last stop was clean."""
+    return pen.call(Start())
 
 
 def note_stop(pen: Pen) -> None:
     """Put a clean stop on the ledger; the next start finds the marker."""
-
-    def work(batch: Batch) -> None:
-        batch.cursor.execute("UPDATE meta SET value = 'yes' WHERE name = ?", (CLEAN,))
-        batch.entry(Draft("audit.status", {"actor": "umbridge", "state": "stopped", "version": __version__}))
-
     with contextlib.suppress(StoreError):  # a failed pen writes nothing more: the stop was not clean
-        pen.call(work)
+        pen.call(Stop())
 
 
 def note_policy(pen: Pen, policy_hash: str, users_text: str) -> None:
     """Put the access policy and the accounts in force on the ledger, when they differ from the last."""
-
-    def work(batch: Batch) -> None:
-        value = f"{policy_hash} {users_text}"
-        query = "SELECT value FROM meta WHERE name = 'policy'"
-        row = batch.cursor.execute(query).fetchone()
-        if row is not None and row[0] == value:
-            return
-        batch.cursor.execute(
-            "INSERT INTO meta(name, value) VALUES ('policy', ?) ON CONFLICT(name) DO UPDATE SET"
-            " value = excluded.value",
-            (value,),
-        )
-        values = {"actor": "umbridge", "policy_hash": policy_hash, "users": users_text}
-        batch.entry(Draft("policy.activate", values))
-
-    pen.call(work)
+    values = {"actor": "umbridge", "policy_hash": policy_hash, "users": users_text}
+    draft = Draft("policy.activate", values)
+    pen.call(WriteOnChange(draft=draft, name="policy", value=f"{policy_hash} {users_text}"))
 
 
 def protect(path: Path, text: str, mode: int = 0o600) -> None:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 
-def count(
-    cursor: sqlite3.Cursor,
-    feed: str,
-    reason: str,
-    bytes_seen: int,
-    digest: str,
-    at: datetime,
-    times: int = 1,
-) -> None:
-    """Add a refusal, or ``times`` of them; a flood grows a number, not the table."""
-    moment = at.astimezone(UTC).isoformat(timespec="milliseconds")
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is counted: bytes that were no frame, or ``times`` connections that never came to one."""
+
+    feed: str
+    reason: str
+    at: datetime
+    bytes_seen: int = 0
+    digest: str = ""
+    times: int = 1
+
+
+def count(cursor: sqlite3.Cursor, refusal: Refusal) -> None:
+    """Add a refusal; a flood grows a number, not the table."""
+    moment = refusal.at.astimezone(UTC).isoformat(timespec="milliseconds")
+    known = (moment[:10], refusal.feed, refusal.reason, refusal.times)
     cursor.execute(
         "INSERT INTO wire_refusal(day, feed, reason, count, bytes_seen, last_digest, last_at)"
         " VALUES (?,?,?,?,?,?,?) ON CONFLICT(day, feed, reason) DO UPDATE SET count = count + excluded.count,"
         " bytes_seen = bytes_seen + excluded.bytes_seen, last_digest = excluded.last_digest,"
         " last_at = excluded.last_at",
-        (moment[:10], feed, reason, times, bytes_seen, digest, moment),
+        (*known, refusal.bytes_seen, refusal.digest, moment),
     )
 
 

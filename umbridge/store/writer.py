@@ -16,9 +16,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,17 +30,16 @@ from umbridge_audit.store import Due, Ledger, open_readonly
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.store import inbox
 from umbridge.store.batch import Batch, BatchClock, Numbers
+from umbridge.store.commands import Command
 from umbridge.store.inbox import Incoming
+from umbridge.store.line import Line
+from umbridge.store.reader import Reader, Readers
 
 T = TypeVar("T")
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 Work = Callable[[Batch], Any]
 READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops everything until it is read
-WORKS = 8  # in one transaction at most, and one that can wait
 ENTRIES = 16  # with so many to write no further work is begun: a frame that comes now waits for it
-CROWD = 45  # frames within CROWD_SECONDS: senders stand in line, for no feed is so quick all day
-CROWD_SECONDS = 0.1
-HOLD_SECONDS = 2.0  # what can wait does so no longer than this; then one goes with each transaction
 
 
 def take_lock(directory: Path) -> int:
@@ -79,18 +78,13 @@ class Pen:
         self.commits = 0
         self._raw = cast(sqlite3.Connection, connection.connection.driver_connection)
         self._cursor = self._raw.cursor()
-        self._group = group
         self._checkpoint_seconds = checkpoint_seconds
         self._checkpoint_entries = checkpoint_entries
         self._checkpoint_min_seconds = checkpoint_min_seconds
         self._checkpointed = time.monotonic()
         self.signer_away = ""  # why the last checkpoint could not be signed, "" when it was
         self._asked: tuple[asyncio.Future[str], Due] | None = None  # of a signer in another process
-        self._frames: deque[tuple[Work | Incoming, Any]] = deque()  # someone waits for an answer to each
-        self._works: deque[tuple[Work | Incoming, Any]] = deque()
-        self._later: deque[tuple[Work | Incoming, Any]] = deque()  # can wait while senders stand in line
-        self._arrivals: deque[float] = deque(maxlen=CROWD)  # when the last frames were taken up
-        self._held_since: float | None = None  # since when a line of senders holds it back
+        self._line: Line[tuple[Work | Incoming, Any]] = Line(group)
         self._group_now: list[tuple[Work | Incoming, Any]] = []
         self._to_sign: list[Future[None]] = []
         self._signing: list[tuple[int, Future[None]]] = []  # taken up: the size it must cover
@@ -105,6 +99,7 @@ class Pen:
         self._disk = ThreadPoolExecutor(1, "commit")
         self._signer = ThreadPoolExecutor(1, "signer")
         self._path = Path(self._cursor.execute("PRAGMA database_list").fetchone()[2])
+        self._readers = Readers(self._path, keyring)
         self._deliver: Callable[[list[tuple[Any, Any]]], None] | None = None
         self._failure: Callable[[StoreError], None] | None = None
 
@@ -130,22 +125,26 @@ class Pen:
             if self.failed is not None or self._stopping:
                 raise self.failed or StoreError("the store is closing")
             if isinstance(work, Incoming):
-                self._frames.append((work, future))
+                self._line.frames.append((work, future))
             else:
-                (self._later if can_wait else self._works).append((work, future))
+                (self._line.later if can_wait else self._line.works).append((work, future))
         self._wake()
 
-    def call(self, work: Callable[[Batch], T]) -> T:
-        """Run ``work`` in a transaction and wait for its COMMIT (from any thread but the pen's)."""
+    def call(self, command: Command[T] | Callable[[Batch], T]) -> T:
+        """Apply a command in a transaction and wait for its COMMIT (from any thread but the pen's)."""
         future: Future[T] = Future()
-        self.submit(work, future)
+        self.submit(_work(command), future)
         return future.result()
 
-    async def ask(self, work: Callable[[Batch], T], *, can_wait: bool = False) -> T:
+    async def ask(self, command: Command[T] | Callable[[Batch], T], *, can_wait: bool = False) -> T:
         """The same on the pen's own loop."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.submit(work, future, can_wait=can_wait)
+        self.submit(_work(command), future, can_wait=can_wait)
         return await future
+
+    def reading(self) -> AbstractContextManager[Reader]:
+        """A reader for a ``with`` block: questions do not stand in the writer's queue. From any thread."""
+        return self._readers.take()
 
     def sign(self) -> None:
         """Have a checkpoint signed over everything committed so far; returns when it is anchored.
@@ -189,7 +188,7 @@ class Pen:
             while True:
                 self._kick.clear()
                 with self._lock:
-                    group = self._next_group()
+                    group = self._line.next_group(stopping=self._stopping)
                     signing, self._to_sign = self._to_sign, []
                     last = self._stopping and not group
                 self._group_now = group
@@ -221,41 +220,20 @@ class Pen:
         finally:
             self._signer.shutdown(wait=True)
             self._disk.shutdown(wait=True)
+            self._readers.close()
             self._ended.set()
-
-    def _next_group(self) -> list[tuple[Work | Incoming, Any]]:
-        """Frames first; then what somebody waits for; then what can wait, unless senders stand in line."""
-        frames = [self._frames.popleft() for _ in range(min(self._group, len(self._frames)))]
-        works = [self._works.popleft() for _ in range(min(WORKS, len(self._works)))]
-        now = time.monotonic()
-        self._arrivals.extend([now] * len(frames))
-        most = max(1, WORKS - len(works))  # however much else is asked, what can wait has its turn
-        if not self._later or not self.crowded or self._stopping:
-            self._held_since = None
-        else:
-            self._held_since = self._held_since or now
-            most = 1 if now - self._held_since > HOLD_SECONDS else 0
-        return frames + works + [self._later.popleft() for _ in range(min(most, len(self._later)))]
-
-    def _crowd_ends(self) -> float:
-        """Until when senders count as standing in line, if no further frame comes."""
-        return self._arrivals[0] + CROWD_SECONDS if len(self._arrivals) == CROWD else 0.0
 
     @property
     def crowded(self) -> bool:
         """Whether senders stand in line just now."""
-        return time.monotonic() < self._crowd_ends()
+        return self._line.crowded
 
     def _pause(self) -> float | None:
         """How long to wait for a kick: not at all while there is something to write, None: for ever."""
-        if self._frames or self._works or self._to_sign or self._stopping:
+        if self._line.frames or self._line.works or self._to_sign or self._stopping:
             return 0.0
-        until = self._until_checkpoint()
-        if not self._later:
-            return until
-        ends = min(self._crowd_ends(), (self._held_since or 0.0) + HOLD_SECONDS)
-        quiet = max(0.0, ends - time.monotonic())
-        return quiet if until is None else min(until, quiet)
+        pauses = [each for each in (self._until_checkpoint(), self._line.until_later()) if each is not None]
+        return min(pauses, default=None)
 
     def _until_checkpoint(self) -> float | None:
         if self.ledger.unanchored == 0 or self._asked is not None:
@@ -371,7 +349,7 @@ class Pen:
         """What the transaction has no time for is first in line for the next."""
         del self._group_now[-len(rest) :]
         with self._lock:
-            self._works.extendleft(reversed(rest))
+            self._line.put_back(rest)
 
     def _month(self) -> None:
         """Before anything is numbered: this month's data keys, and their entries, are there."""
@@ -398,20 +376,21 @@ class Pen:
             signing = [*self._to_sign, *(future for _, future in self._signing)]
             waiting = [
                 *self._group_now,
-                *self._frames,
-                *self._works,
-                *self._later,
+                *self._line.clear(),
                 *((_nothing, future) for future in signing),
             ]
-            self._frames.clear()
-            self._works.clear()
-            self._later.clear()
             self._to_sign.clear()
         for _, future in waiting:
             if not future.done():
                 future.set_exception(failure)
         if self._failure is not None:
             self._failure(failure)
+
+
+def _work(command: Command[T] | Callable[[Batch], T]) -> Callable[[Batch], T]:
+    """A command is applied; a function of the transaction is called, until the last of them is a command."""
+    apply: Callable[[Batch], T] | None = getattr(command, "apply", None)
+    return apply or cast(Callable[[Batch], T], command)
 
 
 def _nothing(_batch: Batch) -> None:

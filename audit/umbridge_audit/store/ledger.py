@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -29,6 +30,7 @@ from umbridge_audit.tree import leaf_hash
 
 _ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
 _PART_SQL = "INSERT INTO ledger_part (seq, c, ct) VALUES (?, ?, ?)"
+_COSIGNATURE_SQL = "INSERT INTO cosignature (size, line) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"
 _SUBTREE_SQL = "SELECT hash FROM subtree WHERE level = ? AND n = ?"
 _REPLAY = 4096  # leaves read at a time when the tree is rebuilt
@@ -225,6 +227,17 @@ class Ledger(Signed):
         self._head = head
         self._announced.update(r.kid for r in owed)
         return [Receipt(base + skip + i, hashes[skip + i]) for i in range(len(drafts))]
+
+    def keep_cosignature(self, size: int, line: str) -> None:
+        """Keeps a witness's line over the checkpoint of ``size`` entries, in the caller's open transaction.
+
+        The line is the witness's own evidence and is not checked here. The same line twice is one. Raises
+        LedgerError without an open transaction.
+        """
+        if not self._in_transaction():
+            raise LedgerError("keep_cosignature needs the caller's open transaction")
+        with closing(self._cursor()) as cursor:
+            cursor.execute(_COSIGNATURE_SQL, (size, line))
 
     # --- state --------------------------------------------------------------------------------------
 

@@ -259,7 +259,7 @@ def _text(value: object, seq: int | None) -> str:
 
 
 class Reader(Rows):
-    """A store's ledger, opened read-only; safe beside a running daemon. Close it when done."""
+    """A store's ledger, opened read-only; safe beside a running daemon. One thread at a time; close it."""
 
     def __init__(self, path: Path, keyring: Keyring | None = None) -> None:
         if not path.is_file():

@@ -1,0 +1,213 @@
+"""What every store promises: commands applied in one transaction, questions answered beside the writer.
+
+One suite for each implementation. SQLite is the only one so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from test_writer import accept, incoming, pen_at
+from umbridge_audit.entry import Draft
+
+from umbridge.errors import StoreError, UsageError
+from umbridge.store import commands
+from umbridge.store.commands import (
+    CountRefusals,
+    KeepCosignature,
+    Transaction,
+    WriteEntries,
+    WriteEntry,
+    WriteOnChange,
+    WriteWithNote,
+)
+from umbridge.store.reader import Reader
+from umbridge.store.refusals import Refusal
+from umbridge.store.writer import Pen
+
+AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+STORES: dict[str, Callable[[Path], AbstractContextManager[Pen]]] = {"sqlite": pen_at}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pen]:
+    with STORES[request.param](tmp_path / "s") as made:
+        yield made
+
+
+def said(text: str) -> Draft:
+    return Draft("audit.status", {"actor": "umbridge", "state": text, "version": "0"})
+
+
+def states(store: Pen) -> list[str]:
+    with store.reading() as reader:
+        return [str(row["state"]) for row in reader.ledger.open_slots(kinds=["audit.status"])]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Finds that it is not to be done before it has written anything."""
+
+    def apply(self, tx: Transaction) -> None:
+        if tx.note("there") is None:
+            raise UsageError("there is no such note")
+        tx.drop_note("there")
+
+
+@dataclass(frozen=True, slots=True)
+class Linger:
+    """Writes, and stays in its transaction until it is let go."""
+
+    begun: Event
+    go: Event
+
+    def apply(self, tx: Transaction) -> None:
+        tx.put_note("lingering", "yes")
+        self.begun.set()
+        assert self.go.wait(30)
+
+
+# -- commands ------------------------------------------------------------------------------------------
+
+
+def test_what_a_command_wrote_is_there_for_every_reader_once_it_has_returned(store: Pen) -> None:
+    (first, second) = store.call(WriteEntries(drafts=(said("one"), said("two"))))
+    third = store.call(WriteEntry(draft=said("three")))
+    assert [second - first, third - first] == [1, 2]
+    assert states(store) == ["one", "two", "three"]
+
+
+def test_a_command_that_refuses_itself_wrote_nothing_and_only_its_caller_hears(store: Pen) -> None:
+    with pytest.raises(UsageError, match="no such note"):
+        store.call(Refuse())
+    assert store.failed is None
+    store.call(WriteWithNote(drafts=(said("one"),), name="there", value="a note"))
+    store.call(Refuse())
+    with store.reading() as reader:
+        assert reader.note("there") is None
+
+
+def test_an_entry_and_its_note_are_one(store: Pen) -> None:
+    store.call(WriteWithNote(drafts=(said("one"), said("two")), name="zz:1", value="first"))
+    store.call(WriteWithNote(drafts=(), name="zz:2", value="second"))
+    with store.reading() as reader:
+        assert reader.notes_under("zz:") == {"zz:1": "first", "zz:2": "second"}
+        assert reader.note("zz:3") is None
+    assert states(store) == ["one", "two"]
+
+
+def test_what_is_in_force_is_said_once(store: Pen) -> None:
+    command = WriteOnChange(draft=said("in force"), name="zz", value="a")
+    assert [store.call(command), store.call(command)] == [True, False]
+    assert store.call(WriteOnChange(draft=said("another"), name="zz", value="b"))
+    assert states(store) == ["in force", "another"]
+
+
+def test_refusals_are_counted_not_kept(store: Pen) -> None:
+    one = Refusal("zz", "oversize", AT, bytes_seen=7, digest="00", times=2)
+    store.call(CountRefusals(refusals=(one, one, Refusal("zz", "tls", AT))))
+    with store.reading() as reader:
+        told = [(feed, reason, count) for feed, reason, count, _ in reader.refusals()]
+    assert told == [("zz", "oversize", 4), ("zz", "tls", 1)]
+
+
+def test_the_same_cosignature_twice_is_one(store: Pen) -> None:
+    for _ in range(2):
+        store.call(KeepCosignature(size=3, line="— zz.example/w1 AAAA\n"))
+    with store.reading() as reader:
+        assert reader.ledger.cosignatures(3) == ["— zz.example/w1 AAAA\n"]
+
+
+# -- readers -------------------------------------------------------------------------------------------
+
+
+def test_a_question_does_not_stand_in_the_writers_queue(store: Pen) -> None:
+    begun, go = Event(), Event()
+    writing = Thread(target=lambda: store.call(Linger(begun, go)))
+    writing.start()
+    try:
+        assert begun.wait(30)
+        with store.reading() as reader:  # the writer is in the middle of a transaction
+            assert reader.note("lingering") is None
+    finally:
+        go.set()
+        writing.join()
+    with store.reading() as reader:
+        assert reader.note("lingering") == "yes"
+
+
+def test_a_snapshot_sees_one_moment(store: Pen) -> None:
+    store.call(WriteWithNote(drafts=(), name="zz", value="before"))
+    with store.reading() as reader:
+        with reader.snapshot():
+            assert reader.note("zz") == "before"
+            store.call(WriteWithNote(drafts=(), name="zz", value="after"))
+            assert reader.note("zz") == "before"
+        assert reader.note("zz") == "after"
+
+
+def test_rows_are_read_beside_the_writer(store: Pen) -> None:
+    frames = [b"MSH|zz%d\r" % number for number in range(5)]
+    for number, frame in enumerate(frames):
+        accept(store, incoming(b"k%d" % number, frame))
+    with store.reading() as reader:
+        assert [row.frame for row in reader.rows(0, 10, 1 << 20)] == frames
+        assert [row.seq for row in reader.rows(2, 2, 1 << 20)] == [3, 4]
+        assert [row.seq for row in reader.rows(0, 10, 1)] == [1]  # one row, however large
+        one = reader.row(4)
+        assert one is not None
+        assert one.frame == frames[3]
+        assert reader.row(6) is None
+        assert reader.resolve(b"v" * 16) == one.lane
+        assert one.lane is not None
+        assert [(row.seq, parts) for row, parts in reader.lane_rows(one.lane, 0, 3, 10, 1 << 20)] == [
+            (1, [0]),
+            (2, [0]),
+            (3, [0]),
+        ]
+        assert reader.pending(3, 10) == [(4, one.lane), (5, one.lane)]
+        assert reader.counts("state") == {"PENDING": (5, "")}
+
+
+def test_a_reader_cannot_write(store: Pen) -> None:
+    with store.reading() as reader, pytest.raises(StoreError, match="READONLY"):
+        reader._ask(lambda: reader._cursor.execute("DELETE FROM meta"))
+
+
+def test_readers_are_used_again_one_asker_at_a_time_and_closed_with_the_store(store: Pen) -> None:
+    with store.reading() as one, store.reading() as other:
+        assert one is not other
+    with store.reading() as again:
+        assert again in (one, other)
+    store.close()
+    store.join()
+    with pytest.raises(StoreError, match="closing"), store.reading():
+        pass
+
+
+def test_a_reader_that_failed_is_not_used_again(store: Pen) -> None:
+    seen: list[Reader] = []
+    with pytest.raises(UsageError), store.reading() as reader:
+        seen.append(reader)
+        raise UsageError("whoever asked went away")
+    with store.reading() as reader:
+        assert reader not in seen
+
+
+def test_every_command_is_a_frozen_value_with_named_fields() -> None:
+    made = [
+        each
+        for each in vars(commands).values()
+        if isinstance(each, type) and "apply" in vars(each) and each is not commands.Command
+    ]
+    assert len(made) > 5
+    for each in made:
+        assert each.__dataclass_params__.frozen, each  # type: ignore[attr-defined]
+        assert "__slots__" in vars(each), each
+        assert all(one.kw_only for one in fields(each)), each  # type: ignore[arg-type]

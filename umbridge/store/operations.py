@@ -1,0 +1,79 @@
+"""The named operations of a transaction that are a statement or two each, in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+
+from umbridge_audit.keys import Keyring
+
+from umbridge.store import directory, inbox, notes, refusals, stays
+from umbridge.store.inbox import Row
+from umbridge.store.refusals import Refusal
+from umbridge.store.stays import Said, SavedStay
+
+
+class Operations:
+    """See ``commands.Transaction`` for what each one promises. Lives for one transaction."""
+
+    def __init__(self, cursor: sqlite3.Cursor, keyring: Keyring, now: datetime) -> None:
+        self.cursor = cursor
+        self.keyring = keyring
+        self.now = now
+
+    # -- short facts the store keeps about itself
+
+    def note(self, name: str) -> str | None:
+        return notes.get(self.cursor, name)
+
+    def notes_under(self, prefix: str) -> dict[str, str]:
+        return notes.under(self.cursor, prefix)
+
+    def put_note(self, name: str, value: str) -> None:
+        notes.put(self.cursor, name, value)
+
+    def drop_note(self, name: str) -> None:
+        notes.drop(self.cursor, name)
+
+    def count_refusal(self, refusal: Refusal) -> None:
+        refusals.count(self.cursor, refusal)
+
+    # -- rows
+
+    def row(self, seq: int, *, leniently: bool = False) -> Row | None:
+        record = inbox.sealed_row(self.cursor, seq)
+        if record is None:
+            return None
+        return (inbox.open_leniently if leniently else inbox.open_row)(self.keyring, record)
+
+    def attempt(self, seq: int) -> int:
+        return inbox.attempt(self.cursor, seq)
+
+    # -- stays
+
+    def stay(self, lane: bytes) -> SavedStay | None:
+        return stays.load(self.cursor, self.keyring, lane)
+
+    def save_stay(
+        self, lane: bytes, seq: int, said: Said, head: bytes, increments: Sequence[tuple[int, bytes]]
+    ) -> None:
+        stays.save(self.cursor, self.keyring, lane, seq, said, head, list(increments), self.now)
+
+    def renew_stay(self, lane: bytes, increments: Sequence[tuple[int, bytes]]) -> None:
+        stays.renew(self.cursor, self.keyring, lane, list(increments), self.now)
+
+    def record_determinations(self, rows: Sequence[tuple[int, str, str, int, int]]) -> None:
+        stays.record_determinations(self.cursor, list(rows))
+
+    def wait_until(self, lane: bytes, due: int | None) -> None:
+        stays.wait_until(self.cursor, lane, due)
+
+    def no_longer_due(self, lane: bytes, due: int) -> None:
+        stays.no_longer_due(self.cursor, lane, due)
+
+    def join_lanes(self, gone: bytes, into: bytes) -> None:
+        directory.join(self.cursor, gone, into)
+
+    def refolded(self, lane: bytes, until: int) -> None:
+        directory.refolded(self.cursor, lane, until)
