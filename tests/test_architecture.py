@@ -221,6 +221,7 @@ def test_importing_umbridge_is_light() -> None:
 
 # Modules without a test file of their own name: where they are tested instead, and why there.
 TESTED_IN = {
+    "umbridge/lanememory.py": "tests/test_moves.py",  # a daemon that remembers and one that restarted agree
     "umbridge/store/ground.py": "tests/test_store_host.py",  # what a start finds wrong with its place
     "umbridge/store/commands.py": "tests/test_store_contract.py",  # applied, as every store applies them
     "umbridge/store/operations.py": "tests/test_store_contract.py",  # what commands name

@@ -9,7 +9,7 @@ import pytest
 from test_moves import OBS_BED, START, WARD_BED, Feed, Ward
 from test_writer import make
 
-from umbridge.casework.docket import Task
+from umbridge.casework.docket import Silence, Task
 from umbridge.criteria.host import Host
 from umbridge.deadlines import Deadlines
 from umbridge.store import stays
@@ -127,7 +127,7 @@ def test_a_look_that_fails_is_not_tried_for_ever_and_the_next_message_sees_to_it
     clock.now = DAY_THREE + timedelta(hours=1)
 
     def fails(task: Task) -> bool:
-        return task.silent
+        return isinstance(task.purpose, Silence)
 
     ward.desk.fails = fails
     ward.begin()

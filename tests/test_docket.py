@@ -16,10 +16,16 @@ from umbridge.casework.docket import (
     Failed,
     Frames,
     Health,
-    Need,
+    NeedRows,
+    NeedSnapshot,
+    Purpose,
+    ScreenAgain,
     SealedOut,
+    Silence,
     Snapshot,
+    TakeIn,
     Task,
+    WholeLane,
     answer_in,
     answer_out,
     task_in,
@@ -32,6 +38,12 @@ times = st.datetimes(timezones=st.just(UTC))
 numbers = st.integers(0, 2**53)
 snapshots = st.builds(Snapshot, blobs, st.lists(blobs, max_size=3).map(tuple))
 rows = st.lists(st.builds(SealedOut, numbers, words, blobs, numbers), max_size=3).map(tuple)
+lanes = st.builds(WholeLane, rows, st.booleans())
+purposes: st.SearchStrategy[Purpose] = (
+    st.builds(TakeIn, st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple))
+    | st.builds(ScreenAgain)
+    | st.builds(Silence, times)
+)
 # a slot's text is canonical JSON: any characters but control characters, which it escapes
 texts = st.lists(
     st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=9), min_size=1
@@ -48,28 +60,13 @@ tasks = st.builds(
     states=st.dictionaries(words, words, max_size=3),
     latest=st.dictionaries(words, st.dictionaries(words, verdicts, max_size=2), max_size=2),
     pseudonyms=st.dictionaries(words, words, max_size=2),
-    snapshot=st.none() | snapshots,
-    rows=st.none(),
-    parts=st.lists(st.integers(0, 9), max_size=3).map(tuple),
-    silent=st.booleans(),
-) | st.builds(
-    Task,
-    seq=numbers,
-    lane=blobs,
-    feed=words,
-    frame=blobs,
-    after=numbers,
-    as_of=times,
-    states=st.just({}),
-    latest=st.just({}),
-    pseudonyms=st.just({}),
-    snapshot=st.none() | snapshots,
-    rows=rows,
-    renew=st.booleans(),
+    stored=st.none() | snapshots | lanes,
     alone=st.booleans(),
+    purpose=purposes,
 )
 answers: st.SearchStrategy[Answer] = (
-    st.builds(Need, words, st.booleans())
+    st.builds(NeedSnapshot)
+    | st.builds(NeedRows, st.booleans())
     | st.builds(Failed, words)
     | st.builds(Health, st.dictionaries(words, words, max_size=3))
     | st.builds(

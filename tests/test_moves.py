@@ -21,6 +21,7 @@ from test_writer import make
 
 from umbridge import delivery
 from umbridge import pipeline as pipeline_module
+from umbridge import turns as turns_module
 from umbridge.casework.docket import LENGTH, Done, Need, Task, answer_in, answer_out, task_in, task_out
 from umbridge.casework.office import WorkFailedError
 from umbridge.casework.work import Casework
@@ -38,12 +39,12 @@ from umbridge.shadow import Shadow
 from umbridge.site import SiteProfile, default_site, load_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import taken_part
-from umbridge.store import inbox, stays
+from umbridge.store import directory, inbox, stays
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Stored
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
-from umbridge.turns import Offered, Turns
+from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Turns, row_work
 
 SITE = default_site()
 FEED = FeedSettings(port=0)
@@ -569,6 +570,58 @@ def test_a_join_whose_message_fails_is_made_up_for_by_the_next(ward: Ward) -> No
     assert "VISITS_MERGED" not in stay["exceptions"]  # the message itself waits for a person
 
 
+def test_a_row_of_two_stays_that_are_to_be_one_is_asked_again_once(ward: Ward) -> None:
+    """Twice in one lane it would be screened twice under one row: the second time ends the daemon."""
+    feed = Feed()
+    ward.work(
+        feed.adt("A04", 0, "111", "V1", place=OBS_BED),
+        feed.adt("A01", 3, "111", "V2", place=WARD_BED),
+        feed.merge(4, ("111", "222")),  # taken in by both
+    )
+    merge = max(ward.states())
+    ward.desk.fails = lambda task: b"ADT^A42" in task.frame
+    ward.work(feed.moved("A42", 5, ("222", "222"), ("V1", "V2")))  # and not joined yet
+    namer = Namer(ward.pen.keyring, ward.site)
+
+    def replayed(batch: Batch) -> Stored:
+        held = inbox.row(batch.cursor, batch.keyring, merge)
+        assert held is not None
+        return batch.replay(merge, "zz", "again", "zz", (), namer.named(er7.parse(held.frame)))
+
+    ((_, parts),) = ward.pen.call(replayed).shares
+    assert parts == (directory.ASK_AGAIN,)
+
+
+def test_every_kind_of_work_a_lane_can_have_is_told_apart_by_its_type() -> None:
+    """No number, no empty text and no flag says what a piece of work is."""
+    assert row_work(7, None) == Message(7)
+    assert row_work(7, (0, 2)) == Message(7, parts=(0, 2))
+    assert row_work(7, (directory.ASK_AGAIN,)) == AskedAgain(7)
+    turns = Turns()
+    turns.refold([directory.Refold(b"lane", 0, b"gone")])
+    assert turns.asked(b"lane", Message(7)) == turns.asked(b"lane", AskedAgain(7)) == (True, (b"gone",))
+    assert turns.asked(b"lane", Deadline(START)) == (False, ())  # only a row is worked with a join
+
+
+def test_frames_are_held_within_bounds_and_counted_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "KEEP_BYTES", 10)
+    turns = Turns()
+    given: list[LaneWork] = [
+        Message(1, Held("adt", b"12345678")),
+        Message(2, Held("adt", b"123")),  # beyond the bound: read back from the store
+        Deadline(START),
+        AskedAgain(3, Held("adt", b"12")),
+    ]
+    for work in given:
+        turns.offer(b"lane", work)
+    kept = []
+    for _ in given:
+        kept.append(turns.first(b"lane"))
+        turns.done(b"lane")
+    assert kept == [given[0], Message(2), given[2], given[3]]
+    assert (turns.backlog, turns._held) == (0, 0)
+
+
 # --- kills ----------------------------------------------------------------------------------------------
 
 KILLS = 3
@@ -635,7 +688,7 @@ def test_how_many_rows_wait_can_be_asked_from_a_thread_while_lanes_come_and_go()
     """``status`` runs beside the loop: counting the queues there met a dictionary that changed its size."""
     turns, over = Turns(), threading.Event()
     for number in range(20_000):  # a count of them takes longer than one thread's turn
-        turns.offer(b"old %d" % number, Offered(number, "adt", None))
+        turns.offer(b"old %d" % number, Message(number))
     found: list[int] = []
 
     def ask() -> None:
@@ -649,8 +702,8 @@ def test_how_many_rows_wait_can_be_asked_from_a_thread_while_lanes_come_and_go()
             asked = threads.submit(ask)
             try:
                 for number in range(2_000):
-                    turns.offer(b"new %d" % number, Offered(number, "adt", None))
-                    turns.offer(b"new %d" % number, Offered(number, "adt", None))
+                    turns.offer(b"new %d" % number, Message(number))
+                    turns.offer(b"new %d" % number, Message(number))
                     turns.done(b"new %d" % number)
                     if number % 2:
                         turns.done(b"new %d" % number)

@@ -13,7 +13,17 @@ from test_host import install
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge import sample
-from umbridge.casework.docket import Done, Failed, Need, SealedOut, Snapshot, Task
+from umbridge.casework.docket import (
+    Done,
+    Failed,
+    Need,
+    NeedRows,
+    NeedSnapshot,
+    SealedOut,
+    Snapshot,
+    Task,
+    WholeLane,
+)
 from umbridge.casework.work import Casework, questions_of, to_screen
 from umbridge.criteria.host import Host
 from umbridge.shadow import Shadow
@@ -59,8 +69,11 @@ class Book:
             seq=seq,
             frame=frame,
             after=seq - 1,
-            snapshot=Snapshot(self.head, tuple(self.increments)) if snapshot and seq > 1 else None,
-            rows=tuple(self.rows) if rows else None,
+            stored=WholeLane(tuple(self.rows))
+            if rows
+            else Snapshot(self.head, tuple(self.increments))
+            if snapshot and seq > 1
+            else None,
         )
 
     def take(self, done: Done | Need | Failed) -> Done:
@@ -104,9 +117,9 @@ def test_a_fold_that_stands_elsewhere_is_not_used(host: Host) -> None:
     book, work = Book(), office(host)
     book.take(one(work, book.next(told[0])))
     ahead = replace(book.next(told[1]), after=7)
-    assert one(work, ahead) == Need("snapshot")
+    assert one(work, ahead) == NeedSnapshot()
     # and it is gone: what was not committed must not be built upon
-    assert one(work, replace(ahead, after=1)) == Need("snapshot")
+    assert one(work, replace(ahead, after=1)) == NeedSnapshot()
 
 
 def test_a_row_that_fails_leaves_no_fold_behind(host: Host) -> None:
@@ -114,7 +127,7 @@ def test_a_row_that_fails_leaves_no_fold_behind(host: Host) -> None:
     book, work = Book(), office(host)
     book.take(one(work, book.next(told[0])))
     assert one(work, replace(book.next(b"not HL7 at all"), after=1)) == Failed("NotHl7Error")
-    assert one(work, replace(book.next(told[1]), after=1)) == Need("snapshot")
+    assert one(work, replace(book.next(told[1]), after=1)) == NeedSnapshot()
 
 
 def test_another_site_profile_asks_for_every_row_and_writes_every_increment(host: Host) -> None:
@@ -125,8 +138,8 @@ def test_another_site_profile_asks_for_every_row_and_writes_every_increment(host
     site = default_site()
     other = replace(site, digest="sha256:" + "0" * 64)
     last = book.next(told[-1], snapshot=True)
-    assert one(office(host, other), last) == Need("rows", renew=True)
-    done = one(office(host, other), replace(last, snapshot=None, rows=tuple(book.rows), renew=True))
+    assert one(office(host, other), last) == NeedRows(renew=True)
+    done = one(office(host, other), replace(last, stored=WholeLane(tuple(book.rows), renew=True)))
     assert isinstance(done, Done)
     whole = [made for _, made in done.increments]
     assert whole[: len(book.increments)] == book.increments
@@ -156,7 +169,7 @@ def test_a_late_event_needs_no_row_read_again(host: Host) -> None:
     late = book.next(at(BEGAN))
     done = one(work, late)
     assert isinstance(done, Done)
-    again = one(office(host), replace(late, rows=tuple(book.rows)))
+    again = one(office(host), replace(late, stored=WholeLane(tuple(book.rows))))
     assert isinstance(again, Done) and json.loads(again.head) == json.loads(done.head)
 
 
@@ -180,7 +193,7 @@ def test_rows_put_together_come_to_what_each_comes_to_alone(host: Host) -> None:
             replace(tasks[0], lane=b"\xef" * 32, after=5),
         ]
         *got, failed, needs = second.work([*tasks, *odd])
-        assert (failed, needs) == (Failed("NotHl7Error"), Need("snapshot"))
+        assert (failed, needs) == (Failed("NotHl7Error"), NeedSnapshot())
         for book, each, wanted in zip(together, got, want, strict=True):
             assert timeless(book.take(each)) == timeless(wanted)
 

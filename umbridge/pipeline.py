@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 
 from umbridge_audit.entry import Draft, Spelt
 from umbridge_audit.keys import Keyring
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge.casework.docket import Done, Need, SealedOut, Snapshot, Task
+from umbridge.casework.docket import (
+    Done,
+    Need,
+    NeedRows,
+    NeedSnapshot,
+    Purpose,
+    ScreenAgain,
+    SealedOut,
+    Silence,
+    Snapshot,
+    TakeIn,
+    Task,
+    WholeLane,
+)
 from umbridge.casework.office import CaseworkerLostError, Office, WorkFailedError
 from umbridge.errors import StoreError
+from umbridge.lanememory import Lane, LaneMemory
 from umbridge.model import RowState
 from umbridge.stay.clock import instant
 from umbridge.store import directory, inbox, stays
 from umbridge.store.batch import Batch
 from umbridge.store.directory import Refold
 from umbridge.store.inbox import Stored
-from umbridge.store.stays import Said
 from umbridge.store.writer import Pen
-from umbridge.turns import Offered, Turns, pending
+from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Row, Turns, pending, row_work
 
 log = logging.getLogger("umbridge.pipeline")
 LINE_SECONDS = 0.05  # between two looks whether senders still stand in line
@@ -34,16 +46,6 @@ HISTORY = timedelta(days=1)  # a deadline that a message finds further back is h
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
 OUTCOME = SCHEMAS["determination"].number["outcome"]
-
-
-@dataclass(slots=True)
-class Lane:
-    """A lane in memory: its last worked row, what was said about it, and what plugins know it by."""
-
-    seq: int = 0
-    said: Said = field(default_factory=Said)
-    pseudonyms: dict[str, str] = field(default_factory=dict)
-    due: int | None = -1  # when a review opens by the clock alone; -1: what the store says
 
 
 class Pipeline:
@@ -62,13 +64,12 @@ class Pipeline:
         self._pen = pen
         self._keyring = keyring
         self._office = office
-        self._cache_size = cache
         self._worked = worked
         self._lanes = lanes
         self._turns = Turns()
         self._gate: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
-        self._cache: OrderedDict[bytes, Lane] = OrderedDict()
+        self._memory = LaneMemory(pen, keyring, lambda: (info.name for info in office.plugins), cache)
         self._stopping = False
         self._suspect_until = 0  # rows up to this one were pending when a daemon died
         self._alone = asyncio.Lock()
@@ -90,9 +91,10 @@ class Pipeline:
         """
         if self._stopping:
             return 0
+        held = None if frame is None else Held(feed, frame)
         self._turns.refold(Refold(lane, stored.seq, gone) for lane, gone in stored.refolds)
         for lane, parts in stored.shares:
-            self._turns.offer(lane, Offered(stored.seq, feed, frame, parts))
+            self._turns.offer(lane, row_work(stored.seq, parts, held))
         return len(stored.shares)
 
     async def recover(self, found: Callable[[int], None], *, suspect: bool = False) -> int:
@@ -112,20 +114,20 @@ class Pipeline:
             total += len(page)
             for seq, (lane, parts) in page:
                 if lane not in begun:
-                    self._turns.offer(lane, Offered(seq, "", None, parts))
+                    self._turns.offer(lane, row_work(seq, parts))
                 if suspect:
                     self._suspect_until = max(self._suspect_until, seq)
         if begun:
             async for page in pending(self._pen):
                 for seq, (lane, parts) in page:
                     if lane in begun:
-                        self._turns.offer(lane, Offered(seq, "", None, parts))
+                        self._turns.offer(lane, row_work(seq, parts))
         return total
 
     def look_at(self, lane: bytes, due: datetime) -> None:
         """Have a stay looked at as of a moment that has come though nothing was said."""
         if not self._stopping:
-            self._turns.offer(lane, Offered(0, "", None, (), due))
+            self._turns.offer(lane, Deadline(due))
 
     async def idle(self) -> None:
         """Wait until every offered row is worked."""
@@ -137,38 +139,42 @@ class Pipeline:
         self._turns.end(len(self._workers))
         await asyncio.gather(*self._workers)
 
-    # -- one row at a time, whichever lane is next -------------------------------------------------------
+    # -- one piece of work at a time, whichever lane is next ---------------------------------------------
 
     async def _worker(self) -> None:
         while True:
             lane = await self._turns.next()
             if self._stopping or lane is None:
                 return
-            row = self._turns.first(lane)
-            if row.due is not None:
-                if not await self._at_deadline(lane, row, row.due):
-                    return
-                self._turns.done(lane)
-                continue
-            work = self._safely if row.seq > self._suspect_until else self._suspiciously
-            if not await work(lane, row):
-                return
-            self._worked(1)
+            match self._turns.first(lane):
+                case Deadline() as deadline:
+                    if not await self._at_deadline(lane, deadline):
+                        return
+                case Message() | AskedAgain() as row:
+                    work = self._safely if row.seq > self._suspect_until else self._suspiciously
+                    if not await work(lane, row):
+                        return
+                    self._worked(1)
+                case other:
+                    assert_never(other)
             self._turns.done(lane)
 
-    async def _at_deadline(self, lane: bytes, row: Offered, due: datetime) -> bool:
+    async def _at_deadline(self, lane: bytes, deadline: Deadline) -> bool:
         """A moment has come and nothing was said: what opens by it is asked, by the stay's newest row."""
+        due = deadline.due
         try:
-            known, _ = await self._lane(lane)
+            known, _ = await self._memory.known(lane)
             if known.seq and known.said.as_of < due:
-                return await self._safely(lane, replace(row, seq=known.seq))
+                return await self._safely(lane, deadline)
             # a message came in between, and saw to it
             await self._pen.ask(lambda batch: stays.no_longer_due(batch.cursor, lane, instant(due)))
         except StoreError:
             return False
+        if known.due == instant(due):
+            known.due = None
         return True
 
-    async def _suspiciously(self, lane: bytes, row: Offered) -> bool:
+    async def _suspiciously(self, lane: bytes, row: Row) -> bool:
         """Work a row that was pending at a crash: alone, and with the attempt written down first."""
         async with self._alone:
             if self._stopping:
@@ -176,23 +182,23 @@ class Pipeline:
             try:
                 attempts = await self._pen.ask(lambda batch: inbox.attempt(batch.cursor, row.seq))
                 if attempts > STRIKES:
-                    log.error("row_quarantined", extra={"row": row.seq, "code": "process_death"})
-                    await self._pen.ask(lambda batch: self._quarantine(batch, lane, row, "process_death"))
+                    await self._give_up(lane, row, "process_death")
                     return True
             except StoreError:
                 return False
             return await self._safely(lane, row)
 
-    async def _safely(self, lane: bytes, row: Offered) -> bool:
-        """Work one row. A defect of ours must not stop the feed or lose the message: it waits for a person.
+    async def _safely(self, lane: bytes, work: LaneWork) -> bool:
+        """Do one piece of work. A defect of ours must not stop the feed or lose a message.
 
-        False when the store has failed or the daemon is ending: the row is found again at the next start.
+        A row that meets one waits for a person. False when the store has failed or the daemon is ending: the
+        work is found again at the next start.
         """
         deaths, alone = 0, False
         try:
             while True:
                 try:
-                    await self._work(lane, row, alone=alone)
+                    await self._work(lane, work, alone=alone)
                     return True
                 except StoreError:
                     raise
@@ -208,13 +214,23 @@ class Pipeline:
                     code = f"work_failed:{exc.code}"
                 except Exception as exc:
                     code = f"work_failed:{type(exc).__name__}"
-                log.error("row_quarantined", extra={"row": row.seq, "code": code})
-                self._cache.pop(lane, None)  # it may hold what was never committed
-                reason = code
-                await self._pen.ask(lambda batch: self._quarantine(batch, lane, row, reason))  # noqa: B023 - awaited
+                self._memory.forget(lane)  # it may hold what was never committed
+                await self._give_up(lane, work, code)
                 return True
         except StoreError:
             return False
+
+    async def _give_up(self, lane: bytes, work: LaneWork, code: str) -> None:
+        """A row waits for a person; a deadline is left to the stay's next message, which sees to it."""
+        match work:
+            case Deadline():
+                log.error("deadline_failed", extra={"code": code})
+                await self._pen.ask(lambda batch: stays.wait_until(batch.cursor, lane, None))
+            case Message() | AskedAgain() as row:
+                log.error("row_quarantined", extra={"row": row.seq, "code": code})
+                await self._pen.ask(lambda batch: self._quarantine(batch, lane, row, code))
+            case other:
+                assert_never(other)
 
     async def _give_way(self) -> None:
         """While senders stand in line no row is handed to a caseworker, which would slow their core."""
@@ -229,86 +245,65 @@ class Pipeline:
             if not self._pen.crowded:
                 return
 
-    async def _work(self, lane: bytes, row: Offered, *, alone: bool) -> None:
-        seq, feed, frame = row.seq, row.feed, row.frame
-        if frame is None:
-            kept = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
-            if kept is None:
-                raise LookupError("row_gone")
-            feed, frame = kept.feed, kept.frame
+    async def _work(self, lane: bytes, work: LaneWork, *, alone: bool) -> None:
+        held: Held | None = None
+        match work:
+            case Message(seq, held, parts):
+                purpose: Purpose = TakeIn() if parts is None else TakeIn(parts)
+            case AskedAgain(seq, held):
+                purpose = ScreenAgain()
+            case Deadline(due):
+                seq, purpose = (await self._memory.known(lane))[0].seq, Silence(due)
+            case other:
+                assert_never(other)
+        held = held or await self._read_back(seq)
         await self._give_way()
-        anew, gone = self._turns.asked(lane, seq)
-        known, snapshot = await self._lane(lane)
+        anew, gone = self._turns.asked(lane, work)
+        known, snapshot = await self._memory.known(lane)
         if gone:
-            known = await self._joined(known, gone)
+            known = await self._memory.joined(known, gone)
         task = Task(
             seq,
             lane,
-            feed,
-            frame,
+            held.feed,
+            held.frame,
             known.seq,
-            known.said.as_of if row.due is None else row.due,
+            known.said.as_of,
             known.said.states,
             known.said.latest,
             known.pseudonyms,
             snapshot,
-            alone=alone,
-            parts=(0,) if row.parts is None else tuple(part for part in row.parts if part >= 0),
-            silent=row.due is not None,
+            alone,
+            purpose,
         )
         if anew:
-            task = await self._with(task, Need("rows", renew=True), gone)
+            task = await self._with(task, NeedRows(renew=True), gone)
         done = await self._office.work(task)
         while isinstance(done, Need):
             task = await self._with(task, done, gone)
             done = await self._office.work(task)
-        worked, renew = done, task.renew
+        worked, renew = done, isinstance(task.stored, WholeLane) and task.stored.renew
         await self._pen.ask(
-            lambda batch: self._decide(batch, lane, row, known, worked, gone, renew=renew), can_wait=True
+            lambda batch: self._decide(batch, lane, work, seq, known, worked, gone, renew=renew),
+            can_wait=True,
         )
         if anew:
             self._turns.refolded(lane, seq, gone)
 
-    async def _joined(self, known: Lane, gone: tuple[bytes, ...]) -> Lane:
-        """What was said about a lane and about those that are joined to it, as of one stay."""
-        said = Said(dict(known.said.states), dict(known.said.latest), known.said.as_of)
-        for one in gone:
-            other = (await self._lane(one))[0].said
-            said.states = other.states | said.states
-            for review, by_plugin in other.latest.items():
-                said.latest[review] = by_plugin | said.latest.get(review, {})
-            said.as_of = max(said.as_of, other.as_of)
-        return Lane(known.seq, said, known.pseudonyms)
-
-    async def _lane(self, lane: bytes) -> tuple[Lane, Snapshot | None]:
-        """What is known of a lane, and the stored fold where it had to be looked up."""
-        known = self._cache.get(lane)
-        snapshot = None
-        if known is None:
-            saved = await self._pen.ask(lambda batch: stays.load(batch.cursor, self._keyring, lane))
-            names = {info.name: self._pseudonym(info.name, lane) for info in self._office.plugins}
-            if saved is None:
-                known = Lane(pseudonyms=names)
-            else:
-                known = Lane(saved.seq, saved.said, names)
-                snapshot = Snapshot(saved.head, saved.increments)
-            self._cache[lane] = known
-            while len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(lane)
-        return known, snapshot
-
-    def _pseudonym(self, plugin: str, lane: bytes) -> str:
-        return self._keyring.token(f"pseudonym/{plugin}", lane.hex()).hex()
+    async def _read_back(self, seq: int) -> Held:
+        kept = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
+        if kept is None:
+            raise LookupError("row_gone")
+        return Held(kept.feed, kept.frame)
 
     async def _with(self, task: Task, need: Need, gone: tuple[bytes, ...] = ()) -> Task:
         """The task with what the caseworker lacks: the lane's stored fold, or every message of it so far."""
         lane, until = task.lane, task.seq
-        if need.what == "snapshot":
+        if isinstance(need, NeedSnapshot):
             saved = await self._pen.ask(lambda batch: stays.load(batch.cursor, self._keyring, lane))
             if saved is None or saved.seq != task.after:
                 raise LookupError("stay_gone")
-            return replace(task, snapshot=Snapshot(saved.head, saved.increments))
+            return replace(task, stored=Snapshot(saved.head, saved.increments))
         rows = await self._pen.ask(
             lambda batch: {
                 (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part)
@@ -317,19 +312,16 @@ class Pipeline:
             }
         )
         whole = tuple(rows[place] for place in sorted(rows))
-        return replace(task, snapshot=None, rows=whole, renew=need.renew)
+        return replace(task, stored=WholeLane(whole, need.renew))
 
     # -- inside the transaction -----------------------------------------------------------------------
 
     @staticmethod
-    def _quarantine(batch: Batch, lane: bytes, row: Offered, reason: str) -> None:
-        if row.due is not None:
-            stays.wait_until(batch.cursor, lane, None)  # the stay's next message sees to it
-            return
+    def _quarantine(batch: Batch, lane: bytes, row: Row, reason: str) -> None:
         values: dict[str, Any] = {"actor": "umbridge", "state": "QUARANTINED", "row": row.seq}
         values |= {"reason": reason, "by": "umbridge"}
         batch.entry(Draft("quarantine", values))
-        if row.parts is None:
+        if isinstance(row, Message) and row.parts is None:
             batch.finish(row.seq, RowState.QUARANTINED, reason)
         else:
             batch.set_aside(lane, row.seq, reason)
@@ -338,14 +330,15 @@ class Pipeline:
         self,
         batch: Batch,
         lane: bytes,
-        row: Offered,
+        work: LaneWork,
+        seq: int,
         known: Lane,
         done: Done,
         gone: tuple[bytes, ...],
         *,
         renew: bool,
     ) -> None:
-        said, seq = known.said, row.seq
+        said = known.said
         rows: list[tuple[Any, ...]] = []
         for item in done.determined:
             by_plugin = said.latest.setdefault(item.review, {})
@@ -369,28 +362,31 @@ class Pipeline:
         known.seq = seq
         for one in gone:
             directory.join(batch.cursor, one, lane)
-            self._cache.pop(one, None)
+            self._memory.forget(one)
         if gone:
-            self._cache[lane] = known
+            self._memory.keep(lane, known)
         if renew:
             for one in (lane, *gone):
                 directory.refolded(batch.cursor, one, seq)
             stays.renew(batch.cursor, self._keyring, lane, done.increments, batch.now)
         increments = [] if renew else done.increments
         stays.save(batch.cursor, self._keyring, lane, seq, said, done.head, increments, batch.now)
-        self._note_due(batch, lane, row, known, done)
-        if row.due is not None:
-            return
-        if row.parts is not None:
-            batch.take(lane, seq, "no_review_open")
-            return
-        outcome = RowState.DETERMINED if done.determined else RowState.NOT_APPLICABLE
-        batch.finish(seq, outcome, "" if done.determined else "no_review_open")
+        self._note_due(batch, lane, work, known, done)
+        match work:
+            case Deadline():
+                pass  # no row of the inbox was waiting for it
+            case Message(parts=None):
+                outcome = RowState.DETERMINED if done.determined else RowState.NOT_APPLICABLE
+                batch.finish(seq, outcome, "" if done.determined else "no_review_open")
+            case Message() | AskedAgain():
+                batch.take(lane, seq, "no_review_open")
+            case other:
+                assert_never(other)
 
     @staticmethod
-    def _note_due(batch: Batch, lane: bytes, row: Offered, known: Lane, done: Done) -> None:
+    def _note_due(batch: Batch, lane: bytes, work: LaneWork, known: Lane, done: Done) -> None:
         due = None if done.due is None else instant(done.due)
-        if due is not None and row.due is None and due < instant(batch.now - HISTORY):
+        if due is not None and not isinstance(work, Deadline) and due < instant(batch.now - HISTORY):
             due = None
         if due != known.due:
             stays.wait_until(batch.cursor, lane, due)

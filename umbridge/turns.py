@@ -1,7 +1,7 @@
-"""Rows waiting for their turn, lane by lane: which lane is next, and which must wait for another.
+"""Work waiting for its turn, lane by lane: which lane is next, and which must wait for another.
 
-A lane's rows are worked in the order they came. A lane that is to be joined with another waits until that one
-has worked the rows that came before.
+A lane's work is done in the order it came, one piece at a time: what is about one stay is never raced. A lane
+that is to be joined with another waits until that one has worked the rows that came before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from umbridge.store.directory import Refold
 from umbridge.store.inbox import Share
@@ -20,22 +21,57 @@ PAGE = 256
 KEEP_BYTES = 64 * 1024 * 1024  # frames held between answer and work; beyond that they are read back
 
 
+class Held(NamedTuple):
+    """A row's message as it came in, kept in memory between answer and work."""
+
+    feed: str
+    frame: bytes
+
+
 @dataclass(frozen=True, slots=True)
-class Offered:
-    """A row waiting for its turn in a lane. ``parts``: what the lane takes in of it, None: as it is."""
+class Message:
+    """A row that the lane takes in. ``parts``: which of it; None where the whole row is this lane's alone."""
 
     seq: int
-    feed: str
-    frame: bytes | None
+    held: Held | None = None  # None: read back from the store when its turn comes
     parts: tuple[int, ...] | None = None
-    due: datetime | None = None  # no row: a moment that the stay has come to though nothing was said
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """A person had a worked row asked again: a row of its own, of which the stay takes nothing in."""
+
+    seq: int
+    held: Held | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment that the stay has come to though no message came: reviews may open by it."""
+
+    due: datetime
+
+
+Row = Message | AskedAgain
+#: Everything that may wait in a lane. What people decide about a stay's reviews is to join here as a member
+#: of its own, so that a decision and a message about one stay cannot be raced: each ``match`` over this union
+#: ends in ``assert_never``, and the type check then names each place that has to say what it does with it.
+LaneWork = Row | Deadline
+
+
+def row_work(seq: int, parts: tuple[int, ...] | None, held: Held | None = None) -> Row:
+    """A stored row as one lane's work, from what the store says of its share."""
+    if parts is None:
+        return Message(seq, held)
+    taken = tuple(part for part in parts if part != directory.ASK_AGAIN)
+    return Message(seq, held, taken) if taken else AskedAgain(seq, held)
 
 
 class Turns:
     """The queues. Lives on one loop; ``backlog``, how many rows wait, may be read from any thread."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, deque[Offered]] = {}
+        self._waiting: dict[bytes, deque[LaneWork]] = {}
         # lanes with a row to work and nobody at it; None ends a worker. In a queue one lane wakes one worker
         self._ready: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._refolds: dict[bytes, list[Refold]] = {}  # what merges and new numbers ask of a lane
@@ -49,42 +85,40 @@ class Turns:
         """Wait until nothing waits."""
         await self._quiet.wait()
 
-    def offer(self, lane: bytes, row: Offered) -> None:
-        """Put a row behind those that the lane has. Must be called in ``seq`` order."""
-        size = 0 if row.frame is None else len(row.frame)
-        if self._held + size > KEEP_BYTES:
-            row = replace(row, frame=None)  # read back from the store when its turn comes
+    def offer(self, lane: bytes, work: LaneWork) -> None:
+        """Put work behind what the lane has. Rows must be offered in ``seq`` order."""
+        size = _bytes_held(work)
+        if size and self._held + size > KEEP_BYTES and not isinstance(work, Deadline):
+            work = replace(work, held=None)
         else:
             self._held += size
         self.backlog += 1
         queue = self._waiting.get(lane)
         if queue is not None:
-            queue.append(row)
+            queue.append(work)
             return
-        self._waiting[lane] = deque([row])
+        self._waiting[lane] = deque([work])
         self._ready.put_nowait(lane)
         self._quiet.clear()
 
     async def next(self) -> bytes | None:
-        """A lane whose first row can be worked now; nobody else gets it before ``done``. None: end."""
+        """A lane whose first work can be done now; nobody else gets it before ``done``. None: end."""
         while (lane := await self._ready.get()) is not None:
-            _, gone = self.asked(lane, self._waiting[lane][0].seq)
+            _, gone = self.asked(lane, self._waiting[lane][0])
             other = next((each for each in gone if each in self._waiting), None)
             if other is None:
                 return lane
             self._parked.setdefault(other, []).append(lane)
         return None
 
-    def first(self, lane: bytes) -> Offered:
+    def first(self, lane: bytes) -> LaneWork:
         return self._waiting[lane][0]
 
     def done(self, lane: bytes) -> None:
-        """The lane's first row is worked."""
+        """The lane's first work is done."""
         queue = self._waiting[lane]
-        row = queue.popleft()
+        self._held -= _bytes_held(queue.popleft())
         self.backlog -= 1
-        if row.frame is not None:
-            self._held -= len(row.frame)
         if queue:
             self._ready.put_nowait(lane)
             return
@@ -105,14 +139,15 @@ class Turns:
         for each in asked:
             self._refolds.setdefault(each.lane, []).append(each)
 
-    def asked(self, lane: bytes, seq: int) -> tuple[bool, tuple[bytes, ...]]:
-        """Whether the lane is to be folded again at this row, and the lanes that are joined to it then.
+    def asked(self, lane: bytes, work: LaneWork) -> tuple[bool, tuple[bytes, ...]]:
+        """Whether the lane is to be folded again with this work, and the lanes that are joined to it then.
 
-        One that was to be joined to one of those comes with it: its own turn never came.
+        Only a row is ever worked so: what asks for it is a row. One that was to be joined to one of those
+        comes with it: its own turn never came.
         """
-        if not self._refolds:
+        if not self._refolds or isinstance(work, Deadline):
             return False, ()
-        asked = [each for each in self._refolds.get(lane, ()) if each.since <= seq]
+        asked = [each for each in self._refolds.get(lane, ()) if each.since <= work.seq]
         gone = [each.gone for each in asked if each.gone is not None]
         for one in gone:
             gone += [each.gone for each in self._refolds.get(one, ()) if each.gone is not None]
@@ -125,6 +160,10 @@ class Turns:
         left = [each for each in self._refolds.pop(lane, ()) if each.since > seq]
         if left:
             self._refolds[lane] = left
+
+
+def _bytes_held(work: LaneWork) -> int:
+    return 0 if isinstance(work, Deadline) or work.held is None else len(work.held.frame)
 
 
 async def pending(pen: Pen) -> AsyncIterator[list[tuple[int, Share]]]:

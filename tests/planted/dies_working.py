@@ -8,12 +8,12 @@ from typing import Any
 from umbridge.cli import main
 from umbridge.pipeline import Pipeline
 from umbridge.store import inbox
-from umbridge.turns import Offered
+from umbridge.turns import Message
 
 _work = Pipeline._work
 
 
-async def work(self: Pipeline, lane: bytes, row: Offered, *, alone: bool) -> Any:
+async def work(self: Pipeline, lane: bytes, row: Message, *, alone: bool) -> Any:
     """Work every message but one."""
     kept = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, row.seq))
     if kept is not None and b"ZZPOISON" in kept.frame:

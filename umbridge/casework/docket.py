@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 LENGTH = 4
@@ -36,8 +36,42 @@ class SealedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class WholeLane:
+    """Every message of the lane so far, the task's own included: the stay is folded anew."""
+
+    rows: tuple[SealedOut, ...]
+    renew: bool = False  # every increment is to be written again, not only this row's
+
+
+@dataclass(frozen=True, slots=True)
+class TakeIn:
+    """The message, or these parts of it, go into the stay; then its open reviews are screened."""
+
+    parts: tuple[int, ...] = (0,)  # 0 is the whole message
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenAgain:
+    """A person asked: nothing goes into the stay, its open reviews are screened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A deadline came and no message did: only reviews that opened by the clock are screened."""
+
+    at: datetime
+
+
+Purpose = TakeIn | ScreenAgain | Silence
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
-    """One row to be worked, with what the ledger has said about its lane so far."""
+    """One piece of a lane's work, with what the ledger has said about the lane so far.
+
+    ``seq``, ``feed`` and ``frame`` are the message that determinations will name: for ``Silence`` the newest
+    one that the lane has taken in.
+    """
 
     seq: int
     lane: bytes
@@ -48,20 +82,24 @@ class Task:
     states: Mapping[str, str]  # review id -> state on the ledger
     latest: Mapping[str, Mapping[str, Mapping[str, Any]]]  # review id -> plugin -> its answer: met, wave
     pseudonyms: Mapping[str, str]  # plugin -> what it knows the patient by
-    snapshot: Snapshot | None = None
-    rows: tuple[SealedOut, ...] | None = None  # the whole lane, this row included: fold it anew
-    renew: bool = False  # every increment is to be written again, not only this row's
+    stored: Snapshot | WholeLane | None = None  # None: the caseworker is expected to hold the fold
     alone: bool = False  # not together with others: a process died with it, and it may be to blame
-    parts: tuple[int, ...] = (0,)  # of the message, that the lane takes in; 0 is the whole, none: asked again
-    silent: bool = False  # a deadline passed and nothing was said: only what opened by it is asked
+    purpose: Purpose = TakeIn()
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """The caseworker cannot go on without more: the lane's ``snapshot``, or all its ``rows``."""
+class NeedSnapshot:
+    """The caseworker does not hold the lane's fold and cannot go on without the stored one."""
 
-    what: str
+
+@dataclass(frozen=True, slots=True)
+class NeedRows:
+    """The stored fold cannot be used: the lane has to be folded anew from all its messages."""
+
     renew: bool = False
+
+
+Need = NeedSnapshot | NeedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,31 +205,47 @@ def task_out(task: Task) -> bytes:
         "latest": task.latest,
         "names": task.pseudonyms,
         "alone": task.alone,
-        "parts": task.parts,
-        "silent": task.silent,
     }
-    if task.snapshot is not None:
-        head["snapshot"] = len(task.snapshot.increments)
-        parts += [task.snapshot.head, *task.snapshot.increments]
-    if task.rows is not None:
-        head["rows"] = [(row.seq, row.feed, row.part) for row in task.rows]
-        head["renew"] = task.renew
-        parts += [row.frame for row in task.rows]
+    match task.purpose:
+        case TakeIn(taken):
+            head["take"] = taken
+        case ScreenAgain():
+            head["again"] = True
+        case Silence(at):
+            head["silent"] = at.isoformat()
+        case other:
+            assert_never(other)
+    match task.stored:
+        case Snapshot(kept, increments):
+            head["snapshot"] = len(increments)
+            parts += [kept, *increments]
+        case WholeLane(rows, renew):
+            head["rows"] = [(row.seq, row.feed, row.part) for row in rows]
+            head["renew"] = renew
+            parts += [row.frame for row in rows]
+        case None:
+            pass
+        case unknown:
+            assert_never(unknown)
     return frame(head, parts)
+
+
+def _purpose(head: dict[str, Any]) -> Purpose:
+    if "take" in head:
+        return TakeIn(tuple(head["take"]))
+    return ScreenAgain() if "again" in head else Silence(datetime.fromisoformat(head["silent"]))
 
 
 def task_in(body: bytes) -> Task:
     head, parts = unframe(body)
     lane, raw, *rest = parts
-    snapshot = None
+    stored: Snapshot | WholeLane | None = None
     if "snapshot" in head:
-        count = head["snapshot"]
-        snapshot = Snapshot(rest[0], tuple(rest[1 : 1 + count]))
-        rest = rest[1 + count :]
-    rows = None
-    if "rows" in head:
+        stored = Snapshot(rest[0], tuple(rest[1:]))
+    elif "rows" in head:
         named = zip(head["rows"], rest, strict=True)
         rows = tuple(SealedOut(seq, feed, raw, part) for (seq, feed, part), raw in named)
+        stored = WholeLane(rows, head["renew"])
     return Task(
         head["seq"],
         lane,
@@ -202,12 +256,9 @@ def task_in(body: bytes) -> Task:
         head["states"],
         head["latest"],
         head["names"],
-        snapshot,
-        rows,
-        head.get("renew", False),
+        stored,
         head["alone"],
-        tuple(head["parts"]),
-        head["silent"],
+        _purpose(head),
     )
 
 
@@ -218,8 +269,10 @@ Answer = Done | Need | Failed | Health
 
 def answer_out(answer: Answer) -> bytes:
     """An answer as a frame. The texts of a slot list are canonical JSON, which holds no bare line feed."""
-    if isinstance(answer, Need):
-        return frame({"need": answer.what, "renew": answer.renew})
+    if isinstance(answer, NeedSnapshot):
+        return frame({"need": "snapshot"})
+    if isinstance(answer, NeedRows):
+        return frame({"need": "rows", "renew": answer.renew})
     if isinstance(answer, Failed):
         return frame({"failed": answer.code})
     if isinstance(answer, Health):
@@ -242,7 +295,7 @@ def answer_in(body: bytes) -> Answer:
     if "health" in head:
         return Health(head["health"])
     if "need" in head:
-        return Need(head["need"], head["renew"])
+        return NeedSnapshot() if head["need"] == "snapshot" else NeedRows(head["renew"])
     if "failed" in head:
         return Failed(head["failed"])
     fold, *rest = parts

@@ -10,12 +10,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, assert_never
 
 from umbridge_audit.entry import Draft
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge.casework.docket import Changed, Determined, Done, Failed, Need, SealedOut, Task
+from umbridge.casework.docket import (
+    Changed,
+    Determined,
+    Done,
+    Failed,
+    Need,
+    NeedRows,
+    NeedSnapshot,
+    ScreenAgain,
+    SealedOut,
+    Silence,
+    Snapshot,
+    TakeIn,
+    Task,
+    WholeLane,
+)
 from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
@@ -239,38 +254,50 @@ class Casework:
         if isinstance(fold, Need):
             return fold
         whole = self._event(task.feed, task.frame)
-        events = [(task.seq, taken_part(whole, part)) for part in task.parts]
         as_of = max(task.as_of, whole.sent_at)
-        if task.rows is None:
-            increments = increments_of((seq, fold.apply(event, seq)) for seq, event in events)
-        else:
-            rows = self._events(task.rows)
+        events: list[tuple[int, Event]] = []
+        match task.purpose:
+            case TakeIn(parts):
+                events = [(task.seq, taken_part(whole, part)) for part in parts]
+            case Silence(at):
+                as_of = max(as_of, at)
+            case ScreenAgain():
+                pass
+            case other:
+                assert_never(other)
+        if isinstance(task.stored, WholeLane):
+            rows = self._events(task.stored.rows)
             as_of = max([as_of, *(event.sent_at for _, event in rows)])  # of a lane that joined, too
-            written = rows if task.renew else events
+            written = rows if task.stored.renew else events
             increments = increments_of((seq, fold.increment(event, seq)) for seq, event in written)
+        else:
+            increments = increments_of((seq, fold.apply(event, seq)) for seq, event in events)
         stay = fold.stay(as_of)
         asked = to_screen(stay, completed(task.latest))
-        if task.silent:
+        if isinstance(task.purpose, Silence):
             asked = tuple(review for review in asked if review.id not in task.latest)
         questions = questions_of(fold, stay, asked, as_of, self._host)
         return Begun(task, whole, fold, increments, as_of, stay, questions)
 
     def _fold(self, task: Task) -> StayFold | Need:
         """The lane as its last worked row left it, taken out of the cache until this row is worked too."""
-        if task.rows is not None:
-            self._folds.pop(task.lane, None)
-            return StayFold.refold(self._site, self._events(task.rows))
         last, fold = self._folds.pop(task.lane, (0, None))
+        if isinstance(task.stored, WholeLane):
+            return StayFold.refold(self._site, self._events(task.stored.rows))
         if fold is not None and last == task.after:
             return fold
         if task.after == 0:
             return StayFold(self._site)
-        if task.snapshot is None:
-            return Need("snapshot")
-        try:
-            return StayFold.restore(self._site, task.snapshot.head, task.snapshot.increments)
-        except NeedsRefold:  # the site profile changed: codes mean other things now
-            return Need("rows", renew=True)
+        match task.stored:
+            case None:
+                return NeedSnapshot()
+            case Snapshot(head, increments):
+                try:
+                    return StayFold.restore(self._site, head, increments)
+                except NeedsRefold:  # the site profile changed: codes mean other things now
+                    return NeedRows(renew=True)
+            case other:
+                assert_never(other)
 
     def _events(self, rows: tuple[SealedOut, ...]) -> list[tuple[int, Event]]:
         return [(row.seq, taken_part(self._event(row.feed, row.frame), row.part)) for row in rows]

@@ -267,14 +267,16 @@ class Batch(Operations):
         had = directory.shares(self.cursor, seq)
         if again and not had and row.lane is not None:
             had = {row.lane: {0: directory.TAKEN}}
+        wanted: dict[bytes, set[int]] = {}  # two lanes that are to be joined are one here
         for one, its in had.items():
-            missed = tuple(part for part in its if its[part] == directory.ASIDE)
+            missed = {part for part in its if its[part] == directory.ASIDE}
             if again:
-                missed = (directory.ASK_AGAIN,)
+                missed = {directory.ASK_AGAIN}
             if missed:
-                into = directory.current(self.cursor, one)
-                directory.give(self.cursor, into, child, missed)
-                shares = (*shares, (into, missed))
+                wanted.setdefault(directory.current(self.cursor, one), set()).update(missed)
+        for into, parts in wanted.items():
+            directory.give(self.cursor, into, child, sorted(parts))
+            shares = (*shares, (into, tuple(sorted(parts))))
         if not had:
             shares, refolds = self._route(child, named)
         state = RowState.PENDING if shares else RowState.NOT_APPLICABLE

@@ -39,6 +39,7 @@ class SavedStay:
     said: Said
     head: bytes
     increments: tuple[bytes, ...]
+    due: int | None  # when its next review opens by the clock alone (``wait_until``)
 
 
 def _joined(said: Said, head: bytes) -> bytes:
@@ -74,7 +75,13 @@ def load(cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes) -> SavedStay | N
         said=said,
         head=head,
         increments=tuple(keyring.unseal("stay", sealed, _increment_aad(lane, seq)) for seq, sealed in rows),
+        due=_due(cursor, lane),
     )
+
+
+def _due(cursor: sqlite3.Cursor, lane: bytes) -> int | None:
+    found = cursor.execute("SELECT due FROM lane_due WHERE lane = ?", (lane,)).fetchone()
+    return None if found is None else int(found[0])
 
 
 def save(
