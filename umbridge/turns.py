@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from umbridge.store.directory import Refold
+from umbridge.store.directory import ASK_AGAIN, Refold
 from umbridge.store.inbox import Share
 from umbridge.store.writer import Pen
 
@@ -63,7 +63,7 @@ def row_work(seq: int, parts: tuple[int, ...] | None, held: Held | None = None) 
     """A stored row as one lane's work, from what the store says of its share."""
     if parts is None:
         return Message(seq, held)
-    taken = tuple(part for part in parts if part != directory.ASK_AGAIN)
+    taken = tuple(part for part in parts if part != ASK_AGAIN)
     return Message(seq, held, taken) if taken else AskedAgain(seq, held)
 
 
