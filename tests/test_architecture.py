@@ -292,6 +292,7 @@ TESTED_IN = {
     "umbridge/store/opening.py": "tests/test_faults.py",  # every restart
     "umbridge/reload.py": "tests/test_tls.py",  # a daemon is sent SIGHUP with good files and bad
     "umbridge/pipeline.py": "tests/test_daemon.py",  # every stranger's message, and its state
+    "audit/umbridge_audit/importguard.py": "tests/test_importguard.py",  # the daemon's text, and its scripts
     "audit/umbridge_audit/bundle.py": "audit/tests/test_export.py",  # what export writes
     "audit/umbridge_audit/cli.py": "audit/tests/test_export.py",  # umbridge-verify on bundles
     "audit/umbridge_audit/examine.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack

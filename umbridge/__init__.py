@@ -1,5 +1,6 @@
 """The front door: everything a criteria plugin may import, and nothing more."""
 
+import umbridge.importguard  # noqa: F401  (first: it guards the imports that follow)
 from umbridge.criteria.content import BARRIER, Library, Subset, load_content
 from umbridge.criteria.examination import Examination
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
