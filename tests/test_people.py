@@ -207,6 +207,7 @@ def test_an_accounting_has_four_parts_six_years_and_says_what_it_leaves_out(desk
     assert [r["exclusion"] for r in everything if r["basis"] == "payment"] == [reports.EXCLUDED["payment"]]
     older = desk.ask("privacy", "report.disclosures", patient=VISIT, asked_on="2026-11-20")[1:]
     assert "2020-11-21" in {r["date"] for r in older}  # six years back, that day is still inside
+    assert desk.ask("him", "report.disclosures", **asked)[1:] == rows  # whose task it is
     for account in ("admin", "nurse", "auditor"):
         with pytest.raises(NotPermittedError):
             desk.ask(account, "report.disclosures", **asked)

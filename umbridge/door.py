@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from umbridge_audit import disclose as gate
-from umbridge_audit.disclose import Viewer
+from umbridge_audit.disclose import Need, Viewer, unmet
 from umbridge_audit.entry import Draft, Receipt
 from umbridge_audit.redact import REDACTED, AccessTable, Permission
 
@@ -24,7 +24,7 @@ from umbridge import glass
 from umbridge.config import User
 from umbridge.control import where_from
 from umbridge.errors import NotPermittedError, UsageError
-from umbridge.store import notes
+from umbridge.store import inbox, notes
 from umbridge.store.batch import Batch
 from umbridge.store.writer import Pen
 
@@ -77,11 +77,15 @@ class Door:
         *,
         patient: str | None = None,
         count: int | None = None,
+        needs: Sequence[Need] = (),
     ) -> Permission:
-        """Log the look (or its refusal), then say what may be seen. Raises NotPermittedError."""
+        """Log the look (or its refusal), then say what may be seen. Raises NotPermittedError.
+
+        ``needs``: fields that the question looks for; who may not see one of them may not ask.
+        """
         self.settle_floods()
         purpose = text_of(args, "purpose") or self.usual_purpose(viewer)
-        broken = self._break_glass(viewer, args, kind, query, patient) if purpose == "BTG" else None
+        broken = self._break_glass(viewer, args, kind, query, patient, needs) if purpose == "BTG" else None
         try:
             _, permission = gate.disclose(
                 self.commit,
@@ -94,6 +98,7 @@ class Door:
                 patient=patient,
                 count=count,
                 broken=broken,
+                needs=needs,
                 produce=lambda allowed: allowed,
             )
         except gate.NotPermitted as exc:
@@ -101,19 +106,48 @@ class Door:
         return permission
 
     def _break_glass(
-        self, viewer: Viewer, args: dict[str, Any], kind: str, query: str, patient: str | None
+        self,
+        viewer: Viewer,
+        args: dict[str, Any],
+        kind: str,
+        query: str,
+        patient: str | None,
+        needs: Sequence[Need],
     ) -> Permission | None:
         """What broken glass shows, once its window is on the ledger; None lets the refusal take its way."""
+        broken = self.table.broken
         if not self.table.acts.get("break the glass", frozenset()) & set(viewer.roles):
             return None
-        reason = text_of(args, "reason")
+        if broken is None or unmet(broken, needs) is not None:
+            return None
+        reason, why = text_of(args, "reason"), ""
         if kind != "read" or not patient:
-            self.refuse(viewer, query, reason, "break-glass shows one patient, looked up by number")
-        if not glass.is_open(self.pen, viewer, patient or ""):
+            why = "break-glass shows one patient, looked up by number"
+        elif not glass.is_open(self.pen, viewer, patient):
             if len(reason.strip()) < glass.SHORTEST_REASON:
-                self.refuse(viewer, query, reason, "break-glass needs --reason in words")
-            glass.open_window(self.pen, viewer, patient or "", reason)
-        return self.table.broken
+                why = "break-glass needs --reason in words"
+            else:
+                glass.open_window(self.pen, viewer, patient, reason)
+        if why:
+            self.refuse(viewer, query, reason, why, purpose="BTG", patient=patient, request=kind)
+        return broken
+
+    # -- whose it is -----------------------------------------------------------------------------------
+    # Opened before the look, for its entry alone: the entry says whose record was looked at, and whose it is
+    # decides whether the glass may be broken. Nothing of it is shown.
+
+    def whose_message(self, record: Sequence[Any] | None) -> str | None:
+        """The visit that a sealed row names."""
+        if record is None:
+            return None
+        visit = inbox.open_leniently(self.pen.keyring, record).head.get("visit")
+        return str(visit) if visit else None
+
+    def whose_entry(self, seq: int) -> str | None:
+        """The visit, or the patient looked at, that an entry names."""
+        named = self.pen.call(lambda batch: self.pen.ledger.reveal(seq, ["ident"]).get("ident", {}))
+        visit = named.get("visit") or named.get("patient")
+        return str(visit) if visit else None
 
     def act(self, viewer: Viewer, what: str, args: dict[str, Any]) -> None:
         """Whether this viewer may do ``what`` (a name of the access table's ``acts``). No entry if so.
@@ -124,10 +158,20 @@ class Door:
             return
         self.refuse(viewer, what, text_of(args, "reason"), f"no role of yours may do {what}")
 
-    def refuse(self, viewer: Viewer, what: str, reason: str, why: str) -> None:
+    def refuse(
+        self,
+        viewer: Viewer,
+        what: str,
+        reason: str,
+        why: str,
+        *,
+        purpose: str = "HOPERAT",
+        patient: str | None = None,
+        request: str = "act",
+    ) -> NoReturn:
         """Put a refusal on the ledger and raise it."""
-        values = gate.access_values(viewer, purpose="HOPERAT", reason=reason, policy_hash=self.table.hash)
-        values |= {"outcome": "denied", "query": what, "request": "act"}
+        values = gate.access_values(viewer, purpose=purpose, reason=reason, policy_hash=self.table.hash)
+        values |= {"outcome": "denied", "query": what, "request": request, "patient": patient}
         receipt = self.commit(Draft("access.denied", values))
         raise NotPermittedError(f"not permitted: {why}; recorded as entry {receipt.seq}")
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from umbridge_audit.disclose import Viewer
+from umbridge_audit.disclose import Need, Viewer
 from umbridge_audit.redact import AccessTable, Permission
 
 from umbridge.backup import Backups
 from umbridge.config import Settings, User
 from umbridge.control import go_on
 from umbridge.door import MAX_NUMBER, MAX_TEXT, PAGE, PAGE_BYTES, Door, given, number_of, shown, text_of
-from umbridge.errors import NotHl7Error, NotPermittedError, UmbridgeError, UsageError
+from umbridge.errors import NotHl7Error, UmbridgeError, UsageError
 from umbridge.hl7 import dictionary, er7
 from umbridge.hl7.translate import translate
 from umbridge.keycare import KeyCare
@@ -53,8 +53,16 @@ SEGMENT_COMPARTMENT = {
     "GT1": "fin",
     "ACC": "fin",
 }
+# Who may not see a field may not look for it: an answer, even an empty one, says whether there is such a one.
+SEARCHES = {
+    "mrn": Need("ident", "mrn", "what --mrn looks for"),
+    "visit": Need("ident", "visit", "what --visit looks for"),
+    "control_id": Need("ops", "control_id", "what --control-id looks for"),
+}
 # ICD-10-CM F10 to F19, mental and behavioral disorders due to psychoactive substance use (42 CFR 2.11, 2.12).
 SUBSTANCE_USE = re.compile(r"\s*F1[0-9]", re.IGNORECASE | re.ASCII)
+
+Question = Callable[[Viewer, dict[str, Any]], Iterator[dict[str, Any]]]
 
 
 class Inquiry:
@@ -75,6 +83,35 @@ class Inquiry:
         self._roster = Roster(settings, self.door)
         self._stays = StayDesk(self.door, site, self._charset)
         self._settlement = Settlement(self.door, self._charset, site)
+        backups = Backups(settings, self.door)
+        self.known: dict[str, Question] = {
+            "messages.list": self.messages_list,
+            "messages.show": self.messages_show,
+            "stays.list": self._stays.list,
+            "stays.show": self._stays.show,
+            "reviews.list": self._stays.worklist,
+            "ledger.list": self._ledger.ledger_list,
+            "ledger.show": self._ledger.ledger_show,
+            "ledger.export": self._ledger.ledger_export,
+            "ledger.proof": self._ledger.ledger_proof,
+            "ledger.checkpoint": self._ledger.ledger_checkpoint,
+            "messages.replay": self._settlement.replay,
+            "messages.dismiss": self._settlement.dismiss,
+            "users.list": self._people.list,
+            "users.add": self._people.add,
+            "users.role": self._people.role,
+            "users.disable": self._people.disable,
+            "breakglass.list": self._people.glass_list,
+            "breakglass.review": self._people.glass_review,
+            "report.access": self._reports.access,
+            "report.disclosures": self._reports.disclosures,
+            "report.breach-scope": self._reports.breach,
+            "disclosures.record": self._reports.record,
+            "backup.create": backups.create,
+            "keys.list": self._keycare.list,
+            "keys.rotate": self._keycare.rotate,
+            "plugins.approve": self._roster.approve,
+        }
         for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
             for left in settings.store.glob(pattern):
                 left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it
@@ -84,10 +121,8 @@ class Inquiry:
     def messages_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         wanted, query = self._wanted(args)
         patient = text_of(args, "mrn") or text_of(args, "visit") or None
-        allowed = self.door.look(viewer, args, "search", query, patient=patient)
-        if patient and allowed.may("ident", "visit") != "show":
-            # an answer, even an empty one, would say whether there is such a patient
-            raise NotPermittedError("no role of yours may search by a patient's or a visit's number")
+        needs = [need for name, need in SEARCHES.items() if args.get(name) not in (None, "")]
+        allowed = self.door.look(viewer, args, "search", query, patient=patient, needs=needs)
         if wanted is None:
             found = self._rows(lambda batch, after: inbox.sealed_page(batch.cursor, after, PAGE, PAGE_BYTES))
         else:
@@ -97,11 +132,11 @@ class Inquiry:
                 "seq": row.seq,
                 "feed": row.feed,
                 "control_id": shown(allowed, "ops", "control_id", row.head.get("control_id")),
-                "type": row.head.get("type"),
+                "type": shown(allowed, "ops", "message_type", row.head.get("type")),
                 "received_at": row.received_at,
-                "ack": row.ack,
+                "ack": shown(allowed, "ops", "ack", row.ack),
                 "state": row.state,
-                "reason": row.reason,
+                "reason": shown(allowed, "ops", "reason", row.reason),
                 "visit": shown(allowed, "ident", "visit", row.head.get("visit")),
             }
 
@@ -152,21 +187,20 @@ class Inquiry:
     def messages_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = number_of(args, "seq")
         record = self._pen.call(lambda batch: inbox.sealed_row(batch.cursor, seq))
-        patient = None
-        if record is not None and text_of(args, "purpose") == "BTG":  # whose it is decides about the glass
-            patient = inbox.open_leniently(self._pen.keyring, record).head.get("visit")
-        allowed = self.door.look(viewer, args, "read", f"messages show {seq}", patient=patient, count=1)
+        patient = self.door.whose_message(record)
+        count = 0 if record is None else 1
+        allowed = self.door.look(viewer, args, "read", f"messages show {seq}", patient=patient, count=count)
         if record is None:
             raise UmbridgeError(f"there is no message {seq}; `umbridge messages list` shows which there are")
         row = inbox.open_leniently(self._pen.keyring, record)
         yield {
             "seq": row.seq,
             "feed": row.feed,
-            "type": row.head.get("type"),
+            "type": shown(allowed, "ops", "message_type", row.head.get("type")),
             "received_at": row.received_at,
-            "ack": row.ack,
+            "ack": shown(allowed, "ops", "ack", row.ack),
             "state": row.state,
-            "reason": row.reason,
+            "reason": shown(allowed, "ops", "reason", row.reason),
             "ledger_seq": row.entry,
             "findings": [],
         } | self._content(row, allowed)
@@ -232,34 +266,6 @@ class Inquiry:
 
     def answer(self, account: str, op: str, args: dict[str, Any], auth: str) -> Iterator[dict[str, Any]]:
         """Dispatch one question; unknown ones are a usage error."""
-        known = {
-            "messages.list": self.messages_list,
-            "messages.show": self.messages_show,
-            "stays.list": self._stays.list,
-            "stays.show": self._stays.show,
-            "reviews.list": self._stays.worklist,
-            "ledger.list": self._ledger.ledger_list,
-            "ledger.show": self._ledger.ledger_show,
-            "ledger.export": self._ledger.ledger_export,
-            "ledger.proof": self._ledger.ledger_proof,
-            "ledger.checkpoint": self._ledger.ledger_checkpoint,
-            "messages.replay": self._settlement.replay,
-            "messages.dismiss": self._settlement.dismiss,
-            "users.list": self._people.list,
-            "users.add": self._people.add,
-            "users.role": self._people.role,
-            "users.disable": self._people.disable,
-            "breakglass.list": self._people.glass_list,
-            "breakglass.review": self._people.glass_review,
-            "report.access": self._reports.access,
-            "report.disclosures": self._reports.disclosures,
-            "report.breach-scope": self._reports.breach,
-            "disclosures.record": self._reports.record,
-            "backup.create": Backups(self._settings, self.door).create,
-            "keys.list": self._keycare.list,
-            "keys.rotate": self._keycare.rotate,
-            "plugins.approve": self._roster.approve,
-        }
-        if op not in known:
+        if op not in self.known:
             raise UsageError(f"unknown request {op!a}")
-        return known[op](self.door.viewer(account, auth), args)
+        return self.known[op](self.door.viewer(account, auth), args)

@@ -11,7 +11,7 @@ from umbridge_audit import disclose as door
 from umbridge_audit import export as bundles
 from umbridge_audit.deidentify import statement
 from umbridge_audit.disclose import Viewer
-from umbridge_audit.entry import Draft
+from umbridge_audit.entry import Draft, JsonValue
 from umbridge_audit.redact import Narrowed, Permission
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import open_readonly
@@ -19,7 +19,7 @@ from umbridge_audit.store.receipts import head_of, take_receipt
 
 from umbridge.config import Settings
 from umbridge.control import go_on
-from umbridge.door import MAX_TEXT, USUAL_PURPOSES, Door, number_of, text_of
+from umbridge.door import MAX_TEXT, USUAL_PURPOSES, Door, number_of, shown, text_of
 from umbridge.errors import StoreError, UmbridgeError, UsageError
 from umbridge.store.engine import DATABASE
 
@@ -40,23 +40,22 @@ class LedgerDesk:
         kind = text_of(args, "kind")
         if kind and kind not in SCHEMAS:
             raise UsageError(f"--kind {kind!a}: no such kind of entry; known: {' '.join(SCHEMAS)}")
-        self.door.look(viewer, args, "search", "ledger list")
+        allowed = self.door.look(viewer, args, "search", "ledger list")
         after, kinds = 0, (kind,) if kind else ()
         while after < self._pen.ledger.size:
             go_on()
-            yield from self._pen.call(
+            found: list[dict[str, JsonValue]] = self._pen.call(
                 lambda batch, after=after: list(  # type: ignore[misc]
                     self._pen.ledger.open_slots(after, after + PAGE, kinds=kinds)
                 )
             )
+            for row in found:
+                yield {name: shown(allowed, "open", name, value) for name, value in row.items()}
             after += PAGE
 
     def ledger_show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seq = self._entry_number(args)
-        patient = None
-        if text_of(args, "purpose") == "BTG":  # whose entry it is decides whether the glass may be broken
-            visit = self._pen.call(lambda batch: self._pen.ledger.reveal(seq, ["ident"]).get("ident", {}))
-            patient = str(visit["visit"]) if visit.get("visit") else None
+        patient = self.door.whose_entry(seq)
         allowed = self.door.look(viewer, args, "read", f"ledger show {seq}", patient=patient, count=1)
         yield self._pen.call(lambda batch: door.view(self._pen.ledger, allowed, seq))
 

@@ -7,12 +7,12 @@ The first row of each says when it was made and how much of the ledger no anchor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from umbridge_audit import disclose as gate
-from umbridge_audit.disclose import Viewer
+from umbridge_audit.disclose import Need, Viewer
 from umbridge_audit.entry import Draft
 from umbridge_audit.redact import Permission
 from umbridge_audit.store import open_readonly
@@ -20,7 +20,7 @@ from umbridge_audit.store import open_readonly
 from umbridge.config import Settings
 from umbridge.control import go_on
 from umbridge.door import Door, text_of
-from umbridge.errors import NotPermittedError, UsageError
+from umbridge.errors import UsageError
 from umbridge.store import inbox
 from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
@@ -71,9 +71,8 @@ class Reports:
         """Every look, refusal and broken glass in a span of time, of one user or at one patient."""
         since, until = _span(args)
         who, patient = text_of(args, "user"), text_of(args, "patient")
-        allowed = self._look(viewer, args, "report access", patient or None)
-        if patient and allowed.may("ident", "patient") != "show":
-            raise NotPermittedError("--patient: none of your roles may see whose record was looked at")
+        needs = (Need("ident", "patient", "the patient whose record was looked at"),) if patient else ()
+        allowed = self._look(viewer, args, "report access", patient or None, needs=needs)
         yield self._head("access", since, until)
         for row in self._entries(LOOKS, allowed, since, until):
             if who and who not in (row.get("actor"), row.get("account")):
@@ -124,9 +123,8 @@ class Reports:
             raise UsageError("--patient: an accounting is one patient's")
         asked = date.fromisoformat(_day(args, "asked_on") or datetime.now(UTC).date().isoformat())
         since = asked.replace(year=asked.year - YEARS, day=min(asked.day, 28)).isoformat()
-        allowed = self._look(viewer, args, "report disclosures", patient, kind="read")
-        if allowed.may("ident", "recipient") != "show":
-            raise NotPermittedError("none of your roles may see to whom something was disclosed")
+        needs = (Need("ident", "recipient", "to whom something was disclosed"),)
+        allowed = self._look(viewer, args, "report disclosures", patient, "read", needs=needs)
         yield self._head("disclosures", since, asked.isoformat()) | {"patient": patient}
         found: dict[tuple[Any, ...], dict[str, Any]] = {}
         for row in self._entries(("disclosure",), allowed, "", ""):
@@ -180,9 +178,8 @@ class Reports:
         if not who:
             raise UsageError("--user: the user or account whose looks are in question")
         since, until = _span(args)
-        allowed = self._look(viewer, args, "report breach-scope", None)
-        if allowed.may("ident", "visit") != "show":
-            raise NotPermittedError("none of your roles may see whose records were shown")
+        needs = (Need("ident", "visit", "whose records were shown"),)
+        allowed = self._look(viewer, args, "report breach-scope", None, needs=needs)
         yield self._head("breach-scope", since, until) | {"user": who}
         patients: dict[str, dict[str, Any]] = {}
         everybody: list[dict[str, Any]] = []
@@ -209,13 +206,10 @@ class Reports:
             return None
         number = int(found[2])
         if found[1] == "messages":
-            record = self._pen.call(lambda batch: inbox.sealed_row(batch.cursor, number))
-            return inbox.open_leniently(self._pen.keyring, record).head.get("visit") if record else None
-        if number >= self._pen.ledger.size:
-            return None
-        shown = self._pen.call(lambda batch: self._pen.ledger.reveal(number, ["ident"])).get("ident", {})
-        visit = shown.get("visit") or shown.get("patient")
-        return str(visit) if visit else None
+            return self._door.whose_message(
+                self._pen.call(lambda batch: inbox.sealed_row(batch.cursor, number))
+            )
+        return None if number >= self._pen.ledger.size else self._door.whose_entry(number)
 
     def _known_at(self, ts: str) -> Iterator[str]:
         """Every visit that a message had named by then."""
@@ -235,12 +229,17 @@ class Reports:
     # -- shared ----------------------------------------------------------------------------------------
 
     def _look(
-        self, viewer: Viewer, args: dict[str, Any], query: str, patient: str | None, kind: str = "search"
+        self,
+        viewer: Viewer,
+        args: dict[str, Any],
+        query: str,
+        patient: str | None,
+        kind: Literal["read", "search"] = "search",
+        *,
+        needs: Sequence[Need],
     ) -> Permission:
         asked = args | {"purpose": text_of(args, "purpose") or "HCOMPL"}
-        if kind == "read":
-            return self._door.look(viewer, asked, "read", query, patient=patient)
-        return self._door.look(viewer, asked, "search", query, patient=patient)
+        return self._door.look(viewer, asked, kind, query, patient=patient, needs=needs)
 
     def _head(self, name: str, since: str, until: str) -> dict[str, Any]:
         return {

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from umbridge_audit.disclose import Viewer
+from umbridge_audit.disclose import Need, Viewer
 from umbridge_audit.redact import Permission
 from umbridge_audit.seal import SealError
 
 from umbridge.control import go_on
 from umbridge.door import MAX_TEXT, PAGE, PAGE_BYTES, Door, given, shown, text_of
-from umbridge.errors import NotPermittedError, StoreError, UmbridgeError
+from umbridge.errors import StoreError, UmbridgeError
 from umbridge.hl7 import er7
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.translate import translate
@@ -53,6 +53,11 @@ REVIEW_COMPARTMENT = (
     | {"payer_class": "fin"}
     | dict.fromkeys(("review", "review_id", "due", "overdue", "entries"), "ops")
 )
+# Who may not see a field may not look for it.
+SEARCHES = {
+    "unit": Need("ident", "unit", "what --unit looks for"),
+    "payer": Need("fin", "payer_class", "what --payer looks for"),
+}
 
 
 class GoneError(UmbridgeError):
@@ -81,9 +86,15 @@ class StayDesk:
 
     def show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         number = text_of(args, "visit")
-        allowed = self._door.look(viewer, args, "read", "stays show", patient=number, count=1)
+        lane = self.lane(number)
+        with self._pen.reading() as reader:
+            count = int(reader.has_stay(lane))
+        needs = (Need("ident", "visit", "what a stay is looked up by"),)
+        allowed = self._door.look(
+            viewer, args, "read", "stays show", patient=number, count=count, needs=needs
+        )
         try:
-            yield self._shown(*self._read(self.lane(number)), allowed, detailed=True)
+            yield self._shown(*self._read(lane), allowed, detailed=True)
         except SealError:
             raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
 
@@ -91,10 +102,9 @@ class StayDesk:
         """The reviews that wait for a person, the earliest due first; those without a due time last."""
         asked = given(args)
         named = [f"--{name}" + (f" {value}" if name == "payer" else "") for name, value in asked.items()]
-        allowed = self._door.look(viewer, args, "search", " ".join(["reviews list", *named])[:MAX_TEXT])
-        for option, compartment, name in (("unit", "ident", "unit"), ("payer", "fin", "payer_class")):
-            if asked.get(option) and allowed.may(compartment, name) != "show":
-                raise NotPermittedError(f"no role of yours may see what --{option} looks for")
+        needs = [need for name, need in SEARCHES.items() if asked.get(name)]
+        query = " ".join(["reviews list", *named])[:MAX_TEXT]
+        allowed = self._door.look(viewer, args, "search", query, needs=needs)
         now = datetime.now(UTC)
         found: list[tuple[datetime, dict[str, Any]]] = []
         for lane in self._pen.call(lambda batch: stays.waiting(batch.cursor)):

@@ -6,7 +6,7 @@ cannot be committed, nothing is produced.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -32,6 +32,16 @@ class Viewer:
     roles: tuple[str, ...]
     auth: str
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A field that a question uses without showing it: a filter whose answer, even an empty one, tells of
+    it. ``what`` names it for whoever is refused."""
+
+    compartment: str
+    field: str
+    what: str
 
 
 class Shelf(Protocol):
@@ -65,16 +75,20 @@ def disclose(
     count: int | None,
     produce: Callable[[Permission], T],
     broken: Permission | None = None,
+    needs: Sequence[Need] = (),
 ) -> tuple[Receipt, T]:
     """Decides, records, then produces. ``commit`` must return only once the entry is durable.
 
     ``query`` says what was asked for, ``patient`` whose record it is if it is one patient's, ``count`` how
     many entries it touches if that is known. ``broken`` is what break-glass shows instead of the roles' own
-    row, once its window is on the ledger. Raises NotPermitted after recording the refusal; whatever
-    ``commit`` raises goes through, and then nothing has been produced.
+    row, once its window is on the ledger. Every field of ``needs`` must be shown to these roles, or the
+    question as a whole is refused: whatever can refuse it is decided here, before the entry says the outcome.
+    Raises NotPermitted after recording the refusal; whatever ``commit`` raises goes through, and then
+    nothing has been produced.
     """
     permission = broken or table.permission(viewer.roles, purpose)
-    allowed = permission.exports if kind == "export" else permission.any
+    lacking = unmet(permission, needs)
+    allowed = (permission.exports if kind == "export" else permission.any) and lacking is None
     values = access_values(viewer, purpose=purpose, reason=reason, policy_hash=table.hash)
     values |= {
         "outcome": "allowed" if allowed else "denied",
@@ -86,8 +100,14 @@ def disclose(
     }
     receipt = commit(Draft(f"access.{kind}" if allowed else "access.denied", values))
     if not allowed:
-        raise NotPermitted(f"not permitted for purpose {purpose!a}: recorded as entry {receipt.seq}")
+        why = f": no role of yours may see {lacking.what}" if lacking and permission.any else ""
+        raise NotPermitted(f"not permitted for purpose {purpose!a}{why}: recorded as entry {receipt.seq}")
     return receipt, produce(permission)
+
+
+def unmet(permission: Sees, needs: Sequence[Need]) -> Need | None:
+    """The first of ``needs`` that this permission does not show."""
+    return next((need for need in needs if permission.may(need.compartment, need.field) != "show"), None)
 
 
 def access_values(viewer: Viewer, *, purpose: str, reason: str, policy_hash: str) -> dict[str, JsonValue]:

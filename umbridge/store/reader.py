@@ -122,6 +122,10 @@ class Reader:
         """The lane's stay as its newest message left it. Raises SealError."""
         return self._ask(lambda: stays.load(self._cursor, self._keyring, lane))
 
+    def has_stay(self, lane: bytes) -> bool:
+        """Whether there is a stay in that lane; nothing is opened for it."""
+        return self._ask(lambda: stays.exists(self._cursor, lane))
+
     def lanes(self) -> list[bytes]:
         """Every lane with a stay, in the order of their newest rows."""
         return self._ask(lambda: list(stays.lanes(self._cursor)))

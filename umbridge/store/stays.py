@@ -129,6 +129,11 @@ def lanes(cursor: sqlite3.Cursor) -> Iterator[bytes]:
         yield bytes(lane)
 
 
+def exists(cursor: sqlite3.Cursor, lane: bytes) -> bool:
+    """Whether there is a stay in that lane; nothing is opened for it."""
+    return cursor.execute("SELECT 1 FROM stay_head WHERE lane = ?", (lane,)).fetchone() is not None
+
+
 def waiting(cursor: sqlite3.Cursor) -> list[bytes]:
     """The lanes with a review that waits for a person."""
     found = cursor.execute("SELECT lane FROM stay_head WHERE open > 0 ORDER BY seq")
