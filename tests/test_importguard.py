@@ -46,7 +46,8 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place, told = tmp_path / "planted", tmp_path / "told"
     place.mkdir()
     told.mkdir()
-    body = "import os\nopen(os.environ['ZZ_TOLD'] + '/ran ' + __name__, 'w').close()\nraise ModuleNotFoundError\n"
+    body = "import os\nopen(os.environ['ZZ_TOLD'] + '/ran ' + __name__, 'w').close()\n"
+    body += "raise ModuleNotFoundError\n"  # what whoever asks for it is prepared for
     for name in sorted({"zz_eager"} | ELSEWHERE):
         (place / f"{name}.py").write_text(body)
     info = place / "zz_eager-1.0.dist-info"
