@@ -172,11 +172,20 @@ REFUSED: dict[str, tuple[Spoil, int, tuple[str, ...]]] = {
         74,
         ("trigger ledger_part_no_delete",),
     ),
-    "half-migrated: no version": (lambda p: p.sql("DELETE FROM meta"), 74, ("another version",)),
+    "half-migrated: no version": (
+        lambda p: p.sql("DELETE FROM meta"),
+        74,
+        ("does not say its version", "restore a backup"),
+    ),
     "another version": (
         lambda p: p.sql("UPDATE meta SET value = '2' WHERE name = 'version'"),
         74,
-        ("another version",),
+        ("another version", "before there were upgrades"),
+    ),
+    "a later version": (
+        lambda p: p.sql("UPDATE meta SET value = '9999' WHERE name = 'version'"),
+        74,
+        ("version 9999", "start the newer umbridge"),
     ),
     "an empty database": (lambda p: p.database.write_bytes(b""), 74, ("is empty", "restore a backup")),
     "a database that is not ours": (

@@ -16,9 +16,9 @@ from umbridge_audit.store import create_tables as create_ledger_tables
 
 from umbridge.errors import StoreError
 from umbridge.store.tables import TABLES
+from umbridge.store.upgrade import newest
 
 DATABASE = "umbridge.db"
-VERSION = "3"
 
 # intake.md's list: asked for, read back, refused if different. synchronous 2 is FULL: the WAL is synced at
 # every commit, which is what "durable before the answer" rests on.
@@ -88,21 +88,26 @@ def open_engine(path: Path) -> Engine:
 def create_tables(connection: Connection) -> None:
     """The daemon's tables, empty. Runs inside the caller's transaction."""
     SQLModel.metadata.create_all(connection, tables=TABLES)
-    connection.exec_driver_sql("INSERT INTO meta(name, value) VALUES ('version', ?)", (VERSION,))
+    connection.exec_driver_sql("INSERT INTO meta(name, value) VALUES ('version', ?)", (str(newest()),))
+
+
+def check_file(connection: Connection) -> None:
+    """Refuse a damaged file, before anything is written to it. Raises StoreError."""
+    try:
+        connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'version'").fetchone()
+        verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone()
+    except Exception as exc:
+        raise StoreError(f"the store cannot be read ({type(exc).__name__}); restore a backup") from exc
+    if verdict is None or verdict[0] != "ok":
+        raise StoreError("the store's file is damaged (quick_check); restore a backup")
 
 
 def check_tables(connection: Connection) -> None:
-    """Refuse a store of another version, a half-made one or a damaged file. Raises StoreError."""
+    """Refuse tables that are not as this version makes them. Raises StoreError."""
     try:
-        row = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'version'").fetchone()
-        verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone()
         found = _shape(connection.exec_driver_sql)
     except Exception as exc:
         raise StoreError(f"the store cannot be read ({type(exc).__name__}); restore a backup") from exc
-    if row is None or row[0] != VERSION:
-        raise StoreError("the store was written by another version of umbridge")
-    if verdict is None or verdict[0] != "ok":
-        raise StoreError("the store's file is damaged (quick_check); restore a backup")
     for name, wanted in _wanted().items():
         if found.get(name) != wanted:
             raise StoreError(

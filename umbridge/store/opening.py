@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +26,12 @@ from umbridge.config import Settings
 from umbridge.errors import ConfigError, StoreError
 from umbridge.store.batch import BatchClock
 from umbridge.store.commands import Transaction, WriteOnChange
-from umbridge.store.engine import DATABASE, check_tables, create_tables, open_engine
+from umbridge.store.engine import DATABASE, check_file, check_tables, create_tables, open_engine
 from umbridge.store.ground import check_files
+from umbridge.store.upgrade import SayUpgrades, bring_forward
 from umbridge.store.writer import Pen, take_lock
 
+log = logging.getLogger("umbridge.store")
 CLEAN = "stopped_cleanly"
 
 
@@ -114,6 +118,10 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
     try:
         with engine.connect() as connection:
             with connection.begin():
+                check_file(connection)
+            if bring_forward(connection):
+                log.warning("store_upgraded")
+            with connection.begin():
                 check_tables(connection)
             clock = BatchClock()
             try:
@@ -135,6 +143,7 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 checkpoint_entries=settings.ledger.checkpoint_entries,
                 checkpoint_min_seconds=settings.ledger.checkpoint_min_seconds,
             )
+            pen.submit(SayUpgrades().apply, Future())  # also what a start before this one did not live to say
             yield pen
     finally:
         engine.dispose()

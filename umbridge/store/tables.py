@@ -123,6 +123,14 @@ class SearchToken(SQLModel, table=True):
     seq: int = Field(primary_key=True)
 
 
+class SearchLater(SQLModel, table=True):
+    """Search tokens of a message that are not in ``search_token`` yet: one after the other, in one value."""
+
+    __tablename__ = "search_later"
+    seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    tokens: bytes
+
+
 class StayHead(SQLModel, table=True):
     """The folded state of one lane: a snapshot whose size does not grow with the lane's length."""
 
@@ -195,6 +203,7 @@ _MODELS: tuple[type[SQLModel], ...] = (
     LaneDue,
     LaneRefold,
     SearchToken,
+    SearchLater,
     StayHead,
     StayIncrement,
     DeterminationRow,

@@ -1,0 +1,79 @@
+"""Makes the kept store of the version that this program writes (stores.md); refuses one that is there.
+
+Run it with the .venv of the commit whose store is to be kept: ``python tests/vectors/keep_store.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+KEEP = ("anchor", "keys", "ledger.policy", "site.toml", "umbridge.toml", "users.toml")
+
+
+def messages() -> list[bytes]:
+    """Four sample stays, a repeat, a merge, two from the future, one for training, one that nobody reads."""
+    from umbridge import sample
+
+    now = datetime.now(UTC)
+    stays = [sample.stay(number, now - timedelta(hours=3)) for number in range(4)]
+    header = stays[0][0].decode().split("\r")[0].split("|")
+    one, other = (stay[0].decode().split("PID|")[1].split("|")[2] for stay in stays[1:3])
+    pid, later = f"PID|1||{one}||ZZTEST^X", now + timedelta(days=3)
+
+    def mine(kind: str, control: str, *segments: str, at: datetime = now, processing: str = "P") -> bytes:
+        fields = [*header[:6], f"{at:%Y%m%d%H%M%S}+0000", "", kind, control, processing, *header[11:]]
+        return ("\r".join(["|".join(fields), *segments]) + "\r").encode()
+
+    return [
+        *(frame for stay in stays for frame in stay),
+        stays[0][0],
+        mine("ADT^A40", "ZZK1", f"PID|1||{other}||ZZTEST^X", f"MRG|{one}"),
+        mine("ADT^A08", "ZZK2", pid, "PV1|1|I||||||||||||||||ZZFUTURE", at=later),
+        mine("ADT^A08", "ZZK3", pid, "PV1|1|I||||||||||||||||ZZLATER", at=later),
+        mine("ADT^A08", "ZZK4", pid, "PV1|1|I", processing="T"),
+        mine("ZZZ^Z99", "ZZK5", pid),
+    ]
+
+
+def main() -> None:
+    from conftest import Installation, exchange
+
+    from umbridge import delivery
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = Installation(Path(folder) / "site")
+        daemon = made.start()
+        try:
+            named = [(f"zz{number}", frame) for number, frame in enumerate(messages())]
+            asyncio.run(delivery.send_all("127.0.0.1", daemon.port, named, done=lambda _: None))
+            asyncio.run(exchange(daemon.port, b"\x0bnothing like HL7\x1c\r"))
+            asyncio.run(exchange(daemon.port, b"GET / HTTP/1.0\r\n\r\n"))
+            daemon.worked()
+            seq = made.rows("messages", "list", "--state", "QUARANTINED")[-1]["seq"]
+            made.run("messages", "dismiss", str(seq), "--reason", "ZZ invented")
+        finally:
+            daemon.stop()
+        database = made.settings.store / "umbridge.db"
+        db = sqlite3.connect(database)
+        (version,) = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        out = HERE / f"store-{version}"
+        (out / "store").mkdir(parents=True)  # a kept store is never made again
+        shutil.copy(database, out / "store")
+        for name in KEEP:
+            source = made.directory / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, out / name)
+    print(f"{out}: describe it in stores.md")
+
+
+if __name__ == "__main__":
+    main()

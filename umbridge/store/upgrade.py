@@ -1,0 +1,111 @@
+"""A store of an earlier version brought forward: numbered steps by hand, each whole or not at all.
+
+A change of the schema adds a step here, the same change in ``tables``, and a kept store made by the commit
+before it (tests/vectors/stores.md). Tables named ``ledger_*`` are never touched; the ledger may gain tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from umbridge_audit.entry import Draft
+
+from umbridge import __version__
+from umbridge.errors import StoreError
+from umbridge.store.commands import Transaction
+
+FIRST = 3  # the oldest store that can be brought forward: those before it were never in use
+_NOTE = "upgraded:"  # a step that was taken and is not on the ledger yet
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``number``: the version a store has after it. ``statements``: DDL and DML, in order."""
+
+    number: int
+    why: str  # one line, for the ledger
+    statements: tuple[str, ...]
+
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        4,
+        "search tokens wait in a table of their own until nobody waits for an answer",
+        ("CREATE TABLE search_later (seq INTEGER NOT NULL, tokens BLOB NOT NULL, PRIMARY KEY (seq))",),
+    ),
+)
+
+
+def newest() -> int:
+    """The version that this umbridge makes and writes."""
+    return STEPS[-1].number
+
+
+def bring_forward(connection: Connection) -> int:
+    """Take the steps that are missing; returns how many. The caller holds the store's lock.
+
+    Each step is one transaction with the store's version in it: a process that dies goes on from the last
+    whole step. Raises StoreError for a store of a later version, one too old, or a step that failed.
+    """
+    version = _version(connection)
+    if version > newest():
+        raise StoreError(
+            f"the store is of version {version} and this umbridge knows versions up to {newest()}: "
+            "start the newer umbridge, or restore a backup made before the upgrade"
+        )
+    if not version:
+        raise StoreError("the store does not say its version: a change left half done; restore a backup")
+    if version < FIRST:
+        raise StoreError(
+            f"the store is of another version ({version}), from before there were upgrades: make a new one"
+        )
+    taken = 0
+    for step in STEPS:
+        if step.number > version:
+            _take(connection, step)
+            taken += 1
+    return taken
+
+
+def _version(connection: Connection) -> int:
+    with connection.begin():
+        row = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'version'").fetchone()
+    try:
+        return int(row[0]) if row is not None else 0
+    except ValueError:
+        return 0
+
+
+def _take(connection: Connection, step: Step) -> None:
+    try:
+        with connection.begin():
+            for statement in step.statements:
+                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(
+                "UPDATE meta SET value = ? WHERE name = 'version'", (str(step.number),)
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO meta(name, value) VALUES (?, ?)",
+                (f"{_NOTE}{step.number}", f"store {step.number - 1} to {step.number}: {step.why}"),
+            )
+    except DBAPIError as exc:
+        code = getattr(exc.orig, "sqlite_errorname", type(exc.orig).__name__)
+        raise StoreError(
+            f"the store could not be brought to version {step.number} ({code}); nothing of this step was "
+            "written: see to the disk and start again, or restore a backup"
+        ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class SayUpgrades:
+    """Steps that were taken, on the ledger. Returns how many there were to say."""
+
+    def apply(self, tx: Transaction) -> int:
+        owed = tx.notes_under(_NOTE)
+        for name in sorted(owed, key=lambda name: int(name.removeprefix(_NOTE))):
+            values = {"actor": "umbridge", "state": "upgraded", "version": __version__, "detail": owed[name]}
+            tx.entry(Draft("audit.status", values))
+            tx.drop_note(name)
+        return len(owed)
