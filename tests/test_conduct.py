@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_host import FULL, HEAD, answered, behaving, case, install, pended
 
-from umbridge.criteria import conduct, link
+from umbridge.criteria import boot, conduct, link
 from umbridge.criteria import host as hosting
 from umbridge.criteria.conduct import Conduct
 from umbridge.criteria.discover import Found, in_folder, installed
@@ -176,9 +176,9 @@ def test_below_the_required_level_a_plugin_is_not_even_imported(
     marker = folder / "imported"
     install(folder, "good", f"import os\nos.mkdir({str(marker)!r})\n" + behaving("good"))
     monkeypatch.setattr(
-        link,
-        "_BOOT",
-        link._BOOT.replace(
+        boot,
+        "BOOT",
+        boot.BOOT.replace(
             "from umbridge.criteria.worker",
             "from umbridge.criteria import sandbox;sandbox._seccomp=sandbox._landlock=lambda *a:False;"
             "from umbridge.criteria.worker",
