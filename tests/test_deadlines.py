@@ -101,6 +101,24 @@ def test_a_message_that_comes_first_has_seen_to_it(ward: Ward, clock: Clock) -> 
     ward.end()
 
 
+def test_a_stay_that_does_not_open_holds_up_no_other(
+    ward: Ward, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It used to end a task that works the lanes, without a word; with each one a task fewer."""
+    feed = Feed()
+    ward.work(*(feed.adt("A01", 0, f"{n}11", f"V{n}", place=WARD_BED) for n in range(6)))
+    ward.pen.call(
+        lambda batch: batch.cursor.execute("UPDATE stay_head SET sealed = zeroblob(99) WHERE seq < 6")
+    )
+    clock.now = DAY_THREE + timedelta(hours=1)
+    ward.begin()
+    assert look(ward, clock) == 6
+    assert [kind for kind, _ in opened(ward)].count("CONTINUED_STAY") == 1
+    assert [record.message for record in caplog.records] == ["deadline_failed"] * 5
+    assert look(ward, clock) == 0
+    ward.end()
+
+
 def test_who_left_waits_for_nothing(ward: Ward, clock: Clock) -> None:
     feed = Feed()
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A03", 5, "111", "V1"))

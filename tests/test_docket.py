@@ -31,6 +31,9 @@ from umbridge.casework.docket import (
     task_in,
     task_out,
 )
+from umbridge.model import Outcome, ReviewState
+from umbridge.review.standing import InForce, LaneReviews, ReviewRecord
+from umbridge.review.waves import Verdict
 
 words = st.text(max_size=12)
 blobs = st.binary(max_size=60)
@@ -48,7 +51,23 @@ purposes: st.SearchStrategy[Purpose] = (
 texts = st.lists(
     st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=9), min_size=1
 )
-verdicts = st.fixed_dictionaries({"met": st.none() | st.booleans(), "wave": st.sampled_from([1, 2])})
+verdicts = st.builds(Verdict, st.none() | st.booleans(), st.sampled_from([1, 2]))
+in_force = st.builds(
+    InForce,
+    st.none() | st.booleans(),
+    st.sampled_from([1, 2]),
+    entry=numbers,
+    outcome=st.sampled_from(Outcome),
+)
+said = st.builds(
+    LaneReviews,
+    times,
+    st.dictionaries(
+        words,
+        st.builds(ReviewRecord, st.sampled_from(ReviewState), st.dictionaries(words, in_force, max_size=2)),
+        max_size=3,
+    ),
+)
 tasks = st.builds(
     Task,
     seq=numbers,
@@ -56,9 +75,7 @@ tasks = st.builds(
     feed=words,
     frame=blobs,
     after=numbers,
-    as_of=times,
-    states=st.dictionaries(words, words, max_size=3),
-    latest=st.dictionaries(words, st.dictionaries(words, verdicts, max_size=2), max_size=2),
+    said=said,
     pseudonyms=st.dictionaries(words, words, max_size=2),
     stored=st.none() | snapshots | lanes,
     alone=st.booleans(),
@@ -74,8 +91,8 @@ answers: st.SearchStrategy[Answer] = (
         times,
         blobs,
         st.lists(st.tuples(numbers, blobs), max_size=3),
-        st.lists(st.builds(Determined, words, words, st.none() | st.booleans(), numbers, texts), max_size=3),
-        st.lists(st.builds(Changed, words, words, texts), max_size=3),
+        st.lists(st.builds(Determined, words, words, verdicts, st.sampled_from(Outcome), texts), max_size=3),
+        st.lists(st.builds(Changed, words, st.sampled_from(ReviewState), texts), max_size=3),
         st.none() | times,
     )
 )
@@ -117,5 +134,10 @@ def test_a_slot_spelt_for_the_ledger_holds_no_bare_line_feed(text: str) -> None:
     except ValueError:
         return  # half a surrogate pair has no spelling
     assert "\n" not in "".join(spelt)
-    answer = Done(datetime(2026, 3, 2, tzinfo=UTC), b"", [], [Determined("A-1", "zz", None, 1, spelt)])
+    answer = Done(
+        datetime(2026, 3, 2, tzinfo=UTC),
+        b"",
+        [],
+        [Determined("A-1", "zz", Verdict(None), Outcome.PEND, spelt)],
+    )
     assert answer_in(body(answer_out(answer))) == answer

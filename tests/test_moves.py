@@ -603,6 +603,23 @@ def test_every_kind_of_work_a_lane_can_have_is_told_apart_by_its_type() -> None:
     assert turns.asked(b"lane", Deadline(START)) == (False, ())  # only a row is worked with a join
 
 
+def test_a_deadline_of_a_lane_that_is_being_joined_waits_for_the_join() -> None:
+    """Worked beside it, it would write the stay of a lane that is no more."""
+
+    async def play() -> None:
+        turns = Turns()
+        turns.refold([directory.Refold(b"into", 5, b"gone")])
+        turns.offer(b"into", Message(5))
+        assert await turns.next() == b"into"
+        turns.offer(b"gone", Deadline(START))
+        turns.offer(b"other", Message(6))
+        assert await turns.next() == b"other"
+        turns.done(b"into")
+        assert await turns.next() == b"gone"
+
+    asyncio.run(asyncio.wait_for(play(), 10))
+
+
 def test_frames_are_held_within_bounds_and_counted_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns_module, "KEEP_BYTES", 10)
     turns = Turns()

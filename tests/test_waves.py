@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umbridge.model import Level, Outcome, ScreenResult
-from umbridge.review.waves import CEILING, LEVEL_SUPPORTED, level_supported, settled, waves
+from umbridge.review.waves import CEILING, LEVEL_SUPPORTED, Verdict, level_supported, settled, waves
 
 AT = datetime(2026, 3, 3, 10, 5, tzinfo=UTC)
 MEETS, HIGHER, REFER, PEND, NONE = (
@@ -111,8 +111,4 @@ def test_settling_an_open_answer_never_takes_a_known_level_back() -> None:
     ],
 )
 def test_the_later_wave_goes_first(entries: list[tuple[bool | None, int]], closes: bool) -> None:
-    assert settled([{"entry": 1, "met": met, "wave": wave} for met, wave in entries]) is closes
-
-
-def test_entries_of_before_there_were_waves_count_as_the_first() -> None:
-    assert settled([{"entry": 1, "met": True}, {"entry": 2, "met": True, "wave": 1}])
+    assert settled([Verdict(met, wave) for met, wave in entries]) is closes

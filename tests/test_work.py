@@ -26,6 +26,7 @@ from umbridge.casework.docket import (
 )
 from umbridge.casework.work import Casework, questions_of, to_screen
 from umbridge.criteria.host import Host
+from umbridge.review.standing import InForce, LaneReviews
 from umbridge.shadow import Shadow
 from umbridge.site import SiteProfile, default_site
 
@@ -56,7 +57,7 @@ class Book:
     """What the daemon keeps between rows, and what it sends with the next one."""
 
     def __init__(self) -> None:
-        self.task = Task(0, LANE, "zz", b"", 0, datetime.min.replace(tzinfo=UTC), {}, {}, NAMES)
+        self.task = Task(0, LANE, "zz", b"", 0, LaneReviews(), NAMES)
         self.increments: list[bytes] = []
         self.head = b""
         self.rows: list[SealedOut] = []
@@ -80,11 +81,12 @@ class Book:
         assert isinstance(done, Done), done
         self.head = done.head
         self.increments += [made for _, made in done.increments]
-        latest = {review: dict(each) for review, each in self.task.latest.items()}
-        for item in done.determined:
-            latest.setdefault(item.review, {})[item.plugin] = {"met": item.met, "wave": item.wave}
-        states = dict(self.task.states) | {each.review: each.state for each in done.changed}
-        self.task = replace(self.task, as_of=done.as_of, latest=latest, states=states)
+        answers = [
+            (each.review, each.plugin, InForce(each.verdict.met, entry=number, outcome=each.outcome))
+            for number, each in enumerate(done.determined)
+        ]
+        states = [(each.review, each.state) for each in done.changed]
+        self.task = replace(self.task, said=self.task.said.after(done.as_of, answers, states))
         return done
 
 
@@ -108,8 +110,8 @@ def test_remembered_restored_or_folded_anew_a_row_comes_to_the_same(host: Host, 
         assert first == second == third
         screened += len(first.determined)
     assert screened > 0
-    assert kept.task.states
-    assert set(kept.task.states.values()) <= {"open", "closed", "void"}
+    assert kept.task.said.reviews
+    assert None not in {each.state for each in kept.task.said.reviews.values()}
 
 
 def test_a_fold_that_stands_elsewhere_is_not_used(host: Host) -> None:

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from umbridge.errors import StoreError
 from umbridge.pipeline import Pipeline
 from umbridge.stay.clock import instant, moment
-from umbridge.store import stays
 from umbridge.store.writer import Pen
 
 LOOK_SECONDS = 30.0  # reviews are due by hours and days
@@ -35,7 +34,8 @@ class Deadlines:
     async def look(self) -> int:
         """Have the stays whose moment has come looked at; how many there were. Raises StoreError."""
         now = instant(self._clock())
-        found = await self._pen.ask(lambda batch: stays.due_lanes(batch.cursor, now, AT_ONCE))
+        with self._pen.reading() as reader:
+            found = reader.due_lanes(now, AT_ONCE)
         for lane, due in found:
             self._pipeline.look_at(lane, moment(due, ZoneInfo("UTC")))
         return len(found)

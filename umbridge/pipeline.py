@@ -6,15 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, assert_never
+from datetime import datetime
+from typing import TypeVar, assert_never
 
-from umbridge_audit.entry import Draft, Spelt
 from umbridge_audit.keys import Keyring
-from umbridge_audit.slots import SCHEMAS
 
 from umbridge.casework.docket import (
-    Done,
     Need,
     NeedRows,
     NeedSnapshot,
@@ -29,23 +26,24 @@ from umbridge.casework.docket import (
 )
 from umbridge.casework.office import CaseworkerLostError, Office, WorkFailedError
 from umbridge.errors import StoreError
-from umbridge.lanememory import Lane, LaneMemory
-from umbridge.model import RowState
+from umbridge.lanecommands import Attempt, GiveUpWaiting, NoLongerDue, Quarantine, RecordWork
+from umbridge.lanememory import LaneMemory
 from umbridge.stay.clock import instant
-from umbridge.store import directory, inbox, stays
-from umbridge.store.batch import Batch
 from umbridge.store.directory import Refold
 from umbridge.store.inbox import Stored
+from umbridge.store.reader import Reader
 from umbridge.store.writer import Pen
 from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Row, Turns, pending, row_work
 
+T = TypeVar("T")
 log = logging.getLogger("umbridge.pipeline")
 LINE_SECONDS = 0.05  # between two looks whether senders still stand in line
 LINE_LOOKS = 40  # two seconds at most
-HISTORY = timedelta(days=1)  # a deadline that a message finds further back is history being loaded
 STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
-SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
-OUTCOME = SCHEMAS["determination"].number["outcome"]
+
+
+class UnreadableError(Exception):
+    """The store could not be read for one piece of work."""
 
 
 class Pipeline:
@@ -69,7 +67,12 @@ class Pipeline:
         self._turns = Turns()
         self._gate: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
-        self._memory = LaneMemory(pen, keyring, lambda: (info.name for info in office.plugins), cache)
+        self._memory = LaneMemory(
+            lambda lane: self._read(lambda reader: reader.stay(lane)),
+            keyring,
+            lambda: (info.name for info in office.plugins),
+            cache,
+        )
         self._stopping = False
         self._suspect_until = 0  # rows up to this one were pending when a daemon died
         self._alone = asyncio.Lock()
@@ -106,8 +109,9 @@ class Pipeline:
         whose row a dying daemon had in hand come last: a row that merely stood first in line each time
         somebody killed the daemon is not to blame.
         """
-        begun = await self._pen.ask(lambda batch: inbox.begun_lanes(batch.cursor)) if suspect else set()
-        self._turns.refold(await self._pen.ask(lambda batch: directory.refolds(batch.cursor)))
+        with self._pen.reading() as reader:
+            begun = reader.begun_lanes() if suspect else set()
+            self._turns.refold(reader.refolds())
         total = 0
         async for page in pending(self._pen):
             found(len(page))
@@ -148,7 +152,7 @@ class Pipeline:
                 return
             match self._turns.first(lane):
                 case Deadline() as deadline:
-                    if not await self._at_deadline(lane, deadline):
+                    if not await self._safely(lane, deadline):
                         return
                 case Message() | AskedAgain() as row:
                     work = self._safely if row.seq > self._suspect_until else self._suspiciously
@@ -159,29 +163,13 @@ class Pipeline:
                     assert_never(other)
             self._turns.done(lane)
 
-    async def _at_deadline(self, lane: bytes, deadline: Deadline) -> bool:
-        """A moment has come and nothing was said: what opens by it is asked, by the stay's newest row."""
-        due = deadline.due
-        try:
-            known, _ = await self._memory.known(lane)
-            if known.seq and known.said.as_of < due:
-                return await self._safely(lane, deadline)
-            # a message came in between, and saw to it
-            await self._pen.ask(lambda batch: stays.no_longer_due(batch.cursor, lane, instant(due)))
-        except StoreError:
-            return False
-        if known.due == instant(due):
-            known.due = None
-        return True
-
     async def _suspiciously(self, lane: bytes, row: Row) -> bool:
         """Work a row that was pending at a crash: alone, and with the attempt written down first."""
         async with self._alone:
             if self._stopping:
                 return False
             try:
-                attempts = await self._pen.ask(lambda batch: inbox.attempt(batch.cursor, row.seq))
-                if attempts > STRIKES:
+                if await self._pen.ask(Attempt(row.seq)) > STRIKES:
                     await self._give_up(lane, row, "process_death")
                     return True
             except StoreError:
@@ -214,7 +202,6 @@ class Pipeline:
                     code = f"work_failed:{exc.code}"
                 except Exception as exc:
                     code = f"work_failed:{type(exc).__name__}"
-                self._memory.forget(lane)  # it may hold what was never committed
                 await self._give_up(lane, work, code)
                 return True
         except StoreError:
@@ -222,13 +209,14 @@ class Pipeline:
 
     async def _give_up(self, lane: bytes, work: LaneWork, code: str) -> None:
         """A row waits for a person; a deadline is left to the stay's next message, which sees to it."""
+        self._memory.forget(lane)
         match work:
             case Deadline():
                 log.error("deadline_failed", extra={"code": code})
-                await self._pen.ask(lambda batch: stays.wait_until(batch.cursor, lane, None))
+                await self._pen.ask(GiveUpWaiting(lane))
             case Message() | AskedAgain() as row:
                 log.error("row_quarantined", extra={"row": row.seq, "code": code})
-                await self._pen.ask(lambda batch: self._quarantine(batch, lane, row, code))
+                await self._pen.ask(Quarantine(lane=lane, row=row, reason=code))
             case other:
                 assert_never(other)
 
@@ -246,148 +234,93 @@ class Pipeline:
                 return
 
     async def _work(self, lane: bytes, work: LaneWork, *, alone: bool) -> None:
-        held: Held | None = None
-        match work:
-            case Message(seq, held, parts):
-                purpose: Purpose = TakeIn() if parts is None else TakeIn(parts)
-            case AskedAgain(seq, held):
-                purpose = ScreenAgain()
-            case Deadline(due):
-                seq, purpose = (await self._memory.known(lane))[0].seq, Silence(due)
-            case other:
-                assert_never(other)
-        held = held or await self._read_back(seq)
+        if isinstance(work, Deadline) and not self._is_due(lane, work):
+            await self._pen.ask(NoLongerDue(lane, instant(work.due)))
+            self._memory.forget(lane)  # another deadline may stand now, or none
+            return
+        seq, held, purpose = self._asked(lane, work)
+        held = held or self._read_back(seq)
         await self._give_way()
         anew, gone = self._turns.asked(lane, work)
-        known, snapshot = await self._memory.known(lane)
-        if gone:
-            known = await self._memory.joined(known, gone)
+        known, snapshot = self._memory.known(lane)
+        said = self._memory.said(lane, gone)
         task = Task(
-            seq,
-            lane,
-            held.feed,
-            held.frame,
-            known.seq,
-            known.said.as_of,
-            known.said.states,
-            known.said.latest,
-            known.pseudonyms,
-            snapshot,
-            alone,
-            purpose,
+            seq, lane, held.feed, held.frame, known.seq, said, known.pseudonyms, snapshot, alone, purpose
         )
         if anew:
-            task = await self._with(task, NeedRows(renew=True), gone)
+            task = self._with(task, NeedRows(renew=True), gone)
         done = await self._office.work(task)
         while isinstance(done, Need):
-            task = await self._with(task, done, gone)
+            task = self._with(task, done, gone)
             done = await self._office.work(task)
-        worked, renew = done, isinstance(task.stored, WholeLane) and task.stored.renew
-        await self._pen.ask(
-            lambda batch: self._decide(batch, lane, work, seq, known, worked, gone, renew=renew),
-            can_wait=True,
+        command = RecordWork(
+            lane=lane,
+            work=work,
+            seq=seq,
+            said=said,
+            due=known.due,
+            done=done,
+            gone=gone,
+            renew=isinstance(task.stored, WholeLane) and task.stored.renew,
         )
+        recorded = await self._pen.ask(command, can_wait=True)
+        self._memory.keep(lane, replace(known, seq=seq, said=recorded.said, due=recorded.due))
+        for one in gone:
+            self._memory.forget(one)
         if anew:
             self._turns.refolded(lane, seq, gone)
 
-    async def _read_back(self, seq: int) -> Held:
-        kept = await self._pen.ask(lambda batch: inbox.row(batch.cursor, self._keyring, seq))
+    def _is_due(self, lane: bytes, deadline: Deadline) -> bool:
+        """Whether no message came in between: one that did has seen to the deadline."""
+        known, _ = self._memory.known(lane)
+        return known.seq > 0 and known.said.as_of < deadline.due
+
+    def _asked(self, lane: bytes, work: LaneWork) -> tuple[int, Held | None, Purpose]:
+        """The row that determinations will name, its message where it is in memory, and what is to be done.
+
+        For a deadline that is the stay's newest row.
+        """
+        match work:
+            case Message(seq, held, parts):
+                return seq, held, TakeIn() if parts is None else TakeIn(parts)
+            case AskedAgain(seq, held):
+                return seq, held, ScreenAgain()
+            case Deadline(due):
+                return self._memory.known(lane)[0].seq, None, Silence(due)
+            case other:
+                assert_never(other)
+
+    def _with(self, task: Task, need: Need, gone: tuple[bytes, ...] = ()) -> Task:
+        """The task with what the caseworker lacks: the lane's stored fold, or every message of it so far."""
+        lane, until = task.lane, task.seq
+        match need:
+            case NeedSnapshot():
+                saved = self._read(lambda reader: reader.stay(lane))
+                if saved is None or saved.seq != task.after:
+                    raise LookupError("stay_gone")
+                return replace(task, stored=Snapshot(saved.head, saved.increments))
+            case NeedRows(renew):
+                rows = {
+                    (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part)
+                    for each in (lane, *gone)
+                    for row in self._read(lambda reader, each=each: reader.folded_rows(each, until))  # type: ignore[misc]
+                }
+                return replace(task, stored=WholeLane(tuple(rows[place] for place in sorted(rows)), renew))
+            case other:
+                assert_never(other)
+
+    def _read_back(self, seq: int) -> Held:
+        kept = self._read(lambda reader: reader.row(seq))
         if kept is None:
             raise LookupError("row_gone")
         return Held(kept.feed, kept.frame)
 
-    async def _with(self, task: Task, need: Need, gone: tuple[bytes, ...] = ()) -> Task:
-        """The task with what the caseworker lacks: the lane's stored fold, or every message of it so far."""
-        lane, until = task.lane, task.seq
-        if isinstance(need, NeedSnapshot):
-            saved = await self._pen.ask(lambda batch: stays.load(batch.cursor, self._keyring, lane))
-            if saved is None or saved.seq != task.after:
-                raise LookupError("stay_gone")
-            return replace(task, stored=Snapshot(saved.head, saved.increments))
-        rows = await self._pen.ask(
-            lambda batch: {
-                (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part)
-                for each in (lane, *gone)
-                for row in inbox.lane_rows(batch.cursor, self._keyring, each, until)
-            }
-        )
-        whole = tuple(rows[place] for place in sorted(rows))
-        return replace(task, stored=WholeLane(whole, need.renew))
-
-    # -- inside the transaction -----------------------------------------------------------------------
-
-    @staticmethod
-    def _quarantine(batch: Batch, lane: bytes, row: Row, reason: str) -> None:
-        values: dict[str, Any] = {"actor": "umbridge", "state": "QUARANTINED", "row": row.seq}
-        values |= {"reason": reason, "by": "umbridge"}
-        batch.entry(Draft("quarantine", values))
-        if isinstance(row, Message) and row.parts is None:
-            batch.finish(row.seq, RowState.QUARANTINED, reason)
-        else:
-            batch.set_aside(lane, row.seq, reason)
-
-    def _decide(
-        self,
-        batch: Batch,
-        lane: bytes,
-        work: LaneWork,
-        seq: int,
-        known: Lane,
-        done: Done,
-        gone: tuple[bytes, ...],
-        *,
-        renew: bool,
-    ) -> None:
-        said = known.said
-        rows: list[tuple[Any, ...]] = []
-        for item in done.determined:
-            by_plugin = said.latest.setdefault(item.review, {})
-            before = by_plugin.get(item.plugin)
-            if before is not None:
-                item.texts[SUPERSEDES] = str(before["entry"])
-            entry = batch.entry(Spelt("determination", item.texts))
-            by_plugin[item.plugin] = {
-                "entry": entry,
-                "outcome": item.texts[OUTCOME].strip('"'),
-                "met": item.met,
-                "wave": item.wave,
-            }
-            rows.append((seq, item.review, item.plugin, 0, entry))
-        if rows:
-            stays.record_determinations(batch.cursor, rows)
-        for change in done.changed:
-            batch.entry(Spelt("review.changed", change.texts))
-            said.states[change.review] = change.state
-        said.as_of = done.as_of
-        known.seq = seq
-        for one in gone:
-            directory.join(batch.cursor, one, lane)
-            self._memory.forget(one)
-        if gone:
-            self._memory.keep(lane, known)
-        if renew:
-            for one in (lane, *gone):
-                directory.refolded(batch.cursor, one, seq)
-            stays.renew(batch.cursor, self._keyring, lane, done.increments, batch.now)
-        increments = [] if renew else done.increments
-        stays.save(batch.cursor, self._keyring, lane, seq, said, done.head, increments, batch.now)
-        self._note_due(batch, lane, work, known, done)
-        match work:
-            case Deadline():
-                pass  # no row of the inbox was waiting for it
-            case Message(parts=None):
-                outcome = RowState.DETERMINED if done.determined else RowState.NOT_APPLICABLE
-                batch.finish(seq, outcome, "" if done.determined else "no_review_open")
-            case Message() | AskedAgain():
-                batch.take(lane, seq, "no_review_open")
-            case other:
-                assert_never(other)
-
-    @staticmethod
-    def _note_due(batch: Batch, lane: bytes, work: LaneWork, known: Lane, done: Done) -> None:
-        due = None if done.due is None else instant(done.due)
-        if due is not None and not isinstance(work, Deadline) and due < instant(batch.now - HISTORY):
-            due = None
-        if due != known.due:
-            stays.wait_until(batch.cursor, lane, due)
-            known.due = due
+    def _read(self, question: Callable[[Reader], T]) -> T:
+        """Ask beside the writer. A StoreError of the writer ends the daemon, one of a reader must not do so
+        unsaid: it is this piece of work that has met it.
+        """
+        try:
+            with self._pen.reading() as reader:
+                return question(reader)
+        except StoreError as exc:
+            raise UnreadableError from exc

@@ -15,8 +15,9 @@ from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.translate import translate
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
-from umbridge.review.plan import completed, stay_json
+from umbridge.review.plan import stay_json
 from umbridge.review.record import is_met, screen_line
+from umbridge.review.waves import Verdict, settled
 from umbridge.site import SiteProfile
 from umbridge.stay.directory import Delivery, Directory, shown
 from umbridge.stay.fold import StayFold
@@ -28,11 +29,16 @@ FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for w
 
 @dataclass(slots=True)
 class Lane:
-    """One stay: its fold, the newest message's time, and the plugins' answers in force, by review."""
+    """One stay: its fold, the newest message's time, and what the plugins' answers come to, by review."""
 
     fold: StayFold
     as_of: datetime = NEVER
-    latest: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    verdicts: dict[str, dict[str, Verdict]] = field(default_factory=dict)
+
+    @property
+    def completed(self) -> frozenset[str]:
+        """Reviews that may close by themselves."""
+        return frozenset(name for name, each in self.verdicts.items() if settled(each.values()))
 
 
 @dataclass(slots=True)
@@ -112,10 +118,8 @@ class Shadow:
             questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
             done = [item for each in screenings(host, questions) for item in each]
             for item in done:
-                state.latest.setdefault(item.review.id, {})[item.plugin] = {
-                    "met": is_met(item.screened.result),
-                    "wave": item.wave,
-                }
+                verdict = Verdict(is_met(item.screened.result), item.wave)
+                state.verdicts.setdefault(item.review.id, {})[item.plugin] = verdict
             lines.extend(
                 screen_line(stay.visit or shown(key), item.review, item.plugin, item.screened.result)
                 for item in done
@@ -139,7 +143,7 @@ class Shadow:
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)
             if state is not None and moment is not None:
-                found.append(stay_json(state.fold.stay(moment), completed(state.latest)))
+                found.append(stay_json(state.fold.stay(moment), state.completed))
         return found
 
 

@@ -18,12 +18,12 @@ from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, ReviewState
 from umbridge.naming import visit_token
-from umbridge.review.plan import Review, completed, reviews, stay_json
+from umbridge.review.plan import Review, reviews, stay_json
+from umbridge.review.standing import LaneReviews
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import taken_part
 from umbridge.store import directory, inbox, stays
-from umbridge.store.stays import Said
 
 NEVER_DUE = datetime.max.replace(tzinfo=UTC)
 DUE_SOON = timedelta(hours=24)
@@ -116,7 +116,7 @@ class StayDesk:
             except SealError:
                 found.append((EPOCH, dict.fromkeys(REVIEW_COMPARTMENT) | {"review": inbox.UNREADABLE}))
                 continue
-            for review in reviews(stay, completed(said.latest), said.states):
+            for review in reviews(stay, said.completed, said.reviews):
                 if review.state is ReviewState.OPEN and _is_asked_for(review, stay, asked, now):
                     found.append((review.due or NEVER_DUE, _line(review, stay, said, now)))
         for _, line in sorted(found, key=lambda pair: pair[0]):
@@ -130,7 +130,7 @@ class StayDesk:
         token = visit_token(self._pen.keyring, visit, self._site.visit_authority)
         return self._pen.call(lambda batch: directory.resolve(batch.cursor, token)) or token
 
-    def _read(self, lane: bytes) -> tuple[Stay, Said]:
+    def _read(self, lane: bytes) -> tuple[Stay, LaneReviews]:
         """A stay as its newest message left it. Raises GoneError, SealError."""
         saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
         if saved is None:
@@ -142,8 +142,10 @@ class StayDesk:
         return fold.stay(saved.said.as_of), saved.said
 
     @staticmethod
-    def _shown(stay: Stay, said: Said, allowed: Permission, *, detailed: bool = False) -> dict[str, Any]:
-        found = stay_json(stay, completed(said.latest)) | (stay.detail() if detailed else {})
+    def _shown(
+        stay: Stay, said: LaneReviews, allowed: Permission, *, detailed: bool = False
+    ) -> dict[str, Any]:
+        found = stay_json(stay, said.completed) | (stay.detail() if detailed else {})
         return {
             key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
         }
@@ -179,8 +181,8 @@ def _is_asked_for(review: Review, stay: Stay, asked: dict[str, Any], now: dateti
     return not asked.get("payer") or stay.payer_class == asked["payer"]
 
 
-def _line(review: Review, stay: Stay, said: Said, now: datetime) -> dict[str, Any]:
-    answers = said.latest.get(review.id, {})
+def _line(review: Review, stay: Stay, said: LaneReviews, now: datetime) -> dict[str, Any]:
+    answers = said.review(review.id).answers
     return {
         "due": None if review.due is None else review.due.isoformat(),
         "overdue": review.due is not None and review.due < now,
@@ -193,6 +195,6 @@ def _line(review: Review, stay: Stay, said: Said, now: datetime) -> dict[str, An
         "opened_at": review.opened_at.isoformat(),
         "episode_day": review.episode_day,
         "requested": {"status": review.requested_status.value, "level": review.requested_level.name},
-        "outcomes": {plugin: answer["outcome"] for plugin, answer in sorted(answers.items())},
-        "entries": {plugin: answer["entry"] for plugin, answer in sorted(answers.items())},
+        "outcomes": {plugin: answer.outcome for plugin, answer in sorted(answers.items())},
+        "entries": {plugin: answer.entry for plugin, answer in sorted(answers.items())},
     }

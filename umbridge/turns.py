@@ -75,7 +75,8 @@ class Turns:
         # lanes with a row to work and nobody at it; None ends a worker. In a queue one lane wakes one worker
         self._ready: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._refolds: dict[bytes, list[Refold]] = {}  # what merges and new numbers ask of a lane
-        self._parked: dict[bytes, list[bytes]] = {}  # a lane with rows to work -> lanes it is to be joined to
+        self._parked: dict[bytes, list[bytes]] = {}  # a lane with work to do -> lanes that wait for it
+        self._joining: dict[bytes, bytes] = {}  # a lane that is being joined -> the lane it is joined to
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._held = 0  # bytes of frames kept for their turn
@@ -105,8 +106,9 @@ class Turns:
         """A lane whose first work can be done now; nobody else gets it before ``done``. None: end."""
         while (lane := await self._ready.get()) is not None:
             _, gone = self.asked(lane, self._waiting[lane][0])
-            other = next((each for each in gone if each in self._waiting), None)
+            other = self._joining.get(lane) or next((each for each in gone if each in self._waiting), None)
             if other is None:
+                self._joining |= dict.fromkeys(gone, lane)  # a deadline of theirs may still come
                 return lane
             self._parked.setdefault(other, []).append(lane)
         return None
@@ -119,6 +121,8 @@ class Turns:
         queue = self._waiting[lane]
         self._held -= _bytes_held(queue.popleft())
         self.backlog -= 1
+        if self._joining:
+            self._joining = {gone: into for gone, into in self._joining.items() if into != lane}
         if queue:
             self._ready.put_nowait(lane)
             return

@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, assert_never
 
+from umbridge.model import Outcome, ReviewState
+from umbridge.review import standing
+from umbridge.review.standing import LaneReviews
+from umbridge.review.waves import Verdict
+
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 LENGTH = 4
 
@@ -78,9 +83,7 @@ class Task:
     feed: str
     frame: bytes
     after: int  # the lane's last worked row, 0 where there is none: a fold that stands elsewhere is not used
-    as_of: datetime  # the newest message's time so far
-    states: Mapping[str, str]  # review id -> state on the ledger
-    latest: Mapping[str, Mapping[str, Mapping[str, Any]]]  # review id -> plugin -> its answer: met, wave
+    said: LaneReviews
     pseudonyms: Mapping[str, str]  # plugin -> what it knows the patient by
     stored: Snapshot | WholeLane | None = None  # None: the caseworker is expected to hold the fold
     alone: bool = False  # not together with others: a process died with it, and it may be to blame
@@ -108,8 +111,8 @@ class Determined:
 
     review: str
     plugin: str
-    met: bool | None
-    wave: int
+    verdict: Verdict
+    outcome: Outcome
     texts: list[str]
 
 
@@ -118,7 +121,7 @@ class Changed:
     """A review that opened, closed or was voided."""
 
     review: str
-    state: str
+    state: ReviewState
     texts: list[str]
 
 
@@ -200,9 +203,7 @@ def task_out(task: Task) -> bytes:
         "seq": task.seq,
         "feed": task.feed,
         "after": task.after,
-        "as_of": task.as_of.isoformat(),
-        "states": task.states,
-        "latest": task.latest,
+        "said": standing.encoded(task.said),
         "names": task.pseudonyms,
         "alone": task.alone,
     }
@@ -252,9 +253,7 @@ def task_in(body: bytes) -> Task:
         head["feed"],
         raw,
         head["after"],
-        datetime.fromisoformat(head["as_of"]),
-        head["states"],
-        head["latest"],
+        standing.decoded(head["said"]),
         head["names"],
         stored,
         head["alone"],
@@ -283,7 +282,10 @@ def answer_out(answer: Answer) -> bytes:
     head = {
         "as_of": answer.as_of.isoformat(),
         "increments": [seq for seq, _ in answer.increments],
-        "determined": [(each.review, each.plugin, each.met, each.wave) for each in answer.determined],
+        "determined": [
+            (each.review, each.plugin, each.verdict.met, each.verdict.wave, each.outcome)
+            for each in answer.determined
+        ],
         "changed": [(each.review, each.state) for each in answer.changed],
         "due": None if answer.due is None else answer.due.isoformat(),
     }
@@ -308,11 +310,13 @@ def answer_in(body: bytes) -> Answer:
         fold,
         increments,
         [
-            Determined(review, plugin, met, wave, said)
-            for (review, plugin, met, wave), said in zip(head["determined"], texts[:count], strict=True)
+            Determined(review, plugin, Verdict(met, wave), Outcome(outcome), said)
+            for (review, plugin, met, wave, outcome), said in zip(
+                head["determined"], texts[:count], strict=True
+            )
         ],
         [
-            Changed(review, state, said)
+            Changed(review, ReviewState(state), said)
             for (review, state), said in zip(head["changed"], texts[count:], strict=True)
         ],
         None if head["due"] is None else datetime.fromisoformat(head["due"]),

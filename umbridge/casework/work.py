@@ -36,9 +36,9 @@ from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Case, Event, ReviewState
 from umbridge.review.case import case
-from umbridge.review.plan import Review, completed, next_deadline, reviews
+from umbridge.review.plan import Review, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, is_met
-from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, waves
+from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, level_supported, settled, waves
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
@@ -254,7 +254,7 @@ class Casework:
         if isinstance(fold, Need):
             return fold
         whole = self._event(task.feed, task.frame)
-        as_of = max(task.as_of, whole.sent_at)
+        as_of = max(task.said.as_of, whole.sent_at)
         events: list[tuple[int, Event]] = []
         match task.purpose:
             case TakeIn(parts):
@@ -273,9 +273,9 @@ class Casework:
         else:
             increments = increments_of((seq, fold.apply(event, seq)) for seq, event in events)
         stay = fold.stay(as_of)
-        asked = to_screen(stay, completed(task.latest))
+        asked = to_screen(stay, task.said.completed)
         if isinstance(task.purpose, Silence):
-            asked = tuple(review for review in asked if review.id not in task.latest)
+            asked = tuple(review for review in asked if not task.said.review(review.id).answers)
         questions = questions_of(fold, stay, asked, as_of, self._host)
         return Begun(task, whole, fold, increments, as_of, stay, questions)
 
@@ -309,7 +309,9 @@ class Casework:
     def _finish(self, begun: Begun, said: list[Screening]) -> Done:
         task, stay = begun.task, begun.stay
         digest = hashlib.sha256(task.frame).hexdigest() if said else ""
-        latest = {review: dict(by_plugin) for review, by_plugin in task.latest.items()}
+        verdicts: dict[str, dict[str, Verdict]] = {
+            name: dict(each.answers) for name, each in task.said.reviews.items()
+        }
         determined: list[Determined] = []
         for item in said:
             draft = determination_draft(
@@ -326,15 +328,17 @@ class Casework:
                 failed=item.screened.failed,
                 as_of=begun.as_of,
             )
-            meets = is_met(item.screened.result)
-            latest.setdefault(item.review.id, {})[item.plugin] = {"met": meets, "wave": item.wave}
-            determined.append(Determined(item.review.id, item.plugin, meets, item.wave, _texts(draft)))
+            result = item.screened.result
+            verdict = Verdict(is_met(result), item.wave)
+            verdicts.setdefault(item.review.id, {})[item.plugin] = verdict
+            determined.append(Determined(item.review.id, item.plugin, verdict, result.outcome, _texts(draft)))
+        completed = frozenset(name for name, each in verdicts.items() if settled(each.values()))
         changed = [
-            Changed(review.id, review.state.value, _texts(changed_draft(task.seq, review, stay)))
-            for review in reviews(stay, completed(latest), task.states)
-            if task.states.get(review.id) != review.state.value
+            Changed(review.id, review.state, _texts(changed_draft(task.seq, review, stay)))
+            for review in reviews(stay, completed, task.said.reviews)
+            if task.said.review(review.id).state is not review.state
         ]
-        due = next_deadline(stay, completed(latest))
+        due = next_deadline(stay, completed)
         return Done(begun.as_of, begun.fold.head(), begun.increments, determined, changed, due)
 
 

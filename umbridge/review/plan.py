@@ -13,7 +13,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
-from umbridge.review.waves import settled
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
 from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
 from umbridge.stay.payment import UNFORESEEN
@@ -75,18 +74,13 @@ class _Opening:
         return f"{name}-{self.number}" if self.number else name
 
 
-def completed(latest: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> frozenset[str]:
-    """Reviews that may close by themselves, from review id -> plugin -> its answer in force."""
-    return frozenset(review for review, by_plugin in latest.items() if settled(by_plugin.values()))
-
-
 def reviews(
-    stay: Stay, completed: frozenset[str] = frozenset(), known: Mapping[str, str] | None = None
+    stay: Stay, completed: frozenset[str] = frozenset(), known: Iterable[str] = ()
 ) -> tuple[Review, ...]:
     """All reviews of the stay, in the order of opening.
 
-    ``completed``: ids that were decided. ``known``: ids that were spoken of before, with their states; those
-    that the stay no longer has come back void, so that none stays open without ground.
+    ``completed``: ids that were decided. ``known``: ids that were spoken of before; those that the stay no
+    longer has come back void, so that none stays open without ground.
     """
     planned: dict[str, Review] = {}
     for opening in _openings(stay, completed):
@@ -95,7 +89,7 @@ def reviews(
             planned[opening.id] = _review(stay, opening, completed)
     for opening in _retrospective(stay, planned):
         planned[opening.id] = _review(stay, opening, completed)
-    for name in known or ():
+    for name in known:
         if name not in planned:
             lost = _lost(stay, name)
             if lost is not None:

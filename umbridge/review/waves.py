@@ -7,14 +7,22 @@ like any other fact; it is then asked in the second wave and finds there what th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from umbridge.model import Level, Outcome, Reading, Sample, ScreenResult
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
 CEILING = "supported_max"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one plugin's answer comes to for a review: met, not met, or None where it does not apply."""
+
+    met: bool | None
+    wave: int = 1  # 1 or 2
 
 
 def waves(wanted: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -60,15 +68,15 @@ def _ceiling(result: ScreenResult) -> Level:
     return result.supported or Level.HOME
 
 
-def settled(said: Iterable[Mapping[str, Any]]) -> bool:
+def settled(said: Iterable[Verdict]) -> bool:
     """Whether a review's answers in force let it close by itself.
 
-    ``said`` are plugins' answers as {"met": True, False or None, "wave": 1 or 2}. An applicable answer of the
-    second wave goes before the first's: for Medicare, other criteria do not overrule 42 CFR 412.3
-    (42 CFR 422.101(b)(2) and (b)(6)). Within a wave every applicable answer must be met.
+    An applicable answer of the second wave goes before the first's: for Medicare, other criteria do not
+    overrule 42 CFR 412.3 (42 CFR 422.101(b)(2) and (b)(6)). Within a wave every applicable answer must be
+    met.
     """
     by_wave: dict[int, list[bool]] = {}
     for each in said:
-        if each["met"] is not None:
-            by_wave.setdefault(each.get("wave", 1), []).append(each["met"])
+        if each.met is not None:
+            by_wave.setdefault(each.wave, []).append(each.met)
     return bool(by_wave) and all(by_wave[max(by_wave)])

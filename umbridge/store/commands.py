@@ -15,10 +15,11 @@ from typing import Protocol, TypeVar
 from umbridge_audit.entry import Draft, Spelt
 
 from umbridge.model import RowState
+from umbridge.review.standing import LaneReviews
 from umbridge.stay.identity import Named
 from umbridge.store.inbox import Row, Stored
 from umbridge.store.refusals import Refusal
-from umbridge.store.stays import Said, SavedStay
+from umbridge.store.stays import SavedStay
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -95,7 +96,7 @@ class Transaction(Protocol):
         """The lane's stay as its newest message left it. Raises SealError."""
 
     def save_stay(
-        self, lane: bytes, seq: int, said: Said, head: bytes, increments: Sequence[tuple[int, bytes]]
+        self, lane: bytes, seq: int, said: LaneReviews, head: bytes, increments: Sequence[tuple[int, bytes]]
     ) -> None:
         """Replace the lane's head and append increments."""
 

@@ -8,10 +8,11 @@ from datetime import datetime
 
 from umbridge_audit.keys import Keyring
 
+from umbridge.review.standing import LaneReviews
 from umbridge.store import directory, inbox, notes, refusals, stays
 from umbridge.store.inbox import Row
 from umbridge.store.refusals import Refusal
-from umbridge.store.stays import Said, SavedStay
+from umbridge.store.stays import SavedStay
 
 
 class Operations:
@@ -56,7 +57,7 @@ class Operations:
         return stays.load(self.cursor, self.keyring, lane)
 
     def save_stay(
-        self, lane: bytes, seq: int, said: Said, head: bytes, increments: Sequence[tuple[int, bytes]]
+        self, lane: bytes, seq: int, said: LaneReviews, head: bytes, increments: Sequence[tuple[int, bytes]]
     ) -> None:
         stays.save(self.cursor, self.keyring, lane, seq, said, head, list(increments), self.now)
 

@@ -5,30 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from umbridge_audit.keys import Keyring
 
-from umbridge.model import ReviewState
-
-NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(slots=True)
-class Said:
-    """What the ledger has said about a lane's reviews, and the newest message's time."""
-
-    states: dict[str, str] = field(default_factory=dict)  # review id -> state
-    # review id -> plugin -> its answer in force: entry, outcome, met, wave
-    latest: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    as_of: datetime = NEVER
-
-    @property
-    def waiting(self) -> int:
-        """Reviews that wait for a person."""
-        return list(self.states.values()).count(ReviewState.OPEN.value)
+from umbridge.review import standing
+from umbridge.review.standing import LaneReviews
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +20,21 @@ class SavedStay:
     """A lane as stored: its last row, what was said, and the fold's head and increments, oldest first."""
 
     seq: int
-    said: Said
+    said: LaneReviews
     head: bytes
     increments: tuple[bytes, ...]
     due: int | None  # when its next review opens by the clock alone (``wait_until``)
 
 
-def _joined(said: Said, head: bytes) -> bytes:
+def _joined(said: LaneReviews, head: bytes) -> bytes:
     """u32 length of what was said, that as JSON, the fold's own head."""
-    body = {"states": said.states, "latest": said.latest, "as_of": said.as_of.isoformat()}
-    ours = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    ours = json.dumps(standing.encoded(said), separators=(",", ":"), ensure_ascii=False).encode()
     return len(ours).to_bytes(4, "big") + ours + head
 
 
-def _parted(joined: bytes) -> tuple[Said, bytes]:
+def _parted(joined: bytes) -> tuple[LaneReviews, bytes]:
     size = int.from_bytes(joined[:4], "big")
-    body = json.loads(joined[4 : 4 + size])
-    said = Said(body["states"], body["latest"], datetime.fromisoformat(body["as_of"]))
-    return said, joined[4 + size :]
+    return standing.decoded(json.loads(joined[4 : 4 + size])), joined[4 + size :]
 
 
 def _head_aad(lane: bytes) -> bytes:
@@ -89,7 +70,7 @@ def save(
     keyring: Keyring,
     lane: bytes,
     seq: int,
-    said: Said,
+    said: LaneReviews,
     head: bytes,
     increments: list[tuple[int, bytes]],
     at: datetime,

@@ -1,0 +1,73 @@
+"""The record of a stay's reviews: frozen, and at rest what it was when it was a mapping of mappings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from umbridge.model import Outcome, ReviewState
+from umbridge.review.standing import InForce, LaneReviews, ReviewRecord, decoded, encoded
+
+AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+LATER = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
+# As a stay's head has it since the first version; the second review is one of before there were waves.
+AT_REST: dict[str, Any] = {
+    "states": {"ADMISSION-2": "open", "OBSERVATION-1": "closed", "CONTINUED_STAY-2-1": "void"},
+    "latest": {
+        "ADMISSION-2": {"zz_a": {"entry": 7, "outcome": "REFER", "met": False, "wave": 1}},
+        "OBSERVATION-1": {"zz_a": {"entry": 3, "outcome": "MEETS", "met": True}},
+    },
+    "as_of": "2026-03-02T15:00:00+00:00",
+}
+REFER = InForce(False, 1, entry=7, outcome=Outcome.REFER)
+MEETS = InForce(True, 1, entry=9, outcome=Outcome.MEETS)
+
+
+def test_what_lies_in_a_store_is_read() -> None:
+    said = decoded(AT_REST)
+    assert said.as_of == AT
+    assert said.review("ADMISSION-2") == ReviewRecord(ReviewState.OPEN, {"zz_a": REFER})
+    assert said.review("OBSERVATION-1").answers["zz_a"].wave == 1
+    assert said.review("CONTINUED_STAY-2-1") == ReviewRecord(ReviewState.VOID)
+    assert (said.waiting, said.completed) == (1, frozenset({"OBSERVATION-1"}))
+
+
+def test_it_is_written_in_the_same_form() -> None:
+    written = json.loads(json.dumps(encoded(decoded(AT_REST))))
+    AT_REST["latest"]["OBSERVATION-1"]["zz_a"]["wave"] = 1
+    assert written == AT_REST
+    assert encoded(LaneReviews()) == {
+        "states": {},
+        "latest": {},
+        "as_of": "0001-01-01T00:00:00+00:00",
+    }
+
+
+def test_a_change_leaves_what_was_there_as_it_was() -> None:
+    before = decoded(AT_REST)
+    kept = encoded(before)
+    after = before.after(LATER, [("ADMISSION-2", "zz_a", MEETS)], [("ADMISSION-2", ReviewState.CLOSED)])
+    assert encoded(before) == kept
+    assert after.review("ADMISSION-2") == ReviewRecord(ReviewState.CLOSED, {"zz_a": MEETS})
+    assert (after.as_of, after.waiting) == (LATER, 0)
+    with pytest.raises(FrozenInstanceError):
+        after.as_of = AT  # type: ignore[misc]
+
+
+def test_of_two_lanes_that_become_one_the_own_word_counts() -> None:
+    own = LaneReviews(AT, {"A-1": ReviewRecord(ReviewState.CLOSED, {"zz_a": MEETS})})
+    gone = LaneReviews(
+        LATER,
+        {
+            "A-1": ReviewRecord(ReviewState.OPEN, {"zz_a": REFER, "zz_b": REFER}),
+            "B-2": ReviewRecord(ReviewState.OPEN),
+        },
+    )
+    both = own.joined(gone)
+    assert both.as_of == LATER
+    assert both.review("A-1") == ReviewRecord(ReviewState.CLOSED, {"zz_a": MEETS, "zz_b": REFER})
+    assert both.review("B-2").state is ReviewState.OPEN

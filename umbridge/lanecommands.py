@@ -1,0 +1,142 @@
+"""What lanes have written: the outcome of each piece of work, as commands to the writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, assert_never
+
+from umbridge_audit.entry import Draft, Spelt
+from umbridge_audit.slots import SCHEMAS
+
+from umbridge.casework.docket import Determined, Done
+from umbridge.model import RowState
+from umbridge.review.standing import InForce, LaneReviews
+from umbridge.stay.clock import instant
+from umbridge.store.commands import Transaction
+from umbridge.turns import AskedAgain, Deadline, LaneWork, Message, Row
+
+HISTORY = timedelta(days=1)  # a deadline that a message finds further back is history being loaded
+SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What memory learns of recorded work, once it is committed."""
+
+    said: LaneReviews
+    due: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordWork:
+    """What one piece of a lane's work came to: entries, stay and row together."""
+
+    lane: bytes
+    work: LaneWork
+    seq: int  # the lane's newest row with this work
+    said: LaneReviews  # before it, lanes that join included
+    due: int | None  # before it
+    done: Done
+    gone: tuple[bytes, ...] = ()  # lanes that are joined to this one with it
+    renew: bool = False  # every increment of the lane is written again
+
+    def apply(self, tx: Transaction) -> Recorded:
+        lane, seq, done = self.lane, self.seq, self.done
+        answers = [(each.review, each.plugin, self._determination(tx, each)) for each in done.determined]
+        tx.record_determinations([(seq, review, plugin, 0, one.entry) for review, plugin, one in answers])
+        for change in done.changed:
+            tx.entry(Spelt("review.changed", change.texts))
+        said = self.said.after(
+            done.as_of, answers, ((change.review, change.state) for change in done.changed)
+        )
+        for one in self.gone:
+            tx.join_lanes(one, lane)
+        if self.renew:
+            for one in (lane, *self.gone):
+                tx.refolded(one, seq)
+            tx.renew_stay(lane, done.increments)
+        tx.save_stay(lane, seq, said, done.head, () if self.renew else done.increments)
+        due = self._due(tx)
+        if due != self.due:
+            tx.wait_until(lane, due)
+        self._finish(tx)
+        return Recorded(said, due)
+
+    def _determination(self, tx: Transaction, item: Determined) -> InForce:
+        texts = list(item.texts)
+        before = self.said.review(item.review).answers.get(item.plugin)
+        if before is not None:
+            texts[SUPERSEDES] = str(before.entry)
+        entry = tx.entry(Spelt("determination", texts))
+        return InForce(item.verdict.met, item.verdict.wave, entry=entry, outcome=item.outcome)
+
+    def _due(self, tx: Transaction) -> int | None:
+        due = None if self.done.due is None else instant(self.done.due)
+        is_history = due is not None and due < instant(tx.now - HISTORY)
+        return None if is_history and not isinstance(self.work, Deadline) else due
+
+    def _finish(self, tx: Transaction) -> None:
+        match self.work:
+            case Deadline():
+                pass  # no row of the inbox was waiting for it
+            case Message(parts=None):
+                determined = bool(self.done.determined)
+                state = RowState.DETERMINED if determined else RowState.NOT_APPLICABLE
+                tx.finish(self.seq, state, "" if determined else "no_review_open")
+            case Message() | AskedAgain():
+                tx.take(self.lane, self.seq, "no_review_open")
+            case other:
+                assert_never(other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantine:
+    """A row, or a lane's share of one, waits for a person: a defect of ours met it."""
+
+    lane: bytes
+    row: Row
+    reason: str
+
+    def apply(self, tx: Transaction) -> None:
+        values: dict[str, Any] = {"actor": "umbridge", "state": "QUARANTINED", "row": self.row.seq}
+        values |= {"reason": self.reason, "by": "umbridge"}
+        tx.entry(Draft("quarantine", values))
+        match self.row:
+            case Message(parts=None):
+                tx.finish(self.row.seq, RowState.QUARANTINED, self.reason)
+            case Message() | AskedAgain():
+                tx.set_aside(self.lane, self.row.seq, self.reason)
+            case other:
+                assert_never(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A row that may have ended a daemon is about to be touched. Returns how many attempts that makes."""
+
+    seq: int
+
+    def apply(self, tx: Transaction) -> int:
+        return tx.attempt(self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpWaiting:
+    """The lane's deadline is left to the stay's next message."""
+
+    lane: bytes
+
+    def apply(self, tx: Transaction) -> None:
+        tx.wait_until(self.lane, None)
+
+
+@dataclass(frozen=True, slots=True)
+class NoLongerDue:
+    """A message has seen to that deadline; another may have been set meanwhile."""
+
+    lane: bytes
+    due: int
+
+    def apply(self, tx: Transaction) -> None:
+        tx.no_longer_due(self.lane, self.due)

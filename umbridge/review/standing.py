@@ -1,0 +1,115 @@
+"""What the ledger has said about one stay's reviews: the state of each and the answers in force.
+
+Frozen values: a change makes a new record, so that what was read before a transaction is still true after one
+that was rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from umbridge.model import Outcome, ReviewState
+from umbridge.review.waves import Verdict, settled
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce(Verdict):
+    """One plugin's newest answer about a review, and the entry it is in."""
+
+    entry: int = field(kw_only=True)
+    outcome: Outcome = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRecord:
+    """One review: the state it is in by its last entry, None where none says it; the answers by plugin."""
+
+    state: ReviewState | None = None
+    answers: Mapping[str, InForce] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReviews:
+    """All reviews that were ever spoken of, by id, and the newest message's time."""
+
+    as_of: datetime = NEVER
+    reviews: Mapping[str, ReviewRecord] = field(default_factory=dict)
+
+    def review(self, name: str) -> ReviewRecord:
+        return self.reviews.get(name, _UNSPOKEN)
+
+    @property
+    def waiting(self) -> int:
+        """Reviews that wait for a person."""
+        return sum(each.state is ReviewState.OPEN for each in self.reviews.values())
+
+    @property
+    def completed(self) -> frozenset[str]:
+        """Reviews that may close by themselves."""
+        return frozenset(name for name, each in self.reviews.items() if settled(each.answers.values()))
+
+    def after(
+        self,
+        as_of: datetime,
+        answers: Iterable[tuple[str, str, InForce]],
+        states: Iterable[tuple[str, ReviewState]],
+    ) -> LaneReviews:
+        """With newer answers, as (review, plugin, answer), and states, as (review, state)."""
+        found = dict(self.reviews)
+        for name, plugin, answer in answers:
+            held = found.get(name, _UNSPOKEN)
+            found[name] = replace(held, answers={**held.answers, plugin: answer})
+        for name, state in states:
+            found[name] = replace(found.get(name, _UNSPOKEN), state=state)
+        return LaneReviews(as_of, found)
+
+    def joined(self, gone: LaneReviews) -> LaneReviews:
+        """With those of a lane that became part of this one; where both speak of a review, this counts."""
+        found = dict(gone.reviews)
+        for name, own in self.reviews.items():
+            other = found.get(name, _UNSPOKEN)
+            found[name] = ReviewRecord(own.state or other.state, {**other.answers, **own.answers})
+        return LaneReviews(max(self.as_of, gone.as_of), found)
+
+
+_UNSPOKEN = ReviewRecord()
+
+
+def encoded(said: LaneReviews) -> dict[str, Any]:
+    """As it lies in the store and goes to a caseworker; ``decoded`` reads it."""
+    return {
+        "states": {name: each.state for name, each in said.reviews.items() if each.state is not None},
+        "latest": {
+            name: {
+                plugin: {"entry": one.entry, "outcome": one.outcome, "met": one.met, "wave": one.wave}
+                for plugin, one in each.answers.items()
+            }
+            for name, each in said.reviews.items()
+            if each.answers
+        },
+        "as_of": said.as_of.isoformat(),
+    }
+
+
+def decoded(body: Mapping[str, Any]) -> LaneReviews:
+    """The record of ``encoded``; an answer of before there were waves counts as the first's."""
+    states: Mapping[str, str] = body["states"]
+    answers = {
+        name: {
+            plugin: InForce(
+                one["met"], one.get("wave", 1), entry=one["entry"], outcome=Outcome(one["outcome"])
+            )
+            for plugin, one in by_plugin.items()
+        }
+        for name, by_plugin in body["latest"].items()
+    }
+    found = {
+        name: ReviewRecord(ReviewState(states[name]) if name in states else None, answers.get(name, {}))
+        for name in dict.fromkeys((*states, *answers))
+    }
+    return LaneReviews(datetime.fromisoformat(body["as_of"]), found)
