@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load import ticker
-from umbridge import control
+from umbridge import controlclient
 from umbridge.store import ground
 
 START_SECONDS = 30.0
@@ -106,7 +106,7 @@ class Ours:
 
     def status(self) -> dict[str, Any]:
         """What ``umbridge status --json`` prints, over the same socket."""
-        rows = control.request(self.store, "status", {})
+        rows = controlclient.request(self.store, "status", {})
         found = next(iter(rows), None) if rows is not None else None
         if found is None:
             raise BenchFailedError(f"the daemon is gone; see {self.folder}/daemon.log")
@@ -205,7 +205,7 @@ def running(folder: Path, plugins: Sequence[str] = ()) -> Iterator[Ours]:
 def _port(process: subprocess.Popen[bytes], folder: Path) -> int:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        rows = control.request(folder / "store", "status", {})
+        rows = controlclient.request(folder / "store", "status", {})
         found = next(iter(rows), None) if rows is not None else None
         if found and found["feeds"] and found["feeds"][0]["port"]:
             return int(found["feeds"][0]["port"])

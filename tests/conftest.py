@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from umbridge import config, control, setup
+from umbridge import config, controlclient, setup
 from umbridge.config import Settings
 from umbridge.store import ground
 
@@ -89,7 +89,7 @@ class Running:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             assert self.process.poll() is None, self.log.read_text()[-2000:]
-            for row in control.request(self.where.settings.store, "status", {}) or ():
+            for row in controlclient.request(self.where.settings.store, "status", {}) or ():
                 if row["pid"] == self.process.pid and row["feeds"][0]["port"]:
                     return row
             time.sleep(0.02)
@@ -97,7 +97,7 @@ class Running:
         raise AssertionError("the daemon did not start")
 
     def now(self) -> dict[str, Any]:
-        rows = control.request(self.where.settings.store, "status", {})
+        rows = controlclient.request(self.where.settings.store, "status", {})
         assert rows is not None
         return next(iter(list(rows)))
 

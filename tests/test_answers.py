@@ -18,7 +18,7 @@ from conftest import Installation, Running
 from test_inquiry import desk_of, feed
 from umbridge_audit.entry import Draft, JsonValue
 
-from umbridge import control, delivery, glass
+from umbridge import control, controlclient, delivery, glass
 from umbridge.config import User
 from umbridge.control import ROWS_AHEAD
 from umbridge.store.opening import hold_pen, open_keys
@@ -106,7 +106,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def ask(daemon: Running, op: str, **args: Any) -> list[Row]:
-    rows = control.request(daemon.where.settings.store, op, args)
+    rows = controlclient.request(daemon.where.settings.store, op, args)
     assert rows is not None
     return list(rows)
 

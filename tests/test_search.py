@@ -15,7 +15,7 @@ from test_intake import frame, receive
 from test_writer import incoming, make, rows
 
 from umbridge.config import FeedSettings
-from umbridge.daemon import asking
+from umbridge.daemon import answering
 from umbridge.errors import NotPermittedError
 from umbridge.model import RowState
 from umbridge.store import search
@@ -194,7 +194,7 @@ def test_the_command_searches_and_the_search_is_an_access(hospital: Installation
 
     words = ("--since", "2026-03-02", "--until", "2026-03-03", "--state", "PENDING", "--limit", "1")
     assert [row["seq"] for row in hospital.rows("messages", "list", *words, "--mrn", "ZZM1")] == [1]
-    with asking(hospital.settings) as ask:
+    with answering(hospital.settings) as ask:
 
         def found(**asked: object) -> list[int]:
             return [row["seq"] for row in ask("messages.list", asked)]
@@ -216,7 +216,7 @@ def test_the_command_searches_and_the_search_is_an_access(hospital: Installation
 
 def test_who_may_not_see_a_patient_may_not_search_for_one(hospital: Installation) -> None:
     hospital.roles("administrator")  # operations: no identifiers
-    with asking(hospital.settings) as ask:
+    with answering(hospital.settings) as ask:
         for asked in ({"mrn": "ZZM1"}, {"visit": "ZZNOBODY"}):
             with pytest.raises(NotPermittedError, match="no role of yours may see what --"):
                 list(ask("messages.list", asked))

@@ -26,7 +26,7 @@ import pytest
 from conftest import Installation
 from test_faults import CONNECTIONS, Log, Sender, lost, settle
 
-from umbridge import control
+from umbridge import controlclient
 
 PLANTED = Path(__file__).parent / "planted"
 SOUND = ("-m", "umbridge.cli")
@@ -226,7 +226,7 @@ def killed_at(installation: Installation, log: Log, call: str, nth: int, program
 
     def port() -> int | None:
         with contextlib.suppress(Exception):  # it may die while it answers
-            for row in control.request(installation.settings.store, "status", {}) or ():
+            for row in controlclient.request(installation.settings.store, "status", {}) or ():
                 return int(row["feeds"][0]["port"])
         return None
 

@@ -21,7 +21,7 @@ from conftest import Installation, Running
 from test_intake import frame
 from test_listener import Wire, acks, play
 
-from umbridge import control, delivery, tls
+from umbridge import controlclient, delivery, tls
 from umbridge.config import FeedSettings, TlsSettings
 from umbridge.errors import ConfigError
 from umbridge.hl7 import mllp
@@ -493,4 +493,4 @@ def test_a_bad_file_ends_the_start_with_78(hospital: tuple[Installation, Authori
     authority.ca.write_text("nothing")
     told = installation.run("config", "check", check=78)
     assert "ca.pem" in told.stderr and "Traceback" not in told.stderr
-    assert control.request(installation.settings.store, "ping", {}) is None
+    assert controlclient.request(installation.settings.store, "ping", {}) is None

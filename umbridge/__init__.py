@@ -1,23 +1,13 @@
-"""The front door: everything a criteria plugin may import, and nothing more."""
+"""The front door: everything a criteria plugin may import, and nothing more.
 
-import umbridge.importguard  # noqa: F401  (first: it guards the imports that follow)
-from umbridge.criteria.content import BARRIER, Library, Subset, load_content
-from umbridge.criteria.examination import Examination
-from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
-from umbridge.errors import ContentError
-from umbridge.hookspecs import hookimpl
-from umbridge.model import (
-    Case,
-    Evidence,
-    Level,
-    Manifest,
-    Outcome,
-    Reading,
-    ReviewType,
-    Sample,
-    ScreenResult,
-    Status,
-)
+It opens when the first of it is asked for: a command that only asks the daemon runs without it.
+"""
+
+import umbridge.importguard  # noqa: F401, I001  (first: it guards the imports that follow)
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from umbridge.criteria.frontdoor import *
 
 __all__ = [
     "BARRIER",
@@ -46,3 +36,12 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:  # a module of ours that is not imported yet, or nothing at all
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from umbridge.criteria import frontdoor
+
+    globals().update({each: getattr(frontdoor, each) for each in __all__})
+    return globals()[name]

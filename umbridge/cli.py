@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -13,16 +12,16 @@ from typing import Any, Literal, NoReturn
 
 import click
 
-from umbridge import __version__, config, terminal
+from umbridge import __version__, settingsfile, terminal
 from umbridge.errors import UmbridgeError
-from umbridge.model import RowState
-from umbridge.options import as_json, purpose, reason, with_config
+from umbridge.options import Installation, as_json, purpose, reason, with_config
 from umbridge.options import ask as _ask
 from umbridge.options import need_purpose as _need
 from umbridge.options import print_one as _one
 from umbridge.options import print_rows as _print
 from umbridge.oversight import GROUPS
 from umbridge.plugincommands import GROUPS as PLUGIN_GROUPS
+from umbridge.rowstate import RowState
 
 MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
 RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
@@ -119,7 +118,7 @@ def serve(config_file: str | None) -> int:
     """Run the daemon in the foreground. SIGTERM drains; SIGHUP reads users, certificates and senders."""
     from umbridge import daemon
 
-    return daemon.serve(config.find(config_file))
+    return daemon.serve(settingsfile.find(config_file))
 
 
 @main.command()
@@ -148,12 +147,14 @@ def send(
     as_json: bool,
 ) -> int:
     """Send messages over MLLP and print each answer. Exit 0 only if all were AA, CA or NONE."""
-    from umbridge import delivery, shadow, tls
+    import asyncio
+
+    from umbridge import config, delivery, shadow, tls
 
     given = [Path(name) if name else None for name in (tls_ca, tls_cert, tls_key)]
     context = tls.client_context(*given) if any(given) else None
     if feed is not None:
-        settings = config.load(config.find(config_file))
+        settings = config.load(settingsfile.find(config_file))
         if feed not in settings.feeds:
             raise click.UsageError(f"--feed {feed}: not in the settings; known: {', '.join(settings.feeds)}")
         host, port = settings.feeds[feed].host, port or settings.feeds[feed].port
@@ -211,6 +212,8 @@ def listen(
     host: str, port: int, answer: str, delay: float, count: int | None, keep: str | None, as_json: bool
 ) -> None:
     """A test peer: takes messages over MLLP, prints what came and answers as told. It stores nothing."""
+    import asyncio
+
     from umbridge.peer import Heard, Peer
 
     def heard(one: Heard) -> None:
@@ -321,7 +324,7 @@ def messages() -> None:
 @purpose
 @as_json
 def messages_list(
-    settings: config.Settings,
+    where: Installation,
     since: str | None,
     until: str | None,
     as_json: bool,
@@ -331,14 +334,16 @@ def messages_list(
 
     A search by a patient's or a visit's number is an access: it is on the ledger, with the number sealed.
     """
-    from umbridge.site import load_site
-    from umbridge.store.batch import iso
+    asked |= {"since": None, "until": None}
+    if since or until:  # these need the site's zone, and the store's way to write a time
+        from umbridge.site import load_site
+        from umbridge.store.batch import iso
 
-    zone = load_site(settings.site).zone if since or until else None
-    for name, text in (("since", since), ("until", until)):
-        moment = _moment(text, zone, f"--{name}")
-        asked[name] = iso(moment) if moment else None
-    _print(_ask(settings, "messages.list", asked), MESSAGE_COLUMNS, as_json)
+        zone = load_site(where.settings.site).zone
+        for name, text in (("since", since), ("until", until)):
+            moment = _moment(text, zone, f"--{name}")
+            asked[name] = iso(moment) if moment else None
+    _print(_ask(where, "messages.list", asked), MESSAGE_COLUMNS, as_json)
 
 
 @messages.command("show")
@@ -348,12 +353,12 @@ def messages_list(
 @reason
 @as_json
 def messages_show(
-    settings: config.Settings, seq: int, purpose: str | None, reason: str | None, as_json: bool
+    where: Installation, seq: int, purpose: str | None, reason: str | None, as_json: bool
 ) -> None:
     """One message with the standard's names, redacted for your role. The look is logged first."""
     _need(purpose)
     args = {"seq": seq, "purpose": purpose, "reason": reason}
-    for row in _ask(settings, "messages.show", args):
+    for row in _ask(where, "messages.show", args):
         if as_json:
             terminal.json_line(row)
             continue
@@ -377,14 +382,14 @@ approve = click.option(
 @reason
 @approve
 @as_json
-def messages_replay(settings: config.Settings, seqs: tuple[int, ...], as_json: bool, **asked: Any) -> None:
+def messages_replay(where: Installation, seqs: tuple[int, ...], as_json: bool, **asked: Any) -> None:
     """Work messages again: each as a new row that names the old one.
 
     What was set aside or ignored is taken into its stay now. What was worked already is there: the stay's
     open reviews are asked again. What was decided stays. More than 20 at once need a second person, who gives
     the entry to --approve.
     """
-    _print(_ask(settings, "messages.replay", {"seqs": list(seqs), **asked}), SETTLED_COLUMNS, as_json)
+    _print(_ask(where, "messages.replay", {"seqs": list(seqs), **asked}), SETTLED_COLUMNS, as_json)
 
 
 @messages.command("dismiss")
@@ -393,9 +398,9 @@ def messages_replay(settings: config.Settings, seqs: tuple[int, ...], as_json: b
 @reason
 @approve
 @as_json
-def messages_dismiss(settings: config.Settings, seqs: tuple[int, ...], as_json: bool, **asked: Any) -> None:
+def messages_dismiss(where: Installation, seqs: tuple[int, ...], as_json: bool, **asked: Any) -> None:
     """Lay quarantined messages to rest: they are kept and never worked. Needs a second person."""
-    _print(_ask(settings, "messages.dismiss", {"seqs": list(seqs), **asked}), SETTLED_COLUMNS, as_json)
+    _print(_ask(where, "messages.dismiss", {"seqs": list(seqs), **asked}), SETTLED_COLUMNS, as_json)
 
 
 @messages.group("quarantine")
@@ -407,10 +412,10 @@ def messages_quarantine() -> None:
 @with_config
 @purpose
 @as_json
-def quarantine_list(settings: config.Settings, purpose: str | None, as_json: bool) -> None:
+def quarantine_list(where: Installation, purpose: str | None, as_json: bool) -> None:
     """What was set aside and why. `messages replay` works it again, `messages dismiss` ends the matter."""
     args = {"purpose": purpose, "state": RowState.QUARANTINED.value}
-    _print(_ask(settings, "messages.list", args), MESSAGE_COLUMNS, as_json)
+    _print(_ask(where, "messages.list", args), MESSAGE_COLUMNS, as_json)
 
 
 @main.group()
@@ -422,10 +427,10 @@ def stays() -> None:
 @with_config
 @purpose
 @as_json
-def stays_list(settings: config.Settings, purpose: str | None, as_json: bool) -> None:
+def stays_list(where: Installation, purpose: str | None, as_json: bool) -> None:
     """Every stay, in the order in which they last changed."""
     _need(purpose)
-    _print(_ask(settings, "stays.list", {"purpose": purpose}), STAY_COLUMNS, as_json)
+    _print(_ask(where, "stays.list", {"purpose": purpose}), STAY_COLUMNS, as_json)
 
 
 @stays.command("show")
@@ -435,11 +440,11 @@ def stays_list(settings: config.Settings, purpose: str | None, as_json: bool) ->
 @reason
 @as_json
 def stays_show(
-    settings: config.Settings, visit: str, purpose: str | None, reason: str | None, as_json: bool
+    where: Installation, visit: str, purpose: str | None, reason: str | None, as_json: bool
 ) -> None:
     """One stay by its visit number: lifecycle, status spans, place, reviews, exceptions, notices due."""
     _need(purpose)
-    _one(settings, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
+    _one(where, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
 
 
 # --- reviews --------------------------------------------------------------------------------------------
@@ -458,7 +463,7 @@ def reviews() -> None:
 @with_config
 @purpose
 @as_json
-def reviews_list(settings: config.Settings, purpose: str | None, as_json: bool, **asked: Any) -> None:
+def reviews_list(where: Installation, purpose: str | None, as_json: bool, **asked: Any) -> None:
     """Reviews that wait for a person, the earliest due first, with what each plugin's screen came to.
 
     A screen that MEETS closes its review by itself; everything else stands here. `ledger show` has the
@@ -466,7 +471,7 @@ def reviews_list(settings: config.Settings, purpose: str | None, as_json: bool, 
     """
     _need(purpose)
     args = {name: value for name, value in asked.items() if value}
-    _print(_ask(settings, "reviews.list", {"purpose": purpose, **args}), REVIEW_COLUMNS, as_json)
+    _print(_ask(where, "reviews.list", {"purpose": purpose, **args}), REVIEW_COLUMNS, as_json)
 
 
 # --- the ledger -----------------------------------------------------------------------------------------
@@ -491,7 +496,7 @@ def ledger() -> None:
 )
 @as_json
 def ledger_verify(
-    settings: config.Settings,
+    where: Installation,
     level: Literal["spine", "keyless", "full"],
     policy_file: str | None,
     jobs: int,
@@ -505,7 +510,7 @@ def ledger_verify(
     from umbridge import proof
 
     policy = Path(policy_file) if policy_file else None
-    report = proof.verify_store(settings, level, policy, jobs, Path(since) if since else None)
+    report = proof.verify_store(where.settings, level, policy, jobs, Path(since) if since else None)
     if as_json:
         terminal.json_line(report.to_json())
     else:
@@ -518,10 +523,10 @@ def ledger_verify(
 @click.option("--kind", default=None, help="Only this kind, such as determination or access.read.")
 @purpose
 @as_json
-def ledger_list(settings: config.Settings, kind: str | None, purpose: str | None, as_json: bool) -> None:
+def ledger_list(where: Installation, kind: str | None, purpose: str | None, as_json: bool) -> None:
     """Every entry with what is open about it: number, time, kind, actor. Nothing clinical."""
     args = {"kind": kind, "purpose": purpose}
-    _print(_ask(settings, "ledger.list", args), ("seq", "ts", "kind", "actor", "state"), as_json)
+    _print(_ask(where, "ledger.list", args), ("seq", "ts", "kind", "actor", "state"), as_json)
 
 
 @ledger.command("show")
@@ -531,11 +536,11 @@ def ledger_list(settings: config.Settings, kind: str | None, purpose: str | None
 @reason
 @as_json
 def ledger_show(
-    settings: config.Settings, seq: int, purpose: str | None, reason: str | None, as_json: bool
+    where: Installation, seq: int, purpose: str | None, reason: str | None, as_json: bool
 ) -> None:
     """One entry, redacted for your role. The look is on the ledger before anything is printed."""
     _need(purpose)
-    for row in _ask(settings, "ledger.show", {"seq": seq, "purpose": purpose, "reason": reason}):
+    for row in _ask(where, "ledger.show", {"seq": seq, "purpose": purpose, "reason": reason}):
         if as_json:
             terminal.json_line(row)
             continue
@@ -560,7 +565,7 @@ def ledger_show(
 @purpose
 @reason
 def ledger_export(
-    settings: config.Settings,
+    where: Installation,
     profile: str,
     dua: str | None,
     out: str,
@@ -574,11 +579,12 @@ def ledger_export(
     from umbridge import proof
 
     args = {"profile": profile, "purpose": purpose, "reason": reason, "dua": dua}
-    written = proof.write_bundle(_ask(settings, "ledger.export", args), Path(out))
+    policy = where.settings.policy  # first: a mistake in the settings is told before anything is exported
+    written = proof.write_bundle(_ask(where, "ledger.export", args), Path(out))
     if profile == "safe-harbor":
         click.echo(f"{out}: {written} lines; the ledger holds its SHA-256 in the export's entry")
         return
-    click.echo(f"{out}: {written} lines; verify with: umbridge-verify {out} --policy {settings.policy}")
+    click.echo(f"{out}: {written} lines; verify with: umbridge-verify {out} --policy {policy}")
 
 
 @ledger.command("proof")
@@ -591,7 +597,7 @@ def ledger_export(
 @purpose
 @reason
 def ledger_proof(
-    settings: config.Settings,
+    where: Installation,
     seq: int,
     profile: str,
     out: str | None,
@@ -602,21 +608,22 @@ def ledger_proof(
     from umbridge import proof
 
     args = {"seq": seq, "profile": profile, "purpose": purpose, "reason": reason}
-    receipts = (row["receipt"] for row in _ask(settings, "ledger.proof", args))
+    policy = where.settings.policy
+    receipts = (row["receipt"] for row in _ask(where, "ledger.proof", args))
     if out is None:
         for text in receipts:
             click.echo(text, nl=False)
         return
     proof.write_bundle(({"line": text} for text in receipts), Path(out))
-    click.echo(f"{out}: verify with: umbridge-verify {out} --policy {settings.policy}")
+    click.echo(f"{out}: verify with: umbridge-verify {out} --policy {policy}")
 
 
 @ledger.command("checkpoint")
 @with_config
 @as_json
-def ledger_checkpoint(settings: config.Settings, as_json: bool) -> None:
+def ledger_checkpoint(where: Installation, as_json: bool) -> None:
     """Sign everything so far now and print the checkpoint: keep it, and history before it is fixed."""
-    for row in _ask(settings, "ledger.checkpoint", {}):
+    for row in _ask(where, "ledger.checkpoint", {}):
         if as_json:
             terminal.json_line(row)
         else:
@@ -645,19 +652,17 @@ def config_check(config_file: str | None, sample: str | None, as_json: bool) -> 
     """Check settings, site profile, users and keys; exit 78 with the key's name when one is wrong."""
     from umbridge import setup
 
-    return setup.check(config.find(config_file), sample, as_json)
+    return setup.check(settingsfile.find(config_file), sample, as_json)
 
 
 @main.command()
 @with_config
 @as_json
-def status(settings: config.Settings, as_json: bool) -> int:
+def status(where: Installation, as_json: bool) -> int:
     """What came in, how much waits, how long the unanchored window is. Exit 69 when not running."""
-    from umbridge import control
-
-    rows = control.request(settings.store, "status", {}) if settings.store.is_dir() else None
+    rows = where.request("status", {})
     if rows is None:
-        row: dict[str, Any] = {"running": False, "store": str(settings.store)}
+        row: dict[str, Any] = {"running": False, "store": str(where.store)}
         terminal.json_line(row) if as_json else terminal.fields(row)
         return 69
     for row in rows:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from umbridge.errors import ConfigError
+from umbridge.settingsfile import STORE, read_toml
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, Field(pattern=NAME)]
@@ -140,7 +139,7 @@ class PluginSettings(_Section):
 class PathSettings(_Section):
     """Where things live; relative paths start at the folder of the settings file."""
 
-    store: str = "store"
+    store: str = STORE
     keys: str = "keys"
     site: str = "site.toml"
     users: str = "users.toml"
@@ -235,40 +234,6 @@ class Settings(_Section):
     @property
     def policy(self) -> Path:
         return self.path(self.ledger.policy)
-
-
-def find(given: str | None) -> Path:
-    """The settings file: ``UMBRIDGE_CONFIG``, else the one given, else ./ and /etc/umbridge/.
-
-    Raises ConfigError when there is none.
-    """
-    override = os.environ.get("UMBRIDGE_CONFIG")
-    if override or given:
-        path = Path(override or given or "")
-        if not path.is_file():
-            raise ConfigError(f"no settings file at {path}: check --config or UMBRIDGE_CONFIG")
-        return path
-    for candidate in (Path("umbridge.toml"), Path("/etc/umbridge/umbridge.toml")):
-        if candidate.is_file():
-            return candidate
-    raise ConfigError(
-        "no settings file: looked for ./umbridge.toml and /etc/umbridge/umbridge.toml; "
-        "run `umbridge init DIR` or name one with --config"
-    )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict; ConfigError with the line where it is broken."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read ({exc.strerror})") from None
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}") from None
 
 
 def load(path: Path) -> Settings:

@@ -1,4 +1,4 @@
-"""The control socket: how other commands reach the pen. The actor is the socket peer's account.
+"""The control socket, the daemon's end: how commands reach the pen. The actor is the socket peer's account.
 
 One JSON object asks, JSON lines answer: any number of ``{"row": …}``, then ``{"done": true}`` or
 ``{"error": text, "exit": code}``. Local accounts only: a unix socket, 0660, peer credentials from the kernel.
@@ -19,19 +19,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from umbridge.errors import (
-    ConfigError,
-    NotPermittedError,
-    StoreError,
-    UmbridgeError,
-    UnavailableError,
-    UsageError,
-)
+from umbridge.controlclient import SOCKET, Short
+from umbridge.errors import UmbridgeError, UnavailableError
 
 log = logging.getLogger("umbridge.control")
-SOCKET = "control.sock"
 MAX_REQUEST = 1 << 20
 ROWS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
@@ -47,17 +40,6 @@ def account_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid:{uid}"
-
-
-class _Short:
-    """A path to the socket that fits the kernel's 107 bytes wherever the store lies."""
-
-    def __init__(self, store: Path) -> None:
-        self._handle = os.open(store, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.path = f"/proc/self/fd/{self._handle}/{SOCKET}"
-
-    def close(self) -> None:
-        os.close(self._handle)
 
 
 _ASKED: ContextVar[threading.Event | None] = ContextVar("asked", default=None)
@@ -178,7 +160,7 @@ class Control:
         """Listen. The caller holds the store's lock, so a socket that is there is left over and goes."""
         with contextlib.suppress(FileNotFoundError):
             (self._store / SOCKET).unlink()
-        short = _Short(self._store)
+        short = Short(self._store)
         try:
             self._server = await asyncio.start_unix_server(self._connected, short.path, limit=MAX_REQUEST)
         finally:
@@ -279,59 +261,3 @@ def _line(value: dict[str, Any]) -> bytes:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     # half a surrogate pair has no UTF-8, but its escape is as good JSON as any
     return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-_ERRORS = {
-    2: UsageError,
-    69: UnavailableError,
-    74: StoreError,
-    77: NotPermittedError,
-    78: ConfigError,
-}
-
-
-def request(store: Path, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]] | None:
-    """Ask the running daemon; None when none listens. Raises the error the daemon answered with."""
-    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if not (store / SOCKET).exists():
-            peer.close()
-            return None
-        short = _Short(store)
-        try:
-            peer.connect(short.path)
-        finally:
-            short.close()
-    except PermissionError:
-        peer.close()
-        raise NotPermittedError(f"{store / SOCKET}: this account may not speak to the daemon") from None
-    except OSError:
-        peer.close()
-        return None
-    return _rows(peer, op, args)
-
-
-def _rows(peer: socket.socket, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    with peer, peer.makefile("rb") as stream:
-        for value in _lines(peer, stream, json.dumps({"op": op, "args": args}).encode() + b"\n"):
-            if "row" in value:
-                yield value["row"]
-            elif "error" in value:
-                kind = _ERRORS.get(value["exit"], UmbridgeError)
-                raise kind(value["error"])
-            else:
-                return
-    raise UnavailableError("the daemon closed the control socket before it had answered")
-
-
-def _lines(peer: socket.socket, stream: IO[bytes], asked: bytes) -> Iterator[dict[str, Any]]:
-    """The answer's lines; a connection that breaks, or breaks off inside a line, is an answer that ends."""
-    with contextlib.suppress(ConnectionError):
-        peer.sendall(asked)
-    try:
-        for line in stream:
-            if not line.endswith(b"\n"):
-                return
-            yield json.loads(line)
-    except ConnectionError:
-        return

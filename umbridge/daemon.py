@@ -113,20 +113,8 @@ class Parts:
 
 
 @contextlib.contextmanager
-def asking(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Iterator[dict[str, Any]]]]:
-    """A way to ask: over the control socket when the daemon runs, else by taking the pen ourselves."""
-    rows = control.request(settings.store, "ping", {}) if settings.store.is_dir() else None
-    if rows is not None:
-        list(rows)
-
-        def over_socket(op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-            answer = control.request(settings.store, op, args)
-            if answer is None:
-                raise StoreError("the daemon went away; ask again")
-            return answer
-
-        yield over_socket
-        return
+def answering(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Iterator[dict[str, Any]]]]:
+    """A way to ask where no daemon runs: by taking the pen ourselves."""
     parts = Parts(settings)
     with hold_pen(settings, parts.keyring) as pen:
         keycare.settle(pen, settings.policy)

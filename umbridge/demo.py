@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from umbridge import control, delivery, sample, terminal
+from umbridge import controlclient, delivery, sample, terminal
 from umbridge.errors import UmbridgeError, UnavailableError
 from umbridge.store import ground
 
@@ -128,7 +128,7 @@ def _wait(process: subprocess.Popen[bytes], store: Path) -> int:
     while time.monotonic() < until:
         if process.poll() is not None:
             raise UnavailableError("the daemon ended at once; run `umbridge serve` to see why")
-        rows = control.request(store, "status", {})
+        rows = controlclient.request(store, "status", {})
         for status in list(rows or ()):
             if status["feeds"][0]["port"]:
                 return int(status["feeds"][0]["port"])
@@ -158,7 +158,7 @@ def _feed(port: int) -> None:
 
 
 def _rows(store: Path, op: str, **args: Any) -> list[dict[str, Any]]:
-    rows = control.request(store, op, args)
+    rows = controlclient.request(store, op, args)
     if rows is None:
         raise UnavailableError("the daemon is not there any more")
     return list(rows)

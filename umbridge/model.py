@@ -13,6 +13,8 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
+from umbridge.rowstate import RowState as RowState  # noqa: PLC0414 - the one place for all states
+
 
 class Status(StrEnum):
     """What the patient is, for payment and for rules; HL7 has no class for observation."""
@@ -67,19 +69,6 @@ class Outcome(StrEnum):
     REFER = "REFER"
     PEND = "PEND"
     NOT_APPLICABLE = "NOT_APPLICABLE"
-
-
-class RowState(StrEnum):
-    """What became of one framed message; the words of ``umbridge messages list``."""
-
-    PENDING = "PENDING"
-    DETERMINED = "DETERMINED"
-    NOT_APPLICABLE = "NOT_APPLICABLE"
-    IGNORED = "IGNORED"
-    REFUSED = "REFUSED"
-    QUARANTINED = "QUARANTINED"
-    REPLAYED = "REPLAYED"
-    DISMISSED = "DISMISSED"
 
 
 # --- what one message says: the standard's meaning, nothing local resolved yet ---------------------

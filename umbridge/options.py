@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import wraps
-from typing import Any, TypeVar
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from umbridge import config, terminal
+from umbridge import controlclient, settingsfile, terminal
+
+if TYPE_CHECKING:
+    from umbridge.config import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Installation:
+    """An installation by its settings file. Asking its daemon takes the store's place; validating the rest of
+    the file takes longer than a question, so that waits until something needs it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._store = settingsfile.store(file)
+
+    @cached_property
+    def settings(self) -> Settings:
+        from umbridge import config
+
+        return config.load(self.file)
+
+    @property
+    def store(self) -> Path:
+        return self._store or self.settings.store
+
+    def request(self, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]] | None:
+        """Ask the running daemon; None when none runs."""
+        return controlclient.request(self.store, op, args) if self.store.is_dir() else None
+
+
 def with_config(function: F) -> F:
-    """Add ``--config`` and pass the loaded settings."""
+    """Add ``--config`` and pass the installation it names."""
 
     @click.option("--config", "config_file", metavar="FILE", help="Settings file (default ./umbridge.toml).")
     @wraps(function)
     def wrapped(*args: Any, config_file: str | None, **kwargs: Any) -> Any:
-        return function(config.load(config.find(config_file)), *args, **kwargs)
+        return function(Installation(settingsfile.find(config_file)), *args, **kwargs)
 
     return wrapped  # type: ignore[return-value]
 
@@ -41,15 +68,20 @@ def print_rows(
         terminal.table(rows, columns)
 
 
-def ask(settings: config.Settings, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    from umbridge.daemon import asking
+def ask(where: Installation, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Ask the daemon; where none runs, answer in this process, which loads all that the daemon is made of."""
+    rows = where.request(op, args)
+    if rows is not None:
+        yield from rows
+        return
+    from umbridge.daemon import answering
 
-    with asking(settings) as ask:
-        yield from ask(op, args)
+    with answering(where.settings) as answer:
+        yield from answer(op, args)
 
 
-def print_one(settings: config.Settings, op: str, args: dict[str, Any], as_json: bool) -> None:
-    for row in ask(settings, op, args):
+def print_one(where: Installation, op: str, args: dict[str, Any], as_json: bool) -> None:
+    for row in ask(where, op, args):
         if as_json:
             terminal.json_line(row)
         else:

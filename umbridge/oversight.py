@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from umbridge import config, terminal
-from umbridge.options import as_json, ask, print_one, print_rows, purpose, reason, with_config
+from umbridge import terminal
+from umbridge.options import Installation, as_json, ask, print_one, print_rows, purpose, reason, with_config
 
 KEY_COLUMNS = ("kid", "use", "alg", "wrapped_under", "in_use")
 
@@ -21,9 +21,9 @@ def keys() -> None:
 @keys.command("list")
 @with_config
 @as_json
-def keys_list(settings: config.Settings, as_json: bool) -> None:
+def keys_list(where: Installation, as_json: bool) -> None:
     """Every key by its id: what it is for, what it is wrapped under, whether it is in use."""
-    print_rows(ask(settings, "keys.list", {}), KEY_COLUMNS, as_json)
+    print_rows(ask(where, "keys.list", {}), KEY_COLUMNS, as_json)
 
 
 @keys.command("rotate")
@@ -37,7 +37,7 @@ def keys_list(settings: config.Settings, as_json: bool) -> None:
 @reason
 @as_json
 def keys_rotate(
-    settings: config.Settings,
+    where: Installation,
     what: str,
     kinds: tuple[str, ...],
     passphrase: bool,
@@ -61,7 +61,7 @@ def keys_rotate(
         "approve": approve,
         "reason": reason,
     }
-    for row in ask(settings, "keys.rotate", args):
+    for row in ask(where, "keys.rotate", args):
         if as_json:
             terminal.json_line(row)
         elif row["state"] == "waits":
@@ -82,9 +82,9 @@ def users() -> None:
 @users.command("list")
 @with_config
 @as_json
-def users_list(settings: config.Settings, as_json: bool) -> None:
+def users_list(where: Installation, as_json: bool) -> None:
     """Every account, who it is and which roles it has."""
-    print_rows(ask(settings, "users.list", {}), ("account", "user", "roles", "state"), as_json)
+    print_rows(ask(where, "users.list", {}), ("account", "user", "roles", "state"), as_json)
 
 
 @users.command("add")
@@ -95,7 +95,7 @@ def users_list(settings: config.Settings, as_json: bool) -> None:
 @reason
 @as_json
 def users_add(
-    settings: config.Settings,
+    where: Installation,
     account: str,
     roles: tuple[str, ...],
     user: str | None,
@@ -104,7 +104,7 @@ def users_add(
 ) -> None:
     """A new operating-system account with these roles."""
     args = {"account": account, "user": user or account, "roles": " ".join(roles), "reason": reason}
-    print_one(settings, "users.add", args, as_json)
+    print_one(where, "users.add", args, as_json)
 
 
 @users.command("role")
@@ -114,11 +114,11 @@ def users_add(
 @reason
 @as_json
 def users_role(
-    settings: config.Settings, account: str, roles: tuple[str, ...], reason: str | None, as_json: bool
+    where: Installation, account: str, roles: tuple[str, ...], reason: str | None, as_json: bool
 ) -> None:
     """These roles for an account, instead of those it has."""
     args = {"account": account, "roles": " ".join(roles), "reason": reason}
-    print_one(settings, "users.role", args, as_json)
+    print_one(where, "users.role", args, as_json)
 
 
 @users.command("disable")
@@ -126,9 +126,9 @@ def users_role(
 @with_config
 @reason
 @as_json
-def users_disable(settings: config.Settings, account: str, reason: str | None, as_json: bool) -> None:
+def users_disable(where: Installation, account: str, reason: str | None, as_json: bool) -> None:
     """No roles from now on. The names stay taken for ever."""
-    print_one(settings, "users.disable", {"account": account, "reason": reason}, as_json)
+    print_one(where, "users.disable", {"account": account, "reason": reason}, as_json)
 
 
 @click.group()
@@ -139,10 +139,10 @@ def breakglass() -> None:
 @breakglass.command("list")
 @with_config
 @as_json
-def breakglass_list(settings: config.Settings, as_json: bool) -> None:
+def breakglass_list(where: Installation, as_json: bool) -> None:
     """Broken glass that a second person has not reviewed yet."""
     columns = ("entry", "user", "opened", "open", "review_due", "overdue")
-    print_rows(ask(settings, "breakglass.list", {}), columns, as_json)
+    print_rows(ask(where, "breakglass.list", {}), columns, as_json)
 
 
 @breakglass.command("review")
@@ -151,20 +151,18 @@ def breakglass_list(settings: config.Settings, as_json: bool) -> None:
 @with_config
 @reason
 @as_json
-def breakglass_review(
-    settings: config.Settings, seq: int, finding: str, reason: str | None, as_json: bool
-) -> None:
+def breakglass_review(where: Installation, seq: int, finding: str, reason: str | None, as_json: bool) -> None:
     """What a second person found about one of them, by its entry."""
-    print_one(settings, "breakglass.review", {"seq": seq, "finding": finding, "reason": reason}, as_json)
+    print_one(where, "breakglass.review", {"seq": seq, "finding": finding, "reason": reason}, as_json)
 
 
 # --- reports ----------------------------------------------------------------------------------------------
 
 
-def _report(settings: config.Settings, name: str, args: dict[str, Any], form: str) -> None:
+def _report(where: Installation, name: str, args: dict[str, Any], form: str) -> None:
     from umbridge import render
 
-    head, rows = render.split(ask(settings, f"report.{name}", args))
+    head, rows = render.split(ask(where, f"report.{name}", args))
     if form == "json":
         for row in (head, *rows):
             terminal.json_line(row)
@@ -203,9 +201,9 @@ def report() -> None:
 @form
 @with_config
 @reason
-def report_access(settings: config.Settings, form: str, **args: str | None) -> None:
+def report_access(where: Installation, form: str, **args: str | None) -> None:
     """Every look and every refusal: who, as whom, why, what was shown."""
-    _report(settings, "access", args, form)
+    _report(where, "access", args, form)
 
 
 @report.command("disclosures")
@@ -216,9 +214,9 @@ def report_access(settings: config.Settings, form: str, **args: str | None) -> N
 @with_config
 @purpose
 @reason
-def report_disclosures(settings: config.Settings, form: str, all_: bool, **args: str | None) -> None:
+def report_disclosures(where: Installation, form: str, all_: bool, **args: str | None) -> None:
     """An accounting of disclosures, 45 CFR 164.528(b): date, recipient, what, and purpose of each."""
-    _report(settings, "disclosures", {**args, "all": all_}, form)
+    _report(where, "disclosures", {**args, "all": all_}, form)
 
 
 @report.command("breach-scope")
@@ -228,9 +226,9 @@ def report_disclosures(settings: config.Settings, form: str, all_: bool, **args:
 @form
 @with_config
 @reason
-def report_breach(settings: config.Settings, form: str, **args: str | None) -> None:
+def report_breach(where: Installation, form: str, **args: str | None) -> None:
     """Whose records a user or account was shown, when and how: factors 1 to 3 of 45 CFR 164.402(2)."""
-    _report(settings, "breach-scope", args, form)
+    _report(where, "breach-scope", args, form)
 
 
 @click.group()
@@ -251,9 +249,9 @@ def disclosures() -> None:
 @with_config
 @reason
 @as_json
-def disclosures_record(settings: config.Settings, as_json: bool, **args: Any) -> None:
+def disclosures_record(where: Installation, as_json: bool, **args: Any) -> None:
     """One disclosure with the four parts of 45 CFR 164.528(b)(2); whether it counts is worked out."""
-    print_one(settings, "disclosures.record", args, as_json)
+    print_one(where, "disclosures.record", args, as_json)
 
 
 # --- backups ----------------------------------------------------------------------------------------------
@@ -269,10 +267,10 @@ def backup() -> None:
 @with_config
 @reason
 @as_json
-def backup_create(settings: config.Settings, out: str, reason: str | None, as_json: bool) -> None:
+def backup_create(where: Installation, out: str, reason: str | None, as_json: bool) -> None:
     """A snapshot, sealed, with its digest on the ledger. Messages are accepted meanwhile."""
     args = {"out": str(Path(out).absolute()), "reason": reason}
-    print_one(settings, "backup.create", args, as_json)
+    print_one(where, "backup.create", args, as_json)
 
 
 @backup.command("verify")
@@ -282,7 +280,7 @@ def backup_create(settings: config.Settings, out: str, reason: str | None, as_js
 @with_config
 @as_json
 def backup_verify(
-    settings: config.Settings,
+    where: Installation,
     file: str,
     policy_file: str | None,
     level: Literal["keyless", "full"],
@@ -292,8 +290,8 @@ def backup_verify(
     from umbridge import backup as backups
     from umbridge.store.opening import open_keys
 
-    policy = Path(policy_file) if policy_file else settings.policy
-    found = backups.check(settings, Path(file), policy, open_keys(settings), level)
+    policy = Path(policy_file) if policy_file else where.settings.policy
+    found = backups.check(where.settings, Path(file), policy, open_keys(where.settings), level)
     terminal.json_line(found.to_json()) if as_json else terminal.fields(found.to_json())
     return found.exit_code
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from umbridge import config, terminal
-from umbridge.options import as_json, ask, print_rows, reason, with_config
+from umbridge import terminal
+from umbridge.options import Installation, as_json, ask, print_rows, reason, with_config
 
 LIST_COLUMNS = ("plugin", "version", "edition", "isolation", "health", "why", "subsets", "digest", "package")
 VIGNETTE_COLUMNS = ("vignette", "verdict", "outcome", "why")
@@ -23,15 +23,14 @@ def plugins() -> None:
 @plugins.command("list")
 @with_config
 @as_json
-def plugins_list(settings: config.Settings, as_json: bool) -> None:
+def plugins_list(where: Installation, as_json: bool) -> None:
     """Which plugins are asked, with edition, digest, isolation and health, and why one does not run."""
-    from umbridge import control
-    from umbridge.criteria.host import Host
-    from umbridge.roster import rows as plugin_rows
-
-    rows = control.request(settings.store, "plugins.list", {}) if settings.store.is_dir() else None
 
     def start_and_look() -> list[dict[str, Any]]:
+        from umbridge.criteria.host import Host
+        from umbridge.roster import rows as plugin_rows
+
+        settings = where.settings
         host = Host(call_seconds=settings.plugins.seconds, required=settings.plugins.require)
         host.start(settings.plugins.names or None)
         try:
@@ -39,6 +38,7 @@ def plugins_list(settings: config.Settings, as_json: bool) -> None:
         finally:
             host.stop()
 
+    rows = where.request("plugins.list", {})
     print_rows(list(rows) if rows is not None else start_and_look(), LIST_COLUMNS, as_json)
 
 
@@ -49,13 +49,13 @@ def plugins_list(settings: config.Settings, as_json: bool) -> None:
 @reason
 @as_json
 def plugins_approve(
-    settings: config.Settings, name: str, approve: int | None, reason: str | None, as_json: bool
+    where: Installation, name: str, approve: int | None, reason: str | None, as_json: bool
 ) -> None:
     """Let the installed edition of a plugin run: one person asks, another allows; in force at the next start.
 
     The digest is over every file of the distribution. The files are kept, and only they are run.
     """
-    for row in ask(settings, "plugins.approve", {"plugin": name, "approve": approve, "reason": reason}):
+    for row in ask(where, "plugins.approve", {"plugin": name, "approve": approve, "reason": reason}):
         if as_json:
             terminal.json_line(row)
             continue

