@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Installation, Running
+from installation import Installation, Running
 from test_inquiry import desk_of, feed
 from umbridge_audit.entry import Draft, JsonValue
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Installation, Running
+from installation import Installation, Running
 
 import umbridge
 from umbridge import config, options, settingsfile

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from installation import Installation
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
 
@@ -84,7 +84,7 @@ def test_nothing_readable_and_no_key_is_in_it(made: Made) -> None:
 def test_a62_without_the_keys_it_says_which_is_missing(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"backup\."):
         made.check(keyring=Keyring.create(tmp_path / "other"))
-    other = Installation(tmp_path / "site")
+    other = Installation(tmp_path / "site", stranger=True)
     settings = other.settings
     keys = open_keys(made.where.settings)
     assert backup.check(settings, made.file, settings.policy, keys, "keyless").verdict == "FAIL"

@@ -16,9 +16,9 @@ from typing import Any
 
 import findings
 import pytest
-from conftest import Installation, exchange
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from installation import Installation, exchange
 from mutants import mutant
 from test_intake import frame
 from test_listener import Wire, acks, play

@@ -18,7 +18,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from conftest import Installation, Running
+from installation import Installation, Running
 
 from umbridge import __version__, sample
 from umbridge.cli import main
@@ -320,7 +320,7 @@ def test_no_question_on_the_command_line_stops_the_daemon(site: Installation, da
 
 
 def test_a_second_daemon_and_a_second_pen_are_refused(site: Installation, daemon: Running) -> None:
-    done = site.run("serve", check=None)
+    done = site.process("serve", check=None)
     refused(Done(done.returncode, done.stdout, done.stderr), 69, "store/lock")
     assert daemon.now()["running"] is True
 

@@ -20,7 +20,8 @@ def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
         check=False,
         stdin=subprocess.DEVNULL,
         cwd=folder,
-        env=os.environ | {"TMPDIR": str(folder), "UMBRIDGE_CONFIG": str(folder / "nobodys.toml")},
+        env=os.environ
+        | {"TMPDIR": str(folder), "UMBRIDGE_CONFIG": str(folder / "nobodys.toml"), "COLUMNS": "110"},
     )
 
 

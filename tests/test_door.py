@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from conftest import Installation
+from installation import Installation
 from umbridge_audit.redact import AccessTable
 
 from umbridge import control

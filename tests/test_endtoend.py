@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Installation, Running
+from installation import Installation, Running
 
 from umbridge import delivery, sample, shadow
 from umbridge.hl7 import er7, mllp
@@ -96,7 +96,7 @@ def test_every_real_message_is_answered_and_accounted_for(running: Running, shar
     }
     assert sum(status["messages"].values()) == len(rows)
     print("\n" + _table(rows))
-    verdict = json.loads(running.where.run("ledger", "verify", "--json").stdout)
+    verdict = json.loads(running.where.process("ledger", "verify", "--json").stdout)
     assert verdict["verdict"] == "PASS"
 
 
@@ -158,7 +158,7 @@ def test_no_patient_is_found_in_files_logs_or_answers(installation: Installation
     for answer in answers:
         for needle in wanted:
             assert needle not in answer, "an answer holds a patient"
-    installation.run("ledger", "export", "--profile", "role:it_ops", "--out", str(tmp_path / "b.jsonl"))
+    installation.process("ledger", "export", "--profile", "role:it_ops", "--out", str(tmp_path / "b.jsonl"))
     bundle = (tmp_path / "b.jsonl").read_bytes()
     for needle in wanted | {b'"MEETS', b'"PEND"', b'"REFER"', b"CURB", b'"rationale"'}:
         assert needle not in bundle, "the export holds what its role may not see"

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Installation, Running
+from installation import ROOT, Installation, Running
 
 from umbridge import sample
 from umbridge.hl7 import er7, mllp

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from conftest import SHARED
+from installation import SHARED
 from test_attacks import MISBEHAVIOUR
 from test_bad_input import WIRE
 from test_hostile import ITEMS

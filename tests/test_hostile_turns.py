@@ -21,7 +21,7 @@ from typing import Any
 import findings
 import pytest
 from authority import Authority
-from conftest import ROOT, Running, exchange
+from installation import ROOT, Running, exchange
 from test_attacks import attacking, came_of, folder, host  # noqa: F401  (fixtures)
 from test_fold import ADMITTED, WARD, adt, folded, told
 from test_fold import at as hour

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Installation
+from installation import ROOT, Installation
 from test_boot import ELSEWHERE
 
 PACKAGES = {"umbridge": ROOT / "umbridge", "umbridge_audit": ROOT / "audit/umbridge_audit"}

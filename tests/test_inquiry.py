@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from installation import Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
@@ -170,11 +170,8 @@ def test_without_a_role_for_it_nothing_is_shown_and_the_refusal_is_kept(
 
 
 def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tmp_path: Path) -> None:
-    copy = Installation.__new__(Installation)
-    shutil.copytree(fed.directory, tmp_path / "copy", ignore=shutil.ignore_patterns("control.sock"))
-    copy.directory, copy.file = tmp_path / "copy", tmp_path / "copy" / "umbridge.toml"
     with ExitStack() as stack:
-        there = desk_of(copy, stack)
+        there = desk_of(copied(fed, tmp_path / "copy"), stack)
         there.users["zz"] = User(user="zz", roles=("ur_nurse", "compliance_auditor"))
         with pytest.raises(StoreError):  # the pen fails, as on a full disk
             there.pen.call(lambda batch: batch.entry(Draft("no.such.kind", {})))
@@ -183,7 +180,7 @@ def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tm
             with pytest.raises(StoreError):
                 shown.extend(there.inquiry.answer("zz", op, {**args, "purpose": "HCOMPL"}, "test"))
             assert shown == []
-    assert list((copy.directory / "store").glob("export-*")) == []
+    assert list((tmp_path / "copy" / "store").glob("export-*")) == []
 
 
 # -- what a role sees -------------------------------------------------------------------------------------
@@ -273,10 +270,8 @@ def test_a_stay_that_is_not_there_is_looked_for_on_the_record(desk: Desk, visit:
 
 def copied(fed: Installation, to: Path) -> Installation:
     """The fed installation once more, to be damaged."""
-    copy = Installation.__new__(Installation)
     shutil.copytree(fed.directory, to, ignore=shutil.ignore_patterns("control.sock"))
-    copy.directory, copy.file = to, to / "umbridge.toml"
-    return copy
+    return Installation.at(to)
 
 
 def change(where: Installation, statement: str, *values: Any) -> None:

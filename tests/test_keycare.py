@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation, Running
+from installation import Installation, Running
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
 from umbridge_audit.store import open_readonly

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
+from installation import Installation
 from test_door import denied, knock, total
 from test_host import behaving, case, folder, hosted, install
 from test_intake import frame, receive

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from installation import Installation
 from test_writer import make
 
 from umbridge import delivery

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT, Installation
+from installation import ROOT, Installation
 
 
 def test_the_auditors_path_is_as_readme_has_it(installation: Installation, tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_the_auditors_path_is_as_readme_has_it(installation: Installation, tmp_p
     words = ("--profile", "role:it_ops", "--purpose", "HOPERAT", "--out", str(bundle))
     installation.run("ledger", "export", *words)
     (tmp_path / "ledger.policy").write_bytes(installation.settings.policy.read_bytes())
-    other = Installation(tmp_path / "other")
+    other = Installation(tmp_path / "other", stranger=True)
     (tmp_path / "other-ledger.policy").write_bytes(other.settings.policy.read_bytes())
     alone = (
         "import sys\n"

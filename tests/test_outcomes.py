@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
+from installation import Installation
 from test_inquiry import Desk, desk_of, feed
 from umbridge_audit.redact import AccessTable
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import exchange
+from installation import exchange
 from test_intake import frame
 
 from umbridge import delivery

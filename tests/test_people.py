@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
+from installation import Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT
+from installation import ROOT
 
 
 def test_the_guide_works_as_written(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pytest
 from click.testing import CliRunner
-from conftest import Installation
+from installation import Installation
 from test_inquiry import feed
 from umbridge_audit.checkpoint import read_note
 from umbridge_audit.cli import main as verifier
@@ -38,8 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 def copy(made: Installation, tmp_path: Path) -> Settings:
     """A copy of its own to change."""
     shutil.copytree(made.directory, tmp_path / "copy")
-    there = Installation.__new__(Installation)
-    there.directory, there.file = tmp_path / "copy", tmp_path / "copy" / "umbridge.toml"
+    there = Installation.at(tmp_path / "copy")
     return there.settings
 
 
@@ -90,8 +89,7 @@ def test_a_ledger_that_nobody_touched_passes_after_a_clean_stop(made: Installati
 
 def test_a_changed_value_in_any_column_fails(made: Installation, tmp_path: Path) -> None:
     shutil.copytree(made.directory, tmp_path / "copy")
-    there = Installation.__new__(Installation)
-    there.directory, there.file = tmp_path / "copy", tmp_path / "copy" / "umbridge.toml"
+    there = Installation.at(tmp_path / "copy")
     settings = there.settings
     whole = (settings.store / "umbridge.db").read_bytes()
     connection = database(settings)
@@ -150,7 +148,7 @@ def test_a_cut_tail_is_behind_its_anchor(copy: Settings) -> None:
 
 
 def test_another_ledgers_policy_fails(made: Installation, tmp_path: Path) -> None:
-    stranger = Installation(tmp_path / "other")
+    stranger = Installation(tmp_path / "other", stranger=True)
     assert verdict(made.settings, policy=stranger.settings.policy)["verdict"] == "FAIL"
     assert verdict(stranger.settings, policy=made.settings.policy)["verdict"] == "FAIL"
     assert verdict(stranger.settings)["verdict"] == "PASS"
@@ -247,7 +245,7 @@ def test_a_receipt_goes_to_stdout_and_beside_a_daemon(made: Installation, tmp_pa
         text = made.run("ledger", "proof", "3", "--purpose", "HCOMPL", "--reason", "ZZ payer asks").stdout
         (tmp_path / "r").write_text(text)
         assert check(tmp_path / "r", made.settings)[1]["verdict"] == "PASS"
-        stranger = Installation(tmp_path / "other")
+        stranger = Installation(tmp_path / "other", stranger=True)
         assert check(tmp_path / "r", stranger.settings)[0] == 1
         assert daemon.stop() == 0
     finally:

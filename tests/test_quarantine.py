@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation, Running
 from hypothesis import given
 from hypothesis import strategies as st
+from installation import Installation, Running
 from test_intake import frame, receive
 from test_listener import Wire, acks, play
 from umbridge_audit.redact import AccessTable

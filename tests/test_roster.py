@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
+from installation import Installation
 from test_host import behaving, install
 from umbridge_audit.redact import AccessTable
 
@@ -188,6 +188,6 @@ def test_the_daemon_runs_the_copies_and_says_so(installation: Installation) -> N
 def test_a_daemon_whose_copy_was_changed_exits_with_78(installation: Installation) -> None:
     (copy,) = (installation.settings.approved / "mcg_like").iterdir()
     (copy / "more.py").write_text("")
-    done = installation.run("serve", check=78)
+    done = installation.process("serve", check=78)
     assert "criteria plugin mcg_like: the approved copy" in done.stderr
     assert "Traceback" not in done.stderr

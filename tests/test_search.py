@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Installation
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from installation import Installation
 from test_intake import frame, receive
 from test_writer import incoming, make, rows
 

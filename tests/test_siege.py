@@ -21,7 +21,7 @@ from typing import Any
 
 import findings
 import pytest
-from conftest import ROOT, Installation, Running
+from installation import ROOT, Installation, Running
 from test_attacks import MISBEHAVIOUR, PROLOGUE, TIMES
 from test_host import FULL, HEAD, install
 from test_roster import desk

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation, Running
+from installation import Installation, Running
 
 PATIENCE = 120.0
 
@@ -140,7 +140,7 @@ def test_everything_of_the_daemons_put_back_is_refused(apart: Apart, tmp_path: P
         shutil.rmtree(where.directory / part)
         shutil.copytree(old / part, where.directory / part)
     assert verified(where)["verdict"] == "PASS"
-    done = where.run("serve", check=74)
+    done = where.process("serve", check=74)
     assert "were signed here" in done.stderr
     # and when it started while nobody could tell, it ends as soon as somebody can
     apart.down()

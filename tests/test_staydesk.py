@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from conftest import Installation
+from installation import Installation
 from test_inquiry import REDACTED, Desk, desk_of, feed
 
 from umbridge.errors import NotPermittedError

@@ -23,7 +23,7 @@ from typing import Any
 
 import findings
 import pytest
-from conftest import Installation
+from installation import Installation
 from test_faults import CONNECTIONS, Log, Sender, lost, settle
 
 from umbridge import controlclient

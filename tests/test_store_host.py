@@ -21,7 +21,7 @@ from typing import Any
 
 import findings
 import pytest
-from conftest import START_SECONDS, Installation, exchange
+from installation import START_SECONDS, Installation, exchange
 from test_intake import frame
 from test_ledger_attacks import kinds, said
 from test_listener import acks
@@ -102,7 +102,7 @@ def touched(path: Path, mode: int) -> None:
 
 
 def other_keys(place: Place) -> None:
-    other = Installation(place.directory.parent / "other")
+    other = Installation(place.directory.parent / "other", stranger=True)
     shutil.rmtree(place.directory / "keys")
     shutil.copytree(other.directory / "keys", place.directory / "keys")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from authority import DAY, Authority, Pair
-from conftest import Installation, Running
+from installation import Installation, Running
 from test_intake import frame
 from test_listener import Wire, acks, play
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from installation import ROOT
 
 from umbridge import newplugin, trial
 from umbridge.errors import ConfigError, UsageError

@@ -17,7 +17,7 @@ from typing import Any
 
 import findings
 import pytest
-from conftest import exchange
+from installation import exchange
 from mutants import mutant
 from test_intake import frame
 from test_listener import Wire, acks, play

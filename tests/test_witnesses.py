@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Installation
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from installation import Installation
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, sign
 from umbridge_audit.heads import Heads
 from umbridge_audit.policy import Policy

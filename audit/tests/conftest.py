@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine
 from umbridge_audit.checkpoint import read_anchor
 from umbridge_audit.disclose import Viewer
@@ -24,6 +25,10 @@ from umbridge_audit.store import TABLES, Ledger, open_readonly
 from umbridge_audit.verify import Report, verify
 
 HERE = Path(__file__).parent
+
+# No test is timed, and no example either: on a busy machine one may take seconds.
+settings.register_profile("umbridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("umbridge")
 
 
 def beside(name: str) -> ModuleType:
