@@ -260,7 +260,6 @@ TESTED_IN = {
     "umbridge/criteria/frames.py": "tests/test_worker.py",  # what passes between host and worker, as bytes
     "umbridge/criteria/wire.py": "tests/test_worker.py",  # what passes between host and worker
     "umbridge/criteria/discover.py": "tests/test_conduct.py",  # what is found is started there
-    "umbridge/criteria/pack.py": "tests/test_conduct.py",  # and through the vignettes of a new pack
     "umbridge/newplugin.py": "tests/test_trial.py",  # what it writes is tried as it lies
     "umbridge/vignettes.py": "tests/test_trial.py",  # the judge, through the command
     "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,17 @@ class CriteriaKit:
             observation_hours=hours,
             observation_ended=hours is not None and data.draw(st.booleans()),
         )
+
+    def test_every_answer_from_a_file_carries_its_tags(self, subset: Subset) -> None:
+        """An answer that names a tagged subset and has not its tags is shown to everybody (42 CFR part 2)."""
+        library = type(self).library
+        for level, review, status in product(Level, ReviewType, Status):
+            question = case(library, subset, {}, level, review=review, requested_status=status)
+            result = self.screen(question)
+            assert result.tags == (subset.tags if result.subset is not None else ())
+            if result.subset is None:
+                assert subset.id not in result.rationale
+                assert subset.title not in result.rationale
 
     def test_without_facts_it_pends_and_never_refers(self, subset: Subset) -> None:
         for level in REQUESTS:

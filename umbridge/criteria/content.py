@@ -42,9 +42,10 @@ class Library:
 
     def choose(self, case: Case, day: date | None = None) -> Subset | str:
         """The subset for a case, in the edition of ``day`` (else of the question's own), or why there is
-        none, in words for the rationale.
+        none, in words for the rationale. They do not name the subset it would have been: an answer without
+        one carries no tags, so everybody may read them.
 
-        An unknown age does not exclude: the caller must pend for it (``age_known``).
+        An unknown age does not exclude: the caller must pend for it.
         """
         if not case.diagnoses:
             return "No principal diagnosis is known yet, so no subset can be chosen."
@@ -52,10 +53,10 @@ class Library:
         if subset is None:
             return "No subset for the principal diagnosis."
         if not subset.in_force(day or case.as_of.date()):
-            return f"No edition of {subset.id} is in force on the date of service."
+            return "No edition for the principal diagnosis is in force on the date of service."
         age = case.facts.get("age")
         if age is not None and isinstance(age.latest.value, Decimal) and age.latest.value < subset.age_from:
-            return f"{subset.title}: for patients of {subset.age_from} years or more."
+            return f"For patients of {subset.age_from} years or more."
         return subset
 
     def match(self, diagnoses: Sequence[str]) -> Subset | None:

@@ -79,18 +79,21 @@ class Pack:
         subset = self.library.choose(case)
         if isinstance(subset, str):
             return _not_applicable(subset)
-        episode = EPISODES.get(case.review, "")
-        if not any(key.startswith(f"{episode}.") for key in subset.rules.rules):
-            return replace(_not_applicable(f"{subset.title}: no content for this review."), subset=subset.id)
-        if episode != "discharge" and case.requested_level is Level.HOME:
-            return replace(_not_applicable("No level of care above home is requested."), subset=subset.id)
-        exam = subset.rules.examine(case.facts, case.as_of)
-        if episode == "discharge":
-            result = _discharge(exam)
-        else:
-            result = _level(case.requested_level, episode, subset, exam)
-        result = replace(result, subset=subset.id)
-        return result if "age" in case.facts else _pend_for_age(result)
+        return replace(_asked(case, subset), subset=subset.id, tags=subset.tags)
+
+
+def _asked(case: Case, subset: Subset) -> ScreenResult:
+    episode = EPISODES.get(case.review, "")
+    if not any(key.startswith(f"{episode}.") for key in subset.rules.rules):
+        return _not_applicable(f"{subset.title}: no content for this review.")
+    if episode != "discharge" and case.requested_level is Level.HOME:
+        return _not_applicable("No level of care above home is requested.")
+    exam = subset.rules.examine(case.facts, case.as_of)
+    if episode == "discharge":
+        result = _discharge(exam)
+    else:
+        result = _level(case.requested_level, episode, subset, exam)
+    return result if "age" in case.facts else _pend_for_age(result)
 
 
 def _about(path: Path) -> tuple[str, str]:

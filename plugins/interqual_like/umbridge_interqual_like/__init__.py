@@ -106,11 +106,15 @@ def umbridge_screen(case: Case) -> ScreenResult:
     subset = LIBRARY.choose(case)
     if isinstance(subset, str):
         return _not_applicable(subset)
+    return replace(_asked(case, subset), subset=subset.id, tags=subset.tags)
+
+
+def _asked(case: Case, subset: Subset) -> ScreenResult:
     episode = EPISODES.get(case.review, "")
     if not episode:
-        return replace(_not_applicable(f"{subset.title}: no content for this review."), subset=subset.id)
+        return _not_applicable(f"{subset.title}: no content for this review.")
     if episode != "discharge" and case.requested_level is Level.HOME:
-        return replace(_not_applicable("No level of care above home is requested."), subset=subset.id)
+        return _not_applicable("No level of care above home is requested.")
     exam = subset.rules.examine(case.facts, case.as_of, ASKED[episode])
     barrier = case.facts.get(BARRIER)
     ask = Ask(case.requested_level, episode, None if barrier is None else str(barrier.latest.value))
@@ -130,9 +134,7 @@ class Ask:
 def _judged(ask: Ask, case: Case, subset: Subset, exam: Examination) -> tuple[ScreenResult, tuple[str, ...]]:
     """The answer without its evidence, and the rules whose evidence it is. Reads no value: see ``once``."""
     result, deciding = _discharge(exam) if ask.episode == "discharge" else _levels(ask, subset, exam)
-    result = replace(
-        result, subset=subset.id, edition=LIBRARY.edition, digest=LIBRARY.digest, tags=subset.tags
-    )
+    result = replace(result, edition=LIBRARY.edition, digest=LIBRARY.digest)
     return (result if "age" in case.facts else _pend_for_age(result)), deciding
 
 

@@ -143,7 +143,7 @@ def _judged(ask: Ask, case: Case, subset: Subset, exam: Examination) -> Judged:
         case _:
             result = _not_applicable(f"{subset.title}: no content for this review and status.")
             deciding = ()
-    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=DIGEST)
+    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=DIGEST, tags=subset.tags)
     if "age" in case.facts or result.outcome is Outcome.NOT_APPLICABLE:
         return result, deciding
     result = replace(  # whether the guideline applies at all hangs on the age
