@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from installation import Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
-from umbridge_audit.redact import AccessTable
+from umbridge_audit.redact import PURPOSES, AccessTable
 
 from umbridge import control, delivery, inquiry, proof, sample
 from umbridge.config import User
@@ -420,6 +420,12 @@ def test_a_message_is_shown_in_its_feeds_charset(fed: Installation, tmp_path: Pa
     [
         *((f"DG1|1||{code}^ZZ^I10|||A", True) for code in ("F10", "F10.231", "f19.20", "F11.10", " F15.9")),
         *((f"DG1|1||{code}^ZZ^I10|||A", False) for code in ("F09", "F20.0", "F1", "J18.9", "XF10", "Z72.0")),
+        ("DG1|1||ZZ1^ZZ^L^F10.231^ZZ^I10|||A", True),
+        ("DG1|1||303.91^ZZ^I9C|||A", True),
+        ("DG1|1||66590003^ZZ^SCT|||A", True),
+        ("DG1|1||O99.311^ZZ^I10|||A", True),
+        ("DG1|1||Z79.891^ZZ^I10|||A", True),
+        ("DG1|1||ZZ1^ZZ^L|Alcohol withdrawal||A", True),
         ("OBX|1|NM|{part2}||12|{{score}}|||||F", True),
         ("OBX|1|ZZ|{part2}||of no use|||||X", True),
         ("OBX|1|NM|ZZ^ZZ^L^{part2}||12|{{score}}|||||F", True),
@@ -446,6 +452,27 @@ def test_substance_use_content_is_not_shown_as_clinical(desk: Desk, line: str, r
     assert found["PID-5"] == "ZZTEST^ALDER"
     clinical = [found[name] for name in ("PV2-3", "OBR-4", "NTE-3", "ZZZ-1", f"{line[:3]}-3")]
     assert [value is None for value in clinical] == [restricted] * 5
+
+
+@pytest.mark.parametrize("role", sorted(AccessTable.load().roles))
+def test_a_role_that_sees_no_clinical_value_cannot_tell_which_message_is_restricted(
+    desk: Desk, role: str
+) -> None:
+    """A mask on an ordinary message's fields and nothing on a restricted one's tells which is which."""
+    shown = []
+    for code in ("J18.9", "F10.231"):
+        frame = (
+            "MSH|^~\\&|A|B|C|D|20260112140000||ADT^A08|1|P|2.5.1\rPID|1||ZZ1||ZZTEST^ALDER\r"
+            f"PV2|||ZZ reason\rDG1|1||{code}^ZZ^I10|ZZ||A\rNTE|1||ZZ note\r"
+        ).encode()
+        row = inbox.Row(1, "adt", None, "DETERMINED", "AA", "", "", 0, {}, frame)
+        for purpose in PURPOSES:
+            allowed = desk.table.permission((role,), purpose)
+            if allowed.may("clin", "DG1-3") != "show":
+                found = desk.inquiry._content(row, allowed)
+                shown.append((code, json.dumps(found)))
+    by_code = [[text for code, text in shown if code == each] for each in ("J18.9", "F10.231")]
+    assert by_code[0] == by_code[1]
 
 
 # -- questions that are none ------------------------------------------------------------------------------

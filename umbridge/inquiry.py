@@ -6,7 +6,6 @@ the only door to plaintext.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -29,7 +28,7 @@ from umbridge.quarantine import Settlement
 from umbridge.reports import Reports
 from umbridge.roster import Roster
 from umbridge.site import SiteProfile
-from umbridge.stay.facts import identify
+from umbridge.stay import part2
 from umbridge.staydesk import StayDesk
 from umbridge.store import inbox, search
 from umbridge.store.batch import Batch
@@ -59,8 +58,6 @@ SEARCHES = {
     "visit": Need("ident", "visit", "what --visit looks for"),
     "control_id": Need("ops", "control_id", "what --control-id looks for"),
 }
-# ICD-10-CM F10 to F19, mental and behavioral disorders due to psychoactive substance use (42 CFR 2.11, 2.12).
-SUBSTANCE_USE = re.compile(r"\s*F1[0-9]", re.IGNORECASE | re.ASCII)
 
 Question = Callable[[Viewer, dict[str, Any]], Iterator[dict[str, Any]]]
 
@@ -218,12 +215,7 @@ class Inquiry:
 
     def _is_part2(self, message: er7.Message) -> bool:
         """Whether a message says anything of substance use: 42 CFR part 2 restricts all it is said with."""
-        event = self._event(message)
-        codes = (diagnosis.code for diagnosis in event.diagnoses)
-        facts = (identify(observation, self._site) for observation in event.observations)
-        return any(SUBSTANCE_USE.match(code) for code in codes) or any(
-            found is not None and found[0].part2 for found in facts
-        )
+        return part2.tells(message, self._event(message), self._site)
 
     def _content(self, row: inbox.Row, allowed: Permission) -> dict[str, Any]:
         if row.reason == inbox.UNREADABLE:
@@ -232,7 +224,9 @@ class Inquiry:
             message = self._parse(row)
         except NotHl7Error:
             return {"segments": [], "findings": ["no_readable_header"]}
-        clinical = "sens" if self._is_part2(message) else "clin"
+        # Who sees no clinical value sees the same of every message: a mask here and nothing there would tell.
+        seen = allowed.may("clin", "DG1-3") == "show"
+        clinical = "sens" if seen and self._is_part2(message) else "clin"
         version = message.get("MSH-12.1") or "2.5"
         segments = []
         for segment in message.walk():
