@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection, create_engine
+from umbridge_audit.deidentify import statement
+from umbridge_audit.disclose import view
+from umbridge_audit.entry import Draft
+from umbridge_audit.export import entry_line
+from umbridge_audit.keys import Keyring
+from umbridge_audit.redact import PURPOSES, TELLING, AccessTable, Permission
 from umbridge_audit.slots import SCHEMAS
+from umbridge_audit.store.ledger import Ledger
 
 from umbridge import sample
 from umbridge.hl7 import er7
@@ -56,21 +67,25 @@ def known() -> tuple[Stay, Review]:
 STAY, REVIEW = known()
 
 
-def values(result: ScreenResult, **more: Any) -> dict[str, Any]:
-    draft = determination_draft(
+def drafted(result: ScreenResult, *, stay: Stay = STAY, failed: str | None = None) -> Draft:
+    return determination_draft(
         row=7,
         control_id="ZC-06",
         message_digest="00",
-        stay=STAY,
+        stay=stay,
         review=REVIEW,
         plugin="interqual_like",
         version="0.1.0",
         result=result,
         latency_us=1200,
         isolation="process-only",
-        failed=more.get("failed"),
+        failed=failed,
         as_of=BEGAN,
     )
+
+
+def values(result: ScreenResult, **more: Any) -> dict[str, Any]:
+    draft = drafted(result, **more)
     assert draft.kind == "determination"
     assert set(draft.values) <= set(SLOTS)
     assert None not in draft.values.values()
@@ -172,6 +187,133 @@ def test_the_ledger_and_the_printed_line_agree(
     assert tells.get("missing", []) == line["missing"]
     assert found.get("sens_rationale" if "PART2_SUD" in tags else "rationale") == line["rationale"]
     assert ("rationale" in found) != ("sens_rationale" in found)
+
+
+# --- restricted and unrestricted look alike --------------------------------------------------------------
+
+TABLE = AccessTable.load()
+#: Every role alone and any two together, for each purpose they have.
+PERMISSIONS = {
+    (roles, purpose): found
+    for roles in (*((name,) for name in TABLE.roles), *combinations(TABLE.roles, 2))
+    for purpose in PURPOSES
+    if (found := TABLE.permission(roles, purpose)).roles
+}
+PROFILES = ("integrity-only", *sorted(TABLE.profiles), *(f"role:{name}" for name in TABLE.roles))
+#: What an entry has of its own, whatever it says.
+OWN = {"seq", "ts", "leaf_hash"}
+
+
+def reads_the_chart(permission: Permission) -> bool:
+    return all(permission.may("clin", name) == "show" for name, c in SLOTS.items() if c == "clin")
+
+
+class Written:
+    """A ledger and the way to write to it."""
+
+    def __init__(self, connection: Connection, folder: Path) -> None:
+        self._connection = connection
+        self.shelf = Ledger.create(
+            connection,
+            Keyring.create(folder / "keys"),
+            org="zz",
+            chain="zz",
+            facility="ZZ",
+            software="test",
+            anchor=folder / "anchor",
+        )
+
+    def write(self, *drafts: Draft) -> list[int]:
+        with self._connection.begin():
+            return [receipt.seq for receipt in self.shelf.append(drafts)]
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
+    folder = tmp_path_factory.mktemp("ledger")
+    engine = create_engine(f"sqlite:///{folder / 'zz.db'}")
+    with engine.connect() as connection:
+        yield Written(connection, folder)
+    engine.dispose()
+
+
+RESULTS = st.builds(
+    ScreenResult,
+    outcome=st.sampled_from([each for each in Outcome if each is not Outcome.NOT_APPLICABLE]),
+    subset=st.just("cap"),
+    edition=st.just("2026.1"),
+    digest=st.just("sha256:ab"),
+    supported=st.none() | st.sampled_from(list(Level)),
+    missing=st.sampled_from([(), ("bun", "sodium")]),
+    rationale=st.just("ZZRATIONALE"),
+    evidence=st.sampled_from([(), FULL.evidence]),
+    advise_higher=st.sampled_from([None, "YES", "NO", "UNKNOWN"]),
+    advise_missing=st.sampled_from([(), ("paco2",)]),
+    basis=st.sampled_from([None, "BENCHMARK"]),
+    discharge_ready=st.sampled_from([None, True, False]),
+    extended_stay_reason=st.sampled_from([None, "ZZREASON"]),
+    avoidable_day=st.sampled_from([None, "ZZDAY"]),
+    scores=st.sampled_from([{}, {"curb65": 0}]),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(result=RESULTS)
+def test_who_may_not_see_part_2_sees_the_same_of_every_stay(ledger: Written, result: ScreenResult) -> None:
+    """42 CFR 2.12(a)(1), 2.13(c): not by a value, and not by a field that is empty, masked or gone."""
+    pair = ledger.write(drafted(result), drafted(replace(result, tags=("PART2_SUD",))))
+    shelf = ledger.shelf
+    for (roles, purpose), permission in PERMISSIONS.items():
+        if permission.opens("sens"):
+            continue
+        seen = [view(shelf, permission, seq) for seq in pair]
+        ours, theirs = (dict(each["slots"]) for each in seen)  # type: ignore[call-overload]
+        assert {k: v for k, v in seen[0].items() if k not in {*OWN, "slots"}} == {
+            k: v for k, v in seen[1].items() if k not in {*OWN, "slots"}
+        }
+        assert list(ours) == list(theirs), (roles, purpose)
+        different = {name for name in ours if ours[name] != theirs[name]}
+        # who reads the chart finds a restricted determination's reasons gone (decision 0093), and no more
+        allowed = set().union(*TELLING.values()) if reads_the_chart(permission) else set()
+        assert different <= allowed, (roles, purpose)
+        for profile in PROFILES:
+            sees = permission.within(TABLE.profile(profile))
+            lines = [json.loads(entry_line(shelf, shelf.record(seq), sees, ())) for seq in pair]
+            shown = [{name: value for _, _, name, value in line["open"] if name not in OWN} for line in lines]
+            assert shown[0] == shown[1], (roles, purpose, profile)
+            hidden = [[place for place, _ in line["hidden"]] for line in lines]
+            assert hidden[0] == hidden[1], (roles, purpose, profile)
+
+
+def test_counts_do_not_say_how_many_are_restricted(ledger: Written) -> None:
+    """Safe Harbor: no row is without a subset only because it is restricted; those that are, are left out."""
+    silent = ScreenResult(Outcome.NOT_APPLICABLE, rationale="No subset for the principal diagnosis.")
+    made = [drafted(each) for each in (FULL, replace(FULL, tags=("PART2_SUD",)), silent)]
+    first, _, last = ledger.write(*made)
+    records = ledger.shelf.records(first, last + 1)
+    counted = list(statement(ledger.shelf, records, TABLE.profile("safe-harbor"), "00"))
+    assert json.loads(counted[0])["determinations"] == len(counted) - 1 == 2
+    rows = [json.loads(line)["row"] for line in counted[1:]]
+    assert {(row["outcome"], row["subset"]) for row in rows} == {("PEND", "cap"), ("NOT_APPLICABLE", None)}
+
+
+def test_what_tells_is_what_a_restricted_determination_leaves_empty() -> None:
+    """The access table's list and this module's are one list."""
+    full = replace(FULL, tags=())
+    left = set(values(full)) - set(values(replace(full, tags=("PART2_SUD",))))
+    assert left == set().union(*TELLING.values())
+    assert all(SLOTS[name] == c for c, names in TELLING.items() for name in names)
+
+
+def test_a_principal_diagnosis_of_substance_use_restricts_whatever_the_plugin_says() -> None:
+    """A vendor who forgets the tag names the subset, and with it the disease, to everybody."""
+    for diagnoses, is_restricted in (
+        (("F10.231", "J18.9"), True),
+        (("J18.9", "F10.231"), False),
+        ((), False),
+    ):
+        found = values(replace(FULL, tags=()), stay=replace(STAY, diagnoses=diagnoses))
+        assert ("sens_rationale" in found, "subset" in found) == (is_restricted, not is_restricted)
 
 
 def test_a_changed_review_says_which_and_until_when() -> None:

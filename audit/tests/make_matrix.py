@@ -37,8 +37,10 @@ def _cells(permission: Permission) -> list[str]:
         for sight in ("show", "mask"):
             fields = sorted(f for f in _FIELDS[group] if permission.may(group, f) == sight)
             if fields:
-                every = "every field" if len(fields) == len(_FIELDS[group]) else " ".join(fields)
-                cells.append(f"{group} {sight}: {every}")
+                left = sorted(_FIELDS[group] - set(fields))
+                but = f" but {' '.join(left)}" if left else ""
+                few = len(left) < len(fields) / 10  # what is left out is then what a reader looks for
+                cells.append(f"{group} {sight}: {f'every field{but}' if few else ' '.join(fields)}")
     return cells
 
 

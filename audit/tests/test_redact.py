@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from umbridge_audit.redact import _FIELDS, GROUPS, PURPOSES, AccessTable
+from umbridge_audit.redact import _FIELDS, GROUPS, PURPOSES, TELLING, AccessTable
 
 TABLE = AccessTable.load()
 ROLES = sorted(TABLE.roles)
@@ -21,10 +21,10 @@ GOLDEN = {
     ("physician_advisor", "TREAT"): "Y Y Y Y - -",
     ("billing", "HPAYMT"): "Y M M R Y -",
     ("him", "PATRQT"): "Y M Y M - -",
-    ("compliance_auditor", "HCOMPL"): "Y Y R R R R",
+    ("compliance_auditor", "HCOMPL"): "Y M R R R R",
     ("privacy_officer", "HCOMPL"): "Y Y Y M M M",
-    ("it_ops", "HOPERAT"): "Y Y - - - -",
-    ("administrator", "HOPERAT"): "Y Y - - - -",
+    ("it_ops", "HOPERAT"): "Y M - - - -",
+    ("administrator", "HOPERAT"): "Y M - - - -",
     ("plugin_vendor", "HOPERAT"): "- - - - - -",
     ("external_auditor", "HCOMPL"): "- - - - - -",
 }
@@ -75,7 +75,10 @@ def test_unknown_roles_grant_nothing() -> None:
 
 
 def test_summary_is_what_may_be_shown() -> None:
-    assert TABLE.permission(["administrator"], "HOPERAT").summary() == "open:* ops:*"
+    assert TABLE.permission(["administrator"], "HOPERAT").summary() == "open:* ops:*-subset"
+    assert TABLE.permission(["administrator", "ur_nurse"], "HOPERAT").summary() == (
+        "open:* ops:* ident:* clin:* fin:payer_class"
+    )
     assert TABLE.permission(["physician_advisor"], "HCOMPL").summary() == ""
     assert "clin:as_of,episode_day,outcome" in TABLE.permission(["billing"], "HPAYMT").summary()
 
@@ -108,12 +111,33 @@ sens = "-"
         ('ops = "-"', 'ops = { M = ["mrn"] }'),
         ('ops = "-"', 'ops = { M = ["row"], R = [] }'),
         ('ops = "-"', "ops = { M = [1] }"),
+        ('ops = "-"', 'ops = { X = ["mrn"] }'),
+        ('ops = "-"', 'ops = { X = ["row"], M = [] }'),
+        # what would tell restricted determinations from others, without sens and without the whole chart
+        ('ops = "-"', 'ops = "Y"'),
+        ('ops = "-"', 'ops = { M = ["row", "subset"] }'),
+        ('ops = "-"', 'ops = { X = ["row"] }'),
+        *(('clin = "-"', f'clin = {{ R = ["outcome", "{field}"] }}') for field in sorted(TELLING["clin"])),
+        ('clin = "-"', 'clin = { X = ["outcome"] }'),
     ],
 )
 def test_a_broken_table_is_refused(old: str, new: str) -> None:
     assert AccessTable(GOOD_ROLE.encode()).roles and old in GOOD_ROLE
     with pytest.raises(ValueError, match="access table"):
         AccessTable(GOOD_ROLE.replace(old, new).encode())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('ops = "-"', 'ops = { X = ["subset"] }'),
+        ('ops = "-"\nident = "-"\nclin = "-"', 'ops = "Y"\nident = "-"\nclin = "Y"'),
+        ('fin = "-"\nsens = "-"', 'fin = "-"\nsens = { M = ["tags"] }'),
+    ],
+)
+def test_such_a_table_is_not(old: str, new: str) -> None:
+    assert old in GOOD_ROLE
+    assert AccessTable(GOOD_ROLE.replace(old, new).encode()).roles
 
 
 def test_the_table_is_hashed() -> None:

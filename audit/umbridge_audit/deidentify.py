@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from umbridge_audit.disclose import Sees, Shelf, openings_within
 from umbridge_audit.entry import JsonValue, Record, canonical
+from umbridge_audit.redact import TELLING
 from umbridge_audit.slots import check_open
 
 FORMAT = "umbridge-deidentified/1"
@@ -30,6 +31,9 @@ def statement(
 ) -> Iterator[str]:
     """The lines: a head, then each combination of values with how often it was determined.
 
+    A determination under 42 CFR part 2 has none of ``redact.TELLING`` and is left out, of the total too: a
+    row with an outcome and nothing in these places would count them.
+
     ``sees`` is what requester and profile both show. Call it from ``produce`` of ``disclose(kind="export")``.
     """
     rows: Counter[str] = Counter()
@@ -40,15 +44,22 @@ def statement(
         if schema.kind != "determination":
             continue
         found = openings_within(ledger, record, schema, sees)
+        telling = [(c, name) for name, c in schema.slots if c in found and name in TELLING.get(c, ())]
+        if any(_shown(sees, c, name) for c, name in telling) and not any(found[c][n][1] for c, n in telling):
+            continue
         row: dict[str, JsonValue] = {"year": str(values["ts"])[:4]}
         for name, c in schema.slots:
-            if sees.may(c, name) == "show":
+            if _shown(sees, c, name):
                 row[name] = _coded(found[c][name][1])
         rows[canonical(row)] += 1
     head: dict[str, JsonValue] = {"format": FORMAT, "policy_hash": policy_hash, "profile": "safe-harbor"}
     yield canonical(head | {"determinations": rows.total()})
     for text in sorted(rows):
         yield f'{{"count":{rows[text]},"row":{text}}}'
+
+
+def _shown(sees: Sees, compartment: str, field: str) -> bool:
+    return sees.may(compartment, field) == "show"
 
 
 def _coded(value: JsonValue) -> JsonValue:

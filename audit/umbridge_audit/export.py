@@ -18,7 +18,7 @@ from umbridge_audit.bundle import FORMAT, SHOWN
 from umbridge_audit.checkpoint import sync_directory
 from umbridge_audit.disclose import NotPermitted, Sees, Shelf, Viewer, access_values, openings_within
 from umbridge_audit.entry import Draft, JsonValue, Receipt, Record, canonical, parse_leaf
-from umbridge_audit.redact import AccessTable, Permission, Sight
+from umbridge_audit.redact import TELLING, AccessTable, Permission, Sight
 from umbridge_audit.slots import check_open, split_closed
 from umbridge_audit.tree import Frontier, leaf_hash
 
@@ -180,13 +180,21 @@ def schema_slot(ledger: Shelf, record: Record) -> tuple[str, JsonValue]:
 
 @dataclass(frozen=True, slots=True)
 class _Also:
-    """A sight with some fields added that the format itself needs."""
+    """A sight with some fields added that the format itself needs, and those taken away that must not leave.
+
+    A bundle and a receipt go to people nobody here knows. So what tells restricted determinations from others
+    goes out to those alone who may see ``sens``: the exception for who reads the chart ends at the door.
+    """
 
     sees: Sees
     always: tuple[str, ...]
 
     def may(self, compartment: str, field: str) -> Sight:
-        return "show" if field in self.always else self.sees.may(compartment, field)
+        if field in self.always:
+            return "show"
+        if field in TELLING.get(compartment, ()) and not self.sees.opens("sens"):
+            return "hide"
+        return self.sees.may(compartment, field)
 
     def opens(self, compartment: str) -> bool:
         return (bool(self.always) and compartment in ("open", "ops")) or self.sees.opens(compartment)

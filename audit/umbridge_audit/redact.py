@@ -18,18 +18,34 @@ Sight = Literal["show", "mask", "hide"]
 REDACTED = "[redacted]"
 PURPOSES = ("TREAT", "ETREAT", "HPAYMT", "HOPERAT", "HCOMPL", "PATRQT", "BTG")
 GROUPS = ("open", *COMPARTMENTS)
+#: Slots that a determination under 42 CFR part 2 leaves empty, since their values are in ``sens``. That one
+#: of them is empty tells as much as its value would, so who may not see ``sens`` sees none of them, of any
+#: determination. Who reads the whole chart (``clin = "Y"``) does, in the house: see decision 0093.
+TELLING = {
+    "ops": frozenset(("subset",)),
+    "clin": frozenset(
+        (
+            *("missing", "rationale", "evidence", "basis", "advise_higher", "advise_missing", "scores"),
+            "extended_stay_reason",
+        )
+    ),
+}
+COUNTED = "safe-harbor"  # a profile that shows no entry, only how many there are: see ``deidentify``
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One role's sight of one compartment: all fields, or those listed and the rest as ``rest`` says."""
+    """One role's sight of one compartment: all fields but some, or some and the rest as ``rest`` says."""
 
     every: bool = False
+    excepted: frozenset[str] = frozenset()  # hidden although ``every``
     listed: frozenset[str] = frozenset()
     rest: Sight = "hide"
 
     def sight(self, field: str) -> Sight:
-        return "show" if self.every or field in self.listed else self.rest
+        if self.every:
+            return "hide" if field in self.excepted else "show"
+        return "show" if field in self.listed else self.rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +84,17 @@ class Permission:
         return any(cell.every or cell.listed for cell in cells)
 
     def summary(self) -> str:
-        """What may be shown, as an access entry records it: ``ops:* clin:as_of,outcome``."""
+        """What may be shown, as an access entry records it: ``ops:* clin:as_of,outcome``; ``ops:*-subset`` is
+        every field but that one."""
         words = []
         for c in GROUPS:
             cells = [role.cells[c] for role in self.roles if c in role.cells]
-            if any(cell.every for cell in cells):
-                words.append(f"{c}:*")
-            elif fields := sorted(set[str]().union(*(cell.listed for cell in cells))):
-                words.append(f"{c}:{','.join(fields)}")
+            listed = set[str]().union(*(cell.listed for cell in cells))
+            if every := [cell.excepted for cell in cells if cell.every]:
+                but = "".join(f"-{field}" for field in sorted(frozenset.intersection(*every) - listed))
+                words.append(f"{c}:*{but}")
+            elif listed:
+                words.append(f"{c}:{','.join(sorted(listed))}")
         return " ".join(words)
 
     def within(self, other: Permission) -> Narrowed:
@@ -122,15 +141,16 @@ class AccessTable:
                 raise ValueError(
                     f"access table: role {name}: same_as must name an earlier role and stand alone"
                 )
-            self.roles[name] = self.roles[like] if like is not None else _role(name, row)
+            self.roles[name] = self.roles[like] if like is not None else _alike(name, _role(name, row))
         self.acts: dict[str, frozenset[str]] = {}
         for act, names in acts.items():
             if not isinstance(names, list) or not set(names) <= set(self.roles):
                 raise ValueError(f"access table: act {act}: a list of roles is expected")
             self.acts[act] = frozenset(names)
-        self.profiles: dict[str, Role] = {
-            name: _role(name, {"purposes": [], "exports": True, **cells}) for name, cells in profiles.items()
-        }
+        self.profiles: dict[str, Role] = {}
+        for name, cells in profiles.items():
+            made = _role(name, {"purposes": [], "exports": True, **cells})
+            self.profiles[name] = made if name == COUNTED else _alike(name, made)
 
         broken = table.get("breakglass")
         self.broken = (
@@ -174,6 +194,21 @@ def _role(name: str, row: Mapping[str, object]) -> Role:
     return Role(frozenset(purposes), exports, {c: _cell(name, c, row[c]) for c in GROUPS})
 
 
+def _alike(name: str, role: Role) -> Role:
+    """The role, if restricted determinations look to it like all others. Raises ValueError."""
+    sens = role.cells["sens"]
+    if sens.every or sens.listed or role.cells["clin"] == Cell(every=True):
+        return role
+    for c, fields in TELLING.items():
+        for field in sorted(fields):
+            if role.cells[c].sight(field) == "show":
+                raise ValueError(
+                    f"access table: role {name}, {c}: {field} tells restricted determinations from others; "
+                    'it needs sens, or clin = "Y"'
+                )
+    return role
+
+
 def _cell(name: str, compartment: str, cell: object) -> Cell:
     match cell:
         case "Y":
@@ -181,14 +216,16 @@ def _cell(name: str, compartment: str, cell: object) -> Cell:
         case "-":
             return Cell()
         case {"M": list(listed), **rest} if not rest:
-            sight: Sight = "hide"
+            found = Cell(listed=frozenset(listed))
         case {"R": list(listed), **rest} if not rest:
-            sight = "mask"
+            found = Cell(listed=frozenset(listed), rest="mask")
+        case {"X": list(listed), **rest} if not rest:
+            found = Cell(every=True, excepted=frozenset(listed))
         case _:
-            raise ValueError(f"access table: role {name}, {compartment}: neither Y, -, M nor R")
+            raise ValueError(f"access table: role {name}, {compartment}: neither Y, -, M, R nor X")
     if not all(isinstance(field, str) and field in _FIELDS[compartment] for field in listed):
         raise ValueError(f"access table: role {name}, {compartment}: a field that no entry has")
-    return Cell(listed=frozenset(listed), rest=sight)
+    return found
 
 
 _FIELDS: dict[str, frozenset[str]] = {

@@ -10,6 +10,7 @@ from umbridge_audit.entry import Draft
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.stay.fold import Stay
+from umbridge.stay.part2 import is_code
 from umbridge.stay.window import part2_facts
 
 PART2 = "PART2_SUD"  # 42 CFR Part 2: what says so goes to the restricted compartment only
@@ -142,7 +143,7 @@ def determination_draft(
         "avoidable_attribution": result.avoidable_attribution,
         "tags": list(result.tags) or None,
     }
-    if _restricted(result):
+    if _restricted(stay, result):
         values["sens_rationale"] = result.rationale
         values["sens_evidence"] = {k: v for k, v in tells.items() if v is not None} or None
     else:
@@ -150,11 +151,16 @@ def determination_draft(
     return Draft("determination", {k: v for k, v in values.items() if v is not None})
 
 
-def _restricted(result: ScreenResult) -> bool:
-    """Whether a result tells of substance use: the plugin says so, or it names a fact that does.
+def _restricted(stay: Stay, result: ScreenResult) -> bool:
+    """Whether a result tells of substance use: the plugin says so, it names a fact that does, or the
+    principal diagnosis, by which content is chosen, is such a one, whatever the plugin says.
 
     42 CFR 2.12(a)(1): the restriction covers whatever would identify a patient as having a substance use
     disorder, so the subset asked about, the scores and what is missing tell as much as the evidence.
     """
     named = {e.fact for e in result.evidence} | set(result.missing) | set(result.advise_missing)
-    return PART2 in result.tags or bool(part2_facts(named | set(result.scores)))
+    return (
+        PART2 in result.tags
+        or bool(part2_facts(named | set(result.scores)))
+        or any(is_code(code) for code in stay.diagnoses[:1])
+    )
