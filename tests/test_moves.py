@@ -31,7 +31,7 @@ from umbridge.daemon import Parts
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.intake import Intake
-from umbridge.model import Event, RowState
+from umbridge.model import Event
 from umbridge.naming import Namer
 from umbridge.pipeline import Pipeline
 from umbridge.review.plan import stay_json
@@ -41,7 +41,7 @@ from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import taken_part
 from umbridge.store import directory, inbox, stays
 from umbridge.store.batch import Batch
-from umbridge.store.inbox import Stored
+from umbridge.store.inbox import Arrived, Stored
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
 from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Turns, row_work
@@ -89,19 +89,16 @@ class Ward:
         self.intake = Intake(pen, pen.keyring, LimitSettings(min_free_bytes=0), directory, site)
         self.pipeline: Pipeline | None = None
         self.since = 0  # the first ledger entry to look at
-        pen.watch(self._delivered)
+        pen.watch(arrived=self._arrived)
         pen.call(lambda batch: None)  # its loop runs
 
     def on_loop(self, play: Coroutine[Any, Any, Any]) -> Any:
         assert self.pen._loop is not None
         return asyncio.run_coroutine_threadsafe(play, self.pen._loop).result(300)
 
-    def _delivered(self, results: list[tuple[Any, Any]]) -> None:
-        for future, stored in results:
-            if self.pipeline is None or not isinstance(stored, Stored) or stored.duplicate:
-                continue
-            if stored.state is RowState.PENDING:
-                self.pipeline.take(stored, *self.intake.taken(future))
+    def _arrived(self, rows: list[Arrived]) -> None:
+        if self.pipeline is not None:
+            self.pipeline.arrived(rows)
 
     def begin(self) -> None:
         """As at a start: what is stored and not worked comes first."""

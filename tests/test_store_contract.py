@@ -5,30 +5,46 @@ One suite for each implementation. SQLite is the only one so far.
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
+from test_upgrade import contents
 from test_writer import accept, incoming, pen_at
 from umbridge_audit.entry import Draft
+from umbridge_audit.keys import Keyring
+from umbridge_audit.store import Ledger
 
+from umbridge import config
 from umbridge.errors import StoreError, UsageError
+from umbridge.model import RowState
+from umbridge.review.standing import LaneReviews
+from umbridge.stay.identity import Named
 from umbridge.store import commands
+from umbridge.store.batch import Batch
 from umbridge.store.commands import (
     CountRefusals,
     KeepCosignature,
+    SetSuspect,
     Transaction,
     WriteEntries,
     WriteEntry,
     WriteOnChange,
     WriteWithNote,
 )
+from umbridge.store.inbox import Incoming
+from umbridge.store.opening import take_pen
 from umbridge.store.reader import Reader
 from umbridge.store.refusals import Refusal
+from umbridge.store.settlement import Again, Dismiss, Replay
 from umbridge.store.writer import Pen
 
 AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -211,3 +227,163 @@ def test_every_command_is_a_frozen_value_with_named_fields() -> None:
         assert each.__dataclass_params__.frozen, each  # type: ignore[attr-defined]
         assert "__slots__" in vars(each), each
         assert all(one.kw_only for one in fields(each)), each  # type: ignore[arg-type]
+
+
+# -- a transaction that is rolled back taught nothing -----------------------------------------------------
+
+
+def population(directory: Path) -> None:
+    """A worked row, one that waits, two set aside of which one is a lane's share, and a merge."""
+    with pen_at(directory) as pen:
+        merge = (Named(0, None, None, (b"p" * 16, b"q" * 16), is_person=True),)
+        accept(pen, incoming(b"a", b"one", patient_token=b"p" * 16))
+        accept(pen, incoming(b"b", b"two", state=RowState.QUARANTINED, visit_token=b"w" * 16))
+        accept(pen, incoming(b"c", b"three", patient_token=b"q" * 16, visit_token=b"x" * 16))
+        accept(pen, incoming(b"d", b"four", parts=merge))
+        pen.call(Finish(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    seq: int
+
+    def apply(self, tx: Transaction) -> None:
+        tx.finish(self.seq, RowState.NOT_APPLICABLE, "no_review_open")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveStay:
+    lane: bytes
+
+    def apply(self, tx: Transaction) -> None:
+        tx.save_stay(self.lane, 1, LaneReviews(), b"head", [(1, b"increment")])
+        tx.wait_until(self.lane, 7)
+        tx.record_determinations([(1, "r", "zz", 0, tx.entry(said("decided")))])
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a lane does with its share of a row: takes it in, or has it wait for a person."""
+
+    lane: bytes
+    taken: bool
+
+    def apply(self, tx: Transaction) -> None:
+        (tx.take if self.taken else tx.set_aside)(self.lane, 4, "zz")
+
+
+V, W, X = b"v" * 16, b"w" * 16, b"x" * 16
+AGAIN = Again(seq=2, found_by=(b"f" * 16,), named=(Named(0, W, None, ()),))
+PERSON = {"user": "zz", "reason": "zz", "by": ""}
+APPLIED: dict[str, tuple[Any, ...]] = {
+    "frames": (
+        incoming(b"e", b"five", found_by=(b"t" * 16,)),
+        incoming(b"a", b"one"),
+        incoming(b"e", b"another"),
+        incoming(b"f", b"six", state=RowState.QUARANTINED),
+        incoming(b"g", b"seven"),
+    ),
+    "a merge": (
+        incoming(b"h", b"eight", parts=(Named(0, None, None, (b"q" * 16, b"p" * 16), is_person=True),)),
+        incoming(b"i", b"nine", patient_token=b"q" * 16, visit_token=b"y" * 16),
+    ),
+    "a replay": (Replay(rows=(AGAIN,), **PERSON), incoming(b"j", b"ten", visit_token=W)),
+    "a dismissal": (Dismiss(seqs=(2,), **PERSON), incoming(b"j", b"ten", visit_token=W)),
+    "a suspect": (SetSuspect(seq=1), Finish(1), incoming(b"k", b"eleven")),
+    "a stay": (SaveStay(V),),
+    "shares": (Share(V, True), Share(X, False), incoming(b"l", b"twelve", visit_token=X)),
+    "notes": (WriteWithNote(drafts=(said("one"),), name="zz", value="1"), KeepCosignature(size=1, line="zz")),
+    "counts": (CountRefusals(refusals=(Refusal("zz", "tls", AT),)), WriteEntry(draft=said("two"))),
+}
+
+
+def remembered(pen: Pen) -> tuple[object, ...]:
+    memory = pen._memory
+    known = memory.known
+    return (
+        memory.last,
+        set(memory.quarantined),
+        set(memory.suspects),
+        dict(known.lanes),
+        set(known.registered),
+        pen.ledger.size,
+        pen.ledger.root,
+    )
+
+
+def applied(
+    directory: Path, commands: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, *, rolled_back: bool
+) -> dict[str, list[tuple[object, ...]]]:
+    """All tables after the commands; ``rolled_back``: after they were applied once before, for nothing."""
+    made = config.load(directory / "umbridge.toml")
+
+    def fill(pen: Pen) -> Batch:
+        monkeypatch.setattr(os, "urandom", random.Random(7).randbytes)
+        batch = Batch(pen._cursor, pen.ledger, pen.keyring, pen._memory, pen.clock.now)
+        batch.prefetch([each.key_token for each in commands if isinstance(each, Incoming)])
+        for each in commands:
+            _ = batch.accept(each) if isinstance(each, Incoming) else each.apply(batch)
+        batch.flush()
+        return batch
+
+    with take_pen(made, Keyring.open(made.keys)) as pen:
+        pen.clock.now = datetime.now(UTC).replace(microsecond=0, second=0)
+        if rolled_back:
+            before, mark = remembered(pen), pen.ledger.mark()
+            pen._cursor.execute("BEGIN IMMEDIATE")
+            fill(pen)
+            pen._raw.rollback()
+            pen.ledger.go_back(mark)
+            assert remembered(pen) == before
+        pen._cursor.execute("BEGIN IMMEDIATE")
+        fill(pen).keep()
+        pen._raw.commit()
+    monkeypatch.undo()
+    return contents(made, but=())
+
+
+@pytest.fixture(scope="module")
+def populated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("populated") / "s"
+    population(directory)
+    return directory
+
+
+@pytest.mark.parametrize("commands", APPLIED.values(), ids=APPLIED.keys())
+def test_applied_rolled_back_and_applied_again_is_applied_once(
+    populated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: tuple[Any, ...]
+) -> None:
+    for name in ("once", "again"):
+        shutil.copytree(populated, tmp_path / name)
+    once = applied(tmp_path / "once", commands, monkeypatch, rolled_back=False)
+    again = applied(tmp_path / "again", commands, monkeypatch, rolled_back=True)
+    assert again == once
+
+
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """The planted bug: a command that changes something outside its transaction."""
+
+    seen: list[int]
+
+    def apply(self, tx: Transaction) -> None:
+        self.seen.append(1)
+        tx.put_note("zz", str(len(self.seen)))
+
+
+def test_a_command_that_changes_memory_itself_is_noticed(
+    populated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("once", "again"):
+        shutil.copytree(populated, tmp_path / name)
+    once = applied(tmp_path / "once", (Leaks([]),), monkeypatch, rolled_back=False)
+    assert applied(tmp_path / "again", (Leaks([]),), monkeypatch, rolled_back=True) != once
+
+
+def test_a_ledger_that_is_not_taken_back_is_noticed(
+    populated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(populated, tmp_path / "again")
+    monkeypatch.setattr(Ledger, "go_back", lambda self, mark: None)
+    with pytest.raises(AssertionError):
+        applied(tmp_path / "again", APPLIED["notes"], monkeypatch, rolled_back=True)

@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,14 @@ def version_of(made: Settings) -> str:
         return str(db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0])
 
 
-def contents(made: Settings) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table, by table; what the store notes about itself apart."""
+def contents(made: Settings, but: Collection[str] = ("meta",)) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table, by table."""
     with closing(sqlite3.connect(made.store / engine.DATABASE)) as db:
         names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
             name: sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)  # noqa: S608 - its own tables
             for name in names
-            if name != "meta"
+            if name not in but
         }
 
 

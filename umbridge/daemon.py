@@ -28,16 +28,13 @@ from umbridge.errors import StoreError
 from umbridge.inquiry import Inquiry
 from umbridge.intake import Intake
 from umbridge.listener import Listener
-from umbridge.model import RowState
 from umbridge.pipeline import Pipeline
-from umbridge.quarantine import children
 from umbridge.reload import Reload, users_text
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.facts import check_site
 from umbridge.store import ground
 from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.engine import sqlite_warning
-from umbridge.store.inbox import Stored
 from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys, take_pen
 from umbridge.store.writer import Pen
 from umbridge.witnesses import Witnesses
@@ -195,18 +192,11 @@ class Daemon:
             office,
             lanes=settings.limits.lanes,
             cache=settings.limits.lane_cache,
-            worked=lambda count: intake.add_pending(-count),
+            pending=intake.add_pending,
         )
         self.intake, self.pipeline, self._pen = intake, pipeline, pen
 
-        def delivered(results: list[tuple[Any, Any]]) -> None:
-            for future, stored in results:
-                for child in children(stored):
-                    intake.add_pending(pipeline.take(child))
-                if isinstance(stored, Stored) and not stored.duplicate and stored.state is RowState.PENDING:
-                    intake.add_pending(pipeline.take(stored, *intake.taken(future)))
-
-        pen.watch(delivered)
+        pen.watch(arrived=pipeline.arrived)
         recovered = await pipeline.recover(intake.add_pending, suspect=not clean)
         pipeline.start()
         if recovered:

@@ -74,7 +74,7 @@ class Intake:
         self.accepted = 0
         self.repeats = 0
         self._wordings: dict[tuple[object, ...], tuple[str, str, str, str]] = {}
-        self._in_hand: dict[asyncio.Future[Stored], Incoming] = {}
+        self.storing = 0  # frames handed to the pen and not yet committed
 
     # -- back pressure --------------------------------------------------------------------------------
 
@@ -159,24 +159,14 @@ class Intake:
             seq=stored.seq,
         )
 
-    def taken(self, future: asyncio.Future[Stored]) -> tuple[str, bytes | None]:
-        """Feed and frame behind a commit that has just returned, so that they need not be read back."""
-        item = self._in_hand.get(future)
-        return ("", None) if item is None else (item.feed, item.frame)
-
-    @property
-    def storing(self) -> int:
-        """Frames handed to the pen and not yet committed."""
-        return len(self._in_hand)
-
     async def _commit(self, item: Incoming) -> Stored:
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._in_hand[future] = item
+        self.storing += 1
         try:
             self._pen.submit(item, future)
             stored = await future
         finally:
-            self._in_hand.pop(future, None)
+            self.storing -= 1
         if stored.duplicate:
             self.repeats += 1
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar, assert_never
@@ -30,7 +30,7 @@ from umbridge.lanecommands import Attempt, GiveUpWaiting, NoLongerDue, Quarantin
 from umbridge.lanememory import LaneMemory
 from umbridge.stay.clock import instant
 from umbridge.store.directory import Refold
-from umbridge.store.inbox import Stored
+from umbridge.store.inbox import Arrived, Stored
 from umbridge.store.reader import Reader
 from umbridge.store.writer import Pen
 from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Row, Turns, pending, row_work
@@ -57,12 +57,12 @@ class Pipeline:
         *,
         lanes: int = 16,
         cache: int = 4096,
-        worked: Callable[[int], None] = lambda count: None,
+        pending: Callable[[int], None] = lambda change: None,
     ) -> None:
         self._pen = pen
         self._keyring = keyring
         self._office = office
-        self._worked = worked
+        self._pending = pending  # told how many rows more, or less, wait to be worked
         self._lanes = lanes
         self._turns = Turns()
         self._gate: asyncio.Task[None] | None = None
@@ -86,6 +86,10 @@ class Pipeline:
         self._workers = [
             asyncio.create_task(self._worker(), name=f"lane-{number}") for number in range(self._lanes)
         ]
+
+    def arrived(self, rows: Iterable[Arrived]) -> None:
+        """Take up what a transaction has made durable, in order. The pen tells it so after COMMIT."""
+        self._pending(sum(self.take(row.stored, row.feed, row.frame) for row in rows))
 
     def take(self, stored: Stored, feed: str = "", frame: bytes | None = None) -> int:
         """Take a stored row to each of its lanes. Must be called in ``seq`` order. Returns how many they are.
@@ -158,7 +162,7 @@ class Pipeline:
                     work = self._safely if row.seq > self._suspect_until else self._suspiciously
                     if not await work(lane, row):
                         return
-                    self._worked(1)
+                    self._pending(-1)
                 case other:
                     assert_never(other)
             self._turns.done(lane)

@@ -19,15 +19,12 @@ from umbridge.hl7 import ack, er7, moments, translate
 from umbridge.model import RowState
 from umbridge.naming import Namer
 from umbridge.site import SiteProfile
-from umbridge.stay.identity import Named
 from umbridge.store import inbox
-from umbridge.store.batch import FRAME_SUSPECT, WORKED, Batch
-from umbridge.store.inbox import Stored
+from umbridge.store.batch import FRAME_SUSPECT
+from umbridge.store.settlement import DISMISSABLE, REPLAYABLE, Again, Dismiss, Replay, fit
 
 ALONE = 20  # rows that one person may replay at once
 AT_ONCE = 1000  # rows of one command: one transaction, and no answer waits long for it
-REPLAYABLE = ("QUARANTINED", "IGNORED", *WORKED)
-DISMISSABLE = ("QUARANTINED",)
 
 
 class Settlement:
@@ -70,58 +67,35 @@ class Settlement:
                 if waits:
                     yield {"seq": None, "state": "waits", "replay": None, "entry": asked}
                     return
-        found = self._check(what, seqs)  # what waited for a second person may have been settled meanwhile
-
-        def work(batch: Batch) -> list[tuple[int, str, Stored | None]]:
-            # before anything is written: a question that fails writes nothing
-            states = [self._still(batch, what, seq).state for seq in seqs]
-            if what == "replay":
-                return [
-                    (
-                        seq,
-                        state if state in WORKED else RowState.REPLAYED.value,
-                        batch.replay(seq, viewer.user, reason, by, *found[seq]),
-                    )
-                    for seq, state in zip(seqs, states, strict=True)
-                ]
-            for seq in seqs:
-                batch.dismiss(seq, viewer.user, reason, by)
-            return [(seq, RowState.DISMISSED.value, None) for seq in seqs]
-
-        for seq, state, child in self._door.pen.call(work):
-            yield {"seq": seq, "state": state, "replay": child and child.seq, "entry": None}
+        rows = self._check(what, seqs)  # what waited for a second person may have been settled meanwhile
+        who: dict[str, str] = {"user": viewer.user, "reason": reason, "by": by}
+        settled = self._door.pen.call(
+            Replay(rows=rows, **who) if what == "replay" else Dismiss(seqs=tuple(seqs), **who)
+        )
+        for one in settled:
+            yield {"seq": one.seq, "state": one.state, "replay": one.child, "entry": None}
 
     # -- which rows ---------------------------------------------------------------------------------------
 
-    def _check(
-        self, what: str, seqs: Sequence[int]
-    ) -> dict[int, tuple[tuple[bytes, ...], tuple[Named[bytes], ...]]]:
+    def _check(self, what: str, seqs: Sequence[int]) -> tuple[Again, ...]:
         """What each row is found by, and the numbers it names.
 
         Raises UsageError for the first one that this cannot be done to.
         """
-        found: dict[int, tuple[tuple[bytes, ...], tuple[Named[bytes], ...]]] = {}
+        found = []
         for seq in seqs:
-            row = self._door.pen.call(lambda batch, seq=seq: self._still(batch, what, seq))  # type: ignore[misc]
-            if what == "dismiss":
+            with self._door.pen.reading() as reader:
+                row = reader.row(seq, leniently=True)
+            fit(row, seq, REPLAYABLE if what == "replay" else DISMISSABLE)
+            if what == "dismiss" or row is None:
                 continue
             why = self._not_to_replay(row)
             if why:
                 raise UsageError(f"message {seq} {why}; nothing was done")
             message = er7.parse(row.frame, self._charset(row.feed))
-            found[seq] = self._namer.found_by(translate.identify(message)), self._namer.named(message)
-        return found
-
-    @staticmethod
-    def _still(batch: Batch, what: str, seq: int) -> inbox.Row:
-        record = inbox.sealed_row(batch.cursor, seq)
-        if record is None:
-            raise UsageError(f"there is no message {seq}; nothing was done")
-        row = inbox.open_leniently(batch.keyring, record)
-        fit = REPLAYABLE if what == "replay" else DISMISSABLE
-        if row.state not in fit:
-            raise UsageError(f"message {seq} is {row.state}, not {' or '.join(fit)}; nothing was done")
-        return row
+            found_by = tuple(self._namer.found_by(translate.identify(message)))
+            found.append(Again(seq=seq, found_by=found_by, named=tuple(self._namer.named(message))))
+        return tuple(found)
 
     def _not_to_replay(self, row: inbox.Row) -> str:
         if row.reason == inbox.UNREADABLE:
@@ -137,14 +111,6 @@ class Settlement:
         if moments.is_ahead(message, site.zone, site.windows.future_skew_minutes, now):
             return "lies in the future still"
         return ""
-
-
-def children(value: object) -> Iterator[Stored]:
-    """The rows to work among what a commit returned: a replay's are in its answer."""
-    if isinstance(value, list):
-        for item in value:
-            if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Stored):
-                yield item[2]
 
 
 def _numbers(args: dict[str, Any]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from umbridge.model import RowState
 from umbridge.stay.directory import route
 from umbridge.stay.identity import Named
 from umbridge.store import directory, inbox, search, tally
-from umbridge.store.inbox import Incoming, Share, Stored
+from umbridge.store.inbox import Arrived, Incoming, Share, Stored
+from umbridge.store.memory import Memory, Working
 from umbridge.store.operations import Operations
 from umbridge.store.steps import Steps
 
@@ -35,34 +36,21 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Numbers:
-    """What the pen knows without asking the database: the last row's number, and numbers seen lately."""
-
-    def __init__(self, last: int, quarantined: Iterable[bytes] = ()) -> None:
-        self._seq = last
-        self.quarantined = set(quarantined)  # lanes
-        self.suspects: set[int] = set()  # rows set aside after they were answered, maybe while being worked
-        self.known = directory.Known()
-
-    def next_seq(self) -> int:
-        self._seq += 1
-        return self._seq
-
-
 class Batch(Operations):
     """One transaction being filled, in SQLite: ``commands.Transaction``. Nobody keeps it."""
 
     def __init__(
-        self, cursor: sqlite3.Cursor, ledger: Ledger, keyring: Keyring, numbers: Numbers, now: datetime
+        self, cursor: sqlite3.Cursor, ledger: Ledger, keyring: Keyring, memory: Memory, now: datetime
     ) -> None:
         super().__init__(cursor, keyring, now)
         self._ledger = ledger
-        self._numbers = numbers
+        self._working = Working(memory)
+        self.arrived: list[Arrived] = []  # rows to be worked, for whoever works them once this is durable
         self._drafts: list[Draft | Spelt] = []
         self._rows: list[tuple[Any, ...]] = []
         self._finished: list[tuple[str, str, int]] = []
         self._repeats: list[tuple[int, str, str]] = []
-        self._directory = directory.StoredNumbers(cursor, numbers.known)
+        self._directory = directory.StoredNumbers(cursor, self._working.learnt)
         self._found_by: list[tuple[bytes, int]] = []
         self._first_entry = ledger.size
         self._known: dict[bytes, list[tuple[Any, ...]]] = {}
@@ -126,7 +114,7 @@ class Batch(Operations):
             elif item.reused == "reject":
                 state, condition, location = RowState.REFUSED, 207, "MSH-10"
                 ack = {"CA": "CE", "AA": "AE"}.get(ack, ack)
-        seq = self._numbers.next_seq()
+        seq = self._working.next_seq()
         shares: tuple[Share, ...] = ()
         refolds: tuple[tuple[bytes, bytes | None], ...] = ()
         if state is RowState.PENDING:
@@ -135,12 +123,12 @@ class Batch(Operations):
             if lane is None:
                 nobody = "no_stay_of_this_patient" if item.named[0].is_person else "no_visit_number"
                 state, reason = RowState.NOT_APPLICABLE, reason or nobody
-            elif any(each in self._numbers.quarantined for each, _ in shares):
+            elif any(self._working.is_quarantined(each) for each, _ in shares):
                 reason = f"{reason} {AFTER_QUARANTINED}".strip()
         else:
             lane = self._lane(item)
             if state is RowState.QUARANTINED and lane is not None:
-                self._numbers.quarantined.add(lane)
+                self._working.set_quarantined(lane, True)
         kind = {RowState.REFUSED: "message.refused", RowState.IGNORED: "message.ignored"}.get(
             state, "message.received"
         )
@@ -164,7 +152,10 @@ class Batch(Operations):
         )
         received = datetime.fromisoformat(at)
         said_of_row = (ack, condition, location, reason, received)
-        return Stored(seq, lane, state, *said_of_row, duplicate=False, shares=shares, refolds=refolds)
+        stored = Stored(seq, lane, state, *said_of_row, duplicate=False, shares=shares, refolds=refolds)
+        if state is RowState.PENDING:
+            self.arrived.append(Arrived(stored, item.feed, item.frame))
+        return stored
 
     def _route(
         self, seq: int, named: Sequence[Named[bytes]]
@@ -184,8 +175,8 @@ class Batch(Operations):
             refolds += [(found.lanes[0], gone) for gone in found.joined]
         for lane, gone in refolds:
             directory.refold(self.cursor, directory.Refold(lane, seq, gone))
-            if gone in self._numbers.quarantined:
-                self._numbers.quarantined.add(lane)
+            if self._working.is_quarantined(gone):
+                self._working.set_quarantined(lane, True)
         is_plain = len(named) == 1 and len(shares) < 2 and not named[0].is_person
         if is_plain:
             return tuple((lane, None) for lane in shares), tuple(refolds)
@@ -208,13 +199,13 @@ class Batch(Operations):
 
     def set_aside(self, lane: bytes, seq: int, reason: str) -> None:
         """A lane's share of a row waits for a person, and with it the row."""
-        self._numbers.quarantined.add(lane)
+        self._working.set_quarantined(lane, True)
         if directory.set_aside(self.cursor, seq, lane):
             self.finish(seq, RowState.QUARANTINED, reason)
 
     def finish(self, seq: int, state: RowState, reason: str) -> None:
         """A pending row is worked: say what became of it."""
-        if seq in self._numbers.suspects:
+        if self._working.is_suspect(seq):
             return  # it was set aside meanwhile, and what a person is to look at stays so
         if state is RowState.QUARANTINED:
             self._set_aside(seq)
@@ -226,7 +217,7 @@ class Batch(Operations):
         """A message that was accepted turns out to be half of one: a person decides what was made of it."""
         row = self._row(seq)
         self._move(row, RowState.QUARANTINED, FRAME_SUSPECT, "umbridge", FRAME_SUSPECT, "")
-        self._numbers.suspects.add(seq)
+        self._working.set_suspect(seq, True)
         directory.set_aside(self.cursor, seq)
         self._set_aside(seq)
 
@@ -260,7 +251,7 @@ class Batch(Operations):
         else:
             self._move(row, RowState.REPLAYED, "", user, reason, by)
             self._free(row)
-        child = self._numbers.next_seq()
+        child = self._working.next_seq()
         at = iso(self.now)
         shares: tuple[Share, ...] = ()
         refolds: tuple[tuple[bytes, bytes | None], ...] = ()
@@ -298,7 +289,9 @@ class Batch(Operations):
         entry = self.entry(Draft("message.received", receipt))
         self.cursor.execute("UPDATE inbox SET entry = ? WHERE seq = ?", (entry, child))
         said = (state, row.ack, None, None, note, datetime.fromisoformat(at))
-        return Stored(child, lane, *said, duplicate=False, shares=shares, refolds=refolds)
+        stored = Stored(child, lane, *said, duplicate=False, shares=shares, refolds=refolds)
+        self.arrived.append(Arrived(stored))
+        return stored
 
     def _row(self, seq: int) -> inbox.Row:
         record = inbox.sealed_row(self.cursor, seq)
@@ -317,14 +310,15 @@ class Batch(Operations):
     def _set_aside(self, seq: int) -> None:
         lane = self.cursor.execute("SELECT lane FROM inbox WHERE seq = ?", (seq,)).fetchone()
         if lane is not None and lane[0] is not None:
-            self._numbers.quarantined.add(directory.current(self.cursor, lane[0]))
+            self._working.set_quarantined(directory.current(self.cursor, lane[0]), True)
 
     def _free(self, row: inbox.Row) -> None:
         """The stay misses nothing more, unless another of its messages waits too."""
-        self._numbers.suspects.discard(row.seq)
+        self._working.set_suspect(row.seq, False)
         waiting = inbox.quarantined_lanes(self.cursor)
-        for lane in {row.lane, *directory.shares(self.cursor, row.seq)} - waiting - {None}:
-            self._numbers.quarantined.discard(lane)
+        for lane in {row.lane, *directory.shares(self.cursor, row.seq)} - waiting:
+            if lane is not None:
+                self._working.set_quarantined(lane, False)
 
     def _lane(self, item: Incoming) -> bytes | None:
         """The stay that a message would be about which is not to be worked now: nothing is learnt from it."""
@@ -379,6 +373,10 @@ class Batch(Operations):
             receipts = self._ledger.append(self._drafts)
             if receipts[0].seq != self._first_entry or len(receipts) != len(self._drafts):
                 raise StoreError("the ledger numbered entries otherwise than the store expected")
+
+    def keep(self) -> None:
+        """The transaction is durable: what it learnt is known from now on."""
+        self._working.keep()
 
 
 if TYPE_CHECKING:

@@ -40,20 +40,59 @@ class Known:
             self.registered.clear()
 
 
+class Learnt:
+    """What one transaction looked up and wrote: known to the others once it is durable (``keep``)."""
+
+    def __init__(self, known: Known) -> None:
+        known.trim()
+        self._known = known
+        self._lanes: dict[bytes, bytes] = {}
+        self._registered: set[tuple[bytes, bytes]] = set()
+        self._anew = False  # what was known before holds no more
+
+    def lane(self, number: bytes) -> bytes | None:
+        lane = self._lanes.get(number)
+        return self._known.lanes.get(number) if lane is None and not self._anew else lane
+
+    def leads(self, number: bytes, lane: bytes) -> None:
+        self._lanes[number] = lane
+
+    def register(self, patient: bytes, lane: bytes) -> bool:
+        """Whether nobody knew yet that this patient has that lane."""
+        pair = patient, lane
+        if pair in self._registered or (not self._anew and pair in self._known.registered):
+            return False
+        self._registered.add(pair)
+        return True
+
+    def forget(self) -> None:
+        """Lanes were joined: look everything up again."""
+        self._anew = True
+        self._lanes.clear()
+        self._registered.clear()
+
+    def keep(self) -> None:
+        """The transaction is durable."""
+        if self._anew:
+            self._known.lanes.clear()
+            self._known.registered.clear()
+        self._known.lanes.update(self._lanes)
+        self._known.registered |= self._registered
+
+
 class StoredNumbers:
     """``stay.directory.Numbers`` over the tables. Lives for one transaction."""
 
-    def __init__(self, cursor: sqlite3.Cursor, known: Known) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, learnt: Learnt) -> None:
         self._cursor = cursor
-        self._known = known
-        known.trim()
+        self._learnt = learnt
 
     def lane(self, number: bytes) -> bytes | None:
-        lane = self._known.lanes.get(number)
+        lane = self._learnt.lane(number)
         if lane is None:
             lane = resolve(self._cursor, number)
             if lane is not None:
-                self._known.lanes[number] = lane
+                self._learnt.leads(number, lane)
         return lane
 
     def lead(self, number: bytes, lane: bytes, *, account: bool) -> None:
@@ -62,7 +101,7 @@ class StoredNumbers:
             " ON CONFLICT(token) DO UPDATE SET lane = excluded.lane",
             (number, lane, account),
         )
-        self._known.lanes[number] = lane
+        self._learnt.leads(number, lane)
 
     def is_account(self, lane: bytes) -> bool:
         found = self._cursor.execute("SELECT account FROM alias WHERE token = ?", (lane,)).fetchone()
@@ -73,17 +112,15 @@ class StoredNumbers:
         execute("UPDATE alias SET lane = ? WHERE lane = ?", (into, gone))
         execute("UPDATE OR IGNORE patient_lane SET lane = ? WHERE lane = ?", (into, gone))
         execute("DELETE FROM patient_lane WHERE lane = ?", (gone,))
-        self._known.lanes.clear()
-        self._known.registered.clear()
+        self._learnt.forget()
 
     def lanes(self, patient: bytes) -> list[bytes]:
         rows = self._cursor.execute("SELECT lane FROM patient_lane WHERE token = ?", (patient,))
         return [lane for (lane,) in rows]
 
     def register(self, patient: bytes, lane: bytes) -> bool:
-        if (patient, lane) in self._known.registered:
+        if not self._learnt.register(patient, lane):
             return False
-        self._known.registered.add((patient, lane))
         self._cursor.execute("INSERT OR IGNORE INTO patient_lane(token, lane) VALUES (?,?)", (patient, lane))
         return self._cursor.rowcount > 0
 

@@ -85,6 +85,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """A row to be worked, told after the COMMIT that made it; with its frame where that is at hand."""
+
+    stored: Stored
+    feed: str = ""
+    frame: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One inbox row, opened: only ``disclose`` and the pipeline ever hold one."""
 

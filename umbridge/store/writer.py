@@ -29,10 +29,11 @@ from umbridge_audit.store import Due, Ledger, open_readonly
 
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.store import inbox
-from umbridge.store.batch import Batch, BatchClock, Numbers
+from umbridge.store.batch import Batch, BatchClock
 from umbridge.store.commands import Command
-from umbridge.store.inbox import Incoming
+from umbridge.store.inbox import Arrived, Incoming
 from umbridge.store.line import Line
+from umbridge.store.memory import Memory
 from umbridge.store.reader import Reader, Readers
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ class Pen:
         self._stopping = False
         self._ended = threading.Event()
         self._keys_of = ""
-        self._numbers = Numbers(inbox.last_seq(self._cursor), inbox.quarantined_lanes(self._cursor))
+        self._memory = Memory(inbox.last_seq(self._cursor), inbox.quarantined_lanes(self._cursor))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._kick = asyncio.Event()
@@ -100,20 +101,20 @@ class Pen:
         self._signer = ThreadPoolExecutor(1, "signer")
         self._path = Path(self._cursor.execute("PRAGMA database_list").fetchone()[2])
         self._readers = Readers(self._path, keyring)
-        self._deliver: Callable[[list[tuple[Any, Any]]], None] | None = None
+        self._arrived: Callable[[list[Arrived]], None] | None = None
         self._failure: Callable[[StoreError], None] | None = None
 
     # -- callers ------------------------------------------------------------------------------------
 
     def watch(
         self,
-        deliver: Callable[[list[tuple[Any, Any]]], None] | None = None,
+        arrived: Callable[[list[Arrived]], None] | None = None,
         failure: Callable[[StoreError], None] | None = None,
     ) -> None:
-        """``deliver`` sees each commit's results, in order, before their futures resolve; ``failure`` is
-        called once if the pen fails. Both on the pen's loop.
+        """``arrived`` is told of the rows to be worked, in order, after the COMMIT that made them and before
+        their callers hear; ``failure`` is called once if the pen fails. Both on the pen's loop.
         """
-        self._deliver = deliver or self._deliver
+        self._arrived = arrived or self._arrived
         self._failure = failure or self._failure
 
     def submit(self, work: Work | Incoming, future: Any, *, can_wait: bool = False) -> None:
@@ -308,11 +309,35 @@ class Pen:
     async def _commit(self, group: list[tuple[Work | Incoming, Any]]) -> None:
         results: list[tuple[Any, Any]] = []
         errors: list[tuple[Any, Exception]] = []
+        mark = self.ledger.mark()
+        try:
+            batch = await self._write(group, results, errors)
+        except BaseException:
+            self.ledger.go_back(mark)  # what is asked about it until the end is what was durable
+            raise
+        self.commits += 1
+        batch.keep()
+        if self._arrived is not None and batch.arrived:
+            self._arrived(batch.arrived)
+        for future, value in results:
+            if not future.done():
+                future.set_result(value)
+        for future, error in errors:
+            if not future.done():
+                future.set_exception(error)
+
+    async def _write(
+        self,
+        group: list[tuple[Work | Incoming, Any]],
+        results: list[tuple[Any, Any]],
+        errors: list[tuple[Any, Exception]],
+    ) -> Batch:
+        """One transaction, durable when this returns; its results, which nobody may hear before."""
         raw = self._raw
         self._cursor.execute("BEGIN IMMEDIATE")
         before = raw.total_changes
         self._month()
-        batch = Batch(self._cursor, self.ledger, self.keyring, self._numbers, self.clock.now)
+        batch = Batch(self._cursor, self.ledger, self.keyring, self._memory, self.clock.now)
         batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
         worked = False
         for number, (work, future) in enumerate(group):
@@ -335,15 +360,7 @@ class Pen:
             await asyncio.get_running_loop().run_in_executor(self._disk, raw.commit)
         else:
             raw.commit()  # only questions: nothing to sync
-        self.commits += 1
-        if self._deliver is not None:
-            self._deliver(results)
-        for future, value in results:
-            if not future.done():
-                future.set_result(value)
-        for future, error in errors:
-            if not future.done():
-                future.set_exception(error)
+        return batch
 
     def _put_back(self, rest: list[tuple[Work | Incoming, Any]]) -> None:
         """What the transaction has no time for is first in line for the next."""

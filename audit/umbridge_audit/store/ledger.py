@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,7 @@ from sqlalchemy.engine import Connection
 from umbridge_audit.checkpoint import VerifierKey
 from umbridge_audit.entry import Draft, FormatError, Receipt, Spelt, canonical, good_chain, parse_leaf
 from umbridge_audit.examine import SourceError, config_vkey, examine, genesis_prev
-from umbridge_audit.handover import from_entry
+from umbridge_audit.handover import Handover, from_entry
 from umbridge_audit.keys import Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.seal import Composer, Xaes, draw_size
@@ -26,7 +27,7 @@ from umbridge_audit.store.rows import Broken, LedgerError
 from umbridge_audit.store.signed import GEN, Signed, hand_of
 from umbridge_audit.store.signer import Signer
 from umbridge_audit.store.tables import create_tables
-from umbridge_audit.tree import leaf_hash
+from umbridge_audit.tree import Frontier, leaf_hash
 
 _ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
 _PART_SQL = "INSERT INTO ledger_part (seq, c, ct) VALUES (?, ?, ?)"
@@ -41,11 +42,22 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment between two transactions, as the pen remembers it."""
+
+    frontier: Frontier
+    head: bytes
+    announced: frozenset[str]
+    handovers: tuple[Handover, ...]
+    vkey: VerifierKey
+
+
 class Ledger(Signed):
     """The pen. One in the whole world for each chain: its holder has the store's lock.
 
-    ``append`` runs inside the caller's transaction; when that fails the process stops, so the head here may
-    run ahead of what is durable but is never believed after a failure.
+    ``append`` runs inside the caller's transaction. Where that is rolled back the caller takes the ledger
+    back to its ``mark`` of before.
     """
 
     def __init__(
@@ -227,6 +239,19 @@ class Ledger(Signed):
         self._head = head
         self._announced.update(r.kid for r in owed)
         return [Receipt(base + skip + i, hashes[skip + i]) for i in range(len(drafts))]
+
+    def mark(self) -> Mark:
+        """Where the ledger is, before a transaction: for ``go_back``."""
+        signing = self._signer.handovers, self._signer.vkey
+        return Mark(
+            self._frontier.copy(), self._head, frozenset(self._announced), tuple(signing[0]), signing[1]
+        )
+
+    def go_back(self, mark: Mark) -> None:
+        """The transaction since ``mark`` was rolled back: what it appended was never said."""
+        self._frontier, self._head, self._announced = mark.frontier.copy(), mark.head, set(mark.announced)
+        self._signer.handovers[:] = mark.handovers
+        self._signer.vkey = mark.vkey
 
     def keep_cosignature(self, size: int, line: str) -> None:
         """Keeps a witness's line over the checkpoint of ``size`` entries, in the caller's open transaction.
