@@ -11,7 +11,7 @@ PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
 SOURCES := umbridge audit plugins tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench ledgerbench docs vectors faults attacks corpora mutants clean
+.PHONY: help run test check bench answerbench ledgerbench docs vectors faults attacks corpora mutants clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,6 +42,9 @@ check: $(STAMP)  ## format, lint, types, import direction, documents
 
 bench: $(STAMP)  ## throughput and latency, side by side with the peers
 	@$(PY) bench/run.py
+
+answerbench: $(STAMP) ## CPU and log of an answer, without sockets; AGAINST=DIR: another checkout in turn
+	@$(PY) bench/answer.py $(if $(AGAINST),--against $(AGAINST))
 
 ledgerbench: $(STAMP) ## what the ledger costs an entry: append, verify, receipts, bytes
 	@$(PY) bench/ledger.py --entries 10000 100000 --write
