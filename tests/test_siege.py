@@ -270,7 +270,7 @@ def test_under_siege_nothing_is_lost_and_nobody_else_is_touched(
     determined = {row for row, _ in found.asked}
     wire = sent.report()
     evidence = findings.write(
-        "attacks",
+        "siege",
         kinds=len(MISBEHAVIOUR) + len(ATTACKS),
         times=TIMES,
         made=sum(found.made[name] for name in MISBEHAVIOUR) + found.made[THIEF] * len(ATTACKS),
