@@ -108,6 +108,22 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "shared object": ({"zz_pkg/_fast.cpython-311-x86_64-linux-gnu.so": b""}, "compiled code"),
     "versioned object": ({"zz_pkg/libx.so.1": b""}, "compiled code"),
     "sourceless": ({"zz_pkg/hidden.pyc": b"\xa7"}, "compiled Python without its source"),
+    "another distribution's metadata": (
+        {"zz_other-1.0.dist-info/entry_points.txt": b"[pydantic]\nzz = zz_pkg\n"},
+        "zz_other-1.0.dist-info: another distribution's metadata",
+    ),
+    "another module's cache": (
+        {"__pycache__/typing_extensions.cpython-311.pyc": b"\xa7"},
+        "compiled Python for a module that is not zz_pkg",
+    ),
+    "pydantic's entry point": (
+        {"zz_pkg-1.0.dist-info/entry_points.txt": POINTS + b"[pydantic]\nzz = zz_pkg:x\n"},
+        "an entry point in the group pydantic",
+    ),
+    "any other entry point": (
+        {"zz_pkg-1.0.dist-info/entry_points.txt": POINTS + b"[zz.made_up]\nzz = zz_pkg:x\n"},
+        "an entry point in the group zz.made_up",
+    ),
     "console script": (
         {"zz_pkg-1.0.dist-info/entry_points.txt": POINTS + b"[console_scripts]\nls = zz_pkg:x\n"},
         "makes the script ls",
@@ -124,6 +140,76 @@ def test_what_could_run_elsewhere_is_refused(place: Path, name: str) -> None:
     assert problems(examine(install(place, on_disk, [*FILES, *more]), compiled=True), word) is (
         word not in {"compiled code", "compiled Python without its source"}
     )
+
+
+def test_a_single_module_may_have_its_own_cache_and_no_other(place: Path) -> None:
+    files = {name: data for name, data in FILES.items() if "dist-info" in name} | {"zz_pkg.py": b"x = 1\n"}
+    own = "__pycache__/zz_pkg.cpython-311.pyc"
+    assert examine(install(place, files, [*files, own])).problems == ()
+    for other in (
+        "__pycache__/zz_pkg_more.cpython-311.pyc",
+        "__pycache__/zz_pkg/x.pyc",
+        "__pycache__/zz_pkg.so",
+    ):
+        assert problems(examine(install(place, files, [*files, other])), "is not zz_pkg")
+
+
+TOPS = (
+    *(
+        "org",
+        "nt",
+        "msvcrt",
+        "_winapi",
+        "winreg",
+        "sitecustomize",
+        "usercustomize",
+        "umbridge",
+        "umbridge_audit",
+    ),
+    *("pluggy", "click", "pydantic", "greenlet", "json", "copy", "antigravity", "Click", "ORG"),
+)
+
+
+@pytest.mark.parametrize("top", TOPS)
+def test_a_package_that_others_would_import_is_refused(place: Path, top: str) -> None:
+    files = {name.replace("zz_pkg/", f"{top}/"): data for name, data in FILES.items()}
+    files["zz_pkg-1.0.dist-info/entry_points.txt"] = POINTS.replace(b"zz_pkg", top.encode())
+    found = examine(install(place, files))
+    assert any(problem.startswith(f"{top}: ") for problem in found.problems), found.problems
+
+
+@pytest.mark.parametrize(
+    "name", ["../../lab/x", "/zz/x", "zz\x1b[31m", "zz\x07", "zz\u202e", "Zz", "zz-a", "z" * 64]
+)
+def test_a_name_that_is_no_plain_word_is_refused(place: Path, name: str) -> None:
+    entry = EntryPoint(name, "zz_pkg", "umbridge.criteria")
+    found = examine(entry._for(install(place, FILES).dist))  # type: ignore[attr-defined]
+    assert problems(found, "expected up to 63 lower-case letters")
+    assert all(problem.isprintable() for problem in found.problems)
+
+
+def test_what_a_link_in_the_metadata_leads_to_is_not_taken_along(place: Path, tmp_path: Path) -> None:
+    entry = install(place, FILES, [*FILES, "zz_pkg-1.0.dist-info/licenses/log.key"])
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/log.key").write_text("ZZTEST")
+    (place / "zz_pkg-1.0.dist-info/licenses").symlink_to(tmp_path / "keys")
+    found = examine(entry)
+    assert problems(found, "zz_pkg-1.0.dist-info/licenses: a link")
+    assert not any("log.key" in name for name in found.files)
+
+
+DAMAGED = {
+    "not utf-8": b"\xff,,\n",
+    "no number": b"zz_pkg/__init__.py,,many\n",
+    "nul": b"zz_pkg-1.0.dist-info/a\0b,,\n",
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_a_damaged_record_is_a_problem_and_no_more(place: Path, how: str) -> None:
+    entry = install(place, FILES)
+    (place / "zz_pkg-1.0.dist-info/RECORD").write_bytes(DAMAGED[how])
+    assert problems(examine(entry), "cannot be read")
 
 
 def test_links_and_special_files_are_refused(place: Path) -> None:

@@ -168,6 +168,20 @@ def test_a_copy_that_was_changed_stops_the_start(folder: Path, installation: Ins
         choose(installation.settings, in_force(pen))
 
 
+@pytest.mark.parametrize("name", ["../../zz", "/zz", "zz\x1b[2J", ""])
+def test_a_name_that_would_leave_the_folder_of_copies_is_refused(
+    folder: Path, installation: Installation, pen: Pen, name: str
+) -> None:
+    """Whether it comes from an old entry of the ledger or from an installed distribution."""
+    with pytest.raises(ConfigError, match="expected up to 63 lower-case letters"):
+        choose(installation.settings, {name: "sha256:" + "0" * 64})
+    points = folder / "zz_zz-1.0.dist-info/entry_points.txt"
+    points.write_text(points.read_text().replace("zz =", f"{name} ="))
+    with pytest.raises(UsageError, match="not installed"):
+        ask(desk(installation, pen), "zza", plugin=name)
+    assert {path.name for path in installation.settings.approved.iterdir()} == BUNDLED
+
+
 def test_a_store_without_any_approval_does_not_start_in_silence(installation: Installation) -> None:
     with pytest.raises(ConfigError, match="no criteria plugin is approved; installed: interqual_like"):
         choose(installation.settings, {})

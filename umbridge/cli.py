@@ -74,7 +74,7 @@ def _where(exc: BaseException) -> str:
 
 
 def _end(code: int, text: str) -> NoReturn:
-    click.echo(f"umbridge: {' '.join(text.split())}", err=True)
+    click.echo(f"umbridge: {terminal.clean(' '.join(text.split()))}", err=True)
     sys.exit(code)
 
 

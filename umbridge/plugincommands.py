@@ -25,6 +25,7 @@ def plugins() -> None:
 @as_json
 def plugins_list(where: Installation, as_json: bool) -> None:
     """Which plugins are asked, with edition, digest, isolation and health, and why one does not run."""
+    from umbridge.criteria.discover import unusable
 
     def start_and_look() -> list[dict[str, Any]]:
         from umbridge.criteria.host import Host
@@ -40,6 +41,8 @@ def plugins_list(where: Installation, as_json: bool) -> None:
 
     rows = where.request("plugins.list", {})
     print_rows(list(rows) if rows is not None else start_and_look(), LIST_COLUMNS, as_json)
+    for text in unusable():
+        click.echo(f"not a plugin that can be used: {terminal.clean(text)}", err=True)
 
 
 @plugins.command("approve")

@@ -21,8 +21,9 @@ from umbridge_audit.entry import Draft, JsonValue
 
 from umbridge import __version__, approval
 from umbridge.config import Settings
-from umbridge.criteria.discover import Found, entry_points, installed
+from umbridge.criteria.discover import Found, entry_points, installed, unusable
 from umbridge.criteria.host import Host, PluginInfo
+from umbridge.criteria.names import name_problem
 from umbridge.criteria.package import METADATA, ChangedError, Package, digest_of, examine, kept, read
 from umbridge.door import Door, number_of, text_of
 from umbridge.errors import ConfigError, UsageError
@@ -124,6 +125,8 @@ def choose(settings: Settings, approved: Mapping[str, str]) -> list[Found]:
     names = settings.plugins.names or tuple(sorted(approved))
     for name in sorted(there.keys() - approved.keys()):
         log.warning("plugin_not_approved", extra={"plugin": name})
+    for text in unusable():
+        log.warning("plugin_not_usable", extra={"plugin": text})
     if not names and there:
         raise ConfigError(f"no criteria plugin is approved; installed: {', '.join(there)}; {_HOW}")
     return [_edition(settings, name, approved, there.get(name)) for name in names]
@@ -182,13 +185,16 @@ def keep(package: Package, place: Path) -> None:
 
 
 def _folder(place: Path, name: str, digest: str) -> Path:
+    if problem := name_problem(name):  # it may come from an old entry or from the settings
+        raise ConfigError(f"criteria plugin: {problem}")
     return place / name / digest.removeprefix("sha256:")
 
 
 def _examined(name: str, settings: Settings) -> Package:
     entry = entry_points().get(name)
     if entry is None:
-        raise UsageError(f"criteria plugin {name}: not installed")
+        others = "".join(f"; {text}" for text in unusable())
+        raise UsageError(f"criteria plugin {name}: not installed{others}")
     package = examine(entry, compiled=settings.plugins.compiled)
     if package.problems:
         first, more = package.problems[0], len(package.problems) - 1

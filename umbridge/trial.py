@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from umbridge.criteria.content import Library, load_content
-from umbridge.criteria.discover import Found, in_folder
+from umbridge.criteria.discover import Found, beyond, in_folder
 from umbridge.criteria.host import PluginInfo
+from umbridge.criteria.names import top_of
 from umbridge.criteria.package import ChangedError, kept, native
 from umbridge.errors import ConfigError, ContentError
 from umbridge.linter import ERROR, WARNING, lint
@@ -65,6 +66,9 @@ def run(repository: Path, vignettes: Path | None = None, site_file: Path | None 
     trial = Trial({"plugin": found.name, "kind": "criteria pack" if found.pack else "code plugin"})
     package = _package(repository, found)
     _files(package, found, trial)
+    others = beyond(repository)
+    trial.findings += others
+    trial.wrong += len(others)
     library = _content(package, trial)
     host = Remembering()
     host.start_these([found])
@@ -84,7 +88,7 @@ def run(repository: Path, vignettes: Path | None = None, site_file: Path | None 
 
 
 def _package(repository: Path, found: Found) -> Path:
-    top = found.entry.partition(":")[0].partition(".")[0]
+    top = top_of(found.entry)
     for place in (repository / top, repository / "src" / top):
         if place.is_dir():
             return place

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 import tomllib
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
+from typing import Any
 
+from umbridge.criteria.names import GROUPS, group_problem, name_problem, top_of, value_problem
 from umbridge.errors import ConfigError
-from umbridge.hookspecs import ENTRY_POINT_GROUP, PACK_GROUP
+from umbridge.hookspecs import PACK_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +30,58 @@ class Found:
 
 
 def entry_points() -> dict[str, EntryPoint]:
-    """The entry point of every installed plugin and pack, by name.
+    """The entry point of every installed plugin and pack that can be used, by name; see ``unusable``.
 
     Raises:
         ConfigError: two distributions claim the same name.
     """
     found: dict[str, EntryPoint] = {}
-    for group in (ENTRY_POINT_GROUP, PACK_GROUP):
-        for entry in importlib.metadata.entry_points(group=group):
-            other = found.setdefault(entry.name, entry)
-            if other is not entry and (other.group, other.value, _place(other)) != (
-                group,
-                entry.value,
-                _place(entry),
-            ):
-                raise ConfigError(f"criteria plugin {entry.name}: two installed packages claim this name")
+    for entry in _declared()[0]:
+        if found.setdefault(entry.name, entry) is not entry:
+            raise ConfigError(f"criteria plugin {entry.name}: two installed packages claim this name")
     return dict(sorted(found.items()))
 
 
-def _place(entry: EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+def unusable() -> list[str]:
+    """What is installed and cannot be told or used as a plugin: each its metadata's folder, and why."""
+    return _declared()[1]
+
+
+def _declared() -> tuple[list[EntryPoint], list[str]]:
+    """Every entry point of ours, and what is wrong with others. One damaged distribution costs no other."""
+    found: list[EntryPoint] = []
+    wrong: list[str] = []
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            entries = _entries(distribution)
+        except Exception:  # whatever a stranger's file makes the reader raise
+            wrong.append(f"{_folder(distribution)}: its metadata cannot be read")
+            continue
+        if not entries or (name := re.sub(r"[-_.]+", "-", distribution.name).lower()) in seen:
+            continue  # the first on the path is the one that is imported
+        seen.add(name)
+        for entry in entries:
+            problem = name_problem(entry.name) or value_problem(entry.value)
+            if problem:
+                wrong.append(f"{_folder(distribution)}: {problem}")
+            else:
+                found.append(entry)
+    return found, wrong
+
+
+def _entries(distribution: Distribution) -> list[EntryPoint]:
+    """Raises whatever the reader of metadata raises; ValueError where a name or version is missing."""
+    text = distribution.read_text("entry_points.txt") or ""
+    if not any(group in text for group in GROUPS):
+        return []
+    if not (distribution.name and distribution.version):
+        raise ValueError
+    return [entry for entry in distribution.entry_points if entry.group in GROUPS]
+
+
+def _folder(distribution: Distribution) -> str:
+    return Path(str(getattr(distribution, "_path", distribution.locate_file("")))).name
 
 
 def installed() -> dict[str, Found]:
@@ -70,33 +105,53 @@ def in_folder(folder: Path) -> Found:
         ConfigError: there is none, or not exactly one entry point.
     """
     path = folder / "pyproject.toml"
+    project = _project(path)
+    found = [point for point in _points(project) if point[0] in GROUPS]
+    if len(found) != 1:
+        groups = " or ".join(f'"{group}"' for group in GROUPS)
+        raise ConfigError(
+            f"{path}: project.entry-points: expected exactly one of {groups}, found {len(found)}"
+        )
+    ((group, name, value),) = found
+    if problem := name_problem(name) or value_problem(value):
+        raise ConfigError(f"{path}: project.entry-points: {problem}")
+    roots = [place for place in (folder, folder / "src") if (place / top_of(value)).is_dir()]
+    place = (str(roots[0].resolve()),) if roots else ()
+    return Found(name, value, str(project.get("version", "")), place, group == PACK_GROUP)
+
+
+def beyond(folder: Path) -> list[str]:
+    """What a repository's ``pyproject.toml`` declares that an installed plugin may not have, in words."""
+    problems = (group_problem(group, name) for group, name, _ in _points(_project(folder / "pyproject.toml")))
+    return [f"pyproject.toml: {problem}" for problem in problems if problem]
+
+
+def _project(path: Path) -> dict[str, Any]:
     try:
-        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
+        return _table(tomllib.loads(path.read_text(encoding="utf-8")), "project")
     except OSError:
         raise ConfigError(
             f"{path}: cannot be read; `umbridge plugins new NAME` writes a repository"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from None
-    points = project.get("entry-points", {})
-    found = [
-        (group, str(name), str(value))
-        for group in (ENTRY_POINT_GROUP, PACK_GROUP)
-        for name, value in points.get(group, {}).items()
-    ]
-    if len(found) != 1:
-        groups = f'"{ENTRY_POINT_GROUP}" or "{PACK_GROUP}"'
-        raise ConfigError(
-            f"{path}: project.entry-points: expected exactly one of {groups}, found {len(found)}"
-        )
-    ((group, name, value),) = found
-    roots = [
-        place
-        for place in (folder, folder / "src")
-        if (place / value.partition(":")[0].partition(".")[0]).is_dir()
-    ]
-    place = (str(roots[0].resolve()),) if roots else ()
-    return Found(name, value, str(project.get("version", "")), place, group == PACK_GROUP)
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deep") from None
+
+
+def _points(project: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Every entry point as (group, name, value), scripts included."""
+    groups = {
+        group: _table(_table(project, "entry-points"), group) for group in _table(project, "entry-points")
+    }
+    groups |= {"console_scripts": _table(project, "scripts"), "gui_scripts": _table(project, "gui-scripts")}
+    return [(group, name, str(value)) for group, points in groups.items() for name, value in points.items()]
+
+
+def _table(of: dict[str, Any], key: str) -> dict[str, Any]:
+    """A table within a table; one that is something else counts as empty, as what is not there."""
+    value = of.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _path(module: str) -> tuple[str, ...] | None:

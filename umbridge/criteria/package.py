@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 
+from umbridge.criteria.names import group_problem, name_problem, top_of, value_problem
+
 FILES_LIMIT = 5000
 BYTES_LIMIT = 64 << 20
 METADATA = (
@@ -51,22 +53,26 @@ class ChangedError(Exception):
 def examine(entry: EntryPoint, *, compiled: bool = False) -> Package:
     """The package behind an entry point; every reason not to approve it. ``compiled``: its code may be."""
     distribution = entry.dist
-    top = entry.module.strip().partition(".")[0]
-    problems: list[str] = []
+    top = top_of(entry.value)
+    problems = [problem for problem in (name_problem(entry.name), value_problem(entry.value)) if problem]
     files: dict[str, Path] = {}
     editable = False
     if distribution is None:
         problems.append("its distribution is unknown")
     else:
         editable = _editable(distribution)
-        problems += _strangers(distribution, top, editable)
-        problems += [
-            f"{METADATA}/entry_points.txt: makes the script {other.name}; a plugin has none"
-            for other in distribution.entry_points
-            if other.group in ("console_scripts", "gui_scripts")
-        ]
-        for name, path in _metadata(distribution):
-            files[name] = path
+        try:
+            problems += _strangers(distribution, top, editable)
+            problems += [
+                f"{METADATA}/entry_points.txt: {problem}"
+                for other in distribution.entry_points
+                if (problem := group_problem(other.group, other.name))
+            ]
+            files.update(_metadata(distribution))
+        except ChangedError as exc:
+            problems.append(str(exc))
+        except Exception:  # whatever a stranger's RECORD makes the reader raise
+            problems.append("its metadata cannot be read")
     try:
         for name, path in _sources(top):
             files[name] = path
@@ -112,7 +118,7 @@ def read(path: Path, name: str, room: int = BYTES_LIMIT) -> bytes:
     """One regular file, not through a link, of at most ``room`` bytes. Raises ChangedError."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a NUL
         raise ChangedError(f"{name}: cannot be read, or is a link") from None
     with os.fdopen(handle, "rb") as stream:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -172,9 +178,14 @@ def _sources(top: str) -> Iterator[tuple[str, Path]]:
 
 
 def _metadata(distribution: Distribution) -> Iterator[tuple[str, Path]]:
+    """The metadata's files. Raises ChangedError for one that a link leads to: it lies somewhere else."""
+    place = Path(str(distribution.locate_file("")))
     for file in distribution.files or ():
         parts = file.parts
         if len(parts) > 1 and parts[0].endswith(".dist-info") and parts[-1] not in _INSTALLERS:
+            for depth in range(1, len(parts)):
+                if place.joinpath(*parts[:depth]).is_symlink():
+                    raise ChangedError(f"{'/'.join(parts[:depth])}: a link")
             yield "/".join((METADATA, *parts[1:])), Path(str(distribution.locate_file(file)))
 
 
@@ -192,6 +203,9 @@ def _strangers(distribution: Distribution, top: str, editable: bool) -> Iterable
     if distribution.files is None:
         return ["its metadata has no RECORD: nobody can tell which files belong to it"]
     found = []
+    infos = {file.parts[0] for file in distribution.files if file.parts[0].endswith(".dist-info")}
+    own = Path(str(getattr(distribution, "_path", ""))).name  # no public name for it
+    found += [f"{name}: another distribution's metadata" for name in sorted(infos - {own})]
     for file in distribution.files:
         name = file.as_posix()
         first = file.parts[0]
@@ -200,7 +214,11 @@ def _strangers(distribution: Distribution, top: str, editable: bool) -> Iterable
         elif name.endswith(".pth"):
             if not (editable and _only_paths(Path(str(distribution.locate_file(file))))):
                 found.append(f"{name}: runs code whenever any Python starts")
-        elif first not in (top, f"{top}.py") and not first.endswith(".dist-info") and first != "__pycache__":
+        elif first == "__pycache__":
+            # Another module's would be run in that one's stead: not every cache is held to its source.
+            if len(file.parts) != 2 or file.name.partition(".")[0] != top or not name.endswith(".pyc"):
+                found.append(f"{name}: compiled Python for a module that is not {top}")
+        elif first not in (top, f"{top}.py") and not first.endswith(".dist-info"):
             found.append(f"{name}: outside the package {top}")
     return found
 

@@ -49,6 +49,7 @@ def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str,
         package = find(entry, path, pack)
     except Exception:  # a path that cannot be read: locked down all the same, and answered
         package = None
+    os.environ.clear()  # what the import guard set and the interpreter's locale: nothing a plugin needs
     level = confine(parent, *_places(package))
     gc.disable()  # nothing that is loaded here is ever given back
     try:
