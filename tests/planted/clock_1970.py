@@ -25,6 +25,10 @@ if __name__ == "__main__":
 
     assert umbridge.daemon
     for module in list(sys.modules.values()):
-        if module.__name__.startswith("umbridge") and vars(module).get("datetime") is times.datetime:
+        if (
+            module
+            and module.__name__.startswith("umbridge")
+            and vars(module).get("datetime") is times.datetime
+        ):
             module.datetime = Lost  # type: ignore[attr-defined]
     main()
