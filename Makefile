@@ -40,8 +40,8 @@ check: $(STAMP)  ## format, lint, types, import direction, documents
 	@$(VENV)/bin/lint-imports
 	@$(PY) -m pytest tests/test_docs.py tests/test_architecture.py
 
-bench: $(STAMP)  ## throughput and latency, side by side with the peers
-	@$(PY) bench/run.py
+bench: $(STAMP)  ## throughput and latency, beside the peers; AGAINST=DIR: beside another checkout, in turn
+	@$(PY) bench/run.py $(if $(AGAINST),--against $(AGAINST))
 
 answerbench: $(STAMP) ## CPU and log of an answer, without sockets; AGAINST=DIR: another checkout in turn
 	@$(PY) bench/answer.py $(if $(AGAINST),--against $(AGAINST))

@@ -30,10 +30,10 @@ class BenchFailedError(Exception):
     """What was to be measured did not run; the text says where to look."""
 
 
-def umbridge(*words: str) -> subprocess.CompletedProcess[str]:
-    """One umbridge command, as typed."""
+def umbridge(*words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """One umbridge command, as typed. -P: the code is the interpreter's, not that of the folder we are in."""
     return subprocess.run(
-        [sys.executable, "-m", "umbridge.cli", *words],
+        [python, "-P", "-m", "umbridge.cli", *words],
         capture_output=True,
         text=True,
         env=_environment(),
@@ -165,12 +165,13 @@ class Ours:
 
 
 @contextmanager
-def running(folder: Path, plugins: Sequence[str] = ()) -> Iterator[Ours]:
+def running(folder: Path, plugins: Sequence[str] = (), python: str = sys.executable) -> Iterator[Ours]:
     """``umbridge init`` and ``umbridge serve`` on a free port; SIGTERM at the end, which must exit 0.
 
-    ``plugins``: ask these alone; otherwise all that are installed, as ``init`` sets it up.
+    ``plugins``: ask these alone; otherwise all that are installed, as ``init`` sets it up. ``python``: whose
+    code is run.
     """
-    made = umbridge("init", str(folder), "--org", "zz-bench")
+    made = umbridge("init", str(folder), "--org", "zz-bench", python=python)
     if made.returncode:
         raise BenchFailedError(f"umbridge init: {made.stderr.strip()}")
     settings = folder / "umbridge.toml"
@@ -186,7 +187,7 @@ def running(folder: Path, plugins: Sequence[str] = ()) -> Iterator[Ours]:
     settings.write_text(text, encoding="utf-8")
     with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "umbridge.cli", "serve", "--config", str(settings)],
+            [python, "-P", "-m", "umbridge.cli", "serve", "--config", str(settings)],
             stdout=log,
             stderr=log,
             env=_environment(),

@@ -7,6 +7,7 @@ Prints a table and writes bench/figures.json.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -25,13 +26,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import lane, ours
-from bench.load import ticker
+from bench import answer, beside, lane, ours
+from bench.load import quantile, ticker
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = Path(__file__).with_name("figures.json")
 PEERS = Path(__file__).with_name("peers.py")
 CONNECTIONS = 8
+WIDE = 32  # by then a commit takes in many frames, and CPU decides instead of the disk
 RATE = 200
 PACE = 400  # of messages that are all determined: the goal for two plugins
 # Numbers of the first stay of each load: none may meet another's, or its messages would be repeats.
@@ -42,6 +44,7 @@ FIRST = {
     "rate": 300_000,
     "large": 400_000,
     "paced": 500_000,
+    "wide": 600_000,
 }
 BLOCK = 1000  # the same load on a store of 1,000 messages and again on one ten times as large
 BURST = 5000
@@ -67,7 +70,8 @@ def machine(folder: Path) -> dict[str, Any]:
         "python": f"{platform.python_version()} of {sys.base_prefix}",  # how it was built counts
         "sqlite": sqlite3.sqlite_version,
         "filesystem": _filesystem(folder),
-        "fdatasync_ms": _sync_ms(folder),
+        **_sync_ms(folder),
+        "sha256_1kb_us": _hash_us(),
         "load_average_at_start": round(os.getloadavg()[0], 2),
     }
 
@@ -89,8 +93,8 @@ def _filesystem(folder: Path) -> str:
     return kind
 
 
-def _sync_ms(folder: Path, count: int = 100) -> float:
-    """Median milliseconds of appending 2 KiB and fdatasync."""
+def _sync_ms(folder: Path, count: int = 200) -> dict[str, float]:
+    """Milliseconds of appending 2 KiB and fdatasync: the median, and what nine of ten stay below."""
     took = []
     handle = os.open(folder / "sync", os.O_CREAT | os.O_WRONLY, 0o600)
     try:
@@ -102,7 +106,20 @@ def _sync_ms(folder: Path, count: int = 100) -> float:
     finally:
         os.close(handle)
         (folder / "sync").unlink()
-    return round(statistics.median(took) * 1000, 3)
+    took.sort()
+    return {
+        "fdatasync_ms": round(statistics.median(took) * 1000, 3),
+        "fdatasync_p90_ms": round(quantile(took, 0.9) * 1000, 3),
+    }
+
+
+def _hash_us(count: int = 20_000) -> float:
+    """CPU µs of SHA-256 over 1 kB: how fast a core is at what the ledger does most."""
+    data = b"\0" * 1000
+    began = time.process_time()
+    for _ in range(count):
+        hashlib.sha256(data).digest()
+    return round((time.process_time() - began) / count * 1e6, 3)
 
 
 def commit() -> str:
@@ -142,6 +159,8 @@ def measure_ours(folder: Path) -> dict[str, Any]:
         found["screened"] = daemon.measure(
             connections=CONNECTIONS, count=screened, first=FIRST["burst"], later=True
         )
+        say(f"{burst:,} messages over {WIDE} connections")
+        found["wide"] = daemon.measure(connections=WIDE, count=burst, first=FIRST["wide"])
         found["paced"] = measure_paced(daemon, burst)
         say(f"{RATE} messages a second, open loop")
         found["rate"] = daemon.measure(
@@ -232,7 +251,13 @@ def ratios(figures: dict[str, Any]) -> dict[str, float]:
     """What the run is for: our figures over the peers', and the same work at ten times the data."""
     own, peer, parser = figures["umbridge"], figures["python_hl7"], figures["hl7apy"]
     burst = own["burst"]
+    wide = (
+        {"accepted_wide_over_hl7apy": _over(own["wide"]["per_second"], parser["per_second"])}
+        if "wide" in own
+        else {}
+    )
     return {
+        **wide,
         "accepted_over_python_hl7": _over(burst["per_second"], peer["per_second"]),
         "accepted_over_hl7apy": _over(burst["per_second"], parser["per_second"]),
         "worked_over_hl7apy": _over(burst["worked_per_second"], parser["per_second"]),
@@ -261,8 +286,10 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"umbridge bench, {figures['date']}, commit {figures['commit']}",
         f"{where['cpu']}, {where['cores']} cores, {where['system']}, Python {where['python']}, "
         f"SQLite {where['sqlite']}",
-        f"{where['filesystem']}, fdatasync {where['fdatasync_ms']} ms; meanwhile others used "
-        f"{burst['others_cpu_percent']} % of the cores, the generator {_generator(burst)}",
+        *_met(
+            where,
+            f"others used {burst['others_cpu_percent']} % of the cores, the generator {_generator(burst)}",
+        ),
         f"sample feed of ADT, ORM and ORU, {burst['mean_bytes']} bytes a message; {CONNECTIONS} connections",
         "",
         f"{'':<60}{'messages/s':>10}{'CPU ms each':>13}{'over hl7apy':>17}",
@@ -280,6 +307,17 @@ def lines(figures: dict[str, Any]) -> list[str]:
             burst["per_second"],
             burst["cpu_ms_per_message"],
             ratio["accepted_over_hl7apy"],
+        ),
+        *(
+            row(
+                "umbridge",
+                f"the same over {WIDE} connections",
+                own["wide"]["per_second"],
+                own["wide"]["cpu_ms_per_message"],
+                ratio["accepted_wide_over_hl7apy"],
+            )
+            for _ in ("wide",)
+            if "wide" in own  # a run of before that was measured has none
         ),
         row(
             "umbridge",
@@ -308,6 +346,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"{ratio['determined_over_python_hl7']:.2f} ×",
         f"the feed: {_ended(burst)}",
         f"  CPU a message: {_shares(burst)}; of the determined ones: {_shares(screened)}",
+        *_answer_path(figures),
         f"answers at {RATE}/s, from the moment each was due: p50 {rate['p50_ms']:.1f}, "
         f"p99 {rate['p99_ms']:.1f}, p99.9 {rate['p999_ms']:.1f}, longest {rate['max_ms']:.1f} ms",
         f"  worked {rate['drain_seconds']:.1f} s after the last answer; the generator itself was late by "
@@ -332,6 +371,29 @@ def _generator(load: dict[str, Any]) -> str:
     return f"{load['generator_cpu_us_per_message']:.0f} µs a message"
 
 
+def _met(where: dict[str, Any], meanwhile: str) -> list[str]:
+    """Disk, a core, other load. A run of before all of them were taken has the disk's median alone."""
+    if "sha256_1kb_us" not in where:
+        return [f"{where['filesystem']}, fdatasync {where['fdatasync_ms']} ms; meanwhile {meanwhile}"]
+    return [f"{where['filesystem']}, {_speeds(where)}", f"meanwhile {meanwhile}"]
+
+
+def _speeds(where: dict[str, Any]) -> str:
+    return (
+        f"fdatasync p50 {where['fdatasync_ms']}, p90 {where['fdatasync_p90_ms']} ms, "
+        f"SHA-256 of 1 kB {where['sha256_1kb_us']} µs"
+    )
+
+
+def _answer_path(figures: dict[str, Any]) -> list[str]:
+    """Intake and writer alone; a run of before they were measured has no such line."""
+    return [
+        f"  intake and writer alone, {frames} messages a commit: {each['cpu_us']:.0f} µs CPU and "
+        f"{each['wal_bytes'] / 1000:.1f} kB of log each"
+        for frames, each in figures.get("answer", {}).items()
+    ]
+
+
 def _ended(load: dict[str, Any]) -> str:
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(load["states"].items()))
     return f"{states}, {load['determinations']:,} determinations"
@@ -349,10 +411,22 @@ def _pair(long: dict[str, float], what: str) -> str:
 
 def _errors(own: dict[str, Any]) -> str:
     found: dict[str, int] = {}
-    for load in ("small", "burst", "screened", "paced", "rate", "large", "two", "two_paced"):
-        for word, count in own[load]["errors"].items():
+    for load in ("small", "burst", "screened", "wide", "paced", "rate", "large", "two", "two_paced"):
+        for word, count in own.get(load, {"errors": {}})["errors"].items():
             found[word] = found.get(word, 0) + count
     return ", ".join(f"{count} {word}" for word, count in sorted(found.items())) or "none"
+
+
+def measure_beside(checkout: Path, rounds: int) -> int:
+    """The other mode: no peers and no file, this checkout and another in turn."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="umbridge-bench-") as folder:
+            where = machine(Path(folder))
+        told = [f"{where['cpu']}, {where['cores']} cores, {where['filesystem']}", _speeds(where)]
+        return beside.main(checkout, told, say, rounds)
+    except ours.BenchFailedError as exc:
+        print(f"bench: {exc}", file=sys.stderr)
+        return 1
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -360,7 +434,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench/run.py", description="Ours and the peers on one feed.")
     parser.add_argument("--keep", metavar="DIR", help="keep store and daemon log in DIR, to look at")
     parser.add_argument("--out", default=str(FIGURES), metavar="FILE", help="figures as JSON")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="another checkout with its own .venv, in turn"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=beside.ROUNDS, help="of that, how often each is measured"
+    )
     asked = parser.parse_args(words)
+    if asked.against is not None:
+        return measure_beside(asked.against, asked.rounds)
     began = time.monotonic()
     folder = Path(asked.keep or tempfile.mkdtemp(prefix="umbridge-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -377,6 +459,10 @@ def main(words: Sequence[str] | None = None) -> int:
         figures["python_hl7"] = measure_python_hl7(3000)
         say("hl7apy's parser on the same feed")
         figures["hl7apy"] = measure_hl7apy(12)
+        say("intake and writer alone")
+        (figures["answer"],) = answer.compare(
+            [sys.executable], answer.COUNT, answer.FRAMES, 0, 3, answer.cache()
+        )
         say("one lane, short and long")
         figures["lane"] = lane.cost(LANE, ticker("folded", LANE[1]))
     except ours.BenchFailedError as exc:

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench import beside, load, ours
 from bench import ledger as ledger_bench
-from bench import load, ours
 from bench import run as bench_run
 
 Answer = Callable[[bytes, int], bytes | None]
@@ -349,6 +349,35 @@ def test_the_command_ends_with_69_when_nobody_listens(capsys: pytest.CaptureFixt
         port = free.getsockname()[1]
     assert load.main(["--port", str(port), "--count", "1", "--connections", "1"]) == 69
     assert str(port) in capsys.readouterr().err
+
+
+def test_a_run_shows_the_wide_load_the_answer_path_and_how_fast_disk_and_core_are() -> None:
+    figures = json.loads(bench_run.FIGURES.read_text(encoding="utf-8"))
+    figures["umbridge"]["wide"] = {**figures["umbridge"]["burst"], "per_second": 4321.0, "errors": {}}
+    figures["answer"] = {
+        "8": {"cpu_us": 236.4, "wal_bytes": 29_900.0},
+        "64": {"cpu_us": 182.0, "wal_bytes": 11_040.0},
+    }
+    figures["machine"] |= {"fdatasync_p90_ms": 5.6, "sha256_1kb_us": 0.871}
+    figures["ratios"] = bench_run.ratios(figures)
+    shown = bench_run.lines(figures)
+    assert max(map(len, shown)) <= 100
+    (wide,) = [line for line in shown if "the same over 32 connections" in line]
+    assert wide.split()[-4] == "4,321"
+    assert any("8 messages a commit: 236 µs CPU and 29.9 kB of log each" in line for line in shown)
+    assert any("p90 5.6 ms, SHA-256 of 1 kB 0.871 µs" in line for line in shown)
+    figures["umbridge"]["wide"]["errors"] = {"AE": 2}
+    assert any("not accepted: 2 AE of ours" in line for line in bench_run.lines(figures))
+
+
+def test_two_checkouts_are_measured_alike_and_shown_as_ratios(tmp_path: Path) -> None:
+    found = beside.once(sys.executable, tmp_path / "site", 400, 1)
+    assert set(found) == set(beside.WHAT)
+    assert min(found.values()) > 0
+    shown = beside.lines(found, {name: value * 2 for name, value in found.items()})
+    assert [line.split()[-2] for line in shown[1:]] == ["0.50"] * len(beside.WHAT)
+    with pytest.raises(ours.BenchFailedError, match="nothing to compare"):
+        beside.compare([sys.executable, sys.executable], lambda _text: None)
 
 
 def test_the_table_of_the_figures_kept_here_fits_100_columns() -> None:
