@@ -31,9 +31,10 @@ from umbridge.casework.docket import (
     task_in,
     task_out,
 )
-from umbridge.model import Outcome, ReviewState
+from umbridge.model import Level, Outcome, ReviewState, ReviewType, Status
 from umbridge.review.standing import InForce, LaneReviews, ReviewRecord
 from umbridge.review.waves import Verdict
+from umbridge.review.worklist import WorklistLine
 
 words = st.text(max_size=12)
 blobs = st.binary(max_size=60)
@@ -81,6 +82,21 @@ tasks = st.builds(
     alone=st.booleans(),
     purpose=purposes,
 )
+open_lines = st.builds(
+    WorklistLine,
+    review_id=words,
+    type=st.sampled_from(ReviewType),
+    due=st.none() | times,
+    opened_at=times,
+    episode_day=numbers,
+    requested_status=st.sampled_from(Status),
+    requested_level=st.sampled_from(Level),
+    visit=words,
+    mrn=words,
+    unit=st.none() | words,
+    payer_class=words,
+    answers=st.dictionaries(words, in_force, max_size=2),
+)
 answers: st.SearchStrategy[Answer] = (
     st.builds(NeedSnapshot)
     | st.builds(NeedRows, st.booleans())
@@ -93,6 +109,7 @@ answers: st.SearchStrategy[Answer] = (
         st.lists(st.tuples(numbers, blobs), max_size=3),
         st.lists(st.builds(Determined, words, words, verdicts, st.sampled_from(Outcome), texts), max_size=3),
         st.lists(st.builds(Changed, words, st.sampled_from(ReviewState), texts), max_size=3),
+        st.lists(open_lines, max_size=2).map(tuple),
         st.none() | times,
     )
 )

@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +34,9 @@ from umbridge.intake import Intake
 from umbridge.model import Event
 from umbridge.naming import Namer
 from umbridge.pipeline import Pipeline
+from umbridge.review import worklist
 from umbridge.review.plan import stay_json
+from umbridge.review.worklist import WorklistLine
 from umbridge.shadow import Shadow
 from umbridge.site import SiteProfile, default_site, load_site
 from umbridge.stay.fold import StayFold
@@ -43,8 +45,10 @@ from umbridge.store import directory, inbox, stays
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Arrived, Stored
 from umbridge.store.opening import hold_pen
+from umbridge.store.worklist import Wanted, open_line
 from umbridge.store.writer import Pen
 from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Turns, row_work
+from umbridge.worklist import remade
 
 SITE = default_site()
 FEED = FeedSettings(port=0)
@@ -77,6 +81,11 @@ class Desk:
         found = answer_in(answer_out(answer)[LENGTH:])
         assert isinstance(found, Done | Need), found
         return found
+
+
+def told_of(lines: Iterable[WorklistLine]) -> list[str]:
+    """Lines as they lie in the store, to the letter."""
+    return sorted(json.dumps(worklist.encoded(line)) for line in lines)
 
 
 class Ward:
@@ -190,6 +199,7 @@ class Ward:
                 found.append(shown)
             return sorted(found, key=json.dumps)
 
+        self.worklist()
         return self.pen.call(work)
 
     def event(self, row: inbox.Row) -> Event:
@@ -202,9 +212,24 @@ class Ward:
             for row in self.pen.call(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 100_000))
         }
 
+    def worklist(self) -> list[WorklistLine]:
+        """Every line of the kept worklist; it must be what the stays themselves come to."""
+        with self.pen.reading() as reader:
+            kept = [open_line(self.pen.keyring, line) for line in reader.open_reviews(Wanted(), None, 10_000)]
+            for lane in reader.lanes():
+                its = [open_line(self.pen.keyring, line) for line in reader.lane_lines(lane)]
+                saved = reader.stay(lane)
+                assert saved is not None
+                again = remade(self.site, saved, lambda: iter(()))
+                assert told_of(its) == told_of(again)
+            assert set(reader.listed_lanes()) <= set(reader.lanes())
+        assert len({line.review_id for line in kept}) == len(kept)  # a place in the list is one line's
+        return kept
+
     def clear(self) -> None:
         """No stay is left to look at; the next example's numbers are others."""
         self.pen.call(lambda batch: batch.cursor.execute("DELETE FROM stay_head") and None)
+        self.pen.call(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None)
         self.desk.fails = lambda task: False
         self.since = self.pen.ledger.size
 

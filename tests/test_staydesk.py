@@ -11,7 +11,7 @@ import pytest
 from installation import Installation
 from test_inquiry import REDACTED, Desk, desk_of, feed
 
-from umbridge.errors import NotPermittedError
+from umbridge.errors import NotPermittedError, UsageError
 from umbridge.store import stays
 
 Row = dict[str, Any]
@@ -104,24 +104,70 @@ def test_the_unit_looked_for_is_not_on_the_ledger_in_the_clear(desk: Desk) -> No
     assert desk.entry(before)["slots"]["query"] == "reviews list --unit --payer COMMERCIAL"
 
 
-def test_a_stay_without_open_reviews_is_not_read(desk: Desk) -> None:
-    count = desk.pen.call(
-        lambda batch: batch.cursor.execute("SELECT count(*), sum(open > 0) FROM stay_head").fetchone()
-    )
-    assert count[1] == len({row["visit"] for row in worklist(desk)})
-    plan = desk.pen.call(
+def test_a_page_begins_after_the_line_that_ended_the_last_one(desk: Desk) -> None:
+    rows = worklist(desk)
+    found: list[Row] = []
+    while page := worklist(desk, limit=1, **after(found[-1]) if found else {}):
+        assert len(page) == 1
+        found += page
+    assert len(found) > 1
+    assert found == rows
+
+
+def after(row: Row) -> dict[str, str]:
+    return {"after": f"{row['due'] or ''}/{row['review_id']}"}
+
+
+@pytest.mark.parametrize("text", ["ADMISSION-1", "soon/ADMISSION-1", "2026-03-02T15:00:00/A-1", "/"])
+def test_a_place_that_is_none_is_said_to_be_none(desk: Desk, text: str) -> None:
+    size = desk.pen.ledger.size
+    with pytest.raises(UsageError, match="DUE/REVIEW_ID"):
+        worklist(desk, after=text)
+    assert desk.pen.ledger.size == size  # nothing was asked
+
+
+def test_no_stay_is_opened_for_the_worklist(desk: Desk) -> None:
+    """Whatever the stays are: the lines stand beside them."""
+    rows = worklist(desk)
+    kept = desk.pen.call(lambda batch: batch.cursor.execute("SELECT lane, sealed FROM stay_head").fetchall())
+    desk.pen.call(lambda batch: batch.cursor.execute("UPDATE stay_head SET sealed = zeroblob(99)") and None)
+    try:
+        assert worklist(desk) == rows
+    finally:
+        for lane, sealed in kept:
+            desk.pen.call(
+                lambda batch, lane=lane, sealed=sealed: (
+                    batch.cursor.execute(  # type: ignore[misc]
+                        "UPDATE stay_head SET sealed = ? WHERE lane = ?", (sealed, lane)
+                    )
+                    and None
+                )
+            )
+
+
+def test_a_line_that_does_not_open_says_where_it_stands(desk: Desk) -> None:
+    rows = worklist(desk)
+    bad = rows[0]["review_id"]
+    kept = desk.pen.call(
         lambda batch: batch.cursor.execute(
-            "EXPLAIN QUERY PLAN SELECT lane FROM stay_head WHERE open > 0 ORDER BY seq"
-        ).fetchall()
+            "SELECT sealed FROM open_review WHERE review_id = ?", (bad,)
+        ).fetchone()
     )
-    assert "stay_open" in plan[0][-1]
+    change = "UPDATE open_review SET sealed = ? WHERE review_id = ?"
+    desk.pen.call(lambda batch: batch.cursor.execute(change, (bytes(99), bad)) and None)
+    try:
+        found = worklist(desk)
+        assert [row["review_id"] for row in found] == [row["review_id"] for row in rows]
+        assert (found[0]["review"], found[0]["visit"]) == ("unreadable", None)
+        assert datetime.fromisoformat(found[0]["due"]) == datetime.fromisoformat(rows[0]["due"])
+        assert worklist(desk, **after(found[0])) == rows[1:]
+    finally:
+        desk.pen.call(lambda batch: batch.cursor.execute(change, (kept[0], bad)) and None)
 
 
 def test_a_stay_that_was_joined_meanwhile_is_passed_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A merge may take a lane away between the list of lanes and its turn."""
     gone = b"\0" * 32
-    for name in ("lanes", "waiting"):
-        there = getattr(stays, name)
-        monkeypatch.setattr(stays, name, lambda cursor, there=there: [gone, *there(cursor)])
-    assert worklist(desk)
+    there = stays.lanes
+    monkeypatch.setattr(stays, "lanes", lambda cursor: [gone, *there(cursor)])
     assert len(desk.ask(NURSE, "stays.list", purpose="HPAYMT")) == 8

@@ -297,9 +297,6 @@ APPLIED: dict[str, tuple[Any, ...]] = {
 }
 
 
-THEN = datetime.now(UTC)  # this month's keys are those of the populated store
-
-
 def remembered(pen: Pen) -> tuple[object, ...]:
     memory = pen._memory
     known = memory.known
@@ -330,7 +327,7 @@ def applied(
         return batch
 
     with take_pen(made, Keyring.open(made.keys)) as pen:
-        pen.clock.now = THEN
+        pen.clock.now = datetime.now(UTC).replace(microsecond=0, second=0)
         if rolled_back:
             before, mark = remembered(pen), pen.ledger.mark()
             pen._cursor.execute("BEGIN IMMEDIATE")

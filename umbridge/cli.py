@@ -460,6 +460,10 @@ def reviews() -> None:
 @click.option("--overdue", is_flag=True, help="Only what was due before now.")
 @click.option("--unit", help="Only patients who are in this unit.")
 @click.option("--payer", help="Only this payer class: MEDICARE_FFS, COMMERCIAL, …")
+@click.option(
+    "--after", metavar="DUE/REVIEW_ID", help="After this line, as its due time and number: the next page."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
 @with_config
 @purpose
 @as_json
@@ -467,7 +471,8 @@ def reviews_list(where: Installation, purpose: str | None, as_json: bool, **aske
     """Reviews that wait for a person, the earliest due first, with what each plugin's screen came to.
 
     A screen that MEETS closes its review by itself; everything else stands here. `ledger show` has the
-    rationale of an entry.
+    rationale of an entry. With --limit, the last line's due time and number, as DUE/REVIEW_ID, are what
+    --after takes for the next page; DUE is empty for a line without one.
     """
     _need(purpose)
     args = {name: value for name, value in asked.items() if value}

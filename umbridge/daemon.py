@@ -209,6 +209,7 @@ class Daemon:
         self._witnesses = Witnesses(settings, pen)
         disk = asyncio.create_task(intake.watch_disk())
         waiting = asyncio.create_task(Deadlines(pen, pipeline).run(), name="deadlines")
+        listing = asyncio.create_task(self._inquiry.worklist.prepare(), name="worklist")
         try:
             await desk.open()
             for names, context in parts.contexts.items():
@@ -233,6 +234,7 @@ class Daemon:
             await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
             disk.cancel()
             waiting.cancel()
+            listing.cancel()
             await asyncio.to_thread(self._witnesses.close)
             await desk.close()
             with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING

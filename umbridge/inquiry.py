@@ -34,6 +34,7 @@ from umbridge.store import inbox, search
 from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
 from umbridge.store.writer import Pen
+from umbridge.worklist import Worklist
 
 # Which compartment a segment's content belongs to; what is not named here is clinical (the strictest common
 # one), so that a Z segment nobody described is not shown by default.
@@ -78,7 +79,8 @@ class Inquiry:
         self._people = People(self.door, settings.users, users)
         self._reports = Reports(settings, self.door)
         self._roster = Roster(settings, self.door)
-        self._stays = StayDesk(self.door, site, self._charset)
+        self.worklist = Worklist(pen, site, self._charset)
+        self._stays = StayDesk(self.door, site, self._charset, self.worklist)
         self._settlement = Settlement(self.door, self._charset, site)
         backups = Backups(settings, self.door)
         self.known: dict[str, Question] = {

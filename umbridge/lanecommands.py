@@ -12,6 +12,7 @@ from umbridge_audit.slots import SCHEMAS
 from umbridge.casework.docket import Determined, Done
 from umbridge.model import RowState
 from umbridge.review.standing import InForce, LaneReviews
+from umbridge.review.worklist import WorklistLine, with_answers
 from umbridge.stay.clock import instant
 from umbridge.store.commands import Transaction
 from umbridge.turns import AskedAgain, Deadline, LaneWork, Message, Row
@@ -26,6 +27,7 @@ class Recorded:
 
     said: LaneReviews
     due: int | None
+    open: tuple[WorklistLine, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class RecordWork:
     seq: int  # the lane's newest row with this work
     said: LaneReviews  # before it, lanes that join included
     due: int | None  # before it
+    open: tuple[WorklistLine, ...] | None  # the lane's lines of the worklist before it, where they are known
     done: Done
     gone: tuple[bytes, ...] = ()  # lanes that are joined to this one with it
     renew: bool = False  # every increment of the lane is written again
@@ -57,11 +60,13 @@ class RecordWork:
                 tx.refolded(one, seq)
             tx.renew_stay(lane, done.increments)
         tx.save_stay(lane, seq, said, done.head, () if self.renew else done.increments)
+        lines = with_answers(done.open, said)
+        tx.save_open_reviews(lane, lines, self.open)
         due = self._due(tx)
         if due != self.due:
             tx.wait_until(lane, due)
         self._finish(tx)
-        return Recorded(said, due)
+        return Recorded(said, due, lines)
 
     def _determination(self, tx: Transaction, item: Determined) -> InForce:
         texts = list(item.texts)

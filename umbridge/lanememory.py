@@ -10,6 +10,7 @@ from umbridge_audit.keys import Keyring
 
 from umbridge.casework.docket import Snapshot
 from umbridge.review.standing import LaneReviews
+from umbridge.review.worklist import WorklistLine
 from umbridge.store.stays import SavedStay
 
 
@@ -20,6 +21,7 @@ class Lane:
     seq: int = 0  # its last worked row, 0 where there is none
     said: LaneReviews = field(default_factory=LaneReviews)
     due: int | None = None  # when a review opens by the clock alone
+    open: tuple[WorklistLine, ...] | None = None  # its lines of the worklist, None: as the store has them
     pseudonyms: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -263,12 +263,14 @@ class Pipeline:
             seq=seq,
             said=said,
             due=known.due,
+            open=known.open,
             done=done,
             gone=gone,
             renew=isinstance(task.stored, WholeLane) and task.stored.renew,
         )
         recorded = await self._pen.ask(command, can_wait=True)
-        self._memory.keep(lane, replace(known, seq=seq, said=recorded.said, due=recorded.due))
+        worked = replace(known, seq=seq, said=recorded.said, due=recorded.due, open=recorded.open)
+        self._memory.keep(lane, worked)
         for one in gone:
             self._memory.forget(one)
         if anew:

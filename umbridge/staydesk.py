@@ -5,27 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from umbridge_audit.disclose import Need, Viewer
 from umbridge_audit.redact import Permission
 from umbridge_audit.seal import SealError
 
 from umbridge.control import go_on
-from umbridge.door import MAX_TEXT, PAGE, PAGE_BYTES, Door, given, shown, text_of
-from umbridge.errors import StoreError, UmbridgeError
+from umbridge.door import MAX_NUMBER, MAX_TEXT, PAGE, PAGE_BYTES, Door, given, number_of, shown, text_of
+from umbridge.errors import StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import er7
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.translate import translate
-from umbridge.model import Event, ReviewState
+from umbridge.model import Event
 from umbridge.naming import visit_token
-from umbridge.review.plan import Review, reviews, stay_json
+from umbridge.review.plan import stay_json
 from umbridge.review.standing import LaneReviews
+from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
+from umbridge.stay.clock import instant, moment
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import taken_part
 from umbridge.store import directory, inbox, stays
+from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
+from umbridge.worklist import Unreadable, Worklist
 
-NEVER_DUE = datetime.max.replace(tzinfo=UTC)
 DUE_SOON = timedelta(hours=24)
 # Which compartment a stay's key belongs to, as PV1 and the ledger's slots have it: where and when a person
 # lay is about the person, what was ordered and judged is clinical, the work that is left to do is operations.
@@ -67,12 +71,15 @@ class GoneError(UmbridgeError):
 class StayDesk:
     """Answers about stays, for one account at a time. Thread-safe: the pen is."""
 
-    def __init__(self, door: Door, site: SiteProfile, charset: Callable[[str], str]) -> None:
+    def __init__(
+        self, door: Door, site: SiteProfile, charset: Callable[[str], str], worklist: Worklist
+    ) -> None:
         """``charset``: the one that a feed's messages are in when they do not say."""
         self._door = door
         self._pen = door.pen
         self._site = site
         self._charset = charset
+        self._worklist = worklist
 
     def list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         allowed = self._door.look(viewer, args, "search", "stays list")
@@ -101,29 +108,28 @@ class StayDesk:
     def worklist(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The reviews that wait for a person, the earliest due first; those without a due time last."""
         asked = given(args)
+        after, limit = place_of(asked), number_of({"limit": MAX_NUMBER} | asked, "limit")
         named = [f"--{name}" + (f" {value}" if name == "payer" else "") for name, value in asked.items()]
         needs = [need for name, need in SEARCHES.items() if asked.get(name)]
         query = " ".join(["reviews list", *named])[:MAX_TEXT]
         allowed = self._door.look(viewer, args, "search", query, needs=needs)
         now = datetime.now(UTC)
-        found: list[tuple[datetime, dict[str, Any]]] = []
-        for lane in self._pen.call(lambda batch: stays.waiting(batch.cursor)):
+        for line in self._worklist.lines(self._wanted(asked, now), after, limit):
             go_on()
-            try:
-                stay, said = self._read(lane)
-            except GoneError:  # joined to another stay meanwhile, whose lane is in this list or in the next
-                continue
-            except SealError:
-                found.append((EPOCH, dict.fromkeys(REVIEW_COMPARTMENT) | {"review": inbox.UNREADABLE}))
-                continue
-            for review in reviews(stay, said.completed, said.reviews):
-                if review.state is ReviewState.OPEN and _is_asked_for(review, stay, asked, now):
-                    found.append((review.due or NEVER_DUE, _line(review, stay, said, now)))
-        for _, line in sorted(found, key=lambda pair: pair[0]):
+            row = _line(line, now) if isinstance(line, WorklistLine) else _unreadable(line, now)
             yield {
                 key: shown(allowed, REVIEW_COMPARTMENT.get(key, "clin"), key, value)
-                for key, value in line.items()
+                for key, value in row.items()
             }
+
+    def _wanted(self, asked: dict[str, Any], now: datetime) -> Wanted:
+        keyring, unit, payer = self._pen.keyring, text_of(asked, "unit"), text_of(asked, "payer")
+        until = now if asked.get("overdue") else now + DUE_SOON if asked.get("due") else None
+        return Wanted(
+            unit=unit_token(keyring, unit) if unit else None,
+            payer=payer_token(keyring, payer) if payer else None,
+            due_before=None if until is None else instant(until),
+        )
 
     def lane(self, visit: str) -> bytes:
         """The stay that a visit's number leads to, now."""
@@ -171,30 +177,46 @@ class StayDesk:
                     yield row.seq, taken_part(event, part)
 
 
-def _is_asked_for(review: Review, stay: Stay, asked: dict[str, Any], now: datetime) -> bool:
-    if asked.get("overdue") and (review.due is None or review.due >= now):
-        return False
-    if asked.get("due") and (review.due is None or review.due >= now + DUE_SOON):
-        return False
-    if asked.get("unit") and stay.unit != asked["unit"]:
-        return False
-    return not asked.get("payer") or stay.payer_class == asked["payer"]
+def place_of(asked: dict[str, Any]) -> Place | None:
+    """Where the page before ended: that line's due time and number, as DUE/NUMBER. Raises UsageError."""
+    text = text_of(asked, "after")
+    if not text:
+        return None
+    due, slash, review_id = text.rpartition("/")
+    try:
+        at = instant(datetime.fromisoformat(due)) if due else None
+    except (ValueError, TypeError):  # no time, or one without a zone
+        at, review_id = None, ""
+    if not slash or not review_id:
+        raise UsageError("after: expected the last line's due time and review_id, as DUE/REVIEW_ID")
+    return Place(at, review_id)
 
 
-def _line(review: Review, stay: Stay, said: LaneReviews, now: datetime) -> dict[str, Any]:
-    answers = said.review(review.id).answers
+def _unreadable(line: Unreadable, now: datetime) -> dict[str, Any]:
+    due = None if line.place.due is None else moment(line.place.due, ZoneInfo("UTC"))
+    known = {
+        "due": None if due is None else due.isoformat(),
+        "overdue": due is not None and due < now,
+        "review": inbox.UNREADABLE,
+        "review_id": line.place.review_id,
+    }
+    return dict.fromkeys(REVIEW_COMPARTMENT) | known
+
+
+def _line(line: WorklistLine, now: datetime) -> dict[str, Any]:
+    answers = sorted(line.answers.items())
     return {
-        "due": None if review.due is None else review.due.isoformat(),
-        "overdue": review.due is not None and review.due < now,
-        "visit": stay.visit,
-        "mrn": stay.mrn,
-        "unit": stay.unit,
-        "payer_class": stay.payer_class,
-        "review": review.type.value,
-        "review_id": review.id,
-        "opened_at": review.opened_at.isoformat(),
-        "episode_day": review.episode_day,
-        "requested": {"status": review.requested_status.value, "level": review.requested_level.name},
-        "outcomes": {plugin: answer.outcome for plugin, answer in sorted(answers.items())},
-        "entries": {plugin: answer.entry for plugin, answer in sorted(answers.items())},
+        "due": None if line.due is None else line.due.isoformat(),
+        "overdue": line.due is not None and line.due < now,
+        "visit": line.visit,
+        "mrn": line.mrn,
+        "unit": line.unit,
+        "payer_class": line.payer_class,
+        "review": line.type.value,
+        "review_id": line.review_id,
+        "opened_at": line.opened_at.isoformat(),
+        "episode_day": line.episode_day,
+        "requested": {"status": line.requested_status.value, "level": line.requested_level.name},
+        "outcomes": {plugin: answer.outcome for plugin, answer in answers},
+        "entries": {plugin: answer.entry for plugin, answer in answers},
     }

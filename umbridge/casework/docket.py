@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from umbridge.model import Outcome, ReviewState
-from umbridge.review import standing
+from umbridge.review import standing, worklist
 from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import Verdict
+from umbridge.review.worklist import WorklistLine
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 LENGTH = 4
@@ -134,6 +135,7 @@ class Done:
     increments: list[tuple[int, bytes]]
     determined: list[Determined] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
+    open: tuple[WorklistLine, ...] = ()  # the reviews that wait for a person now, without their answers
     due: datetime | None = None  # when the next review opens though nothing is said
 
 
@@ -287,6 +289,7 @@ def answer_out(answer: Answer) -> bytes:
             for each in answer.determined
         ],
         "changed": [(each.review, each.state) for each in answer.changed],
+        "open": [worklist.encoded(line) for line in answer.open],
         "due": None if answer.due is None else answer.due.isoformat(),
     }
     return frame(head, parts)
@@ -319,5 +322,6 @@ def answer_in(body: bytes) -> Answer:
             Changed(review, ReviewState(state), said)
             for (review, state), said in zip(head["changed"], texts[count:], strict=True)
         ],
+        tuple(worklist.decoded(line) for line in head["open"]),
         None if head["due"] is None else datetime.fromisoformat(head["due"]),
     )

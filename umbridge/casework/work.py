@@ -39,6 +39,7 @@ from umbridge.review.case import case
 from umbridge.review.plan import Review, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, is_met
 from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, level_supported, settled, waves
+from umbridge.review.worklist import lines
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
@@ -333,13 +334,16 @@ class Casework:
             verdicts.setdefault(item.review.id, {})[item.plugin] = verdict
             determined.append(Determined(item.review.id, item.plugin, verdict, result.outcome, _texts(draft)))
         completed = frozenset(name for name, each in verdicts.items() if settled(each.values()))
+        planned = reviews(stay, completed, task.said.reviews)
         changed = [
             Changed(review.id, review.state, _texts(changed_draft(task.seq, review, stay)))
-            for review in reviews(stay, completed, task.said.reviews)
+            for review in planned
             if task.said.review(review.id).state is not review.state
         ]
         due = next_deadline(stay, completed)
-        return Done(begun.as_of, begun.fold.head(), begun.increments, determined, changed, due)
+        return Done(
+            begun.as_of, begun.fold.head(), begun.increments, determined, changed, lines(stay, planned), due
+        )
 
 
 def increments_of(made: Iterable[tuple[int, bytes | None]]) -> list[tuple[int, bytes]]:

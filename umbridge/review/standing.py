@@ -80,15 +80,21 @@ class LaneReviews:
 _UNSPOKEN = ReviewRecord()
 
 
+def answer_encoded(one: InForce) -> dict[str, Any]:
+    return {"entry": one.entry, "outcome": one.outcome, "met": one.met, "wave": one.wave}
+
+
+def answer_decoded(body: Mapping[str, Any]) -> InForce:
+    """An answer of before there were waves counts as the first's."""
+    return InForce(body["met"], body.get("wave", 1), entry=body["entry"], outcome=Outcome(body["outcome"]))
+
+
 def encoded(said: LaneReviews) -> dict[str, Any]:
     """As it lies in the store and goes to a caseworker; ``decoded`` reads it."""
     return {
         "states": {name: each.state for name, each in said.reviews.items() if each.state is not None},
         "latest": {
-            name: {
-                plugin: {"entry": one.entry, "outcome": one.outcome, "met": one.met, "wave": one.wave}
-                for plugin, one in each.answers.items()
-            }
+            name: {plugin: answer_encoded(one) for plugin, one in each.answers.items()}
             for name, each in said.reviews.items()
             if each.answers
         },
@@ -97,15 +103,10 @@ def encoded(said: LaneReviews) -> dict[str, Any]:
 
 
 def decoded(body: Mapping[str, Any]) -> LaneReviews:
-    """The record of ``encoded``; an answer of before there were waves counts as the first's."""
+    """The record of ``encoded``."""
     states: Mapping[str, str] = body["states"]
     answers = {
-        name: {
-            plugin: InForce(
-                one["met"], one.get("wave", 1), entry=one["entry"], outcome=Outcome(one["outcome"])
-            )
-            for plugin, one in by_plugin.items()
-        }
+        name: {plugin: answer_decoded(one) for plugin, one in by_plugin.items()}
         for name, by_plugin in body["latest"].items()
     }
     found = {

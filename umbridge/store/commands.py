@@ -16,6 +16,7 @@ from umbridge_audit.entry import Draft, Spelt
 
 from umbridge.model import RowState
 from umbridge.review.standing import LaneReviews
+from umbridge.review.worklist import WorklistLine
 from umbridge.stay.identity import Named
 from umbridge.store.inbox import Row, Stored
 from umbridge.store.refusals import Refusal
@@ -90,9 +91,6 @@ class Transaction(Protocol):
     ) -> Stored:
         """Store a row again as its own child, to be worked as if it came now."""
 
-    def sort_tokens(self, most: int) -> int:
-        """Move the search tokens of up to ``most`` rows to where they are looked up; of how many rows."""
-
     # -- stays
 
     def stay(self, lane: bytes) -> SavedStay | None:
@@ -102,6 +100,20 @@ class Transaction(Protocol):
         self, lane: bytes, seq: int, said: LaneReviews, head: bytes, increments: Sequence[tuple[int, bytes]]
     ) -> None:
         """Replace the lane's head and append increments."""
+
+    def stay_seq(self, lane: bytes) -> int | None:
+        """The last row that the lane's stay has taken in, None where there is no stay."""
+
+    def save_open_reviews(
+        self,
+        lane: bytes,
+        lines: Sequence[WorklistLine],
+        before: Sequence[WorklistLine] | None = None,
+    ) -> None:
+        """Have exactly these lines of the worklist for the lane. ``before``: what it has."""
+
+    def list_unreadable(self, lane: bytes) -> None:
+        """Have one line for the lane that says nothing but that the stay does not open."""
 
     def renew_stay(self, lane: bytes, increments: Sequence[tuple[int, bytes]]) -> None:
         """Replace every increment of a lane."""
@@ -116,7 +128,10 @@ class Transaction(Protocol):
         """That moment is past; another may have been set meanwhile."""
 
     def join_lanes(self, gone: bytes, into: bytes) -> None:
-        """The lane ``gone`` is no more: its rows are ``into``'s. Its stay is the caller's to fold again."""
+        """The lane ``gone`` is no more: its rows are ``into``'s, its lines of the worklist are gone.
+
+        Its stay is the caller's to fold again.
+        """
 
     def refolded(self, lane: bytes, until: int) -> None:
         """The lane has been folded again with every row up to ``until``."""
@@ -215,13 +230,3 @@ class SetSuspect:
 
     def apply(self, tx: Transaction) -> None:
         tx.suspect(self.seq)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SortTokens:
-    """Search tokens that were written in a hurry, put in order. Returns of how many rows."""
-
-    most: int
-
-    def apply(self, tx: Transaction) -> int:
-        return tx.sort_tokens(self.most)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from umbridge.stay.directory import Place
+from umbridge.store import worklist
 
 CACHE = 100_000
 WAITING, TAKEN, ASIDE = 0, 1, 2
@@ -226,6 +227,7 @@ def join(cursor: sqlite3.Cursor, gone: bytes, into: bytes) -> None:
     cursor.execute("DELETE FROM lane_due WHERE lane = ?", (gone,))
     cursor.execute("DELETE FROM stay_head WHERE lane = ?", (gone,))
     cursor.execute("DELETE FROM stay_increment WHERE lane = ?", (gone,))
+    worklist.drop(cursor, gone)
 
 
 def refolded(cursor: sqlite3.Cursor, lane: bytes, until: int) -> None:

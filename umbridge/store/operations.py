@@ -9,7 +9,8 @@ from datetime import datetime
 from umbridge_audit.keys import Keyring
 
 from umbridge.review.standing import LaneReviews
-from umbridge.store import directory, inbox, notes, refusals, stays
+from umbridge.review.worklist import WorklistLine
+from umbridge.store import directory, inbox, notes, refusals, stays, worklist
 from umbridge.store.inbox import Row
 from umbridge.store.refusals import Refusal
 from umbridge.store.stays import SavedStay
@@ -60,6 +61,20 @@ class Operations:
         self, lane: bytes, seq: int, said: LaneReviews, head: bytes, increments: Sequence[tuple[int, bytes]]
     ) -> None:
         stays.save(self.cursor, self.keyring, lane, seq, said, head, list(increments), self.now)
+
+    def stay_seq(self, lane: bytes) -> int | None:
+        return stays.seq(self.cursor, lane)
+
+    def save_open_reviews(
+        self,
+        lane: bytes,
+        lines: Sequence[WorklistLine],
+        before: Sequence[WorklistLine] | None = None,
+    ) -> None:
+        worklist.save(self.cursor, self.keyring, lane, lines, before, self.now)
+
+    def list_unreadable(self, lane: bytes) -> None:
+        worklist.save_unreadable(self.cursor, self.keyring, lane)
 
     def renew_stay(self, lane: bytes, increments: Sequence[tuple[int, bytes]]) -> None:
         stays.renew(self.cursor, self.keyring, lane, list(increments), self.now)

@@ -18,11 +18,12 @@ from umbridge_audit import store as ledger_store
 from umbridge_audit.keys import Keyring
 
 from umbridge.errors import StoreError
-from umbridge.store import directory, inbox, notes, refusals, stays, tally
+from umbridge.store import directory, inbox, notes, refusals, stays, tally, worklist
 from umbridge.store.directory import Refold
 from umbridge.store.engine import unusable
 from umbridge.store.inbox import Row
 from umbridge.store.stays import SavedStay
+from umbridge.store.worklist import Place, SealedLine, Wanted
 
 T = TypeVar("T")
 KEPT = 4  # connections kept open between questions: as many as threads that answer the control socket
@@ -133,6 +134,25 @@ class Reader:
     def waiting_lanes(self) -> list[bytes]:
         """The lanes with a review that waits for a person."""
         return self._ask(lambda: stays.waiting(self._cursor))
+
+    def stay_seq(self, lane: bytes) -> int | None:
+        """The last row that the lane's stay has taken in, None where there is no stay."""
+        return self._ask(lambda: stays.seq(self._cursor, lane))
+
+    def open_reviews(self, wanted: Wanted, after: Place | None, limit: int) -> list[SealedLine]:
+        """Lines of the worklist behind a place, the earliest due first, those without a due time last.
+
+        Still sealed: whoever asks opens them one at a time.
+        """
+        return self._ask(lambda: worklist.page(self._cursor, wanted, after, limit))
+
+    def lane_lines(self, lane: bytes) -> list[SealedLine]:
+        """The lines of one stay."""
+        return self._ask(lambda: worklist.of_lane(self._cursor, lane))
+
+    def listed_lanes(self) -> list[bytes]:
+        """The lanes that have a line in the worklist."""
+        return self._ask(lambda: worklist.lanes(self._cursor))
 
     def due_lanes(self, now: int, limit: int) -> list[tuple[bytes, int]]:
         """Lanes whose moment has come, the longest overdue first."""

@@ -60,6 +60,11 @@ def load(cursor: sqlite3.Cursor, keyring: Keyring, lane: bytes) -> SavedStay | N
     )
 
 
+def seq(cursor: sqlite3.Cursor, lane: bytes) -> int | None:
+    found = cursor.execute("SELECT seq FROM stay_head WHERE lane = ?", (lane,)).fetchone()
+    return None if found is None else int(found[0])
+
+
 def _due(cursor: sqlite3.Cursor, lane: bytes) -> int | None:
     found = cursor.execute("SELECT due FROM lane_due WHERE lane = ?", (lane,)).fetchone()
     return None if found is None else int(found[0])

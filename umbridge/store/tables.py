@@ -142,6 +142,29 @@ class StayHead(SQLModel, table=True):
     open: int  # reviews that wait for a person: the worklist reads no other stay
 
 
+class OpenReview(SQLModel, table=True):
+    """A review that waits for a person: what lists are ordered and narrowed by; the rest is sealed.
+
+    Made from the stay with each piece of its work, and to be made again from it.
+    """
+
+    __tablename__ = "open_review"
+    __table_args__ = (
+        Index("open_review_due", "due", "review_id"),
+        Index("open_review_unit", "unit", "due", "review_id"),
+        Index("open_review_payer", "payer", "due", "review_id"),
+        {"sqlite_with_rowid": False},
+    )
+    lane: bytes = Field(primary_key=True)
+    review_id: str = Field(primary_key=True)
+    type: str
+    state: str  # open
+    due: int | None = None  # microseconds since 1970
+    unit: bytes | None = None  # keyed hash
+    payer: bytes  # keyed hash of the payer class
+    sealed: bytes
+
+
 class StayIncrement(SQLModel, table=True):
     """What one message added to its stay's facts and orders; with the head, the whole stay."""
 
@@ -205,6 +228,7 @@ _MODELS: tuple[type[SQLModel], ...] = (
     SearchToken,
     SearchLater,
     StayHead,
+    OpenReview,
     StayIncrement,
     DeterminationRow,
     WireRefusal,

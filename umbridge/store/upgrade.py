@@ -35,6 +35,18 @@ STEPS: tuple[Step, ...] = (
         "search tokens wait in a table of their own until nobody waits for an answer",
         ("CREATE TABLE search_later (seq INTEGER NOT NULL, tokens BLOB NOT NULL, PRIMARY KEY (seq))",),
     ),
+    Step(
+        5,
+        "the worklist has a table of its own, filled from the stays when it is first asked for",
+        (
+            "CREATE TABLE open_review (lane BLOB NOT NULL, review_id VARCHAR NOT NULL, type VARCHAR NOT NULL,"
+            " state VARCHAR NOT NULL, due INTEGER, unit BLOB, payer BLOB NOT NULL, sealed BLOB NOT NULL,"
+            " PRIMARY KEY (lane, review_id)) WITHOUT ROWID",
+            "CREATE INDEX open_review_due ON open_review (due, review_id)",
+            "CREATE INDEX open_review_unit ON open_review (unit, due, review_id)",
+            "CREATE INDEX open_review_payer ON open_review (payer, due, review_id)",
+        ),
+    ),
 )
 
 

@@ -1,0 +1,93 @@
+"""The lines of the worklist: what a person must know of a review that waits, a pure function of the stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from umbridge.model import Level, ReviewState, ReviewType, Status
+from umbridge.review import standing
+from umbridge.review.plan import Review
+from umbridge.review.standing import InForce, LaneReviews
+from umbridge.stay.view import Stay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorklistLine:
+    """One open review with the stay it is about, as of the stay's newest work."""
+
+    review_id: str
+    type: ReviewType
+    due: datetime | None
+    opened_at: datetime
+    episode_day: int
+    requested_status: Status
+    requested_level: Level
+    visit: str
+    mrn: str
+    unit: str | None
+    payer_class: str
+    answers: Mapping[str, InForce] = field(default_factory=dict)  # by plugin
+
+
+def lines(stay: Stay, planned: Iterable[Review]) -> tuple[WorklistLine, ...]:
+    """The open ones among a stay's reviews; what screens came to is added ``with_answers``."""
+    return tuple(
+        WorklistLine(
+            review_id=review.id,
+            type=review.type,
+            due=review.due,
+            opened_at=review.opened_at,
+            episode_day=review.episode_day,
+            requested_status=review.requested_status,
+            requested_level=review.requested_level,
+            visit=stay.visit,
+            mrn=stay.mrn,
+            unit=stay.unit,
+            payer_class=stay.payer_class,
+        )
+        for review in planned
+        if review.state is ReviewState.OPEN
+    )
+
+
+def with_answers(found: Iterable[WorklistLine], said: LaneReviews) -> tuple[WorklistLine, ...]:
+    """Each line with the answers in force about its review."""
+    return tuple(replace(line, answers=said.review(line.review_id).answers) for line in found)
+
+
+def encoded(line: WorklistLine) -> dict[str, Any]:
+    """As it lies sealed in the store and comes from a caseworker; ``decoded`` reads it."""
+    return {
+        "review_id": line.review_id,
+        "type": line.type,
+        "due": None if line.due is None else line.due.isoformat(),
+        "opened_at": line.opened_at.isoformat(),
+        "episode_day": line.episode_day,
+        "status": line.requested_status,
+        "level": line.requested_level.name,
+        "visit": line.visit,
+        "mrn": line.mrn,
+        "unit": line.unit,
+        "payer_class": line.payer_class,
+        "answers": {plugin: standing.answer_encoded(one) for plugin, one in line.answers.items()},
+    }
+
+
+def decoded(body: Mapping[str, Any]) -> WorklistLine:
+    return WorklistLine(
+        review_id=body["review_id"],
+        type=ReviewType(body["type"]),
+        due=None if body["due"] is None else datetime.fromisoformat(body["due"]),
+        opened_at=datetime.fromisoformat(body["opened_at"]),
+        episode_day=body["episode_day"],
+        requested_status=Status(body["status"]),
+        requested_level=Level[body["level"]],
+        visit=body["visit"],
+        mrn=body["mrn"],
+        unit=body["unit"],
+        payer_class=body["payer_class"],
+        answers={plugin: standing.answer_decoded(one) for plugin, one in body["answers"].items()},
+    )
