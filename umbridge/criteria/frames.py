@@ -7,12 +7,49 @@ from __future__ import annotations
 
 import json
 import marshal
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, NotRequired, TypedDict, cast
 
 FRAME_LIMIT = 1 << 20  # bytes; a result is a few kB, a case with every fact under 40 kB
 DEPTH_LIMIT = 32  # lists and objects in one another
 MOST_WHOLE = 1 << 53
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+class Request(TypedDict):
+    """What a worker is asked: for its greeting, or to screen cases as ``wire.case_out`` writes them."""
+
+    do: Literal["greet", "screen"]
+    cases: NotRequired[list[list[Any]]]
+
+
+class Question(Request):
+    """A request on its way. The answer must bear the same ``id``, which nobody can guess."""
+
+    id: str
+
+
+class Greeting(TypedDict):
+    """A worker's first words: ``manifest`` as ``wire.manifest_out`` writes it, or why there is none."""
+
+    manifest: object
+    why: str
+    isolation: str
+
+
+class Reply(TypedDict, total=False):
+    """One case's result as ``wire.result_out`` writes it, or the code of what went wrong with it alone."""
+
+    result: object
+    error: str
+
+
+class Answer(TypedDict, total=False):
+    """What came back: ``id`` and one of the others. Nothing of it is trusted before ``wire`` has read it."""
+
+    id: object
+    greeting: object
+    results: object
+    error: object
 
 
 class WireError(Exception):
@@ -30,14 +67,14 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def question(value: Any) -> bytes:
+def question(value: Question) -> bytes:
     """A request as one frame. Raises WireError when it is too large or holds other than plain values.
 
     In the interpreter's own ``marshal`` form, several times quicker than JSON: the worker is the same
     interpreter and trusts who asks it. Nothing is ever read from a worker that way.
     """
     try:
-        body = marshal.dumps(value)
+        body = marshal.dumps(cast(Any, value))
     except ValueError:
         raise WireError("not_plain") from None
     if len(body) > FRAME_LIMIT:
@@ -45,9 +82,9 @@ def question(value: Any) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def asked(body: bytes) -> dict[str, Any]:
+def asked(body: bytes) -> Question:
     """The request in a frame's body, in the worker. Its sender is the daemon's own process."""
-    value: dict[str, Any] = marshal.loads(body)  # noqa: S302 - from the process that started this one
+    value: Question = marshal.loads(body)  # noqa: S302 - from the process that started this one
     return value
 
 
@@ -77,7 +114,7 @@ def _depth(value: object) -> int:
     return depth
 
 
-def unframe(body: bytes) -> dict[str, Any]:
+def unframe(body: bytes) -> Answer:
     """The object in an answer's body: strict JSON. Raises WireError.
 
     No NaN, no floats, no key twice, whole numbers within 2^53, lists and objects at most 32 deep.
@@ -96,4 +133,4 @@ def unframe(body: bytes) -> dict[str, Any]:
         raise WireError("not_an_object")
     if body.count(b"[") + body.count(b"{") > DEPTH_LIMIT and _depth(value) > DEPTH_LIMIT:
         raise WireError("depth")
-    return value
+    return cast(Answer, value)  # whatever keys it has: its reader looks

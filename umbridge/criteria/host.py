@@ -13,7 +13,7 @@ from typing import Any
 
 from umbridge.criteria.conduct import Conduct
 from umbridge.criteria.discover import Found, installed
-from umbridge.criteria.frames import WireError
+from umbridge.criteria.frames import Request, WireError
 from umbridge.criteria.link import (
     CALL_SECONDS,
     Asking,
@@ -80,7 +80,7 @@ class _Ask:
     places: list[int]
     cases: list[list[Any]]
 
-    def request(self) -> tuple[Link, dict[str, Any]]:
+    def request(self) -> tuple[Link, Request]:
         return self.link, {"do": "screen", "cases": self.cases}
 
 
@@ -296,8 +296,9 @@ class Host:
         answer, took = said
         took = max(1, took // count)
         results = answer.get("results")
-        whole = isinstance(results, list) and len(results) == count
-        own = results[number] if isinstance(results, list) and whole else answer
+        own: object = {"error": answer.get("error")}  # of the request as a whole
+        if isinstance(results, list) and len(results) == count:
+            own = results[number]
         if not isinstance(own, dict) or "result" not in own:
             code = str(own.get("error")) if isinstance(own, dict) else ""
             return self._failed(link, code if code in FAILURES else "plugin_reply_invalid", took)

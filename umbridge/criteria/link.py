@@ -15,11 +15,11 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from umbridge.criteria.boot import command
 from umbridge.criteria.discover import Found
-from umbridge.criteria.frames import FRAME_LIMIT, WireError, question, unframe
+from umbridge.criteria.frames import FRAME_LIMIT, Answer, Request, WireError, question, unframe
 from umbridge.criteria.package import ChangedError, digest_of, kept
 from umbridge.criteria.sandbox import LEVELS, at_least
 from umbridge.criteria.wire import greeting_in
@@ -155,7 +155,7 @@ class Link:
         ours.setblocking(False)
         return process, ours
 
-    def _greeted(self, answer: dict[str, Any]) -> bool:
+    def _greeted(self, answer: Answer) -> bool:
         """Take the manifest; False where there is none or it is another one than before."""
         try:
             manifest, level, why = greeting_in(answer.get("greeting"), self.name)
@@ -191,12 +191,12 @@ class Link:
                 process.wait(END_SECONDS)
 
 
-_GREET = {"do": "greet"}
+_GREET: Request = {"do": "greet"}
 
 
 def start_all(links: Sequence[Link]) -> None:
     """Start every worker, side by side. One that cannot start is tried again when it is asked."""
-    spawned: list[tuple[Link, dict[str, Any]]] = []
+    spawned: list[tuple[Link, Request]] = []
     for link in links:
         try:
             link._spawn()  # one module: links and those who ask them
@@ -207,14 +207,14 @@ def start_all(links: Sequence[Link]) -> None:
     _greet(spawned)
 
 
-def _greet(spawned: Sequence[tuple[Link, dict[str, Any]]]) -> None:
+def _greet(spawned: Sequence[tuple[Link, Request]]) -> None:
     talks = [_Talk(link, request, START_SECONDS) for link, request in spawned]
     for (link, _), said in zip(spawned, _Hearing(talks).all(), strict=True):
         if not isinstance(said, PluginFailedError) and not link._greeted(said[0]):
             link._fail()
 
 
-Said: TypeAlias = "tuple[dict[str, Any], int] | PluginFailedError"
+Said: TypeAlias = "tuple[Answer, int] | PluginFailedError"
 
 
 class Asking:
@@ -223,10 +223,10 @@ class Asking:
     A worker that is not there is started first. Each may take ``call_seconds``.
     """
 
-    def __init__(self, asks: Sequence[tuple[Link, dict[str, Any]]]) -> None:
+    def __init__(self, asks: Sequence[tuple[Link, Request]]) -> None:
         self._asks = asks
         self._said: list[Said | None] = []
-        starting: list[tuple[Link, dict[str, Any]]] = []
+        starting: list[tuple[Link, Request]] = []
         for link, _ in asks:
             try:
                 if not link._is_ready():
@@ -264,12 +264,12 @@ class Asking:
         return found
 
 
-def ask_all(asks: Sequence[tuple[Link, dict[str, Any]]]) -> list[Said]:
+def ask_all(asks: Sequence[tuple[Link, Request]]) -> list[Said]:
     """Ask and wait."""
     return Asking(asks).wait()
 
 
-def repeat(link: Link, request: dict[str, Any]) -> Said:
+def repeat(link: Link, request: Request) -> Said:
     """The same request to a fresh worker, which takes the old one's place."""
     link._end()  # one module: links and those who ask them
     return ask_all([(link, request)])[0]
@@ -280,7 +280,7 @@ class _Talk:
 
     __slots__ = ("began", "buffer", "deadline", "key", "link", "rest", "said", "seconds")
 
-    def __init__(self, link: Link, request: dict[str, Any], seconds: float) -> None:
+    def __init__(self, link: Link, request: Request, seconds: float) -> None:
         self.link = link
         self.key = secrets.token_hex(16)
         self.buffer = b""
@@ -335,7 +335,7 @@ class _Talk:
             try:
                 answer = unframe(buffer[4:])
             except WireError:
-                answer = {}
+                answer = Answer()
             if answer.get("id") != self.key or len(answer) != 2:
                 self.failed("plugin_reply_invalid")
             else:

@@ -29,7 +29,7 @@ import pluggy
 import umbridge
 from umbridge import hookspecs
 from umbridge.criteria import frontdoor  # noqa: F401 - loaded before this process locks itself down
-from umbridge.criteria.frames import FRAME_LIMIT, WireError, asked, frame
+from umbridge.criteria.frames import FRAME_LIMIT, Answer, Greeting, Reply, Request, WireError, asked, frame
 from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine
 from umbridge.criteria.wire import case_in, manifest_out, result_out
@@ -64,7 +64,7 @@ def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str,
     while (body := _receive(fd)) is not None:
         request = asked(body)
         if request["do"] == "greet":
-            answer: dict[str, Any] = {"greeting": _greeting(plugins, why) | {"isolation": level}}
+            answer: Answer = {"greeting": _greeting(plugins, why, level)}
         else:
             answer = {"error": "plugin_unavailable"} if plugins is None else _answer(plugins, request)
         _send(fd, _reply(request["id"], answer))
@@ -79,17 +79,17 @@ def _why(exc: BaseException) -> str:
     return f"{type(exc).__name__}{where}"
 
 
-def _greeting(plugins: pluggy.PluginManager | None, why: str) -> dict[str, Any]:
+def _greeting(plugins: pluggy.PluginManager | None, why: str, isolation: str) -> Greeting:
     """The manifest, or why there is none."""
     if plugins is not None:
         try:
             manifest = plugins.hook.umbridge_manifest()
             if isinstance(manifest, Manifest):
-                return {"manifest": manifest_out(manifest), "why": ""}
+                return {"manifest": manifest_out(manifest), "why": "", "isolation": isolation}
             why = "umbridge_manifest gave no Manifest"
         except BaseException as exc:
             why = _why(exc)
-    return {"manifest": None, "why": why}
+    return {"manifest": None, "why": why, "isolation": isolation}
 
 
 def find(entry: str, path: Sequence[str], pack: bool = False) -> ModuleSpec | None:
@@ -173,11 +173,11 @@ def _import(entry: str, package: ModuleSpec) -> object:
     return plugin
 
 
-def _answer(plugins: pluggy.PluginManager, request: dict[str, Any]) -> dict[str, Any]:
-    return {"results": [_screened(plugins, case) for case in request["cases"]]}
+def _answer(plugins: pluggy.PluginManager, request: Request) -> Answer:
+    return {"results": [_screened(plugins, case) for case in request.get("cases", ())]}
 
 
-def _screened(plugins: pluggy.PluginManager, case: list[Any]) -> dict[str, Any]:
+def _screened(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
     """One case's result. What a plugin raises ends this case, not those beside it."""
     try:
         result = plugins.hook.umbridge_screen(case=case_in(case))
@@ -191,7 +191,7 @@ def _screened(plugins: pluggy.PluginManager, case: list[Any]) -> dict[str, Any]:
         return {"error": "plugin_reply_invalid"}
 
 
-def _reply(key: str, answer: dict[str, Any]) -> bytes:
+def _reply(key: str, answer: Answer) -> bytes:
     try:
         return frame({"id": key, **answer})
     except WireError as exc:
