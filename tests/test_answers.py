@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from installation import Installation, Running
 from test_inquiry import desk_of, feed
+from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, JsonValue
 
 from umbridge import control, controlclient, delivery, glass
@@ -60,7 +61,7 @@ def populate(where: Installation) -> None:
     settings = where.settings
     with hold_pen(settings, open_keys(settings)) as pen:
         pen.call(lambda batch: [batch.entry(draft) for draft in entries()])
-        viewer = glass.Viewer(account="zz", user="zz", roles=(), auth="test")
+        viewer = Viewer(account="zz", user="zz", roles=(), auth="test")
         for n in range(ROWS_AHEAD + 1):
             glass.open_window(pen, viewer, f"ZZV{n}", "ZZ in the emergency")
 

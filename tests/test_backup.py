@@ -148,7 +148,8 @@ def test_where_a_backup_may_not_lie(made: Made) -> None:
         backups = backup.Backups(settings, Door(pen, users, AccessTable.load()))
 
         def create(account: str, out: Path | str) -> None:
-            list(backups.create(backups._door.viewer(account, "test"), {"out": str(out)}))
+            act = backup.CreateBackup.of({"out": str(out)})
+            list(backups.create(backups._door.viewer(account, "test"), act))
 
         for out in (settings.store / "b", settings.keys / "b", "/nowhere/b", "relative", made.file):
             with pytest.raises(UsageError, match="--out"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from installation import Installation
@@ -18,6 +19,9 @@ from umbridge import door as doors
 from umbridge.config import User
 from umbridge.door import Door
 from umbridge.errors import NotPermittedError
+from umbridge.keycare import Rotated, RotateKeys
+from umbridge.opened import Opened
+from umbridge.people import UserLine, UsersList
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
 
@@ -31,6 +35,14 @@ def pen(installation: Installation) -> Iterator[Pen]:
         yield stack.enter_context(hold_pen(settings, open_keys(settings)))
 
 
+def nothing(_: Opened) -> Iterator[UserLine]:
+    return iter(())
+
+
+def rotation() -> RotateKeys:
+    return RotateKeys.of({"what": "data"})
+
+
 def denied(pen: Pen) -> list[dict[str, object]]:
     rows = [row for row in pen.ledger.open_slots() if row["kind"] == "access.denied"]
     return [{**row, **pen.ledger.reveal(int(str(row["seq"])))["ops"]} for row in rows]
@@ -39,7 +51,7 @@ def denied(pen: Pen) -> list[dict[str, object]]:
 def knock(door: Door, account: str = "zz-nobody") -> int:
     """One refused question; the entry its text names."""
     with pytest.raises(NotPermittedError) as caught:
-        door.look(door.viewer(account, "test"), {"purpose": "HPAYMT"}, "read", "messages show 1")
+        list(door.disclose(door.viewer(account, "test"), UsersList(purpose="HPAYMT", reason=""), nothing))
     assert caught.value.exit_code == 77
     return int(str(caught.value).rpartition(" ")[2])
 
@@ -52,7 +64,7 @@ def test_an_entry_says_where_the_question_came_from(pen: Pen) -> None:
     door = Door(pen, {}, TABLE)
     knock(door)
     with pytest.raises(NotPermittedError):
-        door.act(door.viewer("zz-nobody", "test"), "keys rotate", {})
+        list(door.perform(door.viewer("zz-nobody", "test"), rotation(), lambda: iter(())))
     mine = f"this process, uid {os.geteuid()}, pid {os.getpid()}, "
     assert [str(row["source"])[: len(mine)] for row in denied(pen)] == [mine, mine]
 
@@ -97,7 +109,7 @@ def test_what_was_counted_before_a_kill_is_written_at_the_next_look(pen: Pen) ->
     for _ in range(doors.FLOOD + 7):
         knock(first)
     again = Door(pen, {"zz": User(user="zz", roles=("ur_nurse",))}, TABLE)  # nothing of the first is known
-    again.look(again.viewer("zz", "test"), {"purpose": "HPAYMT"}, "search", "messages list")
+    list(again.disclose(again.viewer("zz", "test"), UsersList(purpose="HPAYMT", reason=""), nothing))
     assert total(denied(pen)) == doors.FLOOD + 7
 
 
@@ -113,14 +125,43 @@ def test_a_flood_that_is_over_is_written_without_a_restart(pen: Pen, monkeypatch
 def test_an_act_needs_a_role_and_its_refusal_is_kept(pen: Pen) -> None:
     users = {"zz": User(user="zz", roles=("administrator",)), "yy": User(user="yy", roles=("ur_nurse",))}
     door = Door(pen, users, TABLE)
-    before = pen.ledger.size
-    door.act(door.viewer("zz", "test"), "keys rotate", {})
-    assert pen.ledger.size == before  # the act writes its own entry
-    for account, what in (("yy", "keys rotate"), ("nobody", "keys rotate"), ("zz", "no such act")):
+    before, done = pen.ledger.size, []
+
+    def work() -> Iterator[Rotated]:
+        done.append(1)
+        yield Rotated(subject="zz", state="done", entry=0, made=())
+
+    (row,) = door.perform(door.viewer("zz", "test"), rotation(), work)
+    assert row.values == {"subject": "zz", "state": "done", "entry": 0, "made": []}
+    assert pen.ledger.size == before and done == [1]  # the act writes its own entry
+    for account in ("yy", "nobody"):
         with pytest.raises(NotPermittedError):
-            door.act(door.viewer(account, "test"), what, {"reason": "ZZ because"})
+            list(door.perform(door.viewer(account, "test"), rotation(), work))
+    assert done == [1]
     assert [(row["account"], row["query"]) for row in denied(pen)] == [
         ("yy", "keys rotate"),
         ("nobody", "keys rotate"),
-        ("zz", "no such act"),
     ]
+
+
+def test_nothing_but_the_views_a_question_declares_leaves_the_door(pen: Pen) -> None:
+    door = Door(pen, {"zz": User(user="zz", roles=("administrator",))}, TABLE)
+    viewer, stranger = door.viewer("zz", "test"), Rotated(subject="zz", state="zz", entry=0, made=())
+    query: Any = UsersList(purpose="", reason="")
+    with pytest.raises(TypeError, match="does not yield Rotated"):
+        list(door.disclose(viewer, query, lambda _: [stranger]))
+    with pytest.raises(TypeError, match="does not yield dict"):
+        list(door.disclose(viewer, query, lambda _: [{"account": "zz"}]))
+    with pytest.raises(TypeError, match="does not yield UserLine"):
+        line: Any = UserLine(account="zz", user="zz", roles=(), state="zz")
+        list(door.perform(viewer, rotation(), lambda: [line]))
+
+
+def test_nothing_is_opened_and_nothing_made_for_who_is_refused(pen: Pen) -> None:
+    door = Door(pen, {}, TABLE)
+
+    def make(_: Opened) -> Iterator[UserLine]:
+        raise AssertionError("it was begun")
+
+    with pytest.raises(NotPermittedError):
+        list(door.disclose(door.viewer("zz", "test"), UsersList(purpose="", reason=""), make))

@@ -26,12 +26,13 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import PURPOSES, AccessTable
 
-from umbridge import control, delivery, inquiry, proof, sample
+from umbridge import control, delivery, opened, proof, sample
 from umbridge.config import User
 from umbridge.daemon import Parts
 from umbridge.errors import NotPermittedError, StoreError, UmbridgeError, UnavailableError, UsageError
 from umbridge.hl7 import er7
 from umbridge.inquiry import Inquiry
+from umbridge.messagedesk import MessageDesk
 from umbridge.site import load_site
 from umbridge.stay.facts import dictionary
 from umbridge.store import inbox, stays
@@ -39,6 +40,7 @@ from umbridge.store.batch import Batch
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
+from umbridge.views import redact
 
 REDACTED = "[redacted]"
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
@@ -295,7 +297,7 @@ def stays_of(where: Installation) -> list[list[Row]]:
 def test_stays_stay_readable_when_the_site_profile_changes(
     fed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inquiry, "PAGE", 2)  # so that a lane takes several turns
+    monkeypatch.setattr(opened, "PAGE", 2)  # so that a lane takes several turns
     before = stays_of(copied(fed, tmp_path / "before"))
     after = copied(fed, tmp_path / "after")
     after.edit("ZZ Example Hospital", "ZZ Other Hospital", "site.toml")
@@ -394,10 +396,20 @@ def test_a_list_opens_frames_outside_the_pens_turn(desk: Desk, monkeypatch: pyte
     assert threads == {threading.get_ident()}
 
 
+def messages_of(desk: Desk) -> MessageDesk:
+    """The desk that says what is in a message."""
+    settings = desk.where.settings
+
+    def charset(name: str) -> str:
+        return settings.feeds[name].charset if name in settings.feeds else "utf-8"
+
+    return MessageDesk(desk.inquiry.door, load_site(settings.site), charset, lambda visit: b"")
+
+
 def content(desk: Desk, frame: bytes, feed: str = "adt", role: str = "ur_nurse") -> dict[str, Any]:
     """The values ``messages show`` gives for a frame, by field."""
     row = inbox.Row(1, feed, None, "DETERMINED", "AA", "", "", 0, {}, frame)
-    found = desk.inquiry._content(row, desk.table.permission((role,), "HPAYMT"))
+    found: Any = redact(messages_of(desk).view(row), desk.table.permission((role,), "HPAYMT")).values
     return {f["field"]: f["value"] for segment in found["segments"] for f in segment["fields"]}
 
 
@@ -469,8 +481,7 @@ def test_a_role_that_sees_no_clinical_value_cannot_tell_which_message_is_restric
         for purpose in PURPOSES:
             allowed = desk.table.permission((role,), purpose)
             if allowed.may("clin", "DG1-3") != "show":
-                found = desk.inquiry._content(row, allowed)
-                shown.append((code, json.dumps(found)))
+                shown.append((code, json.dumps(redact(messages_of(desk).view(row), allowed).values)))
     by_code = [[text for code, text in shown if code == each] for each in ("J18.9", "F10.231")]
     assert by_code[0] == by_code[1]
 

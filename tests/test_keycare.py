@@ -21,7 +21,7 @@ from umbridge import keycare
 from umbridge.config import User
 from umbridge.door import Door
 from umbridge.errors import ConfigError, NotPermittedError, UsageError
-from umbridge.keycare import KeyCare
+from umbridge.keycare import KeyCare, KeysList, RotateKeys
 from umbridge.store import notes
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, open_keys
@@ -46,8 +46,8 @@ def care(pen: Pen, **roles: tuple[str, ...]) -> KeyCare:
 
 
 def rotate(at: KeyCare, account: str, **args: Any) -> dict[str, Any]:
-    (row,) = at.rotate(at._door.viewer(account, "test"), args)
-    return row
+    (row,) = at.rotate(at._door.viewer(account, "test"), RotateKeys.of(args))
+    return row.values
 
 
 def kinds(pen: Pen) -> list[str]:
@@ -56,7 +56,7 @@ def kinds(pen: Pen) -> list[str]:
 
 def test_nothing_secret_is_listed(pen: Pen) -> None:
     at = care(pen, zz=ADMIN)
-    rows = list(at.list(at._door.viewer("zz", "test"), {}))
+    rows = [row.values for row in at.list(at._door.viewer("zz", "test"), KeysList.of({}))]
     assert {row["use"] for row in rows} >= {"key-encryption", "signing", "token"}
     text = json.dumps(rows)
     for path in pen.keyring.directory.iterdir():
@@ -65,7 +65,7 @@ def test_nothing_secret_is_listed(pen: Pen) -> None:
         assert record.kid in text and record.wrapped not in text and record.commit not in text
     assert "access.search" in kinds(pen)
     with pytest.raises(NotPermittedError):
-        list(at.list(at._door.viewer("nobody", "test"), {}))
+        list(at.list(at._door.viewer("nobody", "test"), KeysList.of({})))
 
 
 def test_one_administrator_decides_alone_and_the_ledger_says_so(pen: Pen) -> None:

@@ -185,7 +185,7 @@ def test_nothing_is_done_in_part(desk: Callable[..., Desk]) -> None:
         ({"seqs": [seq, len(before)], "reason": "r"}, "means nothing here"),
         ({"seqs": [seq], "reason": "  "}, "--reason"),
         ({"seqs": [], "reason": "r"}, "which messages"),
-        ({"seqs": "1", "reason": "r"}, "which messages"),
+        ({"seqs": "1", "reason": "r"}, "numbers are expected"),
         ({"seqs": ["x"], "reason": "r"}, "a number is expected"),
     ):
         with pytest.raises(UsageError, match=told):

@@ -17,7 +17,7 @@ from umbridge import config
 from umbridge.daemon import Parts
 from umbridge.door import Door
 from umbridge.errors import ConfigError, NotPermittedError, UsageError
-from umbridge.roster import Roster, choose, in_force
+from umbridge.roster import ApprovePlugin, Roster, choose, in_force
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
 
@@ -56,8 +56,9 @@ def desk(
 
 
 def ask(made: tuple[Roster, Door], account: str, **args: Any) -> dict[str, Any]:
-    (row,) = made[0].approve(made[1].viewer(account, "os-account"), ASKS | args)
-    return row
+    act = ApprovePlugin.of(ASKS | args)
+    (row,) = made[0].approve(made[1].viewer(account, "os-account"), act)
+    return row.values
 
 
 def test_the_bundled_plugins_are_approved_at_init(installation: Installation, pen: Pen) -> None:

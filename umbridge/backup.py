@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from umbridge_audit.checkpoint import read_anchor, sync_directory
-from umbridge_audit.disclose import Viewer
+from umbridge_audit.disclose import Viewer, who
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.policy import Policy
@@ -28,15 +28,39 @@ from umbridge_audit.verify import Report, verify
 
 from umbridge.config import Settings
 from umbridge.control import go_on
-from umbridge.door import Door, text_of
+from umbridge.door import Door
 from umbridge.errors import ConfigError, UmbridgeError, UsageError
-from umbridge.store.batch import Batch
+from umbridge.questions import Act, asked, text
+from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.engine import DATABASE, is_whole, snapshot
+from umbridge.views import Seen, view, within
 
 FORMAT = "umbridge-backup/1"
 PIECE = 1 << 20
 TAG = 16
 MAX_HEAD = 4096
+
+
+@view
+class BackupMade:
+    """A backup that has its name."""
+
+    file: str = within("ops", "detail")
+    bytes: int = within("ops")
+    sha256: str = within("ops", "digest")
+    entries: int = within("ops")
+    entry: int = within("open", "seq")
+
+
+@asked
+class CreateBackup(Act[BackupMade]):
+    """``backup create``."""
+
+    name: ClassVar[str] = "backup.create"
+    may: ClassVar[str] = "make a backup"
+    rows = (BackupMade,)
+
+    out: str = text()
 
 
 class Backups:
@@ -46,10 +70,12 @@ class Backups:
         self._settings = settings
         self._door = door
 
-    def create(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def create(self, viewer: Viewer, act: CreateBackup) -> Iterator[Seen[BackupMade]]:
         """One sealed file. Its digest is on the ledger before it has its name."""
-        self._door.act(viewer, "make a backup", args)
-        out = Path(text_of(args, "out"))
+        return self._door.perform(viewer, act, lambda: self._made(viewer, act))
+
+    def _made(self, viewer: Viewer, act: CreateBackup) -> Iterator[BackupMade]:
+        out = Path(act.out)
         if not out.is_absolute() or not out.parent.is_dir() or out.exists():
             raise UsageError("--out: a new file in a folder that is there")
         for apart in (self._settings.keys, self._settings.store):
@@ -58,7 +84,7 @@ class Backups:
         pen = self._door.pen
         now = datetime.now(UTC)
         pen.keyring.renew("backup", now)  # each backup under a key of its own
-        pen.call(lambda batch: None)
+        pen.call(WriteEntries(drafts=()))
         kid, cipher = pen.keyring.dek("backup", now)
         pen.sign()
         beside = out.with_name(f".{out.name}.{os.getpid()}.part")
@@ -70,29 +96,20 @@ class Backups:
             head = {"format": FORMAT, "kid": kid, "chain": pen.ledger.chain, "entries": entries}
             head |= {"made_at": now.isoformat(timespec="seconds"), "bytes": copy.stat().st_size}
             digest, size = _seal(copy, beside, json.dumps(head, sort_keys=True).encode() + b"\n", cipher)
-            values = {
-                "actor": viewer.user,
+            values = who(viewer, act.reason) | {
                 "state": "made",
-                "account": viewer.account,
-                "roles": list(viewer.roles),
-                "auth": viewer.auth,
-                "reason": text_of(args, "reason") or None,
                 "digest": digest,
                 "bytes": size,
                 "entries": entries,
                 "kid": kid,
             }
-
-            def work(batch: Batch) -> int:
-                return batch.entry(Draft("backup.create", dict(values)))
-
-            seq = pen.call(work)
+            seq = pen.call(WriteEntry(draft=Draft("backup.create", values)))
             beside.rename(out)
             sync_directory(out.parent)
         finally:
             beside.unlink(missing_ok=True)
             copy.unlink(missing_ok=True)
-        yield {"file": str(out), "bytes": size, "sha256": digest, "entries": entries, "entry": seq}
+        yield BackupMade(file=str(out), bytes=size, sha256=digest, entries=entries, entry=seq)
 
 
 def check(

@@ -1,42 +1,38 @@
 """Who asks, as whom and why: on the ledger before anything is answered, a refusal too.
 
-Every question of PATH 3 comes in here. ``look`` is for what shows something, ``act`` for what changes
+Every question and act of PATH 3 comes in here. ``disclose`` decides, writes the entry, and only then has
+the rows made, which leave redacted; what these eyes may see stays in here. ``perform`` is for what changes
 something. Refusals in floods are counted durably and written together, never dropped: an attacker must not
 fill the disk.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
-from typing import Any, Literal, NoReturn
+from typing import NoReturn, TypeVar
 
 from umbridge_audit import disclose as gate
-from umbridge_audit.disclose import Need, Viewer, unmet
+from umbridge_audit.disclose import Viewer, unmet
 from umbridge_audit.entry import Draft, Receipt
-from umbridge_audit.redact import REDACTED, AccessTable, Permission
+from umbridge_audit.redact import AccessTable, Permission
 
 from umbridge import glass
 from umbridge.config import User
 from umbridge.control import where_from
-from umbridge.errors import NotPermittedError, UsageError
-from umbridge.store import inbox, notes
-from umbridge.store.batch import Batch
+from umbridge.errors import NotPermittedError
+from umbridge.opened import Opened, visit_of
+from umbridge.questions import Act, OfMessage, Patient, Query
+from umbridge.store.authority import CountDenied, SettleFloods
+from umbridge.store.commands import WriteEntry
 from umbridge.store.writer import Pen
+from umbridge.views import Seen, redact
 
-USUAL_PURPOSES = ("HOPERAT", "HPAYMT", "HCOMPL", "TREAT", "PATRQT")
-MAX_NUMBER = 2**53 - 1  # the ledger's own largest integer (audit/SPEC.md)
-# What one turn of the loop that answers senders may fetch; opening is done in the asker's own thread.
-PAGE = 100
-PAGE_BYTES = 1_000_000
-MAX_TEXT = 1000  # a reason is a sentence, and an access entry is not a place to store a file
+V = TypeVar("V")
 FLOOD = 120  # refusals of one account within FLOOD_SECONDS that get an entry each; the rest are counted
 FLOOD_SECONDS = 60.0
-_NOTE = "flood:"
 
 
 class Door:
@@ -48,7 +44,7 @@ class Door:
         self.table = table
         self._lock = Lock()
         self._refusals: dict[str, deque[float]] = {}
-        self._floods: dict[str, tuple[float, int]] = {}  # account: when it began, the entry that says so
+        self._floods: dict[str, float] = {}  # account: when its flood began
         self._fresh = True  # what was counted before a kill is not written yet
 
     def viewer(self, account: str, auth: str) -> Viewer:
@@ -62,101 +58,106 @@ class Door:
         """Durable before it returns: the promise that a look is logged before it is shown."""
         if draft.kind == "access.denied":
             return self._refused(draft)
+        return Receipt(self.pen.call(WriteEntry(draft=draft)), b"")
 
-        def work(batch: Batch) -> int:
-            return batch.entry(draft)
+    # -- questions -------------------------------------------------------------------------------------
 
-        return Receipt(self.pen.call(work), b"")
-
-    def look(
+    def disclose(
         self,
         viewer: Viewer,
-        args: dict[str, Any],
-        kind: Literal["read", "search", "export"],
-        query: str,
+        query: Query[V],
+        produce: Callable[[Opened], Iterable[V]],
         *,
-        patient: str | None = None,
         count: int | None = None,
-        needs: Sequence[Need] = (),
-    ) -> Permission:
-        """Log the look (or its refusal), then say what may be seen. Raises NotPermittedError.
+    ) -> Iterator[Seen[V]]:
+        """The rows of a question, each as these eyes may see it, once the look is on the ledger.
 
-        ``needs``: fields that the question looks for; who may not see one of them may not ask.
+        Nothing is asked before the first row is wanted. ``produce`` makes rows of the query's own views from
+        what it may open; ``count`` is how many things the question touches, where that is known beforehand.
+        Raises NotPermittedError after recording the refusal; then nothing has been opened.
         """
+        permission = self._decided(viewer, query, count)
+        for row in produce(Opened(self.pen, self.table, viewer, permission)):
+            if type(row) not in query.rows:
+                raise TypeError(f"{query.name} does not yield {type(row).__name__}")
+            yield redact(row, permission)
+
+    def _decided(self, viewer: Viewer, query: Query[V], count: int | None) -> Permission:
         self.settle_floods()
-        purpose = text_of(args, "purpose") or self.usual_purpose(viewer)
-        broken = self._break_glass(viewer, args, kind, query, patient, needs) if purpose == "BTG" else None
+        purpose, whose = query.purpose or self.purpose(viewer, query), query.whose
+        if isinstance(whose, Patient):
+            patient = whose.number or None
+        else:
+            patient = visit_of(self.pen, whose)
+            there = not isinstance(whose, OfMessage) or self._has_message(whose.seq)
+            count = int(there)
+        broken = self._break_glass(viewer, query, patient) if purpose == "BTG" else None
         try:
             _, permission = gate.disclose(
                 self.commit,
                 self.table,
                 viewer,
                 purpose=purpose,
-                reason=text_of(args, "reason"),
-                kind=kind,
-                query=query,
+                reason=query.reason,
+                kind=query.access,
+                query=query.words,
                 patient=patient,
                 count=count,
                 broken=broken,
-                needs=needs,
+                needs=query.needs,
                 produce=lambda allowed: allowed,
             )
         except gate.NotPermitted as exc:
             raise NotPermittedError(str(exc)) from None
         return permission
 
-    def _break_glass(
-        self,
-        viewer: Viewer,
-        args: dict[str, Any],
-        kind: str,
-        query: str,
-        patient: str | None,
-        needs: Sequence[Need],
-    ) -> Permission | None:
+    def _has_message(self, seq: int) -> bool:
+        with self.pen.reading() as reader:
+            return reader.has_row(seq)
+
+    def _break_glass(self, viewer: Viewer, query: Query[V], patient: str | None) -> Permission | None:
         """What broken glass shows, once its window is on the ledger; None lets the refusal take its way."""
         broken = self.table.broken
         if not self.table.acts.get("break the glass", frozenset()) & set(viewer.roles):
             return None
-        if broken is None or unmet(broken, needs) is not None:
+        if broken is None or unmet(broken, query.needs) is not None:
             return None
-        reason, why = text_of(args, "reason"), ""
-        if kind != "read" or not patient:
+        why = ""
+        if query.access != "read" or not patient:
             why = "break-glass shows one patient, looked up by number"
         elif not glass.is_open(self.pen, viewer, patient):
-            if len(reason.strip()) < glass.SHORTEST_REASON:
+            if len(query.reason.strip()) < glass.SHORTEST_REASON:
                 why = "break-glass needs --reason in words"
             else:
-                glass.open_window(self.pen, viewer, patient, reason)
+                glass.open_window(self.pen, viewer, patient, query.reason)
         if why:
-            self.refuse(viewer, query, reason, why, purpose="BTG", patient=patient, request=kind)
+            self.refuse(
+                viewer, query.words, query.reason, why, purpose="BTG", patient=patient, request=query.access
+            )
         return broken
 
-    # -- whose it is -----------------------------------------------------------------------------------
-    # Opened before the look, for its entry alone: the entry says whose record was looked at, and whose it is
-    # decides whether the glass may be broken. Nothing of it is shown.
+    def purpose(self, viewer: Viewer, query: Query[V]) -> str:
+        """The purpose of a question that names none: the first of the query's that a role of theirs has."""
+        for purpose in query.purposes:
+            permission = self.table.permission(viewer.roles, purpose)
+            if permission.exports if query.access == "export" else permission.any:
+                return purpose
+        return query.purposes[0]
 
-    def whose_message(self, record: Sequence[Any] | None) -> str | None:
-        """The visit that a sealed row names."""
-        if record is None:
-            return None
-        visit = inbox.open_leniently(self.pen.keyring, record).head.get("visit")
-        return str(visit) if visit else None
+    # -- acts ------------------------------------------------------------------------------------------
 
-    def whose_entry(self, seq: int) -> str | None:
-        """The visit, or the patient looked at, that an entry names."""
-        named = self.pen.call(lambda batch: self.pen.ledger.reveal(seq, ["ident"]).get("ident", {}))
-        visit = named.get("visit") or named.get("patient")
-        return str(visit) if visit else None
+    def perform(self, viewer: Viewer, act: Act[V], work: Callable[[], Iterable[V]]) -> Iterator[Seen[V]]:
+        """Does what a role of this viewer's may do; the act writes its own entry, and so does its refusal.
 
-    def act(self, viewer: Viewer, what: str, args: dict[str, Any]) -> None:
-        """Whether this viewer may do ``what`` (a name of the access table's ``acts``). No entry if so.
-
-        The act writes its own. Raises NotPermittedError after the refusal is on the ledger.
+        What it answers is shown as far as the viewer's roles see it for any purpose.
         """
-        if self.table.acts.get(what, frozenset()) & set(viewer.roles):
-            return
-        self.refuse(viewer, what, text_of(args, "reason"), f"no role of yours may do {what}")
+        if not self.table.acts.get(act.may, frozenset()) & set(viewer.roles):
+            self.refuse(viewer, act.may, act.reason, f"no role of yours may do {act.may}")
+        roles = tuple(self.table.roles[name] for name in viewer.roles if name in self.table.roles)
+        for row in work():
+            if type(row) not in act.rows:
+                raise TypeError(f"{act.name} does not yield {type(row).__name__}")
+            yield redact(row, Permission(roles))
 
     def refuse(
         self,
@@ -175,13 +176,6 @@ class Door:
         receipt = self.commit(Draft("access.denied", values))
         raise NotPermittedError(f"not permitted: {why}; recorded as entry {receipt.seq}")
 
-    def usual_purpose(self, viewer: Viewer) -> str:
-        """The purpose of a question that needs none on the command line: operations, where a role has it."""
-        for purpose in USUAL_PURPOSES:
-            if self.table.permission(viewer.roles, purpose).any:
-                return purpose
-        return USUAL_PURPOSES[0]
-
     # -- floods ----------------------------------------------------------------------------------------
 
     def _refused(self, draft: Draft) -> Receipt:
@@ -192,89 +186,24 @@ class Door:
             while times and now - times[0] > FLOOD_SECONDS:
                 times.popleft()
             times.append(now)
-            if len(times) > FLOOD:
+            flooding = len(times) > FLOOD
+            if flooding:
                 times.popleft()
-                return Receipt(self.pen.call(lambda batch: self._count(batch, account, draft)), b"")
-        return Receipt(self.pen.call(lambda batch: batch.entry(draft)), b"")
-
-    def _count(self, batch: Batch, account: str, draft: Draft) -> int:
-        name = _NOTE + account
-        said = notes.get(batch.cursor, name)
-        if said is None:
-            entry = batch.entry(Draft(draft.kind, {**draft.values, "outcome": "denied: flood begins"}))
-            self._floods[account] = (time.monotonic(), entry)
-            held: dict[str, Any] = {"actor": draft.values["actor"], "entry": entry, "count": 0}
-        else:
-            held = json.loads(said)
-            held["count"] += 1
-            self._floods.setdefault(account, (time.monotonic(), held["entry"]))
-        held["last"] = datetime.now(UTC).isoformat(timespec="seconds")
-        notes.put(batch.cursor, name, json.dumps(held))
-        return int(held["entry"])
+                entry = self.pen.call(CountDenied(account=account, draft=draft))
+                self._floods.setdefault(account, now)
+                return Receipt(entry, b"")
+        return Receipt(self.pen.call(WriteEntry(draft=draft)), b"")
 
     def settle_floods(self, *, everything: bool = False) -> None:
         """Write what was counted of floods whose minute is over; ``everything`` at a start and a stop."""
         now = time.monotonic()
         everything, self._fresh = everything or self._fresh, False
-        if not everything and not any(now - began > FLOOD_SECONDS for began, _ in self._floods.values()):
+        if not everything and not any(now - began > FLOOD_SECONDS for began in self._floods.values()):
             return
-
-        def work(batch: Batch) -> None:
-            for name, said in notes.under(batch.cursor, _NOTE).items():
-                account = name.removeprefix(_NOTE)
-                began, _ = self._floods.get(account, (0.0, 0))
-                if not everything and now - began <= FLOOD_SECONDS:
-                    continue
-                held = json.loads(said)
-                values = {
-                    "actor": held["actor"],
-                    "outcome": "denied: counted together",
-                    "account": account,
-                    "count": held["count"],
-                    "query": f"refusals after entry {held['entry']}, the last at {held['last']}",
-                    "policy_hash": self.table.hash,
-                }
-                batch.entry(Draft("access.denied", values))
-                notes.drop(batch.cursor, name)
-                self._floods.pop(account, None)
-
         with self._lock:
-            self.pen.call(work)
-
-
-def number_of(args: dict[str, Any], name: str) -> int:
-    """A row's or entry's number. Raises UsageError: what the pen cannot hold must not reach the pen."""
-    try:
-        number = int(args[name])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise UsageError(f"{name}: a number is expected") from None
-    if not 0 <= number <= MAX_NUMBER:
-        raise UsageError(f"{name}: expected a number from 0 to {MAX_NUMBER}")
-    return number
-
-
-def text_of(args: dict[str, Any], name: str) -> str:
-    """A word or sentence of the asker's, "" where none was given. Raises UsageError: see ``number_of``."""
-    value = args.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise UsageError(f"{name}: text of at most {MAX_TEXT} characters is expected")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{name}: not UTF-8 text") from None
-    return value
-
-
-def given(args: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for beyond who asks and why."""
-    return {name: args[name] for name in args if name not in ("purpose", "reason") and args[name] is not None}
-
-
-def shown(allowed: Permission, compartment: str, name: str, value: Any) -> Any:
-    """The value, a mask, or None where even its presence is not this role's business."""
-    verdict = allowed.may(compartment, name)
-    if verdict == "show":
-        return value
-    return REDACTED if verdict == "mask" and value not in (None, "", []) else None
+            ongoing = (
+                [] if everything else [a for a, began in self._floods.items() if now - began <= FLOOD_SECONDS]
+            )
+            command = SettleFloods(going_on=frozenset(ongoing), policy_hash=self.table.hash)
+            for account in self.pen.call(command):
+                self._floods.pop(account, None)

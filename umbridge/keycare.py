@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from umbridge_audit import rotate
 from umbridge_audit.checkpoint import sync_directory
@@ -23,10 +23,12 @@ from umbridge_audit.signing import SignerAwayError, SignerRefusedError
 from umbridge_audit.store import Ledger
 
 from umbridge import approval
-from umbridge.door import Door, number_of, text_of
+from umbridge.door import Door
 from umbridge.errors import UnavailableError, UsageError
+from umbridge.questions import Act, Query, asked, secret, some_number, text
 from umbridge.store.commands import Transaction, WriteWithNote
 from umbridge.store.writer import Pen
+from umbridge.views import Seen, view, within
 
 _NOTE = "kek"
 NEVER = {
@@ -92,6 +94,49 @@ class HandOver:
         return tx.entry(self.draft(tx.next_entry))
 
 
+@view
+class KeyLine:
+    """One key: which it is, never what it is."""
+
+    kid: str = within("open", "kid")
+    use: str = within("open", "kid")
+    alg: str = within("open", "kid")
+    wrapped_under: str | None = within("open", "kek")
+    in_use: bool = within("open", "kid")
+
+
+@view
+class Rotated:
+    """What was asked for or done."""
+
+    subject: str = within("ops")
+    state: str = within("open")
+    entry: int = within("open", "seq")
+    made: tuple[str, ...] = within("open", "kid")
+
+
+@asked
+class KeysList(Query[KeyLine]):
+    """``keys list``."""
+
+    name: ClassVar[str] = "keys.list"
+    rows = (KeyLine,)
+
+
+@asked
+class RotateKeys(Act[Rotated]):
+    """``keys rotate``."""
+
+    name: ClassVar[str] = "keys.rotate"
+    may: ClassVar[str] = "keys rotate"
+    rows = (Rotated,)
+
+    what: str = text()
+    kinds: str = text()
+    passphrase: str = secret()
+    approve: int | None = some_number()
+
+
 class KeyCare:
     """``keys list`` and ``keys rotate``."""
 
@@ -100,9 +145,11 @@ class KeyCare:
         self._policy = policy
         self._ring = door.pen.keyring
 
-    def list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def list(self, viewer: Viewer, query: KeysList) -> Iterator[Seen[KeyLine]]:
         """Every key by its id; no key and nothing wrapped is ever shown."""
-        self._door.look(viewer, args, "search", "keys list")
+        return self._door.disclose(viewer, query, lambda _: self._keys())
+
+    def _keys(self) -> Iterator[KeyLine]:
         provider, ledger = self._ring.provider, self._door.pen.ledger
         yield _row(provider.kek_id, "key-encryption", provider.kind, None, True)
         for one in ledger.handovers:
@@ -113,19 +160,20 @@ class KeyCare:
             current = use == "token" or self._ring.is_current(record.kid)
             yield _row(record.kid, use, record.alg, record.kek_id, current)
 
-    def rotate(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def rotate(self, viewer: Viewer, act: RotateKeys) -> Iterator[Seen[Rotated]]:
         """Asks for a rotation, or allows one that was asked for, and then does it."""
-        self._door.act(viewer, "keys rotate", args)
-        reason = text_of(args, "reason")
-        secret = clean(text_of(args, "passphrase").encode()) or None
-        if args.get("approve") is not None:
-            seq = number_of(args, "approve")
-            subject = approval.grant(self._door, viewer, seq, reason)
+        return self._door.perform(viewer, act, lambda: self._rotated(viewer, act))
+
+    def _rotated(self, viewer: Viewer, act: RotateKeys) -> Iterator[Rotated]:
+        passphrase = clean(act.passphrase.encode()) or None
+        if act.approve is not None:
+            seq = act.approve
+            subject = approval.grant(self._door, viewer, seq, act.reason)
         else:
-            subject = _subject(args)
-            seq, waits = approval.ask(self._door, viewer, subject, reason)
+            subject = _subject(act)
+            seq, waits = approval.ask(self._door, viewer, subject, act.reason)
             if waits:
-                yield {"subject": subject, "state": "waits", "entry": seq, "made": []}
+                yield Rotated(subject=subject, state="waits", entry=seq, made=())
                 return
         what, _, kinds = subject.removeprefix("rotate ").partition(" ")
         commit = _commit(self._door.pen)
@@ -136,14 +184,14 @@ class KeyCare:
             elif what == "signing":
                 made = [self._hand_over(viewer.user)]
             else:
-                if (kinds == "passphrase") != (secret is not None):
+                if (kinds == "passphrase") != (passphrase is not None):
                     raise UsageError("this rotation was asked for otherwise: with or without --passphrase")
-                made = [rotate.rotate_kek(self._ring, commit, actor=viewer.user, passphrase=secret)]
+                made = [rotate.rotate_kek(self._ring, commit, actor=viewer.user, passphrase=passphrase)]
         except KeyRefusedError as exc:
             raise UsageError(str(exc)) from None
         except (SignerAwayError, SignerRefusedError) as exc:
             raise UnavailableError(f"the signer: {exc}; nothing was changed") from None
-        yield {"subject": subject, "state": "done", "entry": seq, "made": made}
+        yield Rotated(subject=subject, state="done", entry=seq, made=tuple(made))
 
     def _hand_over(self, actor: str) -> str:
         """A new signing key; its id. The policy on this machine names it; auditors are to be given that."""
@@ -157,22 +205,22 @@ class KeyCare:
         return made.after.key_id.hex()
 
 
-def _subject(args: dict[str, Any]) -> str:
-    what = text_of(args, "what")
+def _subject(act: RotateKeys) -> str:
+    what = act.what
     if what == "kek":
-        return "rotate kek" + (" passphrase" if args.get("passphrase") else "")
-    if args.get("passphrase"):
+        return "rotate kek" + (" passphrase" if act.passphrase else "")
+    if act.passphrase:
         raise UsageError("rotate: only the key-encryption key comes from a passphrase")
     if what in NEVER:
         raise UsageError(f"rotate: {NEVER[what]}")
     if what == "signing":
         return "rotate signing"
-    kinds = text_of(args, "kinds").split() or list(KINDS)
+    kinds = act.kinds.split() or list(KINDS)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if what != "data" or unknown:
         raise UsageError(f"rotate: expected kek, signing, or data with kinds out of: {' '.join(KINDS)}")
     return f"rotate data {' '.join(kinds)}"
 
 
-def _row(kid: str, use: str, alg: str, kek: str | None, current: bool) -> dict[str, Any]:
-    return {"kid": kid, "use": use, "alg": alg, "wrapped_under": kek, "in_use": current}
+def _row(kid: str, use: str, alg: str, kek: str | None, current: bool) -> KeyLine:
+    return KeyLine(kid=kid, use=use, alg=alg, wrapped_under=kek, in_use=current)

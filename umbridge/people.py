@@ -11,19 +11,122 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from umbridge_audit.checkpoint import sync_directory
-from umbridge_audit.disclose import Viewer
+from umbridge_audit.disclose import Viewer, who
 from umbridge_audit.entry import Draft
 
 from umbridge import glass
 from umbridge.config import User
-from umbridge.door import Door, number_of, text_of
+from umbridge.door import Door
 from umbridge.errors import UsageError
-from umbridge.store.batch import Batch
+from umbridge.questions import Act, Query, asked, number, text
+from umbridge.store.commands import WriteEntry
+from umbridge.views import Seen, view, within
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,63}\Z")
+
+
+@view
+class UserLine:
+    """One account, who it is and what it may."""
+
+    account: str = within("ops")
+    user: str = within("open", "actor")
+    roles: tuple[str, ...] = within("ops")
+    state: str = within("open")
+
+
+@view
+class UserChanged(UserLine):
+    """An account after a change."""
+
+    entry: int = within("open", "seq")
+
+
+@view
+class WindowLine:
+    """Broken glass that waits for its review; whose record it was is in the entry, for who may see it."""
+
+    entry: int = within("open", "seq")
+    user: str = within("open", "actor")
+    opened: str = within("open", "ts")
+    open: bool = within("ops", "expires")
+    review_due: str = within("ops", "due")
+    overdue: bool = within("ops", "due")
+
+
+@view
+class WindowReviewed:
+    """What a second person found."""
+
+    entry: int = within("open", "seq")
+    finding: str = within("open", "state")
+
+
+@asked
+class UsersList(Query[UserLine]):
+    """``users list``."""
+
+    name: ClassVar[str] = "users.list"
+    rows = (UserLine,)
+
+
+@asked
+class AddUser(Act[UserChanged]):
+    """``users add``."""
+
+    name: ClassVar[str] = "users.add"
+    may: ClassVar[str] = "users add"
+    rows = (UserChanged,)
+
+    account: str = text()
+    user: str = text()
+    roles: str = text()
+
+
+@asked
+class ChangeRoles(Act[UserChanged]):
+    """``users role``."""
+
+    name: ClassVar[str] = "users.role"
+    may: ClassVar[str] = "users role"
+    rows = (UserChanged,)
+
+    account: str = text()
+    roles: str = text()
+
+
+@asked
+class DisableUser(Act[UserChanged]):
+    """``users disable``."""
+
+    name: ClassVar[str] = "users.disable"
+    may: ClassVar[str] = "users disable"
+    rows = (UserChanged,)
+
+    account: str = text()
+
+
+@asked
+class BreakglassList(Query[WindowLine]):
+    """``breakglass list``."""
+
+    name: ClassVar[str] = "breakglass.list"
+    rows = (WindowLine,)
+
+
+@asked
+class ReviewBreakglass(Act[WindowReviewed]):
+    """``breakglass review``."""
+
+    name: ClassVar[str] = "breakglass.review"
+    may: ClassVar[str] = "review broken glass"
+    rows = (WindowReviewed,)
+
+    seq: int = number()
+    finding: str = text()
 
 
 class People:
@@ -34,82 +137,76 @@ class People:
         self._path = path
         self._users = users
 
-    def list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        self._door.look(viewer, args, "search", "users list")
+    def list(self, viewer: Viewer, query: UsersList) -> Iterator[Seen[UserLine]]:
+        return self._door.disclose(viewer, query, lambda _: self._accounts())
+
+    def _accounts(self) -> Iterator[UserLine]:
         for account, user in sorted(self._users.items()):
             state = "active" if user.roles else "disabled"
-            yield {"account": account, "user": user.user, "roles": list(user.roles), "state": state}
+            yield UserLine(account=account, user=user.user, roles=user.roles, state=state)
 
-    def add(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def add(self, viewer: Viewer, act: AddUser) -> Iterator[Seen[UserChanged]]:
         """A new account. Neither account nor user may have been there before."""
-        account, name = _name(args, "account"), _name(args, "user")
-        self._door.act(viewer, "users add", args)
-        if account in self._users or any(user.user == name for user in self._users.values()):
-            raise UsageError(f"{account}: account and user must be new; a name is never used again")
-        yield self._change(viewer, args, "added", account, User(user=name, roles=self._roles(args)))
 
-    def role(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        def done() -> Iterator[UserChanged]:
+            account, name = _name(act.account, "account"), _name(act.user, "user")
+            if account in self._users or any(user.user == name for user in self._users.values()):
+                raise UsageError(f"{account}: account and user must be new; a name is never used again")
+            user = User(user=name, roles=self._roles(act.roles))
+            yield self._change(viewer, act.reason, "added", account, user)
+
+        return self._door.perform(viewer, act, done)
+
+    def role(self, viewer: Viewer, act: ChangeRoles) -> Iterator[Seen[UserChanged]]:
         """Other roles for an account, instead of those it has."""
-        self._door.act(viewer, "users role", args)
-        account = self._known(args)
-        user = User(user=self._users[account].user, roles=self._roles(args))
-        yield self._change(viewer, args, "role", account, user)
 
-    def disable(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        def done() -> Iterator[UserChanged]:
+            account = self._known(act.account)
+            user = User(user=self._users[account].user, roles=self._roles(act.roles))
+            yield self._change(viewer, act.reason, "role", account, user)
+
+        return self._door.perform(viewer, act, done)
+
+    def disable(self, viewer: Viewer, act: DisableUser) -> Iterator[Seen[UserChanged]]:
         """No roles from now on; the name stays taken."""
-        self._door.act(viewer, "users disable", args)
-        account = self._known(args)
-        user = User(user=self._users[account].user, roles=())
-        yield self._change(viewer, args, "disabled", account, user)
 
-    def _known(self, args: dict[str, Any]) -> str:
-        account = _name(args, "account")
+        def done() -> Iterator[UserChanged]:
+            account = self._known(act.account)
+            user = User(user=self._users[account].user, roles=())
+            yield self._change(viewer, act.reason, "disabled", account, user)
+
+        return self._door.perform(viewer, act, done)
+
+    def _known(self, said: str) -> str:
+        account = _name(said, "account")
         if account not in self._users:
             raise UsageError(f"{account}: no such account; `umbridge users list` shows which there are")
         return account
 
-    def _roles(self, args: dict[str, Any]) -> tuple[str, ...]:
-        roles = tuple(dict.fromkeys(text_of(args, "roles").split()))
+    def _roles(self, said: str) -> tuple[str, ...]:
+        roles = tuple(dict.fromkeys(said.split()))
         unknown = [role for role in roles if role not in self._door.table.roles]
         if not roles or unknown:
             raise UsageError(f"roles: expected some of: {' '.join(sorted(self._door.table.roles))}")
         return roles
 
-    def _change(
-        self, viewer: Viewer, args: dict[str, Any], state: str, account: str, user: User
-    ) -> dict[str, Any]:
-        reason = text_of(args, "reason")
+    def _change(self, viewer: Viewer, reason: str, state: str, account: str, user: User) -> UserChanged:
         if account == viewer.account or user.user == viewer.user:
             self._door.refuse(viewer, f"users {state}", reason, "nobody changes their own roles")
         before = self._users.get(account)
         after = dict(self._users) | {account: user}
         if not any("administrator" in one.roles for one in after.values()):
             raise UsageError(f"{account}: is the last administrator; make another first")
-        values = {
-            "actor": viewer.user,
+        values = who(viewer, reason) | {
             "state": state,
-            "account": viewer.account,
-            "roles": list(viewer.roles),
-            "auth": viewer.auth,
-            "reason": reason or None,
             "subject": account,
             "before": None if before is None else {"user": before.user, "roles": list(before.roles)},
             "after": {"user": user.user, "roles": list(user.roles)},
         }
-
-        def work(batch: Batch) -> int:
-            return batch.entry(Draft("privilege.change", values))
-
-        seq = self._door.pen.call(work)
+        seq = self._door.pen.call(WriteEntry(draft=Draft("privilege.change", values)))
         self._write(after)
         self._users[account] = user
-        return {
-            "account": account,
-            "user": user.user,
-            "roles": list(user.roles),
-            "state": state,
-            "entry": seq,
-        }
+        return UserChanged(account=account, user=user.user, roles=user.roles, state=state, entry=seq)
 
     def _write(self, users: dict[str, User]) -> None:
         """The whole file anew, in one rename; the comment at its head stays."""
@@ -133,36 +230,40 @@ class People:
 
     # -- broken glass ----------------------------------------------------------------------------------
 
-    def glass_list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Windows that wait for their review; whose record it was is in the entry, for who may see it."""
-        self._door.look(viewer, args, "search", "breakglass list")
+    def glass_list(self, viewer: Viewer, query: BreakglassList) -> Iterator[Seen[WindowLine]]:
+        """Windows that wait for their review."""
+        return self._door.disclose(viewer, query, lambda _: self._windows())
+
+    def _windows(self) -> Iterator[WindowLine]:
         now = datetime.now(UTC).timestamp()
         for seq, held in sorted(glass.windows(self._door.pen).items()):
-            yield {
-                "entry": seq,
-                "user": held["user"],
-                "opened": held["opened"],
-                "open": held["expires"] > now,
-                "review_due": datetime.fromtimestamp(held["due"], UTC).isoformat(timespec="seconds"),
-                "overdue": held["due"] < now,
-            }
+            yield WindowLine(
+                entry=seq,
+                user=held.user,
+                opened=held.opened,
+                open=held.expires > now,
+                review_due=datetime.fromtimestamp(held.due, UTC).isoformat(timespec="seconds"),
+                overdue=held.due < now,
+            )
 
-    def glass_review(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def glass_review(self, viewer: Viewer, act: ReviewBreakglass) -> Iterator[Seen[WindowReviewed]]:
         """A second person's finding on one window."""
-        self._door.act(viewer, "review broken glass", args)
-        seq, finding, reason = number_of(args, "seq"), text_of(args, "finding"), text_of(args, "reason")
-        if finding not in ("justified", "unjustified"):
-            raise UsageError("finding: justified or unjustified")
-        held = glass.windows(self._door.pen).get(seq)
-        if held is not None and (viewer.user == held["user"] or viewer.account == held["account"]):
-            self._door.refuse(viewer, "review broken glass", reason, "nobody reviews what they opened")
-        if held is None or not glass.review(self._door.pen, viewer, seq, finding, reason):
-            raise UsageError(f"entry {seq}: no broken glass waits for review there")
-        yield {"entry": seq, "finding": finding}
+
+        def done() -> Iterator[WindowReviewed]:
+            if act.finding not in ("justified", "unjustified"):
+                raise UsageError("finding: justified or unjustified")
+            held = glass.windows(self._door.pen).get(act.seq)
+            if held is not None and (viewer.user == held.user or viewer.account == held.account):
+                why = "nobody reviews what they opened"
+                self._door.refuse(viewer, "review broken glass", act.reason, why)
+            if held is None or not glass.review(self._door.pen, viewer, act.seq, act.finding, act.reason):
+                raise UsageError(f"entry {act.seq}: no broken glass waits for review there")
+            yield WindowReviewed(entry=act.seq, finding=act.finding)
+
+        return self._door.perform(viewer, act, done)
 
 
-def _name(args: dict[str, Any], key: str) -> str:
-    name = text_of(args, key)
+def _name(name: str, key: str) -> str:
     if _NAME.match(name) is None:
         raise UsageError(f"{key}: expected 1 to 64 letters, digits and _ . @ : -")
     return name

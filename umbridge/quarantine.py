@@ -8,23 +8,59 @@ to replay more than a handful, takes a second person wherever there is one (``ap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from umbridge_audit.disclose import Viewer
 
 from umbridge import approval
-from umbridge.door import Door, number_of, text_of
+from umbridge.door import Door
 from umbridge.errors import UsageError
 from umbridge.hl7 import ack, er7, moments, translate
 from umbridge.model import RowState
 from umbridge.naming import Namer
+from umbridge.questions import Act, asked, numbers, some_number
 from umbridge.site import SiteProfile
 from umbridge.store import inbox
 from umbridge.store.batch import FRAME_SUSPECT
 from umbridge.store.settlement import DISMISSABLE, REPLAYABLE, Again, Dismiss, Replay, fit
+from umbridge.views import Seen, view, within
 
 ALONE = 20  # rows that one person may replay at once
 AT_ONCE = 1000  # rows of one command: one transaction, and no answer waits long for it
+
+
+@view
+class SettledLine:
+    """One message that was replayed or dismissed, or, without a number, what waits for a second person."""
+
+    seq: int | None = within("ops", "row")
+    state: str = within("open")
+    replay: int | None = within("ops", "row")
+    entry: int | None = within("open", "seq")
+
+
+@asked
+class ReplayMessages(Act[SettledLine]):
+    """``messages replay``."""
+
+    name: ClassVar[str] = "messages.replay"
+    may: ClassVar[str] = "messages replay"
+    rows = (SettledLine,)
+
+    seqs: tuple[int, ...] = numbers()
+    approve: int | None = some_number()
+
+
+@asked
+class DismissMessages(Act[SettledLine]):
+    """``messages dismiss``."""
+
+    name: ClassVar[str] = "messages.dismiss"
+    may: ClassVar[str] = "messages dismiss"
+    rows = (SettledLine,)
+
+    seqs: tuple[int, ...] = numbers()
+    approve: int | None = some_number()
 
 
 class Settlement:
@@ -36,36 +72,40 @@ class Settlement:
         self._site = site
         self._namer = Namer(door.pen.keyring, site)
 
-    def replay(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def replay(self, viewer: Viewer, act: ReplayMessages) -> Iterator[Seen[SettledLine]]:
         """Store each row again as a child, to be worked as if it came now."""
-        yield from self._settle(viewer, args, "replay", alone=ALONE)
+        return self._door.perform(viewer, act, lambda: self._lines(viewer, act, "replay", ALONE))
 
-    def dismiss(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def dismiss(self, viewer: Viewer, act: DismissMessages) -> Iterator[Seen[SettledLine]]:
         """Lay each row to rest, with a reason: it will not be worked, and stays where it is."""
-        yield from self._settle(viewer, args, "dismiss", alone=0)
+        return self._door.perform(viewer, act, lambda: self._lines(viewer, act, "dismiss", 0))
+
+    def _lines(
+        self, viewer: Viewer, act: ReplayMessages | DismissMessages, what: str, alone: int
+    ) -> Iterator[SettledLine]:
+        return (SettledLine(**row) for row in self._settle(viewer, act, what, alone=alone))
 
     def _settle(
-        self, viewer: Viewer, args: dict[str, Any], what: str, *, alone: int
+        self, viewer: Viewer, act: ReplayMessages | DismissMessages, what: str, *, alone: int
     ) -> Iterator[dict[str, Any]]:
-        self._door.act(viewer, f"messages {what}", args)
-        reason = text_of(args, "reason").strip()
+        reason = act.reason.strip()
         if not reason:
             raise UsageError("--reason TEXT is needed: it goes on the ledger with what is done")
         by = ""
-        if args.get("approve") is not None:
-            subject = approval.grant(self._door, viewer, number_of(args, "approve"), reason)
+        if act.approve is not None:
+            subject = approval.grant(self._door, viewer, act.approve, reason)
             done, seqs = _read(subject)
             if done != what:
-                raise UsageError(f"entry {number_of(args, 'approve')} asks for something else: {done}")
-            by = f"entry {number_of(args, 'approve')}"
+                raise UsageError(f"entry {act.approve} asks for something else: {done}")
+            by = f"entry {act.approve}"
         else:
-            seqs = _numbers(args)
+            seqs = _numbers(act.seqs)
             self._check(what, seqs)
             if len(seqs) > alone:
-                asked, waits = approval.ask(self._door, viewer, _subject(what, seqs), reason)
-                by = f"entry {asked}"
+                asked_for, waits = approval.ask(self._door, viewer, _subject(what, seqs), reason)
+                by = f"entry {asked_for}"
                 if waits:
-                    yield {"seq": None, "state": "waits", "replay": None, "entry": asked}
+                    yield {"seq": None, "state": "waits", "replay": None, "entry": asked_for}
                     return
         rows = self._check(what, seqs)  # what waited for a second person may have been settled meanwhile
         who: dict[str, str] = {"user": viewer.user, "reason": reason, "by": by}
@@ -113,13 +153,12 @@ class Settlement:
         return ""
 
 
-def _numbers(args: dict[str, Any]) -> list[int]:
-    given = args.get("seqs")
-    if not isinstance(given, list) or not given:
+def _numbers(given: tuple[int, ...]) -> list[int]:
+    if not given:
         raise UsageError("which messages? give their numbers")
     if len(given) > AT_ONCE:
         raise UsageError(f"at most {AT_ONCE} messages at once")
-    return sorted({number_of({"seq": one}, "seq") for one in given})
+    return sorted(set(given))
 
 
 def _subject(what: str, seqs: Sequence[int]) -> str:

@@ -1,29 +1,36 @@
-"""Reports for those who must account for access: who looked, what was disclosed, how far a breach reaches.
+"""Reports for those who must account for access: who looked, and how far a breach reaches.
 
-The first row of each says when it was made and how much of the ledger no anchor holds yet.
-45 CFR 164.308(a)(1)(ii)(D), 164.528, 164.402(2).
+The first row of each says when it was made and how much of the ledger no anchor holds yet. What a report
+counts it counts over whole entries, behind the door; what it shows of them is redacted line by line.
+45 CFR 164.308(a)(1)(ii)(D), 164.402(2).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import ClassVar, TypedDict
 
-from umbridge_audit import disclose as gate
 from umbridge_audit.disclose import Need, Viewer
-from umbridge_audit.entry import Draft
-from umbridge_audit.redact import Permission
-from umbridge_audit.store import open_readonly
 
 from umbridge.config import Settings
-from umbridge.control import go_on
-from umbridge.door import Door, text_of
+from umbridge.door import Door
 from umbridge.errors import UsageError
-from umbridge.store import inbox
-from umbridge.store.batch import Batch
-from umbridge.store.engine import DATABASE
+from umbridge.opened import Opened, Whole
+from umbridge.questions import (
+    OfEntry,
+    OfMessage,
+    Patient,
+    Query,
+    Whose,
+    asked,
+    looks_for,
+    text,
+)
+from umbridge.store.writer import Pen
+from umbridge.views import Seen, Slots, inside, view, within
 
 LOOKS = (
     "access.read",
@@ -33,32 +40,91 @@ LOOKS = (
     "breakglass.open",
     "breakglass.review",
 )
-YEARS = 6  # 164.528(a)(1): disclosures in the six years before the request
-COMPLIANCE = "2003-04-14"  # 164.534: the compliance date of most covered entities
-PAGE, PAGE_BYTES = 100, 1_000_000
-# 164.528(a)(1)(i) to (ix): what an accounting leaves out, and why. Any other basis is accounted for.
-EXCLUDED = {
-    "treatment": "(i) treatment, payment and health care operations",
-    "payment": "(i) treatment, payment and health care operations",
-    "operations": "(i) treatment, payment and health care operations",
-    "individual": "(ii) to the individual",
-    "incident": "(iii) incident to a permitted use or disclosure",
-    "authorization": "(iv) under an authorization",
-    "directory": "(v) facility directory, persons involved in care, notification",
-    "national-security": "(vi) national security or intelligence",
-    "custody": "(vii) correctional institution or law enforcement custody",
-    "limited-data-set": "(viii) part of a limited data set",
-}
-ACCOUNTED = (
-    *("required-by-law", "public-health", "abuse", "oversight", "judicial", "law-enforcement", "decedent"),
-    *("donation", "research", "threat", "specialized-government", "workers-compensation", "not-permitted"),
-)
-_EXPORT_BASIS = {"PATRQT": "individual", "HPAYMT": "payment", "TREAT": "treatment"}
+REPORTING = ("HCOMPL",)
 _NUMBERED = re.compile(r"(messages|ledger) (?:show|proof) (\d{1,16})")
 
 
+@view
+class ReportHead:
+    """What a report says of itself."""
+
+    report: str = within("open")
+    made_at: str = within("open", "ts")
+    since: str | None = within("open", "ts")
+    until: str | None = within("open", "ts")
+    entries: int = within("open", "seq")
+    unanchored: int = within("open", "seq")
+    unanchored_window_seconds: float = within("open", "seq")
+
+
+@view
+class BreachHead(ReportHead):
+    """With whose looks are in question."""
+
+    user: str = within("open", "actor")
+
+
+@view
+class AccessLine:
+    """One look, refusal or broken glass, as its entry has it."""
+
+    seq: int = within("open")
+    kind: str = within("open", "schema")
+    ts: str = within("open")
+    slots: Slots = inside(Slots, flat=True)
+
+
+@view
+class BreachLine:
+    """One patient whose record somebody was shown."""
+
+    patient: str = within("ident", "visit")
+    first: str = within("open", "ts")
+    last: str = within("open", "ts")
+    looks: int = within("ops", "count")
+    how: tuple[str, ...] = within("ops", "request")
+    shown: tuple[str, ...] = within("ops", "revealed")
+    by: tuple[str, ...] = within("ops", "account")
+
+
+@asked
+class ReportAccess(Query[ReportHead | AccessLine]):
+    """``report access``."""
+
+    name: ClassVar[str] = "report.access"
+    purposes = REPORTING
+    rows = (ReportHead, AccessLine)
+
+    user: str = text()
+    patient: str = looks_for("ident", "patient", told="name")
+    since: str = text()
+    until: str = text()
+
+    @property
+    def words(self) -> str:
+        return "report access"
+
+    @property
+    def whose(self) -> Whose:
+        return Patient(self.patient)
+
+
+@asked
+class ReportBreachScope(Query[BreachHead | BreachLine]):
+    """``report breach-scope``."""
+
+    name: ClassVar[str] = "report.breach-scope"
+    purposes = REPORTING
+    rows = (BreachHead, BreachLine)
+    stands_on = (Need("ident", "visit", "whose records were shown"),)
+
+    user: str = text()
+    since: str = text()
+    until: str = text()
+
+
 class Reports:
-    """``report`` and ``disclosures record``. Every report is itself a look."""
+    """``report access`` and ``report breach-scope``. Every report is itself a look."""
 
     def __init__(self, settings: Settings, door: Door) -> None:
         self._settings = settings
@@ -67,252 +133,146 @@ class Reports:
 
     # -- access ----------------------------------------------------------------------------------------
 
-    def access(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def access(self, viewer: Viewer, query: ReportAccess) -> Iterator[Seen[ReportHead | AccessLine]]:
         """Every look, refusal and broken glass in a span of time, of one user or at one patient."""
-        since, until = _span(args)
-        who, patient = text_of(args, "user"), text_of(args, "patient")
-        needs = (Need("ident", "patient", "the patient whose record was looked at"),) if patient else ()
-        allowed = self._look(viewer, args, "report access", patient or None, needs=needs)
-        yield self._head("access", since, until)
-        for row in self._entries(LOOKS, allowed, since, until):
-            if who and who not in (row.get("actor"), row.get("account")):
-                continue
-            if not patient or row.get("patient") == patient:
-                yield row
+        since, until, meant = _span(query)
 
-    # -- disclosures -----------------------------------------------------------------------------------
+        def lines(opened: Opened) -> Iterator[ReportHead | AccessLine]:
+            yield ReportHead(**head(self._pen, self._settings, "access", since, until))
+            for entry in opened.entries(LOOKS, meant):
+                seen = entry.slots.values
+                if query.user and query.user not in (seen.get("actor"), seen.get("account")):
+                    continue
+                if not query.patient or seen.get("patient") == query.patient:
+                    yield AccessLine(seq=entry.seq, kind=entry.kind, ts=entry.ts, slots=entry.slots)
 
-    def record(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """A disclosure made outside umbridge, with the four parts of 164.528(b)(2)."""
-        self._door.act(viewer, "record a disclosure", args)
-        basis, on, last = text_of(args, "basis"), _day(args, "on"), _day(args, "last_on")
-        if basis not in EXCLUDED and basis not in ACCOUNTED:
-            raise UsageError(f"--basis: expected one of {' '.join((*EXCLUDED, *ACCOUNTED))}")
-        parts = {name: text_of(args, name) for name in ("patient", "recipient", "what", "statement")}
-        missing = [f"--{name}" for name, value in parts.items() if not value.strip()]
-        if missing:
-            raise UsageError(f"45 CFR 164.528(b)(2) asks for {' '.join(missing)} too")
-        on = on or datetime.now(UTC).date().isoformat()
-        excluded = exclusion(basis, on)
-        times = args.get("times")
-        values = parts | {
-            "actor": viewer.user,
-            "state": "excluded" if excluded else "accountable",
-            "account": viewer.account,
-            "roles": list(viewer.roles),
-            "auth": viewer.auth,
-            "reason": text_of(args, "reason") or None,
-            "address": text_of(args, "address") or None,
-            "basis": basis,
-            "exclusion": excluded,
-            "on": on,
-            "last_on": last,
-            "times": times if isinstance(times, int) and times > 1 else None,
-        }
-
-        def work(batch: Batch) -> int:
-            return batch.entry(Draft("disclosure", dict(values)))
-
-        seq = self._pen.call(work)
-        yield {"entry": seq, "state": values["state"], "exclusion": excluded}
-
-    def disclosures(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The accounting for one patient; with ``all``, what is left out of it too, and why."""
-        patient = text_of(args, "patient")
-        if not patient:
-            raise UsageError("--patient: an accounting is one patient's")
-        asked = date.fromisoformat(_day(args, "asked_on") or datetime.now(UTC).date().isoformat())
-        since = asked.replace(year=asked.year - YEARS, day=min(asked.day, 28)).isoformat()
-        needs = (Need("ident", "recipient", "to whom something was disclosed"),)
-        allowed = self._look(viewer, args, "report disclosures", patient, "read", needs=needs)
-        yield self._head("disclosures", since, asked.isoformat()) | {"patient": patient}
-        found: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for row in self._entries(("disclosure",), allowed, "", ""):
-            if row.get("patient") != patient or not since <= str(row["on"]) <= asked.isoformat():
-                continue
-            excluded = exclusion(str(row["basis"]), str(row["on"]))
-            if excluded and not args.get("all"):
-                continue
-            line = _accounting(row, excluded)
-            # (b)(3): several to one recipient for one purpose, as the first, how often, and the last
-            same = (line["recipient"], line["address"], line["what"], line["statement"], line["basis"])
-            first = found.setdefault(same, line)
-            if first is not line:
-                first["times"] += line["times"]
-                first["date"], days = min(first["date"], line["date"]), (first, line)
-                first["last_date"] = max(day["last_date"] or day["date"] for day in days)
-                first["entries"] += line["entries"]
-        yield from sorted(found.values(), key=lambda line: str(line["date"]))
-        if args.get("all"):
-            yield from self._exports(allowed, since, asked.isoformat())
-
-    def _exports(self, allowed: Permission, since: str, until: str) -> Iterator[dict[str, Any]]:
-        """Bundles taken out hold every stay, so each is one of this patient's too, and each is left out."""
-        for row in self._entries(("access.export",), allowed, since, until):
-            if row.get("outcome") != "exported":
-                continue
-            profile = str(row.get("query") or "")
-            basis = _EXPORT_BASIS.get(str(row.get("purpose")), "operations")
-            basis = "limited-data-set" if profile == "limited-data-set" else basis
-            why = EXCLUDED[basis]
-            if profile in ("safe-harbor", "integrity-only"):
-                why = "not protected health information: 164.502(d)(2)"
-            yield {
-                "date": str(row["ts"])[:10],
-                "recipient": "whoever was given the file",
-                "address": None,
-                "what": f"ledger export, profile {profile}",
-                "statement": f"purpose {row.get('purpose')}, by {row.get('actor')}",
-                "basis": basis,
-                "exclusion": why,
-                "times": 1,
-                "last_date": None,
-                "entries": [row["seq"]],
-            }
+        return self._door.disclose(viewer, query, lines)
 
     # -- breach ----------------------------------------------------------------------------------------
 
-    def breach(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def breach(self, viewer: Viewer, query: ReportBreachScope) -> Iterator[Seen[BreachHead | BreachLine]]:
         """Whose records one user or account was shown in a span of time: factors 1 to 3 of 164.402(2)."""
-        who = text_of(args, "user")
-        if not who:
+        if not query.user:
             raise UsageError("--user: the user or account whose looks are in question")
-        since, until = _span(args)
-        needs = (Need("ident", "visit", "whose records were shown"),)
-        allowed = self._look(viewer, args, "report breach-scope", None, needs=needs)
-        yield self._head("breach-scope", since, until) | {"user": who}
-        patients: dict[str, dict[str, Any]] = {}
-        everybody: list[dict[str, Any]] = []
-        for row in self._entries(LOOKS[:3], allowed, since, until):
-            if who not in (row.get("actor"), row.get("account")) or row.get("outcome") == "denied":
-                continue
-            revealed = str(row.get("revealed") or "")
-            if row["kind"] != "access.read":
-                if re.search(r"ident:(\*|\S*visit)", revealed):
-                    everybody.append(row)
-                continue
-            visit = row.get("patient") or self._of(str(row.get("query") or ""))
-            if visit:
-                _note(patients, str(visit), row, "one by one")
-        for row in everybody:
-            for visit in self._known_at(str(row["ts"])):
-                _note(patients, visit, row, "in a list or file of all")
-        yield from (patients[visit] for visit in sorted(patients))
+        since, until, meant = _span(query)
 
-    def _of(self, query: str) -> str | None:
-        """The visit of a message or entry that was looked at by its number."""
-        found = _NUMBERED.match(query)
-        if found is None:
-            return None
-        number = int(found[2])
-        if found[1] == "messages":
-            return self._door.whose_message(
-                self._pen.call(lambda batch: inbox.sealed_row(batch.cursor, number))
-            )
-        return None if number >= self._pen.ledger.size else self._door.whose_entry(number)
-
-    def _known_at(self, ts: str) -> Iterator[str]:
-        """Every visit that a message had named by then."""
-        after, seen = 0, set[str]()
-        while found := self._pen.call(
-            lambda batch, after=after: inbox.sealed_page(batch.cursor, after, PAGE, PAGE_BYTES)  # type: ignore[misc]
-        ):
-            after = found[-1][0]
-            for record in found:
-                go_on()
-                row = inbox.open_leniently(self._pen.keyring, record)
-                visit = row.head.get("visit")
-                if row.received_at <= ts and visit and visit not in seen:
-                    seen.add(visit)
-                    yield str(visit)
-
-    # -- shared ----------------------------------------------------------------------------------------
-
-    def _look(
-        self,
-        viewer: Viewer,
-        args: dict[str, Any],
-        query: str,
-        patient: str | None,
-        kind: Literal["read", "search"] = "search",
-        *,
-        needs: Sequence[Need],
-    ) -> Permission:
-        asked = args | {"purpose": text_of(args, "purpose") or "HCOMPL"}
-        return self._door.look(viewer, asked, kind, query, patient=patient, needs=needs)
-
-    def _head(self, name: str, since: str, until: str) -> dict[str, Any]:
-        return {
-            "report": name,
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "since": since or None,
-            "until": until or None,
-            "entries": self._pen.ledger.size,
-            "unanchored": self._pen.ledger.unanchored,
-            "unanchored_window_seconds": self._settings.ledger.checkpoint_seconds,
-        }
-
-    def _entries(
-        self, kinds: tuple[str, ...], allowed: Permission, since: str, until: str
-    ) -> Iterator[dict[str, Any]]:
-        """Entries of these kinds as this permission sees them, slots beside seq, kind and time."""
-        with open_readonly(self._settings.store / DATABASE, self._pen.keyring) as reader:
-            for said in reader.open_slots(kinds=kinds):
-                go_on()
-                ts = str(said["ts"])
-                if (since and ts < since) or (until and ts[: len(until)] > until):
+        def lines(opened: Opened) -> Iterator[BreachHead | BreachLine]:
+            values = head(self._pen, self._settings, "breach-scope", since, until)
+            yield BreachHead(**values, user=query.user)
+            patients: dict[str, _Shown] = {}
+            everybody: list[Whole] = []
+            for look in opened.whole(LOOKS[:3], meant):
+                if query.user not in (look.text("actor"), look.text("account")):
                     continue
-                row = gate.view(reader, allowed, int(str(said["seq"])))
-                slots: Any = row.pop("slots")
-                yield {"seq": row["seq"], "kind": row["kind"], "ts": row["ts"]} | slots
+                if look.text("outcome") == "denied":
+                    continue
+                if look.kind != "access.read":
+                    if re.search(r"ident:(\*|\S*visit)", look.text("revealed")):
+                        everybody.append(look)
+                    continue
+                visit = look.text("patient") or _of(opened, look.text("query"))
+                if visit:
+                    patients.setdefault(visit, _Shown(visit)).add(look, "one by one")
+            for look in everybody:
+                for visit in _known_at(opened, look.ts):
+                    patients.setdefault(visit, _Shown(visit)).add(look, "in a list or file of all")
+            for visit in sorted(patients):
+                yield patients[visit].line()
+
+        return self._door.disclose(viewer, query, lines)
 
 
-def exclusion(basis: str, on: str) -> str | None:
-    """Why 164.528(a)(1) leaves a disclosure out of an accounting; None when it must be accounted for."""
-    if basis in EXCLUDED:
-        return EXCLUDED[basis]
-    return "(ix) before the compliance date" if on < COMPLIANCE else None
+class HeadValues(TypedDict):
+    """The fields of a ``ReportHead``."""
+
+    report: str
+    made_at: str
+    since: str | None
+    until: str | None
+    entries: int
+    unanchored: int
+    unanchored_window_seconds: float
 
 
-def _accounting(row: dict[str, Any], excluded: str | None) -> dict[str, Any]:
+def head(pen: Pen, settings: Settings, name: str, since: str, until: str) -> HeadValues:
+    """What a report says of itself, of now."""
     return {
-        "date": row["on"],
-        "recipient": row["recipient"],
-        "address": row["address"],
-        "what": row["what"],
-        "statement": row["statement"],
-        "basis": row["basis"],
-        "exclusion": excluded,
-        "times": row["times"] or 1,
-        "last_date": row["last_on"],
-        "entries": [row["seq"]],
+        "report": name,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "since": since or None,
+        "until": until or None,
+        "entries": pen.ledger.size,
+        "unanchored": pen.ledger.unanchored,
+        "unanchored_window_seconds": settings.ledger.checkpoint_seconds,
     }
 
 
-def _note(patients: dict[str, dict[str, Any]], visit: str, row: dict[str, Any], how: str) -> None:
-    first = {
-        "patient": visit,
-        "first": row["ts"],
-        "last": row["ts"],
-        "looks": 0,
-        "how": [],
-        "shown": [],
-        "by": [],
-    }
-    line = patients.setdefault(visit, first)
-    line["last"], line["looks"] = max(line["last"], row["ts"]), line["looks"] + 1
-    for key, value in (("how", how), ("shown", row.get("revealed")), ("by", row.get("account"))):
-        if value and value not in line[key]:
-            line[key].append(value)
+@dataclass(slots=True)
+class _Shown:
+    """What is counted of one patient in the scope of a breach."""
+
+    patient: str
+    first: str = ""
+    last: str = ""
+    looks: int = 0
+    how: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    by: list[str] = field(default_factory=list)
+
+    def add(self, look: Whole, how: str) -> None:
+        self.first, self.last = min(self.first or look.ts, look.ts), max(self.last, look.ts)
+        self.looks += 1
+        for known, value in (
+            (self.how, how),
+            (self.shown, look.text("revealed")),
+            (self.by, look.text("account")),
+        ):
+            if value and value not in known:
+                known.append(value)
+
+    def line(self) -> BreachLine:
+        return BreachLine(
+            patient=self.patient,
+            first=self.first,
+            last=self.last,
+            looks=self.looks,
+            how=tuple(self.how),
+            shown=tuple(self.shown),
+            by=tuple(self.by),
+        )
 
 
-def _span(args: dict[str, Any]) -> tuple[str, str]:
-    return _day(args, "since") or "", _day(args, "until") or ""
+def _of(opened: Opened, query: str) -> str | None:
+    """The visit of a message or entry that was looked at by its number, by entries that do not name it."""
+    found = _NUMBERED.match(query)
+    if found is None:
+        return None
+    number = int(found[2])
+    return opened.visit_of(OfMessage(number) if found[1] == "messages" else OfEntry(number))
 
 
-def _day(args: dict[str, Any], name: str) -> str | None:
+def _known_at(opened: Opened, ts: str) -> Iterator[str]:
+    """Every visit that a message had named by then."""
+    seen = set[str]()
+    for row in opened.messages():
+        visit = row.head.get("visit")
+        if row.received_at <= ts and visit and visit not in seen:
+            seen.add(visit)
+            yield str(visit)
+
+
+def _span(query: ReportAccess | ReportBreachScope) -> tuple[str, str, Callable[[str], bool]]:
+    since, until = day_of(query.since, "since") or "", day_of(query.until, "until") or ""
+    return since, until, during(since, until)
+
+
+def during(since: str, until: str) -> Callable[[str], bool]:
+    """Whether an entry's time lies in a span of days; "" is no end to it."""
+    return lambda ts: not (since and ts < since) and not (until and ts[: len(until)] > until)
+
+
+def day_of(said: str, name: str) -> str | None:
     """A date as the entries write it. Raises UsageError."""
-    said = text_of(args, name)
     if not said:
         return None
     try:

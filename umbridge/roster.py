@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from configparser import ConfigParser, Error
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from umbridge_audit.checkpoint import sync_directory
-from umbridge_audit.disclose import Viewer
+from umbridge_audit.disclose import Viewer, who
 from umbridge_audit.entry import Draft, JsonValue
 
 from umbridge import __version__, approval
@@ -25,10 +25,13 @@ from umbridge.criteria.discover import Found, entry_points, installed, unusable
 from umbridge.criteria.host import Host, PluginInfo
 from umbridge.criteria.names import name_problem
 from umbridge.criteria.package import METADATA, ChangedError, Package, digest_of, examine, kept, read
-from umbridge.door import Door, number_of, text_of
+from umbridge.door import Door
 from umbridge.errors import ConfigError, UsageError
 from umbridge.hookspecs import ENTRY_POINT_GROUP, PACK_GROUP
+from umbridge.questions import Act, asked, some_number, text
+from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.writer import Pen
+from umbridge.views import Seen, view, within
 
 log = logging.getLogger("umbridge.roster")
 KIND = "plugin.approve"
@@ -39,6 +42,38 @@ BUNDLED = (
 )  # distributions shipped with us
 
 
+@view
+class Approved:
+    """What was approved of a plugin's files."""
+
+    plugin: str = within("open")
+    version: str = within("ops")
+    package: str = within("open", "digest")
+    editable: bool = within("ops", "version")
+    state: str = within("open")
+    entry: int = within("open", "seq")
+
+
+@view
+class ApprovalAsked(Approved):
+    """The same while a second person is waited for, and how it ran when it was tried."""
+
+    edition: str = within("ops", "version")
+    isolation: str = within("ops", "detail")
+
+
+@asked
+class ApprovePlugin(Act[Approved | ApprovalAsked]):
+    """``plugins approve``."""
+
+    name: ClassVar[str] = "plugins.approve"
+    may: ClassVar[str] = "plugins approve"
+    rows = (Approved, ApprovalAsked)
+
+    plugin: str = text()
+    approve: int | None = some_number()
+
+
 class Roster:
     """``plugins approve``."""
 
@@ -46,49 +81,48 @@ class Roster:
         self._settings = settings
         self._door = door
 
-    def approve(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def approve(self, viewer: Viewer, act: ApprovePlugin) -> Iterator[Seen[Approved | ApprovalAsked]]:
         """Asks for the installed edition of a plugin, or, as a second person, allows what was asked for."""
-        self._door.act(viewer, "plugins approve", args)
-        reason, name = text_of(args, "reason"), text_of(args, "plugin")
-        package = _examined(name, self._settings)
-        subject = f"approve plugin {name} {package.digest}"
+        return self._door.perform(viewer, act, lambda: self._approved(viewer, act))
+
+    def _approved(self, viewer: Viewer, act: ApprovePlugin) -> Iterator[Approved | ApprovalAsked]:
+        package = _examined(act.plugin, self._settings)
+        subject = f"approve plugin {act.plugin} {package.digest}"
         people = approval.administrators(self._door.users, self._door.table.acts["approve"])
         if len(people) < 2:
             why = "a plugin needs two people, and users.toml has fewer than two who may approve"
-            self._door.refuse(viewer, subject, reason, why)
-        row = {
-            "plugin": name,
-            "version": package.version,
-            "package": package.digest,
-            "editable": package.editable,
-        }
-        if args.get("approve") is None:
-            info = _tried(name, self._settings)
-            seq, _ = approval.ask(self._door, viewer, subject, reason)
-            yield {
-                **row,
-                "edition": info.edition,
-                "isolation": info.isolation,
-                "state": "waits",
-                "entry": seq,
-            }
+            self._door.refuse(viewer, subject, act.reason, why)
+        if act.approve is None:
+            info = _tried(act.plugin, self._settings)
+            seq, _ = approval.ask(self._door, viewer, subject, act.reason)
+            yield ApprovalAsked(
+                plugin=act.plugin,
+                version=package.version,
+                package=package.digest,
+                editable=package.editable,
+                edition=info.edition,
+                isolation=info.isolation,
+                state="waits",
+                entry=seq,
+            )
             return
-        seq = number_of(args, "approve")
         keep(package, self._settings.approved)
-        granted = approval.grant(self._door, viewer, seq, reason)
+        granted = approval.grant(self._door, viewer, act.approve, act.reason)
         if granted != subject:
             raise UsageError(
-                f"entry {seq} asks for something else, or for other files than are installed: {granted}"
+                f"entry {act.approve} asks for something else, or for other files than are installed: "
+                f"{granted}"
             )
-        values: dict[str, JsonValue] = {
-            "account": viewer.account,
-            "roles": list(viewer.roles),
-            "auth": viewer.auth,
-            "reason": reason or None,
-            "of_entry": seq,
-        }
-        done = self._door.pen.call(lambda batch: batch.entry(_draft(package, viewer.user, values)))
-        yield {**row, "state": "approved", "entry": done}
+        draft = _draft(package, viewer.user, who(viewer, act.reason) | {"of_entry": act.approve})
+        done = self._door.pen.call(WriteEntry(draft=draft))
+        yield Approved(
+            plugin=act.plugin,
+            version=package.version,
+            package=package.digest,
+            editable=package.editable,
+            state="approved",
+            entry=done,
+        )
 
 
 def approve_bundled(settings: Settings, pen: Pen, account: str) -> list[str]:
@@ -104,13 +138,14 @@ def approve_bundled(settings: Settings, pen: Pen, account: str) -> list[str]:
         keep(package, settings.approved)
         why = f"bundled with umbridge {__version__}"
         drafts.append(_draft(package, account, {"account": account, "reason": why}))
-    pen.call(lambda batch: [batch.entry(draft) for draft in drafts])
+    pen.call(WriteEntries(drafts=tuple(drafts)))
     return [str(draft.values["plugin"]) for draft in drafts]
 
 
 def in_force(pen: Pen) -> dict[str, str]:
     """The approved digest of each plugin, by the last entry about it."""
-    found = pen.call(lambda batch: list(pen.ledger.open_slots(kinds=(KIND,))))
+    with pen.reading() as reader:
+        found = list(reader.ledger.open_slots(kinds=(KIND,)))
     return {str(row["plugin"]): str(row["digest"]) for row in found if row["state"] == "approved"}
 
 
@@ -125,8 +160,8 @@ def choose(settings: Settings, approved: Mapping[str, str]) -> list[Found]:
     names = settings.plugins.names or tuple(sorted(approved))
     for name in sorted(there.keys() - approved.keys()):
         log.warning("plugin_not_approved", extra={"plugin": name})
-    for text in unusable():
-        log.warning("plugin_not_usable", extra={"plugin": text})
+    for said in unusable():
+        log.warning("plugin_not_usable", extra={"plugin": said})
     if not names and there:
         raise ConfigError(f"no criteria plugin is approved; installed: {', '.join(there)}; {_HOW}")
     return [_edition(settings, name, approved, there.get(name)) for name in names]

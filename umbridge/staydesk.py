@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
-from umbridge_audit.disclose import Need, Viewer
-from umbridge_audit.redact import Permission
+from umbridge_audit.disclose import Viewer
+from umbridge_audit.entry import JsonValue
 from umbridge_audit.seal import SealError
 
-from umbridge.control import go_on
-from umbridge.door import MAX_NUMBER, MAX_TEXT, PAGE, PAGE_BYTES, Door, given, number_of, shown, text_of
+from umbridge.door import Door
 from umbridge.errors import StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import er7
-from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.translate import translate
 from umbridge.model import Event
 from umbridge.naming import visit_token
+from umbridge.opened import Opened
+from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number, text
 from umbridge.review.plan import stay_json
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
@@ -26,42 +26,120 @@ from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import taken_part
-from umbridge.store import directory, inbox, stays
+from umbridge.store import inbox
 from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
+from umbridge.views import Seen, blank, view, within
 from umbridge.worklist import Unreadable, Worklist
 
 DUE_SOON = timedelta(hours=24)
-# Which compartment a stay's key belongs to, as PV1 and the ledger's slots have it: where and when a person
-# lay is about the person, what was ordered and judged is clinical, the work that is left to do is operations.
-# Deny by default: what is not named here is clinical.
-STAY_COMPARTMENT = (
-    dict.fromkeys(
-        (
-            *("visit", "accounts", "mrn", "mrn_aliases", "unit", "bed", "care_start"),
-            *("inpatient_start", "observation_start", "discharged_at", "locations", "leaves"),
-        ),
-        "ident",
-    )
-    | dict.fromkeys(("payer_class", "coverage", "authorizations"), "fin")
-    | dict.fromkeys(
-        (
-            *("lifecycle", "open_reviews", "void_reviews", "closed_reviews", "continued_stay_due"),
-            *("events_applied", "exceptions", "notices_due"),
-        ),
-        "ops",
-    )
-)
-# The same for a line of the worklist.
-REVIEW_COMPARTMENT = (
-    dict.fromkeys(("visit", "mrn", "unit", "opened_at"), "ident")
-    | {"payer_class": "fin"}
-    | dict.fromkeys(("review", "review_id", "due", "overdue", "entries"), "ops")
-)
-# Who may not see a field may not look for it.
-SEARCHES = {
-    "unit": Need("ident", "unit", "what --unit looks for"),
-    "payer": Need("fin", "payer_class", "what --payer looks for"),
-}
+
+
+# As PV1 and the ledger's slots have it: where and when a person lay is about the person, what was ordered and
+# judged is clinical, the work that is left to do is operations.
+@view
+class StayLine:
+    """A stay, as a list has it. Each field is as ``stay_json`` writes it."""
+
+    visit: str | None = within("ident")
+    accounts: JsonValue = within("ident")
+    mrn: str | None = within("ident")
+    mrn_aliases: JsonValue = within("ident")
+    lifecycle: str | None = within("ops")
+    status: str | None = within("clin")
+    status_spans: JsonValue = within("clin")
+    status_evidence: JsonValue = within("clin")
+    pending: JsonValue = within("clin")
+    unit: str | None = within("ident")
+    bed: str | None = within("ident")
+    unit_level: str | None = within("clin")
+    care_start: str | None = within("ident")
+    inpatient_start: str | None = within("ident")
+    observation_start: str | None = within("ident")
+    discharged_at: str | None = within("ident")
+    los_midnights: int | None = within("clin")
+    leave_midnights: int | None = within("clin")
+    hospital_midnights: int | None = within("clin")
+    continued_stay_due: str | None = within("ops")
+    readmission_index: JsonValue = within("clin")
+    open_reviews: JsonValue = within("ops")
+    void_reviews: JsonValue = within("ops")
+    closed_reviews: JsonValue = within("ops")
+    events_applied: JsonValue = within("ops")
+    exceptions: JsonValue = within("ops")
+    notices_due: JsonValue = within("ops")
+
+
+@view
+class StayView(StayLine):
+    """One stay, for who reviews it: where and when, and what the payer said, beside the rest."""
+
+    spans: JsonValue = within("clin")
+    locations: JsonValue = within("ident")
+    leaves: JsonValue = within("ident")
+    payer_class: str | None = within("fin")
+    coverage: JsonValue = within("fin")
+    authorizations: JsonValue = within("fin")
+
+
+@view
+class ReviewLine:
+    """A review that waits for a person."""
+
+    due: str | None = within("ops")
+    overdue: bool | None = within("ops")
+    visit: str | None = within("ident")
+    mrn: str | None = within("ident")
+    unit: str | None = within("ident")
+    payer_class: str | None = within("fin")
+    review: str = within("ops")
+    review_id: str | None = within("ops")
+    opened_at: str | None = within("ident")
+    episode_day: int | None = within("clin")
+    requested: JsonValue = within("clin")
+    outcomes: JsonValue = within("clin")
+    entries: JsonValue = within("ops")
+
+
+@asked
+class StaysList(Query[StayLine]):
+    """``stays list``."""
+
+    name: ClassVar[str] = "stays.list"
+    rows = (StayLine,)
+
+
+@asked
+class StaysShow(Query[StayView]):
+    """``stays show``."""
+
+    name: ClassVar[str] = "stays.show"
+    access: ClassVar[Access] = "read"
+    rows = (StayView,)
+
+    visit: str = looks_for("ident", "visit", told="name")
+
+    @property
+    def words(self) -> str:
+        return "stays show"
+
+    @property
+    def whose(self) -> Whose:
+        return Patient(self.visit)
+
+
+@asked
+class ReviewsList(Query[ReviewLine]):
+    """``reviews list``: the worklist."""
+
+    name: ClassVar[str] = "reviews.list"
+    rows = (ReviewLine,)
+
+    due: bool = flag(told="name")
+    overdue: bool = flag(told="name")
+    unit: str = looks_for("ident", "unit", told="name")
+    payer: str = looks_for("fin", "payer_class", told="value")
+    after: str = text(told="name")
+    limit: int | None = some_number(told="name")
 
 
 class GoneError(UmbridgeError):
@@ -69,7 +147,7 @@ class GoneError(UmbridgeError):
 
 
 class StayDesk:
-    """Answers about stays, for one account at a time. Thread-safe: the pen is."""
+    """Answers about stays, for one account at a time. Thread-safe: the door is."""
 
     def __init__(
         self, door: Door, site: SiteProfile, charset: Callable[[str], str], worklist: Worklist
@@ -81,108 +159,89 @@ class StayDesk:
         self._charset = charset
         self._worklist = worklist
 
-    def list(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        allowed = self._door.look(viewer, args, "search", "stays list")
-        for lane in self._pen.call(lambda batch: [*stays.lanes(batch.cursor)]):
-            try:
-                yield self._shown(*self._read(lane), allowed)
-            except GoneError:
-                continue  # joined to another stay meanwhile
-            except SealError:  # one that does not open must not hide those that come after it
-                yield dict.fromkeys(self._keys()) | {"exceptions": [inbox.UNREADABLE]}
+    def list(self, viewer: Viewer, query: StaysList) -> Iterator[Seen[StayLine]]:
+        def lines(opened: Opened) -> Iterator[StayLine]:
+            with self._pen.reading() as reader:
+                lanes = reader.lanes()
+            for lane in lanes:
+                try:
+                    stay, said = self._read(opened, lane)
+                except GoneError:
+                    continue  # joined to another stay meanwhile
+                except SealError:  # one that does not open must not hide those that come after it
+                    yield blank(StayLine, exceptions=[inbox.UNREADABLE])
+                    continue
+                yield StayLine(**stay_json(stay, said.completed))
 
-    def show(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        number = text_of(args, "visit")
-        lane = self.lane(number)
+        return self._door.disclose(viewer, query, lines)
+
+    def show(self, viewer: Viewer, query: StaysShow) -> Iterator[Seen[StayView]]:
+        lane = self.lane(query.visit)
         with self._pen.reading() as reader:
             count = int(reader.has_stay(lane))
-        needs = (Need("ident", "visit", "what a stay is looked up by"),)
-        allowed = self._door.look(
-            viewer, args, "read", "stays show", patient=number, count=count, needs=needs
-        )
-        try:
-            yield self._shown(*self._read(lane), allowed, detailed=True)
-        except SealError:
-            raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
 
-    def worklist(self, viewer: Viewer, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        def one(opened: Opened) -> Iterator[StayView]:
+            try:
+                stay, said = self._read(opened, lane)
+            except SealError:
+                raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
+            yield StayView(**stay_json(stay, said.completed), **stay.detail())
+
+        return self._door.disclose(viewer, query, one, count=count)
+
+    def worklist(self, viewer: Viewer, query: ReviewsList) -> Iterator[Seen[ReviewLine]]:
         """The reviews that wait for a person, the earliest due first; those without a due time last."""
-        asked = given(args)
-        after, limit = place_of(asked), number_of({"limit": MAX_NUMBER} | asked, "limit")
-        named = [f"--{name}" + (f" {value}" if name == "payer" else "") for name, value in asked.items()]
-        needs = [need for name, need in SEARCHES.items() if asked.get(name)]
-        query = " ".join(["reviews list", *named])[:MAX_TEXT]
-        allowed = self._door.look(viewer, args, "search", query, needs=needs)
-        now = datetime.now(UTC)
-        for line in self._worklist.lines(self._wanted(asked, now), after, limit):
-            go_on()
-            row = _line(line, now) if isinstance(line, WorklistLine) else _unreadable(line, now)
-            yield {
-                key: shown(allowed, REVIEW_COMPARTMENT.get(key, "clin"), key, value)
-                for key, value in row.items()
-            }
+        after, now = place_of(query.after), datetime.now(UTC)
 
-    def _wanted(self, asked: dict[str, Any], now: datetime) -> Wanted:
-        keyring, unit, payer = self._pen.keyring, text_of(asked, "unit"), text_of(asked, "payer")
-        until = now if asked.get("overdue") else now + DUE_SOON if asked.get("due") else None
+        def lines(opened: Opened) -> Iterator[ReviewLine]:
+            wanted = self._wanted(query, now)
+            for line in opened.open_reviews(self._worklist, wanted, after, query.limit):
+                yield _line(line, now) if isinstance(line, WorklistLine) else _unreadable(line, now)
+
+        return self._door.disclose(viewer, query, lines)
+
+    def _wanted(self, query: ReviewsList, now: datetime) -> Wanted:
+        keyring = self._pen.keyring
+        until = now if query.overdue else now + DUE_SOON if query.due else None
         return Wanted(
-            unit=unit_token(keyring, unit) if unit else None,
-            payer=payer_token(keyring, payer) if payer else None,
+            unit=unit_token(keyring, query.unit) if query.unit else None,
+            payer=payer_token(keyring, query.payer) if query.payer else None,
             due_before=None if until is None else instant(until),
         )
 
     def lane(self, visit: str) -> bytes:
         """The stay that a visit's number leads to, now."""
         token = visit_token(self._pen.keyring, visit, self._site.visit_authority)
-        return self._pen.call(lambda batch: directory.resolve(batch.cursor, token)) or token
+        with self._pen.reading() as reader:
+            return reader.resolve(token) or token
 
-    def _read(self, lane: bytes) -> tuple[Stay, LaneReviews]:
+    def _read(self, opened: Opened, lane: bytes) -> tuple[Stay, LaneReviews]:
         """A stay as its newest message left it. Raises GoneError, SealError."""
-        saved = self._pen.call(lambda batch: stays.load(batch.cursor, batch.keyring, lane))
+        saved = opened.stay(lane)
         if saved is None:
             raise GoneError("no stay has that visit number; `umbridge stays list` shows which there are")
         try:
             fold = StayFold.restore(self._site, saved.head, saved.increments)
         except NeedsRefold:  # folded under another site profile: again from the inbox, and nothing is written
-            fold = StayFold.refold(self._site, self._events(lane, saved.seq))
+            fold = StayFold.refold(self._site, self._events(opened, lane, saved.seq))
         return fold.stay(saved.said.as_of), saved.said
 
-    @staticmethod
-    def _shown(
-        stay: Stay, said: LaneReviews, allowed: Permission, *, detailed: bool = False
-    ) -> dict[str, Any]:
-        found = stay_json(stay, said.completed) | (stay.detail() if detailed else {})
-        return {
-            key: shown(allowed, STAY_COMPARTMENT.get(key, "clin"), key, value) for key, value in found.items()
-        }
-
-    def _keys(self) -> Iterable[str]:
-        return stay_json(StayFold(self._site).stay(EPOCH))
-
-    def _events(self, lane: bytes, until: int) -> Iterator[tuple[int, Event]]:
+    def _events(self, opened: Opened, lane: bytes, until: int) -> Iterator[tuple[int, Event]]:
         """Every message the lane's stay was made of. Raises SealError: half a stay is a wrong one."""
-        after = 0
-        while found := self._pen.call(
-            lambda batch, after=after: inbox.sealed_lane(batch.cursor, lane, after, until, PAGE, PAGE_BYTES)  # type: ignore[misc]
-        ):
-            for record, wanted in found:
-                go_on()
-                row = inbox.open_leniently(self._pen.keyring, record)
-                if row.reason == inbox.UNREADABLE:
-                    raise SealError("a message of this stay does not open")
-                message = er7.parse(row.frame, self._charset(row.feed))
-                event = translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
-                after = row.seq
-                for part in wanted:
-                    yield row.seq, taken_part(event, part)
+        for row, wanted in opened.messages_of(lane, until):
+            if row.reason == inbox.UNREADABLE:
+                raise SealError("a message of this stay does not open")
+            message = er7.parse(row.frame, self._charset(row.feed))
+            event = translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+            for part in wanted:
+                yield row.seq, taken_part(event, part)
 
 
-def place_of(asked: dict[str, Any]) -> Place | None:
+def place_of(said: str) -> Place | None:
     """Where the page before ended: that line's due time and number, as DUE/NUMBER. Raises UsageError."""
-    text = text_of(asked, "after")
-    if not text:
+    if not said:
         return None
-    due, slash, review_id = text.rpartition("/")
+    due, slash, review_id = said.rpartition("/")
     try:
         at = instant(datetime.fromisoformat(due)) if due else None
     except (ValueError, TypeError):  # no time, or one without a zone
@@ -192,31 +251,31 @@ def place_of(asked: dict[str, Any]) -> Place | None:
     return Place(at, review_id)
 
 
-def _unreadable(line: Unreadable, now: datetime) -> dict[str, Any]:
+def _unreadable(line: Unreadable, now: datetime) -> ReviewLine:
     due = None if line.place.due is None else moment(line.place.due, ZoneInfo("UTC"))
-    known = {
-        "due": None if due is None else due.isoformat(),
-        "overdue": due is not None and due < now,
-        "review": inbox.UNREADABLE,
-        "review_id": line.place.review_id,
-    }
-    return dict.fromkeys(REVIEW_COMPARTMENT) | known
+    return blank(
+        ReviewLine,
+        due=None if due is None else due.isoformat(),
+        overdue=due is not None and due < now,
+        review=inbox.UNREADABLE,
+        review_id=line.place.review_id,
+    )
 
 
-def _line(line: WorklistLine, now: datetime) -> dict[str, Any]:
+def _line(line: WorklistLine, now: datetime) -> ReviewLine:
     answers = sorted(line.answers.items())
-    return {
-        "due": None if line.due is None else line.due.isoformat(),
-        "overdue": line.due is not None and line.due < now,
-        "visit": line.visit,
-        "mrn": line.mrn,
-        "unit": line.unit,
-        "payer_class": line.payer_class,
-        "review": line.type.value,
-        "review_id": line.review_id,
-        "opened_at": line.opened_at.isoformat(),
-        "episode_day": line.episode_day,
-        "requested": {"status": line.requested_status.value, "level": line.requested_level.name},
-        "outcomes": {plugin: answer.outcome for plugin, answer in answers},
-        "entries": {plugin: answer.entry for plugin, answer in answers},
-    }
+    return ReviewLine(
+        due=None if line.due is None else line.due.isoformat(),
+        overdue=line.due is not None and line.due < now,
+        visit=line.visit,
+        mrn=line.mrn,
+        unit=line.unit,
+        payer_class=line.payer_class,
+        review=line.type.value,
+        review_id=line.review_id,
+        opened_at=line.opened_at.isoformat(),
+        episode_day=line.episode_day,
+        requested={"status": line.requested_status.value, "level": line.requested_level.name},
+        outcomes={plugin: answer.outcome for plugin, answer in answers},
+        entries={plugin: answer.entry for plugin, answer in answers},
+    )

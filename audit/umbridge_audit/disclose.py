@@ -110,16 +110,22 @@ def unmet(permission: Sees, needs: Sequence[Need]) -> Need | None:
     return next((need for need in needs if permission.may(need.compartment, need.field) != "show"), None)
 
 
-def access_values(viewer: Viewer, *, purpose: str, reason: str, policy_hash: str) -> dict[str, JsonValue]:
-    """The slots that every access entry has in common."""
+def who(viewer: Viewer, reason: str) -> dict[str, JsonValue]:
+    """The slots of every entry that a person is the cause of: who it was, and why."""
     return {
         "actor": viewer.user,
         "account": viewer.account,
         "roles": list(viewer.roles),
         "auth": viewer.auth,
+        "reason": reason or None,
+    }
+
+
+def access_values(viewer: Viewer, *, purpose: str, reason: str, policy_hash: str) -> dict[str, JsonValue]:
+    """The slots that every access entry has in common."""
+    return who(viewer, reason) | {
         "source": viewer.source or None,
         "purpose": purpose,
-        "reason": reason or None,
         "policy_hash": policy_hash,
     }
 

@@ -83,6 +83,10 @@ class Reader:
         opened = inbox.open_leniently if leniently else inbox.open_row
         return opened(self._keyring, record)
 
+    def has_row(self, seq: int) -> bool:
+        """Whether there is such a row; nothing is opened for it."""
+        return self._ask(lambda: inbox.sealed_row(self._cursor, seq)) is not None
+
     def rows(self, after: int, limit: int, size: int) -> list[Row]:
         """Rows after ``after``, oldest first: at most ``limit``, and ``size`` bytes or one row. For looking:
         a row that does not open is there and says so.

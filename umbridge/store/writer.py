@@ -143,6 +143,11 @@ class Pen:
         self.submit(_work(command), future, can_wait=can_wait)
         return await future
 
+    @property
+    def database(self) -> Path:
+        """The store's file, for what reads it beside the writer."""
+        return self._path
+
     def reading(self) -> AbstractContextManager[Reader]:
         """A reader for a ``with`` block: questions do not stand in the writer's queue. From any thread."""
         return self._readers.take()
