@@ -26,6 +26,7 @@ WHAT = {
     "cpu_us": "CPU µs a message",
     "later_us": "CPU µs after the answers",
     "wal_bytes": "bytes of the log a message",
+    "later_wal_bytes": "bytes of the log after them",
 }
 
 

@@ -50,7 +50,7 @@ def test_a_comparison_of_a_checkout_with_itself_is_refused(tmp_path: Path) -> No
 
 def test_medians_and_ratios_are_printed_side_by_side() -> None:
     def run(cpu: float) -> dict[str, dict[str, float]]:
-        return {"8": {"cpu_us": cpu, "later_us": 0.0, "wal_bytes": 20_000.0}}
+        return {"8": {"cpu_us": cpu, "later_us": 0.0, "wal_bytes": 20_000.0, "later_wal_bytes": 0.0}}
 
     here = answer.medians([run(100), run(900), run(200)], (8,))
     shown = answer.lines([here, answer.medians([run(400)], (8,))], "an empty store")

@@ -34,7 +34,7 @@ ASKING = (
     *(("status",), ("messages", "list"), ("messages", "list", "--visit", "ZZ-1")),
     *(("stays", "list", "--purpose", "HPAYMT"), ("reviews", "list", "--purpose", "HPAYMT")),
     *(("ledger", "list"), ("ledger", "show", "1", "--purpose", "HPAYMT"), ("ledger", "checkpoint")),
-    *(("keys", "list"), ("users", "list"), ("breakglass", "list"), ("plugins", "list")),
+    *(("keys", "list"), ("users", "list"), ("breakglass", "list")),
     *(("report", "access"), ("messages", "quarantine", "list")),
 )
 
