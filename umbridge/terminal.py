@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -48,7 +48,7 @@ def clean(value: Any) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(value))
 
 
-def table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> int:
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
     """Print rows as a table cut to the terminal's width; returns how many."""
     lines = [[clean(row.get(column)) for column in columns] for row in rows]
     if not lines:
@@ -80,7 +80,7 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(1, width - 1)] + "…"
 
 
-def fields(row: dict[str, Any], indent: int = 0) -> None:
+def fields(row: Mapping[str, Any], indent: int = 0) -> None:
     """Print one object as indented ``name  value`` lines."""
     width = max((len(str(k)) for k in row), default=0)
     for key, value in row.items():

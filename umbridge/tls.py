@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -124,14 +124,14 @@ def ends_at(certificate: Path) -> datetime:
 
 def fingerprint(settings: Settings) -> str:
     """SHA-256 over who may send to which feed: senders, peers, and the certificates' public half."""
-    told: dict[str, object] = {}
+    told: dict[str, tuple[Sequence[str], Sequence[str], list[str]]] = {}
     for name, feed in sorted(settings.feeds.items()):
         files = feed.tls
         paths = (settings.path(files.certificate), settings.path(files.ca)) if files else ()
         for path in paths:
             _readable(path)
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-        told[name] = [feed.senders, files.peers if files else (), digests]
+        told[name] = (feed.senders, files.peers if files else (), digests)
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

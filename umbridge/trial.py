@@ -5,10 +5,10 @@ Content goes through the linter: what loads and is wrong all the same is found h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from umbridge.criteria.content import Library, load_content
 from umbridge.criteria.discover import Found, beyond, in_folder
@@ -19,17 +19,39 @@ from umbridge.errors import ConfigError, ContentError
 from umbridge.linter import ERROR, WARNING, lint
 from umbridge.site import load_site
 from umbridge.stay.facts import check_site
-from umbridge.vignettes import EXPECTED, Remembering, coverage, judge, site_of
+from umbridge.vignettes import EXPECTED, CriterionRow, Remembering, coverage, judge, site_of
+
+
+class About(TypedDict, total=False):
+    """The plugin as its repository and its worker's first words describe it."""
+
+    plugin: str
+    kind: str
+    version: str
+    edition: str
+    digest: str
+    subsets: list[str]
+    facts: int
+    isolation: str
+
+
+class VignetteRow(TypedDict):
+    """One vignette's verdict: ok, WRONG or skipped, and why."""
+
+    vignette: str
+    verdict: str
+    outcome: str
+    why: str
 
 
 @dataclass(slots=True)
 class Trial:
     """What was found. ``wrong`` counts what must be mended before anybody approves the plugin."""
 
-    about: dict[str, Any] = field(default_factory=dict)
+    about: About
     findings: list[str] = field(default_factory=list)
-    vignettes: list[dict[str, Any]] = field(default_factory=list)
-    coverage: list[dict[str, Any]] = field(default_factory=list)
+    vignettes: list[VignetteRow] = field(default_factory=list)
+    coverage: list[CriterionRow] = field(default_factory=list)
     wrong: int = 0
     warnings: int = 0  # a person's judgement is wanted; nothing to mend before that
 
@@ -48,7 +70,7 @@ class Trial:
             parts.append(f"{self.warnings} warnings")
         return "; ".join([*parts, "nothing is wrong" if not self.wrong else f"{self.wrong} to mend"])
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[Mapping[str, object]]:
         """Everything as JSON Lines: each row says in ``row`` which kind it is."""
         yield {"row": "plugin", **self.about}
         for text in self.findings:
@@ -126,14 +148,12 @@ def _content(package: Path, trial: Trial) -> Library | None:
 
 
 def _about(info: PluginInfo, trial: Trial) -> None:
-    trial.about |= {
-        "version": info.version,
-        "edition": info.edition,
-        "digest": info.digest,
-        "subsets": list(info.subsets),
-        "facts": len(info.facts),
-        "isolation": info.isolation,
-    }
+    trial.about["version"] = info.version
+    trial.about["edition"] = info.edition
+    trial.about["digest"] = info.digest
+    trial.about["subsets"] = list(info.subsets)
+    trial.about["facts"] = len(info.facts)
+    trial.about["isolation"] = info.isolation
 
 
 def _judge(folder: Path, plugin: str, host: Remembering, site_file: Path | None, trial: Trial) -> None:
@@ -147,6 +167,11 @@ def _judge(folder: Path, plugin: str, host: Remembering, site_file: Path | None,
     for case in cases:
         judged = judge(case, plugin, host, site)
         why = judged.skipped or "; ".join(judged.wrong)
-        row = {"vignette": judged.name, "verdict": judged.verdict, "outcome": judged.outcome, "why": why}
+        row: VignetteRow = {
+            "vignette": judged.name,
+            "verdict": judged.verdict,
+            "outcome": judged.outcome,
+            "why": why,
+        }
         trial.vignettes.append(row)
         trial.wrong += bool(judged.wrong)

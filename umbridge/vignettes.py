@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from umbridge.criteria.content import Library
 from umbridge.criteria.host import Asked, Host
@@ -136,10 +136,30 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, list | tuple) else value
 
 
-def coverage(library: Library, cases: list[Case]) -> list[dict[str, Any]]:
+class CriterionRow(TypedDict):
+    """How often one criterion was true, false and unknown."""
+
+    subset: str
+    criterion: str
+    true: int
+    false: int
+    unknown: int
+    exercised: str
+
+
+_TRUTH: dict[bool | None, Literal["true", "false", "unknown"]] = {
+    True: "true",
+    False: "false",
+    None: "unknown",
+}
+
+
+def coverage(library: Library, cases: list[Case]) -> list[CriterionRow]:
     """How often each criterion was true, false and unknown in the cases that were asked."""
-    counts: dict[tuple[str, str], dict[str, Any]] = {
-        (subset.id, name): {"subset": subset.id, "criterion": name, "true": 0, "false": 0, "unknown": 0}
+    counts: dict[tuple[str, str], CriterionRow] = {
+        (subset.id, name): CriterionRow(
+            subset=subset.id, criterion=name, true=0, false=0, unknown=0, exercised=""
+        )
         for subset in library.subsets.values()
         for name in subset.rules.criteria
     }
@@ -149,8 +169,7 @@ def coverage(library: Library, cases: list[Case]) -> list[dict[str, Any]]:
             continue
         exam = subset.rules.examine(case.facts, case.as_of)
         for name in subset.rules.criteria:
-            word = {True: "true", False: "false", None: "unknown"}[exam.truth(name)]
-            counts[subset.id, name][word] += 1
+            counts[subset.id, name][_TRUTH[exam.truth(name)]] += 1
     rows = list(counts.values())
     for row in rows:
         row["exercised"] = "both ways" if row["true"] and row["false"] else "NOT both ways"
