@@ -244,6 +244,8 @@ TESTED_IN = {
     "audit/umbridge_audit/signing.py": "audit/tests/test_remote.py",  # the rules of both kinds of signer
     "audit/umbridge_audit/store/signed.py": "audit/tests/test_store.py",  # half of the pen
     "umbridge/specimens.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit puts to them
+    "umbridge/criteria/truths.py": "tests/test_tree.py",  # the same rules, by the same brute force
+    "umbridge/criteria/levels.py": "tests/test_pack.py",  # and plugins/interqual_like, which is no more
     "umbridge/criteria/plane.py": "tests/test_undecided.py",  # against a fine grid
     "umbridge/criteria/turning.py": "tests/test_undecided.py",  # the same diagram, read for its turns
     "umbridge/criteria/ruleset.py": "tests/test_tree.py",  # rules compiled, judged by the same brute force

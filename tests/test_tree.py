@@ -355,3 +355,26 @@ def test_scores_show_what_is_known() -> None:
     assert none.scores(["s"]) == {"s_min": 1, "s_max": 14, "s_class_min": "I", "s_class_max": "II"}
     stepped = look(rules, {"n": Decimal(20), "a": True, "c": "A", "y": Decimal(4), "b": False})
     assert stepped.scores(["t"]) == {"t": 11, "t_class": "0"}
+
+
+def test_what_an_examination_gives_out_is_the_askers_to_change() -> None:
+    """The next patient with these truths gets what the rules come to, and values of their own."""
+    rules = rules_of(LEAVES[0])
+    known = {fact: Decimal(3) for fact in ("y",)}
+    first = look(rules, known)
+    for given_out in (
+        first.scores(),
+        first.score_lines(),
+        first.reasons("r.x", True),
+        first.reasons("r.x", False),
+    ):
+        wanted = repr(given_out)
+        given_out.clear()
+        second = look(rules, known)
+        again = (
+            second.scores(),
+            second.score_lines(),
+            second.reasons("r.x", True),
+            second.reasons("r.x", False),
+        )
+        assert wanted in map(repr, again)

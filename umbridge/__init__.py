@@ -18,6 +18,7 @@ __all__ = [
     "Examination",
     "IfMeasured",
     "Level",
+    "LevelContent",
     "Library",
     "Manifest",
     "Node",
@@ -33,6 +34,7 @@ __all__ = [
     "hookimpl",
     "load_content",
     "one",
+    "pend_for_age",
 ]
 
 __version__ = "0.1.0"

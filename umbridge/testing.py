@@ -252,7 +252,7 @@ class CriteriaKit:
     @given(st.data())
     @_FEW
     def test_an_answer_does_not_hang_on_who_was_screened_before(self, data: st.DataObject) -> None:
-        """What the engine remembers (``Examination.once``) is no value of a patient, nor another question."""
+        """What is remembered between screens is no value of a patient, nor another question."""
         library = type(self).library
         subset, values = data.draw(patients(library))
         kept = {fact: v for fact, v in values.items() if data.draw(st.booleans())}

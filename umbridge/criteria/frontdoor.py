@@ -2,6 +2,7 @@
 
 from umbridge.criteria.content import BARRIER, Library, Subset, load_content
 from umbridge.criteria.examination import Examination
+from umbridge.criteria.levels import LevelContent, pend_for_age
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
 from umbridge.hookspecs import hookimpl
@@ -27,6 +28,7 @@ __all__ = [
     "Examination",
     "IfMeasured",
     "Level",
+    "LevelContent",
     "Library",
     "Manifest",
     "Node",
@@ -42,4 +44,5 @@ __all__ = [
     "hookimpl",
     "load_content",
     "one",
+    "pend_for_age",
 ]

@@ -24,10 +24,12 @@ from umbridge.criteria.tree import (
     walk,
     walk_all,
 )
+from umbridge.criteria.truths import State, Truths
 from umbridge.model import Reading
 
 # Numbers of leaves and of joint tests, facts counted, facts beside which others may be left out.
 Read: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...], tuple[str, ...]]
+MOST_STATES = 1000  # of one rule set; a state and what was found for it are about 4 kB
 
 
 class RuleSet:
@@ -67,7 +69,7 @@ class RuleSet:
                 self.leaves.append(node)
         self.joined = frozenset(fact for joint in self.joints for fact in joint.facts)
         self.counted = tuple(dict.fromkeys(i.counts for s in scores.values() for i in s.items if i.counts))
-        self._functions: dict[int, Callable[[Examination], Truth]] = {}
+        self._functions: dict[int, Callable[[Truths], Truth]] = {}
         self._parts: dict[tuple[str, ...], list[FactTests]] = {}
         self._by_fact: list[FactTests] = [
             (fact, self.facts[fact], [(i, leaf_test(self.leaves[i])) for i in numbers])
@@ -82,8 +84,8 @@ class RuleSet:
         }
         self._first = {s.id: self._compile(s.first_step) for s in scores.values() if s.first_step is not None}
         self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
-        self.memory: dict[Hashable, dict[Hashable, object]] = {}  # by state; see ``Examination.once``
-        self.decided: dict[Hashable, Decision] = {}  # by rule and what it reads; see ``Examination.decide``
+        self._states: dict[State, Truths] = {}
+        self.decided: dict[Hashable, Decision] = {}  # by rule and what it reads; see ``Truths.decide``
         self._read: dict[str, Read] = {}
         self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
 
@@ -110,7 +112,7 @@ class RuleSet:
 
     def forget(self) -> None:
         """Drop what earlier examinations came to. Nobody can tell but by the clock."""
-        self.memory.clear()
+        self._states.clear()
         self.decided.clear()
 
     def examine(
@@ -122,6 +124,15 @@ class RuleSet:
         rules may be asked afterwards: what they do not read is not looked at.
         """
         return Examination(self, facts, as_of, self.tests_by_fact(keys) if keys else self._by_fact)
+
+    def of_state(self, state: State) -> Truths:
+        """What these rules come to in a state: the same for every patient who is in it."""
+        found = self._states.get(state)
+        if found is None:
+            if len(self._states) >= MOST_STATES:  # start again rather than grow
+                self._states.clear()
+            found = self._states[state] = Truths(self, state)
+        return found
 
     def read_by(self, key: str) -> Read:
         """What a rule or criterion reads; remembered."""
@@ -158,13 +169,13 @@ class RuleSet:
             known = self._parts[keys] = [entry for entry in self._by_fact if entry[0] in read]
         return known
 
-    def _compile(self, node: Node) -> Callable[[Examination], Truth]:
+    def _compile(self, node: Node) -> Callable[[Truths], Truth]:
         key = id(node)  # nodes live as long as this rule set, which holds them all
         if key not in self._functions:
             self._functions[key] = self._function(node)
         return self._functions[key]
 
-    def _function(self, node: Node) -> Callable[[Examination], Truth]:
+    def _function(self, node: Node) -> Callable[[Truths], Truth]:
         match node:
             case Leaf():
                 number = self._numbers[node]
@@ -187,8 +198,8 @@ class RuleSet:
             case Group():
                 return _compiled_group(node.n, [self._compile(child) for child in node.children])
 
-    def _remembered(self, key: str, rule: Callable[[Examination], Truth]) -> Callable[[Examination], Truth]:
-        def recall(exam: Examination) -> Truth:
+    def _remembered(self, key: str, rule: Callable[[Truths], Truth]) -> Callable[[Truths], Truth]:
+        def recall(exam: Truths) -> Truth:
             if key not in exam.memory:
                 exam.memory[key] = rule(exam)
             return exam.memory[key]
@@ -196,10 +207,10 @@ class RuleSet:
         return recall
 
 
-def _compiled_group(n: int, children: list[Callable[[Examination], Truth]]) -> Callable[[Examination], Truth]:
+def _compiled_group(n: int, children: list[Callable[[Truths], Truth]]) -> Callable[[Truths], Truth]:
     spare = len(children) - n  # how many may be false
 
-    def truth(exam: Examination) -> Truth:
+    def truth(exam: Truths) -> Truth:
         need, may_fail = n, spare
         if need <= 0:
             return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from umbridge.criteria.examination import truths_of
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import Group, Item, Joint, Leaf, Node, Not, Score, ScoreTest, walk
 from umbridge.criteria.undecided import BOTTOM, NO, YES, Diagram, decide, readings_of
@@ -40,7 +41,7 @@ def only(rules: RuleSet, node: Node, scores: Mapping[str, Score] | None = None) 
 
 def always(rules: RuleSet, node: Node) -> bool | None:
     """The rule's truth where no fact can change it; None where some can."""
-    return decide(only(rules, node).examine({}), node).value
+    return decide(truths_of(only(rules, node).examine({})), node).value
 
 
 def item_tests(item: Item) -> tuple[tuple[Node, Score], ...]:
@@ -86,7 +87,7 @@ class Turning:
     def __init__(self, rules: RuleSet, node: Node, scores: Mapping[str, Score] | None = None) -> None:
         self.rules = only(rules, node, scores)
         self.node = node
-        self.diagram = Diagram(self.rules.examine({}, AT), node)
+        self.diagram = Diagram(truths_of(self.rules.examine({}, AT)), node)
         self.root = self.diagram.build(node)
         self._paths = self._reached()
         self._readings: dict[str, list[Reading | None]] = {}

@@ -14,7 +14,6 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise, product
 
-from umbridge.criteria.examination import Examination
 from umbridge.criteria.plane import (
     between,
     joined,
@@ -43,6 +42,7 @@ from umbridge.criteria.tree import (
     leaf_test,
     walk,
 )
+from umbridge.criteria.truths import Truths
 from umbridge.model import FactValue, Reading, Sample
 
 NO, YES = 0, 1
@@ -114,7 +114,7 @@ def cells(rules: RuleSet, fact: str) -> list[Cell]:
 class Diagram:
     """A reduced ordered multi-valued decision diagram over the unknown facts of one examination."""
 
-    def __init__(self, exam: Examination, root: Node) -> None:
+    def __init__(self, exam: Truths, root: Node) -> None:
         self.exam, self.rules = exam, exam.rules
         self.joints = [
             node
@@ -377,7 +377,7 @@ class Diagram:
         return tuple(sorted(self.order[level] for level in levels))
 
 
-def _order(exam: Examination, root: Node) -> list[str]:
+def _order(exam: Truths, root: Node) -> list[str]:
     """Unknown facts, those read in most places first: what is shared is settled before what is private."""
     uses: dict[str, int] = {}
     rules = exam.rules
@@ -395,7 +395,7 @@ def _order(exam: Examination, root: Node) -> list[str]:
     return sorted(uses, key=lambda fact: (-uses[fact], fact))
 
 
-def decide(exam: Examination, root: Node) -> Decision:
+def decide(exam: Truths, root: Node) -> Decision:
     """The exact truth of a rule and, where it has none yet, the facts that can still flip it."""
     diagram = Diagram(exam, root)
     found = diagram.build(root)

@@ -30,6 +30,7 @@ from umbridge import (
     hookimpl,
     load_content,
     one,
+    pend_for_age,
 )
 from umbridge_mcg_like import expected_stay
 
@@ -107,10 +108,19 @@ def umbridge_screen(case: Case) -> ScreenResult:
         hours is not None and hours > OBSERVATION_BOUND_HOURS,
         case.episode_day,
     )
-    result, deciding = exam.once((ask, "age" in case.facts), lambda: _judged(ask, case, subset, exam))
+    result, deciding = _judged(ask, subset, exam)
+    if "age" not in case.facts and result.outcome is not Outcome.NOT_APPLICABLE:
+        result = pend_for_age(result)
     if case.review in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
         result = _beside_the_expected(case, subset, result)
-    return replace(result, evidence=exam.evidence(*deciding)) if deciding else result
+    return replace(
+        result,
+        subset=subset.id,
+        edition=LIBRARY.edition,
+        digest=DIGEST,
+        tags=subset.tags,
+        evidence=exam.evidence(*deciding),
+    )
 
 
 Judged: TypeAlias = tuple[ScreenResult, tuple[str, ...]]  # without its evidence; the rules whose that is
@@ -118,7 +128,7 @@ Judged: TypeAlias = tuple[ScreenResult, tuple[str, ...]]  # without its evidence
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What an answer hangs on beside the truths of the rules and whether the age is known."""
+    """What an answer hangs on beside the patient's facts."""
 
     review: ReviewType
     status: Status
@@ -127,37 +137,21 @@ class Ask:
     day: int
 
 
-def _judged(ask: Ask, case: Case, subset: Subset, exam: Examination) -> Judged:
-    """The answer to all examinations with these truths. Reads no value: see ``once``."""
+def _judged(ask: Ask, subset: Subset, exam: Examination) -> Judged:
+    """The answer without its evidence."""
     match ask.review:
         case ReviewType.ADMISSION | ReviewType.OBSERVATION | ReviewType.RETROSPECTIVE if (
             ask.status is Status.INPATIENT
         ):
-            result, deciding = _inpatient(ask, exam)
+            return _inpatient(ask, exam)
         case ReviewType.ADMISSION | ReviewType.OBSERVATION if ask.status is Status.OBSERVATION:
-            result, deciding = _observation(ask, exam)
+            return _observation(ask, exam)
         case ReviewType.CONTINUED_STAY:
-            result, deciding = _continued(ask, subset, exam)
+            return _continued(ask, subset, exam)
         case ReviewType.DISCHARGE:
-            result, deciding = _discharge(exam)
+            return _discharge(exam)
         case _:
-            result = _not_applicable(f"{subset.title}: no content for this review and status.")
-            deciding = ()
-    result = replace(result, subset=subset.id, edition=LIBRARY.edition, digest=DIGEST, tags=subset.tags)
-    if "age" in case.facts or result.outcome is Outcome.NOT_APPLICABLE:
-        return result, deciding
-    result = replace(  # whether the guideline applies at all hangs on the age
-        result,
-        outcome=Outcome.PEND,
-        missing=tuple(sorted({"age", *result.missing})),
-        rationale=f"Age is not known. {result.rationale}",
-        advise_higher=None,
-        advise_missing=(),
-        basis=None,
-        discharge_ready=None,
-        extended_stay_reason=None,
-    )
-    return result, deciding
+            return _not_applicable(f"{subset.title}: no content for this review and status."), ()
 
 
 def _admitted(case: Case) -> datetime:
