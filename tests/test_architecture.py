@@ -221,6 +221,7 @@ TESTED_IN = {
     "umbridge/store/commands.py": "tests/test_store_contract.py",  # applied, as every store applies them
     "umbridge/store/operations.py": "tests/test_store_contract.py",  # what commands name
     "umbridge/store/reader.py": "tests/test_store_contract.py",  # what questions are asked of
+    "umbridge/store/upkeep.py": "tests/test_search.py",  # tokens moved; the log in test_writer.py
     "umbridge/store/memory.py": "tests/test_store_contract.py",  # a rollback teaches it nothing
     "umbridge/store/settlement.py": "tests/test_quarantine.py",  # what a person does, through the door
     "umbridge/store/line.py": "tests/test_writer.py",  # who is written next, seen in what is written

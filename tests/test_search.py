@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,14 +15,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from installation import Installation
 from test_intake import frame, receive
-from test_writer import incoming, make, rows
+from test_writer import accept, incoming, make, rows
+from umbridge_audit.keys import Keyring
 
-from umbridge.config import FeedSettings
+from umbridge.config import FeedSettings, Settings
 from umbridge.daemon import answering
 from umbridge.errors import NotPermittedError
 from umbridge.model import RowState
-from umbridge.store import search
+from umbridge.store import line, search, upkeep
 from umbridge.store.batch import iso
+from umbridge.store.commands import SortTokens, WriteEntries
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
@@ -171,6 +176,114 @@ def test_no_search_walks_the_frames(tmp_path: Path, name: str) -> None:
     plan = [row[3] for row in finder._raw.execute("EXPLAIN QUERY PLAN " + asked[-1])]
     finder.close()
     assert not [step for step in plan if step.startswith("SCAN inbox") and "COVERING INDEX" not in step], plan
+
+
+# --- tokens that are put in order later -----------------------------------------------------------------
+
+
+def by_patient(keyring: Keyring, made: Settings, *numbers: str) -> list[list[int]]:
+    with closing(search.Finder(made.store / DATABASE)) as finder:
+        return [
+            finder.numbers(search.Criteria((search.patient(keyring, number, "UMBH"),))) for number in numbers
+        ]
+
+
+def found_by(keyring: Keyring, *numbers: str) -> tuple[bytes, ...]:
+    return tuple(search.patient(keyring, number, "UMBH") for number in numbers)
+
+
+def test_a_message_is_found_the_moment_it_is_answered_and_once_its_tokens_are_moved(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    with hold_pen(made, keyring) as pen:
+        accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1", "ZZ2", "ZZ1")))
+        accept(pen, incoming(b"b", b"two", found_by=found_by(keyring, "ZZ2")))
+        accept(pen, incoming(b"c", b"three"))
+        assert by_patient(keyring, made, "ZZ1", "ZZ2", "ZZ3") == [[1], [1, 2], []]
+        assert pen.call(SortTokens(most=1)) == 1  # in the middle of it
+        assert by_patient(keyring, made, "ZZ1", "ZZ2", "ZZ3") == [[1], [1, 2], []]
+        assert pen.call(SortTokens(most=100)) == 1
+        assert pen.call(SortTokens(most=100)) == 0
+        assert by_patient(keyring, made, "ZZ1", "ZZ2", "ZZ3") == [[1], [1, 2], []]
+
+
+def test_the_writer_moves_them_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "QUIET_SECONDS", 0.0)
+    made, keyring = make(tmp_path / "s")
+    with hold_pen(made, keyring) as pen:
+        accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1")))
+        while waiting(made):
+            pen.call(WriteEntries(drafts=()))  # its loop goes round
+        assert by_patient(keyring, made, "ZZ1") == [[1]]
+
+
+@pytest.mark.parametrize("most", [upkeep.SORT, 1], ids=["while senders stand in line", "too many of them"])
+def test_while_senders_stand_in_line_they_wait_unless_there_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(line, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(upkeep, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "SORT", 1)
+    monkeypatch.setattr(upkeep, "MOST_UNSORTED", most + line.CROWD)
+    made, keyring = make(tmp_path / "s")
+    with hold_pen(made, keyring) as pen:
+        monkeypatch.setattr(pen._memory, "unsorted", 0)
+        for number in range(line.CROWD + 1):
+            accept(pen, incoming(b"k%d" % number, b"%d" % number))
+        assert pen.crowded
+        for number in range(3):
+            item = incoming(b"z%d" % number, b"zz%d" % number, found_by=found_by(keyring, f"ZZ{number}"))
+            accept(pen, item)
+        assert pen._memory.unsorted == waiting(made) == 3
+        if most == 1:
+            monkeypatch.setattr(upkeep, "MOST_UNSORTED", 1)
+            while waiting(made):
+                pen.call(WriteEntries(drafts=()))
+        assert by_patient(keyring, made, "ZZ0", "ZZ1", "ZZ2") == [[47], [48], [49]]
+
+
+def waiting(made: Settings) -> int:
+    with closing(sqlite3.connect(made.store / DATABASE)) as db:
+        return int(db.execute("SELECT count(*) FROM search_later").fetchone()[0])
+
+
+def killed_after_the_answer(made: Settings, keyring: Keyring) -> None:
+    """A process that answers a message, says so, and is killed before it has moved anything."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with hold_pen(made, keyring) as pen:
+                accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1")))
+                os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_killed_between_answer_and_move_nothing_is_lost(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    killed_after_the_answer(made, keyring)
+    assert by_patient(keyring, made, "ZZ1") == [[1]]
+    with hold_pen(made, keyring) as pen:
+        assert accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1"))).duplicate
+        assert by_patient(keyring, made, "ZZ1") == [[1]]
+        while waiting(made):  # a start knows what is left to do
+            pen.call(WriteEntries(drafts=()))
+    assert by_patient(keyring, made, "ZZ1") == [[1]]
+
+
+def test_tokens_that_only_memory_holds_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug: what is left for later is not in the answer's transaction."""
+    monkeypatch.setattr(search, "later", lambda cursor, rows: None)
+    made, keyring = make(tmp_path / "s")
+    killed_after_the_answer(made, keyring)
+    assert by_patient(keyring, made, "ZZ1") == [[]]
+
+
+def test_a_token_that_could_not_be_told_from_its_neighbours_is_refused(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    with closing(sqlite3.connect(made.store / DATABASE)) as db, pytest.raises(ValueError, match="token"):
+        search.later(db.cursor(), [(1, (b"short",))])
+    assert len(search.control(keyring, "ZZ")) == search.TOKEN
 
 
 # --- by the command -------------------------------------------------------------------------------------

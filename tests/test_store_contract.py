@@ -297,6 +297,9 @@ APPLIED: dict[str, tuple[Any, ...]] = {
 }
 
 
+THEN = datetime.now(UTC)  # this month's keys are those of the populated store
+
+
 def remembered(pen: Pen) -> tuple[object, ...]:
     memory = pen._memory
     known = memory.known
@@ -327,7 +330,7 @@ def applied(
         return batch
 
     with take_pen(made, Keyring.open(made.keys)) as pen:
-        pen.clock.now = datetime.now(UTC).replace(microsecond=0, second=0)
+        pen.clock.now = THEN
         if rolled_back:
             before, mark = remembered(pen), pen.ledger.mark()
             pen._cursor.execute("BEGIN IMMEDIATE")

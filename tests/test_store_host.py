@@ -31,8 +31,8 @@ from umbridge import config, daemon, setup
 from umbridge.errors import StoreError, UmbridgeError, UnavailableError
 from umbridge.hl7 import mllp
 from umbridge.store import engine, ground
+from umbridge.store.ground import take_lock
 from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import take_lock
 
 SHM = Path("/dev/shm")  # noqa: S108 - it lies in memory: that is the point
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,8 @@ from umbridge import config
 from umbridge.config import Settings
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.model import RowState
-from umbridge.store import engine, inbox, line, writer
+from umbridge.store import engine, inbox, line, upkeep, writer
+from umbridge.store.commands import WriteEntries
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.opening import create_store, hold_pen, take_pen
 from umbridge.store.writer import Pen
@@ -98,6 +99,38 @@ def test_durability_settings_are_what_the_database_says(pen: Pen) -> None:
     assert said["journal_mode"] == "wal"
     assert said["synchronous"] == 2
     assert said == {name: expected for name, _, expected in engine.PRAGMAS}
+
+
+def test_the_log_is_taken_back_in_a_quiet_moment_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "TAKE_BACK", 10)
+    monkeypatch.setattr(upkeep, "QUIET_SECONDS", 3600.0)
+    made, keyring = make(tmp_path / "s")
+    with hold_pen(made, keyring) as pen:
+        for number in range(10):
+            accept(pen, incoming(b"k%d" % number, b"%d" % number))
+        assert copied(made) == 0
+        monkeypatch.setattr(upkeep, "QUIET_SECONDS", 0.0)
+        while not copied(made):
+            pen.call(WriteEntries(drafts=()))  # its loop goes round
+        assert len(rows(pen)) == 10
+
+
+def copied(made: Settings) -> int:
+    """How many messages are in the database itself, without its log."""
+    with closing(sqlite3.connect(f"file:{made.store}/umbridge.db?immutable=1", uri=True)) as database:
+        return int(database.execute("SELECT count(*) FROM inbox").fetchone()[0])
+
+
+def test_the_page_cache_is_as_large_as_the_settings_say(tmp_path: Path) -> None:
+    made, keyring = make(tmp_path / "s")
+    made = made.model_copy(
+        update={"limits": made.limits.model_copy(update={"page_cache_bytes": 5 * 1024 * 1024})}
+    )
+    with hold_pen(made, keyring) as pen:
+        said = pen.call(lambda batch: batch.cursor.execute("PRAGMA cache_size").fetchone()[0])
+    assert said == -5 * 1024
 
 
 def test_a_setting_that_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

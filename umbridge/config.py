@@ -116,6 +116,7 @@ class LimitSettings(_Section):
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
     ballast_bytes: Annotated[int, Field(ge=0)] = 32 * 1024 * 1024
     group: Annotated[int, Field(ge=1, le=256)] = 64
+    page_cache_bytes: Annotated[int, Field(ge=1024 * 1024)] = 64 * 1024 * 1024
     lanes: Annotated[int, Field(ge=1, le=1024)] = 256
     lane_cache: Annotated[int, Field(ge=1)] = 4096
     caseworkers: Annotated[int, Field(ge=0, le=64)] = 0

@@ -51,7 +51,7 @@ class Batch(Operations):
         self._finished: list[tuple[str, str, int]] = []
         self._repeats: list[tuple[int, str, str]] = []
         self._directory = directory.StoredNumbers(cursor, self._working.learnt)
-        self._found_by: list[tuple[bytes, int]] = []
+        self._found_by: list[tuple[int, Sequence[bytes]]] = []
         self._first_entry = ledger.size
         self._known: dict[bytes, list[tuple[Any, ...]]] = {}
         self._tally: Counter[tuple[str, str]] = Counter()
@@ -61,6 +61,11 @@ class Batch(Operations):
         """Put an entry on the ledger with this transaction; returns the seq it will have."""
         self._drafts.append(draft)
         return self.next_entry - 1
+
+    def sort_tokens(self, most: int) -> int:
+        moved = search.sort(self.cursor, most)
+        self._working.unsorted -= moved
+        return moved
 
     def keep_cosignature(self, size: int, line: str) -> None:
         self._ledger.keep_cosignature(size, line)
@@ -145,7 +150,8 @@ class Batch(Operations):
         self._tally["feed", item.feed] += 1
         if reason:
             self._tally[f"why/{item.feed}", f"{state.value} {reason}"] += 1
-        self._found_by += [(token, seq) for token in item.found_by]
+        if item.found_by:
+            self._found_by.append((seq, item.found_by))
         self._heard[item.feed] = at
         candidates.append(
             (seq, item.digest, item.content_digest, lane, state.value, ack, condition, location, reason, at)
@@ -273,7 +279,8 @@ class Batch(Operations):
         state = RowState.PENDING if shares else RowState.NOT_APPLICABLE
         lane: bytes | None = shares[0][0] if shares else None
         inbox.replay(self.cursor, self.keyring, row, child, lane, state, row.ack, self.now, at)
-        self._found_by += [(token, child) for token in found_by]
+        if found_by:
+            self._found_by.append((child, found_by))
         self._tally["state", state.value] += 1
         note = f"replay_of_{seq}"
         receipt = {
@@ -364,7 +371,8 @@ class Batch(Operations):
         if self._tally:
             tally.add(self.cursor, self._tally, self._heard)
         if self._found_by:
-            search.add(self.cursor, self._found_by)
+            search.later(self.cursor, self._found_by)
+            self._working.unsorted += len(self._found_by)
         if self._repeats:
             self.cursor.executemany(
                 "INSERT INTO delivery_attempt(row, feed, at) VALUES (?,?,?)", self._repeats

@@ -91,6 +91,9 @@ class Transaction(Protocol):
     ) -> Stored:
         """Store a row again as its own child, to be worked as if it came now."""
 
+    def sort_tokens(self, most: int) -> int:
+        """Move the search tokens of up to ``most`` rows to where they are looked up; of how many rows."""
+
     # -- stays
 
     def stay(self, lane: bytes) -> SavedStay | None:
@@ -230,3 +233,13 @@ class SetSuspect:
 
     def apply(self, tx: Transaction) -> None:
         tx.suspect(self.seq)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SortTokens:
+    """Search tokens that were written in a hurry, put in order. Returns of how many rows."""
+
+    most: int
+
+    def apply(self, tx: Transaction) -> int:
+        return tx.sort_tokens(self.most)

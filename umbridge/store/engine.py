@@ -31,7 +31,10 @@ PRAGMAS: tuple[tuple[str, str, Any], ...] = (
     ("cell_size_check", "ON", 1),
     ("mmap_size", "0", 0),
     ("foreign_keys", "ON", 1),
+    # pages of log at which a COMMIT copies it back; mostly the writer does it before, in quiet moments
+    ("wal_autocheckpoint", "4000", 4000),
 )
+CACHE_BYTES = 64 * 1024 * 1024  # of pages; SQLite's own 2 MB read the same index pages again for each message
 # Two connections that write or checkpoint at once can corrupt a WAL database before this version
 # (sqlite.org/wal.html, "WAL-reset bug"); umbridge has one writing connection, so this is a warning.
 WAL_RESET_FIXED = (3, 51, 3)
@@ -55,8 +58,9 @@ def unusable(path: Path, exc: sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: {why} ({code})")
 
 
-def open_engine(path: Path) -> Engine:
+def open_engine(path: Path, cache_bytes: int = CACHE_BYTES) -> Engine:
     """One engine over one connection, 0600, ``BEGIN IMMEDIATE``, pragmas verified. Raises StoreError."""
+    pages = -(cache_bytes // 1024)  # negative: so many KiB
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     engine = create_engine(
@@ -67,7 +71,7 @@ def open_engine(path: Path) -> Engine:
     def _connect(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # transactions are ours: see the begin event
         cursor = raw.cursor()
-        for name, wanted, expected in PRAGMAS:
+        for name, wanted, expected in (*PRAGMAS, ("cache_size", str(pages), pages)):
             try:
                 cursor.execute(f"PRAGMA {name}={wanted}")
                 row = cursor.execute(f"PRAGMA {name}").fetchone()

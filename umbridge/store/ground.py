@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
 
-from umbridge.errors import StoreError
+from umbridge.errors import StoreError, UnavailableError
 
 BESIDE = ("", "-wal", "-shm")  # what SQLite keeps beside the database: the same content, the same care
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -75,3 +76,14 @@ def check_lasts(directory: Path, accepted: bool) -> None:
         raise StoreError(
             f'{directory}: {found}; move it to a local disk, or set store_not_durable = "I accept" in [paths]'
         )
+
+
+def take_lock(directory: Path) -> int:
+    """Hold ``store/lock`` for this process. Raises UnavailableError when somebody else holds the pen."""
+    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise UnavailableError(f"{directory}: another umbridge holds the pen (store/lock)") from None
+    return handle

@@ -63,6 +63,15 @@ class Line(Generic[T]):
         ends = min(self._crowd_ends(), (self._held_since or 0.0) + HOLD_SECONDS)
         return max(0.0, ends - time.monotonic())
 
+    def until_quiet(self, seconds: float) -> float:
+        """Seconds until no frame has come for so long, if no further one comes."""
+        last = self._arrivals[-1] if self._arrivals else float("-inf")
+        return max(0.0, last + seconds - time.monotonic())
+
+    def until_uncrowded(self) -> float:
+        """Seconds until senders stand in line no more, if no further frame comes."""
+        return max(0.0, self._crowd_ends() - time.monotonic())
+
     def _crowd_ends(self) -> float:
         """Until when senders count as standing in line, if no further frame comes."""
         return self._arrivals[0] + CROWD_SECONDS if len(self._arrivals) == CROWD else 0.0

@@ -17,10 +17,11 @@ T = TypeVar("T")
 class Memory:
     """The last row's number, lanes that miss a message, rows set aside while worked, numbers seen lately."""
 
-    def __init__(self, last: int, quarantined: Iterable[bytes] = ()) -> None:
+    def __init__(self, last: int, quarantined: Iterable[bytes] = (), unsorted: int = 0) -> None:
         self.last = last
         self.quarantined = set(quarantined)  # lanes
         self.suspects: set[int] = set()  # rows set aside after they were answered, maybe while being worked
+        self.unsorted = unsorted  # rows whose search tokens are not where they are looked up
         self.known = Known()
 
 
@@ -32,6 +33,7 @@ class Working:
         self._last = memory.last
         self._quarantined: dict[bytes, bool] = {}
         self._suspects: dict[int, bool] = {}
+        self.unsorted = memory.unsorted
         self.learnt = Learnt(memory.known)
 
     def next_seq(self) -> int:
@@ -55,7 +57,7 @@ class Working:
 
     def keep(self) -> None:
         """The transaction is durable."""
-        self._memory.last = self._last
+        self._memory.last, self._memory.unsorted = self._last, self.unsorted
         _keep(self._memory.quarantined, self._quarantined)
         _keep(self._memory.suspects, self._suspects)
         self.learnt.keep()

@@ -27,9 +27,9 @@ from umbridge.errors import ConfigError, StoreError
 from umbridge.store.batch import BatchClock
 from umbridge.store.commands import Transaction, WriteOnChange
 from umbridge.store.engine import DATABASE, check_file, check_tables, create_tables, open_engine
-from umbridge.store.ground import check_files
+from umbridge.store.ground import check_files, take_lock
 from umbridge.store.upgrade import SayUpgrades, bring_forward
-from umbridge.store.writer import Pen, take_lock
+from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.store")
 CLEAN = "stopped_cleanly"
@@ -114,7 +114,7 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
     os.umask(0o077)
     for leftover in (*directory.glob("export-*.jsonl"), *directory.glob(".*.part")):
         leftover.unlink()  # a bundle that was being made when the last process died
-    engine = open_engine(path)
+    engine = open_engine(path, settings.limits.page_cache_bytes)
     try:
         with engine.connect() as connection:
             with connection.begin():

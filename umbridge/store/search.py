@@ -2,6 +2,9 @@
 
 Numbers of patients are never in an index as they are: only their keyed hashes. Looking runs beside the pen,
 in the thread of whoever asks, so that a search over a million rows holds up nobody's answer.
+
+Each random key dirties a page of its own, so an answer's transaction writes its tokens side by side
+(``search_later``); they are moved, some hundred rows at a time, when nobody waits. A search looks in both.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from umbridge_audit.keys import Keyring
 from umbridge.store import inbox
 
 SEPARATOR = "\x1f"  # between the parts of a token's input; cannot occur inside a decoded HL7 field
+TOKEN = 16  # bytes of one (``Keyring.token``)
 CHUNK = 50_000  # row numbers found at a time
 
 
@@ -43,9 +47,34 @@ def control(keyring: Keyring, control_id: str) -> bytes:
     return keyring.token("control", control_id)
 
 
-def add(cursor: sqlite3.Cursor, found_by: Sequence[tuple[bytes, int]]) -> None:
-    """Let rows be found; the same token twice in one message is one way to find it."""
-    cursor.executemany("INSERT OR IGNORE INTO search_token(token, seq) VALUES (?,?)", found_by)
+def later(cursor: sqlite3.Cursor, rows: Sequence[tuple[int, Sequence[bytes]]]) -> None:
+    """Let rows be found, by the cheapest write there is: their tokens, in the order of rows.
+
+    Raises ValueError for a token of another length, which could not be told from its neighbours.
+    """
+    if any(len(token) != TOKEN for _, tokens in rows for token in tokens):
+        raise ValueError("not a search token")
+    joined = [(seq, b"".join(tokens)) for seq, tokens in rows]
+    cursor.executemany("INSERT INTO search_later(seq, tokens) VALUES (?,?)", joined)
+
+
+def sort(cursor: sqlite3.Cursor, most: int) -> int:
+    """Move the tokens of the first ``most`` rows that wait to where they are looked up; how many rows."""
+    found = cursor.execute("SELECT seq, tokens FROM search_later ORDER BY seq LIMIT ?", (most,)).fetchall()
+    if not found:
+        return 0
+    # in the table's order: neighbours share a page; the same token twice in a message is one way to find it
+    pairs = sorted(
+        (joined[at : at + TOKEN], seq) for seq, joined in found for at in range(0, len(joined), TOKEN)
+    )
+    cursor.executemany("INSERT OR IGNORE INTO search_token(token, seq) VALUES (?,?)", pairs)
+    cursor.execute("DELETE FROM search_later WHERE seq <= ?", (found[-1][0],))
+    return len(found)
+
+
+def unsorted(cursor: sqlite3.Cursor) -> int:
+    """How many rows' tokens wait."""
+    return int(cursor.execute("SELECT count(*) FROM search_later").fetchone()[0])
 
 
 class Finder:
@@ -63,8 +92,11 @@ class Finder:
         where = ["seq > ?"]
         values: list[int | str | bytes] = [wanted.after]
         for token in wanted.tokens:
-            where.append("seq IN (SELECT seq FROM search_token WHERE token = ?)")
-            values.append(token)
+            where.append(
+                "seq IN (SELECT seq FROM search_token WHERE token = ?"
+                " UNION ALL SELECT seq FROM search_later WHERE instr(tokens, ?) > 0)"
+            )
+            values += [token, token]
         if wanted.lane:
             where.append("(lane = ? OR seq IN (SELECT seq FROM lane_row WHERE lane = ? AND done < 2))")
             values += [wanted.lane, wanted.lane]

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import sqlite3
 import threading
 import time
@@ -28,30 +26,20 @@ from umbridge_audit.signing import SignerAwayError
 from umbridge_audit.store import Due, Ledger, open_readonly
 
 from umbridge.errors import StoreError, UnavailableError
-from umbridge.store import inbox
+from umbridge.store import inbox, search
 from umbridge.store.batch import Batch, BatchClock
-from umbridge.store.commands import Command
+from umbridge.store.commands import Command, SortTokens
 from umbridge.store.inbox import Arrived, Incoming
 from umbridge.store.line import Line
 from umbridge.store.memory import Memory
 from umbridge.store.reader import Reader, Readers
+from umbridge.store.upkeep import SORT, Upkeep
 
 T = TypeVar("T")
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
 Work = Callable[[Batch], Any]
 READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops everything until it is read
 ENTRIES = 16  # with so many to write no further work is begun: a frame that comes now waits for it
-
-
-def take_lock(directory: Path) -> int:
-    """Hold ``store/lock`` for this process. Raises UnavailableError when somebody else holds the pen."""
-    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise UnavailableError(f"{directory}: another umbridge holds the pen (store/lock)") from None
-    return handle
 
 
 class Pen:
@@ -93,7 +81,10 @@ class Pen:
         self._stopping = False
         self._ended = threading.Event()
         self._keys_of = ""
-        self._memory = Memory(inbox.last_seq(self._cursor), inbox.quarantined_lanes(self._cursor))
+        self._memory = Memory(
+            inbox.last_seq(self._cursor), inbox.quarantined_lanes(self._cursor), search.unsorted(self._cursor)
+        )
+        self._upkeep = Upkeep(self._raw, self._line, self._memory)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._kick = asyncio.Event()
@@ -195,6 +186,8 @@ class Pen:
                 self._kick.clear()
                 with self._lock:
                     group = self._line.next_group(stopping=self._stopping)
+                    if not self._stopping and self._upkeep.until_sorting() == 0.0:
+                        group.append((SortTokens(most=SORT).apply, Future()))
                     signing, self._to_sign = self._to_sign, []
                     last = self._stopping and not group
                 self._group_now = group
@@ -214,6 +207,8 @@ class Pen:
                 answered = self._asked is not None and self._asked[0].done()
                 if answered or self._signing or self._checkpoint_due():
                     await self._checkpoint(wait=False)
+                if self._upkeep.until_taking_back() == 0.0:
+                    await asyncio.get_running_loop().run_in_executor(self._disk, self._upkeep.take_back)
                 pause = self._pause()
                 if pause is None or pause > 0:
                     with contextlib.suppress(TimeoutError):
@@ -238,8 +233,9 @@ class Pen:
         """How long to wait for a kick: not at all while there is something to write, None: for ever."""
         if self._line.frames or self._line.works or self._to_sign or self._stopping:
             return 0.0
-        pauses = [each for each in (self._until_checkpoint(), self._line.until_later()) if each is not None]
-        return min(pauses, default=None)
+        upkeep = (self._upkeep.until_sorting(), self._upkeep.until_taking_back())
+        pauses = (self._until_checkpoint(), self._line.until_later(), *upkeep)
+        return min((each for each in pauses if each is not None), default=None)
 
     def _until_checkpoint(self) -> float | None:
         if self.ledger.unanchored == 0 or self._asked is not None:

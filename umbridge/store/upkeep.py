@@ -1,0 +1,44 @@
+"""What the writer does when nobody waits: search tokens put in order, the write-ahead log taken back."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from umbridge.store.line import Line
+from umbridge.store.memory import Memory
+
+QUIET_SECONDS = 1.0  # without a frame
+SORT = 256  # rows whose search tokens are moved in one transaction: some milliseconds
+MOST_UNSORTED = 50_000  # beyond that they are moved however many senders there are: a search reads them all
+TAKE_BACK = 1000  # rows changed, each on a page or two: below that a quiet moment is not worth two syncs
+
+
+class Upkeep:
+    """When which of it is due. ``until_…``: seconds from now, 0: now, None: there is nothing to do."""
+
+    def __init__(self, raw: sqlite3.Connection, line: Line[Any], memory: Memory) -> None:
+        self._raw = raw
+        self._line = line
+        self._memory = memory
+        self._taken_back_at = raw.total_changes
+
+    def until_sorting(self) -> float | None:
+        """Many once senders stand in line no more, a few once it is quiet, and too many at once."""
+        waiting = self._memory.unsorted
+        if not waiting:
+            return None
+        if waiting >= MOST_UNSORTED:
+            return 0.0
+        return self._line.until_uncrowded() if waiting >= SORT else self._line.until_quiet(QUIET_SECONDS)
+
+    def until_taking_back(self) -> float | None:
+        """Once it is quiet: else some COMMIT has to, and whoever waits for it waits longer."""
+        if self._raw.total_changes - self._taken_back_at < TAKE_BACK:
+            return None
+        return self._line.until_quiet(QUIET_SECONDS)
+
+    def take_back(self) -> None:
+        """Copy the log into the database, as far as no reader needs it. Waits for the disk."""
+        self._taken_back_at = self._raw.total_changes
+        self._raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
