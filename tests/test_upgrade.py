@@ -80,6 +80,11 @@ def upgrades_said(pen: Pen) -> list[str]:
     return [str(detail).split(":")[0] for detail in details]
 
 
+def headless(version: str) -> int:
+    """Entries that say that the ledger's head was worked out: before version 6 there was no row for it."""
+    return int(int(version) < 6)
+
+
 @pytest.fixture(params=FOLDERS)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     return kept(request.param, tmp_path / "site")
@@ -114,7 +119,7 @@ def test_a_kept_store_is_brought_forward_verifies_and_goes_on(old: Settings) -> 
     assert kinds == [
         f"store {step.number - 1} to {step.number}" for step in STEPS if step.number > int(first)
     ]
-    assert verdict(old) == ("PASS", entries + len(kinds) + 1)
+    assert verdict(old) == ("PASS", entries + len(kinds) + 1 + headless(first))
     after = contents(old)
     assert before["ledger_entry"] == [row for row in after["ledger_entry"] if row in before["ledger_entry"]]
     assert {tuple(row) for row in before["inbox"]} <= {tuple(row) for row in after["inbox"]}
@@ -174,13 +179,13 @@ def deaths(made: Settings, work: Path) -> Iterator[Settings]:
 
 
 def test_killed_at_any_statement_it_goes_on_from_the_last_whole_step(old: Settings, tmp_path: Path) -> None:
-    entries, tried = verdict(old)[1], set[str]()
+    entries, tried, first = verdict(old)[1], set[str](), version_of(old)
     steps = [step for step in STEPS if step.number > int(version_of(old))]
     for there in deaths(old, tmp_path / "deaths"):
         tried.add(version_of(there))
         open_and_close(there)  # which looks at every table, index and trigger
         assert version_of(there) == str(upgrade.newest())
-        assert verdict(there) == ("PASS", entries + len(steps))
+        assert verdict(there) == ("PASS", entries + len(steps) + headless(first))
     assert {str(step.number - 1) for step in steps} <= tried  # some died before the end of each step
 
 

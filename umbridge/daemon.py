@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from umbridge_audit.redact import AccessTable
+from umbridge_audit.store import LedgerError
 
 from umbridge import config, control, glass, keycare, roster, tls
 from umbridge.casework.office import Office, Terms
@@ -224,10 +225,12 @@ class Daemon:
             self._renewal = Reload(settings, self._file, pen, parts.users, parts.table, self.listeners)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             tidying = asyncio.create_task(self._tidy(), name="tidy")
+            rereading = asyncio.create_task(self._reread(pen), name="reread")
             self._witnesses.start()
             self.ready.set()
             await self._stop.wait()
             tidying.cancel()
+            rereading.cancel()  # its thread ends by itself, when the pen closes
         finally:
             log.info("stopping")
             until = time.monotonic() + settings.limits.drain_seconds
@@ -240,6 +243,25 @@ class Daemon:
             with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING
                 await asyncio.wait_for(pipeline.stop(), max(1.0, until - time.monotonic()))
             await office.stop()
+
+    async def _reread(self, pen: Pen) -> None:
+        """The ledger's leaves are hashed again while senders are answered already: a start need not wait."""
+
+        def go_on() -> None:
+            if pen.closing:
+                raise StoreError("the store is closing")
+
+        def reread() -> None:
+            with pen.reading() as reader:
+                pen.ledger.reread(reader.ledger, go_on)
+
+        try:
+            await asyncio.to_thread(reread)
+        except LedgerError as exc:
+            log.error("ledger_broken", extra={"code": type(exc).__name__})
+            self._failed(StoreError(str(exc)))
+        except StoreError:
+            return  # the daemon is ending
 
     async def _tidy(self) -> None:
         """Full collections only where nobody waits: walking a large cache takes a tenth of a second."""

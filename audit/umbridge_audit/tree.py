@@ -105,6 +105,10 @@ class Frontier:
         frontier.size = size
         return frontier
 
+    def packed(self) -> bytes:
+        """The roots of its complete subtrees, the largest first: with ``size`` all there is to it."""
+        return b"".join(self._stack)
+
     def copy(self) -> Frontier:
         """An independent frontier of the same size, nothing in its ``whole``."""
         twin = Frontier()

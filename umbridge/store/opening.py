@@ -25,10 +25,10 @@ from umbridge import __version__
 from umbridge.config import Settings
 from umbridge.errors import ConfigError, StoreError
 from umbridge.store.batch import BatchClock
-from umbridge.store.commands import Transaction, WriteOnChange
+from umbridge.store.commands import Transaction, WriteEntry, WriteOnChange
 from umbridge.store.engine import DATABASE, check_file, check_tables, create_tables, open_engine
 from umbridge.store.ground import check_files, take_lock
-from umbridge.store.upgrade import SayUpgrades, bring_forward
+from umbridge.store.upgrade import SayUpgrades, bring_forward, unsaid
 from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.store")
@@ -125,7 +125,7 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 check_tables(connection)
             clock = BatchClock()
             try:
-                ledger = Ledger.open(connection, keyring, anchor=settings.anchor, clock=clock)
+                ledger = Ledger.open(connection, keyring, anchor=settings.anchor, clock=clock, quick=True)
                 for row in ledger.open_slots(ledger.size - 1):
                     clock.steps.resume(datetime.fromisoformat(str(row["ts"])))
             except LedgerError as exc:
@@ -143,7 +143,12 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 checkpoint_entries=settings.ledger.checkpoint_entries,
                 checkpoint_min_seconds=settings.ledger.checkpoint_min_seconds,
             )
-            pen.submit(SayUpgrades().apply, Future())  # also what a start before this one did not live to say
+            if unsaid(connection):
+                pen.submit(SayUpgrades().apply, Future())
+            if ledger.head_was:
+                log.warning("head_recomputed", extra={"code": ledger.head_was})
+                draft = _state("head_recomputed", f"the store's head row was {ledger.head_was}")
+                pen.submit(WriteEntry(draft=draft).apply, Future())
             yield pen
     finally:
         engine.dispose()
@@ -170,8 +175,9 @@ class Stop:
         tx.entry(_state("stopped"))
 
 
-def _state(state: str) -> Draft:
-    return Draft("audit.status", {"actor": "umbridge", "state": state, "version": __version__})
+def _state(state: str, detail: str | None = None) -> Draft:
+    said = {} if detail is None else {"detail": detail}
+    return Draft("audit.status", {"actor": "umbridge", "state": state, "version": __version__, **said})
 
 
 def note_start(pen: Pen) -> bool:

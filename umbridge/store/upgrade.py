@@ -47,6 +47,14 @@ STEPS: tuple[Step, ...] = (
             "CREATE INDEX open_review_payer ON open_review (payer, due, review_id)",
         ),
     ),
+    Step(
+        6,
+        "where the ledger ends is a row, written with what takes it there",
+        (
+            "CREATE TABLE IF NOT EXISTS chain_head (n INTEGER NOT NULL, size INTEGER NOT NULL, hash BLOB NOT"
+            " NULL, frontier BLOB NOT NULL, ts TEXT NOT NULL, PRIMARY KEY (n)) STRICT",
+        ),
+    ),
 )
 
 
@@ -79,6 +87,13 @@ def bring_forward(connection: Connection) -> int:
             _take(connection, step)
             taken += 1
     return taken
+
+
+def unsaid(connection: Connection) -> bool:
+    """Whether a step was taken that the ledger does not know of: by this start, or one that did not live."""
+    query = "SELECT 1 FROM meta WHERE substr(name, 1, ?) = ? LIMIT 1"
+    with connection.begin():
+        return connection.exec_driver_sql(query, (len(_NOTE), _NOTE)).fetchone() is not None
 
 
 def _version(connection: Connection) -> int:

@@ -162,6 +162,11 @@ class Pen:
             self._stopping = True
         self._wake()
 
+    @property
+    def closing(self) -> bool:
+        """Whether no more is taken: after ``close``, or a failure."""
+        return self._stopping or self.failed is not None
+
     def join(self) -> None:
         """Wait until ``run`` has ended (from another thread than the pen's)."""
         self._ended.wait()
@@ -407,8 +412,7 @@ class Pen:
 
 def _work(command: Command[T] | Callable[[Batch], T]) -> Callable[[Batch], T]:
     """A command is applied; a function of the transaction is called, until the last of them is a command."""
-    apply: Callable[[Batch], T] | None = getattr(command, "apply", None)
-    return apply or cast(Callable[[Batch], T], command)
+    return cast(Callable[[Batch], T], getattr(command, "apply", command))
 
 
 def _nothing(_batch: Batch) -> None:

@@ -32,6 +32,10 @@ from umbridge_audit.tree import Frontier, leaf_hash
 _ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
 _PART_SQL = "INSERT INTO ledger_part (seq, c, ct) VALUES (?, ?, ?)"
 _COSIGNATURE_SQL = "INSERT INTO cosignature (size, line) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_HEAD_SQL = (
+    "INSERT INTO chain_head (n, size, hash, frontier, ts) VALUES (0, ?, ?, ?, ?) ON CONFLICT (n) DO UPDATE"
+    " SET size = excluded.size, hash = excluded.hash, frontier = excluded.frontier, ts = excluded.ts"
+)
 _CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"
 _SUBTREE_SQL = "SELECT hash FROM subtree WHERE level = ? AND n = ?"
 _REPLAY = 4096  # leaves read at a time when the tree is rebuilt
@@ -138,22 +142,31 @@ class Ledger(Signed):
         *,
         anchor: Path,
         clock: Callable[[], datetime] = utc_now,
+        quick: bool = False,
     ) -> Self:
         """Takes the pen up again: re-hashes every leaf, checks tail and anchor, adds a missing anchor line.
+
+        ``quick`` takes the signed tree from kept subtrees instead of the leaves under them: ``reread`` is to
+        follow. ``head_was`` says what was wrong with the store's head row.
 
         Raises Rollback when the anchor is ahead of or differs from the store; Broken when rows or
         checkpoints do not fit together; KeyRefusedError when the signing key is not this ledger's. Costs
         about 2 s per million entries.
         """
         try:
-            return cls._open(connection, keyring, anchor, clock)
+            return cls._open(connection, keyring, anchor, clock, quick)
         except SourceError as exc:
             where = "" if exc.seq is None else f" at entry {exc.seq}"
             raise Broken(f"the ledger cannot be read: {exc.code}{where}") from None
 
     @classmethod
     def _open(
-        cls, connection: Connection, keyring: Keyring, anchor: Path, clock: Callable[[], datetime]
+        cls,
+        connection: Connection,
+        keyring: Keyring,
+        anchor: Path,
+        clock: Callable[[], datetime],
+        quick: bool,
     ) -> Self:
         probe = cls(connection, keyring, anchor, clock, chain="", genesis=b"")
         try:
@@ -169,7 +182,7 @@ class Ledger(Signed):
             raise Broken("the ledger has no readable first entry") from None
         self._engage(named)
         self._reconcile()
-        self._replay()
+        self._resume(quick=quick)
         self._signer.resume(self, self._last, self._signed)
         return self
 
@@ -231,12 +244,14 @@ class Ledger(Signed):
             cursor.executemany(_ENTRY_SQL, entries)
         if parts:
             cursor.executemany(_PART_SQL, parts)
-        cursor.close()
         base = self._frontier.size
         for hashed in hashes:
             self._frontier.append(hashed)
         self._frontier.whole.clear()  # those that are kept come from rows that were read back
         self._head = head
+        if entries:
+            cursor.execute(_HEAD_SQL, (self._frontier.size, head, self._frontier.packed(), ts.strip('"')))
+        cursor.close()
         self._announced.update(r.kid for r in owed)
         return [Receipt(base + skip + i, hashes[skip + i]) for i in range(len(drafts))]
 

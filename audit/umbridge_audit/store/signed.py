@@ -7,7 +7,7 @@ process, holds nobody up: ``due`` reads back, ``note`` has it signed, ``keep`` m
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from umbridge_audit.signing import Hand, head_of
 from umbridge_audit.store.recheck import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.signer import Signer
-from umbridge_audit.store.subtrees import KEEP_SQL
+from umbridge_audit.store.subtrees import KEEP_SQL, reread, tree_at
 from umbridge_audit.store.tables import extra_ddl
 from umbridge_audit.sweep import Sweeper
 from umbridge_audit.tree import Frontier, leaf_hash
@@ -65,6 +65,9 @@ class Signed(Rows):
         self._read: tuple[Frontier, bytes] | None = None  # what was read back since, ahead of the next
         self._last: Checkpoint
         self._checkpoints = 0
+        self.head_was = (
+            ""  # what was wrong with the head row when the pen was taken up; the next append mends it
+        )
         self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
 
     def _cursor(self) -> sqlite3.Cursor:
@@ -122,8 +125,38 @@ class Signed(Rows):
         except (FormatError, OSError):
             raise Rollback(f"{self._anchor}: not readable as this ledger's anchor") from None
 
+    def _resume(self, *, quick: bool) -> None:
+        """The tree at the last checkpoint; what that does not cover is read and checked in full.
+
+        ``quick``: from kept subtrees, where those give the signed root; else from every leaf.
+        """
+        kept = tree_at(self, self._last.size, self._last.root) if quick else None
+        if kept is None:
+            self._replay()
+        else:
+            self._frontier, self._head = kept
+        self._signed, self._signed_head = self._frontier.copy(), self._head
+        self._frontier, self._head = self._reread()
+        self._hold_head()
+
+    def _hold_head(self) -> None:
+        """Holds the head row against the entries, which are believed. Raises Broken where some are gone."""
+        try:
+            found = self._fetch("SELECT size, hash, frontier FROM chain_head WHERE n = 0")
+        except SourceError:
+            self._commit(*((sql, ()) for sql in extra_ddl()))
+            found = []
+        size = found[0][0] if found else None
+        if isinstance(size, int) and size > self._frontier.size:
+            raise Broken(
+                f"the store's head knows {size} entries and the ledger has {self._frontier.size}: "
+                "rows are gone; restore a backup"
+            )
+        if found != [(self._frontier.size, self._head, self._frontier.packed())]:
+            self.head_was = "wrong" if found else "missing"
+
     def _replay(self) -> None:
-        """Rebuilds the tree from every leaf; what the last checkpoint does not cover is checked in full."""
+        """Rebuilds the tree from every leaf."""
         low = 0
         while rows := self._fetch(
             "SELECT seq, leaf FROM ledger_entry WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
@@ -140,8 +173,6 @@ class Signed(Rows):
             self._mend()
         if (self._frontier.size, self._frontier.root()) != (self._last.size, self._last.root):
             raise Broken("the entries do not give the last checkpoint's root; run ledger verify")
-        self._signed, self._signed_head = self._frontier.copy(), self._head
-        self._frontier, self._head = self._reread()
 
     def _mend(self) -> None:
         """Writes kept subtrees again that are missing or are not what the leaves just gave."""
@@ -261,6 +292,13 @@ class Signed(Rows):
             head = seen.hashed
             frontier.append(head)
         return frontier, head
+
+    def reread(self, rows: Rows, go_on: Callable[[], None] = lambda: None) -> None:
+        """Hashes every leaf up to the last checkpoint again, through another connection: what a ``quick``
+        opening left out. Raises Broken. ``go_on`` is called now and then and may raise.
+        """
+        signed = self._signed  # another one when the next checkpoint is kept
+        reread(rows, signed.size, signed.root(), go_on)
 
     # --- state ---------------------------------------------------------------------------------------
 

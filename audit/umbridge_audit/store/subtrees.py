@@ -7,7 +7,7 @@ before it leaves, and where the table is missing or wrong the leaves are hashed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from umbridge_audit.examine import SourceError
 from umbridge_audit.store.rows import Broken, Rows
@@ -64,6 +64,39 @@ def prove_consistency(rows: Rows, old: int, new: int, root: bytes) -> list[bytes
         except SourceError:
             continue
     raise Broken(f"the store does not give the root of size {new}; run ledger verify")
+
+
+def tree_at(rows: Rows, size: int, root: bytes) -> tuple[Frontier, bytes] | None:
+    """The tree of a signed ``root`` over ``size`` entries, and the last entry's hash, from kept subtrees.
+
+    None where those do not give that root. What comes back is the signed tree, whoever wrote the table; the
+    leaves below its kept subtrees were not looked at.
+    """
+    try:
+        (hashed,) = _hashes(rows, size - 1, size)
+        path = inclusion_proof(size - 1, size, _kept(rows))
+    except SourceError:
+        return None
+    return (
+        (Frontier.after(hashed, size, path), hashed) if included(hashed, size - 1, size, path, root) else None
+    )
+
+
+def reread(rows: Rows, size: int, root: bytes, go_on: Callable[[], None] = lambda: None) -> None:
+    """Hashes the first ``size`` leaves again. Raises Broken when they do not give that signed ``root``.
+
+    ``go_on`` is called between pages and may raise.
+    """
+    frontier = Frontier()
+    try:
+        for low in range(0, size, _BATCH):
+            go_on()
+            frontier.extend(_hashes(rows, low, min(low + _BATCH, size)))
+            frontier.whole.clear()
+    except SourceError as exc:
+        raise Broken(f"entry {exc.seq}: {exc.code}; run ledger verify") from None
+    if frontier.root() != root:
+        raise Broken("the entries do not give the last checkpoint's root; run ledger verify")
 
 
 def _hashes(rows: Rows, start: int, stop: int) -> list[bytes]:

@@ -60,6 +60,18 @@ class Subtree(_Table, table=True):
     hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
+class ChainHead(_Table, table=True):
+    """Where the chain ends, in the transaction that took it there: no evidence, and held against the rows."""
+
+    __tablename__ = "chain_head"
+    __table_args__: ClassVar = ({"sqlite_strict": True},)
+    n: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))  # 0: there is one
+    size: int = Field(sa_column=Column(Integer, nullable=False))
+    hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    frontier: bytes = Field(sa_column=Column(LargeBinary, nullable=False))  # complete subtrees, largest first
+    ts: str = Field(sa_column=Column(Text, nullable=False))  # of the last entry
+
+
 class Cosignature(_Table, table=True):
     """A witness's signature line over the checkpoint of one size: evidence of the witness's, not of ours."""
 
@@ -87,5 +99,5 @@ def extra_ddl() -> list[str]:
     """What makes the tables that may be missing from a store: they hold no evidence of ours."""
     return [
         str(CreateTable(_Table.metadata.tables[name], if_not_exists=True).compile(dialect=dialect()))
-        for name in ("subtree", "cosignature")
+        for name in ("subtree", "cosignature", "chain_head")
     ]
