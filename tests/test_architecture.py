@@ -266,7 +266,6 @@ TESTED_IN = {
     "umbridge/accounting.py": "tests/test_people.py",  # asked of the same desk, by the same people
     "umbridge/questions.py": "tests/test_views.py",  # every class of the registry, walked
     "umbridge/opened.py": "tests/test_inquiry.py",  # what desks make their rows from
-    "umbridge/store/authority.py": "tests/test_people.py",  # windows and second persons, as they are used
     "umbridge/store/notes.py": "tests/test_keycare.py",  # what keys, floods and second persons write there
     "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
     "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands

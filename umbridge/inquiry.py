@@ -39,7 +39,7 @@ from umbridge.people import (
     UsersList,
 )
 from umbridge.quarantine import DismissMessages, ReplayMessages, Settlement
-from umbridge.questions import Act, Query
+from umbridge.questions import Act, Args, Query
 from umbridge.reports import ReportAccess, ReportBreachScope, Reports
 from umbridge.roster import ApprovePlugin, Roster
 from umbridge.site import SiteProfile
@@ -134,9 +134,7 @@ class Inquiry:
             for left in settings.store.glob(pattern):
                 left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it
 
-    def answer(
-        self, account: str, op: str, args: dict[str, Any], auth: str
-    ) -> Iterator[dict[str, JsonValue]]:
+    def answer(self, account: str, op: str, args: Args, auth: str) -> Iterator[dict[str, JsonValue]]:
         """One question or act, its rows as they may be seen. Raises UsageError for one there is not."""
         asked = REGISTRY.get(op)
         if asked is None:

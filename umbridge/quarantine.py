@@ -8,7 +8,7 @@ to replay more than a handful, takes a second person wherever there is one (``ap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from umbridge_audit.disclose import Viewer
 
@@ -74,20 +74,15 @@ class Settlement:
 
     def replay(self, viewer: Viewer, act: ReplayMessages) -> Iterator[Seen[SettledLine]]:
         """Store each row again as a child, to be worked as if it came now."""
-        return self._door.perform(viewer, act, lambda: self._lines(viewer, act, "replay", ALONE))
+        return self._door.perform(viewer, act, lambda: self._settle(viewer, act, "replay", ALONE))
 
     def dismiss(self, viewer: Viewer, act: DismissMessages) -> Iterator[Seen[SettledLine]]:
         """Lay each row to rest, with a reason: it will not be worked, and stays where it is."""
-        return self._door.perform(viewer, act, lambda: self._lines(viewer, act, "dismiss", 0))
-
-    def _lines(
-        self, viewer: Viewer, act: ReplayMessages | DismissMessages, what: str, alone: int
-    ) -> Iterator[SettledLine]:
-        return (SettledLine(**row) for row in self._settle(viewer, act, what, alone=alone))
+        return self._door.perform(viewer, act, lambda: self._settle(viewer, act, "dismiss", 0))
 
     def _settle(
-        self, viewer: Viewer, act: ReplayMessages | DismissMessages, what: str, *, alone: int
-    ) -> Iterator[dict[str, Any]]:
+        self, viewer: Viewer, act: ReplayMessages | DismissMessages, what: str, alone: int
+    ) -> Iterator[SettledLine]:
         reason = act.reason.strip()
         if not reason:
             raise UsageError("--reason TEXT is needed: it goes on the ledger with what is done")
@@ -105,7 +100,7 @@ class Settlement:
                 asked_for, waits = approval.ask(self._door, viewer, _subject(what, seqs), reason)
                 by = f"entry {asked_for}"
                 if waits:
-                    yield {"seq": None, "state": "waits", "replay": None, "entry": asked_for}
+                    yield SettledLine(seq=None, state="waits", replay=None, entry=asked_for)
                     return
         rows = self._check(what, seqs)  # what waited for a second person may have been settled meanwhile
         who: dict[str, str] = {"user": viewer.user, "reason": reason, "by": by}
@@ -113,7 +108,7 @@ class Settlement:
             Replay(rows=rows, **who) if what == "replay" else Dismiss(seqs=tuple(seqs), **who)
         )
         for one in settled:
-            yield {"seq": one.seq, "state": one.state, "replay": one.child, "entry": None}
+            yield SettledLine(seq=one.seq, state=one.state, replay=one.child, entry=None)
 
     # -- which rows ---------------------------------------------------------------------------------------
 

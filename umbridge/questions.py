@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, dataclass_transform
 
 from umbridge_audit.disclose import Need
+from umbridge_audit.entry import JsonValue
 
 from umbridge.errors import UsageError
 
 V = TypeVar("V")
 C = TypeVar("C")
-Args: TypeAlias = Mapping[str, Any]
+Args: TypeAlias = Mapping[str, JsonValue]
 USUAL_PURPOSES = ("HOPERAT", "HPAYMT", "HCOMPL", "TREAT", "PATRQT")
 MAX_NUMBER = 2**53 - 1  # the ledger's own largest integer (audit/SPEC.md)
 MAX_TEXT = 1000  # a reason is a sentence, and an access entry is not a place to store a file
@@ -29,10 +30,13 @@ _ASKED = "asked"
 
 def number_of(args: Args, name: str) -> int:
     """A row's or entry's number. Raises UsageError: what the store cannot hold must not reach it."""
+    value = args.get(name)
     try:
-        number = int(args[name])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise UsageError(f"{name}: a number is expected") from None
+        number = int(value) if isinstance(value, int | float | str) else None
+    except (ValueError, OverflowError):
+        number = None
+    if number is None:
+        raise UsageError(f"{name}: a number is expected")
     if not 0 <= number <= MAX_NUMBER:
         raise UsageError(f"{name}: expected a number from 0 to {MAX_NUMBER}")
     return number

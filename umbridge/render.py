@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from umbridge_audit.entry import JsonValue
+
+Row: TypeAlias = Mapping[str, JsonValue]
 
 # What a spreadsheet may take for a formula, OWASP ASVS 5.0 1.2.10; the quote before it makes text of it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -27,27 +31,27 @@ tbody tr:nth-child(even){background:var(--soft)}
 """
 
 
-def columns_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+def columns_of(rows: Sequence[Row]) -> list[str]:
     """Every key there is, in the order in which it first comes."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def csv_lines(head: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def csv_lines(head: Row, rows: Sequence[Row]) -> Iterator[str]:
     """RFC 4180, every field quoted. The unanchored window stands in a column of its own, on every line."""
     columns = columns_of(rows)
     window = f"{head['unanchored']} entries, {head['unanchored_window_seconds']} s"
-    lines: list[list[Any]] = [[*columns, "unanchored"]]
+    lines: list[list[JsonValue]] = [[*columns, "unanchored"]]
     lines += [[*(row.get(column) for column in columns), window] for row in rows]
     for cells in lines:
         yield ",".join('"' + _cell(cell).replace('"', '""') + '"' for cell in cells) + "\r\n"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: JsonValue) -> str:
     text = plain(value).replace("\0", "")
     return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
 
-def html_page(head: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+def html_page(head: Row, rows: Sequence[Row]) -> str:
     """One page: no script, no link, nothing fetched; every value escaped. What no row has, has no column."""
     columns = [name for name in columns_of(rows) if any(plain(row.get(name)) for row in rows)]
     facts = "".join(
@@ -73,13 +77,13 @@ def html_page(head: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _td(value: Any) -> str:
+def _td(value: JsonValue) -> str:
     """A word too long for a column (a digest) may be broken anywhere, others only between words."""
     is_long = any(len(word) > 32 for word in plain(value).split())
     return f"<td class=long>{_escape(value)}</td>" if is_long else f"<td>{_escape(value)}</td>"
 
 
-def window_note(head: dict[str, Any]) -> str:
+def window_note(head: Row) -> str:
     """What every report must say of itself."""
     return (
         f"{head['unanchored']} of {head['entries']} entries were not under an anchored checkpoint when this "
@@ -87,7 +91,7 @@ def window_note(head: dict[str, Any]) -> str:
     )
 
 
-def plain(value: Any) -> str:
+def plain(value: JsonValue) -> str:
     """One value as a line of text; control and direction characters are shown, not obeyed."""
     if value is None:
         return ""
@@ -100,11 +104,11 @@ def plain(value: Any) -> str:
     return "".join(c if c.isprintable() or c in "\t\r\n\0" else f"\\u{ord(c):04x}" for c in text)
 
 
-def _escape(value: Any) -> str:
+def _escape(value: JsonValue) -> str:
     return html.escape("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in plain(value)))
 
 
-def split(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def split(rows: Iterable[Row]) -> tuple[Row, list[Row]]:
     """The report's head and the rest."""
     all_rows = list(rows)
     return all_rows[0], all_rows[1:]

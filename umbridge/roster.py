@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from configparser import ConfigParser, Error
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from umbridge_audit.checkpoint import sync_directory
 from umbridge_audit.disclose import Viewer, who
@@ -261,7 +261,7 @@ def _draft(package: Package, actor: str, values: Mapping[str, JsonValue]) -> Dra
     return Draft(KIND, {**said, **values})
 
 
-def rows(plugins: Iterable[PluginInfo]) -> list[dict[str, Any]]:
+def rows(plugins: Iterable[PluginInfo]) -> list[dict[str, JsonValue]]:
     """The roster: what ``plugins list`` prints."""
     return [
         {
