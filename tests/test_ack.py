@@ -318,8 +318,11 @@ def test_an_oversize_frame_is_refused_by_its_header() -> None:
     refused = ack.too_long()
     message = er7.parse(b"MSH|^~\\&|||||||ADT^A04|ZZ-1|P|2.5.1\r")
     assert ack.code_due(message, refused) == "AE"
-    lines = ack.answer(message, "AE", "U", NOW, refused.condition, refused.location).split(b"\r")
-    assert lines[1:] == [b"MSA|AE|ZZ-1", b"ERR|||104^Value too long^HL70357|E", b""]
+    assert (refused.location, refused.reason) == ("MSH", "oversize")
+    lines = ack.answer(message, "AE", "U", NOW, refused.condition, refused.location, refused.reason).split(
+        b"\r"
+    )
+    assert lines[1:] == [b"MSA|AE|ZZ-1|oversize", b"ERR||MSH^1|104^Value too long^HL70357|E||||oversize", b""]
 
 
 PLAIN = {"marks": "|^~\\&", "a": "ZZA", "b": "ZZB", "c": "ZZC", "d": "ZZD"} | {

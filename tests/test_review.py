@@ -204,10 +204,10 @@ def test_nothing_is_foretold_for_who_is_away_or_gone() -> None:
 def test_a_leave_puts_the_continued_stay_review_off() -> None:
     events = (adt("A01", 0, "I", "INP"), orm("ADTINPT", 0), adt("A21", 20, "I", "INP"))
     away = stay_of(*events, hours=60)
-    assert away.continued_stay_due is None
+    assert stay_json(away)["continued_stay_due"] is None
     assert [review.id for review in open_reviews(away)] == ["ADMISSION-1"]
     back = stay_of(*events, adt("A22", 70, "I", "INP"), hours=71)
-    assert back.continued_stay_due == at(70).astimezone(ZONE).date()
+    assert stay_json(back)["continued_stay_due"] == at(70).astimezone(ZONE).date().isoformat()
     assert {review.id for review in open_reviews(back)} == {"ADMISSION-1", "CONTINUED_STAY-1-1"}
 
 
@@ -456,6 +456,7 @@ def test_the_next_review_date_is_told_before_it_comes() -> None:
     back = at(100).astimezone(ZONE).date()  # the 14th: due that day, for what was due on the 15th too
     assert next_continued_stay(stay_of(*away, hours=101), frozenset({"CONTINUED_STAY-1-1"})) == back
     assert stay_json(stay)["continued_stay_due"] == "2026-08-12"
+    assert stay_json(stay, frozenset({"CONTINUED_STAY-1-1"}))["continued_stay_due"] == "2026-08-15"
 
 
 @pytest.mark.parametrize(

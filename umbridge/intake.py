@@ -300,7 +300,7 @@ class Intake:
             return None
         with contextlib.suppress(NotHl7Error):
             message = er7.parse(fault.head)
-            refused = RefusedError("AE", 104, "MSH", "oversize")
+            refused = ack.too_long()
             code = ack.code_due(message, refused)
             if code:
                 return ack.answer(
@@ -308,9 +308,9 @@ class Intake:
                     code,
                     control_id=f"UMBX{int(at.timestamp() * 1000)}",
                     now=at,
-                    condition=104,
-                    location="MSH",
-                    text="oversize",
+                    condition=refused.condition,
+                    location=refused.location,
+                    text=refused.reason,
                 )
         return None
 

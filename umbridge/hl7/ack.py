@@ -159,7 +159,7 @@ def _known(code: str, trigger: str) -> bool:
 
 def too_long() -> RefusedError:
     """The refusal for a block over the size limit whose header could be read (``mllp.Fault.head``)."""
-    return RefusedError("AE", 104, "", "frame_too_long")
+    return RefusedError("AE", 104, "MSH", "oversize")
 
 
 def code_due(message: Message, refused: RefusedError | None) -> str | None:

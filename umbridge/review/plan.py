@@ -103,10 +103,8 @@ def open_reviews(stay: Stay, completed: frozenset[str] = frozenset()) -> tuple[R
 
 def stay_json(stay: Stay, completed: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The stay with its reviews by state: one line of ``stays show --json``."""
-    row = stay.to_json((review.type, review.state) for review in reviews(stay, completed))
-    due = next_continued_stay(stay, completed)
-    row["continued_stay_due"] = None if due is None else due.isoformat()
-    return row
+    listed = ((review.type, review.state) for review in reviews(stay, completed))
+    return stay.to_json(listed, next_continued_stay(stay, completed))
 
 
 def next_continued_stay(stay: Stay, completed: frozenset[str] = frozenset()) -> date | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
-from umbridge.model import Level, Lifecycle, ReviewType, Status
+from umbridge.model import Level, ReviewType, Status
 from umbridge.stay.status import StatusOrderInForce
 
 # Bounds, so that no sender can make a snapshot grow without end. Real stays stay far below them.
@@ -367,5 +367,3 @@ DEFAULT_LEVEL = {
     Status.INPATIENT.value: Level.ACUTE,
     Status.OBSERVATION.value: Level.OBS,
 }
-
-IN_THE_HOUSE = (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE)

@@ -102,7 +102,6 @@ class Stay:
     los_midnights: int | None
     leave_midnights: int
     hospital_midnights: int | None
-    continued_stay_due: date | None
     readmission_index: bool
     payer_class: str
     coverage: tuple[Coverage, ...]
@@ -119,8 +118,11 @@ class Stay:
     def status_evidence(self) -> str | None:
         return None if self.status is None or not self.spans else self.spans[-1].evidence
 
-    def to_json(self, reviews: Iterable[tuple[ReviewType, ReviewState]] = ()) -> dict[str, Any]:
-        """The keys of ``stays show --json``. Reviews are the review room's to plan, so they are handed in."""
+    def to_json(
+        self, reviews: Iterable[tuple[ReviewType, ReviewState]], continued_stay_due: date | None
+    ) -> dict[str, Any]:
+        """The keys of ``stays show --json``. Reviews are the review room's to plan, so they are handed in,
+        and with them the local date of the next continued-stay review."""
         listed = list(reviews)
 
         def by_state(state: ReviewState) -> list[str]:
@@ -149,9 +151,7 @@ class Stay:
             "los_midnights": self.los_midnights,
             "leave_midnights": self.leave_midnights,
             "hospital_midnights": self.hospital_midnights,
-            "continued_stay_due": None
-            if self.continued_stay_due is None
-            else self.continued_stay_due.isoformat(),
+            "continued_stay_due": None if continued_stay_due is None else continued_stay_due.isoformat(),
             "readmission_index": self.readmission_index,
             "open_reviews": by_state(ReviewState.OPEN),
             "void_reviews": by_state(ReviewState.VOID),
@@ -293,7 +293,6 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         los_midnights=stayed if is_out and status is Status.INPATIENT else None,
         leave_midnights=leave,
         hospital_midnights=None if stayed is None else max(0, stayed - leave),
-        continued_stay_due=_continued_stay_due(site, course, lifecycle, inpatient),
         readmission_index=is_out and status is Status.INPATIENT and _counts_as_index(site, course),
         payer_class=identity.payer_class,
         coverage=identity.coverage,
@@ -328,18 +327,6 @@ def _leave_midnights(site: SiteProfile, course: Course, end: int) -> int:
     return sum(
         midnights(leave.out, end if leave.back is None else leave.back, site.zone) for leave in course.leaves
     )
-
-
-def _continued_stay_due(
-    site: SiteProfile, course: Course, lifecycle: Lifecycle, inpatient: Span | None
-) -> date | None:
-    """The first review's local date. A leave stops the clock: it is then due when the patient is back."""
-    if inpatient is None or inpatient.end is not None or lifecycle is not Lifecycle.ACTIVE:
-        return None
-    first_day = site.windows.continued_stay_first_day
-    due = local_date(inpatient.start, site.zone) + timedelta(days=first_day - 1)
-    returns = [local_date(leave.back, site.zone) for leave in course.leaves if leave.back is not None]
-    return max([due, *returns])
 
 
 def _counts_as_index(site: SiteProfile, course: Course) -> bool:

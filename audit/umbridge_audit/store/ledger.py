@@ -36,9 +36,6 @@ _HEAD_SQL = (
     "INSERT INTO chain_head (n, size, hash, frontier, ts) VALUES (0, ?, ?, ?, ?) ON CONFLICT (n) DO UPDATE"
     " SET size = excluded.size, hash = excluded.hash, frontier = excluded.frontier, ts = excluded.ts"
 )
-_CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"
-_SUBTREE_SQL = "SELECT hash FROM subtree WHERE level = ? AND n = ?"
-_REPLAY = 4096  # leaves read at a time when the tree is rebuilt
 
 
 def utc_now() -> datetime:
