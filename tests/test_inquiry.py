@@ -547,7 +547,7 @@ def verified(bundle: Path, policy: Path) -> tuple[int, Row]:
 
 def bundle(desk: Desk, out: Path, profile: str) -> list[str]:
     roles = ("administrator", "compliance_auditor")
-    proof.write_bundle(iter(desk.ask(roles, "ledger.export", profile=profile)), out)
+    proof.write_bundle((row["line"] for row in desk.ask(roles, "ledger.export", profile=profile)), out)
     return out.read_text(encoding="utf-8").splitlines()
 
 

@@ -281,8 +281,8 @@ def test_a_bundle_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     out = tmp_path / "bundle.jsonl"
     out.write_text("the one before\n")
 
-    def refused() -> Iterator[dict[str, Any]]:
-        yield {"line": "{}\n"}
+    def refused() -> Iterator[str]:
+        yield "{}\n"
         raise NotPermittedError("no")
 
     with pytest.raises(NotPermittedError):
@@ -291,7 +291,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         proof.write_bundle(iter(()), out)
     assert [p.name for p in tmp_path.iterdir()] == ["bundle.jsonl"]
     assert out.read_text() == "the one before\n"
-    assert proof.write_bundle(iter([{"line": "{}\n"}, {"line": '{"é":1}\n'}]), out) == 2
+    assert proof.write_bundle(iter(["{}\n", '{"é":1}\n']), out) == 2
     assert out.read_bytes() == b"{}\n" + '{"é":1}\n'.encode()
     assert out.stat().st_mode & 0o777 == 0o600
 
@@ -299,9 +299,9 @@ def test_a_bundle_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_bundle_without_a_place_is_not_even_asked_for(tmp_path: Path) -> None:
     asked = []
 
-    def lines() -> Iterator[dict[str, Any]]:
+    def lines() -> Iterator[str]:
         asked.append(1)
-        yield {"line": "{}\n"}
+        yield "{}\n"
 
     for out in (tmp_path / "no" / "such", tmp_path):
         with pytest.raises(UsageError, match="--out"):

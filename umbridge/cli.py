@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn
 import click
 
 from umbridge import __version__, settingsfile, terminal
+from umbridge.controlclient import Args, Row, row_in, rows_in
 from umbridge.errors import UmbridgeError
 from umbridge.options import Installation, as_json, purpose, reason, with_config
 from umbridge.options import ask as _ask
@@ -362,11 +363,11 @@ def messages_show(
         if as_json:
             terminal.json_line(row)
             continue
-        segments = row.pop("segments")
+        segments = rows_in(row.pop("segments"))
         terminal.fields(row)
         for segment in segments:
             click.echo(f"\n{terminal.clean(segment['segment'])}  {terminal.clean(segment['name'])}")
-            for f in segment["fields"]:
+            for f in rows_in(segment["fields"]):
                 click.echo(f"  {f['field']:<8} {terminal.clean(f['name']):<34} {terminal.clean(f['value'])}")
 
 
@@ -549,7 +550,7 @@ def ledger_show(
         if as_json:
             terminal.json_line(row)
             continue
-        slots = row.pop("slots")
+        slots = row_in(row.pop("slots"))
         masked = [name for name, value in slots.items() if value == "[redacted]"]
         shown = {k: v for k, v in slots.items() if v is not None and k not in masked}
         terminal.fields(row | shown)
@@ -585,7 +586,8 @@ def ledger_export(
 
     args = {"profile": profile, "purpose": purpose, "reason": reason, "dua": dua}
     policy = where.settings.policy  # first: a mistake in the settings is told before anything is exported
-    written = proof.write_bundle(_ask(where, "ledger.export", args), Path(out))
+    lines = (str(row["line"]) for row in _ask(where, "ledger.export", args))
+    written = proof.write_bundle(lines, Path(out))
     if profile == "safe-harbor":
         click.echo(f"{out}: {written} lines; the ledger holds its SHA-256 in the export's entry")
         return
@@ -612,14 +614,14 @@ def ledger_proof(
     """One entry's receipt: whoever has the public policy can check it alone, with umbridge-verify."""
     from umbridge import proof
 
-    args = {"seq": seq, "profile": profile, "purpose": purpose, "reason": reason}
+    args: Args = {"seq": seq, "profile": profile, "purpose": purpose, "reason": reason}
     policy = where.settings.policy
-    receipts = (row["receipt"] for row in _ask(where, "ledger.proof", args))
+    receipts = (str(row["receipt"]) for row in _ask(where, "ledger.proof", args))
     if out is None:
         for text in receipts:
             click.echo(text, nl=False)
         return
-    proof.write_bundle(({"line": text} for text in receipts), Path(out))
+    proof.write_bundle(receipts, Path(out))
     click.echo(f"{out}: verify with: umbridge-verify {out} --policy {policy}")
 
 
@@ -632,7 +634,7 @@ def ledger_checkpoint(where: Installation, as_json: bool) -> None:
         if as_json:
             terminal.json_line(row)
         else:
-            click.echo(row["note"], nl=False)
+            click.echo(str(row["note"]), nl=False)
 
 
 # --- operations -----------------------------------------------------------------------------------------
@@ -667,7 +669,7 @@ def status(where: Installation, as_json: bool) -> int:
     """What came in, how much waits, how long the unanchored window is. Exit 69 when not running."""
     rows = where.request("status", {})
     if rows is None:
-        row: dict[str, Any] = {"running": False, "store": str(where.store)}
+        row: Row = {"running": False, "store": str(where.store)}
         terminal.json_line(row) if as_json else terminal.fields(row)
         return 69
     for row in rows:

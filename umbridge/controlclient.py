@@ -6,9 +6,9 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, TypeAlias, TypedDict
 
 from umbridge.errors import (
     ConfigError,
@@ -19,7 +19,30 @@ from umbridge.errors import (
     UsageError,
 )
 
+if TYPE_CHECKING:
+    from umbridge_audit.entry import JsonValue
+
 SOCKET = "control.sock"
+Row: TypeAlias = "dict[str, JsonValue]"  # of an answer: its keys are docs/cli.md's
+Args: TypeAlias = "Mapping[str, JsonValue]"
+
+
+class Line(TypedDict, total=False):
+    """One line of an answer: a row, or how it failed, or the end."""
+
+    row: Row
+    error: str
+    exit: int
+
+
+def row_in(value: JsonValue) -> Row:
+    """An object inside an answer's row; an empty one where there is none."""
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def rows_in(value: JsonValue) -> list[Row]:
+    """The objects of a list inside an answer's row."""
+    return [row_in(each) for each in value] if isinstance(value, list) else []
 
 
 class Short:
@@ -42,7 +65,7 @@ _ERRORS = {
 }
 
 
-def request(store: Path, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]] | None:
+def request(store: Path, op: str, args: Args) -> Iterator[Row] | None:
     """Ask the running daemon; None when none listens. Raises the error the daemon answered with."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -63,9 +86,9 @@ def request(store: Path, op: str, args: dict[str, Any]) -> Iterator[dict[str, An
     return _rows(peer, op, args)
 
 
-def _rows(peer: socket.socket, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(peer: socket.socket, op: str, args: Args) -> Iterator[Row]:
     with peer, peer.makefile("rb") as stream:
-        for value in _lines(peer, stream, json.dumps({"op": op, "args": args}).encode() + b"\n"):
+        for value in _lines(peer, stream, json.dumps({"op": op, "args": dict(args)}).encode() + b"\n"):
             if "row" in value:
                 yield value["row"]
             elif "error" in value:
@@ -76,7 +99,7 @@ def _rows(peer: socket.socket, op: str, args: dict[str, Any]) -> Iterator[dict[s
     raise UnavailableError("the daemon closed the control socket before it had answered")
 
 
-def _lines(peer: socket.socket, stream: IO[bytes], asked: bytes) -> Iterator[dict[str, Any]]:
+def _lines(peer: socket.socket, stream: IO[bytes], asked: bytes) -> Iterator[Line]:
     """The answer's lines; a connection that breaks, or breaks off inside a line, is an answer that ends."""
     with contextlib.suppress(ConnectionError):
         peer.sendall(asked)

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
 from umbridge import controlclient, delivery, sample, terminal
+from umbridge.controlclient import Row
 from umbridge.errors import UmbridgeError, UnavailableError
 from umbridge.store import ground
 
@@ -59,7 +59,7 @@ def _play(folder: Path) -> None:
         determinations = _determinations(folder / "store")
         _say("determinations: what the criteria say, what is missing, and why")
         terminal.table(determinations, ("visit", "review", "plugin", "outcome", "supported", "rationale"))
-        _look(folder / "store", settings, determinations[0]["seq"])
+        _look(folder / "store", settings, int(str(determinations[0]["seq"])))
         bundle = folder / "bundle.jsonl"
         _say("an extract for a stranger: no clinical field in it, and it still verifies")
         _command(
@@ -130,8 +130,9 @@ def _wait(process: subprocess.Popen[bytes], store: Path) -> int:
             raise UnavailableError("the daemon ended at once; run `umbridge serve` to see why")
         rows = controlclient.request(store, "status", {})
         for status in list(rows or ()):
-            if status["feeds"][0]["port"]:
-                return int(status["feeds"][0]["port"])
+            for feed in controlclient.rows_in(status["feeds"]):
+                if port := feed["port"]:
+                    return int(str(port))
         time.sleep(0.05)
     raise UnavailableError(f"the daemon did not start within {START_SECONDS:.0f} s")
 
@@ -157,25 +158,26 @@ def _feed(port: int) -> None:
         raise UmbridgeError("a sample message was not answered AA")
 
 
-def _rows(store: Path, op: str, **args: Any) -> list[dict[str, Any]]:
+def _rows(store: Path, op: str, **args: str | int) -> list[Row]:
     rows = controlclient.request(store, op, args)
     if rows is None:
         raise UnavailableError("the daemon is not there any more")
     return list(rows)
 
 
-def _determinations(store: Path) -> list[dict[str, Any]]:
+def _determinations(store: Path) -> list[Row]:
     """Wait until everything is worked, then read the last determination of each review and plugin."""
     until = time.monotonic() + START_SECONDS
-    while _rows(store, "status")[0]["messages"].get("PENDING"):
+    while controlclient.row_in(_rows(store, "status")[0]["messages"]).get("PENDING"):
         if time.monotonic() > until:
             raise UmbridgeError(f"the sample messages were not worked within {START_SECONDS:.0f} s")
         time.sleep(0.05)
-    latest: dict[tuple[str, ...], dict[str, Any]] = {}
+    latest: dict[tuple[str, ...], Row] = {}
     for entry in _rows(store, "ledger.list", kind="determination", purpose="HPAYMT"):
-        shown = _rows(store, "ledger.show", seq=entry["seq"], purpose="HPAYMT", reason="demo")[0]
-        slots = shown["slots"] | {"seq": entry["seq"]}
-        latest[(slots["visit"], slots["review_id"], slots["plugin"])] = slots
+        seq = int(str(entry["seq"]))
+        shown = _rows(store, "ledger.show", seq=seq, purpose="HPAYMT", reason="demo")[0]
+        slots = controlclient.row_in(shown["slots"]) | {"seq": seq}
+        latest[tuple(str(slots[name]) for name in ("visit", "review_id", "plugin"))] = slots
     return [latest[key] for key in sorted(latest)]
 
 

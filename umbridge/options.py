@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from umbridge import controlclient, settingsfile, terminal
+from umbridge.controlclient import Args, Row
 
 if TYPE_CHECKING:
+    from umbridge_audit.entry import JsonValue
+
     from umbridge.config import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +38,7 @@ class Installation:
     def store(self) -> Path:
         return self._store or self.settings.store
 
-    def request(self, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]] | None:
+    def request(self, op: str, args: Args) -> Iterator[Row] | None:
         """Ask the running daemon; None when none runs."""
         return controlclient.request(self.store, op, args) if self.store.is_dir() else None
 
@@ -58,9 +61,7 @@ purpose = click.option(
 reason = click.option("--reason", metavar="TEXT", help="Why, in words; goes on the ledger with the access.")
 
 
-def print_rows(
-    rows: Iterator[dict[str, Any]] | list[dict[str, Any]], columns: tuple[str, ...], as_json: bool
-) -> None:
+def print_rows(rows: Iterable[Mapping[str, JsonValue]], columns: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         for row in rows:
             terminal.json_line(row)
@@ -68,7 +69,7 @@ def print_rows(
         terminal.table(rows, columns)
 
 
-def ask(where: Installation, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def ask(where: Installation, op: str, args: Args) -> Iterator[Row]:
     """Ask the daemon; where none runs, answer in this process, which loads all that the daemon is made of."""
     rows = where.request(op, args)
     if rows is not None:
@@ -77,10 +78,10 @@ def ask(where: Installation, op: str, args: dict[str, Any]) -> Iterator[dict[str
     from umbridge.daemon import answering
 
     with answering(where.settings) as answer:
-        yield from answer(op, args)
+        yield from answer(op, dict(args))
 
 
-def print_one(where: Installation, op: str, args: dict[str, Any], as_json: bool) -> None:
+def print_one(where: Installation, op: str, args: Args, as_json: bool) -> None:
     for row in ask(where, op, args):
         if as_json:
             terminal.json_line(row)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 
 from umbridge import terminal
+from umbridge.controlclient import Args
 from umbridge.options import Installation, as_json, ask, print_one, print_rows, purpose, reason, with_config
 
 KEY_COLUMNS = ("kid", "use", "alg", "wrapped_under", "in_use")
@@ -68,7 +69,7 @@ def keys_rotate(
             click.echo(f"asked for as entry {row['entry']}: {row['subject']}")
             click.echo(f"another administrator allows it: umbridge keys rotate --approve {row['entry']}")
         else:
-            click.echo(f"done, recorded with entry {row['entry']}: {' '.join(row['made'])}")
+            click.echo(f"done, recorded with entry {row['entry']}: {terminal.clean(row['made'])}")
 
 
 # --- people -----------------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ def breakglass_review(where: Installation, seq: int, finding: str, reason: str |
 # --- reports ----------------------------------------------------------------------------------------------
 
 
-def _report(where: Installation, name: str, args: dict[str, Any], form: str) -> None:
+def _report(where: Installation, name: str, args: Args, form: str) -> None:
     from umbridge import render
 
     head, rows = render.split(ask(where, f"report.{name}", args))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import click
 from umbridge_audit.checkpoint import MAX_NOTE, anchor_lines, sync_directory, take_apart
@@ -96,12 +96,12 @@ def _length(source: Reader) -> int | None:
         return None
 
 
-def write_bundle(lines: Iterator[dict[str, Any]], out: Path) -> int:
+def write_bundle(lines: Iterable[str], out: Path) -> int:
     """Write a bundle's lines, or a receipt, whole or not at all; returns how many."""
     count = 0
     with _whole(out) as stream:
-        for row in lines:
-            stream.write(row["line"].encode())
+        for line in lines:
+            stream.write(line.encode())
             count += 1
             if count % 1000 == 0 and terminal.is_terminal():
                 click.echo(f"\r{count} lines", nl=False, err=True)
