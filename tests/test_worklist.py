@@ -167,6 +167,20 @@ def test_what_is_over_is_not_in_the_list(ward: Ward) -> None:
     assert ward.worklist() == []
 
 
+def test_the_lines_of_a_lane_that_is_joined_go_with_it(ward: Ward) -> None:
+    """Each number opened an admission review; the stay that they become has what it has ground for."""
+    feed = Feed()
+    ward.work(
+        feed.adt("A01", 0, "111", "V1", place=WARD_BED),
+        feed.adt("A01", 3, "111", "V2", place=WARD_BED),
+    )
+    assert len(ward.worklist()) == 2
+    ward.work(feed.moved("A42", 4, ("111", "111"), ("V1", "V2")))
+    assert {line.visit.partition("X")[0] for line in ward.worklist()} == {"V2"}
+    with ward.pen.reading() as reader:
+        assert len(reader.lanes()) == len(reader.listed_lanes()) == 1
+
+
 # -- in pages ----------------------------------------------------------------------------------------------
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
