@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Installation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_moves import OBS_BED, START, WARD_BED, Feed, Ward, happenings, told, told_of
@@ -434,6 +437,22 @@ def test_a_stay_worked_meanwhile_is_not_overwritten(ward: Ward) -> None:
     newer = told_of(ward.worklist())
     ward.pen.call(RemakeLines(lane=lane, seq=saved.seq, lines=old))
     assert told_of(ward.worklist()) == newer != told_of(old)
+
+
+def test_a_daemon_makes_the_list_whole_when_it_starts(installation: Installation) -> None:
+    """Nobody has asked for it yet: the first who does need not wait."""
+    database = installation.settings.store / "umbridge.db"
+    daemon = installation.start()
+    try:
+        until = time.monotonic() + 60
+        made_for: list[tuple[str]] = []
+        while not made_for and time.monotonic() < until:
+            with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+                made_for = db.execute("SELECT value FROM meta WHERE name = 'worklist'").fetchall()
+        assert made_for == [(load_site(installation.settings.site).digest,)]
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
 
 
 def test_a_store_of_before_there_was_a_list_has_one_when_it_is_asked_for(tmp_path: Path) -> None:
