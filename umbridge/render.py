@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from umbridge_audit.entry import JsonValue
+if TYPE_CHECKING:
+    from umbridge_audit.entry import JsonValue
 
-Row: TypeAlias = Mapping[str, JsonValue]
+Row: TypeAlias = "Mapping[str, JsonValue]"  # a name alone: a command that asks loads nothing of the ledger
 
 # What a spreadsheet may take for a formula, OWASP ASVS 5.0 1.2.10; the quote before it makes text of it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
