@@ -249,6 +249,7 @@ TESTED_IN = {
     "umbridge/criteria/levels.py": "tests/test_pack.py",  # and plugins/interqual_like, which is no more
     "umbridge/criteria/plane.py": "tests/test_undecided.py",  # against a fine grid
     "umbridge/criteria/turning.py": "tests/test_undecided.py",  # the same diagram, read for its turns
+    "umbridge/criteria/compiled.py": "tests/test_tree.py",
     "umbridge/criteria/ruleset.py": "tests/test_tree.py",  # rules compiled, judged by the same brute force
     "umbridge/criteria/strictfile.py": "tests/test_content.py",  # the mistakes it refuses
     "umbridge/criteria/notation.py": "tests/test_content.py",  # how rules are written

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias
 
+from umbridge.criteria.compiled import CompiledRules, FactTests
 from umbridge.criteria.tree import (
     OPERATORS,
     Criterion,
     Decision,
-    FactSpec,
     IfMeasured,
     Joint,
     Leaf,
@@ -25,16 +24,9 @@ from umbridge.criteria.tree import (
 from umbridge.criteria.truths import JointState, State, Truths
 from umbridge.model import Evidence, Reading, Sample
 
-if TYPE_CHECKING:
-    from umbridge.criteria.ruleset import RuleSet  # it makes examinations, so it imports this module
-
-
-Tests: TypeAlias = list[tuple[int, Callable[[Reading], bool]]]  # with their numbers
-FactTests: TypeAlias = tuple[str, FactSpec, Tests]
-
 
 class Examination:
-    """One patient against one ``RuleSet``.
+    """One patient against one subset's rules.
 
     What does not hang on this patient's values is looked up in ``Truths``, which other patients share. What
     is given out is a copy of it: whoever changes it changes no other patient's.
@@ -42,7 +34,8 @@ class Examination:
 
     def __init__(
         self,
-        rules: RuleSet,
+        rules: CompiledRules,
+        of_state: Callable[[State], Truths],
         facts: Mapping[str, Reading],
         as_of: datetime | None,
         by_fact: Sequence[FactTests],
@@ -60,7 +53,7 @@ class Examination:
                 known.add(fact)
                 for number, test in tests:
                     truths[number] = test(reading)
-        self._truths = rules.of_state(
+        self._truths = of_state(
             State(
                 tuple(truths),
                 frozenset(known),
@@ -84,7 +77,7 @@ class Examination:
 
     @property
     def truths(self) -> tuple[Truth, ...]:
-        """Of each test, by its number (``RuleSet.number_of``)."""
+        """Of each test, by its number (``CompiledRules.number_of``)."""
         return self._truths.truths
 
     @property

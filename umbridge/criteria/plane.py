@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations, pairwise
 
-from umbridge.criteria.ruleset import RuleSet
+from umbridge.criteria.compiled import CompiledRules
 from umbridge.criteria.tree import OPERATORS, Joint
 
 
@@ -23,7 +23,7 @@ def between(points: set[Fraction]) -> list[Fraction]:
 Pair = tuple[list[Fraction], list[Fraction]]
 
 
-def pair_values(rules: RuleSet, joints: list[Joint]) -> Pair:
+def pair_values(rules: CompiledRules, joints: list[Joint]) -> Pair:
     """Values of two unknown facts that between them show every combination of their tests' truths.
 
     Thresholds and joint tests cut the plane into finitely many regions by straight lines. Between two
@@ -45,7 +45,7 @@ def pair_values(rules: RuleSet, joints: list[Joint]) -> Pair:
     return between(xs), between(ys)
 
 
-def thresholds(rules: RuleSet, fact: str) -> set[Fraction]:
+def thresholds(rules: CompiledRules, fact: str) -> set[Fraction]:
     values = (rules.leaves[number].value for number in rules.leaves_of[fact])
     return {Fraction(value) for value in values if isinstance(value, Decimal)}
 
@@ -76,7 +76,7 @@ def joined(joint: Joint, side: int, value: Fraction, other: Fraction) -> bool:
     return OPERATORS[joint.op](found, Fraction(joint.limit))  # type: ignore[arg-type]
 
 
-def own_truths(rules: RuleSet, fact: str, value: Fraction) -> tuple[bool, ...]:
+def own_truths(rules: CompiledRules, fact: str, value: Fraction) -> tuple[bool, ...]:
     """The truths of the fact's own tests at an exact value; a fact read jointly is read in one way only."""
     leaves = (rules.leaves[number] for number in rules.leaves_of[fact])
     return tuple(OPERATORS[leaf.op](value, Fraction(leaf.value)) for leaf in leaves)  # type: ignore[arg-type]

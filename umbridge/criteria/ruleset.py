@@ -1,43 +1,22 @@
-"""One subset's rules compiled: each node becomes a function of an examination."""
+"""A subset's rules, ready to be put to patients; what one state came to serves the next who is in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeAlias
 
-from umbridge.criteria.examination import Examination, FactTests
-from umbridge.criteria.tree import (
-    Criterion,
-    Decision,
-    FactSpec,
-    Group,
-    IfMeasured,
-    Joint,
-    Leaf,
-    Node,
-    Not,
-    Score,
-    ScoreTest,
-    Truth,
-    leaf_test,
-    walk,
-    walk_all,
-)
+from umbridge.criteria.compiled import CompiledRules
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.tree import Criterion, FactSpec, Node, Score
 from umbridge.criteria.truths import State, Truths
+from umbridge.criteria.undecided import decide
 from umbridge.model import Reading
 
-# Numbers of leaves and of joint tests, facts counted, facts beside which others may be left out.
-Read: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...], tuple[str, ...]]
 MOST_STATES = 1000  # of one rule set; a state and what was found for it are about 4 kB
 
 
-class RuleSet:
-    """The rules, criteria and scores of one subset, compiled. ``rules`` are found by "section.name".
-
-    Immutable after construction except for its cache, which cannot be seen from outside: the same facts
-    give the same answers in any order.
-    """
+class RuleSet(CompiledRules):
+    """The rules, criteria and scores of one subset. ``rules`` are found by "section.name"."""
 
     def __init__(
         self,
@@ -46,69 +25,8 @@ class RuleSet:
         criteria: Mapping[str, Criterion],
         rules: Mapping[str, Node],
     ) -> None:
-        self.facts = dict(facts)
-        self.scores = dict(scores)
-        self.criteria = dict(criteria)
-        self.rules: dict[str, Node] = {**criteria, **rules}
-        self.leaves: list[Leaf] = []
-        self.joints: list[Joint] = []
-        self.optional: list[IfMeasured] = []
-        self.leaves_of: dict[str, list[int]] = {fact: [] for fact in facts}
-        self._numbers: dict[Leaf | Joint, int] = {}
-        nodes: list[Node] = list(self.rules.values())
-        nodes += [ScoreTest(score, ">=", 0) for score in scores]
-        for node in walk_all(nodes, self.scores):
-            if isinstance(node, IfMeasured):
-                self.optional.append(node)
-            if isinstance(node, Joint) and node not in self._numbers:
-                self._numbers[node] = len(self.joints)
-                self.joints.append(node)
-            if isinstance(node, Leaf) and node not in self._numbers:
-                self._numbers[node] = len(self.leaves)
-                self.leaves_of[node.fact].append(len(self.leaves))
-                self.leaves.append(node)
-        self.joined = frozenset(fact for joint in self.joints for fact in joint.facts)
-        self.counted = tuple(dict.fromkeys(i.counts for s in scores.values() for i in s.items if i.counts))
-        self._functions: dict[int, Callable[[Truths], Truth]] = {}
-        self._parts: dict[tuple[str, ...], list[FactTests]] = {}
-        self._by_fact: list[FactTests] = [
-            (fact, self.facts[fact], [(i, leaf_test(self.leaves[i])) for i in numbers])
-            for fact, numbers in self.leaves_of.items()
-        ]
-        self._items = {
-            score.id: [
-                (item.counts, item.sign, [(self._compile(node), points) for node, points in item.bands])
-                for item in score.items
-            ]
-            for score in scores.values()
-        }
-        self._first = {s.id: self._compile(s.first_step) for s in scores.values() if s.first_step is not None}
-        self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
+        super().__init__(facts, scores, criteria, rules)
         self._states: dict[State, Truths] = {}
-        self.decided: dict[Hashable, Decision] = {}  # by rule and what it reads; see ``Truths.decide``
-        self._read: dict[str, Read] = {}
-        self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
-
-    def number_of(self, leaf: Leaf | Joint) -> int:
-        """Where this leaf's truth stands in an examination: in ``truths``, a joint's in ``joint_truths``."""
-        return self._numbers[leaf]
-
-    def needed(self) -> tuple[str, ...]:
-        """The facts that any rule, criterion or score reads, sorted."""
-        beside = {node.beside for node in self.optional}
-        return tuple(sorted({leaf.fact for leaf in self.leaves} | set(self.counted) | beside | self.joined))
-
-    def scores_read(self, key: str) -> tuple[str, ...]:
-        """The scores that a rule or criterion tests, and what those are built on, in the content's order."""
-        nodes = walk(self.rules[key], self.scores)
-        found = {node.score for node in nodes if isinstance(node, ScoreTest)}
-        found |= {self.scores[score].of for score in found}
-        return tuple(score for score in self.scores if score in found)
-
-    def left_out_by(self, key: str) -> tuple[IfMeasured, ...]:
-        """The tests of a rule or criterion that count nothing where their fact was not measured."""
-        nodes = walk(self.rules[key], self.scores)
-        return tuple(dict.fromkeys(node for node in nodes if isinstance(node, IfMeasured)))
 
     def forget(self) -> None:
         """Drop what earlier examinations came to. Nobody can tell but by the clock."""
@@ -123,7 +41,7 @@ class RuleSet:
         Times are read as hours back from ``as_of``; without it they are unknown. With ``keys``, only those
         rules may be asked afterwards: what they do not read is not looked at.
         """
-        return Examination(self, facts, as_of, self.tests_by_fact(keys) if keys else self._by_fact)
+        return Examination(self, self.of_state, facts, as_of, self.tests_by_fact(keys))
 
     def of_state(self, state: State) -> Truths:
         """What these rules come to in a state: the same for every patient who is in it."""
@@ -131,101 +49,5 @@ class RuleSet:
         if found is None:
             if len(self._states) >= MOST_STATES:  # start again rather than grow
                 self._states.clear()
-            found = self._states[state] = Truths(self, state)
+            found = self._states[state] = Truths(self, state, decide)
         return found
-
-    def read_by(self, key: str) -> Read:
-        """What a rule or criterion reads; remembered."""
-        found = self._read.get(key)
-        if found is None:
-            nodes = list(walk(self.rules[key], self.scores))
-            scores = dict.fromkeys(node.score for node in nodes if isinstance(node, ScoreTest))
-            items = (item for score in scores for item in self.scores[score].items)
-            found = self._read[key] = (
-                tuple(sorted({self._numbers[node] for node in nodes if isinstance(node, Leaf)})),
-                tuple(sorted({self._numbers[node] for node in nodes if isinstance(node, Joint)})),
-                tuple(dict.fromkeys(item.counts for item in items if item.counts)),
-                tuple(dict.fromkeys(node.beside for node in nodes if isinstance(node, IfMeasured))),
-            )
-        return found
-
-    def tests_by_fact(self, keys: tuple[str, ...]) -> list[FactTests]:
-        """The facts that these rules read, each with its tests; remembered."""
-        known = self._parts.get(keys)
-        if known is None:
-            read: set[str] = set()
-            for node in walk_all((self.rules[key] for key in keys), self.scores):
-                match node:
-                    case Leaf():
-                        read.add(node.fact)
-                    case Joint():
-                        read |= set(node.facts)
-                    case IfMeasured():
-                        read.add(node.beside)
-                    case ScoreTest():
-                        read |= {item.counts for item in self.scores[node.score].items}
-                    case _:
-                        pass
-            known = self._parts[keys] = [entry for entry in self._by_fact if entry[0] in read]
-        return known
-
-    def _compile(self, node: Node) -> Callable[[Truths], Truth]:
-        key = id(node)  # nodes live as long as this rule set, which holds them all
-        if key not in self._functions:
-            self._functions[key] = self._function(node)
-        return self._functions[key]
-
-    def _function(self, node: Node) -> Callable[[Truths], Truth]:
-        match node:
-            case Leaf():
-                number = self._numbers[node]
-                return lambda exam: exam.truths[number]
-            case Joint():
-                joined = self._numbers[node]
-                return lambda exam: exam.joint_truths[joined]
-            case IfMeasured():
-                optional, beside = self._numbers[node.leaf], node.beside
-                return lambda exam: (
-                    False if (truth := exam.truths[optional]) is None and beside in exam.known else truth
-                )
-            case Not():
-                inner = self._compile(node.child)
-                return lambda exam: None if (truth := inner(exam)) is None else not truth
-            case Criterion():
-                return self._remembered(node.id, self._compile(node.rule))
-            case ScoreTest():
-                return lambda exam: exam.score_truth(node)
-            case Group():
-                return _compiled_group(node.n, [self._compile(child) for child in node.children])
-
-    def _remembered(self, key: str, rule: Callable[[Truths], Truth]) -> Callable[[Truths], Truth]:
-        def recall(exam: Truths) -> Truth:
-            if key not in exam.memory:
-                exam.memory[key] = rule(exam)
-            return exam.memory[key]
-
-        return recall
-
-
-def _compiled_group(n: int, children: list[Callable[[Truths], Truth]]) -> Callable[[Truths], Truth]:
-    spare = len(children) - n  # how many may be false
-
-    def truth(exam: Truths) -> Truth:
-        need, may_fail = n, spare
-        if need <= 0:
-            return True
-        if may_fail < 0:
-            return False
-        for child in children:
-            found = child(exam)
-            if found is True:
-                need -= 1
-                if need == 0:
-                    return True
-            elif found is False:
-                may_fail -= 1
-                if may_fail < 0:
-                    return False
-        return None
-
-    return truth

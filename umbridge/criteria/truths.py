@@ -4,7 +4,7 @@ A patient's values change with each measurement, the truths of the tests seldom.
 is worked out once and kept here, where no value, time or source is: no patient's can reach another.
 
 Kleene's answer comes first: it is quick and never wrong, but it can say "unknown" where every completion of
-the unknown facts agrees. ``decide`` then asks ``undecided`` for the exact answer.
+the unknown facts agrees. ``decide`` then asks for the exact answer, which ``undecided`` works out.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, TypeVarTuple
+from typing import TypeAlias, TypeVar, TypeVarTuple
 
+from umbridge.criteria.compiled import CompiledRules
 from umbridge.criteria.tree import (
     TIMES,
     Criterion,
@@ -33,9 +34,6 @@ from umbridge.criteria.tree import (
     counted_range,
     text_of,
 )
-
-if TYPE_CHECKING:
-    from umbridge.criteria.ruleset import RuleSet  # it makes these, so it imports this module
 
 Shown: TypeAlias = tuple[str, str, Leaf | None]  # a fact, how it was read, and the test that picks a sample
 JointState: TypeAlias = tuple[Truth, Decimal | None, Decimal | None]
@@ -59,10 +57,13 @@ class State:
 
 
 class Truths:
-    """One state of one ``RuleSet``."""
+    """One state of one subset's rules. ``exactly`` gives the answer where Kleene's is "unknown"."""
 
-    def __init__(self, rules: RuleSet, state: State) -> None:
+    def __init__(
+        self, rules: CompiledRules, state: State, exactly: Callable[[Truths, Node], Decision]
+    ) -> None:
         self.rules = rules
+        self._exactly = exactly
         self.truths = state.leaves
         self.known = state.known
         self.joint_truths = tuple(joint[0] for joint in state.joints)
@@ -152,8 +153,6 @@ class Truths:
 
     def _decide(self, key: str) -> Decision:
         """By what this rule reads and nothing else: states that differ elsewhere share the answer."""
-        from umbridge.criteria.undecided import decide  # noqa: PLC0415  (it builds on this module)
-
         leaves, joints, counted, beside = self.rules.read_by(key)
         state = (
             key,
@@ -166,7 +165,7 @@ class Truths:
         if found is None:
             if len(self.rules.decided) >= MOST_DECISIONS:  # start again rather than grow
                 self.rules.decided.clear()
-            found = self.rules.decided[state] = decide(self, self.rules.rules[key])
+            found = self.rules.decided[state] = self._exactly(self, self.rules.rules[key])
         return found
 
     def scores(self, keys: Sequence[str] | None = None) -> dict[str, int | str]:

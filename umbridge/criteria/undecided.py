@@ -14,6 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise, product
 
+from umbridge.criteria.compiled import CompiledRules
 from umbridge.criteria.plane import (
     between,
     joined,
@@ -24,7 +25,6 @@ from umbridge.criteria.plane import (
     thresholds,
     turns_at,
 )
-from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
     OPERATORS,
     TIMES,
@@ -86,7 +86,7 @@ def _readings(spec: FactSpec, leaves: list[Leaf], values: list[FactValue]) -> It
         yield Reading(spec.id, samples[-1], low, high, tuple(samples))
 
 
-def readings_of(rules: RuleSet, fact: str) -> dict[Cell, Reading]:
+def readings_of(rules: CompiledRules, fact: str) -> dict[Cell, Reading]:
     """A reading for each cell of an unknown fact, where it is measured."""
     spec = rules.facts[fact]
     leaves = [rules.leaves[number] for number in rules.leaves_of[fact]]
@@ -103,7 +103,7 @@ def readings_of(rules: RuleSet, fact: str) -> dict[Cell, Reading]:
     return found
 
 
-def cells(rules: RuleSet, fact: str) -> list[Cell]:
+def cells(rules: CompiledRules, fact: str) -> list[Cell]:
     """The cells of an unknown fact, in a fixed order."""
     found = set(readings_of(rules, fact))
     if any(node.leaf.fact == fact for node in rules.optional):  # it may also never be measured

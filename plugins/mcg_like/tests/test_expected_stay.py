@@ -126,7 +126,7 @@ def test_files_can_be_checked_before_they_are_put_in(
 ) -> None:
     good, bad = folder / "zz.csv", folder / "bad.csv"
     bad.write_text("zz")
-    assert main([str(good)]) == 0
+    assert main([str(good)]) == 0  # it goes by the names of the content's files, which are the guidelines'
     assert capsys.readouterr().out == f"{good}: 3 rows, source: ILLUSTRATIVE, not real\n"
     assert main([str(bad), str(folder / "nosuch.csv")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 2
