@@ -20,7 +20,6 @@ from umbridge.review.worklist import WorklistLine
 from umbridge.stay.identity import Named
 from umbridge.store.inbox import Row, Stored
 from umbridge.store.refusals import Refusal
-from umbridge.store.stays import SavedStay
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -95,9 +94,6 @@ class Transaction(Protocol):
         """Move the search tokens of up to ``most`` rows to where they are looked up; of how many rows."""
 
     # -- stays
-
-    def stay(self, lane: bytes) -> SavedStay | None:
-        """The lane's stay as its newest message left it. Raises SealError."""
 
     def save_stay(
         self, lane: bytes, seq: int, said: LaneReviews, head: bytes, increments: Sequence[tuple[int, bytes]]

@@ -13,7 +13,6 @@ from umbridge.review.worklist import WorklistLine
 from umbridge.store import directory, inbox, notes, refusals, stays, worklist
 from umbridge.store.inbox import Row
 from umbridge.store.refusals import Refusal
-from umbridge.store.stays import SavedStay
 
 
 class Operations:
@@ -53,9 +52,6 @@ class Operations:
         return inbox.attempt(self.cursor, seq)
 
     # -- stays
-
-    def stay(self, lane: bytes) -> SavedStay | None:
-        return stays.load(self.cursor, self.keyring, lane)
 
     def save_stay(
         self, lane: bytes, seq: int, said: LaneReviews, head: bytes, increments: Sequence[tuple[int, bytes]]
