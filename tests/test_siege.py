@@ -29,7 +29,7 @@ from test_sandbox import ATTACKS, REFUSED, TRIES
 
 from umbridge import sample
 from umbridge.daemon import Parts
-from umbridge.roster import Roster
+from umbridge.roster import ApprovePlugin, Roster
 from umbridge.store.opening import hold_pen
 
 sys.path.insert(0, str(ROOT))
@@ -109,9 +109,9 @@ def enlist(where: Installation, place: Path, name: str, body: str) -> None:
         made: tuple[Roster, Any] = desk(where, pen)
 
         def person(account: str, approve: int | None) -> dict[str, Any]:
-            asks = {"plugin": name, "reason": "ZZ siege", "approve": approve}
-            (row,) = made[0].approve(made[1].viewer(account, "os-account"), asks)
-            return row
+            act = ApprovePlugin.of({"plugin": name, "reason": "ZZ siege", "approve": approve})
+            (row,) = made[0].approve(made[1].viewer(account, "os-account"), act)
+            return row.values
 
         assert person("zzb", person("zza", None)["entry"])["state"] == "approved"
 
