@@ -277,16 +277,16 @@ def screen(
         for _, message in bar:
             run.take(message)
 
-    def ask() -> list[dict[str, Any]]:
+    if show_stays:
+        _print(run.stays(moment), STAY_COLUMNS, as_json)
+    else:
         host = Host()
         host.start(plugins or None)
         try:
-            return run.screen(host, moment)
+            lines = run.screen(host, moment)
         finally:
             host.stop()
-
-    rows = run.stays(moment) if show_stays else ask()
-    _print(rows, STAY_COLUMNS if show_stays else RESULT_COLUMNS, as_json)
+        _print(lines, RESULT_COLUMNS, as_json)
     for why, count in sorted(run.unread.items()):
         click.echo(f"{count} not used: {why}", err=True)
 

@@ -13,8 +13,6 @@ from umbridge import controlclient, settingsfile, terminal
 from umbridge.controlclient import Args, Row
 
 if TYPE_CHECKING:
-    from umbridge_audit.entry import JsonValue
-
     from umbridge.config import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,7 +59,7 @@ purpose = click.option(
 reason = click.option("--reason", metavar="TEXT", help="Why, in words; goes on the ledger with the access.")
 
 
-def print_rows(rows: Iterable[Mapping[str, JsonValue]], columns: tuple[str, ...], as_json: bool) -> None:
+def print_rows(rows: Iterable[Mapping[str, object]], columns: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         for row in rows:
             terminal.json_line(row)

@@ -16,7 +16,7 @@ from umbridge.hl7.translate import translate
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
 from umbridge.review.plan import stay_json
-from umbridge.review.record import is_met, screen_line
+from umbridge.review.record import ScreenLine, is_met, screen_line
 from umbridge.review.waves import Verdict, settled
 from umbridge.site import SiteProfile
 from umbridge.stay.directory import Delivery, Directory, shown
@@ -106,9 +106,9 @@ class Shadow:
     def _skip(self, reason: str) -> None:
         self.unread[reason] = self.unread.get(reason, 0) + 1
 
-    def screen(self, host: Host, as_of: datetime | None) -> list[dict[str, Any]]:
+    def screen(self, host: Host, as_of: datetime | None) -> list[ScreenLine]:
         """Every result in force at ``as_of`` (default: the last message's time), by visit."""
-        lines: list[dict[str, Any]] = []
+        lines: list[ScreenLine] = []
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)
             if state is None or moment is None:

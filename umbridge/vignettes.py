@@ -7,21 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypeAlias, TypedDict, cast, get_args
 
 from umbridge.criteria.content import Library
 from umbridge.criteria.host import Asked, Host
 from umbridge.errors import ConfigError
 from umbridge.model import Case
+from umbridge.review.record import Requested, ScreenLine
 from umbridge.shadow import Shadow, read_files
 from umbridge.site import SiteProfile, default_site, load_site
 from umbridge.stay.facts import check_site
 
 EXPECTED = "expected.json"
-_EQUAL = (
-    *("requested", "outcome", "supported", "subset", "advise_higher", "episode_day", "discharge_ready"),
-    *("avoidable_day", "avoidable_attribution", "basis", "extended_stay_reason"),
-)
+Compared: TypeAlias = Literal[
+    "requested",
+    "outcome",
+    "supported",
+    "subset",
+    "advise_higher",
+    "episode_day",
+    "discharge_ready",
+    "avoidable_day",
+    "avoidable_attribution",
+    "basis",
+    "extended_stay_reason",
+]
+_EQUAL: tuple[Compared, ...] = get_args(Compared)
 
 
 class Remembering(Host):
@@ -60,6 +71,33 @@ def site_of(folder: Path) -> SiteProfile:
     return site
 
 
+class Expected(TypedDict, total=False):
+    """``expected.json``: what must come out of a vignette. A key that is missing is not compared."""
+
+    kind: str
+    visit: str
+    review: str
+    as_of: str
+    plugin: str
+    also: list[Expected]
+    subset: str | None
+    requested: Requested
+    episode_day: int | None
+    outcome: str
+    supported: str | None
+    missing: list[str]
+    missing_optional: list[str]
+    advise_higher: str
+    advise_missing: list[str]
+    discharge_ready: bool
+    avoidable_day: str | None
+    avoidable_attribution: str | None
+    basis: str
+    extended_stay_reason: str
+    tags: list[str]
+    scores: dict[str, int | str | list[str]]
+
+
 def judge(folder: Path, plugin: str, host: Remembering, site: SiteProfile) -> Judged:
     """Screen one vignette's messages with ``plugin`` and compare. Raises ConfigError for a broken file."""
     judged = Judged(folder.name)
@@ -92,18 +130,22 @@ def judge(folder: Path, plugin: str, host: Remembering, site: SiteProfile) -> Ju
     return judged
 
 
-def expectation(whole: Mapping[str, Any], plugin: str) -> dict[str, Any] | None:
+def expectation(whole: Expected, plugin: str) -> Expected | None:
     """What a vignette expects of one plugin: its main part, or the plugin's place under ``also``."""
-    shared = {key: whole[key] for key in ("requested", "episode_day") if key in whole}
     if whole.get("plugin", plugin) == plugin:
-        return dict(whole)
+        return whole
     for other in whole.get("also", ()):
         if other.get("plugin") == plugin:
-            return {**shared, **other}
+            found = other.copy()
+            if "requested" in whole:
+                found.setdefault("requested", whole["requested"])
+            if "episode_day" in whole:
+                found.setdefault("episode_day", whole["episode_day"])
+            return found
     return None
 
 
-def differences(expected: Mapping[str, Any], line: Mapping[str, Any]) -> list[str]:
+def differences(expected: Expected, line: ScreenLine) -> list[str]:
     """In words, where a result is not what was expected. A key that is not expected is not compared."""
     if expected.get("subset", "") is None and line["outcome"] == "NOT_APPLICABLE":
         return []  # no subset for this diagnosis: silence is as good
@@ -119,20 +161,21 @@ def differences(expected: Mapping[str, Any], line: Mapping[str, Any]) -> list[st
             found.append(f"missing lacks {', '.join(sorted(needed - missing))}")
         if missing - allowed:
             found.append(f"missing has {', '.join(sorted(missing - allowed))} as well")
-    for key in ("advise_missing", "tags"):
-        lacking = set(expected.get(key, ())) - set(line.get(key, ()))
+    listed: tuple[Literal["advise_missing", "tags"], ...] = ("advise_missing", "tags")
+    for name in listed:
+        lacking = set(expected.get(name, ())) - set(line.get(name, ()))
         if lacking:
-            found.append(f"{key} lacks {', '.join(sorted(lacking))}")
+            found.append(f"{name} lacks {', '.join(sorted(lacking))}")
     scores = dict(line.get("scores", {}))
-    if line.get("basis"):
-        scores["basis"] = line["basis"]
-    for name, value in expected.get("scores", {}).items():
-        if _plain(scores.get(name)) != _plain(value):
-            found.append(f"score {name} is {scores.get(name)}, expected {value}")
+    if basis := line.get("basis"):
+        scores["basis"] = basis
+    for score, value in expected.get("scores", {}).items():
+        if _plain(scores.get(score)) != _plain(value):
+            found.append(f"score {score} is {scores.get(score)}, expected {value}")
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, list | tuple) else value
 
 
@@ -176,7 +219,7 @@ def coverage(library: Library, cases: list[Case]) -> list[CriterionRow]:
     return rows
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Expected:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -185,10 +228,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not readable as JSON") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: expected one object")
-    return found
+    return cast(Expected, found)
 
 
-def _time(whole: Mapping[str, Any], folder: Path) -> datetime | None:
+def _time(whole: Expected, folder: Path) -> datetime | None:
     said = whole.get("as_of")
     if said is None:
         return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TypeAlias, TypedDict
 
-from umbridge_audit.entry import Draft
+from umbridge_audit.entry import Draft, JsonValue
 
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
@@ -23,13 +23,59 @@ def is_met(result: ScreenResult) -> bool | None:
     return result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
 
 
-def optional_keys(result: ScreenResult) -> dict[str, Any]:
+Cited: TypeAlias = dict[str, str]  # fact, value, unit, at, from
+
+
+class Requested(TypedDict):
+    """What the orders ask for."""
+
+    status: str
+    level: str
+
+
+class Optional(TypedDict, total=False):
     """The keys of the vignettes' format that are present only where they apply."""
-    found: dict[str, Any] = {}
-    for name in ("advise_higher", "basis", "discharge_ready", "extended_stay_reason"):
-        value = getattr(result, name)
-        if value is not None:
-            found[name] = value
+
+    advise_higher: str
+    basis: str
+    discharge_ready: bool
+    extended_stay_reason: str
+    advise_missing: list[str]
+    avoidable_attribution: str
+    tags: list[str]
+    scores: dict[str, int | str | tuple[str, ...]]
+
+
+class ScreenLine(Optional):
+    """One result in the keys of ``umbridge screen --json``."""
+
+    visit: str
+    review: str
+    episode_day: int | None
+    plugin: str
+    subset: str | None
+    edition: str
+    digest: str
+    requested: Requested
+    outcome: str
+    supported: str | None
+    missing: list[str]
+    rationale: str
+    evidence: list[Cited]
+    avoidable_day: str | None
+
+
+def optional_keys(result: ScreenResult) -> Optional:
+    """Those of the keys that apply."""
+    found: Optional = {}
+    if result.advise_higher is not None:
+        found["advise_higher"] = result.advise_higher
+    if result.basis is not None:
+        found["basis"] = result.basis
+    if result.discharge_ready is not None:
+        found["discharge_ready"] = result.discharge_ready
+    if result.extended_stay_reason is not None:
+        found["extended_stay_reason"] = result.extended_stay_reason
     if result.advise_missing:
         found["advise_missing"] = list(result.advise_missing)
     if result.avoidable_attribution is not None:
@@ -41,15 +87,15 @@ def optional_keys(result: ScreenResult) -> dict[str, Any]:
     return found
 
 
-def evidence_json(result: ScreenResult) -> list[dict[str, str]]:
+def evidence_json(result: ScreenResult) -> list[Cited]:
     return [
         {"fact": e.fact, "value": e.value, "unit": e.unit, "at": e.at, "from": e.source}
         for e in result.evidence
     ]
 
 
-def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult) -> dict[str, Any]:
-    """One result in the keys of ``umbridge screen --json``."""
+def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult) -> ScreenLine:
+    """One result as it is printed."""
     return {
         "visit": visit,
         "review": review.type.value,
@@ -71,7 +117,7 @@ def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult) -
 
 def changed_draft(row: int, review: Review, stay: Stay) -> Draft:
     """A review opened, closed or voided by what row ``row`` said."""
-    values: dict[str, Any] = {
+    values: dict[str, JsonValue] = {
         "actor": "umbridge",
         "state": review.state.value,
         "row": row,
@@ -105,7 +151,7 @@ def determination_draft(
     What tells of substance use goes to ``sens`` alone: see ``_restricted``.
     """
     evidence = evidence_json(result)
-    tells: dict[str, Any] = {
+    tells: dict[str, JsonValue] = {
         "subset": result.subset,
         "missing": list(result.missing) or None,
         "basis": result.basis,
@@ -115,7 +161,7 @@ def determination_draft(
         "extended_stay_reason": result.extended_stay_reason,
         "evidence": evidence or None,
     }
-    values: dict[str, Any] = {
+    values: dict[str, JsonValue] = {
         "actor": f"plugin:{plugin}",
         "state": "failed" if failed else "screened",
         "row": row,
