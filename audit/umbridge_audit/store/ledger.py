@@ -181,6 +181,7 @@ class Ledger(Signed):
         self._reconcile()
         self._resume(quick=quick)
         self._signer.resume(self, self._last, self._signed)
+        self._hold_head()  # last: what is signed, and whoever signed it, say more than a row of the store's
         return self
 
     # --- writing ------------------------------------------------------------------------------------

@@ -137,7 +137,6 @@ class Signed(Rows):
             self._frontier, self._head = kept
         self._signed, self._signed_head = self._frontier.copy(), self._head
         self._frontier, self._head = self._reread()
-        self._hold_head()
 
     def _hold_head(self) -> None:
         """Holds the head row against the entries, which are believed. Raises Broken where some are gone."""
