@@ -23,6 +23,7 @@ from umbridge_audit.store import LedgerError
 from umbridge import config, control, glass, keycare, roster, tls
 from umbridge.casework.office import Office, Terms
 from umbridge.config import Settings, User
+from umbridge.controlclient import Args, Row
 from umbridge.criteria.host import PluginInfo
 from umbridge.deadlines import Deadlines
 from umbridge.errors import StoreError
@@ -56,7 +57,7 @@ class JsonLines(logging.Formatter):
     """Operational log: time, level, event, and the few keys allowed. No message, no exception text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        line: dict[str, str | int] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "from": record.name,
@@ -111,7 +112,7 @@ class Parts:
 
 
 @contextlib.contextmanager
-def answering(settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], Iterator[dict[str, Any]]]]:
+def answering(settings: Settings) -> Iterator[Callable[[str, Args], Iterator[Row]]]:
     """A way to ask where no daemon runs: by taking the pen ourselves."""
     parts = Parts(settings)
     with hold_pen(settings, parts.keyring) as pen:
@@ -305,7 +306,7 @@ class Daemon:
 
     # -- questions --------------------------------------------------------------------------------------
 
-    def _answer(self, account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _answer(self, account: str, op: str, args: Args) -> Iterator[Row]:
         if op == "ping":
             return iter(())
         if op == "status":
@@ -314,7 +315,7 @@ class Daemon:
             return iter(roster.rows(self.office.plugins))
         return self._inquiry.answer(account, op, args, "peer-credentials")
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> Row:
         pen = self._pen
         with pen.reading() as reader, reader.snapshot():
             found = (
@@ -343,7 +344,7 @@ class Daemon:
 
 def status_row(
     settings: Settings, pen: Pen, found: tuple[Any, Any, Any, Any], *, running: bool, **more: Any
-) -> dict[str, Any]:
+) -> Row:
     """Counters and warnings; nothing of any patient."""
     states, seen, refused, why = found
     ports = more.pop("ports", {})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import assert_never
 
-from umbridge_audit.entry import Draft, Spelt
+from umbridge_audit.entry import Draft, JsonValue, Spelt
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge.casework.docket import Determined, Done
@@ -104,7 +104,7 @@ class Quarantine:
     reason: str
 
     def apply(self, tx: Transaction) -> None:
-        values: dict[str, Any] = {"actor": "umbridge", "state": "QUARANTINED", "row": self.row.seq}
+        values: dict[str, JsonValue] = {"actor": "umbridge", "state": "QUARANTINED", "row": self.row.seq}
         values |= {"reason": self.reason, "by": "umbridge"}
         tx.entry(Draft("quarantine", values))
         match self.row:

@@ -9,7 +9,8 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from umbridge_audit.entry import JsonValue
 
 from umbridge.errors import ConfigError, UsageError
 
@@ -25,7 +26,7 @@ _RESULTS: Mapping[str, tuple[str, str, str]] = {
     "bun": ("3094-0", "Urea nitrogen", "mg/dL"),
 }
 _WELL = {"resp_rate": "18", "sbp": "124", "dbp": "76", "spo2": "96", "bun": "12"}
-_CASES: tuple[tuple[str, str, dict[str, str | None], dict[str, Any]], ...] = (
+_CASES: tuple[tuple[str, str, dict[str, str | None], dict[str, JsonValue]], ...] = (
     (
         "V01",
         "19480510",
@@ -91,7 +92,7 @@ def write(parent: Path, name: str, *, code: bool) -> list[str]:
 
 
 def _vignette(
-    case: str, birth: str, results: dict[str, str | None], expected: dict[str, Any]
+    case: str, birth: str, results: dict[str, str | None], expected: dict[str, JsonValue]
 ) -> dict[str, str]:
     words = {"case": f"ZZ{case}", "mrn": f"77990{case[1:]}", "family": f"EXAMPLE{case[1:]}", "birth": birth}
     given = {**_WELL, **results}

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from umbridge.errors import NotHl7Error, UnavailableError
 from umbridge.hl7 import ack, er7, mllp
@@ -33,7 +32,7 @@ class Heard:
     ack: str
     fault: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str | int | None]:
         return {
             "n": self.number,
             "control_id": self.control_id,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from umbridge import terminal
+from umbridge.controlclient import Row
 from umbridge.options import Installation, as_json, ask, print_rows, reason, with_config
 
 LIST_COLUMNS = ("plugin", "version", "edition", "isolation", "health", "why", "subsets", "digest", "package")
@@ -27,7 +27,7 @@ def plugins_list(where: Installation, as_json: bool) -> None:
     """Which plugins are asked, with edition, digest, isolation and health, and why one does not run."""
     from umbridge.criteria.discover import unusable
 
-    def start_and_look() -> list[dict[str, Any]]:
+    def start_and_look() -> list[Row]:
         from umbridge.criteria.host import Host
         from umbridge.roster import rows as plugin_rows
 

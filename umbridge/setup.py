@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from umbridge_audit.entry import JsonValue
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.redact import AccessTable
@@ -134,7 +135,7 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     _is_own_key(settings, open_keys(settings))
     tls.contexts(settings)
     ground.check_lasts(settings.store, settings.accepts_loss)
-    row: dict[str, object] = {
+    row: dict[str, JsonValue] = {
         "settings": str(path),
         "site": site.name,
         "feeds": sorted(settings.feeds),

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,27 +38,25 @@ from umbridge.specimens import (
     joint_values,
     step,
 )
+from umbridge.vignettes import Expected
 
 #: Words that only a person may use of a patient's care (42 CFR 482.30(d)).
 ADVERSE = re.compile(r"\b(den(?:y|ied|ial)|not (?:medically )?necessary|inappropriate|reject(?:ed)?)\b", re.I)
 
 
-def vignette(folder: Path) -> dict[str, Any]:
+def vignette(folder: Path) -> Expected:
     """``expected.json`` of a golden case, numbers as decimals. Skips the test where there is none."""
     path = folder / "expected.json"
     if not path.exists():
         pytest.skip(f"{folder.name}: the shared vignettes are not beside this repository")
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"), parse_float=Decimal)
-    return found
+    return cast(Expected, json.loads(path.read_text("utf-8"), parse_float=Decimal))
 
 
-def vignette_case(
-    library: Library, expected: Mapping[str, Any], subset: str, treatments: Sequence[str] = ()
-) -> Case:
+def vignette_case(library: Library, expected: Expected, subset: str, treatments: Sequence[str] = ()) -> Case:
     """The question a vignette's canonical facts make. ``treatments`` are N unless the facts say otherwise:
     the feed carries every order, so silence means none is active."""
     as_of = datetime.fromisoformat(expected["as_of"])
-    values = dict.fromkeys(treatments, False) | expected["facts"]
+    values: dict[str, bool | int | Decimal | str] = dict.fromkeys(treatments, False) | expected["facts"]
     if "spo2_room_air" in values:  # a room-air reading counts as a saturation too
         values.setdefault("spo2", values["spo2_room_air"])
     chosen = library.subsets[subset]
@@ -74,7 +72,7 @@ def vignette_case(
         requested_status=Status(expected["requested"]["status"]),
         requested_level=Level[expected["requested"]["level"]],
         as_of=as_of,
-        episode_day=expected.get("episode_day", 1),
+        episode_day=expected.get("episode_day") or 1,
         diagnoses=(diagnosis(library, chosen),),
         payer_class=expected["payer_class"],
         observation_hours=None,

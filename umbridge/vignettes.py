@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict, cast, get_args
 
@@ -96,6 +97,8 @@ class Expected(TypedDict, total=False):
     extended_stay_reason: str
     tags: list[str]
     scores: dict[str, int | str | list[str]]
+    payer_class: str
+    facts: dict[str, bool | int | Decimal | str]
 
 
 def judge(folder: Path, plugin: str, host: Remembering, site: SiteProfile) -> Judged:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
 
 from umbridge_audit.checkpoint import Checkpoint
-from umbridge_audit.entry import FormatError
+from umbridge_audit.entry import FormatError, JsonValue
 from umbridge_audit.policy import Policy
 from umbridge_audit.store import Reader, open_readonly
 from umbridge_audit.store.subtrees import prove_consistency
@@ -48,7 +47,7 @@ class Witnesses:
         if self._thread.is_alive():
             self._thread.join()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, JsonValue]]:
         """What ``status`` says of each: the size it cosigned last, and what went wrong last."""
         return [
             {"witness": name, "cosigned": self._cosigned.get(name, 0), "error": self._errors.get(name)}

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from umbridge.casework.docket import (
     Answer,
@@ -130,7 +130,7 @@ class Caseworker:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked: deque[tuple[asyncio.Future[Answer], bool]] = deque()  # and whether it is worked alone
         self._out: list[bytes] = []
-        self._started: asyncio.Future[dict[str, Any]] | None = None
+        self._started: asyncio.Future[_Started] | None = None
         self._starting = asyncio.Lock()
         self._since = 0.0  # when the row it is at became the first in line
         self._failures = 0
@@ -184,9 +184,9 @@ class Caseworker:
         except (TimeoutError, CaseworkerLostError):
             self._kill()
             raise UnavailableError("a caseworker process did not start; see the log") from None
-        if "refused" in said:
-            raise ConfigError(said["refused"])
-        self.roster = [_info(info) for info in said["roster"]]
+        if said.refused:
+            raise ConfigError(said.refused)
+        self.roster = said.roster
 
     async def work(self, task: Task) -> Done | Need:
         """Have one row worked. Raises CaseworkerLostError, WorkFailedError."""
@@ -221,7 +221,7 @@ class Caseworker:
         if wire is not self._wire and self._wire is not None:
             return
         if self._started is not None and not self._started.done():
-            self._started.set_result(unframe(body)[0])
+            self._started.set_result(_started(body))
             return
         answer = answer_in(body)
         if isinstance(answer, Health):
@@ -342,5 +342,17 @@ class Office:
                 one.look()
 
 
-def _info(said: dict[str, Any]) -> PluginInfo:
-    return PluginInfo(**said | {"facts": tuple(said["facts"]), "subsets": tuple(said["subsets"])})
+class _Started(NamedTuple):
+    """A caseworker's first words: its plugins, or why it may not run."""
+
+    roster: list[PluginInfo]
+    refused: str
+
+
+def _started(body: bytes) -> _Started:
+    head = unframe(body)[0]
+    roster = [
+        PluginInfo(**info | {"facts": tuple(info["facts"]), "subsets": tuple(info["subsets"])})
+        for info in head.get("roster", ())
+    ]
+    return _Started(roster, head.get("refused", ""))

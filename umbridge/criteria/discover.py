@@ -9,11 +9,13 @@ import tomllib
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from umbridge.criteria.names import GROUPS, group_problem, name_problem, top_of, value_problem
 from umbridge.errors import ConfigError
 from umbridge.hookspecs import PACK_GROUP
+
+Table: TypeAlias = "dict[str, Table | list[Table] | str | int | float | bool]"  # TOML's, dates aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def beyond(folder: Path) -> list[str]:
     return [f"pyproject.toml: {problem}" for problem in problems if problem]
 
 
-def _project(path: Path) -> dict[str, Any]:
+def _project(path: Path) -> Table:
     try:
         return _table(tomllib.loads(path.read_text(encoding="utf-8")), "project")
     except OSError:
@@ -139,7 +141,7 @@ def _project(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: nested too deep") from None
 
 
-def _points(project: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _points(project: Table) -> list[tuple[str, str, str]]:
     """Every entry point as (group, name, value), scripts included."""
     groups = {
         group: _table(_table(project, "entry-points"), group) for group in _table(project, "entry-points")
@@ -148,7 +150,7 @@ def _points(project: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(group, name, str(value)) for group, points in groups.items() for name, value in points.items()]
 
 
-def _table(of: dict[str, Any], key: str) -> dict[str, Any]:
+def _table(of: Table, key: str) -> Table:
     """A table within a table; one that is something else counts as empty, as what is not there."""
     value = of.get(key)
     return value if isinstance(value, dict) else {}

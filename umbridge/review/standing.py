@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Required, TypedDict
 
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.waves import Verdict, settled
@@ -80,17 +80,34 @@ class LaneReviews:
 _UNSPOKEN = ReviewRecord()
 
 
-def answer_encoded(one: InForce) -> dict[str, Any]:
+class AnswerRow(TypedDict, total=False):
+    """``InForce`` as it lies in the store; before there were waves it had no ``wave``."""
+
+    entry: Required[int]
+    outcome: Required[str]
+    met: Required[bool | None]
+    wave: int
+
+
+class LaneReviewsRow(TypedDict):
+    """``LaneReviews`` as it lies in the store and goes to a caseworker."""
+
+    states: dict[str, str]
+    latest: dict[str, dict[str, AnswerRow]]
+    as_of: str
+
+
+def answer_encoded(one: InForce) -> AnswerRow:
     return {"entry": one.entry, "outcome": one.outcome, "met": one.met, "wave": one.wave}
 
 
-def answer_decoded(body: Mapping[str, Any]) -> InForce:
+def answer_decoded(body: AnswerRow) -> InForce:
     """An answer of before there were waves counts as the first's."""
     return InForce(body["met"], body.get("wave", 1), entry=body["entry"], outcome=Outcome(body["outcome"]))
 
 
-def encoded(said: LaneReviews) -> dict[str, Any]:
-    """As it lies in the store and goes to a caseworker; ``decoded`` reads it."""
+def encoded(said: LaneReviews) -> LaneReviewsRow:
+    """What ``decoded`` reads."""
     return {
         "states": {name: each.state for name, each in said.reviews.items() if each.state is not None},
         "latest": {
@@ -102,9 +119,9 @@ def encoded(said: LaneReviews) -> dict[str, Any]:
     }
 
 
-def decoded(body: Mapping[str, Any]) -> LaneReviews:
+def decoded(body: LaneReviewsRow) -> LaneReviews:
     """The record of ``encoded``."""
-    states: Mapping[str, str] = body["states"]
+    states = body["states"]
     answers = {
         name: {plugin: answer_decoded(one) for plugin, one in by_plugin.items()}
         for name, by_plugin in body["latest"].items()

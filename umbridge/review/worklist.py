@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 from umbridge.model import Level, ReviewState, ReviewType, Status
 from umbridge.review import standing
 from umbridge.review.plan import Review
-from umbridge.review.standing import InForce, LaneReviews
+from umbridge.review.standing import AnswerRow, InForce, LaneReviews
 from umbridge.stay.view import Stay
 
 
@@ -58,8 +58,25 @@ def with_answers(found: Iterable[WorklistLine], said: LaneReviews) -> tuple[Work
     return tuple(replace(line, answers=said.review(line.review_id).answers) for line in found)
 
 
-def encoded(line: WorklistLine) -> dict[str, Any]:
-    """As it lies sealed in the store and comes from a caseworker; ``decoded`` reads it."""
+class WorklistRow(TypedDict):
+    """A line as it lies sealed in the store and comes from a caseworker."""
+
+    review_id: str
+    type: str
+    due: str | None
+    opened_at: str
+    episode_day: int
+    status: str
+    level: str
+    visit: str
+    mrn: str
+    unit: str | None
+    payer_class: str
+    answers: dict[str, AnswerRow]
+
+
+def encoded(line: WorklistLine) -> WorklistRow:
+    """What ``decoded`` reads."""
     return {
         "review_id": line.review_id,
         "type": line.type,
@@ -76,7 +93,7 @@ def encoded(line: WorklistLine) -> dict[str, Any]:
     }
 
 
-def decoded(body: Mapping[str, Any]) -> WorklistLine:
+def decoded(body: WorklistRow) -> WorklistLine:
     return WorklistLine(
         review_id=body["review_id"],
         type=ReviewType(body["type"]),
