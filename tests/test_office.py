@@ -20,6 +20,7 @@ from umbridge.casework.docket import Done, Task
 from umbridge.casework.office import Caseworker, CaseworkerLostError, Office, Terms, WorkFailedError, share_of
 from umbridge.criteria.discover import installed
 from umbridge.errors import ConfigError
+from umbridge.review.standing import LaneReviews
 from umbridge.site import load_site
 
 T = TypeVar("T")
@@ -32,9 +33,7 @@ TASK = Task(
     "zz",
     sample.stay(3, BEGAN, sample.PNEUMONIA)[0],
     0,
-    datetime.min.replace(tzinfo=UTC),
-    {},
-    {},
+    LaneReviews(),
     NAMES,
 )
 
@@ -95,7 +94,9 @@ def test_a_lane_keeps_its_caseworker() -> None:
         for number in range(4):
             first = await office.work(replace(TASK, lane=lane(number)))
             assert isinstance(first, Done)
-            after = replace(TASK, seq=2, after=1, lane=lane(number), frame=told[1], as_of=first.as_of)
+            after = replace(
+                TASK, seq=2, after=1, lane=lane(number), frame=told[1], said=LaneReviews(first.as_of)
+            )
             assert isinstance(await office.work(after), Done)  # no snapshot was needed: it was remembered
 
     at_work(use, 2)
