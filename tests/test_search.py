@@ -26,6 +26,7 @@ from umbridge.store import line, search, upkeep
 from umbridge.store.batch import iso
 from umbridge.store.commands import SortTokens, WriteEntries
 from umbridge.store.engine import DATABASE
+from umbridge.store.memory import Memory
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
 
@@ -340,3 +341,20 @@ def test_who_may_not_see_a_patient_may_not_search_for_one(hospital: Installation
 def test_what_cannot_be_looked_for_is_said(installation: Installation, words: tuple[str, ...]) -> None:
     done = installation.run("messages", "list", *words, check=2)
     assert words[0] in done.stderr
+
+
+def test_a_log_that_cannot_be_taken_back_now_is_left_for_later(tmp_path: Path) -> None:
+    """The writer must not end over it: a statement that is still read through its connection is no failure."""
+    with closing(sqlite3.connect(tmp_path / "zz.db", isolation_level=None)) as raw:
+        raw.execute("PRAGMA journal_mode=wal")
+        raw.execute("CREATE TABLE zz (n INTEGER)")
+        raw.executemany("INSERT INTO zz VALUES (?)", [(n,) for n in range(100)])
+        keeper = upkeep.Upkeep(raw, line.Line(8), Memory(0, set()))
+        reading = raw.execute("SELECT n FROM zz")
+        assert reading.fetchone() == (0,)
+        with pytest.raises(sqlite3.DatabaseError, match="locked"):  # what it meets
+            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        keeper.take_back()
+        assert len(reading.fetchall()) == 99
+        keeper.take_back()
+        assert raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0] == 0

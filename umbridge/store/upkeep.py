@@ -39,6 +39,14 @@ class Upkeep:
         return self._line.until_quiet(QUIET_SECONDS)
 
     def take_back(self) -> None:
-        """Copy the log into the database, as far as no reader needs it. Waits for the disk."""
+        """Copy the log into the database, as far as no reader needs it. Waits for the disk.
+
+        Where somebody is reading through this connection, or another one is at it, nothing is done: the log
+        is whole as it is, and is taken back in a later quiet moment.
+        """
         self._taken_back_at = self._raw.total_changes
-        self._raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        try:
+            self._raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
