@@ -167,7 +167,7 @@ LISTINGS: list[tuple[str, Row]] = [
     ("breakglass.list", {}),
     ("report.access", {}),
     ("report.disclosures", {"patient": "ZZD", "all": True}),
-    ("report.breach-scope", {"user": "zz1000"}),
+    ("report.breach-scope", {"user": "zz65"}),
 ]
 
 

@@ -344,7 +344,7 @@ def test_what_cannot_be_looked_for_is_said(installation: Installation, words: tu
 
 
 def test_a_log_that_cannot_be_taken_back_now_is_left_for_later(tmp_path: Path) -> None:
-    """The writer must not end over it: a statement that is still read through its connection is no failure."""
+    """The writer must not end over it: a statement still read through its connection is no failure."""
     with closing(sqlite3.connect(tmp_path / "zz.db", isolation_level=None)) as raw:
         raw.execute("PRAGMA journal_mode=wal")
         raw.execute("CREATE TABLE zz (n INTEGER)")
