@@ -293,6 +293,15 @@ def test_whatever_came_before_a_cancel_gives_it_back(
     assert {key: found[key] for key in STATE} == {key: stood[key] for key in STATE}
 
 
+def test_a_pending_admission_opens_a_cancelled_stay_again_until_it_is_cancelled_itself() -> None:
+    deleted = (*ADMITTED, adt("A23", 10))
+    assert (told(folded(*deleted))["lifecycle"], told(folded(*deleted))["open_reviews"]) == ("cancelled", [])
+    awaited = told(folded(*deleted, adt("A14", 20)))
+    assert (awaited["lifecycle"], awaited["open_reviews"]) == ("planned", ["PROSPECTIVE"])
+    again = told(folded(*deleted, adt("A14", 20), adt("A27", 21)))
+    assert (again["lifecycle"], again["open_reviews"], again["pending"]) == ("cancelled", [], [])
+
+
 TRANSFERRED = (*ADMITTED, adt("A02", 4, unit="MICU", room="1"))
 
 
@@ -305,6 +314,7 @@ TRANSFERRED = (*ADMITTED, adt("A02", 4, unit="MICU", room="1"))
         ((*ADMITTED, adt("A15", 5)), adt("A02", 60, unit="MICU", room="1"), "A12"),
         ((*ADMITTED, adt("A16", 5)), adt("A03", 60, discharged_at=at(60), disposition="01"), "A13"),
         (ADMITTED, adt("A14", 60), "A27"),
+        ((*ADMITTED, adt("A23", 10)), adt("A14", 60), "A27"),
         (ADMITTED, adt("A15", 60), "A26"),
         (ADMITTED, adt("A16", 60), "A25"),
         (ADMITTED, adt("A21", 60), "A52"),

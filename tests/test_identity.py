@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from umbridge.hl7.triggers import APPLIED
@@ -333,7 +333,17 @@ def made(hours: float, what: tuple[str, str, Any], again: bool) -> list[Event]:
     return events * (2 if again else 1)
 
 
+PENDING_AFTER_DELETION = [
+    ("move", "V2", "111"),
+    ("adt", "V2", ("A01", WARD)),
+    ("person", "V1", "A29"),
+    ("adt", "V1", ("A01", WARD)),
+    ("adt", "V2", ("A14", WARD)),
+]
+
+
 @settings(max_examples=120, deadline=None)
+@example([(each, False) for each in PENDING_AFTER_DELETION], 0)
 @given(
     st.lists(st.tuples(happening(), st.sampled_from([False] * 5 + [True])), max_size=16), st.integers(0, 9)
 )

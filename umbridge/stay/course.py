@@ -110,7 +110,9 @@ class Attended(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A leave, a return or something pending: its cancel needs to know nothing more."""
+    """A leave, a return or something pending. ``lifecycle``: the one that an A14 changed, None where none."""
+
+    lifecycle: str | None = None
 
 
 #: What a cancel makes stand again. Never changed in place: copies of a course share it.
@@ -323,7 +325,7 @@ def _undo_row(entry: Undo) -> object:
         case Attended():
             return entry.attending
         case Begun():
-            return None
+            return entry.lifecycle
         case _:
             return tuple(entry)
 
@@ -351,7 +353,7 @@ def _undo_of(kind: str, row: Any) -> Undo:
         case "attending":
             return Attended(row)
         case _:
-            return Begun()
+            return Begun(row)
 
 
 LOCATION = ("unit", "room", "bed")

@@ -189,10 +189,11 @@ def _return(course: Course, record: Record) -> None:
 
 def _pend(course: Course, record: Record) -> None:
     word = {"A14": "admit", "A15": "transfer", "A16": "discharge"}[record.trigger]
-    course.remember(f"pending {word}", Begun())
+    reopens = record.trigger == "A14" and course.lifecycle == Lifecycle.CANCELLED
+    course.remember(f"pending {word}", Begun(Lifecycle.CANCELLED if reopens else None))
     course.pending[word] = record.at
     if record.trigger == "A14":
-        if course.lifecycle is None:
+        if course.lifecycle is None or reopens:  # as A05: who is awaited again has a stay again
             course.lifecycle = Lifecycle.PLANNED
         current = course.current()
         if current is None or current.status != Status.INPATIENT:
@@ -265,6 +266,8 @@ def _cancel(course: Course, site: SiteProfile, record: Record) -> None:
                 course.attending = saved.attending
             case Begun():
                 _cancel_begun(course, kind)
+                if saved.lifecycle is not None and course.lifecycle == Lifecycle.PLANNED:
+                    course.lifecycle = saved.lifecycle
             case _:
                 assert_never(saved)
     if course.lifecycle == Lifecycle.ON_LEAVE and not any(leave.back is None for leave in course.leaves[-1:]):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from umbridge.store.line import Line
@@ -17,7 +19,8 @@ TAKE_BACK = 1000  # rows changed, each on a page or two: below that a quiet mome
 class Upkeep:
     """When which of it is due. ``until_…``: seconds from now, 0: now, None: there is nothing to do."""
 
-    def __init__(self, raw: sqlite3.Connection, line: Line[Any], memory: Memory) -> None:
+    def __init__(self, path: Path, raw: sqlite3.Connection, line: Line[Any], memory: Memory) -> None:
+        self._path = path
         self._raw = raw
         self._line = line
         self._memory = memory
@@ -41,12 +44,14 @@ class Upkeep:
     def take_back(self) -> None:
         """Copy the log into the database, as far as no reader needs it. Waits for the disk.
 
-        Where somebody is reading through this connection, or another one is at it, nothing is done: the log
-        is whole as it is, and is taken back in a later quiet moment.
+        Through a connection of its own: this runs in the thread of the disk, and nobody else's statement may
+        be in its way. Where another connection is at it, nothing is done: the log is whole as it is, and is
+        taken back in a later quiet moment.
         """
         self._taken_back_at = self._raw.total_changes
         try:
-            self._raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as own:
+                own.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.DatabaseError as exc:
             if exc.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise

@@ -84,13 +84,13 @@ class Pen:
         self._memory = Memory(
             inbox.last_seq(self._cursor), inbox.quarantined_lanes(self._cursor), search.unsorted(self._cursor)
         )
-        self._upkeep = Upkeep(self._raw, self._line, self._memory)
+        self._path = Path(self._cursor.execute("PRAGMA database_list").fetchone()[2])
+        self._upkeep = Upkeep(self._path, self._raw, self._line, self._memory)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._kick = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "commit")
         self._signer = ThreadPoolExecutor(1, "signer")
-        self._path = Path(self._cursor.execute("PRAGMA database_list").fetchone()[2])
         self._readers = Readers(self._path, keyring)
         self._arrived: Callable[[list[Arrived]], None] | None = None
         self._failure: Callable[[StoreError], None] | None = None
