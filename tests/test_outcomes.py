@@ -43,6 +43,9 @@ QUESTIONS: list[tuple[str, Row]] = [
     ("ledger.list", {}),
     ("ledger.list", {"kind": "determination"}),
     ("ledger.show", {"seq": 0}),
+    ("ledger.show", {"seq": 999_999}),
+    ("ledger.proof", {"seq": 999_999}),
+    ("reviews.list", {"due": True}),
     ("ledger.export", {"profile": "integrity-only"}),
     ("ledger.export", {"profile": "role:it_ops"}),
     ("ledger.export", {"profile": "safe-harbor"}),
@@ -196,6 +199,16 @@ def test_a_refusal_with_a_filter_counts_in_a_flood(desk: Desk, monkeypatch: pyte
             list(desk.inquiry.answer("flood", "messages.list", {"visit": VISIT}, "test"))
     assert [one["outcome"] for one in entries(desk, before)] == [*["denied"] * 3, "denied: flood begins"]
     desk.inquiry.door.settle_floods(everything=True)
+
+
+def test_who_looked_is_found_by_what_the_entry_says_whatever_is_shown_of_it(desk: Desk) -> None:
+    """HIM does not see accounts: an empty report would say that nobody looked."""
+    desk.users["zz"] = User(user="zz-user", roles=("ur_nurse",))
+    list(desk.inquiry.answer("zz", "stays.list", {}, "test"))
+    whole = desk.ask(("privacy_officer",), "report.access", user="zz")
+    found = desk.ask(("him",), "report.access", user="zz")
+    assert len(found) >= len(whole) > 1
+    assert not any("account" in row for row in found)
 
 
 def test_a_search_that_was_refused_is_in_no_breach(desk: Desk) -> None:

@@ -378,3 +378,32 @@ def test_what_an_examination_gives_out_is_the_askers_to_change() -> None:
             second.reasons("r.x", False),
         )
         assert wanted in map(repr, again)
+
+
+# --- what approved plugins of earlier interfaces call -----------------------------------------------------
+
+#: By the interface of 2026-11-22: a plugin that was approved then is run as it was.
+EARLIER = {
+    Examination: (
+        "truth",
+        "decide",
+        "scores",
+        "score_lines",
+        "left_out",
+        "reasons",
+        "trace",
+        "evidence",
+        "once",
+    ),
+    RuleSet: ("examine", "needed", "scores_read", "left_out_by"),
+}
+
+
+def test_what_an_approved_plugin_called_is_there_and_remembers_nothing() -> None:
+    assert [name for owner, names in EARLIER.items() for name in names if not hasattr(owner, name)] == []
+    exam = RuleSet({}, {}, {}, {}).examine({})
+    given = iter(("the first patient's", "the second patient's"))
+    assert [exam.once("zz", lambda: next(given)) for _ in range(2)] == [
+        "the first patient's",
+        "the second patient's",
+    ]

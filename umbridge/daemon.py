@@ -353,6 +353,11 @@ def status_row(
     warnings = [w for w in (sqlite_warning(), *tls.warnings(settings)) if w]
     if overdue := more.get("breakglass", {}).get("overdue"):
         warnings.append(f"{overdue} reviews of broken glass are overdue: umbridge breakglass list")
+    for plugin in more.get("plugins", ()):
+        if plugin["health"] != "running":
+            warnings.append(
+                f"plugin {plugin['plugin']} is {plugin['health']}: umbridge plugins list says why"
+            )
     if pen.signer_away:
         warnings.append(
             f"the signer is away ({pen.signer_away}): {pen.ledger.unanchored} entries wait for a checkpoint"

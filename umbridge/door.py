@@ -89,8 +89,8 @@ class Door:
             patient = whose.number or None
         else:
             patient = visit_of(self.pen, whose)
-            there = not isinstance(whose, OfMessage) or self._has_message(whose.seq)
-            count = int(there)
+            there = self._has_message if isinstance(whose, OfMessage) else self._has_entry
+            count = int(there(whose.seq))
         broken = self._break_glass(viewer, query, patient) if purpose == "BTG" else None
         try:
             _, permission = gate.disclose(
@@ -114,6 +114,9 @@ class Door:
     def _has_message(self, seq: int) -> bool:
         with self.pen.reading() as reader:
             return reader.has_row(seq)
+
+    def _has_entry(self, seq: int) -> bool:
+        return seq < self.pen.ledger.size
 
     def _break_glass(self, viewer: Viewer, query: Query[V], patient: str | None) -> Permission | None:
         """What broken glass shows, once its window is on the ledger; None lets the refusal take its way."""

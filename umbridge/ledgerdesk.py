@@ -171,9 +171,10 @@ class LedgerDesk:
         return self._door.disclose(viewer, query, lines)
 
     def show(self, viewer: Viewer, query: LedgerShow) -> Iterator[Seen[EntryView]]:
-        self._check_number(query.seq)
+        size = self._pen.ledger.size
 
         def entry(opened: Opened) -> Iterator[EntryView]:
+            _check_number(query.seq, size)
             one = opened.entry(query.seq)
             yield EntryView(seq=one.seq, kind=one.kind, ts=one.ts, leaf_hash=one.leaf_hash, slots=one.slots)
 
@@ -208,7 +209,7 @@ class LedgerDesk:
 
     def proof(self, viewer: Viewer, query: LedgerProof) -> Iterator[Seen[ReceiptView]]:
         """One entry's receipt, under a checkpoint that covers the look at it too."""
-        self._check_number(query.seq)
+        size = self._pen.ledger.size
         profile = query.profile or "integrity-only"
         self._check_profile(profile)
         if profile == SAFE_HARBOR:
@@ -217,6 +218,7 @@ class LedgerDesk:
             )
 
         def receipt(opened: Opened) -> Iterator[ReceiptView]:
+            _check_number(query.seq, size)
             yield ReceiptView(receipt=Exported(opened.receipt(query.seq, profile)))
 
         return self._door.disclose(viewer, query, receipt)
@@ -236,12 +238,14 @@ class LedgerDesk:
 
         return self._door.disclose(viewer, query, newest)
 
-    def _check_number(self, seq: int) -> None:
-        if seq >= self._pen.ledger.size:
-            raise UmbridgeError(f"there is no entry {seq}; the ledger holds 0 to {self._pen.ledger.size - 1}")
-
     def _check_profile(self, name: str) -> None:
         try:
             self._table.profile(name)
         except ValueError as exc:
             raise UsageError(f"--profile {name!a}: expected {str(exc).removeprefix('profile: ')}") from None
+
+
+def _check_number(seq: int, size: int) -> None:
+    """``size`` is the ledger's before the look at it: how long it is, only who may look is told."""
+    if seq >= size:
+        raise UmbridgeError(f"there is no entry {seq}; the ledger holds 0 to {size - 1}")

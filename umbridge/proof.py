@@ -19,7 +19,7 @@ from umbridge_audit.verify import Report, verify
 
 from umbridge import terminal
 from umbridge.config import Settings
-from umbridge.errors import ConfigError, UmbridgeError, UsageError
+from umbridge.errors import ConfigError, StoreError, UmbridgeError, UsageError
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import open_keys
 
@@ -50,7 +50,13 @@ def verify_store(
     keyring = open_keys(settings) if level == "full" else None
     # before the store: the anchor may only lag behind it
     notes = _anchored(settings.anchor)
-    with open_readonly(database, keyring) as source:
+    try:
+        source = open_readonly(database, keyring)
+    except OSError as exc:
+        raise StoreError(
+            f"{database}: cannot be read ({exc.strerror}); verify as the daemon's account, or a bundle"
+        ) from exc
+    with source:
         return verify(
             source,
             policy,

@@ -109,8 +109,9 @@ def numbers() -> Any:
     return _argument(Argument(_numbers_of))
 
 
-def flag(*, told: Literal["name", ""] = "") -> Any:
-    return _argument(Argument(_flag_of, None, told))
+def flag(*, told: Literal["name", ""] = "", of: tuple[str, str] | None = None) -> Any:
+    """True or false. ``of``: compartment and slot of the field that the answer is narrowed by."""
+    return _argument(Argument(_flag_of, of, told))
 
 
 def looks_for(compartment: str, slot: str, *, told: Literal["value", "name"]) -> Any:

@@ -139,11 +139,11 @@ class Reports:
 
         def lines(opened: Opened) -> Iterator[ReportHead | AccessLine]:
             yield ReportHead(**head(self._pen, self._settings, "access", since, until))
-            for entry in opened.entries(LOOKS, meant):
-                seen = entry.slots.values
-                if query.user and query.user not in (seen.get("actor"), seen.get("account")):
+            for look in opened.whole(LOOKS, meant):  # by what the entry says, whatever these eyes see of it
+                if query.user and query.user not in (look.text("actor"), look.text("account")):
                     continue
-                if not query.patient or seen.get("patient") == query.patient:
+                if not query.patient or look.text("patient") == query.patient:
+                    entry = opened.entry(look.seq)
                     yield AccessLine(seq=entry.seq, kind=entry.kind, ts=entry.ts, slots=entry.slots)
 
         return self._door.disclose(viewer, query, lines)

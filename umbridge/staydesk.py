@@ -18,7 +18,7 @@ from umbridge.hl7.translate import translate
 from umbridge.model import Event
 from umbridge.naming import visit_token
 from umbridge.opened import Opened
-from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number, text
+from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number
 from umbridge.review.plan import stay_json
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
@@ -134,11 +134,11 @@ class ReviewsList(Query[ReviewLine]):
     name: ClassVar[str] = "reviews.list"
     rows = (ReviewLine,)
 
-    due: bool = flag(told="name")
-    overdue: bool = flag(told="name")
+    due: bool = flag(told="name", of=("ops", "due"))
+    overdue: bool = flag(told="name", of=("ops", "due"))
     unit: str = looks_for("ident", "unit", told="name")
     payer: str = looks_for("fin", "payer_class", told="value")
-    after: str = text(told="name")
+    after: str = looks_for("ops", "due", told="name")  # it answers whether something is due before then
     limit: int | None = some_number(told="name")
 
 

@@ -83,8 +83,8 @@ def test_a52_no_identifier_of_the_eighteen_goes_out(lab: Any, message: Any) -> N
     year = next(iter(lab.ledger.open_slots()))["ts"][:4]
     (row,) = (json.loads(line) for line in out[1:])
     assert row["count"] == len(IDENTIFIERS)
-    assert row["row"]["outcome"] == "MEETS" and row["row"]["missing"] == ["bun"]
-    assert (row["row"]["plugin"], row["row"]["subset"], row["row"]["year"]) == (None, None, year)
+    assert row["row"]["outcome"] == "MEETS" and not {"missing", "subset"} & set(row["row"])
+    assert (row["row"]["plugin"], row["row"]["year"]) == (None, year)
     for leak in ("leaf", "seq", "salt", "ts", "kid", "131", f"{year}-", "2026-"):
         assert leak not in text, leak
 

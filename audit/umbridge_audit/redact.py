@@ -30,7 +30,6 @@ TELLING = {
         )
     ),
 }
-COUNTED = "safe-harbor"  # a profile that shows no entry, only how many there are: see ``deidentify``
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class AccessTable:
         self.profiles: dict[str, Role] = {}
         for name, cells in profiles.items():
             made = _role(name, {"purposes": [], "exports": True, **cells})
-            self.profiles[name] = made if name == COUNTED else _alike(name, made)
+            self.profiles[name] = _alike(name, made)
 
         broken = table.get("breakglass")
         self.broken = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from umbridge.criteria.compiled import CompiledRules, FactTests
 from umbridge.criteria.tree import (
@@ -23,6 +24,8 @@ from umbridge.criteria.tree import (
 )
 from umbridge.criteria.truths import JointState, State, Truths
 from umbridge.model import Evidence, Reading, Sample
+
+Found = TypeVar("Found")
 
 
 class Examination:
@@ -119,6 +122,15 @@ class Examination:
     def reasons(self, key: str, truth: Truth) -> list[Criterion]:
         """The criteria of a rule, outermost first, that came to this truth."""
         return list(self._truths.kept(Truths.reasons, key, truth))
+
+    @staticmethod
+    def once(_what: Hashable, work: Callable[[], Found]) -> Found:
+        """What ``work`` gives, worked out each time.
+
+        Of the interface of 2026-11-22, where it was remembered from patient to patient; approved plugins of
+        that time call it and go on running. Nothing new needs it: what can be remembered is, by itself.
+        """
+        return work()
 
     def trace(self, key: str) -> Trace:
         """Every node of a rule with what it came to."""

@@ -264,6 +264,7 @@ class Reader(Rows):
     def __init__(self, path: Path, keyring: Keyring | None = None) -> None:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such store")
+        path.open("rb").close()  # who may not read it hears so: SQLite only says that it cannot open it
         self.keyring = keyring
         self._path = path
         # One at a time, but not always the same: an answer's rows are taken by whichever thread is free.
