@@ -19,6 +19,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from installation import Installation, Running
+from test_inquiry import feed as send_sample
 
 from umbridge import __version__, sample
 from umbridge.cli import main
@@ -426,3 +427,21 @@ def test_the_output_is_ascii_whatever_a_file_is_called(tmp_path: Path) -> None:
     assert done.code == 1
     assert done.out.isascii()
     assert done.rows[0]["file"] == str(tmp_path / name)
+
+
+def test_a_page_of_the_worklist_says_how_to_have_the_next(installation: Installation) -> None:
+    """The table has no room for what names its last line."""
+    installation.roles("ur_nurse")
+    send_sample(installation, stays=6)
+    listed = ("reviews", "list", "--purpose", "HPAYMT")
+    whole = [json.loads(line) for line in installation.run(*listed, "--json").stdout.splitlines()]
+    found, more = [], ""
+    while True:
+        after = ("--after", more) if more else ()
+        found += installation.run(*listed, *after, "--limit", "1", "--json").stdout.splitlines()
+        said = installation.run(*listed, *after, "--limit", "1").stderr
+        if "next page: --after " not in said:
+            break
+        more = said.strip().rpartition(" ")[2]
+    assert [json.loads(line)["review_id"] for line in found] == [row["review_id"] for row in whole]
+    assert len(whole) > 1

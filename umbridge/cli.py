@@ -477,7 +477,10 @@ def reviews_list(where: Installation, purpose: str | None, as_json: bool, **aske
     """
     _need(purpose)
     args = {name: value for name, value in asked.items() if value}
-    _print(_ask(where, "reviews.list", {"purpose": purpose, **args}), REVIEW_COLUMNS, as_json)
+    rows = list(_ask(where, "reviews.list", {"purpose": purpose, **args}))
+    _print(rows, REVIEW_COLUMNS, as_json)
+    if not as_json and rows and len(rows) == asked["limit"]:  # the table has no room for what names a line
+        click.echo(f"next page: --after {rows[-1]['due'] or ''}/{rows[-1]['review_id']}", err=True)
 
 
 # --- the ledger -----------------------------------------------------------------------------------------
