@@ -325,11 +325,36 @@ def test_times_and_reports_come_from_the_obr_above() -> None:
         ("OBX|1|NM|A", "", ""),
         ("OBX|1|TS|A||20260112", "20260112", ""),
         ("OBX|1|NM|A||1e999|x", "1e999", "x"),
+        ("OBX|1|NM|A||\\H\\4.9\\N\\|mmol/L", "4.9", "mmol/L"),
+        ("OBX|1|TX|A||colonies 10^3~more", "colonies 10^3", ""),  # cut at ^ it would be another number
+        ("OBX|1|NM|A||12^3", "12^3", ""),
+        ("OBX|1|NM|A||12^^", "12", ""),
+        ("OBX|1|CWE|A||^^^LA33-6^Yes^LN", "LA33-6", ""),
+        ("OBX|1|CWE|A||^not sure", "not sure", ""),
+        ("OBX|1|ED|A||ZZAPP^AP^PDF^Base64^AAAA", "ZZAPP", ""),
     ],
 )
 def test_values_are_read_and_not_judged(obx: str, value: str, unit: str) -> None:
     (one,) = said("ORU^R01", obx + "\r").observations
     assert (one.value, one.unit) == (value, unit)
+
+
+@pytest.mark.parametrize(
+    ("obx", "answers", "other_unit"),
+    [
+        ("OBX|1|CWE|A||Y^Yes^HL70136|", (Coded("Y", "Yes", "HL70136"),), ""),
+        ("OBX|1||A||ZZ1^Ja^L^LA33-6^Yes^LN|", (Coded("ZZ1", "Ja", "L"), Coded("LA33-6", "Yes", "LN")), ""),
+        ("OBX|1|CWE|A||^Ja|", (Coded("", "Ja", ""),), ""),
+        ("OBX|1|CWE|A||Y|", (), ""),
+        ("OBX|1|ST|A||Y^Yes|", (), ""),
+        ("OBX|1|CWE|A||" + "Z" * 1000 + "^Yes|", (), ""),
+        ("OBX|1|NM|A||7|12^^L^mg/dL^^UCUM", (), "mg/dL"),
+        ("OBX|1|NM|A||7|^^^mg/dL^^UCUM", (), ""),
+    ],
+)
+def test_codes_of_an_answer_and_the_other_unit(obx: str, answers: tuple[Coded, ...], other_unit: str) -> None:
+    (one,) = said("ORU^R01", obx + "\r").observations
+    assert (one.answers, one.other_unit) == (answers, other_unit)
 
 
 def test_a_repeated_value_is_told() -> None:

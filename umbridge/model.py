@@ -97,6 +97,8 @@ class Observation(NamedTuple):
     at: datetime  # OBX-14, else OBR-7, else MSH-7
     report: str  # OBR-3 (else OBR-2) entity id: with code and time, what a correction refers to
     source: str  # "UMB0003 OBX[4]-5": control id and address
+    other_unit: str = ""  # OBX-6.4 where OBX-6.1 is sent too
+    answers: tuple[Coded, ...] = ()  # OBX-5.1-3 and OBX-5.4-6, of types that are neither number nor text
 
 
 @dataclass(frozen=True, slots=True)

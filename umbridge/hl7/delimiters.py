@@ -47,6 +47,7 @@ def _read(separator: bytes, characters: bytes) -> Delimiters:
     letters = {b"F": separator, b"S": component, b"T": subcomponent, b"R": repetition, b"E": escape}
     letters |= {b"P": truncation, b".br": b"\n"}
     letters = {letter: meant for letter, meant in letters.items() if meant}
+    letters |= {b"H": b"", b"N": b""}  # highlighting on and off (2.7.2): how it is shown, not what it says
     inner = (component, repetition, escape, subcomponent)
     return Delimiters(
         separator,

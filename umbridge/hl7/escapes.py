@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from umbridge.hl7.delimiters import Delimiters
 
+# Layout commands of formatted text (2.7.6), by their first three characters; some have a number behind them.
+_LAYOUT = {b".sp": b"\n", b".ce": b"\n", b".sk": b" ", b".in": b"", b".ti": b"", b".fi": b"", b".nf": b""}
 _AT_ONCE = 8192  # pieces between escape characters; even, so that the last escape of them is closed
 
 
@@ -44,4 +46,7 @@ def _meant(content: bytes, marks: Delimiters, transcribed: str) -> bytes:
         except ValueError:
             return marks.escape + content + marks.escape
         return found.decode(transcribed, "replace").encode() if transcribed else found
+    layout = _LAYOUT.get(content[:3])
+    if layout is not None and (len(content) == 3 or content[3:].strip(b" +-").isdigit()):
+        return layout
     return marks.escape + content + marks.escape

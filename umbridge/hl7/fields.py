@@ -9,6 +9,8 @@ from umbridge.model import Coded
 
 NULL = b'""'
 MOST_IDENTIFIERS = 100  # of one patient: nobody has more, and reading half a million costs a second
+CODED = ("CWE", "CE", "CNE", "CF", "ID", "IS", "")  # types of OBX-2 whose OBX-5 may be a code
+_MOST_CODED = 1000  # bytes: nobody's code is longer
 _MOST_PARTS = 10  # components that anybody here asks for; a flood of them stays in one piece behind these
 
 Identifiers = tuple[tuple[str, str, str], ...]
@@ -90,13 +92,20 @@ def coded_of(message: Message, parts: Sequence[bytes]) -> Coded:
     return Coded(leaf(message, parts, 1), leaf(message, parts, 2), leaf(message, parts, 3))
 
 
+def is_coded(raw: bytes, value_type: str) -> bool:
+    """Whether an OBX-5 is to be read as codes."""
+    return value_type in CODED and len(raw) <= _MOST_CODED
+
+
 def observed_value(message: Message, raw: bytes, value_type: str) -> str:
-    """OBX-5.1, with two exceptions that lose meaning if cut: text, and SN's number after its comparator."""
+    """OBX-5.1, with two exceptions that lose meaning if cut: numbers and text, and SN's four components."""
     parts = parts_of(message, raw)
     if parts == [NULL]:
         return ""
-    if value_type in ("ST", "TX", "FT"):
-        return message.value(parts[0]).strip()  # senders do not escape & in text
+    if value_type in ("NM", "ST", "TX", "FT"):  # senders do not escape ^ and & in text: "10^3" is not 10
+        marks = message.delimiters
+        raw = raw[: raw.index(marks.repetition)] if marks.repetition and marks.repetition in raw else raw
+        return message.value(raw.strip().rstrip(marks.component) if marks.component else raw).strip()
     if value_type == "SN":
         return "".join(leaf(message, parts, number) for number in range(1, 5))
     return leaf(message, parts, 1)

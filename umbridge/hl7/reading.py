@@ -19,7 +19,7 @@ _DIALECTS = 16  # sets of delimiters for which they are kept: senders have one o
 
 _Words = tuple[Coded, Coded, str]
 _NOTHING: _Words = (Coded(), Coded(), "")
-_Form = tuple[str, Coded, Coded, str, str, str]
+_Form = tuple[str, Coded, Coded, str, str, str, str]
 
 
 class _Known:
@@ -117,7 +117,7 @@ class Reading:
         return found
 
     def form(self, obx: list[bytes]) -> _Form:
-        """All of an OBX but its value and time: type, code, alternate code, unit, range, status.
+        """All of an OBX but its value and time: type, code, alternate code, unit, range, status, other unit.
 
         A feed repeats few of these, so one is read once.
         """
@@ -127,13 +127,15 @@ class Reading:
         if found is None:
             message, (kind, _, _, _, status) = self.message, key
             code, alternate, _ = self.words(obx[3])
+            unit, other, first = self.words(obx[6])
             found = (
                 kind.decode() if kind.isalnum() else message.value(kind).strip(),
                 code,
                 alternate,
-                self.words(obx[6])[2],
+                first,
                 self.range(obx[7]),
                 status.decode() if status.isalpha() else message.value(status).strip(),
+                other.code if unit.code else "",
             )
             if known is not None and self._lasting(b"".join(key)):
                 known.forms[key] = found

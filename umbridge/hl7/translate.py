@@ -18,6 +18,7 @@ from umbridge.hl7.fields import (
     authority_of,
     coded_of,
     identifiers_of,
+    is_coded,
     leaf,
     observed_value,
     parts_of,
@@ -347,24 +348,31 @@ class _Reading(Reading):
         if len(row) < 15:
             row += _EMPTY
         raw, at = row[5], row[14]
-        value_type, code, alternate, unit, limits, status = self.form(row)
+        value_type, code, alternate, unit, limits, status, other = self.form(row)
+        answers: tuple[Coded, ...] = ()
         if raw.isalnum():
             value = raw.decode()
         elif not raw or raw == NULL:
             value = ""
         else:
-            value = self.observed(raw, nth, value_type)
+            value, answers = self.observed(raw, nth, value_type)
         if at:
             taken = self.time(at, "OBX", 14, nth) or taken
-        return Observation(value_type, code, alternate, value, unit, limits, status, taken, report, source)
+        return Observation(
+            value_type, code, alternate, value, unit, limits, status, taken, report, source, other, answers
+        )
 
-    def observed(self, raw: bytes, nth: int, value_type: str) -> str:
+    def observed(self, raw: bytes, nth: int, value_type: str) -> tuple[str, tuple[Coded, ...]]:
+        """OBX-5 as text and, of what may be coded, its codes."""
         if (value := self.plain(raw)) is not None:
-            return value
+            return value, ()
         repeat = self.message.delimiters.repetition
         if repeat and repeat in raw:
             self.note(f"OBX[{nth}]-5 repeated")
-        return observed_value(self.message, raw, value_type)
+        if not is_coded(raw, value_type):
+            return observed_value(self.message, raw, value_type), ()
+        answer, other, first = self.words(raw)
+        return first or answer.text, tuple([each for each in (answer, other) if each.code or each.text])
 
     def diagnosis(self, nth: int, dg1: list[bytes]) -> Diagnosis:
         code = self.words(dg1[3])[0]
