@@ -109,12 +109,12 @@ class Ward:
         if self.pipeline is not None:
             self.pipeline.arrived(rows)
 
-    def begin(self) -> None:
+    def begin(self, *, suspect: bool = False) -> None:
         """As at a start: what is stored and not worked comes first."""
 
         async def play() -> None:
             self.pipeline = Pipeline(self.pen, self.pen.keyring, self.desk, lanes=4)  # type: ignore[arg-type]
-            await self.pipeline.recover(lambda count: None)
+            await self.pipeline.recover(lambda count: None, suspect=suspect)
             self.pipeline.start()
 
         self.on_loop(play())

@@ -77,6 +77,7 @@ def verdict(installation: Installation, log: Log, name: str, **more: Any) -> dic
         lost=len(lost(log, rows)),
         double=sum(count - 1 for count in counts.values()),
         states=dict(Counter(str(row["state"]) for row in rows)),
+        set_aside=dict(Counter(str(row["reason"]) for row in rows if row["state"] == "QUARANTINED")),
         verdict=report["verdict"],
         **more,
     )

@@ -163,11 +163,15 @@ class Daemon:
 
     async def _serve(self, pen: Pen) -> None:
         settings, parts = self.settings, self.parts
-        clean = await asyncio.to_thread(note_start, pen)
+        started = await asyncio.to_thread(note_start, pen)
         await asyncio.to_thread(keycare.settle, pen, settings.policy)
         await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
-        if not clean:
+        if not started.clean:
             log.warning("started_after_unclean_stop")
+        if started.death is not None:
+            log.warning(
+                "died_with_row_in_hand", extra={"row": started.death.row, "code": started.death.cause}
+            )
         terms = Terms(
             settings.site,
             parts.site.digest,
@@ -199,7 +203,7 @@ class Daemon:
         self.intake, self.pipeline, self._pen = intake, pipeline, pen
 
         pen.watch(arrived=pipeline.arrived)
-        recovered = await pipeline.recover(intake.add_pending, suspect=not clean)
+        recovered = await pipeline.recover(intake.add_pending, suspect=not started.clean)
         pipeline.start()
         if recovered:
             log.info("recovered", extra={"rows": recovered})
@@ -234,6 +238,8 @@ class Daemon:
             rereading.cancel()  # its thread ends by itself, when the pen closes
         finally:
             log.info("stopping")
+            if self._failure is None:
+                pen.disk.in_hand.ending()
             until = time.monotonic() + settings.limits.drain_seconds
             await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
             disk.cancel()
@@ -260,6 +266,7 @@ class Daemon:
             await asyncio.to_thread(reread)
         except LedgerError as exc:
             log.error("ledger_broken", extra={"code": type(exc).__name__})
+            pen.disk.in_hand.ending()
             self._failed(StoreError(str(exc)))
         except StoreError:
             return  # the daemon is ending

@@ -117,16 +117,6 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A row that may have ended a daemon is about to be touched. Returns how many attempts that makes."""
-
-    seq: int
-
-    def apply(self, tx: Transaction) -> int:
-        return tx.attempt(self.seq)
-
-
-@dataclass(frozen=True, slots=True)
 class GiveUpWaiting:
     """The lane's deadline is left to the stay's next message."""
 

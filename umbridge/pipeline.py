@@ -26,7 +26,7 @@ from umbridge.casework.docket import (
 )
 from umbridge.casework.office import CaseworkerLostError, Office, WorkFailedError
 from umbridge.errors import StoreError
-from umbridge.lanecommands import Attempt, GiveUpWaiting, NoLongerDue, Quarantine, RecordWork
+from umbridge.lanecommands import GiveUpWaiting, NoLongerDue, Quarantine, RecordWork
 from umbridge.lanememory import LaneMemory
 from umbridge.stay.clock import instant
 from umbridge.store.directory import Refold
@@ -39,7 +39,7 @@ T = TypeVar("T")
 log = logging.getLogger("umbridge.pipeline")
 LINE_SECONDS = 0.05  # between two looks whether senders still stand in line
 LINE_LOOKS = 40  # two seconds at most
-STRIKES = 3  # a row that ends this many caseworkers, worked alone, waits for a person
+STRIKES = 3  # a row that ends so many caseworkers, or daemons, worked alone, waits for a person
 
 
 class UnreadableError(Exception):
@@ -75,6 +75,7 @@ class Pipeline:
         )
         self._stopping = False
         self._suspect_until = 0  # rows up to this one were pending when a daemon died
+        self._strikes: dict[int, int] = {}  # rows that daemons died of, and how many
         self._alone = asyncio.Lock()
 
     @property
@@ -108,14 +109,16 @@ class Pipeline:
         """Queue every row that was stored and not worked, before any listener opens. Returns how many.
 
         ``found`` is told of each page before its rows are offered. After an unclean stop they are
-        ``suspect``: one of them may have ended the daemon. Such rows are worked one at a time, each with its
-        attempt on the disk before it is touched; one that was begun STRIKES times waits for a person. Stays
-        whose row a dying daemon had in hand come last: a row that merely stood first in line each time
-        somebody killed the daemon is not to blame.
+        ``suspect``: one of them may have ended the daemon. Such rows are worked one at a time, each said to
+        be in hand before it is touched; one that STRIKES daemons died of waits for a person. Stays whose row
+        a daemon died of come last: a row that merely stood first in line each time somebody killed the
+        daemon is not to blame.
         """
         with self._pen.reading() as reader:
-            begun = reader.begun_lanes() if suspect else set()
+            struck = reader.struck() if suspect else []
             self._turns.refold(reader.refolds())
+        self._strikes = {each.seq: each.strikes for each in struck}
+        begun = {each.lane for each in struck} - {None}
         total = 0
         async for page in pending(self._pen):
             found(len(page))
@@ -168,17 +171,23 @@ class Pipeline:
             self._turns.done(lane)
 
     async def _suspiciously(self, lane: bytes, row: Row) -> bool:
-        """Work a row that was pending at a crash: alone, and with the attempt written down first."""
+        """Work a row that was pending at a crash: alone, and said to be in hand first."""
         async with self._alone:
             if self._stopping:
                 return False
-            try:
-                if await self._pen.ask(Attempt(row.seq)) > STRIKES:
+            if self._strikes.get(row.seq, 0) >= STRIKES:
+                try:
                     await self._give_up(lane, row, "process_death")
-                    return True
-            except StoreError:
-                return False
-            return await self._safely(lane, row)
+                except StoreError:
+                    return False
+                return True
+            in_hand = self._pen.disk.in_hand
+            in_hand.take(row.seq)
+            if not await self._safely(lane, row):
+                return False  # still in hand: what it did may be why the daemon ends
+            in_hand.release()
+            self._strikes.pop(row.seq, None)  # another lane's share of the row has none of them
+            return True
 
     async def _safely(self, lane: bytes, work: LaneWork) -> bool:
         """Do one piece of work. A defect of ours must not stop the feed or lose a message.

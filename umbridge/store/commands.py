@@ -61,8 +61,8 @@ class Transaction(Protocol):
         """One row, opened. ``leniently``: one that does not open has no head, no frame, and says so as its
         reason; else it raises SealError."""
 
-    def attempt(self, seq: int) -> int:
-        """Count one more attempt to work a row; returns how many that makes."""
+    def strike(self, seq: int) -> None:
+        """Count one more process that died of a pending row."""
 
     def finish(self, seq: int, state: RowState, reason: str) -> None:
         """A pending row is worked: say what became of it."""

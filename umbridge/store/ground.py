@@ -25,7 +25,11 @@ def check_files(directory: Path, database: str) -> None:
     if directory.stat().st_mode & 0o067:
         raise StoreError(f"{directory}: open to others; run chmod 710 on it")
     _check_owner(directory, directory.stat())
-    for path in (*(directory / f"{database}{end}" for end in BESIDE), directory / "lock"):
+    for path in (
+        *(directory / f"{database}{end}" for end in BESIDE),
+        directory / "lock",
+        directory / "in-hand",
+    ):
         try:
             found = path.lstat()
         except FileNotFoundError:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from umbridge_audit.keys import Keyring
 from umbridge_audit.seal import SealError
@@ -82,6 +82,14 @@ class Stored:
     duplicate: bool
     shares: tuple[Share, ...] = ()
     refolds: tuple[tuple[bytes, bytes | None], ...] = ()
+
+
+class Struck(NamedTuple):
+    """A pending row that processes died of, its first lane, and how many they were."""
+
+    seq: int
+    lane: bytes | None
+    strikes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +180,15 @@ def settle(cursor: sqlite3.Cursor, seq: int, state: RowState, reason: str) -> No
     finish(cursor, [(state.value, reason, seq)])
 
 
-def attempt(cursor: sqlite3.Cursor, seq: int) -> int:
-    """Count one more attempt to work a row; returns how many that makes."""
-    query = "UPDATE inbox SET attempts = attempts + 1 WHERE seq = ? RETURNING attempts"
-    return int(cursor.execute(query, (seq,)).fetchone()[0])
+def strike(cursor: sqlite3.Cursor, seq: int) -> None:
+    """Count one more process that died of a pending row."""
+    cursor.execute("UPDATE inbox SET attempts = attempts + 1 WHERE seq = ? AND state = 'PENDING'", (seq,))
 
 
-def begun_lanes(cursor: sqlite3.Cursor) -> set[bytes]:
-    """Stays with a pending row that a daemon had in hand when it died."""
-    query = "SELECT DISTINCT lane FROM inbox WHERE state = 'PENDING' AND attempts > 0 AND lane IS NOT NULL"
-    return {lane for (lane,) in cursor.execute(query)}
+def struck(cursor: sqlite3.Cursor) -> list[Struck]:
+    """Pending rows that processes died of."""
+    query = "SELECT seq, lane, attempts FROM inbox WHERE state = 'PENDING' AND attempts > 0"
+    return [Struck(*row) for row in cursor.execute(query)]
 
 
 def quarantined_lanes(cursor: sqlite3.Cursor) -> set[bytes]:

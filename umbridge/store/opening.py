@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -28,11 +29,15 @@ from umbridge.store.batch import BatchClock
 from umbridge.store.commands import Transaction, WriteEntry, WriteOnChange
 from umbridge.store.engine import DATABASE, check_file, check_tables, create_tables, open_engine
 from umbridge.store.ground import check_files, take_lock
+from umbridge.store.inhand import Death, InHand, last
 from umbridge.store.upgrade import SayUpgrades, bring_forward, unsaid
 from umbridge.store.writer import Pen
 
 log = logging.getLogger("umbridge.store")
 CLEAN = "stopped_cleanly"
+RUN = "run"  # the process that holds the pen, or held it last
+DEATHS = "deaths_in_hand"  # a row, and how many processes in succession died with it in hand
+MOST_DEATHS = 20  # so many are the row's, whatever the disk did: something must end them
 
 
 def open_keys(settings: Settings) -> Keyring:
@@ -156,14 +161,41 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """The start, on the ledger. Returns whether the last stop was clean."""
+class Started:
+    """How the process before ended."""
 
-    def apply(self, tx: Transaction) -> bool:
+    clean: bool
+    death: Death | None  # with a row in hand; where it was no clean end
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The start, on the ledger; and if the process before died of a row it had in hand, one strike for it.
+
+    A record speaks of the process whose run the store names, and of no other: so it is judged once, however
+    often a start is cut short, and one that is left beside a restored store is not judged.
+    """
+
+    run: str
+    death: Death | None
+
+    def apply(self, tx: Transaction) -> Started:
         clean = tx.note(CLEAN) in (None, "yes")
+        known = self.death is not None and self.death.run == tx.note(RUN)
+        death = self.death if known and not clean else None
+        if death is not None:
+            self._judge(tx, death)
         tx.put_note(CLEAN, "no")
+        tx.put_note(RUN, self.run)
         tx.entry(_state("started" if clean else "started_after_unclean_stop"))
-        return clean
+        return Started(clean, death)
+
+    def _judge(self, tx: Transaction, death: Death) -> None:
+        row, _, times = (tx.note(DEATHS) or "0 0").partition(" ")
+        count = int(times) + 1 if int(row) == death.row else 1
+        tx.put_note(DEATHS, f"{death.row} {count}")
+        if death.cause == "row" or count >= MOST_DEATHS:
+            tx.strike(death.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +212,12 @@ def _state(state: str, detail: str | None = None) -> Draft:
     return Draft("audit.status", {"actor": "umbridge", "state": state, "version": __version__, **said})
 
 
-def note_start(pen: Pen) -> bool:
-    """Put the start on the ledger. Returns whether the last stop was clean."""
-    return pen.call(Start())
+def note_start(pen: Pen) -> Started:
+    """Put the start on the ledger, and begin this process's own record of what it has in hand."""
+    store, run = pen.database.parent, secrets.token_hex(16)
+    started = pen.call(Start(run, last(store)))
+    pen.disk.in_hand = InHand.keep(store, run)
+    return started
 
 
 def note_stop(pen: Pen) -> None:

@@ -48,8 +48,8 @@ class Operations:
             return None
         return (inbox.open_leniently if leniently else inbox.open_row)(self.keyring, record)
 
-    def attempt(self, seq: int) -> int:
-        return inbox.attempt(self.cursor, seq)
+    def strike(self, seq: int) -> None:
+        inbox.strike(self.cursor, seq)
 
     # -- stays
 

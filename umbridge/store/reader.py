@@ -113,9 +113,9 @@ class Reader:
         """Row -> lane -> parts that are still to be taken in."""
         return self._ask(lambda: directory.waiting(self._cursor))
 
-    def begun_lanes(self) -> set[bytes]:
-        """Stays with a pending row that a daemon had in hand when it died."""
-        return self._ask(lambda: inbox.begun_lanes(self._cursor))
+    def struck(self) -> list[inbox.Struck]:
+        """Pending rows that daemons died of."""
+        return self._ask(lambda: inbox.struck(self._cursor))
 
     # -- stays ---------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +31,7 @@ from umbridge.store import inbox, search
 from umbridge.store.batch import Batch, BatchClock
 from umbridge.store.commands import Command, SortTokens
 from umbridge.store.inbox import Arrived, Incoming
+from umbridge.store.inhand import Disk
 from umbridge.store.line import Line
 from umbridge.store.memory import Memory
 from umbridge.store.reader import Reader, Readers
@@ -89,7 +91,7 @@ class Pen:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._kick = asyncio.Event()
-        self._disk = ThreadPoolExecutor(1, "commit")
+        self.disk = Disk()
         self._signer = ThreadPoolExecutor(1, "signer")
         self._readers = Readers(self._path, keyring)
         self._arrived: Callable[[list[Arrived]], None] | None = None
@@ -213,7 +215,7 @@ class Pen:
                 if answered or self._signing or self._checkpoint_due():
                     await self._checkpoint(wait=False)
                 if self._upkeep.until_taking_back() == 0.0:
-                    await asyncio.get_running_loop().run_in_executor(self._disk, self._upkeep.take_back)
+                    await self.disk.do(self._upkeep.take_back)
                 pause = self._pause()
                 if pause is None or pause > 0:
                     with contextlib.suppress(TimeoutError):
@@ -225,7 +227,7 @@ class Pen:
                 raise
         finally:
             self._signer.shutdown(wait=True)
-            self._disk.shutdown(wait=True)
+            self.disk.close()
             self._readers.close()
             self._ended.set()
 
@@ -264,12 +266,9 @@ class Pen:
         loop = asyncio.get_running_loop()
         if self._asked is None:
             due = self.ledger.due()
-            if due is None:
-                self._checkpointed = time.monotonic()
-                self._answer_signed()
-                return
-            if not self.ledger.apart:
-                await loop.run_in_executor(self._disk, self._sign_and_keep, due)
+            if due is None or not self.ledger.apart:
+                if due is not None:
+                    await self.disk.do(partial(self._sign_and_keep, due))
                 self._checkpointed = time.monotonic()
                 self._answer_signed()
                 return
@@ -288,7 +287,7 @@ class Pen:
                 self._refuse_signed(str(exc))
                 return
             self.signer_away = ""
-            await loop.run_in_executor(self._disk, self.ledger.keep, due, note)
+            await self.disk.do(partial(self.ledger.keep, due, note))
             self._answer_signed()
             if self._signing:
                 self._kick.set()  # entries came since this one was asked for
@@ -363,7 +362,7 @@ class Pen:
                 errors.append((future, exc))  # a question that failed: nothing of it was written
         batch.flush()
         if raw.total_changes != before:
-            await asyncio.get_running_loop().run_in_executor(self._disk, raw.commit)
+            await self.disk.do(raw.commit)
         else:
             raw.commit()  # only questions: nothing to sync
         return batch
@@ -389,6 +388,7 @@ class Pen:
 
     def _fail(self, exc: BaseException) -> None:
         """Fail-stop: nothing more is written, everybody waiting is told, the daemon ends (exit 74)."""
+        self.disk.in_hand.failed(exc)
         failure = StoreError(
             f"the store failed ({type(exc).__name__}): nothing more is accepted; check disk space and "
             "permissions, then start again"
