@@ -6,7 +6,8 @@ that hold the module against a copy of the package, in a fork that has the libra
 that no test notices is printed with its line. Those that cannot be noticed (a faster path to the same answer,
 a bound that nothing reaches) are listed below, each with its reason; they are run all the same, and one that
 a test does notice is not excused but named as a needless excuse. ``--sample N`` takes every k-th, for a quick
-look; ``--write`` keeps what was found in ``mutants.json``, with the digests of the modules it was found for.
+look; ``--write`` keeps what was found in ``mutants.json``, each module with its date and the digest it was
+found for, and says it on the pages; ``--changed`` runs the modules whose digest is another since.
 
 After each module's mutants it runs the module as it is: a test that fails then has noticed nothing before.
 """
@@ -19,6 +20,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -37,6 +39,7 @@ BAR = 95.0  # per cent of all mutants, excused or not
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "audit" / "umbridge_audit"
 FOUND = ROOT / "audit" / "tests" / "mutants.json"
+PAGES = (ROOT / "README.md", ROOT / "audit" / "README.md")
 MODULES = ("entry", "slots", "tree", "checkpoint", "since", "verify")
 TESTS = (
     "test_entry.py",
@@ -447,6 +450,17 @@ def figures(modules: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def sentence(modules: dict[str, Any]) -> str:
+    """What the pages say. A module that was not run again keeps its date, so there may be several."""
+    said = figures(modules)
+    *before, last = sorted({found["date"] for found in modules.values()})
+    dates = f"{', '.join(before)} and {last}" if before else last
+    return f"{said['killed']} of {said['mutants']} ({said['killed_percent']} %), on {dates}"
+
+
+SENTENCE = re.compile(r"\d+ of \d+ \([\d.]+ %\), on \d{4}-\d\d-\d\d((, | and )\d{4}-\d\d-\d\d)*")
+
+
 def digest(module: str) -> str:
     return sha256((PACKAGE / f"{module}.py").read_bytes()).hexdigest()
 
@@ -457,6 +471,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--modules", nargs="+", default=list(MODULES), choices=MODULES)
     parser.add_argument("--numbers", nargs="+", type=int, help="only these mutants (of one module)")
     parser.add_argument("--again", action="store_true", help="only what survived the last time")
+    parser.add_argument("--changed", action="store_true", help="only modules that have changed since")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--write", action="store_true", help=f"keep the result in {FOUND.relative_to(ROOT)}")
     return parser.parse_args()
@@ -510,6 +525,7 @@ class Result:
         left = [one for one in self.survived if one.module == module]
         how = self.how[module] + Counter(old["noticed"] if old else {})
         return {
+            "date": time.strftime("%Y-%m-%d"),
             "sha256": digest(module),
             "mutants": old["mutants"] if old else count,
             "noticed": dict(how),
@@ -561,6 +577,12 @@ def run_all(given: argparse.Namespace, taken: list[Mutant]) -> Result | None:
 def main() -> int:
     given = arguments()
     kept: dict[str, Any] = json.loads(FOUND.read_text()) if FOUND.exists() else {"modules": {}}
+    if given.changed:
+        known = {module: found["sha256"] for module, found in kept["modules"].items()}
+        given.modules = [module for module in given.modules if known.get(module) != digest(module)]
+        print("changed:", *given.modules or ["none"])
+        if not given.modules:
+            return 0
     taken = chosen(given, kept)
     if taken is None:
         print("--again: a module has changed since, or was not tried")
@@ -592,8 +614,10 @@ def main() -> int:
     if given.write and not given.sample and not given.numbers:
         kept["modules"] |= modules
         kept |= figures(kept["modules"])
-        kept |= {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
+        kept["machine"] = machine()
         FOUND.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        for page in PAGES:
+            page.write_text(SENTENCE.sub(sentence(kept["modules"]), page.read_text()))
     return 0 if said["killed_percent"] >= BAR else 1
 
 
