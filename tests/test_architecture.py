@@ -236,6 +236,7 @@ TESTED_IN = {
     "umbridge/hl7/fields.py": "tests/test_translate.py",  # leaves on the way to an event
     "umbridge/hl7/moments.py": "tests/test_translate.py",  # the times of an event
     "umbridge/hl7/reading.py": "tests/test_translate.py",  # the same, with their notes
+    "umbridge/hl7/results.py": "tests/test_translate.py",  # OBR and OBX on the way to an event
     "umbridge/hl7/triggers.py": "tests/test_ack.py",  # a list, held to the whole of table 0003
     "umbridge/hl7/tables.py": "tests/test_ack.py",  # held to hl7apy's tables, where they decide
     "umbridge/hl7/times.py": "tests/test_translate.py",  # every time is read on the way to an event

@@ -17,7 +17,7 @@ from umbridge.hl7.er7 import parse
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.times import parse_date, parse_time
 from umbridge.hl7.translate import identify, translate
-from umbridge.model import Coded, Coverage, Event
+from umbridge.model import Coded, Coverage, Event, Withdrawal
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
 ZONE = ZoneInfo("America/New_York")
@@ -273,14 +273,14 @@ def test_a_detail_without_its_orc_is_kept_and_told() -> None:
 def test_a_result_is_not_an_order() -> None:
     event = said("ORU^R01", "ORC|RE|P1\rOBR|1|P1^Z|F1^Z|LAB|||20260112144000\rOBX|1|NM|3094-0^BUN^LN||28\r")
     assert event.orders == ()
-    assert event.observations[0].report == "F1"
+    assert event.observations[0].report == "F1^Z"
 
 
 def test_an_observation_in_full() -> None:
     (one,) = said(
         "ORU^R01",
         "OBR|1|P1|R1^ZZEHR|LAB|||20260112144000\r",
-        "OBX|1|NM|3094-0^Urea nitrogen^LN^BUN^Old^99UMB||28|mg/dL^^UCUM|7-20|H|||F|||20260112143000\r",
+        "OBX|1|NM|3094-0^Urea nitrogen^LN^BUN^Old^99UMB|1.2|28|mg/dL^^UCUM|7-20|H|||F|||20260112140300\r",
     ).observations
     assert (one.value_type, one.value, one.unit, one.reference_range, one.status) == (
         "NM",
@@ -291,7 +291,8 @@ def test_an_observation_in_full() -> None:
     )
     assert one.code == Coded("3094-0", "Urea nitrogen", "LN")
     assert one.alternate == Coded("BUN", "Old", "99UMB")
-    assert (one.at, one.report, one.source) == (at(2026, 1, 12, 14, 30), "R1", "ZZ-1 OBX[1]-5")
+    assert (one.at, one.report, one.source) == (at(2026, 1, 12, 14, 3), "R1^ZZEHR", "ZZ-1 OBX[1]-5")
+    assert (one.sub, one.service, one.told) == ("1.2", "LAB^", (one.at, one.at))
 
 
 def test_times_and_reports_come_from_the_obr_above() -> None:
@@ -309,6 +310,104 @@ def test_times_and_reports_come_from_the_obr_above() -> None:
     ]
     assert event.notes == ("OBR[2]-7 time_unreadable",)
     assert [one.source for one in event.observations][3] == "ZZ-1 OBX[4]-5"
+
+
+@pytest.mark.parametrize(
+    ("obr", "report", "service"),
+    [
+        ("OBR|1|P1^ZZEHR|F1^ZZLAB|CBC^Count^99LAB", "F1^ZZLAB", "CBC^99LAB"),
+        ("OBR|1|P1^ZZEHR||CBC^Count^99LAB^58410-2^^LN", "P1^ZZEHR", "CBC^99LAB"),
+        ("OBR|1|P1^^1.2.840^ISO||^Count^^58410-2^^LN", "P1^1.2.840", "58410-2^LN"),
+        ("OBR|1|P1|F1|CBC", "F1", "CBC^"),
+        ('OBR|1|P1^ZZEHR|""|^Count', "P1^ZZEHR", ""),
+        ("OBR|1||^ZZLAB", "", ""),
+        ("OBR|1", "", ""),
+    ],
+)
+def test_which_report_and_service(obr: str, report: str, service: str) -> None:
+    (one,) = said("ORU^R01", obr + "\rOBX|1|NM|A||1\r").observations
+    assert (one.report, one.service) == (report, service)
+
+
+SENT_HERE = at(2026, 1, 12, 14, 7)
+
+
+@pytest.mark.parametrize(
+    ("obr7", "obx14", "counts", "told", "note"),
+    [
+        ("", "", SENT_HERE, None, ""),
+        ("20260112100000", "", at(2026, 1, 12, 10), at(2026, 1, 12, 10), ""),
+        ("20260112100000", "20260112110000", at(2026, 1, 12, 11), at(2026, 1, 12, 11), ""),
+        ("20260112100000", "x", at(2026, 1, 12, 10), at(2026, 1, 12, 10), "OBX[1]-14 time_unreadable"),
+        # a day counts from its last moment that is not after the message
+        ("20260112", "", SENT_HERE, (at(2026, 1, 12), at(2026, 1, 12, 23, 59, 59)), ""),
+        ("", "20260111", at(2026, 1, 11, 23, 59, 59), (at(2026, 1, 11), at(2026, 1, 11, 23, 59, 59)), ""),
+        ("", " 20260112 ", SENT_HERE, (at(2026, 1, 12), at(2026, 1, 12, 23, 59, 59)), ""),
+        (
+            *("", "202512", at(2025, 12, 31, 23, 59, 59)),
+            *((at(2025, 12, 1), at(2025, 12, 31, 23, 59, 59)), "OBX[1]-14 time_coarse"),
+        ),
+        (
+            *("2024", "", at(2024, 12, 31, 23, 59, 59)),
+            *((at(2024, 1, 1), at(2024, 12, 31, 23, 59, 59)), "OBR[1]-7 time_coarse"),
+        ),
+        # nothing was collected after it was sent; what clocks cannot explain is told
+        ("", "20260112143630", SENT_HERE, at(2026, 1, 12, 14, 36, 30), ""),
+        ("", "20260112143700", SENT_HERE, at(2026, 1, 12, 14, 37), "OBX[1]-14 time_after_message"),
+        ("20260112190000", "", SENT_HERE, at(2026, 1, 12, 19), "OBR[1]-7 time_after_message"),
+        ("20260112190000+0000", "", at(2026, 1, 12, 14), at(2026, 1, 12, 14), ""),
+        (
+            *("", "20260113", SENT_HERE),
+            *((at(2026, 1, 13), at(2026, 1, 13, 23, 59, 59)), "OBX[1]-14 time_after_message"),
+        ),
+    ],
+)
+def test_when_a_result_was_collected(
+    obr7: str, obx14: str, counts: datetime, told: datetime | tuple[datetime, datetime] | None, note: str
+) -> None:
+    event = said("ORU^R01", f"OBR|1||F1|LAB|||{obr7}\r", f"OBX|1|NM|A||1|||||||||{obx14}\r")
+    (one,) = event.observations
+    assert one.at == counts
+    assert one.told == (told if told is None or isinstance(told, tuple) else (told, told))
+    assert event.notes == ((note,) if note else ())
+
+
+def test_a_day_has_as_many_hours_as_its_clocks() -> None:
+    frame = MSH.format(kind="ORU^R01").replace("20260112140700-0500", "20261102120000-0500")
+    event = translate(parse((frame + "OBX|1|NM|A||1|||||||||20261101\r").encode()), ZONE)
+    (told,) = [one.told for one in event.observations]
+    assert told is not None
+    assert [one.astimezone(UTC).strftime("%d %H:%M:%S") for one in told] == ["01 04:00:00", "02 04:59:59"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "first", "also"),
+    [
+        ("135~122", "NM", "135", ("122",)),
+        ("135~135", "NM", "135", ()),
+        ("135~", "NM", "135", ()),
+        ("~135", "NM", "", ("135",)),
+        ("135~122~135~99", "NM", "135", ("122", "99")),
+        ("Y^Yes^HL70136~N^No^HL70136", "CWE", "Y", ("N",)),
+        ("a b~c", "TX", "a b", ("c",)),
+        ("<^6~^7", "SN", "<6", ("7",)),
+    ],
+)
+def test_repetitions_of_a_value_that_differ_are_kept(
+    value: str, kind: str, first: str, also: tuple[str, ...]
+) -> None:
+    event = said("ORU^R01", f"OBX|1|{kind}|A||{value}\r")
+    assert [(one.value, one.also) for one in event.observations] == [(first, also)]
+    assert event.notes == ("OBX[1]-5 repeated",)
+
+
+def test_a_whole_report_can_be_withdrawn_without_its_results() -> None:
+    event = said(
+        "ORU^R01", f"OBR|1||F1^ZZLAB|LAB^^99LAB{'|' * 21}X\r", f"OBR|2|||LAB{'|' * 21}X\rOBX|1|NM|A||2\r"
+    )
+    assert event.withdrawals == (Withdrawal("F1^ZZLAB", "LAB^99LAB", "ZZ-1 OBR[1]-25"),)
+    assert [(one.report, one.report_status) for one in event.observations] == [("", "X")]
+    assert event.notes == ("OBR[2]-25 report_unnamed",)
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,25 @@ class Observation(NamedTuple):
     unit: str  # OBX-6.1, or the alternate unit OBX-6.4 where only that is sent
     reference_range: str  # OBX-7
     status: str  # OBX-11
-    at: datetime  # OBX-14, else OBR-7, else MSH-7
-    report: str  # OBR-3 (else OBR-2) entity id: with code and time, what a correction refers to
+    at: datetime  # OBX-14, else OBR-7, else MSH-7; never after MSH-7: the last moment it can have been
+    report: str  # OBR-3, else OBR-2, with its namespace: "number^namespace"
     source: str  # "UMB0003 OBX[4]-5": control id and address
     other_unit: str = ""  # OBX-6.4 where OBX-6.1 is sent too
     answers: tuple[Coded, ...] = ()  # OBX-5.1-3 and OBX-5.4-6, of types that are neither number nor text
+    sub: str = ""  # OBX-4 as sent
+    service: str = ""  # OBR-4: "identifier^system"
+    #: OBX-14 else OBR-7 as sent: its first and last moment (a day has two); None where neither was.
+    told: tuple[datetime, datetime] | None = None
+    report_status: str = ""  # OBR-25
+    also: tuple[str, ...] = ()  # repetitions of OBX-5 that say something else than the first
+
+
+class Withdrawal(NamedTuple):
+    """An OBR with OBR-25 X: no result of its report and service counts, sent with it or not."""
+
+    report: str
+    service: str
+    source: str  # "UMB0003 OBR[1]-25"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +243,7 @@ class Event:
     groups: tuple[Group, ...] = ()  # of merges, moves, changed ids and swaps; otherwise empty
     notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
     part: int = 0  # which group of a message about several this is, from 1; 0 where it is the whole
+    withdrawals: tuple[Withdrawal, ...] = ()  # whole reports that no longer count
 
 
 # --- what criteria see ------------------------------------------------------------------------------

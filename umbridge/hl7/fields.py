@@ -74,6 +74,19 @@ def authority_of(message: Message, parts: Sequence[bytes]) -> str:
     return message.value(rest[1]).strip() if len(rest) > 1 else ""
 
 
+def entity_of(message: Message, raw: bytes) -> str:
+    """EI: "identifier^namespace", or with the universal id where no namespace is sent, or the number alone.
+
+    A number is unique only within the application that gave it (4.5.1.2).
+    """
+    if not raw or raw.isalnum():
+        return raw.decode()
+    parts = parts_of(message, raw)
+    number = leaf(message, parts, 1)
+    namespace = leaf(message, parts, 2) or leaf(message, parts, 3)
+    return f"{number}^{namespace}" if number and namespace else number
+
+
 def identifiers_of(message: Message, *fields: bytes) -> Identifiers:
     """(id, assigning authority, type) of each repetition of the first of ``fields`` that names anybody."""
     found = []

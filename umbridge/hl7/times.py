@@ -57,6 +57,23 @@ def parse_time(raw: bytes, zone: tzinfo) -> tuple[datetime | None, str]:
     return (moment + timedelta(days=1) if late else moment), note
 
 
+def days_of(raw: bytes, zone: tzinfo) -> tuple[datetime, datetime] | None:
+    """First and last second of the day, month or year that a stamp without an hour means; None for others."""
+    match = _STAMP.fullmatch(raw.strip())
+    if match is None or match[4]:
+        return None
+    first, _ = parse_time(raw, zone)
+    if first is None:
+        return None
+    if match[3]:
+        following = first + timedelta(days=1)
+    elif match[2]:
+        following = (first + timedelta(days=31)).replace(day=1)
+    else:
+        following = first.replace(year=first.year + 1)
+    return first, following - timedelta(seconds=1)
+
+
 class Clock:
     """Reads the stamps that nearly all senders send, YYYYMMDD[HHMM[SS][+/-ZZZZ]], in one zone.
 

@@ -18,15 +18,14 @@ from umbridge.hl7.fields import (
     authority_of,
     coded_of,
     identifiers_of,
-    is_coded,
     leaf,
-    observed_value,
     parts_of,
     repetitions_of,
     word,
 )
 from umbridge.hl7.moments import moments
-from umbridge.hl7.reading import MOST, ONCE, Reading
+from umbridge.hl7.reading import MOST, ONCE
+from umbridge.hl7.results import Report, Results
 from umbridge.hl7.times import parse_date
 from umbridge.hl7.triggers import GROUPED, ORDERS
 from umbridge.model import (
@@ -48,7 +47,6 @@ _CLINICAL = frozenset({b"OBX", b"ORC", b"PID", *(name.encode() for name in _DETA
 _GROUPS = frozenset({b"PID", b"MRG", b"PV1"})
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _ONCE = tuple((name, name.encode()) for name in ONCE)
-_EMPTY = [b""] * 15  # what a short segment has behind its last field
 _NO_MRG = [b""] * 6
 
 
@@ -95,7 +93,7 @@ def translate(
     return _Reading(message, zone, received_at).event(mrn_authority)
 
 
-class _Reading(Reading):
+class _Reading(Results):
     """One translation."""
 
     __slots__ = ()
@@ -112,6 +110,7 @@ class _Reading(Reading):
                     self.note(f"{name}[2] not_used")
         header, pid, pv1 = message.header.row(11), self.row(b"PID", 18), self.row(b"PV1", 45)
         effective_at, sent_at = moments(self)
+        self.sent_at = sent_at
         orders, observations = self.clinical(code, sent_at)
         return Event(
             code,
@@ -130,6 +129,7 @@ class _Reading(Reading):
             tuple([self.certification(*one) for one in enumerate(self.first_of(b"IN3", 21), 1)]),
             tuple(self.groups(mrn_authority)) if grouped else (),
             tuple(self.notes),
+            withdrawals=tuple(self.withdrawals),
         )
 
     def first_of(self, name: bytes, last: int) -> list[list[bytes]]:
@@ -249,7 +249,7 @@ class _Reading(Reading):
             lines = message.lines_of(b"OBX")
         ends = (message.delimiters.field, b"")
         seen: dict[bytes, int] = {}
-        taken, report = sent_at, ""  # the time and the number of the report that results stand in
+        nowhere = report = Report("", "", "", sent_at, None)
         numbered = f"{message.control_id} OBX["
         if len(lines) > MOST_SEGMENTS or message.more:
             self.note("more_segments")
@@ -259,14 +259,14 @@ class _Reading(Reading):
                 continue
             nth = seen[name] = seen.get(name, 0) + 1
             if name == b"OBX":
-                observations.append(self.observation(line, nth, taken, report, f"{numbered}{nth}]-5"))
+                observations.append(self.observation(line, nth, report, f"{numbered}{nth}]-5"))
                 continue
             if name == b"PID":
                 patients += 1
                 ordering = ordering and patients < 2
                 continue
             segment = Segment(message, name.decode(), nth, line)
-            taken, report = sent_at, ""
+            report = nowhere
             if name == b"ORC":
                 orders += self.ordered(orc, details, sent_at)
                 orc, details = segment if ordering else None, []
@@ -275,9 +275,7 @@ class _Reading(Reading):
                     break
                 continue
             if name == b"OBR":
-                row = segment.row(7)
-                taken = self.time(row[7], "OBR", 7, nth) or sent_at
-                report = self.word(row[3]) or self.word(row[2])
+                report = self.report(segment.row(25), nth)
             if ordering:
                 if orc is None and not details:
                     self.note(f"{segment.name}[{nth}] without_ORC")
@@ -341,38 +339,6 @@ class _Reading(Reading):
             source=f"{message.control_id} {source.name}[{source.nth}]" if source else message.control_id,
             alternates=alternates,
         )
-
-    def observation(self, line: bytes, nth: int, taken: datetime, report: str, source: str) -> Observation:
-        """One OBX as sent. Most messages are made of these, so no Segment is made of it."""
-        row = line.split(self.message.delimiters.field)
-        if len(row) < 15:
-            row += _EMPTY
-        raw, at = row[5], row[14]
-        value_type, code, alternate, unit, limits, status, other = self.form(row)
-        answers: tuple[Coded, ...] = ()
-        if raw.isalnum():
-            value = raw.decode()
-        elif not raw or raw == NULL:
-            value = ""
-        else:
-            value, answers = self.observed(raw, nth, value_type)
-        if at:
-            taken = self.time(at, "OBX", 14, nth) or taken
-        return Observation(
-            value_type, code, alternate, value, unit, limits, status, taken, report, source, other, answers
-        )
-
-    def observed(self, raw: bytes, nth: int, value_type: str) -> tuple[str, tuple[Coded, ...]]:
-        """OBX-5 as text and, of what may be coded, its codes."""
-        if (value := self.plain(raw)) is not None:
-            return value, ()
-        repeat = self.message.delimiters.repetition
-        if repeat and repeat in raw:
-            self.note(f"OBX[{nth}]-5 repeated")
-        if not is_coded(raw, value_type):
-            return observed_value(self.message, raw, value_type), ()
-        answer, other, first = self.words(raw)
-        return first or answer.text, tuple([each for each in (answer, other) if each.code or each.text])
 
     def diagnosis(self, nth: int, dg1: list[bytes]) -> Diagnosis:
         code = self.words(dg1[3])[0]

@@ -316,7 +316,7 @@ def _asked(rows: Iterable[Sequence[Any]]) -> list[Asked]:
 
 
 def _undo_row(entry: Undo) -> object:
-    """An entry as FORM 3 of the snapshot writes it."""
+    """An entry as FORM 4 of the snapshot writes it."""
     match entry:
         case Opening():
             row = entry._asdict()

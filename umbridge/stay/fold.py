@@ -41,7 +41,7 @@ from umbridge.stay.view import Identity, Stay, view
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
 MARK_EVERY = 32
-FORM = 3
+FORM = 4
 
 
 class NeedsRefold(Exception):  # noqa: N818 - not a failure: the answer is StayFold.refold

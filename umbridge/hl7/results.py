@@ -1,0 +1,140 @@
+"""Results as sent: what an OBR says for the OBX below it, and each OBX, read but not judged."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, tzinfo
+from typing import NamedTuple
+
+from umbridge.hl7.er7 import Message
+from umbridge.hl7.fields import NULL, entity_of, is_coded, observed_value, repetitions_of
+from umbridge.hl7.moments import EPOCH
+from umbridge.hl7.reading import Reading
+from umbridge.hl7.times import days_of
+from umbridge.model import Coded, Observation, Withdrawal
+
+_EMPTY = [b""] * 15  # what a short segment has behind its last field
+#: How far the clock of a device and that of its sender may be apart. It is the least step between two zones:
+#: what lies further ahead was written in another zone.
+CLOCKS_DIFFER = timedelta(minutes=30)
+
+_Told = tuple[datetime, datetime]
+
+
+class Report(NamedTuple):
+    """What the OBX below an OBR have from it."""
+
+    number: str
+    service: str
+    status: str
+    at: datetime
+    told: _Told | None
+
+
+class Results(Reading):
+    """The part of a translation that is about results."""
+
+    __slots__ = ("_taken", "sent_at", "withdrawals")
+
+    def __init__(self, message: Message, zone: tzinfo, received_at: datetime | None) -> None:
+        super().__init__(message, zone, received_at)
+        self._taken: dict[bytes, tuple[datetime, _Told, bool]] = {}  # a message repeats few times
+        self.withdrawals: list[Withdrawal] = []
+        self.sent_at = EPOCH  # until MSH-7 was read
+
+    def report(self, obr: list[bytes], nth: int) -> Report:
+        number = entity_of(self.message, obr[3]) or entity_of(self.message, obr[2])
+        code, other, _ = self.words(obr[4])
+        coded = code if code.code else other
+        service = f"{coded.code}^{coded.system}" if coded.code else ""
+        status = self.word(obr[25])
+        if status == "X":
+            if number:
+                self.withdrawals.append(
+                    Withdrawal(number, service, f"{self.message.control_id} OBR[{nth}]-25")
+                )
+            else:
+                self.note(f"OBR[{nth}]-25 report_unnamed")
+        at, told = self.taken(obr[7], "OBR", 7, nth) or (self.sent_at, None)
+        return Report(number, service, status, at, told)
+
+    def taken(self, raw: bytes, name: str, field: int, nth: int) -> tuple[datetime, _Told] | None:
+        """When it was collected: the moment it counts from, and the first and last that were sent.
+
+        A day counts from the last moment of it that is not after MSH-7. Nothing was collected after it was
+        sent: a later time is MSH-7, and noted where clocks cannot be the reason.
+        """
+        if not raw:
+            return None
+        known = self._taken.get(raw)
+        if known is None:
+            at = self.time(raw, name, field, nth)
+            if at is None:
+                return None
+            told = (at, at)
+            if not raw.strip()[8:10].isdigit():
+                told = days_of(self.stamp(raw), self.zone) or told
+            sent = self.sent_at
+            at = told[1] if told[1] <= sent else sent
+            known = self._taken[raw] = (at, told, told[0] > sent and told[0] - sent >= CLOCKS_DIFFER)
+        if known[2]:
+            self.note(f"{name}[{nth}]-{field} time_after_message")
+        return known[:2]
+
+    def observation(self, line: bytes, nth: int, report: Report, source: str) -> Observation:
+        """One OBX as sent. Most messages are made of these, so no Segment is made of it."""
+        row = line.split(self.message.delimiters.field)
+        if len(row) < 15:
+            row += _EMPTY
+        raw, sub, at = row[5], row[4], row[14]
+        value_type, code, alternate, unit, limits, status, other = self.form(row)
+        answers: tuple[Coded, ...] = ()
+        also: tuple[str, ...] = ()
+        if raw.isalnum():
+            value = raw.decode()
+        elif not raw or raw == NULL:
+            value = ""
+        else:
+            value, answers = self.observed(raw, value_type)
+            repeat = self.message.delimiters.repetition
+            if repeat and repeat in raw:
+                self.note(f"OBX[{nth}]-5 repeated")
+                also = self.repeated(raw, value_type, value)
+        number, service, standing, taken, told = report
+        if at:
+            taken, told = self.taken(at, "OBX", 14, nth) or (taken, told)
+        if sub and not sub.isalnum():
+            sub = self.message.value(sub).strip().encode()
+        return Observation(
+            value_type,
+            code,
+            alternate,
+            value,
+            unit,
+            limits,
+            status,
+            taken,
+            number,
+            source,
+            other,
+            answers,
+            sub.decode(),
+            service,
+            told,
+            standing,
+            also,
+        )
+
+    def observed(self, raw: bytes, value_type: str) -> tuple[str, tuple[Coded, ...]]:
+        """OBX-5 as text and, of what may be coded, its codes."""
+        if (value := self.plain(raw)) is not None:
+            return value, ()
+        if not is_coded(raw, value_type):
+            return observed_value(self.message, raw, value_type), ()
+        answer, other, first = self.words(raw)
+        return first or answer.text, tuple([each for each in (answer, other) if each.code or each.text])
+
+    def repeated(self, raw: bytes, value_type: str, first: str) -> tuple[str, ...]:
+        """Repetitions that say something else than the first."""
+        others = repetitions_of(self.message, raw)[1:]
+        read = [self.observed(one, value_type)[0] for one in others if one]
+        return tuple([one for one in read if one and one != first])
