@@ -283,6 +283,7 @@ TESTED_IN = {
     "umbridge/stay/steps.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
     "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
+    "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of

@@ -50,6 +50,15 @@ def test_the_shipped_profile_maps_the_same_codes_as_the_vignettes_one() -> None:
     }
 
 
+def test_what_orc_5_means_may_be_left_out() -> None:
+    text = DEFAULT_SITE.read_text("utf-8")
+    assert default_site().order_meanings == {}
+    said = text.replace("# [orders.meaning]\n# Active", "[orders.meaning]\nActive")
+    site = parse_site(said.replace("# Completed", " Completed").encode())
+    assert site.order_meanings == {"ACTIVE": "in_force", "COMPLETED": "fulfilled"}
+    assert site.digest != default_site().digest
+
+
 def test_the_digest_follows_the_values_and_not_the_comments() -> None:
     text = DEFAULT_SITE.read_text("utf-8")
     first = parse_site(text.encode())
@@ -84,6 +93,10 @@ MISTAKES = [
     ('ADTDC = { status = "DISCHARGE" }', 'ADTDC = { status = "DISCHARGE", level = "OBS" }', "ADTDC.level"),
     ("closed_world = true", "closed_world = 1", "orders.intensity.closed_world"),
     ("closed_world = true", "", "orders.intensity.closed_world"),
+    ("# [orders.meaning]", '[orders.meaning]\nZZ = "over"', "orders.meaning.ZZ"),
+    ("# [orders.meaning]", '[orders.meaning]\n" " = "ended"', "orders.meaning"),
+    ("# [orders.meaning]", '[orders.meaning]\nzz = "ended"\nZZ = "ended"', "orders.meaning.ZZ"),
+    ("# [orders.meaning]", "[orders.meanings]", "orders.meanings"),
     ('MCR = "MEDICARE_FFS"', 'MCR = "MEDICARE"', "payers.IN1-15.MCR"),
     ('03 = "SNF"', '03 = "SOMEWHERE"', "dispositions.03"),
     ('attribution = "payer"', 'attribution = "nobody"', "avoidable_days.PAYER_AUTH.attribution"),

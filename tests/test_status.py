@@ -6,7 +6,7 @@ import pytest
 
 from umbridge.model import Status
 from umbridge.site import DEFAULT_SITE, default_site, parse_site
-from umbridge.stay.status import StatusOrderInForce, from_registration, is_ending, resolve
+from umbridge.stay.status import StatusOrderInForce, from_registration, resolve
 
 SITE = default_site()
 
@@ -60,20 +60,3 @@ def test_an_order_goes_first_where_the_site_says_so() -> None:
     middle = parse_site(text.replace(steps, 'precedence = ["PV1-18", "order", "PV1-2"]').encode())
     found = resolve(middle, from_registration(middle, {"class": "I"}), order(Status.OBSERVATION))
     assert found is not None and found.status is Status.OBSERVATION
-
-
-@pytest.mark.parametrize("control", ["NW", "SN", "OK", "XO", "RL", "RE", "SC", "RO"])
-def test_what_keeps_an_order(control: str) -> None:
-    assert is_ending(control, "") is False
-
-
-@pytest.mark.parametrize("control", ["CA", "DC", "HD", "CR", "DR", "OC", "OD", "RP"])
-def test_what_ends_an_order(control: str) -> None:
-    assert is_ending(control, "") is True
-
-
-def test_a_status_change_ends_an_order_and_a_refusal_says_nothing() -> None:
-    assert is_ending("SC", "DC") is True
-    assert is_ending("SC", "IP") is False
-    assert is_ending("UA", "") is None
-    assert is_ending("UC", "CA") is None

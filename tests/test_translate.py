@@ -17,7 +17,7 @@ from umbridge.hl7.er7 import parse
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.times import parse_date, parse_time
 from umbridge.hl7.translate import identify, translate
-from umbridge.model import Coded, Coverage, Event, Withdrawal
+from umbridge.model import Coded, Coverage, Event, Timing, Withdrawal
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
 ZONE = ZoneInfo("America/New_York")
@@ -222,7 +222,7 @@ def test_an_order() -> None:
         "ORC|NW|P1^ZZEHR|F1|||||||||990001^ZZDOCTOR|||20260112152100\r",
         "OBR|1|P9||ADTINPT^Admit to inpatient^99UMB|||20260112100000\r",
     ).orders
-    assert (order.control, order.placer, order.filler, order.status) == ("NW", "P1", "F1", "")
+    assert (order.control, order.placer, order.filler, order.status) == ("NW", "P1^ZZEHR", "F1", "")
     assert order.code == Coded("ADTINPT", "Admit to inpatient", "99UMB")
     assert (order.at, order.practitioner, order.source) == (at(2026, 1, 12, 15, 21), "990001", "ZZ-1 ORC[1]")
 
@@ -239,6 +239,108 @@ def test_an_order() -> None:
 def test_when_an_order_counts_from(orc: str, obr: str, moment: tuple[int, int]) -> None:
     (order,) = said("ORM^O01", orc + "\r", obr + "\r").orders
     assert order.at == at(2026, 1, 12, *moment)
+
+
+@pytest.mark.parametrize(
+    ("orc", "obr", "placer", "filler"),
+    [
+        ("ORC|NW|P1^ZZEHR|F1^ZZLAB", "OBR|1|P9|F9", "P1^ZZEHR", "F1^ZZLAB"),
+        ("ORC|NW|P1^^1.2.3^ISO|F1^ZZLAB^4.5^ISO", "OBR|1", "P1^1.2.3", "F1^ZZLAB"),
+        ("ORC|NW|P1|", "OBR|1|P1^ZZEHR|F1^ZZLAB", "P1^ZZEHR", "F1^ZZLAB"),
+        ("ORC|NW|P1|F1", "OBR|1|P10^ZZEHR|", "P1", "F1"),
+        ("ORC|NW|^ZZEHR|", 'OBR|1||""', "", ""),
+    ],
+)
+def test_a_number_is_the_applications_that_gave_it(orc: str, obr: str, placer: str, filler: str) -> None:
+    (order,) = said("ORM^O01", orc + "\r", obr + "\r").orders
+    assert (order.placer, order.filler) == (placer, filler)
+
+
+def test_control_codes_count_without_case_and_an_order_may_have_no_detail() -> None:
+    first, second = said("ORM^O01", "ORC|ca|P1\r", "ORC||P2\rRXO|B\r").orders
+    assert (first.control, first.is_detailed) == ("CA", False)
+    assert (second.control, second.is_detailed) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("orc", "obr", "parent"),
+    [
+        ("ORC|CH|P2||||||P1&ZZEHR^F1&ZZLAB", "OBR|1", ("P1^ZZEHR", "F1^ZZLAB")),
+        ("ORC|CH|P2||||||P1", "OBR|1", ("P1", "")),
+        ("ORC|CH|P2||||||^F1&&1.2.3&ISO", "OBR|1", ("", "F1^1.2.3")),
+        ("ORC|CH|P2", "OBR|1" + "|" * 28 + "P1&ZZEHR", ("P1^ZZEHR", "")),
+        ("ORC|CH|P2", "OBR|1", ("", "")),
+    ],
+)
+def test_the_parent_of_an_order(orc: str, obr: str, parent: tuple[str, str]) -> None:
+    (order,) = said("ORM^O01", orc + "\r", obr + "\r").orders
+    assert (order.parent, order.parent_filler) == parent
+
+
+@pytest.mark.parametrize(
+    ("segments", "timing"),
+    [
+        ("ORC|NW|P1\rRXO|A\r", None),
+        (
+            "ORC|NW|P1|||||^once^^20260112140000^20260112150000\rRXO|A\r",
+            Timing(at(2026, 1, 12, 14), at(2026, 1, 12, 15), True),
+        ),
+        ("ORC|NW|P1|||||1^QD\rRXO|A\r", Timing(None, None, False)),
+        (  # of several the last to end; one without an end has none
+            "ORC|NW|P1|||||^BID^^20260112140000^20260112150000~^QD^^20260112130000^20260113\rRXO|A\r",
+            Timing(at(2026, 1, 12, 13), at(2026, 1, 13), False),
+        ),
+        (
+            "ORC|NW|P1|||||^BID^^20260112140000^20260112150000~^QD\rRXO|A\r",
+            Timing(at(2026, 1, 12, 14), None, False),
+        ),
+        (
+            "ORC|NW|P1|||||^QD\rTQ1|1||ONCE&&&X^2||||20260112141500|20260112143000\rRXO|A\r",
+            Timing(at(2026, 1, 12, 14, 15), at(2026, 1, 12, 14, 30), True),
+        ),
+        (  # before an RXE-1 goes ORC-7; a TQ1 behind the RXE is the pharmacy's
+            "ORC|NW|P1|||||^QD^^^20260112143000\rRXO|A\rRXE|^ONCE^^20260112140000|B\r",
+            Timing(at(2026, 1, 12, 14), at(2026, 1, 12, 14), True),
+        ),
+        (
+            "ORC|NW|P1\rTQ1|1|||||||20260112143000\rRXO|A\rRXE||B\rTQ1|1|||||||20260112150000\r",
+            Timing(None, at(2026, 1, 12, 15), False),
+        ),
+    ],
+)
+def test_for_how_long_an_order_runs(segments: str, timing: Timing | None) -> None:
+    (order,) = said("RDE^O11", segments).orders
+    assert order.timing == timing
+
+
+@pytest.mark.parametrize(
+    ("orc", "told", "changed"),
+    [
+        ("ORC|DC|P1", (14, 7), (14, 7)),  # never an old OBR-7
+        ("ORC|DC|P1|||||||20260112130000", (13, 0), (13, 0)),
+        ("ORC|DC|P1|||||||20260112130000||||||20260112120000", (13, 0), (12, 0)),
+        ("ORC|DC|P1|||||||20260112180000", (14, 7), (18, 0)),  # nothing is said after it was sent
+        ("ORC|DC|P1|||||||20260112", (14, 7), (14, 7)),  # a day's last moment before the message
+    ],
+)
+def test_when_an_order_was_said_and_when_it_changed(
+    orc: str, told: tuple[int, int], changed: tuple[int, int]
+) -> None:
+    (order,) = said("ORM^O01", orc + "\r", "OBR|1|||X|||20260112100000\r").orders
+    assert order.told_at == at(2026, 1, 12, *told)
+    assert order.changed_at == at(2026, 1, 12, *changed)
+
+
+def test_a_day_before_and_a_day_to_come() -> None:
+    first, second = said("ORM^O01", "ORC|NW|P1|||||||20260111\r", "ORC|NW|P2|||||||20260113\r").orders
+    assert (first.at, second.at) == (at(2026, 1, 11, 23, 59, 59), at(2026, 1, 13))
+
+
+def test_a_timing_between_a_service_and_its_results_parts_nothing() -> None:
+    event = said("OMG^O19", "ORC|RE|P1\rOBR|1|P1|F7|LAB\rTQ1|1||ONCE\rOBX|1|NM|3094-0^BUN^LN||28\r")
+    assert [(one.report, order.timing) for one in event.observations for order in event.orders] == [
+        ("F7", Timing(None, None, True))
+    ]
 
 
 def test_orders_are_grouped_by_their_own_orc_whatever_stands_between() -> None:

@@ -117,17 +117,35 @@ class Withdrawal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One ORC with the OBR or RXO that follows it."""
+    """One ORC with the OBR or RXO that follows it.
 
-    control: str  # ORC-1: NW CA DC HD RL XO ...
-    placer: str  # ORC-2.1, else OBR-2.1
-    filler: str  # ORC-3.1, else OBR-3.1
+    Numbers are "number^namespace", the number alone where no namespace was sent: a number is unique only
+    within the application that gave it.
+    """
+
+    control: str  # ORC-1 in upper case: NW CA DC HD RL XO ...; "" where it is empty or there is no ORC
+    placer: str  # ORC-2, else OBR-2
+    filler: str  # ORC-3, else OBR-3
     status: str  # ORC-5
     code: Coded  # OBR-4, RXO-1 or RXE-2
-    at: datetime  # ORC-15, else ORC-9, else OBR-7, else MSH-7
+    at: datetime  # ORC-15, else ORC-9, else OBR-7, else MSH-7: when what it says takes effect
     practitioner: str  # ORC-12.1
     source: str  # "UMB0003 ORC[1]"
     alternates: tuple[Coded, ...] = ()  # other codes for the same: OBR-4.4, and RXO-1 beside an RXE-2
+    parent: str = ""  # ORC-8.1, else OBR-29.1: the placer number of the order that this is a child of
+    parent_filler: str = ""  # ORC-8.2, else OBR-29.2
+    told_at: datetime | None = None  # ORC-9 where it is before MSH-7, else MSH-7: when this was said
+    changed_at: datetime | None = None  # ORC-15, else ORC-9, else MSH-7: ``at``, but never an old OBR-7
+    timing: Timing | None = None  # None where no quantity or timing was sent
+    is_detailed: bool = False  # whether an order detail segment was there
+
+
+class Timing(NamedTuple):
+    """How long an order runs: TQ1, else RXE-1, else ORC-7; of several the last to end."""
+
+    start: datetime | None  # TQ1-7, or TQ.4
+    stop: datetime | None  # TQ1-8, or TQ.5; None where it runs until somebody ends it
+    is_single: bool  # a single dose: TQ1-3.1, or TQ.2, is ONCE
 
 
 class Diagnosis(NamedTuple):

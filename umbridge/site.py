@@ -33,6 +33,8 @@ STATUS_FIELDS = ("PV1-18", "PV1-2", "PV1-10", "PV1-3")
 DISPOSITIONS = ("HOME", "TRANSFER_ACUTE", "SNF", "HOME_HEALTH", "AGAINST_ADVICE", "DIED", "HOSPICE", "OTHER")
 ATTRIBUTIONS = ("provider", "hospital", "payer", "post_acute", "patient_family")
 DISCHARGE = "DISCHARGE"
+#: What a site's own value of ORC-5 can mean for its order.
+ORDER_MEANINGS = ("in_force", "ended", "fulfilled", "nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class SiteProfile:
     status_codes: Mapping[str, Mapping[str, Status]]
     status_orders: Mapping[str, StatusOrder]
     intensity_orders: Mapping[str, str]
+    order_meanings: Mapping[str, str]  # ORC-5 in upper case -> one of ORDER_MEANINGS
     closed_world: bool
     payer_types: Mapping[str, str]
     payer_plans: Mapping[str, str]
@@ -213,7 +216,8 @@ class _Reader:
         self.table(tree, "", (*keys, "observations"))
         authorities = ("mrn_authority", "visit_authority", "account_authority")
         site = self.table(tree["site"], "site", ("name", "timezone", "facilities", *authorities))
-        orders = self.table(tree["orders"], "orders", ("status", "intensity"))
+        orders = {"meaning": {}, **self.table(tree["orders"], "orders")}
+        self.table(orders, "orders", ("status", "intensity", "meaning"))
         intensity = self.table(orders["intensity"], "orders.intensity")
         payers = self.table(tree["payers"], "payers", ("IN1-15", "IN1-2"))
         if "closed_world" not in intensity:
@@ -239,6 +243,7 @@ class _Reader:
                     if code != "closed_world"
                 }
             ),
+            order_meanings=self._order_meanings(orders["meaning"]),
             closed_world=self.flag(intensity["closed_world"], "orders.intensity.closed_world"),
             payer_types=self.choices(payers["IN1-15"], "payers.IN1-15", PAYER_CLASSES),
             payer_plans=self.choices(payers["IN1-2"], "payers.IN1-2", PAYER_CLASSES),
@@ -308,6 +313,15 @@ class _Reader:
                 self.table(entry, key, ("status", "level"))
                 orders[code] = StatusOrder(Status(word), self.level(entry["level"], f"{key}.level"))
         return MappingProxyType(orders)
+
+    def _order_meanings(self, tree: object) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for value, meaning in self.choices(tree, "orders.meaning", ORDER_MEANINGS).items():
+            known = value.strip().upper()
+            if not known or known in found:
+                self.fail(f"orders.meaning.{value}", "a value of ORC-5, each once whatever its case")
+            found[known] = meaning
+        return MappingProxyType(found)
 
     def _avoidable(self, tree: object) -> Mapping[str, AvoidableDay]:
         days: dict[str, AvoidableDay] = {}

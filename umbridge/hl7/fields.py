@@ -122,3 +122,12 @@ def observed_value(message: Message, raw: bytes, value_type: str) -> str:
     if value_type == "SN":
         return "".join(leaf(message, parts, number) for number in range(1, 5))
     return leaf(message, parts, 1)
+
+
+def entity_within(message: Message, raw: bytes) -> str:
+    """The same of an EI that is one component of a field, as in EIP: its parts are subcomponents."""
+    mark = message.delimiters.subcomponent
+    parts = raw.split(mark, 3) if mark else [raw]
+    number = leaf(message, parts, 1)
+    namespace = leaf(message, parts, 2) or leaf(message, parts, 3)
+    return f"{number}^{namespace}" if number and namespace else number

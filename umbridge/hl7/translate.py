@@ -16,7 +16,6 @@ from umbridge.hl7.fields import (
     NULL,
     Identifiers,
     authority_of,
-    coded_of,
     identifiers_of,
     leaf,
     parts_of,
@@ -24,13 +23,13 @@ from umbridge.hl7.fields import (
     word,
 )
 from umbridge.hl7.moments import moments
+from umbridge.hl7.orders import DETAILS, ordered
 from umbridge.hl7.reading import MOST, ONCE
 from umbridge.hl7.results import Report, Results
 from umbridge.hl7.times import parse_date
 from umbridge.hl7.triggers import GROUPED, ORDERS
 from umbridge.model import (
     Certification,
-    Coded,
     Coverage,
     Diagnosis,
     Event,
@@ -41,11 +40,9 @@ from umbridge.model import (
     Visit,
 )
 
-_DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _RESULTS = frozenset({b"OBX", b"OBR", b"ORC"})
-_CLINICAL = frozenset({b"OBX", b"ORC", b"PID", *(name.encode() for name in _DETAILS)})
+_CLINICAL = frozenset({b"OBX", b"ORC", b"PID", b"TQ1", *(name.encode() for name in DETAILS)})
 _GROUPS = frozenset({b"PID", b"MRG", b"PV1"})
-_CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _ONCE = tuple((name, name.encode()) for name in ONCE)
 _NO_MRG = [b""] * 6
 
@@ -266,9 +263,12 @@ class _Reading(Results):
                 ordering = ordering and patients < 2
                 continue
             segment = Segment(message, name.decode(), nth, line)
+            if name == b"TQ1":
+                details += [segment] if ordering else []
+                continue
             report = nowhere
             if name == b"ORC":
-                orders += self.ordered(orc, details, sent_at)
+                orders += ordered(self, orc, details, sent_at)
                 orc, details = segment if ordering else None, []
                 if len(orders) > MOST[b"ORC"]:
                     self.note("more_segments")
@@ -280,65 +280,8 @@ class _Reading(Results):
                 if orc is None and not details:
                     self.note(f"{segment.name}[{nth}] without_ORC")
                 details.append(segment)
-        orders += self.ordered(orc, details, sent_at)
+        orders += ordered(self, orc, details, sent_at)
         return orders, observations
-
-    def ordered(self, orc: Segment | None, details: list[Segment], sent_at: datetime) -> list[Order]:
-        """The orders of one ORC: one, or one a detail. An RXE is its RXO as the pharmacy encoded it."""
-        if len(details) > 1 and details[-1].name == "RXE":
-            asked = [detail for detail in details if detail.name == "RXO"]
-            rest = [detail for detail in details if detail.name != "RXO"]
-            if len(asked) == 1:
-                return [self.order(orc, each, n > 0, sent_at, asked[0]) for n, each in enumerate(rest)]
-        if details:
-            return [self.order(orc, each, n > 0, sent_at) for n, each in enumerate(details)]
-        return [] if orc is None else [self.order(orc, None, False, sent_at)]
-
-    def order(
-        self,
-        orc: Segment | None,
-        detail: Segment | None,
-        again: bool,
-        sent_at: datetime,
-        asked: Segment | None = None,
-    ) -> Order:
-        """``again``: a further detail under the same ORC, which is an order of its own by its own numbers."""
-        message = self.message
-        obr = detail if detail is not None and detail.name == "OBR" else None
-
-        def number(field: int) -> str:
-            first, second = (obr, orc) if again else (orc, obr)
-            return value(first, field) or value(second, field)
-
-        def value(segment: Segment | None, field: int) -> str:
-            return self.word(segment.field(field)) if segment is not None else ""
-
-        def time(segment: Segment | None, field: int) -> datetime | None:
-            if segment is None:
-                return None
-            return self.time(segment.field(field), segment.name, field, segment.nth)
-
-        code = Coded()
-        alternates: tuple[Coded, ...] = ()
-        if detail is not None and detail.name in _CODED_AT:
-            parts = parts_of(message, detail.field(_CODED_AT[detail.name]))
-            more = [parts[3:]] if len(parts) > 3 else []
-            if asked is not None:
-                more.append(parts_of(message, asked.field(_CODED_AT["RXO"])))
-            code = coded_of(message, parts)
-            alternates = tuple(each for each in (coded_of(message, one) for one in more) if each.code)
-        source = detail if (again or orc is None) and detail is not None else orc
-        return Order(
-            control=value(orc, 1),
-            placer=number(2),
-            filler=number(3),
-            status=value(orc, 5),
-            code=code,
-            at=time(orc, 15) or time(orc, 9) or time(obr, 7) or sent_at,
-            practitioner=value(orc, 12),
-            source=f"{message.control_id} {source.name}[{source.nth}]" if source else message.control_id,
-            alternates=alternates,
-        )
 
     def diagnosis(self, nth: int, dg1: list[bytes]) -> Diagnosis:
         code = self.words(dg1[3])[0]

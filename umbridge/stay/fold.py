@@ -206,14 +206,11 @@ class StayFold:
         turns: list[list[Any]] = []
         for part, order in enumerate(event.orders, 1):
             fact = self.site.treatment(order)
-            ending = is_ending(order.control, order.status)
+            ending = is_ending(order, self.site, is_treatment=True)
             if fact is None or ending is None:
                 continue
-            is_done = order.control == "SC" and order.status == "CM"
             key = order.placer or order.filler or order.code.code
-            turn = Turn(
-                instant(order.at), sent, seq, part, not (ending or is_done), key, order.source, patient
-            )
+            turn = Turn(instant(order.at), sent, seq, part, not ending, key, order.source, patient)
             turns.append(turn.row(fact))
         at = instant(event.effective_at)
         rows: dict[str, list[Any]] = {

@@ -117,7 +117,7 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
         made.append(Record(key, event.trigger, patient, data))
     for part, order in enumerate(event.orders, 1):
         asked = site.status_order(order)
-        ending = is_ending(order.control, order.status)
+        ending = is_ending(order, site, is_treatment=False)
         if asked is None or ending is None:
             continue
         said = identity.copy()

@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from umbridge.model import Status
+from umbridge.model import Order, Status
 from umbridge.site import SiteProfile
-
-#: ORC-1 (table 0119): an order stops counting ...
-ENDING = frozenset({"CA", "OC", "CR", "DC", "OD", "DR", "HD", "OH", "HR", "RP", "RQ", "RU"})
-#: ... or nothing happened: the filler could not do what was asked, or talks about something else.
-WITHOUT_EFFECT = frozenset(
-    {"UA", "UC", "UD", "UF", "UH", "UM", "UN", "UR", "UX", "DE", "DF", "NA", "RR", "PR"}
-)
-#: ORC-5 (table 0038) of a status change that ends an order.
-ENDED_STATUS = frozenset({"CA", "DC", "HD"})
+from umbridge.stay.effect import Effect, Unread, effect
 
 
 class StatusOrderInForce(NamedTuple):
@@ -40,11 +32,16 @@ class Resolved(NamedTuple):
     order: StatusOrderInForce | None = None
 
 
-def is_ending(control: str, order_status: str) -> bool | None:
+def is_ending(order: Order, site: SiteProfile, *, is_treatment: bool) -> bool | None:
     """Whether an ORC ends its order; None where it changes nothing."""
-    if control in WITHOUT_EFFECT:
+    does = effect(order.control, order.status, site.order_meanings)
+    if isinstance(does, Unread) or does is Effect.TAKES_BACK:
         return None
-    return control in ENDING or (control == "SC" and order_status in ENDED_STATUS)
+    if does is Effect.FULFILS:
+        return is_treatment
+    if does is Effect.REFUSES:
+        return True if is_treatment else None
+    return does in (Effect.HOLDS, Effect.ASKS, Effect.ASKS_HOLD, Effect.ENDS)
 
 
 def from_registration(site: SiteProfile, fields: Mapping[str, str]) -> Resolved | None:
