@@ -52,9 +52,10 @@ ledgerbench: $(STAMP) ## what the ledger costs an entry: append, verify, receipt
 docs: $(STAMP)   ## write docs/cli.md, and README's transcript and figures, from the program itself
 	@$(PY) docs/generate.py
 
-vectors: $(STAMP) ## write again the test vectors, the wire's and the ledger's, and who sees what
+vectors: $(STAMP) ## write again the test vectors, the tables as SQL, and who sees what
 	@$(PY) audit/tests/make_vectors.py
 	@$(PY) audit/tests/make_matrix.py
+	@$(PY) tests/make_tables.py
 	@$(PY) tests/make_disclosures.py
 	@$(PY) tests/vectors/hl7/make.py
 

@@ -17,12 +17,13 @@ import os
 import platform
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -31,7 +32,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, it finds the tree it is part of
 
-from sqlalchemy import Connection, create_engine
 from umbridge_audit.bundle import verify_bundle
 from umbridge_audit.checkpoint import anchor_lines
 from umbridge_audit.disclose import Viewer
@@ -189,27 +189,22 @@ def make(folder: Path, entries: int) -> None:
 
 
 @contextmanager
-def pen(folder: Path) -> Iterator[Connection]:
+def pen(folder: Path) -> Iterator[sqlite3.Connection]:
     """The store as the daemon opens it: WAL, and every commit synced."""
-    engine = create_engine(f"sqlite:///{folder / 'umbridge.db'}")
-    with engine.connect() as connection:
-        raw: Any = connection.connection.driver_connection
-        raw.isolation_level = None
-        raw.execute("PRAGMA journal_mode=wal")
-        raw.execute("PRAGMA synchronous=FULL")
+    with closing(sqlite3.connect(folder / "umbridge.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=wal")
+        connection.execute("PRAGMA synchronous=FULL")
         yield connection
-    engine.dispose()
 
 
-def append(connection: Connection, ledger: Ledger, start: int, count: int) -> tuple[float, float]:
+def append(connection: sqlite3.Connection, ledger: Ledger, start: int, count: int) -> tuple[float, float]:
     """Group commits with FULL sync, a checkpoint every 4,096 entries, as a busy second has; processor seconds
     and seconds on the wall."""
-    raw: Any = connection.connection.driver_connection
     cpu, wall = time.process_time(), time.monotonic()
     for low in range(0, count, GROUP):
-        raw.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")
         ledger.append([drafts(start + n) for n in range(low, min(low + GROUP, count))])
-        raw.execute("COMMIT")
+        connection.execute("COMMIT")
         if low % 4096 == 0:
             ledger.checkpoint()
     ledger.checkpoint()
@@ -335,10 +330,9 @@ def lines(site: Site) -> float:
 
         def commit(draft: Draft) -> Receipt:
             connection.rollback()
-            raw: Any = connection.connection.driver_connection
-            raw.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")
             written = ledger.append([draft])[0]
-            raw.execute("COMMIT")
+            connection.execute("COMMIT")
             return written
 
         connection.rollback()

@@ -288,7 +288,7 @@ TESTED_IN = {
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name
-    "umbridge/store/tables.py": "tests/test_endtoend.py",  # declarations
+    "umbridge/store/tables.py": "tests/test_store_host.py",  # declarations, and the same as SQL
     "umbridge/store/engine.py": "tests/test_faults.py",  # durability, with kills
     "umbridge/store/inbox.py": "tests/test_faults.py",  # nothing lost, nothing twice, with kills
     "umbridge/store/batch.py": "tests/test_writer.py",  # the duplicate rule, through the pen
@@ -305,6 +305,7 @@ TESTED_IN = {
     "audit/umbridge_audit/seal.py": "audit/tests/test_vectors.py",  # the published vectors
     "audit/umbridge_audit/slots.py": "audit/tests/test_vectors.py",  # SPEC's table and example
     "audit/umbridge_audit/store/tables.py": "audit/tests/test_store.py",  # the room's name
+    "audit/umbridge_audit/store/made.py": "audit/tests/test_store.py",  # every ledger is made by it
     "audit/umbridge_audit/store/rows.py": "audit/tests/test_store.py",  # the room's name
     "audit/umbridge_audit/store/recheck.py": "audit/tests/test_store.py",  # held against the long way
     "audit/umbridge_audit/policy.py": "audit/tests/test_checkpoint.py",  # policies and anchors, read strictly

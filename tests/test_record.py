@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -13,7 +15,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine
 from umbridge_audit.deidentify import statement
 from umbridge_audit.disclose import Sees, view
 from umbridge_audit.entry import Draft
@@ -21,7 +22,7 @@ from umbridge_audit.export import entry_line
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import GROUPS, PURPOSES, TELLING, AccessTable, Permission, Sight
 from umbridge_audit.slots import SCHEMAS
-from umbridge_audit.store.ledger import Ledger
+from umbridge_audit.store import Ledger, transaction
 
 from umbridge import sample
 from umbridge.hl7 import er7
@@ -219,7 +220,7 @@ def reads_the_chart(permission: Permission) -> bool:
 class Written:
     """A ledger and the way to write to it."""
 
-    def __init__(self, connection: Connection, folder: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
         self._connection = connection
         self.shelf = Ledger.create(
             connection,
@@ -232,17 +233,15 @@ class Written:
         )
 
     def write(self, *drafts: Draft) -> list[int]:
-        with self._connection.begin():
+        with transaction(self._connection):
             return [receipt.seq for receipt in self.shelf.append(drafts)]
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     folder = tmp_path_factory.mktemp("ledger")
-    engine = create_engine(f"sqlite:///{folder / 'zz.db'}")
-    with engine.connect() as connection:
+    with closing(sqlite3.connect(folder / "zz.db")) as connection:
         yield Written(connection, folder)
-    engine.dispose()
 
 
 RESULTS = st.builds(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import findings
+import make_tables
 import pytest
 from installation import START_SECONDS, Installation, exchange
 from test_intake import frame
@@ -209,6 +210,24 @@ def test_what_is_wrong_with_the_store_is_one_line_and_nothing_is_written(place: 
     assert (caught.value.exit_code, "\n" in said) == (code, False), said
     assert all(word in said for word in words), said
     assert place.contents() == before
+
+
+def test_what_a_start_looks_for_is_what_the_table_classes_say() -> None:
+    assert engine.SHAPE.read_text(encoding="utf-8") == make_tables.text(), "run make vectors"
+
+
+def test_a_start_loads_no_table_classes(tmp_path: Path) -> None:
+    """In a process of its own: SQLModel and SQLAlchemy take longer to load than all the rest of a start."""
+    place = Installation(tmp_path / "site")
+    program = (
+        "import sys; from umbridge import config, daemon; from pathlib import Path\n"
+        "with daemon.answering(config.load(Path(sys.argv[1]))): pass\n"
+        "print(*sorted({'sqlalchemy', 'sqlmodel', 'sqlite3'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(place.file)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["sqlite3"]
 
 
 def test_the_shape_of_a_store_is_read_and_not_only_its_version(

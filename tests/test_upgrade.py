@@ -150,11 +150,8 @@ def brought(made: Settings, last: int) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            opened = engine.open_engine(made.store / engine.DATABASE)
-            with opened.connect() as connection:
-                raw = connection.connection.driver_connection
-                assert isinstance(raw, sqlite3.Connection)
-                raw.set_trace_callback(Dying(last))
+            with engine.open_database(made.store / engine.DATABASE) as connection:
+                connection.set_trace_callback(Dying(last))
                 upgrade.bring_forward(connection)
             os._exit(0)
         finally:

@@ -137,7 +137,7 @@ def test_a_setting_that_does_not_hold_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(engine, "PRAGMAS", (("synchronous", "NORMAL", 2),))
     with (
         pytest.raises(StoreError, match="synchronous is 1, not 2"),
-        engine.open_engine(tmp_path / "x.db").connect(),
+        engine.open_database(tmp_path / "x.db"),
     ):
         pass
 

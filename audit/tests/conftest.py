@@ -12,7 +12,6 @@ from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import create_engine
 from umbridge_audit.checkpoint import read_anchor
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, JsonValue, Receipt
@@ -21,7 +20,7 @@ from umbridge_audit.export import export
 from umbridge_audit.keys import Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.redact import AccessTable
-from umbridge_audit.store import TABLES, Ledger, open_readonly
+from umbridge_audit.store import TABLES, Ledger, open_readonly, transaction
 from umbridge_audit.verify import Report, verify
 
 HERE = Path(__file__).parent
@@ -118,9 +117,11 @@ class Lab:
         self.db = folder / "store" / "umbridge.db"
         self.anchor = folder / "anchor" / "ledger.anchor"
         self.keys = folder / "keys"
-        self.engine = create_engine(f"sqlite:///{self.db}")
-        self.connection = self.engine.connect()
+        self.connection = self.connect()
         self.policy: Policy
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.db, check_same_thread=False)
 
     @classmethod
     def make(cls, folder: Path) -> Lab:
@@ -141,7 +142,7 @@ class Lab:
         return self
 
     def write(self, *drafts: Draft) -> list[Receipt]:
-        with self.connection.begin():
+        with transaction(self.connection):
             return self.ledger.append(drafts)
 
     def commit(self, draft: Draft) -> Receipt:
@@ -149,7 +150,7 @@ class Lab:
 
     def reopen(self) -> None:
         self.connection.close()
-        self.connection = self.engine.connect()
+        self.connection = self.connect()
         self.keyring = Keyring.open(self.keys)
         self.ledger = Ledger.open(self.connection, self.keyring, anchor=self.anchor)
 
@@ -194,7 +195,6 @@ class Lab:
 
     def close(self) -> None:
         self.connection.close()
-        self.engine.dispose()
 
 
 @pytest.fixture(name="message", scope="session")

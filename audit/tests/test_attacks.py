@@ -38,7 +38,7 @@ def test_a6_stolen_signing_key_is_caught_by_the_anchor_alone(full_lab: Any, tmp_
     assert (report.verdict, report.first_bad_seq) == ("FAIL", 2)
     assert {p.code for p in report.problems} == {"anchor_root", "anchor_ahead"}
     with pytest.raises(Rollback):
-        Ledger.open(lab.engine.connect(), Keyring.open(lab.keys), anchor=lab.anchor)
+        Ledger.open(lab.connect(), Keyring.open(lab.keys), anchor=lab.anchor)
     lab.close()
 
 
@@ -52,7 +52,7 @@ def test_a14_old_copy_put_back(lab: Any, message: Any, tmp_path: Path) -> None:
     report = old.verify()
     assert (report.verdict, report.first_bad_seq) == ("FAIL", report.entries)
     with pytest.raises(Rollback):
-        Ledger.open(old.engine.connect(), Keyring.open(old.keys), anchor=old.anchor)
+        Ledger.open(old.connect(), Keyring.open(old.keys), anchor=old.anchor)
     old.close()
 
 

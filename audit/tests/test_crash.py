@@ -20,6 +20,7 @@ from umbridge_audit.entry import Draft, parse_leaf
 from umbridge_audit.keys import Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.rotate import rotate_data, rotate_kek, rotate_signing, settle
+from umbridge_audit.store import transaction
 
 AT = datetime.now(UTC)
 TORN = os.environ.get("UMBRIDGE_FAULTS") == "1"
@@ -39,7 +40,7 @@ def start(lab: Any, message: Any, determination: Any) -> Any:
 
 
 def pragmas(lab: Any) -> None:
-    raw = lab.connection.connection.driver_connection
+    raw = lab.connection
     raw.execute("PRAGMA journal_mode=wal")
     raw.execute("PRAGMA synchronous=FULL")
 
@@ -49,12 +50,12 @@ def note(lab: Any) -> Any:
 
     def commit(drafts: Any, kek: str) -> None:
         lab.keyring.take_up()
-        with lab.connection.begin():
+        with transaction(lab.connection):
             if drafts:
                 lab.ledger.append(drafts)
-            lab.connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS note (kek TEXT)")
-            lab.connection.exec_driver_sql("DELETE FROM note")
-            lab.connection.exec_driver_sql("INSERT INTO note VALUES (?)", (kek,))
+            lab.connection.execute("CREATE TABLE IF NOT EXISTS note (kek TEXT)")
+            lab.connection.execute("DELETE FROM note")
+            lab.connection.execute("INSERT INTO note VALUES (?)", (kek,))
 
     return commit
 
@@ -107,7 +108,7 @@ def signing(twin: Any, promise: Promise) -> None:
 
 def handing(twin: Any) -> Any:
     def commit(draft: Callable[[int], Draft]) -> None:
-        with twin.connection.begin():
+        with transaction(twin.connection):
             twin.ledger.append([])
             twin.ledger.append([draft(twin.ledger.size)])
 
@@ -131,8 +132,8 @@ def hold(start: Any, folder: Path, promised: list[str]) -> None:
         twin.reopen()
         pragmas(twin)
         anchored = twin.ledger.anchored
-        with twin.connection.begin():
-            said = twin.connection.exec_driver_sql("SELECT kek FROM note").fetchone()[0]
+        with transaction(twin.connection):
+            said = twin.connection.execute("SELECT kek FROM note").fetchone()[0]
         assert twin.keyring.provider.kek_id in (said, first_kek(start)), "in force and not on the ledger"
         settle(twin.keyring, note(twin), said)
         for word in promised:
@@ -209,7 +210,7 @@ def test_killed_at_every_change_of_the_disk(start: Any, dying: ModuleType, tmp_p
 
 
 def answers_early(twin: Any, promise: Promise) -> None:
-    with twin.connection.begin():
+    with transaction(twin.connection):
         receipt = twin.ledger.append([entry(1)])[0]
         promise(f"entry:{receipt.seq}:{receipt.leaf_hash.hex()}")
 

@@ -107,20 +107,19 @@ def test_text_that_cannot_be_recorded_is_not_answered(lab: Any) -> None:
 
 
 CHILD = """
-import os, signal, sys
+import os, signal, sqlite3, sys
 from pathlib import Path
-from sqlalchemy import create_engine
 from umbridge_audit.disclose import Viewer, disclose, view
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
-from umbridge_audit.store import Ledger
+from umbridge_audit.store import Ledger, transaction
 folder, seq, when = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-connection = create_engine(f"sqlite:///{folder / 'store' / 'umbridge.db'}").connect()
+connection = sqlite3.connect(folder / "store" / "umbridge.db")
 ledger = Ledger.open(connection, Keyring.open(folder / "keys"), anchor=folder / "anchor" / "ledger.anchor")
 def commit(draft):
     if when == "planted bug":
         return None
-    with connection.begin():
+    with transaction(connection):
         receipts = ledger.append([draft])
         if when == "before commit":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -22,7 +22,7 @@ from umbridge_audit.policy import Policy
 from umbridge_audit.rotate import rotate_signing
 from umbridge_audit.signing import KEY, NEXT, LocalHand
 from umbridge_audit.since import Since
-from umbridge_audit.store import Broken, open_readonly
+from umbridge_audit.store import Broken, open_readonly, transaction
 from umbridge_audit.store.past import StoredPast
 from umbridge_audit.verify import verify
 
@@ -33,7 +33,7 @@ def commit(lab: Any) -> Any:
     """As the pen does it: what is owed first, then the entry, in one transaction."""
 
     def one(make: Any) -> int:
-        with lab.connection.begin():
+        with transaction(lab.connection):
             lab.ledger.append([])
             return int(lab.ledger.append([make(lab.ledger.size)])[0].seq)
 
@@ -139,7 +139,7 @@ def test_a_handover_that_the_old_key_did_not_sign_is_a_fail(lab: Any, message: A
     for signatures in (other.sign(said) + mine.sign(said), mine.sign(said) * 2, bytes(128)):
         bad = Handover(at, before, after, signatures)
         assert not bad.good()
-        with pytest.raises(ValueError, match="handover"), lab.connection.begin():
+        with pytest.raises(ValueError, match="handover"), transaction(lab.connection):
             lab.ledger.append([Draft("key.handover", bad.values())])
         with pytest.raises(FormatError, match="a handover that the key before it did not sign"):
             Policy.read(Policy(after, lab.policy.genesis, handovers=(bad,)).text())

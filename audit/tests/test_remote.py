@@ -80,7 +80,7 @@ def parted(lab: Any, tmp_path: Path) -> Iterator[Any]:
 
     def reopen() -> None:
         lab.connection.close()
-        lab.connection = lab.engine.connect()
+        lab.connection = lab.connect()
         lab.keyring = Keyring.open(lab.keys, hand=RemoteHand(lab.socket, 10.0))
         lab.ledger = Ledger.open(lab.connection, lab.keyring, anchor=lab.anchor)
 
@@ -106,7 +106,7 @@ def test_the_key_is_gone_from_the_daemons_folder_and_everything_still_verifies(
     again = run("take", str(parted.keys), str(parted.taken))
     assert again.returncode == 2 and "already" in again.stderr
     with pytest.raises(KeyRefusedError, match="another account has it"):
-        Ledger.open(parted.engine.connect(), Keyring.open(parted.keys), anchor=parted.anchor)
+        Ledger.open(parted.connect(), Keyring.open(parted.keys), anchor=parted.anchor)
 
 
 def test_away_it_costs_a_wait_and_nothing_else(parted: Any, message: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 from umbridge_audit.entry import Draft, parse_leaf
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.rotate import rotate_data, rotate_kek, settle
+from umbridge_audit.store import transaction
 
 AT = datetime.now(UTC)
 
@@ -23,22 +24,22 @@ class Note:
 
     def __init__(self, lab: Any) -> None:
         self.lab = lab
-        with lab.connection.begin():
-            lab.connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS note (kek TEXT)")
+        with transaction(lab.connection):
+            lab.connection.execute("CREATE TABLE IF NOT EXISTS note (kek TEXT)")
 
     @property
     def said(self) -> str | None:
-        with self.lab.connection.begin():
-            row = self.lab.connection.exec_driver_sql("SELECT kek FROM note").fetchone()
+        with transaction(self.lab.connection):
+            row = self.lab.connection.execute("SELECT kek FROM note").fetchone()
         return None if row is None else str(row[0])
 
     def __call__(self, drafts: Sequence[Draft], kek: str) -> None:
         self.lab.keyring.take_up()  # as the pen does before it numbers anything
-        with self.lab.connection.begin():
+        with transaction(self.lab.connection):
             if drafts:
                 self.lab.ledger.append(drafts)
-            self.lab.connection.exec_driver_sql("DELETE FROM note")
-            self.lab.connection.exec_driver_sql("INSERT INTO note VALUES (?)", (kek,))
+            self.lab.connection.execute("DELETE FROM note")
+            self.lab.connection.execute("INSERT INTO note VALUES (?)", (kek,))
 
 
 @pytest.fixture

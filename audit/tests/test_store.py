@@ -17,12 +17,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree
-from sqlalchemy.exc import IntegrityError
 from umbridge_audit.entry import Draft
 from umbridge_audit.examine import SourceError
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.slots import SCHEMAS
-from umbridge_audit.store import Broken, Ledger, LedgerError, Rollback, open_readonly
+from umbridge_audit.store import (
+    Broken,
+    Ledger,
+    LedgerError,
+    Rollback,
+    made,
+    open_readonly,
+    tables,
+    transaction,
+)
 from umbridge_audit.store.recheck import recheck
 
 Make = Callable[[int], Draft]
@@ -122,7 +130,7 @@ def test_refused_drafts_change_nothing(lab: Any, message: Make) -> None:
         Draft("message.received", {"sender": "\ud800"}),
         Draft("message.received", {"sender": {"é": 1}}),
     ):
-        with pytest.raises(ValueError), lab.connection.begin():
+        with pytest.raises(ValueError), transaction(lab.connection):
             lab.ledger.append([good, bad])
     assert (lab.ledger.size, lab.ledger.root) == (size, root)
     lab.write(good)
@@ -133,7 +141,7 @@ def test_refused_drafts_change_nothing(lab: Any, message: Make) -> None:
 def test_append_needs_the_callers_transaction_and_checkpoint_its_own(lab: Any, message: Make) -> None:
     with pytest.raises(LedgerError):
         lab.ledger.append([message(1)])
-    with lab.connection.begin(), pytest.raises(LedgerError):
+    with transaction(lab.connection), pytest.raises(LedgerError):
         lab.ledger.checkpoint()
     assert lab.ledger.checkpoint() is False
 
@@ -159,9 +167,9 @@ def test_reopen_goes_on_where_it_stopped(lab: Any, message: Make) -> None:
 
 def test_a_rolled_back_transaction_is_not_there_after_reopening(lab: Any, message: Make) -> None:
     size = lab.ledger.size
-    transaction = lab.connection.begin()
+    lab.connection.execute("BEGIN IMMEDIATE")
     lab.ledger.append([message(1)])
-    transaction.rollback()
+    lab.connection.rollback()
     lab.reopen()
     assert lab.ledger.size == size
     lab.write(message(1))  # the key of the lost transaction is announced again, or its first use would fail
@@ -201,7 +209,6 @@ def test_open_refuses_what_does_not_fit(lab: Any, message: Make, tmp_path: Path)
     lab.anchor.write_bytes(whole)
     lab.reopen()
     lab.connection.close()
-    lab.engine.dispose()
     shutil.copy(old, lab.db)
     with pytest.raises(Rollback):
         lab.reopen()
@@ -218,12 +225,16 @@ def test_verify_before_sign(lab: Any, message: Make) -> None:
     assert lab.value("SELECT count(*) FROM ledger_checkpoint") == signed
 
 
+def test_the_tables_as_sql_are_what_their_classes_say() -> None:
+    assert tables.statements() == made.STATEMENTS
+
+
 def test_the_tables_are_append_only(full_lab: Any) -> None:
-    connection = full_lab.engine.connect()
+    connection = full_lab.connect()
     for table, column in (("ledger_entry", "seq"), ("ledger_part", "c"), ("ledger_checkpoint", "n")):
         for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
-            with pytest.raises(IntegrityError, match="append-only"), connection.begin():
-                connection.exec_driver_sql(statement)
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"), transaction(connection):
+                connection.execute(statement)
     connection.close()
 
 
@@ -293,7 +304,7 @@ def test_records_by_range(full_lab: Any) -> None:
 
 
 def test_a_transaction_begun_on_the_driver_counts_as_open(lab: Any, message: Make) -> None:
-    raw = lab.connection.connection.driver_connection
+    raw = lab.connection
     raw.execute("BEGIN IMMEDIATE")
     written = lab.ledger.append([message(1)])[0]
     with pytest.raises(LedgerError, match="without an open transaction"):
@@ -340,7 +351,7 @@ def test_rows_that_changed_since_they_were_appended_are_not_signed(
     assert (short[0].root(), short[1]) == (ledger.root, ledger._head)
     long = ledger._reread()
     assert (long[0].root(), long[1]) == (ledger.root, ledger._head)
-    raw = lab.connection.connection.driver_connection
+    raw = lab.connection
     for table in ("ledger_entry", "ledger_part"):
         for verb in ("update", "delete"):
             raw.execute(f"DROP TRIGGER {table}_no_{verb}")
@@ -370,5 +381,5 @@ def test_a_checkpoint_after_rows_were_read_back_ahead_is_the_same(
     assert ledger.unread == 0 == ledger.unanchored
     lab.write(determination(2))
     assert ledger.unread == ledger.unanchored > 0
-    with lab.connection.begin(), pytest.raises(LedgerError):
+    with transaction(lab.connection), pytest.raises(LedgerError):
         ledger.read_back(1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from umbridge_audit.entry import Draft
 from umbridge_audit.examine import Level, examine
 from umbridge_audit.keys import Keyring
-from umbridge_audit.store import open_readonly
+from umbridge_audit.store import open_readonly, transaction
 from umbridge_audit.sweep import Sweeper
 from umbridge_audit.verify import verify
 
@@ -138,7 +138,7 @@ def test_what_could_not_be_read_back_is_not_written(lab: Any, message: Any) -> N
     for _ in range(6):
         deep = [deep]
     before = lab.ledger.size
-    with pytest.raises(ValueError), lab.connection.begin():
+    with pytest.raises(ValueError), transaction(lab.connection):
         lab.ledger.append([Draft("message.received", dict(message(1).values) | {"sender": deep})])
     assert lab.ledger.size == before
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import StaticPool
-from sqlmodel import SQLModel
-from umbridge_audit.store import create_tables as create_ledger_tables
+from umbridge_audit.store import made
 
 from umbridge.errors import StoreError
-from umbridge.store.tables import TABLES
 from umbridge.store.upgrade import newest
 
 DATABASE = "umbridge.db"
+SHAPE = Path(__file__).with_name("tables.sql")  # what ``tables`` says, as SQL: `make vectors` writes it
 
 # intake.md's list: asked for, read back, refused if different. synchronous 2 is FULL: the WAL is synced at
 # every commit, which is what "durable before the answer" rests on.
@@ -58,58 +56,58 @@ def unusable(path: Path, exc: sqlite3.Error) -> StoreError:
     return StoreError(f"{path}: {why} ({code})")
 
 
-def open_engine(path: Path, cache_bytes: int = CACHE_BYTES) -> Engine:
-    """One engine over one connection, 0600, ``BEGIN IMMEDIATE``, pragmas verified. Raises StoreError."""
+@contextmanager
+def open_database(path: Path, cache_bytes: int = CACHE_BYTES) -> Iterator[sqlite3.Connection]:
+    """The one writing connection: 0600, pragmas verified, transactions ours to begin. Raises StoreError."""
     pages = -(cache_bytes // 1024)  # negative: so many KiB
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    engine = create_engine(
-        f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
-
-    @event.listens_for(engine, "connect")
-    def _connect(raw: Any, _record: Any) -> None:
-        raw.isolation_level = None  # transactions are ours: see the begin event
-        cursor = raw.cursor()
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    except sqlite3.Error as exc:
+        raise unusable(path, exc) from None
+    with closing(connection):
         for name, wanted, expected in (*PRAGMAS, ("cache_size", str(pages), pages)):
             try:
-                cursor.execute(f"PRAGMA {name}={wanted}")
-                row = cursor.execute(f"PRAGMA {name}").fetchone()
+                connection.execute(f"PRAGMA {name}={wanted}")
+                row = connection.execute(f"PRAGMA {name}").fetchone()
             except sqlite3.Error as exc:
                 raise unusable(path, exc) from None
             # mmap_size answers nothing where memory mapping is compiled out
             if row is not None and row[0] != expected:
                 raise StoreError(f"{path}: PRAGMA {name} is {row[0]}, not {expected}: not a durable place")
-        cursor.close()
+        try:
+            yield connection
+        finally:
+            # A writer that failed leaves a transaction, whose lock every cursor still held would keep.
+            with suppress(sqlite3.Error):
+                connection.rollback()
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    return engine
-
-
-def create_tables(connection: Connection) -> None:
+def create_tables(connection: sqlite3.Connection) -> None:
     """The daemon's tables, empty. Runs inside the caller's transaction."""
-    SQLModel.metadata.create_all(connection, tables=TABLES)
-    connection.exec_driver_sql("INSERT INTO meta(name, value) VALUES ('version', ?)", (str(newest()),))
+    from umbridge.store import tables  # noqa: PLC0415  (SQLModel: half a second that a start need not wait)
+
+    for statement in tables.statements():
+        connection.execute(statement)
+    connection.execute("INSERT INTO meta(name, value) VALUES ('version', ?)", (str(newest()),))
 
 
-def check_file(connection: Connection) -> None:
+def check_file(connection: sqlite3.Connection) -> None:
     """Refuse a damaged file, before anything is written to it. Raises StoreError."""
     try:
-        connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'version'").fetchone()
-        verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone()
+        connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
     except Exception as exc:
         raise StoreError(f"the store cannot be read ({type(exc).__name__}); restore a backup") from exc
     if verdict is None or verdict[0] != "ok":
         raise StoreError("the store's file is damaged (quick_check); restore a backup")
 
 
-def check_tables(connection: Connection) -> None:
+def check_tables(connection: sqlite3.Connection) -> None:
     """Refuse tables that are not as this version makes them. Raises StoreError."""
     try:
-        found = _shape(connection.exec_driver_sql)
+        found = _shape(connection.execute)
     except Exception as exc:
         raise StoreError(f"the store cannot be read ({type(exc).__name__}); restore a backup") from exc
     for name, wanted in _wanted().items():
@@ -141,16 +139,13 @@ def _shape(execute: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
 @cache
 def _wanted() -> dict[str, tuple[Any, ...]]:
     """The same of a store made just now, in memory."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    try:
-        with engine.connect() as connection:
-            SQLModel.metadata.create_all(connection, tables=TABLES)
-            create_ledger_tables(connection)
-            made = _shape(connection.exec_driver_sql)
-    finally:
-        engine.dispose()
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(SHAPE.read_text(encoding="utf-8"))
+        for statement in (*made.STATEMENTS, *made.TRIGGERS):
+            database.execute(statement)
+        whole = _shape(database.execute)
     later = {"table subtree", "table cosignature"}  # made when they are missing; they hold no evidence
-    return {name: shape for name, shape in made.items() if name not in later}
+    return {name: shape for name, shape in whole.items() if name not in later}
 
 
 def sqlite_warning() -> str | None:

@@ -20,14 +20,14 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.remote import RemoteHand
 from umbridge_audit.signing import KEY
-from umbridge_audit.store import Ledger, LedgerError
+from umbridge_audit.store import Ledger, LedgerError, transaction
 
 from umbridge import __version__
 from umbridge.config import Settings
 from umbridge.errors import ConfigError, StoreError
 from umbridge.store.batch import BatchClock
 from umbridge.store.commands import Transaction, WriteEntry, WriteOnChange
-from umbridge.store.engine import DATABASE, check_file, check_tables, create_tables, open_engine
+from umbridge.store.engine import DATABASE, check_file, check_tables, create_tables, open_database
 from umbridge.store.ground import check_files, take_lock
 from umbridge.store.inhand import Death, InHand, last
 from umbridge.store.upgrade import SayUpgrades, bring_forward, unsaid
@@ -65,10 +65,9 @@ def create_store(settings: Settings, keyring: Keyring, facility: str) -> str:
     lock = take_lock(directory)
     making = directory / f"{DATABASE}.new"  # its real name only when it is whole
     making.unlink(missing_ok=True)
-    engine = open_engine(making)
     try:
-        with engine.connect() as connection:
-            with connection.begin():
+        with open_database(making) as connection:
+            with transaction(connection):
                 create_tables(connection)
             ledger = Ledger.create(
                 connection,
@@ -80,14 +79,12 @@ def create_store(settings: Settings, keyring: Keyring, facility: str) -> str:
                 anchor=settings.anchor,
             )
             policy = ledger.policy_text()
-        engine.dispose()
         making.rename(directory / DATABASE)
         sync_directory(directory)
         return policy
     except LedgerError as exc:
         raise ConfigError(str(exc)) from None
     finally:
-        engine.dispose()
         os.close(lock)
 
 
@@ -119,14 +116,13 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
     os.umask(0o077)
     for leftover in (*directory.glob("export-*.jsonl"), *directory.glob(".*.part")):
         leftover.unlink()  # a bundle that was being made when the last process died
-    engine = open_engine(path, settings.limits.page_cache_bytes)
     try:
-        with engine.connect() as connection:
-            with connection.begin():
+        with open_database(path, settings.limits.page_cache_bytes) as connection:
+            with transaction(connection):
                 check_file(connection)
             if bring_forward(connection):
                 log.warning("store_upgraded")
-            with connection.begin():
+            with transaction(connection):
                 check_tables(connection)
             clock = BatchClock()
             try:
@@ -137,7 +133,6 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 raise StoreError(str(exc)) from None
             except KeyRefusedError as exc:
                 raise ConfigError(str(exc)) from None
-            connection.rollback()
             pen = Pen(
                 connection,
                 ledger,
@@ -156,7 +151,6 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 pen.submit(WriteEntry(draft=draft).apply, Future())
             yield pen
     finally:
-        engine.dispose()
         os.close(lock)
 
 

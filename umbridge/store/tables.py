@@ -1,10 +1,16 @@
 """The daemon's own tables. Evidence lives in ``ledger_*`` (umbridge_audit); all of this but the inbox
-can be thrown away and rebuilt from inbox and ledger.
+can be thrown away and rebuilt from inbox and ledger. A store is made from these classes; a start holds the
+store against ``tables.sql``, which `make vectors` writes from them, because loading SQLModel takes longer
+than all the rest of a start.
 
 Columns in plain text hold no patient data: tokens are keyed hashes, everything else of a message is sealed.
 """
 
+from functools import cache
+
 from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 from sqlmodel import Field, SQLModel
 
 
@@ -235,4 +241,14 @@ _MODELS: tuple[type[SQLModel], ...] = (
     Tally,
     Meta,
 )
-TABLES = [SQLModel.metadata.tables[str(model.__tablename__)] for model in _MODELS]
+
+
+@cache
+def statements() -> tuple[str, ...]:
+    """What makes the tables and their indexes, in order, each statement in one line."""
+    tables = [SQLModel.metadata.tables[str(model.__tablename__)] for model in _MODELS]
+    made: list[DDLElement] = []
+    for table in tables:
+        made.append(CreateTable(table))
+        made += (CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name)))
+    return tuple(" ".join(str(each.compile(dialect=dialect())).split()) for each in made)

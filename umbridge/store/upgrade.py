@@ -6,11 +6,11 @@ before it (tests/vectors/stores.md). Tables named ``ledger_*`` are never touched
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 from umbridge_audit.entry import Draft
+from umbridge_audit.store import transaction
 
 from umbridge import __version__
 from umbridge.errors import StoreError
@@ -63,7 +63,7 @@ def newest() -> int:
     return STEPS[-1].number
 
 
-def bring_forward(connection: Connection) -> int:
+def bring_forward(connection: sqlite3.Connection) -> int:
     """Take the steps that are missing; returns how many. The caller holds the store's lock.
 
     Each step is one transaction with the store's version in it: a process that dies goes on from the last
@@ -89,36 +89,34 @@ def bring_forward(connection: Connection) -> int:
     return taken
 
 
-def unsaid(connection: Connection) -> bool:
+def unsaid(connection: sqlite3.Connection) -> bool:
     """Whether a step was taken that the ledger does not know of: by this start, or one that did not live."""
     query = "SELECT 1 FROM meta WHERE substr(name, 1, ?) = ? LIMIT 1"
-    with connection.begin():
-        return connection.exec_driver_sql(query, (len(_NOTE), _NOTE)).fetchone() is not None
+    with transaction(connection):
+        return connection.execute(query, (len(_NOTE), _NOTE)).fetchone() is not None
 
 
-def _version(connection: Connection) -> int:
-    with connection.begin():
-        row = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'version'").fetchone()
+def _version(connection: sqlite3.Connection) -> int:
+    with transaction(connection):
+        row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
     try:
         return int(row[0]) if row is not None else 0
     except ValueError:
         return 0
 
 
-def _take(connection: Connection, step: Step) -> None:
+def _take(connection: sqlite3.Connection, step: Step) -> None:
     try:
-        with connection.begin():
+        with transaction(connection):
             for statement in step.statements:
-                connection.exec_driver_sql(statement)
-            connection.exec_driver_sql(
-                "UPDATE meta SET value = ? WHERE name = 'version'", (str(step.number),)
-            )
-            connection.exec_driver_sql(
+                connection.execute(statement)
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'version'", (str(step.number),))
+            connection.execute(
                 "INSERT INTO meta(name, value) VALUES (?, ?)",
                 (f"{_NOTE}{step.number}", f"store {step.number - 1} to {step.number}: {step.why}"),
             )
-    except DBAPIError as exc:
-        code = getattr(exc.orig, "sqlite_errorname", type(exc.orig).__name__)
+    except sqlite3.Error as exc:
+        code = getattr(exc, "sqlite_errorname", type(exc).__name__)
         raise StoreError(
             f"the store could not be brought to version {step.number} ({code}); nothing of this step was "
             "written: see to the disk and start again, or restore a backup"

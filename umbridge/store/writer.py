@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection
 from umbridge_audit.keys import Keyring
 from umbridge_audit.signing import SignerAwayError
 from umbridge_audit.store import Due, Ledger, open_readonly
@@ -52,7 +51,7 @@ class Pen:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: sqlite3.Connection,
         ledger: Ledger,
         keyring: Keyring,
         clock: BatchClock,
@@ -67,7 +66,7 @@ class Pen:
         self.clock = clock
         self.failed: StoreError | None = None
         self.commits = 0
-        self._raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+        self._raw = connection
         self._cursor = self._raw.cursor()
         self._checkpoint_seconds = checkpoint_seconds
         self._checkpoint_entries = checkpoint_entries

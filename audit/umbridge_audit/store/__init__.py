@@ -1,9 +1,9 @@
 """The ledger in SQLite: the pen that appends and signs, and the read-only view. All SQL is here."""
 
 from umbridge_audit.store.ledger import Ledger, utc_now
+from umbridge_audit.store.made import TABLES, create_tables, transaction
 from umbridge_audit.store.rows import Broken, LedgerError, Reader, Rollback, Rows, open_readonly
 from umbridge_audit.store.signed import Due
-from umbridge_audit.store.tables import TABLES, create_tables
 
 __all__ = [
     "TABLES",
@@ -16,5 +16,6 @@ __all__ = [
     "Rows",
     "create_tables",
     "open_readonly",
+    "transaction",
     "utc_now",
 ]

@@ -6,14 +6,13 @@ SPEC.md sections 6 to 8. Appending runs in the caller's transaction; only a chec
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
-
-from sqlalchemy.engine import Connection
 
 from umbridge_audit.checkpoint import VerifierKey
 from umbridge_audit.entry import Draft, FormatError, Receipt, Spelt, canonical, good_chain, parse_leaf
@@ -23,10 +22,10 @@ from umbridge_audit.keys import Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.seal import Composer, Xaes, draw_size
 from umbridge_audit.slots import SCHEMAS, Schema
+from umbridge_audit.store.made import create_tables, transaction
 from umbridge_audit.store.rows import Broken, LedgerError
 from umbridge_audit.store.signed import GEN, Signed, hand_of
 from umbridge_audit.store.signer import Signer
-from umbridge_audit.store.tables import create_tables
 from umbridge_audit.tree import Frontier, leaf_hash
 
 _ENTRY_SQL = "INSERT INTO ledger_entry (seq, leaf, open, closed) VALUES (?, ?, ?, ?)"
@@ -63,7 +62,7 @@ class Ledger(Signed):
 
     def __init__(
         self,
-        connection: Connection,
+        connection: sqlite3.Connection,
         keyring: Keyring,
         anchor: Path,
         clock: Callable[[], datetime],
@@ -81,7 +80,7 @@ class Ledger(Signed):
     @classmethod
     def create(
         cls,
-        connection: Connection,
+        connection: sqlite3.Connection,
         keyring: Keyring,
         *,
         org: str,
@@ -105,7 +104,7 @@ class Ledger(Signed):
         self = cls(connection, keyring, anchor, clock, chain=name, genesis=b"")
         hand = hand_of(keyring)
         self._signer = Signer(hand, VerifierKey(self.origin, hand.public()[0]))
-        if connection.in_transaction():
+        if connection.in_transaction:
             raise LedgerError("create needs a connection without an open transaction")
         if self._fetch("SELECT name FROM sqlite_master WHERE name LIKE 'ledger_%'"):
             raise LedgerError("there is a ledger in this store already")
@@ -120,7 +119,7 @@ class Ledger(Signed):
             }
         )
         self._head = genesis_prev(config)
-        with connection.begin():
+        with transaction(connection):
             create_tables(connection)
             genesis = {"actor": "umbridge", "org": org, "chain": chain} | {
                 "facility": facility,
@@ -134,7 +133,7 @@ class Ledger(Signed):
     @classmethod
     def open(
         cls,
-        connection: Connection,
+        connection: sqlite3.Connection,
         keyring: Keyring,
         *,
         anchor: Path,
@@ -159,7 +158,7 @@ class Ledger(Signed):
     @classmethod
     def _open(
         cls,
-        connection: Connection,
+        connection: sqlite3.Connection,
         keyring: Keyring,
         anchor: Path,
         clock: Callable[[], datetime],

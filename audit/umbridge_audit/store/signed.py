@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
-
-from sqlalchemy.engine import Connection
 
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, anchor_lines, append_anchor
 from umbridge_audit.entry import FormatError
@@ -21,11 +18,11 @@ from umbridge_audit.examine import SourceError, examine
 from umbridge_audit.handover import Handover
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.signing import Hand, head_of
+from umbridge_audit.store.made import LATER
 from umbridge_audit.store.recheck import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.signer import Signer
 from umbridge_audit.store.subtrees import KEEP_SQL, reread, tree_at
-from umbridge_audit.store.tables import extra_ddl
 from umbridge_audit.sweep import Sweeper
 from umbridge_audit.tree import Frontier, leaf_hash
 
@@ -50,7 +47,7 @@ class Signed(Rows):
 
     keyring: Keyring
 
-    def __init__(self, connection: Connection, keyring: Keyring, anchor: Path, chain: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, keyring: Keyring, anchor: Path, chain: str) -> None:
         self._connection = connection
         self.keyring = keyring
         self._anchor = anchor
@@ -71,12 +68,10 @@ class Signed(Rows):
         self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
 
     def _cursor(self) -> sqlite3.Cursor:
-        return cast(sqlite3.Cursor, self._connection.connection.cursor())
+        return self._connection.cursor()
 
     def _in_transaction(self) -> bool:
-        """Begun through SQLAlchemy or on the driver itself: the daemon's pen does the latter."""
-        raw = cast(sqlite3.Connection, self._connection.connection.driver_connection)
-        return raw.in_transaction or self._connection.in_transaction()
+        return self._connection.in_transaction
 
     # --- taken up again -----------------------------------------------------------------------------
 
@@ -143,7 +138,7 @@ class Signed(Rows):
         try:
             found = self._fetch("SELECT size, hash, frontier FROM chain_head WHERE n = 0")
         except SourceError:
-            self._commit(*((sql, ()) for sql in extra_ddl()))
+            self._commit(*((sql, ()) for sql in LATER))
             found = []
         size = found[0][0] if found else None
         if isinstance(size, int) and size > self._frontier.size:
@@ -179,7 +174,7 @@ class Signed(Rows):
         try:
             whole = [node for node in whole if self._fetch(_SUBTREE_SQL, *node[:2]) != [(node[2],)]]
         except SourceError:
-            self._commit(*((sql, ()) for sql in extra_ddl()))
+            self._commit(*((sql, ()) for sql in LATER))
         if whole:
             self._commit(*((KEEP_SQL, node) for node in whole))
 

@@ -1,17 +1,16 @@
 """The ledger's tables, append-only.
 
-SQLModel classes say what the tables are; the triggers are plain DDL, because neither SQLModel nor
-SQLAlchemy has a word for a trigger. They are a fence against mistakes: against tampering stand the hashes.
-SPEC.md section 10.
+SQLModel classes say what the tables are; a ledger is made from them (``made.create_tables``), and a ledger
+that is opened is not: loading SQLModel takes longer than opening. SPEC.md section 10.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar
 
 from sqlalchemy import CheckConstraint, Column, Integer, LargeBinary, MetaData, Text
 from sqlalchemy.dialects.sqlite import dialect
-from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateTable
 from sqlmodel import Field, SQLModel
 
@@ -81,23 +80,8 @@ class Cosignature(_Table, table=True):
     line: str = Field(sa_column=Column(Text, primary_key=True))
 
 
-TABLES = ("ledger_entry", "ledger_part", "ledger_checkpoint")
-
-
-def create_tables(connection: Connection) -> None:
-    """Makes the tables and their triggers inside the caller's transaction."""
-    _Table.metadata.create_all(connection)
-    for table in TABLES:
-        for verb in ("UPDATE", "DELETE"):
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            )
-
-
-def extra_ddl() -> list[str]:
-    """What makes the tables that may be missing from a store: they hold no evidence of ours."""
-    return [
-        str(CreateTable(_Table.metadata.tables[name], if_not_exists=True).compile(dialect=dialect()))
-        for name in ("subtree", "cosignature", "chain_head")
-    ]
+@cache
+def statements() -> tuple[str, ...]:
+    """What makes the tables, in order, each statement in one line."""
+    made = (CreateTable(table).compile(dialect=dialect()) for table in _Table.metadata.sorted_tables)
+    return tuple(" ".join(str(each).split()) for each in made)
