@@ -86,6 +86,19 @@ def test_what_answers_without_a_daemon_is_seen_by_this_test(tmp_path: Path) -> N
     assert (code, set(HEAVY) - heavy - {"hl7apy"}) == (0, set())
 
 
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_another_account_is_told_that_no_daemon_runs(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Whose store it is decides; what else that account may not read is not what is wrong."""
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    installation.settings.users.unlink()
+    done = installation.run(*words, check=69)
+    if words != ("status",):
+        owner = installation.settings.store.stat().st_uid
+        assert f"no daemon runs, and only account {owner} may look without one" in done.stderr
+
+
 # -- how it is asked --------------------------------------------------------------------------------------
 
 

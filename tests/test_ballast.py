@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,56 @@ def test_ballast_takes_real_room_and_gives_it_back(tmp_path: Path) -> None:
     ballast.drop(tmp_path)
     ballast.drop(tmp_path)
     assert not (tmp_path / ballast.NAME).exists()
+
+
+class Usage:
+    """A disk with so much room, less what the ballast takes of it; counts how often it was looked at."""
+
+    def __init__(self, store: Path, room: int) -> None:
+        self.store, self.room, self.looked = store, room, 0
+
+    def __call__(self, _path: Path) -> Any:
+        self.looked += 1
+        kept = self.store / ballast.NAME
+        free = self.room - (kept.stat().st_size if kept.exists() else 0)
+        return shutil._ntuple_diskusage(self.room, self.room - free, free)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("room", "taken"),
+    [
+        (4 * MB, False),
+        (5 * MB, False),
+        (6 * MB - 1, False),
+        (8 * MB - 1, False),
+        (8 * MB, True),
+        (9 * MB, True),
+    ],
+)
+def test_a_start_does_not_make_the_disk_low_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, taken: bool
+) -> None:
+    """With 4 MB to be free and a ballast of 2: nothing changes unless somebody writes, whatever the room."""
+    made, keyring = make(tmp_path / "s")
+    usage = Usage(made.store, room)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    async def main(pen: Pen) -> None:
+        writing = asyncio.create_task(pen.run())
+        limits = LimitSettings(min_free_bytes=4 * MB, ballast_bytes=2 * MB)
+        intake = Intake(pen, keyring, limits, made.store, default_site(), disk_seconds=0.0)
+        watching = asyncio.create_task(intake.watch_disk())
+        async with asyncio.timeout(60):
+            while usage.looked < 4:
+                assert intake.held is None
+                await asyncio.sleep(0)
+        assert (made.store / ballast.NAME).exists() is taken
+        watching.cancel()
+        pen.close()
+        await writing
+
+    with take_pen(made, keyring) as pen:
+        asyncio.run(main(pen))
 
 
 @pytest.fixture

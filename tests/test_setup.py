@@ -6,7 +6,7 @@ import io
 import json
 import re
 import shutil
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,14 @@ def test_an_old_anchor_in_the_way_leaves_no_half_made_installation(tmp_path: Pat
 # -- config check -----------------------------------------------------------------------------------------
 
 
+def complaints(where: Path, code: int = 78) -> list[str]:
+    """What ``config check`` says, a line each."""
+    err = io.StringIO()
+    with redirect_stderr(err):
+        assert setup.check(where / "umbridge.toml", None, as_json=True) == code
+    return err.getvalue().splitlines()
+
+
 def check(where: Path, feed: Path | None = None) -> dict[str, Any]:
     out = io.StringIO()
     with redirect_stdout(out):
@@ -201,5 +209,50 @@ def test_check_refuses_what_a_start_would_refuse(fresh: Path, tmp_path: Path) ->
     for name, word in (("site.toml", "site.toml"), ("users.toml", "users.toml"), ("keys/kek", "kek")):
         shutil.copytree(fresh, tmp_path / word)
         (tmp_path / word / name).unlink()
-        with pytest.raises(ConfigError, match=word):
-            check(tmp_path / word)
+        (said,) = complaints(tmp_path / word)
+        assert word in said
+
+
+def test_check_says_everything_that_is_wrong_in_one_run(fresh: Path, tmp_path: Path) -> None:
+    where = tmp_path / "wrong"
+    shutil.copytree(fresh, where)
+    text = (where / "umbridge.toml").read_text()
+    text = re.sub(r"(?m)^org = .*$", 'orgg = "zz"', text)
+    text = text.replace("port = 2575", 'port = "2575"')
+    (where / "umbridge.toml").write_text(text + "zz = 1\n[zzz]\n")
+    for name in ("site.toml", "users.toml", "keys/kek", "store/umbridge.db"):
+        (where / name).unlink()
+    said = complaints(where)
+    wanted = [
+        "ledger.org: missing",
+        "ledger.orgg: unknown key",
+        "feeds.main.port: ",
+        "limits.zz: unknown key",
+        "zzz: unknown key",
+        "site.toml: cannot be read",
+        "users.toml: no such file",
+        "kek",
+        "store: there is no store",
+    ]
+    assert len(said) == len(wanted)
+    assert [next((word for word in wanted if word in line), line) for line in said] == wanted
+
+
+def test_check_names_a_store_folder_that_is_not_there(fresh: Path, tmp_path: Path) -> None:
+    shutil.copytree(fresh, tmp_path / "w")
+    shutil.rmtree(tmp_path / "w" / "store")
+    assert complaints(tmp_path / "w") == [
+        f"umbridge: {tmp_path / 'w' / 'store'}: there is no store; `umbridge init DIR` makes one"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["paths = 1", "[paths]\nstore = 1", "ledger = 1", "[ledger]\nanchor = 1", "directory = 1", ""]
+)
+def test_settings_that_do_not_say_where_things_lie_are_said_to_be_wrong(tmp_path: Path, text: str) -> None:
+    (tmp_path / "umbridge.toml").write_text(text)
+    said = complaints(tmp_path)
+    assert said and all(line.startswith("umbridge: ") for line in said)
+    with pytest.raises(ConfigError) as first:
+        config.load(tmp_path / "umbridge.toml")
+    assert f"umbridge: {first.value}" == said[0]

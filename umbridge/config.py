@@ -239,20 +239,45 @@ class Settings(_Section):
 
 def load(path: Path) -> Settings:
     """Read and validate ``umbridge.toml``. Raises ConfigError: file, key, what was expected."""
+    settings, mistakes = look_over(path)
+    if settings is None or mistakes:
+        raise ConfigError(mistakes[0])
+    return settings
+
+
+def look_over(path: Path) -> tuple[Settings | None, list[str]]:
+    """Every mistake in ``umbridge.toml``, each with file, key and what was expected.
+
+    With mistakes the settings are good for looking where things lie, and for nothing else; None where they
+    do not say even that. Raises ConfigError when the file is no TOML.
+    """
     data = read_toml(path)
+    mistakes = []
     if "directory" in data:
-        raise ConfigError(f"{path}: directory: unknown key; remove it or correct its name")
+        mistakes.append(f"{path}: directory: {_WHAT['extra_forbidden']}")
     data["directory"] = path.resolve().parent
     try:
-        return Settings.model_validate(data)
+        return Settings.model_validate(data), mistakes
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        what = {
-            "extra_forbidden": "unknown key; remove it or correct its name",
-            "missing": "missing; add it",
-        }.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise ConfigError(f"{path}: {key}: {what}") from None
+        for each in exc.errors(include_url=False, include_input=False, include_context=False):
+            key = ".".join(str(part) for part in each["loc"]) or "(whole file)"
+            what = _WHAT.get(each["type"], each["msg"].removeprefix("Value error, "))
+            mistakes.append(f"{path}: {key}: {what}")
+    try:
+        paths = PathSettings.model_validate(data.get("paths", {}))
+        ledger = {"org": "unknown", "chain": "unknown"} | data.get("ledger", {})
+        named = {key: ledger[key] for key in LedgerSettings.model_fields if key in ledger}
+        where = LedgerSettings.model_validate(named)
+    except (ValidationError, TypeError):
+        return None, mistakes
+    directory = data["directory"]
+    return Settings.model_construct(ledger=where, paths=paths, feeds={}, directory=directory), mistakes
+
+
+_WHAT = {
+    "extra_forbidden": "unknown key; remove it or correct its name",
+    "missing": "missing; add it",
+}
 
 
 class User(_Section):

@@ -101,7 +101,8 @@ class Intake:
     async def watch_disk(self) -> None:
         """Close the gate while the store's disk is below its watermark; runs until cancelled.
 
-        Each change is on the ledger. The ballast is given back first, so that there is room to say it.
+        Each change is on the ledger. The ballast is given back first, so that there is room to say it. It is
+        taken where it leaves as much again above the watermark: else it would itself make the disk low.
         """
         limits, entries = self._limits, {True: "disk_low", False: "disk_has_room"}
         while True:
@@ -113,7 +114,7 @@ class Intake:
             self._gate()
             if low and changed:
                 await asyncio.to_thread(ballast.drop, self._store)
-            elif not low:
+            elif not low and free >= limits.min_free_bytes + 2 * limits.ballast_bytes:
                 await asyncio.to_thread(ballast.take, self._store, limits.ballast_bytes)
             if changed:
                 log.warning("disk_low") if low else log.warning("disk_has_room")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, wraps
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from umbridge import controlclient, settingsfile, terminal
 from umbridge.controlclient import Args, Row
+from umbridge.errors import NotPermittedError, UnavailableError
 
 if TYPE_CHECKING:
     from umbridge.config import Settings
@@ -38,7 +40,23 @@ class Installation:
 
     def request(self, op: str, args: Args) -> Iterator[Row] | None:
         """Ask the running daemon; None when none runs."""
-        return controlclient.request(self.store, op, args) if self.store.is_dir() else None
+        try:
+            there = self.store.is_dir()
+        except PermissionError:
+            raise NotPermittedError(f"{self.store}: this account may not look for the daemon there") from None
+        return controlclient.request(self.store, op, args) if there else None
+
+    def check_own(self) -> None:
+        """Raises UnavailableError where the store is another account's: without its daemon it is closed."""
+        try:
+            owner = self.store.stat().st_uid
+        except OSError:
+            return  # what is wrong with it is for whoever opens it to say
+        if os.geteuid() not in (owner, 0):
+            raise UnavailableError(
+                f"{self.store}: no daemon runs, and only account {owner} may look without one; start it "
+                "(`umbridge serve`), or ask as that account"
+            )
 
 
 def with_config(function: F) -> F:
@@ -73,6 +91,7 @@ def ask(where: Installation, op: str, args: Args) -> Iterator[Row]:
     if rows is not None:
         yield from rows
         return
+    where.check_own()
     from umbridge.daemon import answering
 
     with answering(where.settings) as answer:

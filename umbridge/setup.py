@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+import click
 from umbridge_audit.entry import JsonValue
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.policy import Policy
@@ -14,15 +17,16 @@ from umbridge_audit.redact import AccessTable
 
 from umbridge import config, roster, shadow, terminal, tls
 from umbridge.control import account_name
-from umbridge.errors import ConfigError
+from umbridge.errors import ConfigError, UmbridgeError
 from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.translate import translate
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
 from umbridge.stay.facts import check_site, unmapped
 from umbridge.store import ground
 from umbridge.store.engine import DATABASE
-from umbridge.store.opening import create_store, hold_pen, open_keys, protect
+from umbridge.store.opening import check_made, create_store, hold_pen, open_keys, protect
 
+T = TypeVar("T")
 SETTINGS = """\
 # umbridge settings. Every key that can be set is here or in docs/configuration.md; an unknown key is refused.
 # Relative paths start at this file's folder.
@@ -127,14 +131,38 @@ def init(directory: Path, *, org: str | None, chain: str, site_file: str | None)
 
 
 def check(path: Path, sample: str | None, as_json: bool) -> int:
-    """Load everything a start would load; say what is wrong (ConfigError, 78) or that nothing is."""
-    settings = config.load(path)
-    site = load_site(settings.site)
-    check_site(site)
-    users = config.load_users(settings.users, frozenset(AccessTable.load().roles))
-    _is_own_key(settings, open_keys(settings))
-    tls.contexts(settings)
-    ground.check_lasts(settings.store, settings.accepts_loss)
+    """Load everything a start would load; say all that is wrong, a line each, or that nothing is.
+
+    Returns the exit code of the first thing that is wrong: 78, but for a store that cannot last.
+    """
+    settings, mistakes = config.look_over(path)
+    found: list[UmbridgeError] = [ConfigError(text) for text in mistakes]
+
+    def held(step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except UmbridgeError as exc:
+            found.append(exc)
+        except OSError as exc:
+            found.append(ConfigError(f"{exc.filename}: {exc.strerror}"))
+        return None
+
+    site, users = None, None
+    if settings is not None:
+        where = settings
+        site = held(lambda: load_site(where.site))
+        if site is not None:
+            profile = site
+            held(lambda: check_site(profile))
+        users = held(lambda: config.load_users(where.users, frozenset(AccessTable.load().roles)))
+        held(lambda: _is_own_key(where, open_keys(where)))
+        held(lambda: tls.contexts(where))
+        held(lambda: check_made(where.store))
+        held(lambda: ground.check_lasts(where.store, where.accepts_loss))
+    for each in found:
+        click.echo(f"umbridge: {terminal.clean(' '.join(str(each).split()))}", err=True)
+    if found or settings is None or site is None or users is None:
+        return found[0].exit_code
     row: dict[str, JsonValue] = {
         "settings": str(path),
         "site": site.name,

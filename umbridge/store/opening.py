@@ -88,6 +88,13 @@ def create_store(settings: Settings, keyring: Keyring, facility: str) -> str:
         os.close(lock)
 
 
+def check_made(directory: Path) -> None:
+    """Raises ConfigError where there is no store."""
+    path = directory / DATABASE
+    if not path.is_symlink() and not path.exists():
+        raise ConfigError(f"{directory}: there is no store; `umbridge init DIR` makes one")
+
+
 @contextmanager
 def hold_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
     """The pen, writing on a loop in a thread of its own until the block ends; a last checkpoint is signed."""
@@ -109,8 +116,7 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
     """
     directory = settings.store
     path = directory / DATABASE
-    if not path.is_symlink() and not path.exists():
-        raise ConfigError(f"{directory}: there is no store; `umbridge init DIR` makes one")
+    check_made(directory)
     check_files(directory, DATABASE)
     lock = take_lock(directory)
     os.umask(0o077)
