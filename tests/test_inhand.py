@@ -51,6 +51,29 @@ def test_a_death_is_the_rows_the_disks_or_the_ends(kept: InHand, tmp_path: Path)
     assert seen == [None, row, disk, row, end, None]
 
 
+def test_a_row_that_is_taken_while_the_disk_is_waited_for_is_not_to_blame(
+    kept: InHand, tmp_path: Path
+) -> None:
+    kept.at_disk(lambda: kept.take(7))
+    assert last(tmp_path) == Death(RUN_ID, 7, "row")
+    kept.release()
+
+    def taken() -> Death | None:
+        kept.take(8)
+        return last(tmp_path)
+
+    assert kept.at_disk(taken) == Death(RUN_ID, 8, "disk")
+
+
+def test_without_a_row_in_hand_the_page_is_not_touched(kept: InHand, tmp_path: Path) -> None:
+    """On a disk that has gone read-only each touch may be a bus error: the daemon is to end in order."""
+    before = (tmp_path / NAME).read_bytes()
+    seen = kept.at_disk((tmp_path / NAME).read_bytes)
+    kept.failed(OSError(errno.EROFS, "Read-only file system"))
+    kept.ending()
+    assert seen == before == (tmp_path / NAME).read_bytes()
+
+
 def test_a_write_that_raises_at_the_disk_is_the_disks(kept: InHand, tmp_path: Path) -> None:
     kept.take(7)
     with pytest.raises(ZeroDivisionError):

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Literal, TypeVar
 
 from umbridge.errors import StoreError
@@ -64,6 +65,8 @@ class InHand:
         """Without a place: of a process that works no rows, which leaves the last one's record alone."""
         self._place = bytearray(SIZE) if place is None else place
         self.run = run
+        self._row, self._disk, self._ending = 0, False, False
+        self._lock = Lock()  # rows are taken on the loop, the disk is waited for in a thread
 
     @classmethod
     def keep(cls, store: Path, run: str) -> InHand:
@@ -91,7 +94,9 @@ class InHand:
         return cls(place, run)
 
     def take(self, row: int) -> None:
-        struct.pack_into("<Q", self._place, _ROW, row)
+        with self._lock:
+            self._row = row
+            self._write()
 
     def release(self) -> None:
         """The row is worked, or was left as it is: what ends the process now is not it."""
@@ -99,22 +104,40 @@ class InHand:
 
     def ending(self) -> None:
         """The process ends for a reason of its own: told to, or the ledger is not what was signed."""
-        self._place[_ENDING] = 1
+        with self._lock:
+            self._ending = True
+            self._note()
 
     def failed(self, exc: BaseException) -> None:
         """The writer ends the process. Where the exception says so, it is the disk's doing."""
         if is_ground(exc):
-            self._place[_DISK] = 1
+            self._set_disk(True)
 
     def at_disk(self, work: Callable[[], T]) -> T:
         """Do what waits for the disk. What ends the process meanwhile is no row: none is looked at.
 
         Work that raises leaves the mark: the writer ends the process then.
         """
-        self._place[_DISK] = 1
+        self._set_disk(True)
         done = work()
-        self._place[_DISK] = 0
+        self._set_disk(False)
         return done
+
+    def _set_disk(self, waits: bool) -> None:
+        with self._lock:
+            self._disk = waits
+            self._note()
+
+    def _note(self) -> None:
+        """The page is not touched while no row is in hand: on a disk that went read-only that is a bus error, and
+        a daemon at its daily work is to end in order.
+        """
+        if self._row:
+            self._write()
+
+    def _write(self) -> None:
+        self._place[_ENDING], self._place[_DISK] = self._ending, self._disk
+        struct.pack_into("<Q", self._place, _ROW, self._row)
 
 
 class Disk:
