@@ -129,8 +129,8 @@ class InHand:
             self._note()
 
     def _note(self) -> None:
-        """The page is not touched while no row is in hand: on a disk that went read-only that is a bus error, and
-        a daemon at its daily work is to end in order.
+        """The page is not touched while no row is in hand: on a disk that went read-only that is a bus error,
+        and a daemon at its daily work is to end in order.
         """
         if self._row:
             self._write()
