@@ -232,6 +232,8 @@ TESTED_IN = {
     "umbridge/hookspecs.py": "tests/test_docs.py",  # two signatures, held to docs/hooks.md
     "umbridge/hl7/charset.py": "tests/test_er7.py",  # the reader decodes; a codec alone says little
     "umbridge/hl7/delimiters.py": "tests/test_er7.py",  # the reader's own characters
+    "umbridge/hl7/cover.py": "tests/test_translate.py",
+    "umbridge/hl7/lines.py": "tests/test_cost.py",
     "umbridge/hl7/escapes.py": "tests/test_er7.py",  # every value goes through it
     "umbridge/hl7/fields.py": "tests/test_translate.py",  # leaves on the way to an event
     "umbridge/hl7/moments.py": "tests/test_translate.py",  # the times of an event

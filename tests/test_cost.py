@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections.abc import Callable
+from itertools import product
 from types import FrameType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +19,7 @@ import pytest
 from bench.read import answered, files, hostile, streams, taken
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import ack, batch, er7
-from umbridge.hl7.er7 import MOST_LINES, MOST_SEGMENTS
+from umbridge.hl7.lines import MOST_LINES, MOST_SEGMENTS
 from umbridge.hl7.translate import translate
 from umbridge.model import RowState
 
@@ -134,9 +135,9 @@ def test_more_segments_than_are_read_are_not_read() -> None:
 
 @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
 def test_a_frame_is_cut_where_it_says_so_and_nowhere_else(end: bytes) -> None:
-    """Every line there or ``more``, one step either side of the limit; blank lines at the end are no more."""
+    """Every line there or ``more``, one step either side of the limit; blank lines do not count."""
     head = [b"MSH|^~\\&|A|B|C|D|20260302||ORU^R01|ZZ1|P|2.5.1", b"PID|1||ZZ1"]
-    most = MOST_LINES // (2 if end == b"\r\n" else 1)
+    most = MOST_LINES
     for count in (most - 1, most, most + 1):
         lines = head + [b"NTE|%d" % n for n in range(count - 2)]
         message = er7.parse(end.join(lines) + end)
@@ -145,6 +146,22 @@ def test_a_frame_is_cut_where_it_says_so_and_nowhere_else(end: bytes) -> None:
         assert ack.used(message).reason == "too_many_segments" or count <= MOST_SEGMENTS
     assert not er7.parse(end.join(head) + end + b" \r" * 2 * MOST_LINES).more
     behind = er7.parse(end.join(head) + b"\r" * 2 * MOST_LINES + b"OBX|1")  # a result behind a blank flood
-    assert behind.more
-    assert ack.used(behind).state is RowState.QUARANTINED
-    assert "more_segments" in translate(behind, ZoneInfo("UTC")).notes  # a person who replays it is told
+    assert not behind.more
+    assert len(translate(behind, ZoneInfo("UTC")).observations) == 1
+
+
+def test_lines_that_are_no_segments_do_not_count() -> None:
+    """A document folded into lines beside a result: the result is read, whatever the document's length."""
+    head = b"MSH|^~\\&|A|B|C|D|20260302||ORU^R01|ZZ1|P|2.5.1\rPID|1||ZZ1\rOBX|1|ED|PDF^^L||^AP^PDF^Base64^"
+    for folds, end in product((MOST_SEGMENTS - 1, MOST_SEGMENTS, 3 * MOST_LINES), (b"\r", b"\n", b"\r\n")):
+        folded = (b"\r".join([b"QUJD" * 19] * folds) + b"||||||F\r").replace(b"\r", end)
+        message = er7.parse(head + folded + b"OBX|2|NM|2951-2^^LN||121|mmol/L|||||F\r")
+        assert ack.used(message).state is RowState.PENDING
+        event = translate(message, ZoneInfo("UTC"))
+        assert [one.value for one in event.observations][1:] == ["121"]
+        assert event.observations[1].source == "ZZ1 OBX[2]-5"
+    assert er7.FOLDED in message.notes
+    assert er7.FOLDED not in er7.parse(head + b"\rOBX|2" * MOST_SEGMENTS).notes
+    # a segment of the sender's own, and one that is only its name, are segments
+    many = er7.parse(head + b"\rZPI|1\rNTE" * MOST_SEGMENTS)
+    assert ack.used(many).reason == "too_many_segments"

@@ -46,6 +46,7 @@ LEFT = b"|" * 25 + b"20260302100000|20260301100000"  # PV1-44 and, a day before 
 BOMB = b64encode(compress(bytes(20_000_000), 9))
 
 TAKEN = ("AA", "PENDING", "")
+CONTINUED = ("AA", "QUARANTINED", "continued")
 AHEAD = ("AA", "QUARANTINED", "from_the_future")
 NOBODY = ("AA", "NOT_APPLICABLE", "no_stay_of_this_patient")  # and a stay that comes later takes it in
 CLOSED = (None, "REFUSED")
@@ -141,7 +142,7 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
         for when in (b"00000101", b"99990101", b"20260302120000+9900", b"", b"1" * 30)
     ),
     *((24, f"MSH-13 {n!r}", header(13, n), TAKEN) for n in (b"0", b"-1", b"2147483648")),
-    (24, "MSH-8 and MSH-14", header(8, b"secret").replace(b"2.5.1", b"2.5.1||again", 1), TAKEN),
+    (24, "MSH-8 and MSH-14", header(8, b"secret").replace(b"2.5.1", b"2.5.1||again", 1), CONTINUED),
     (25, "a batch around it", b"FHS|^~\\&|ZZ\rBHS|^~\\&|ZZ\r" + GOOD + b"BTS|1\rFTS|1\r", TAKEN),
     (
         25,

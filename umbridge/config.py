@@ -66,6 +66,7 @@ class FeedSettings(_Section):
     charset: str = "utf-8"  # for messages whose MSH-18 is empty
     processing_ids: tuple[Literal["P", "T", "D"], ...] = ("P",)  # MSH-11 values that may be determined
     control_id_reused: Literal["accept_flag", "quarantine", "reject"] = "accept_flag"
+    ignored_events: tuple[str, ...] = ()  # events of the site's own, such as "ADT^Z01": kept as IGNORED
     insecure_plaintext: str = ""  # "I accept" lets a feed without TLS listen beyond loopback
     tls: TlsSettings | None = None
 
@@ -92,6 +93,10 @@ class FeedSettings(_Section):
         for pair in self.senders:
             if pair != ANY_SENDER and "/" not in pair:
                 raise ValueError(f'senders: {pair!a} is neither "*" nor a pair such as "ZZEHR/UMBH"')
+        for event in self.ignored_events:
+            code, _, trigger = event.partition("^")
+            if not code or not trigger:
+                raise ValueError(f'ignored_events: {event!a} is no event such as "ADT^Z01"')
         if self.tls is not None and ANY_SENDER in self.senders:
             raise ValueError(
                 "senders: a feed with TLS lists who may send, as MSH-3/MSH-4 pairs such as "

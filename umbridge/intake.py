@@ -177,7 +177,7 @@ class Intake:
     def _judge(
         self, message: er7.Message, frame: bytes, feed: str, settings: FeedSettings, now: datetime
     ) -> Incoming:
-        refused = ack.refusal(message)
+        refused = ack.refusal(message, settings.ignored_events)
         who = translate.identify(message)
         application, facility, processing, version = self._header(message)
         sender = f"{application}/{facility}"
@@ -218,7 +218,7 @@ class Intake:
             reason=reason,
             received_at=now,
             reused=settings.control_id_reused,
-            found_by=self._namer.found_by(who),
+            found_by=self._namer.found_by(message, who),
             patient_token=self._namer.patient(who, processing),
             parts=self._namer.parts(message, who, processing) if state is RowState.PENDING else (),
         )

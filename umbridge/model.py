@@ -262,6 +262,7 @@ class Event:
     notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
     part: int = 0  # which group of a message about several this is, from 1; 0 where it is the whole
     withdrawals: tuple[Withdrawal, ...] = ()  # whole reports that no longer count
+    several: tuple[Event, ...] = ()  # of results of several patients: each one's; the whole then says nothing
 
 
 # --- what criteria see ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 from umbridge_audit.keys import Keyring
 
 from umbridge.hl7 import er7, translate
+from umbridge.hl7.fields import identifiers_of
 from umbridge.model import Patient
 from umbridge.site import SiteProfile
 from umbridge.stay.identity import ACCOUNT, PATIENT, SPECIAL, VISIT, Named, naming, parts
@@ -49,11 +50,17 @@ class Namer:
     def parts(
         self, message: er7.Message, who: translate.Identity, processing: str
     ) -> tuple[Named[bytes], ...]:
-        """Of a merge, a move, an update of the person: each part's numbers. Empty: PID and PV1 say it all."""
-        if who.message_type != "ADT" or who.trigger not in SPECIAL:
+        """Each part's numbers, of a merge, a move, an update of the person, several patients' results.
+
+        Empty: PID and PV1 say it all.
+        """
+        is_special = who.message_type == "ADT" and who.trigger in SPECIAL
+        if not is_special and len(message.lines_of(b"PID")) < 2:
             return ()
         apart = _apart(processing)
         event = translate.translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+        if not is_special and not event.several:
+            return ()
         return tuple(
             naming(
                 part, self._site, lambda kind, number, authority: self._token(kind, number, authority, apart)
@@ -74,11 +81,14 @@ class Namer:
             ),
         )
 
-    def found_by(self, who: translate.Identity) -> tuple[bytes, ...]:
-        """The tokens that a search for this patient or this control id has too."""
+    def found_by(self, message: er7.Message, who: translate.Identity) -> tuple[bytes, ...]:
+        """The tokens that a search for one of its patients or its control id has too."""
+        identifiers = who.identifiers
+        for pid in message.segments("PID")[1:]:
+            identifiers += identifiers_of(message, pid.field(3), pid.field(2))
         tokens = [
             search.patient(self._keyring, number, authority or self._site.mrn_authority)
-            for number, authority, _ in who.identifiers
+            for number, authority, _ in dict.fromkeys(identifiers)
             if number
         ]
         if who.control_id:

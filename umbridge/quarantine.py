@@ -128,7 +128,7 @@ class Settlement:
             if why:
                 raise UsageError(f"message {seq} {why}; nothing was done")
             message = er7.parse(row.frame, self._charset(row.feed))
-            found_by = tuple(self._namer.found_by(translate.identify(message)))
+            found_by = tuple(self._namer.found_by(message, translate.identify(message)))
             found.append(Again(seq=seq, found_by=found_by, named=tuple(self._namer.named(message))))
         return tuple(found)
 

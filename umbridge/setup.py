@@ -20,8 +20,10 @@ from umbridge.control import account_name
 from umbridge.errors import ConfigError, UmbridgeError
 from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.translate import translate
+from umbridge.hl7.triggers import USED
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
 from umbridge.stay.facts import check_site, unmapped
+from umbridge.stay.identity import parts
 from umbridge.store import ground
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import check_made, create_store, hold_pen, open_keys, protect
@@ -156,6 +158,7 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
             held(lambda: check_site(profile))
         users = held(lambda: config.load_users(where.users, frozenset(AccessTable.load().roles)))
         held(lambda: _is_own_key(where, open_keys(where)))
+        held(lambda: _are_not_worked(where))
         held(lambda: tls.contexts(where))
         held(lambda: check_made(where.store))
         held(lambda: ground.check_lasts(where.store, where.accepts_loss))
@@ -191,6 +194,14 @@ def _is_own_key(settings: config.Settings, keyring: Keyring) -> None:
         raise ConfigError(f"{keyring.hand.where}: not the key that {settings.policy} names")
 
 
+def _are_not_worked(settings: config.Settings) -> None:
+    """What a feed says it ignores must be nothing that is worked: it would be, whatever the feed says."""
+    for name, feed in settings.feeds.items():
+        for event in feed.ignored_events:
+            if tuple(event.split("^")) in USED:
+                raise ConfigError(f"feeds.{name}.ignored_events: {event} is worked here; take it out")
+
+
 def _unmapped(site: SiteProfile, sample: str) -> list[str]:
     """Local codes in a sample feed that the site profile does not know, and structure advice."""
     found: dict[str, int] = {}
@@ -202,7 +213,8 @@ def _unmapped(site: SiteProfile, sample: str) -> list[str]:
             continue
         notes = list(dictionary.findings(message))
         if ack.refusal(message) is None and ack.used(message).state.value == "PENDING":
-            notes += unmapped(translate(message, site.zone, mrn_authority=site.mrn_authority), site)
+            event = translate(message, site.zone, mrn_authority=site.mrn_authority)
+            notes += [note for part in parts(event) for note in unmapped(part, site)]
         for note in notes:
             found[note] = found.get(note, 0) + 1
     return [f"{count} x {note}" for note, count in sorted(found.items(), key=lambda kv: (-kv[1], kv[0]))]

@@ -8,12 +8,15 @@ trigger and character set where they are words of the standard.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from umbridge.errors import RefusedError
+from umbridge.hl7 import patients
 from umbridge.hl7.delimiters import Delimiters
-from umbridge.hl7.er7 import MOST_SEGMENTS, Message
+from umbridge.hl7.er7 import Message
+from umbridge.hl7.lines import MOST_SEGMENTS
 from umbridge.hl7.reading import MOST
 from umbridge.hl7.tables import CONDITIONS, EVENTS, PROCESSING_IDS, TYPES, VERSIONS
 from umbridge.hl7.triggers import FAMILIES, GROUPED, IGNORED, USED
@@ -48,6 +51,7 @@ _TRIGGER = Disposition(RowState.IGNORED, "trigger_not_used")
 _TYPE = Disposition(RowState.IGNORED, "type_not_used")
 _SEVERAL = Disposition(RowState.QUARANTINED, "several_patients")
 _TOO_MANY = Disposition(RowState.QUARANTINED, "too_many_segments")
+_CONTINUED = Disposition(RowState.QUARANTINED, "continued")
 
 
 def is_acknowledgment(message: Message) -> bool:
@@ -62,15 +66,17 @@ def is_acknowledgment(message: Message) -> bool:
 def used(message: Message) -> Disposition:
     """What umbridge does with a message that is not refused.
 
-    One that speaks of several patients where the standard's structure is about one waits for a person: one
+    One that speaks of several patients and cannot be told apart (``patients``) waits for a person: one
     patient's facts must never be read as another's, and half a message must not pass for the whole. For the
-    same reason one with more segments than anybody reads waits.
+    same reason one with more segments than anybody reads waits, and a fragment of one (HL7 v2 2.10.2).
     """
     code, trigger = message.kind
     if message.kind in USED:
         if _too_many(message):
             return _TOO_MANY
-        return _SEVERAL if len(message.segments("PID")) > 1 and _several(message) else _PENDING
+        if _is_fragment(message):
+            return _CONTINUED
+        return _SEVERAL if len(message.lines_of(b"PID")) > 1 and _several(message) else _PENDING
     if is_acknowledgment(message):
         return _ACKNOWLEDGMENT
     if code == "ADT" and trigger in IGNORED:
@@ -88,15 +94,24 @@ def _too_many(message: Message) -> bool:
     return count > MOST_SEGMENTS or any(len(message.lines_of(name)) > most for name, most in MOST.items())
 
 
+def _is_fragment(message: Message) -> bool:
+    """Whether it continues another (MSH-14) or is continued by one (DSC-1)."""
+    if message.header.field(14) not in (b"", _NULL):
+        return True
+    ends = message.lines_of(b"DSC")
+    return bool(ends) and ends[-1][4:].split(message.delimiters.field, 1)[0] not in (b"", _NULL)
+
+
 def _several(message: Message) -> bool:
-    if message.kind[1] in GROUPED:
+    if message.kind[1] in GROUPED or not patients.is_several(message):
         return False
-    named = {pid.field(3) or pid.field(2) for pid in message.segments("PID")}
-    return len(named - {b"", _NULL}) > 1
+    return patients.apart(message) is None
 
 
-def refusal(message: Message) -> RefusedError | None:
+def refusal(message: Message, also: Collection[str] = ()) -> RefusedError | None:
     """Why the message cannot be accepted, or None. An acknowledgment is never refused: it gets no answer.
+
+    ``also``: events such as ``ADT^Z01`` that are no refusal though the standard does not have them.
 
     Conditions are those of HL7 table 0357: 100 segment sequence, 101 required field missing, 102 data
     type, 104 value too long; 200 to 203 type, event, processing id and version not supported. Several
@@ -129,16 +144,17 @@ def refusal(message: Message) -> RefusedError | None:
     if version in ("", '""'):
         return RefusedError("AE", 101, "MSH-12", "version_missing")
     code, trigger = message.kind
-    if code not in TYPES:
+    is_own = f"{code}^{trigger}" in also
+    if code not in TYPES and not is_own:
         return RefusedError("AR", 200, "MSH-9.1", "message_type_unknown")
-    if not _known(code, trigger):
+    if not _known(code, trigger) and not is_own:
         return RefusedError("AR", 201, "MSH-9.2", "event_unknown")
     processing_id = _first(message, 11)
     if processing_id and processing_id not in PROCESSING_IDS:
         return RefusedError("AR", 202, "MSH-11", "processing_id_unknown")
     if version not in VERSIONS:
         return RefusedError("AR", 203, "MSH-12", "version_unknown")
-    if sum(map(len, said)) <= MOST_KEPT_BYTES:
+    if sum(map(len, said)) <= MOST_KEPT_BYTES and not is_own:
         if len(_SOUND) >= WORDINGS_KEPT:
             _SOUND.clear()
         _SOUND.add(wording)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from umbridge.hl7.er7 import BOM, HEADER
+from umbridge.hl7.er7 import HEADER
+from umbridge.hl7.lines import BOM
 
 _ENVELOPE = re.compile(rb"(?:FHS|BHS|BTS|FTS)(?=[!-/:-@\[-`{-~\r\n]|\Z)")
 _NEAR = 64  # more white space than this before an MSH is not a start of line that anybody means

@@ -9,28 +9,28 @@ A part that is left out is the first: ``PID-3`` is the first subcomponent of its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from types import MappingProxyType
 
 from umbridge.errors import NotHl7Error
 from umbridge.hl7.charset import codec_for, decode, overlapping
 from umbridge.hl7.delimiters import PUNCTUATION, delimiters_of
 from umbridge.hl7.escapes import resolved
+from umbridge.hl7.lines import BLANK, BOM, MOST_SEGMENTS, lines_of
 
-BOM = b"\xef\xbb\xbf"
 ENVELOPE = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})  # batch and file headers and trailers, HL7 v2 ch. 2
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})  # their field 1 is the separator itself
-_BLANK = b" \t\x00"
 # MSH, a separator, and at least a component separator that is not the same character: less cannot be read.
 HEADER = re.compile(rb"MSH([!-/:-@\[-`{-~])(?!\1)[!-/:-@\[-`{-~]")
 _ADDRESS = re.compile(
     r"(?:([A-Z][A-Z0-9]{2})(?:\[([1-9]\d{0,6})\])?-)?"
     r"([1-9]\d{0,4})(?:\[([1-9]\d{0,6})\])?(?:\.([1-9]\d{0,6})(?:\.([1-9]\d{0,6}))?)?"
 )
-#: Real messages stay below a thousand. One with more is kept and answered, and waits for a person unread.
-MOST_SEGMENTS = 10_000
-MOST_LINES = 2 * MOST_SEGMENTS  # of a frame, blank ones with them: what follows stays unread
+FOLDED = "lines_not_segments"
 # The segments that intake and translation ask for, and those at which a message may have to end.
-_ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC DG1 IN1 IN3 MSA MSH".split()) | ENVELOPE
+_ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC DG1 IN1 IN3 MSA MSH DSC".split()) | ENVELOPE
+_NONE_BEFORE: Mapping[bytes, int] = MappingProxyType({})
 _LONG = 512  # bytes of a field from which its parts are worth keeping
 _CACHED = 4096  # bound of the cache below, whose keys are few
 _IMPLIED = {
@@ -152,8 +152,13 @@ class Message:
 
     ``raw`` is the frame as received; ``lines`` all its lines that are not blank; ``body`` those of this
     message, MSH first. What is in ``lines`` only is a batch envelope, lines before the MSH (``preceded``)
-    or further messages (``extra_headers`` counts them). ``more``: the frame goes on after MOST_LINES lines,
-    and what follows is in ``raw`` alone. ``notes`` are codes of what was odd, never content.
+    or further messages (``extra_headers`` counts them). Of a frame with more than MOST_SEGMENTS lines, those
+    behind the MSH that cannot be segments are in ``raw`` alone: documents come folded into lines. ``more``:
+    the frame goes on after MOST_LINES of the others, likewise. ``notes`` are codes of what was odd, never
+    content.
+
+    ``before`` counts the segments of each name that stand before the body: of a part of a message, that its
+    segments keep their numbers.
     """
 
     __slots__ = (
@@ -163,6 +168,7 @@ class Message:
         "_made",
         "_plain",
         "_transcribed",
+        "before",
         "body",
         "codec",
         "delimiters",
@@ -177,12 +183,20 @@ class Message:
     )
 
     def __init__(
-        self, raw: bytes, lines: list[bytes], first: int, default_charset: str, *, more: bool = False
+        self,
+        raw: bytes,
+        lines: list[bytes],
+        first: int,
+        default_charset: str,
+        *,
+        more: bool = False,
+        folded: bool = False,
     ) -> None:
         self.raw = raw
         self.more = more
         self.lines = lines
-        self.notes: list[str] = []
+        self.before: Mapping[bytes, int] = _NONE_BEFORE
+        self.notes: list[str] = [FOLDED] if folded else []
         self.preceded = first > 0 and any(line[:3] not in ENVELOPE for line in lines[:first])
         body = lines[first:] if first else lines.copy()
         if first == 0 and not body[0].startswith(b"MSH"):
@@ -206,6 +220,16 @@ class Message:
         self._plain = self.is_ascii and self.header.field(18) in _EASY_SETS
         if not self._plain:
             self._choose_codec(default_charset)
+
+    def part(self, lines: Sequence[bytes], before: Mapping[bytes, int]) -> Message:
+        """A message of this header and some of the body's lines; ``before``: see the class."""
+        twin = copy(self)
+        twin.body = [self.body[0], *lines]
+        twin.before = before
+        twin.notes = list(self.notes)
+        twin._made = {}
+        twin._take_lines()
+        return twin
 
     def _take_lines(self) -> bool:
         """Sort out the lines that everybody asks for; whether some may belong to another message.
@@ -274,7 +298,8 @@ class Message:
                 made = [self.header]
             else:
                 lines = self._lines_of(name.encode("latin-1", "ignore"))
-                made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=1)]
+                first = 1 + self.before.get(name.encode("latin-1", "ignore"), 0)
+                made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=first)]
             self._made[name] = made
         return made
 
@@ -293,7 +318,7 @@ class Message:
 
     def walk(self, wanted: frozenset[bytes] | None = None) -> Iterator[Segment]:
         """All segments in order, MSH first; or those whose three-letter names are ``wanted``."""
-        seen: dict[bytes, int] = {b"MSH": 1}
+        seen: dict[bytes, int] = {b"MSH": 1, **self.before}
         separator = self.delimiters.field
         if wanted is None:
             yield self.header
@@ -365,7 +390,7 @@ class Message:
 
 
 def _trimmed(line: bytes) -> bytes:
-    return line.lstrip(_BLANK).removeprefix(BOM).lstrip(_BLANK)
+    return line.lstrip(BLANK).removeprefix(BOM).lstrip(BLANK)
 
 
 def parse(frame: bytes, default_charset: str = "utf-8") -> Message:
@@ -373,22 +398,19 @@ def parse(frame: bytes, default_charset: str = "utf-8") -> Message:
 
     Raises: NotHl7Error when there is no MSH with a readable MSH-1 and MSH-2. Nothing else, ever.
     """
-    unified = frame.replace(b"\n", b"\r") if b"\n" in frame else frame
-    pieces = unified.split(b"\r", MOST_LINES)
-    more = len(pieces) > MOST_LINES and pieces.pop().strip(_BLANK + b"\r") != b""
-    lines = [line for line in pieces if line and not line.isspace()]
+    lines, more, folded = lines_of(frame)
     if lines and HEADER.match(lines[0]):
-        return Message(frame, lines, 0, default_charset, more=more)
+        return Message(frame, lines, 0, default_charset, more=more, folded=folded)
     unreadable = ""
     begun = [at for at, line in enumerate(lines) if line[:3] == b"MSH"]
     for at in (0, *begun) if lines else ():
         bare = _trimmed(lines[at]) if at == 0 else lines[at]
         if HEADER.match(bare):
-            return Message(frame, lines, at, default_charset, more=more)
+            return Message(frame, lines, at, default_charset, more=more, folded=folded)
         if bare[:3] == b"MSH" and not unreadable:
             separator = bare[3:4]
             unreadable = "msh2_unreadable" if separator and separator[0] in PUNCTUATION else "msh1_unreadable"
-    if not lines or not frame.strip(_BLANK + b"\r\n"):
+    if not lines or not frame.strip(BLANK + b"\r\n"):
         raise NotHl7Error("empty")
     if frame[:2] in (b"\xff\xfe", b"\xfe\xff") or b"M\x00S\x00H" in frame[:16] or b"\x00M\x00S" in frame[:16]:
         raise NotHl7Error("utf16")

@@ -19,7 +19,7 @@ TYPES = frozenset(_TYPES.split())
 
 _EVENTS = """
 A01-55 A60-62 B01-08 C01-12 E01-04 E10 E12-13 E15 E20-22 E24 E30-31 I01-22 J01-02 K11 K13 K15 K21-25 K31-34
-M01-18 N01-02 O01-48 P01-12 Q01-09 Q11 Q13 Q15-17 Q21-34 R01-09 R0R R21-26 R30-33 R40-41 S01-37 T01-12
+M01-18 N01-02 O01-59 P01-12 Q01-09 Q11 Q13 Q15-17 Q21-34 R01-09 R0R R21-26 R30-33 R40-42 S01-37 T01-12
 U01-13 V01-04 W01-02 Z73-99 CNQ PC1 PC2 PC3 PC4 PC5 PC6 PC7 PC8 PC9 PCA PCB PCC PCD PCE PCF PCG PCH PCJ PCK
 PCL RAR RDR RER RGR ROR"""
 
@@ -29,7 +29,8 @@ def _listed(part: str) -> list[str]:
     return [f"{first[0]}{n:02d}" for n in range(int(first[1:]), int(last) + 1)] if last else [first]
 
 
-# HL7 table 0003, all versions. Z73 to Z99 are the standard's own example queries; no other Z event is known.
+# HL7 table 0003, all versions; O49 to O59 are 2.9's, R42 is IHE PCD-10's.
+# Z73 to Z99 are the standard's own example queries; no other Z event is known.
 EVENTS = frozenset(event for part in _EVENTS.split() for event in _listed(part))
 
 PROCESSING_IDS = frozenset("PTD")  # HL7 table 0103

@@ -8,10 +8,13 @@ cannot be understood leaves a code in ``notes`` and its place empty: a message i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from umbridge.hl7.er7 import MOST_SEGMENTS, Message, Segment
+from umbridge.hl7 import patients
+from umbridge.hl7.cover import certifications, coverage, diagnoses
+from umbridge.hl7.er7 import Message, Segment
 from umbridge.hl7.fields import (
     NULL,
     Identifiers,
@@ -22,6 +25,7 @@ from umbridge.hl7.fields import (
     repetitions_of,
     word,
 )
+from umbridge.hl7.lines import MOST_SEGMENTS
 from umbridge.hl7.moments import moments
 from umbridge.hl7.orders import DETAILS, ordered
 from umbridge.hl7.reading import MOST, ONCE
@@ -29,9 +33,6 @@ from umbridge.hl7.results import Report, Results
 from umbridge.hl7.times import parse_date
 from umbridge.hl7.triggers import GROUPED, ORDERS
 from umbridge.model import (
-    Certification,
-    Coverage,
-    Diagnosis,
     Event,
     Group,
     Observation,
@@ -87,7 +88,26 @@ def translate(
     ``zone`` is the facility's, for times without an offset. Identifiers of ``mrn_authority`` come first.
     ``received_at`` stands in for an unreadable MSH-7.
     """
-    return _Reading(message, zone, received_at).event(mrn_authority)
+
+    def read(one: Message) -> Event:
+        return _Reading(one, zone, received_at).event(mrn_authority)
+
+    each = patients.apart(message) if patients.is_several(message) else None
+    return read(message) if each is None else _of_several([read(one) for one in each])
+
+
+def _of_several(each: Sequence[Event]) -> Event:
+    """A message about several patients: what it says of itself, and of each patient in ``several``."""
+    first = each[0]
+    return Event(
+        first.message_type,
+        first.trigger,
+        first.control_id,
+        first.processing_id,
+        first.sent_at,
+        first.effective_at,
+        several=tuple(replace(event, part=part) for part, event in enumerate(each, 1)),
+    )
 
 
 class _Reading(Results):
@@ -121,19 +141,13 @@ class _Reading(Results):
             self.prior_accounts(),
             tuple(orders),
             tuple(observations),
-            tuple([self.diagnosis(*one) for one in enumerate(self.first_of(b"DG1", 21), 1)]),
-            tuple([self.coverage(*one) for one in enumerate(self.first_of(b"IN1", 28), 1)]),
-            tuple([self.certification(*one) for one in enumerate(self.first_of(b"IN3", 21), 1)]),
+            diagnoses(self),
+            coverage(self),
+            certifications(self),
             tuple(self.groups(mrn_authority)) if grouped else (),
             tuple(self.notes),
             withdrawals=tuple(self.withdrawals),
         )
-
-    def first_of(self, name: bytes, last: int) -> list[list[bytes]]:
-        """As many as a stay can have, each up to field ``last``; what is left out is noted."""
-        if len(self.message.lines_of(name)) > MOST[name]:
-            self.note(f"{name.decode()}[{MOST[name] + 1}] not_used")
-        return self.rows(name, last, MOST[name])
 
     # --- who
 
@@ -245,7 +259,7 @@ class _Reading(Results):
         if not ordering and not message.lines_of(b"OBR") and not message.lines_of(b"ORC"):
             lines = message.lines_of(b"OBX")
         ends = (message.delimiters.field, b"")
-        seen: dict[bytes, int] = {}
+        seen: dict[bytes, int] = dict(message.before)
         nowhere = report = Report("", "", "", sent_at, None)
         numbered = f"{message.control_id} OBX["
         if len(lines) > MOST_SEGMENTS or message.more:
@@ -282,42 +296,3 @@ class _Reading(Results):
                 details.append(segment)
         orders += ordered(self, orc, details, sent_at)
         return orders, observations
-
-    def diagnosis(self, nth: int, dg1: list[bytes]) -> Diagnosis:
-        code = self.words(dg1[3])[0]
-        if not code.code:
-            self.note(f"DG1[{nth}]-3 missing")
-        return Diagnosis(
-            self.rank(dg1[1], "DG1", nth),
-            code.code,
-            code.system,
-            self.word(dg1[6]),
-            self.word(dg1[21]) == "D",
-            f"{self.message.control_id} DG1[{nth}]",
-        )
-
-    def coverage(self, nth: int, in1: list[bytes]) -> Coverage:
-        word = self.word
-        return Coverage(
-            self.rank(in1[1], "IN1", nth), word(in1[2]), word(in1[15]), word(in1[14]), word(in1[28])
-        )
-
-    def certification(self, nth: int, in3: list[bytes]) -> Certification:
-        word = self.word
-        days = leaf(self.message, parts_of(self.message, in3[11]), 2)
-        return Certification(
-            number=word(in3[2]),
-            certified_by=word(in3[3]),
-            required=word(in3[4]),
-            certified_at=self.time(in3[6], "IN3", 6, nth),
-            begin=self.time(in3[9], "IN3", 9, nth),
-            end=self.time(in3[10], "IN3", 10, nth),
-            days_kind=word(in3[11]),
-            days=int(days) if days.isascii() and days.isdigit() and len(days) < 6 else None,
-            non_concurrence=word(in3[12]),
-            non_concurrence_at=self.time(in3[13], "IN3", 13, nth),
-            reviewer=word(in3[14]),
-            appeal=word(in3[17]),
-            case_manager=word(in3[21]),
-            source=f"{self.message.control_id} IN3[{nth}]",
-        )

@@ -52,6 +52,8 @@ def _prior_patient(group: Group, site: SiteProfile) -> str:
 
 def parts(event: Event) -> tuple[Event, ...]:
     """A message about several patients or visits as one event each, numbered from 1; any other as it is."""
+    if event.several:
+        return event.several
     if len(event.groups) < 2 or event.trigger not in GROUPED:
         return (event,)
     return tuple(

@@ -160,7 +160,9 @@ def tells(message: Message, event: Event, site: SiteProfile) -> bool:
 
     ``event`` is the message translated, whose observations the dictionary may mark.
     """
-    found = (identify(observation, site) for observation in event.observations)
+    found = (
+        identify(observation, site) for each in (event, *event.several) for observation in each.observations
+    )
     return any(fact is not None and fact[0].part2 for fact in found) or any(
         is_said(text) or any(_is_told(code, system, at in DIAGNOSES) for code, system in coded)
         for at, text, coded in _fields(message)
