@@ -278,6 +278,7 @@ TESTED_IN = {
     "umbridge/stay/directory.py": "tests/test_identity.py",  # which stays, by events
     "umbridge/store/directory.py": "tests/test_moves.py",  # against the one in memory
     "umbridge/naming.py": "tests/test_moves.py",  # tokens, as the daemon is asked for them
+    "umbridge/authorities.py": "tests/test_facilities.py",  # each facility's, as its profile says
     "umbridge/turns.py": "tests/test_moves.py",  # queues, as lanes join and part
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
     "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change

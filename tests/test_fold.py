@@ -493,7 +493,7 @@ def test_accounts_are_listed_as_they_were_seen_and_a_conversion_is_no_merge() ->
 def test_a_number_of_another_authority_is_not_compared() -> None:
     foreign = (("9", "ELSEWHERE", "MR"),)
     found = told(folded(adt("A04", 0, identifiers=foreign, **ED), adt("A08", 1, **ED)), 2)
-    assert (found["mrn"], found["exceptions"]) == ("7790001", [])
+    assert (found["mrn"], found["exceptions"]) == ("7790001", ["FOREIGN_PATIENT_NUMBER"])
 
 
 # --- clocks ---------------------------------------------------------------------------------------

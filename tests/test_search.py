@@ -161,6 +161,7 @@ PLANS = {
     "time": search.Criteria(since="2026-03-02T00:00:00.000Z", until="2026-03-03T00:00:00.000Z"),
     "a patient": search.Criteria((b"t" * 32,)),
     "a patient and a control id": search.Criteria((b"t" * 32, b"u" * 32), state="IGNORED"),
+    "a patient in two spellings": search.Criteria(any_of=(b"t" * 32, b"u" * 32)),
     "a visit": search.Criteria(lane=b"l" * 32, since="2026-03-02T00:00:00.000Z"),
 }
 
@@ -326,6 +327,31 @@ def test_the_command_searches_and_the_search_is_an_access(hospital: Installation
     told = json.dumps(connection.execute("SELECT * FROM ledger_entry").fetchall(), default=repr)
     connection.close()
     assert "ZZM1" not in told
+
+
+def test_what_a_stay_shows_as_its_patient_can_be_looked_for(installation: Installation) -> None:
+    site = installation.settings.site
+    text = site.read_text("utf-8")
+    site.write_text(
+        text.replace(
+            'account_authority = "UMBH"', 'account_authority = "UMBH"\nmrn_authority_aliases = ["1.2.3"]'
+        )
+    )
+    installation.roles("administrator", "ur_nurse")
+    sent = {"1": "ZZM1^^^ELSEWHERE^MR", "2": "ZZM1^^^&1.2.3&ISO^PI", "3": "ZZM1^^^UMBH^MR", "4": "ZZM1"}
+    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+        for n, number in sent.items():
+            one = frame(id=f"ZZ{n}", visit=f"ZZV{n}").replace(b"ZZM1^^^UMBH^MR", number.encode())
+            assert number.encode() in one
+            receive(pen, installation.directory, one)
+    with answering(installation.settings) as ask:
+
+        def found(mrn: str) -> list[int]:
+            return [row["seq"] for row in ask("messages.list", {"mrn": mrn})]
+
+        assert found("ZZM1^ELSEWHERE") == [1]
+        assert found("ZZM1") == found("ZZM1^UMBH") == found("ZZM1^1.2.3") == [2, 3, 4]
+        assert found("ZZM1^NOBODY") == []
 
 
 def test_who_may_not_see_a_patient_may_not_search_for_one(hospital: Installation) -> None:

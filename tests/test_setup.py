@@ -200,6 +200,35 @@ def test_a_feeds_unmapped_codes_are_named_and_counted_and_its_patients_are_not(
         assert secret not in text
 
 
+def test_a_feed_without_numbers_of_the_sites_is_said_first(fresh: Path, tmp_path: Path) -> None:
+    messages = sample.stay(0, BEGAN)
+    pid = next(line for line in messages[0].split(b"\r") if line.startswith(b"PID"))
+    number = pid.split(b"|")[3].split(b"~")[0].split(b"^")[0]
+    assert number.startswith(b"ZZ")
+    for n, sent in enumerate((number + b"^^^UMBH^EPI", number + b"^^^ZZ ELSEWHERE^MR", b"")):
+        fields = pid.split(b"|")
+        fields[3] = sent
+        (tmp_path / f"{n}.hl7").write_bytes(messages[0].replace(pid, b"|".join(fields)))
+    first, *rest = [each for each in check(fresh, tmp_path)["unmapped"] if "number" in each]
+    assert first.startswith("3 x no medical record number of the site's in any of them")
+    assert [each.split(": ")[0] for each in rest] == [
+        "1 x PID-3 ?^MR",
+        "1 x PID-3 UMBH^EPI",
+        "1 x PID-3 empty",
+    ]
+    assert all("mrn_types" in each for each in rest)
+    (tmp_path / "own.hl7").write_bytes(messages[0].replace(b"^^^UMBH^MR", b"^^^UMBH^MRN"))
+    own = check(fresh, tmp_path)["unmapped"]
+    assert not any("in any of them" in each for each in own)
+    assert number.decode() not in "".join(own)
+    twice = messages[0].replace(number + b"^", b"ZZ1^^^UMBH^PT~" + number + b"^")
+    visit = twice.replace(b"^^^UMBH^VN", b"^^^ZZOTHER^VN")
+    (tmp_path / "twice.hl7").write_bytes(visit)
+    said = check(fresh, tmp_path / "twice.hl7")["unmapped"]
+    assert any("several numbers of the site's" in each for each in said)
+    assert any("PV1-19 authority ZZOTHER" in each for each in said)
+
+
 def test_a_sample_that_is_not_there_is_a_usage_error(fresh: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         check(fresh, tmp_path / "nowhere")

@@ -313,7 +313,9 @@ def messages() -> None:
 
 @messages.command("list")
 @with_config
-@click.option("--mrn", metavar="NUMBER", help="Of this patient (PID-3, under the site's MRN authority).")
+@click.option(
+    "--mrn", metavar="NUMBER[^AUTHORITY]", help="Of this patient (PID-3); without an authority, the site's."
+)
 @click.option("--visit", metavar="NUMBER", help="Of this visit.")
 @click.option("--control-id", metavar="ID", help="With this MSH-10.")
 @click.option("--since", metavar="TIME", help="Received at this time or later; ISO 8601.")

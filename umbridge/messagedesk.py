@@ -161,8 +161,7 @@ class MessageDesk:
 
     def _criteria(self, query: MessagesList) -> search.Criteria:
         keyring, tokens = self._door.pen.keyring, []
-        if query.mrn:
-            tokens.append(search.patient(keyring, query.mrn, self._site.mrn_authority))
+        numbers = self._site.mrns.spellings(query.mrn) if query.mrn else ()
         if query.control_id:
             tokens.append(search.control(keyring, query.control_id))
         return search.Criteria(
@@ -173,6 +172,7 @@ class MessageDesk:
             feed=query.feed,
             state=query.state,
             after=query.after or 0,
+            any_of=tuple(search.patient(keyring, *number) for number in numbers),
         )
 
     def show(self, viewer: Viewer, query: MessagesShow) -> Iterator[Seen[MessageView]]:

@@ -23,7 +23,7 @@ from umbridge.hl7.translate import translate
 from umbridge.hl7.triggers import USED
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
 from umbridge.stay.facts import check_site, unmapped
-from umbridge.stay.identity import parts
+from umbridge.stay.identity import has_own_number, parts, strange_numbers
 from umbridge.store import ground
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import check_made, create_store, hold_pen, open_keys, protect
@@ -203,8 +203,9 @@ def _are_not_worked(settings: config.Settings) -> None:
 
 
 def _unmapped(site: SiteProfile, sample: str) -> list[str]:
-    """Local codes in a sample feed that the site profile does not know, and structure advice."""
+    """Local codes in a sample feed that the site profile does not know, whose it is, and structure advice."""
     found: dict[str, int] = {}
+    used = known = 0
     for _, data in shadow.read_files([sample]):
         try:
             message = er7.parse(data)
@@ -214,7 +215,13 @@ def _unmapped(site: SiteProfile, sample: str) -> list[str]:
         notes = list(dictionary.findings(message))
         if ack.refusal(message) is None and ack.used(message).state.value == "PENDING":
             event = translate(message, site.zone, mrn_authority=site.mrn_authority)
-            notes += [note for part in parts(event) for note in unmapped(part, site)]
+            for part in parts(event):
+                notes += [*unmapped(part, site), *strange_numbers(part, site)]
+                used, known = used + 1, known + has_own_number(part, site)
         for note in notes:
             found[note] = found.get(note, 0) + 1
-    return [f"{count} x {note}" for note, count in sorted(found.items(), key=lambda kv: (-kv[1], kv[0]))]
+    lines = [f"{count} x {note}" for note, count in sorted(found.items(), key=lambda kv: (-kv[1], kv[0]))]
+    if used and not known:
+        nobody = "no medical record number of the site's in any of them: patients cannot be told apart"
+        lines.insert(0, f"{used} x {nobody}, and no merge is applied")
+    return lines

@@ -10,12 +10,14 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
+from umbridge import facilities
+from umbridge.authorities import Authority
 from umbridge.errors import ConfigError
 from umbridge.model import Level, Order, Status
 
@@ -83,9 +85,10 @@ class SiteProfile:
     name: str
     zone: ZoneInfo
     facilities: tuple[str, ...]
-    mrn_authority: str
-    visit_authority: str
-    account_authority: str
+    mrns: Authority
+    mrn_types: tuple[str, ...]  # PID-3.5 in upper case: what is the patient's number, the preferred first
+    visits: Authority
+    accounts: Authority
     windows: Windows
     units: Mapping[str, Unit]
     precedence: tuple[str, ...]
@@ -101,6 +104,29 @@ class SiteProfile:
     observations: Mapping[str, Mapping[str, str]]
     digest: str  # "sha256:..." over the profile's values, whatever the file's comments and order
     source: str  # the file, for messages to people
+    places: Mapping[str, SiteProfile] = field(compare=False, repr=False)  # by MSH-4; "" where none is listed
+
+    def at(self, code: str) -> SiteProfile:
+        """The profile as a message with this MSH-4 is read: its facility's clock and numbers."""
+        return self.places.get(code) or self.places[""]
+
+    @property
+    def own_mrns(self) -> frozenset[str]:
+        """What ``authority_in`` says of medical record numbers of the facilities."""
+        own = {each.mrns.own for each in self.places.values()}
+        return frozenset("" if each == self.mrns.first else each for each in own)
+
+    @property
+    def mrn_authority(self) -> str:
+        return self.mrns.own
+
+    @property
+    def visit_authority(self) -> str:
+        return self.visits.own
+
+    @property
+    def account_authority(self) -> str:
+        return self.accounts.own
 
     def status_order(self, order: Order) -> StatusOrder | None:
         """The status order that the first known of an order's codes stands for."""
@@ -213,9 +239,10 @@ class _Reader:
 
     def profile(self, tree: dict[str, Any]) -> SiteProfile:
         keys = ("site", "windows", "units", "status", "orders", "payers", "dispositions", "avoidable_days")
-        self.table(tree, "", (*keys, "observations"))
-        authorities = ("mrn_authority", "visit_authority", "account_authority")
-        site = self.table(tree["site"], "site", ("name", "timezone", "facilities", *authorities))
+        self.table({"facilities": {}, **tree}, "", (*keys, "observations", "facilities"))
+        site = dict.fromkeys(facilities.OPTIONAL) | self.table(tree["site"], "site")
+        names = ("name", "timezone", "facilities", *facilities.AUTHORITIES, *facilities.OPTIONAL)
+        own, others = facilities.read(self, self.table(site, "site", names), tree.get("facilities", {}))
         orders = {"meaning": {}, **self.table(tree["orders"], "orders")}
         self.table(orders, "orders", ("status", "intensity", "meaning"))
         intensity = self.table(orders["intensity"], "orders.intensity")
@@ -224,13 +251,15 @@ class _Reader:
             self.fail("orders.intensity.closed_world", "this key, it is missing")
         precedence, status_codes = self._status(tree["status"])
         canonical = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-        return SiteProfile(
+        places: dict[str, SiteProfile] = {}
+        made = SiteProfile(
             name=self.text(site["name"], "site.name"),
-            zone=self._zone(site["timezone"]),
-            facilities=self.texts(site["facilities"], "site.facilities"),
-            mrn_authority=self.text(site["mrn_authority"], "site.mrn_authority"),
-            visit_authority=self.text(site["visit_authority"], "site.visit_authority"),
-            account_authority=self.text(site["account_authority"], "site.account_authority"),
+            zone=own.zone,
+            facilities=tuple(code for each in (own, *others) for code in each.codes),
+            mrns=own.mrns,
+            mrn_types=own.mrn_types,
+            visits=own.visits,
+            accounts=own.accounts,
             windows=self._windows(tree["windows"]),
             units=self._units(tree["units"]),
             precedence=precedence,
@@ -252,13 +281,13 @@ class _Reader:
             observations=self._observations(tree["observations"]),
             digest="sha256:" + hashlib.sha256(canonical.encode()).hexdigest(),
             source=self.source,
+            places=MappingProxyType(places),
         )
-
-    def _zone(self, value: object) -> ZoneInfo:
-        try:
-            return ZoneInfo(self.text(value, "site.timezone"))
-        except (KeyError, ValueError, OSError):
-            self.fail("site.timezone", "an IANA time zone such as America/New_York")
+        places[""] = made
+        for each in others:
+            its = {name: getattr(each, name) for name in ("zone", "mrn_types", "mrns", "visits", "accounts")}
+            places |= dict.fromkeys(each.codes, replace(made, **its))
+        return made
 
     def _windows(self, tree: object) -> Windows:
         names = tuple(Windows.__dataclass_fields__)

@@ -51,8 +51,8 @@ _NO_MRG = [b""] * 6
 class Identity(NamedTuple):
     """Who and which visit a message is about: what intake needs before anything is worked.
 
-    ``identifiers`` are PID-3's repetitions as (id, assigning authority, type), with PID-2 where PID-3 is
-    empty. Empty strings where nothing was sent.
+    ``identifiers`` are PID-3's repetitions as (id, assigning authority, type); PID-2's where PID-3 names
+    nobody, else PID-4's, where versions before 2.3.1 have them. Empty strings where nothing was sent.
     """
 
     visit: str
@@ -73,7 +73,7 @@ def identify(message: Message) -> Identity:
         leaf(message, visit, 1),
         authority_of(message, visit),
         word(message, pid.field(18)) if pid else "",
-        identifiers_of(message, pid.field(3), pid.field(2)) if pid else (),
+        identifiers_of(message, pid.field(3), pid.field(2), pid.field(4)) if pid else (),
         message.control_id,
         code,
         trigger,
@@ -152,7 +152,7 @@ class _Reading(Results):
     # --- who
 
     def patient(self, pid: list[bytes], mrn_authority: str) -> Patient:
-        identifiers = identifiers_of(self.message, pid[3], pid[2])
+        identifiers = identifiers_of(self.message, pid[3], pid[2], pid[4])
         if not identifiers:
             self.note("PID-3 missing")
         if mrn_authority and len(identifiers) > 1:

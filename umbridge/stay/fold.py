@@ -32,7 +32,7 @@ from umbridge.stay.person import (
     newer,
     note,
 )
-from umbridge.stay.record import Key, Record, canonical, patient_key, records, same_patient
+from umbridge.stay.record import Key, Record, canonical, patient_key, records, same_patient, unguarded
 from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
 from umbridge.stay.status import is_ending
 from umbridge.stay.steps import step
@@ -325,8 +325,8 @@ class StayFold:
         identity = Identity(
             visit=_said(person, "visit"),
             accounts=tuple(filter(None, [_said(person, "account")])),
-            mrn=patient.partition("^")[0],
-            mrn_aliases=tuple(dict.fromkeys(old.partition("^")[0] for old in aliases)),
+            mrn=patient,
+            mrn_aliases=tuple(dict.fromkeys(aliases)),
             birth_date=_said(person, "birth"),
             sex=_said(person, "sex"),
             payer_class=self.site.payer_class(primary.plan_type, primary.plan_id) if primary else "UNKNOWN",
@@ -338,6 +338,7 @@ class StayFold:
             has_other_patient=any(self._owner(each) != patient for each in strangers),
             has_moved=any(self._owner(each) == patient for each in strangers),
             has_ring=self._ring,
+            unguarded=tuple(unguarded(self._people, self.site)),
         )
         return view(self.site, self._course, identity, as_of)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
+from umbridge.authorities import authority_in
 from umbridge.hl7.triggers import GROUPED
 from umbridge.model import Event, Group, Patient
 from umbridge.site import SiteProfile
@@ -48,6 +49,41 @@ def patients_changed(event: Event, site: SiteProfile) -> list[Change]:
 
 def _prior_patient(group: Group, site: SiteProfile) -> str:
     return patient_key(Patient(group.prior_identifiers), site)
+
+
+def has_own_number(event: Event, site: SiteProfile) -> bool:
+    """Whether a message says whose it is by a number of the site's."""
+    key = patient_key(event.patient, site)
+    return bool(key) and authority_in(key) in site.own_mrns
+
+
+def strange_numbers(event: Event, site: SiteProfile) -> list[str]:
+    """For the person who writes the profile: numbers that it calls nobody's, by authority and type.
+
+    Never a number itself.
+    """
+    notes: list[str] = []
+    sent = sorted({f"{_word(space)}^{_word(kind)}" for _, space, kind in event.patient.identifiers})
+    if not has_own_number(event, site):
+        says = "no number of the site's: see mrn_authority, mrn_authority_aliases and mrn_types in [site]"
+        notes.append(f"PID-3 {' '.join(sent) or 'empty'}: {says}")
+    own = {
+        number
+        for number, space, kind in event.patient.identifiers
+        if site.mrns.of(space) == site.mrns.own and kind.upper() in site.mrn_types
+    }
+    if len(own) > 1:
+        notes.append(f"PID-3 {' '.join(sent)}: several numbers of the site's; mrn_types in [site] picks one")
+    visit = event.visit
+    if visit.number and site.visits.of(visit.authority) != site.visits.own:
+        notes.append(f"PV1-19 authority {_word(visit.authority)}: not the site's visit_authority")
+    return notes
+
+
+def _word(sent: str) -> str:
+    """An authority or a type as it was sent; what does not look like one is not shown."""
+    plain = len(sent) <= 40 and all(each.isalnum() or each in "._-" for each in sent)
+    return sent if plain else "?"
 
 
 def parts(event: Event) -> tuple[Event, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple, TypedDict
 
+from umbridge.authorities import authority_in
 from umbridge.model import Event, Patient, Visit
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
@@ -83,19 +85,23 @@ def canonical(value: object) -> bytes:
 
 
 def patient_key(patient: Patient, site: SiteProfile) -> str:
-    """The MRN of the site's authority; else the first MR number with its authority; else "".
+    """The number that the patient is known by: NUMBER, or NUMBER^AUTHORITY; "" where none is sent.
 
-    An identifier without its assigning authority identifies nobody across systems, so it is never compared
-    with one that has another.
+    Of the identifiers whose type is one of the site's ``mrn_types``: one of the site's own authority, else
+    the first of another. An authority that is not sent is the site's own; one that is sent is surer.
     """
-    foreign = ""
-    for number, authority, kind in patient.identifiers:
-        if not number or kind not in ("MR", ""):
+    best, found = (3, True, 0), ""
+    mrns, types = site.mrns, site.mrn_types
+    for number, sent, said in patient.identifiers:
+        kind = said.upper()
+        if not number or kind not in types:
             continue
-        if authority == site.mrn_authority:
-            return number
-        foreign = foreign or f"{number}^{authority or '?'}"
-    return foreign
+        authority = mrns.of(sent)
+        whose = 0 if authority == mrns.own else 1 if authority == mrns.first else 2
+        rank = (whose, not sent, types.index(kind))
+        if rank < best:
+            best, found = rank, mrns.name(number, sent)
+    return found
 
 
 def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
@@ -160,4 +166,18 @@ def same_patient(one: str, other: str) -> bool:
     """Whether two patient keys can be one person. Keys of different authorities cannot be compared."""
     if not one or not other or one == other:
         return True
-    return one.partition("^")[2] != other.partition("^")[2]
+    return authority_in(one) != authority_in(other)
+
+
+def unguarded(patients: Collection[str], site: SiteProfile) -> list[str]:
+    """Exceptions of a stay whose messages came under these keys: where two patients could not be told apart.
+
+    Each message is compared by its number alone, so one message without a number of the site's is enough.
+    """
+    found: list[str] = []
+    spaces = {authority_in(each) for each in patients if each}
+    if "" in patients:
+        found.append("NO_PATIENT_NUMBER")
+    if len(spaces) > 1 or not spaces <= site.own_mrns:
+        found.append("FOREIGN_PATIENT_NUMBER")
+    return found

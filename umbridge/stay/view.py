@@ -220,6 +220,7 @@ class Identity:
     has_other_patient: bool
     has_moved: bool
     has_ring: bool
+    unguarded: tuple[str, ...]  # exceptions: where two patients could not be told apart
 
 
 def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime) -> Stay:
@@ -335,7 +336,7 @@ def _counts_as_index(site: SiteProfile, course: Course) -> bool:
 
 
 def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int) -> tuple[str, ...]:
-    found = set(course.flags)
+    found = {*course.flags, *identity.unguarded}
     grace = site.windows.order_to_adt_hours * HOUR
     for span in course.spans:
         if span.status != Status.INPATIENT:

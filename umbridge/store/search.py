@@ -28,13 +28,14 @@ CHUNK = 50_000  # row numbers found at a time
 class Criteria:
     """What is looked for; everything that is set must hold. Times as stored: UTC, milliseconds, Z."""
 
-    tokens: tuple[bytes, ...] = ()  # of ``patient`` and ``control``
+    tokens: tuple[bytes, ...] = ()  # of ``patient`` and ``control``: all of them
     lane: bytes | None = None
     since: str = ""
     until: str = ""  # not included
     feed: str = ""
     state: str = ""
     after: int = 0
+    any_of: tuple[bytes, ...] = ()  # of ``patient``: one number in each spelling of its authority
 
 
 def patient(keyring: Keyring, number: str, authority: str) -> bytes:
@@ -97,6 +98,14 @@ class Finder:
                 " UNION ALL SELECT seq FROM search_later WHERE instr(tokens, ?) > 0)"
             )
             values += [token, token]
+        if wanted.any_of:
+            marks = ",".join("?" * len(wanted.any_of))
+            here = " OR ".join(["instr(tokens, ?) > 0"] * len(wanted.any_of))
+            where.append(
+                f"seq IN (SELECT seq FROM search_token WHERE token IN ({marks})"  # noqa: S608 - constants
+                f" UNION ALL SELECT seq FROM search_later WHERE {here})"
+            )
+            values += [*wanted.any_of, *wanted.any_of]
         if wanted.lane:
             where.append("(lane = ? OR seq IN (SELECT seq FROM lane_row WHERE lane = ? AND done < 2))")
             values += [wanted.lane, wanted.lane]
@@ -110,7 +119,7 @@ class Finder:
                 where.append(clause)
                 values.append(value)
         # Without a token every row is a candidate: the overview has what is asked about, and not the frames.
-        how = "" if wanted.tokens or wanted.lane else " INDEXED BY inbox_overview"
+        how = "" if wanted.tokens or wanted.any_of or wanted.lane else " INDEXED BY inbox_overview"
         query = f"SELECT seq FROM inbox{how} WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - constants
         return [seq for (seq,) in self._cursor.execute(query, (*values, limit))]
 

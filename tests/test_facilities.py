@@ -1,0 +1,358 @@
+"""Whose a message is: which numbers are the site's own, which authority is meant, and nobody mixed up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from umbridge.authorities import Authority
+from umbridge.errors import ConfigError
+from umbridge.hl7 import er7
+from umbridge.hl7.translate import identify, translate
+from umbridge.model import Coded, Event, Observation, Patient, Visit
+from umbridge.shadow import Shadow
+from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
+from umbridge.stay import fold as folding
+from umbridge.stay import record as recording
+from umbridge.stay.fold import StayFold
+from umbridge.stay.record import patient_key
+
+START = datetime(2026, 4, 6, 12, 0, tzinfo=UTC)
+KEYS = 'account_authority = "UMBH"'
+
+
+def profile(more: str = "", end: str = "") -> SiteProfile:
+    """The shipped profile with lines more in ``[site]``, and at its end."""
+    text = DEFAULT_SITE.read_text("utf-8").replace(KEYS, f"{KEYS}\n{more}\n#", 1)
+    return parse_site((text + end).encode())
+
+
+ALIASES = profile('mrn_authority_aliases = ["1.2.840.99.1", "ZZ HOSPITAL"]')
+
+
+# --- which identifier is the patient's number ---------------------------------------------------------
+
+OWN = [
+    ("ZZ1", "UMBH", "MR"),
+    ("ZZ1", "UMBH", "MRN"),
+    ("ZZ1", "UMBH", "mr"),
+    ("ZZ1", "UMBH", "PI"),
+    ("ZZ1", "UMBH", "PT"),
+    ("ZZ1", "UMBH", ""),
+    ("ZZ1", "", "PI"),
+    ("ZZ1", "", ""),
+    ("ZZ1", "1.2.840.99.1", "MR"),
+    ("ZZ1", "ZZ HOSPITAL", ""),
+]
+
+
+@pytest.mark.parametrize("identifier", OWN, ids="^".join)
+def test_the_sites_number_by_authority_and_type(identifier: tuple[str, str, str]) -> None:
+    others = (("ZZ7", "UMBH", "SS"), ("ZZ8", "ELSEWHERE", "MR"))
+    assert patient_key(Patient((identifier,)), ALIASES) == "ZZ1"
+    assert patient_key(Patient((*others, identifier)), ALIASES) == "ZZ1"
+    assert patient_key(Patient((identifier, *others)), ALIASES) == "ZZ1"
+
+
+@pytest.mark.parametrize("kind", ["EPI", "SS", "NI", "AN", "VN", "XX", "DL"])
+def test_another_kind_of_number_under_the_same_authority_is_another_number_space(kind: str) -> None:
+    assert patient_key(Patient((("ZZ1", "UMBH", kind),)), default_site()) == ""
+    assert patient_key(Patient((("ZZ1", "", kind),)), default_site()) == ""
+
+
+def test_the_site_says_which_types_it_uses() -> None:
+    site = profile('mrn_types = ["EPI", "MR"]')
+    assert patient_key(Patient((("ZZ1", "UMBH", "PI"),)), site) == ""
+    both = (("ZZ2", "UMBH", "MR"), ("ZZ1", "UMBH", "EPI"))
+    assert patient_key(Patient(both), site) == "ZZ1"  # the type that is named first
+    assert patient_key(Patient(both), default_site()) == "ZZ2"
+
+
+def test_an_authority_that_is_sent_is_surer_than_one_that_is_meant() -> None:
+    bare = (("ZZ2", "", "MR"), ("ZZ1", "UMBH", "PI"))
+    assert patient_key(Patient(bare), default_site()) == "ZZ1"
+
+
+def test_another_authoritys_number_keeps_its_authority_and_an_alias_is_no_other() -> None:
+    foreign = (("ZZ9", "ELSEWHERE", "MR"),)
+    assert patient_key(Patient(foreign), default_site()) == "ZZ9^ELSEWHERE"
+    spelt = (("ZZ9", "1.2.840.99.1", "MR"),)
+    assert patient_key(Patient(spelt), default_site()) == "ZZ9^1.2.840.99.1"
+    assert patient_key(Patient(spelt), ALIASES) == "ZZ9"
+
+
+@given(st.text("ZZ12^", min_size=1, max_size=6), st.sampled_from(("", "UMBH", "OTHER", "1.2", "THIRD")))
+def test_a_name_says_which_number_it_is(number: str, sent: str) -> None:
+    kind = Authority("UMBH", "UMBH", {"1.2": "UMBH"})
+    assert kind.named(kind.name(number, sent)) == (number, kind.of(sent))
+
+
+PID = r"PID|1|{2}|{3}|{4}|ZZTEST^QUILL||19520704|F||||||||||ZZA1"
+OLD = [
+    ({"3": "ZZ1"}, (("ZZ1", "", ""),)),
+    ({"2": "ZZ1"}, (("ZZ1", "", ""),)),
+    ({"2": '""', "3": '""', "4": "ZZ1"}, (("ZZ1", "", ""),)),
+    ({"2": "ZZ2", "3": "ZZ1", "4": "ZZ4"}, (("ZZ1", "", ""),)),
+]
+
+
+@pytest.mark.parametrize(("fields", "identifiers"), OLD)
+def test_versions_before_pid_3_repeated(fields: dict[str, str], identifiers: Any) -> None:
+    line = PID.format("", "", *(fields.get(at, "") for at in "234"))
+    message = er7.parse(f"MSH|^~\\&|ZZ|UMBH|||20260406||ADT^A08|ZZ1|P|2.2\r{line}\r".encode())
+    assert identify(message).identifiers == identifiers
+    assert translate(message, default_site().zone).patient.identifiers == identifiers
+
+
+# --- the profile -----------------------------------------------------------------------------------------
+
+MISTAKES = [
+    ("mrn_types = []", "", "site.mrn_types"),
+    ('mrn_types = "MR"', "", "site.mrn_types"),
+    ("mrn_types = [1]", "", "site.mrn_types"),
+    ("mrn_authority_aliases = []", "", "site.mrn_authority_aliases"),
+    ('visit_authority_aliases = ["UMBH"]', "", "site.visit_authority_aliases"),
+    ("", '[facilities.north]\ntimezone = "UTC"', "facilities.north.msh4"),
+    ("", '[facilities.north]\nmsh4 = ["UMBH"]', "facilities.north.msh4"),
+    ("", '[facilities.north]\nmsh4 = ["ZZN"]\nzone = "UTC"', "facilities.north.zone"),
+    ("", '[facilities.north]\nmsh4 = ["ZZN"]\ntimezone = "Mars"', "facilities.north.timezone"),
+    (
+        'mrn_authority_aliases = ["ZZN"]',
+        '[facilities.north]\nmsh4 = ["ZZN"]\nmrn_authority = "ZZN"',
+        "site.mrn_authority_aliases",
+    ),
+    (
+        'mrn_authority_aliases = ["1.2"]',
+        '[facilities.n]\nmsh4 = ["ZZN"]\nmrn_authority = "ZZN"\nmrn_authority_aliases = ["1.2"]',
+        "facilities.n.mrn_authority_aliases",
+    ),
+]
+
+
+@pytest.mark.parametrize(("more", "end", "key"), MISTAKES, ids=[key for _, _, key in MISTAKES])
+def test_a_mistake_about_numbers_names_its_key(more: str, end: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+        profile(more, end)
+
+
+def test_a_facility_has_what_it_says_and_the_rest_from_the_site() -> None:
+    site = profile(
+        "",
+        '\n[facilities.north]\nmsh4 = ["ZZN", "ZZN2"]\ntimezone = "America/Chicago"\n'
+        'mrn_authority = "ZZN"\nmrn_authority_aliases = ["1.2.3"]\n',
+    )
+    north = site.at("ZZN2")
+    assert (north.zone.key, north.mrns.own, north.visits.own) == ("America/Chicago", "ZZN", "UMBH")
+    assert (site.at("UMBH"), site.at("UNLISTED"), north.at("UMBH")) == (site, site, site)
+    assert site.facilities == ("UMBH", "ZZN", "ZZN2")
+    assert north.digest == site.digest != default_site().digest
+    bare = Patient((("ZZ1", "", "MR"),))
+    assert [patient_key(bare, each) for each in (site, north)] == ["ZZ1", "ZZ1^ZZN"]
+    spelt = Patient((("ZZ1", "1.2.3", "MR"),))
+    assert [patient_key(spelt, each) for each in (site, north)] == ["ZZ1^ZZN", "ZZ1^ZZN"]
+
+
+# --- one person's messages change nothing of another's -------------------------------------------------
+
+SPACES = ("UMBH", "ELSEWHERE", "THIRD")
+KINDS = ("MR", "MRN", "PI", "PT", "", "mr")
+STRANGE = ("EPI", "SS", "NI", "AN", "XX")
+Numbers = tuple[tuple[str, str, str], ...]
+
+
+@st.composite
+def identifiers(draw: st.DrawFn, person: int) -> Numbers:
+    """Some of a person's numbers, as a sender may list them. Of one space and kind each person has one, and
+    what is one person's number in one space may be the other's in another."""
+    listed: list[tuple[str, str, str]] = []
+    for space in draw(st.lists(st.sampled_from(SPACES), unique=True)):
+        number = f"ZZ{(person + SPACES.index(space)) % 2}"
+        spelt = draw(st.sampled_from((space, "1.2.840.99.1", "")) if space == "UMBH" else st.just(space))
+        listed.append((number, spelt, draw(st.sampled_from(KINDS))))
+    for kind in draw(st.lists(st.sampled_from(STRANGE), unique=True)):
+        listed.append((f"ZZ{1 - person}", draw(st.sampled_from((*SPACES, ""))), kind))
+    return tuple(draw(st.permutations(listed)))
+
+
+@st.composite
+def message(draw: st.DrawFn) -> tuple[int, str, Numbers, int]:
+    """Whose, what, under which numbers, when."""
+    person = draw(st.integers(0, 1))
+    what = draw(st.sampled_from(("pulse", "A08", "A02")))
+    return person, what, draw(identifiers(person)), draw(st.integers(1, 40))
+
+
+def event(what: str, numbers: Numbers, hours: float, value: int) -> Event:
+    at = START + timedelta(hours=hours)
+    place = {"patient_class": "I", "patient_type": "INP", "unit": "4W" if value < 200 else "MICU"}
+    visit = Visit(number="ZZV1", authority="UMBH", **(place if what != "pulse" else {}))
+    observations: tuple[Observation, ...] = ()
+    if what == "pulse":
+        coded = Coded("8867-4", "", "LN")
+        said = ("NM", coded, Coded(), str(value), "/min", "", "F", at, f"R{hours}", f"ZZ-{hours} OBX[1]-5")
+        observations = (Observation(*said),)
+    kind, trigger = ("ORU", "R01") if what == "pulse" else ("ADT", what)
+    control = f"ZZ-{what}-{hours}-{value}"
+    return Event(
+        kind,
+        trigger,
+        control,
+        "P",
+        at,
+        at,
+        Patient(numbers, "", "19520704", "F"),
+        visit,
+        observations=observations,
+    )
+
+
+GUARD_OFF = {"NO_PATIENT_NUMBER", "FOREIGN_PATIENT_NUMBER"}
+
+
+def crossed(first: Numbers, told: list[tuple[int, str, Numbers, int]]) -> set[str]:
+    """What of person 1 is in a stay of person 0, where no exception says that it may be."""
+    events = [event("A04", first, 0, 70)]
+    for n, (person, what, numbers, hours) in enumerate(told):
+        events.append(event(what, numbers, hours + n / 100, 200 + n if person else 70 + n))
+    fold = StayFold(ALIASES)
+    for seq, each in enumerate(events, 1):
+        fold.apply(each, seq)
+    stay = fold.stay(START + timedelta(hours=60))
+    if GUARD_OFF & set(stay.exceptions):
+        return set()
+    found = {"place" for place in stay.places if place.unit == "MICU"}
+    listed = fold.results("heart_rate") or ()
+    return found | {
+        str(one.value) for one in listed if one.value >= Decimal(200) and fold.is_patient(one.patient)
+    }
+
+
+@given(identifiers(0), st.lists(message(), max_size=8))
+def test_no_message_of_one_person_changes_anothers_stay_unless_the_stay_says_it_may(
+    first: Numbers, told: list[tuple[int, str, Numbers, int]]
+) -> None:
+    assert crossed(first, told) == set()
+
+
+A, B = (("ZZ0", "UMBH", "PI"),), (("ZZ1", "UMBH", "PI"),)
+
+
+def by_mr_alone(patient: Patient, site: SiteProfile) -> str:
+    """The rule as it was: MR under the site's own authority as it is spelt."""
+    foreign = ""
+    for number, authority, kind in patient.identifiers:
+        if kind in ("MR", ""):
+            if authority == "UMBH":
+                return number
+            foreign = foreign or f"{number}^{authority or '?'}"
+    return foreign
+
+
+def by_any_type(patient: Patient, site: SiteProfile) -> str:
+    own = [number for number, authority, _ in patient.identifiers if authority in ("UMBH", "")]
+    return own[0] if own else ""
+
+
+PLANTED = [
+    ("patient_key", by_mr_alone, (A, [(1, "pulse", B, 3)])),
+    ("unguarded", lambda patients, site: [], ((), [(1, "pulse", B, 3)])),
+    ("patient_key", by_any_type, ((("ZZ1", "UMBH", "EPI"), *A), [(1, "pulse", B, 3)])),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "case"), PLANTED, ids=["MR alone", "says nothing", "any type"])
+def test_a_wrong_rule_lets_one_through(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any, case: Any
+) -> None:
+    assert crossed(*case) == set()
+    for room in (folding, recording):
+        monkeypatch.setattr(room, name, wrong)
+    if name == "patient_key":  # the old rule had no exception to go with it
+        monkeypatch.setattr(folding, "unguarded", lambda patients, site: [])
+    assert crossed(*case) != set()
+
+
+# --- merges ----------------------------------------------------------------------------------------------
+
+MSH = "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|202604061{n}00-0400||{kind}|ZZW{n}|P|2.5.1"
+
+
+def told(n: int, kind: str, *segments: str) -> bytes:
+    evn = [f"EVN|{kind[4:7]}|202604061{n}00"] if kind.startswith("ADT") else []
+    return "\r".join([MSH.format(n=n, kind=kind), *evn, *segments, ""]).encode()
+
+
+PV1 = "PV1|1|I|4W^310^A|||||||||||||||INP|ZZV7^^^UMBH^VN"
+RATE = "OBR|1|||8867-4^Heart rate^LN|||202604061100\rOBX|1|NM|8867-4^Heart rate^LN||131|/min|||||F"
+SPELLINGS = [
+    "{0}",
+    "{0}^^^UMBH^MR",
+    "{0}^^^UMBH",
+    "{0}^^^^MR",
+    "{0}^^^UMBH^PI",
+    "{0}^^^1.2.840.99.1^MR",
+    "{0}^^^&1.2.840.99.1&ISO^MR",
+    "ZZ55^^^ELSEWHERE^MR~{0}",
+]
+
+
+@pytest.mark.parametrize("field", [1, 4])
+@pytest.mark.parametrize("spelt", SPELLINGS)
+def test_the_old_number_of_a_merge_however_it_is_spelt(spelt: str, field: int) -> None:
+    prior = spelt.format("ZZ31")
+    mrg = f"MRG|{prior}" if field == 1 else f"MRG||||{prior}"
+    shadow = Shadow(ALIASES)
+    shadow.take(told(1, "ADT^A01", "PID|1||ZZ31^^^UMBH^MR||ZZTEST^QUILL", PV1))
+    shadow.take(told(2, "ORU^R01", "PID|1||ZZ31^^^UMBH^PI||ZZTEST^QUILL", PV1, RATE))
+    shadow.take(told(3, "ADT^A40", "PID|1||ZZ32^^^UMBH^MR||ZZTEST^QUILL", mrg))
+    shadow.take(told(4, "ADT^A08", "PID|1||ZZ32||ZZTEST^QUILL", PV1))
+    (stay,) = shadow.stays(None)
+    assert (shadow.unread, stay["mrn"], stay["mrn_aliases"]) == ({}, "ZZ32", ["ZZ31"])
+    assert (stay["exceptions"], stay["events_applied"]) == (["INPATIENT_ORDER_MISSING"][:0], 3)
+
+
+def test_a_merge_of_another_authoritys_numbers_is_theirs_alone() -> None:
+    shadow = Shadow(default_site())
+    shadow.take(told(1, "ADT^A01", "PID|1||ZZ31^^^UMBH^MR||ZZTEST^QUILL", PV1))
+    shadow.take(told(3, "ADT^A40", "PID|1||ZZ32^^^ELSEWHERE^MR||ZZTEST^QUILL", "MRG|ZZ31^^^ELSEWHERE^MR"))
+    (stay,) = shadow.stays(None)
+    assert (stay["mrn"], stay["mrn_aliases"]) == ("ZZ31", [])
+
+
+# --- a guard that cannot work is said ---------------------------------------------------------------------
+
+GUARDS = [
+    (("ZZ1^^^UMBH^MR", "ZZ1^^^UMBH^PI", "ZZ1"), []),
+    (("ZZ1^^^UMBH^MR", ""), ["NO_PATIENT_NUMBER"]),
+    (("ZZ1^^^UMBH^MR", "ZZ9^^^UMBH^SS"), ["NO_PATIENT_NUMBER"]),
+    (("", ""), ["NO_PATIENT_NUMBER"]),
+    (("ZZ1^^^ELSEWHERE^MR", "ZZ1^^^ELSEWHERE^MR"), ["FOREIGN_PATIENT_NUMBER"]),
+    (("ZZ1^^^UMBH^MR", "ZZ1^^^ELSEWHERE^MR"), ["FOREIGN_PATIENT_NUMBER"]),
+    (("ZZ1^^^ELSEWHERE^MR", ""), ["FOREIGN_PATIENT_NUMBER", "NO_PATIENT_NUMBER"]),
+    (("ZZ1^^^UMBH^PI", "ZZ2^^^UMBH^PI"), ["PATIENT_MISMATCH"]),
+]
+
+
+@pytest.mark.parametrize(("sent", "exceptions"), GUARDS)
+def test_where_two_patients_could_not_be_told_apart(sent: tuple[str, ...], exceptions: list[str]) -> None:
+    shadow = Shadow(default_site())
+    for n, pid in enumerate(sent, 1):
+        kind = "ADT^A01" if n == 1 else "ORU^R01"
+        shadow.take(told(n, kind, f"PID|1||{pid}||ZZTEST^QUILL", PV1, *([] if n == 1 else [RATE])))
+    (stay,) = shadow.stays(None)
+    assert stay["exceptions"] == exceptions
+
+
+def test_what_stands_for_a_foreign_number_says_whose_it_is() -> None:
+    fold = StayFold(default_site())
+    fold.apply(event("A01", (("ZZ1", "ELSEWHERE", "MR"),), 0, 70), 1)
+    assert fold.stay(START).mrn == "ZZ1^ELSEWHERE"
+    fold = StayFold(replace(default_site()))
+    fold.apply(event("A01", (("ZZ1", "", "PT"),), 0, 70), 1)
+    assert fold.stay(START).mrn == "ZZ1"

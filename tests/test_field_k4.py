@@ -1,0 +1,55 @@
+"""Kind 4 of what people who run interfaces met: whose a message is (``../shared/field``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from umbridge.shadow import Shadow, read_files
+from umbridge.site import default_site
+
+
+@pytest.fixture
+def field(shared: Path) -> Path:
+    return shared / "field"
+
+
+def told(path: Path) -> Shadow:
+    shadow = Shadow(default_site())
+    for _, frame in read_files([str(path)]):
+        shadow.take(frame)
+    assert shadow.unread == {}
+    return shadow
+
+
+def only(shadow: Shadow) -> dict[str, Any]:
+    (stay,) = shadow.stays(None)
+    return stay
+
+
+def sodium(shadow: Shadow) -> list[str]:
+    """The values that count for the one stay."""
+    (lane,) = shadow.lanes.values()
+    return [str(one.value) for one in lane.fold.results("sodium") or () if lane.fold.is_patient(one.patient)]
+
+
+def test_f19_mrn_under_the_sites_authority_is_the_number(field: Path) -> None:
+    shadow = told(field / "F19_PID35_not_MR/c1_pid3_type_MRN")
+    stay = only(shadow)
+    assert (stay["mrn"], stay["exceptions"], sodium(shadow)) == ("ZQ5550001", [], ["122"])
+
+
+def test_f19_another_persons_result_on_the_visit_does_not_count(field: Path) -> None:
+    shadow = told(field / "F19_PID35_not_MR/dm_pi_other")
+    stay = only(shadow)
+    assert (stay["mrn"], stay["exceptions"]) == ("ZQ8800001", ["PATIENT_MISMATCH"])
+    assert sodium(shadow) == []
+
+
+def test_f20_a_merge_whose_old_number_has_no_authority_is_applied(field: Path) -> None:
+    shadow = told(field / "F20_MRG1_bare/c1_a40_no_authority")
+    stay = only(shadow)
+    assert (stay["mrn"], stay["mrn_aliases"], stay["exceptions"]) == ("ZQ0981569", ["ZQ0981568"], [])
+    assert (stay["events_applied"], sodium(shadow)) == (4, ["122"])
