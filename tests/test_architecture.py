@@ -287,6 +287,10 @@ TESTED_IN = {
     "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
     "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
+    "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
+    "umbridge/stay/profile.py": "tests/test_values.py",  # slips in a profile, by their key
+    "umbridge/stay/reasons.py": "tests/test_values.py",  # each reason is met by a case, and on the page
+    "umbridge/stay/units.py": "tests/test_values.py",  # spelling by spelling
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of

@@ -10,7 +10,7 @@ import pytest
 from umbridge.errors import ConfigError
 from umbridge.model import Level, Status
 from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
-from umbridge.stay.facts import check_site
+from umbridge.stay.profile import check_site
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes/site.toml"
 

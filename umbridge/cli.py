@@ -263,7 +263,7 @@ def screen(
     from umbridge import shadow
     from umbridge.criteria.host import Host
     from umbridge.site import default_site, load_site
-    from umbridge.stay.facts import check_site
+    from umbridge.stay.profile import check_site
 
     site = load_site(Path(site_file)) if site_file else default_site()
     check_site(site)

@@ -33,7 +33,7 @@ from umbridge.listener import Listener
 from umbridge.pipeline import Pipeline
 from umbridge.reload import Reload, users_text
 from umbridge.site import SiteProfile, load_site
-from umbridge.stay.facts import check_site
+from umbridge.stay.profile import check_site
 from umbridge.store import ground
 from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.engine import sqlite_warning

@@ -22,8 +22,9 @@ from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.translate import translate
 from umbridge.hl7.triggers import USED
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
-from umbridge.stay.facts import check_site, unmapped
+from umbridge.stay.facts import unmapped
 from umbridge.stay.identity import has_own_number, parts, strange_numbers
+from umbridge.stay.profile import check_site
 from umbridge.store import ground
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import check_made, create_store, hold_pen, open_keys, protect

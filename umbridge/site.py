@@ -16,10 +16,11 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
-from umbridge import facilities
+from umbridge import facilities, spellings
 from umbridge.authorities import Authority
 from umbridge.errors import ConfigError
 from umbridge.model import Level, Order, Status
+from umbridge.spellings import Spellings
 
 #: Payer classes that rules and clocks know.
 PAYER_CLASSES = (
@@ -102,6 +103,7 @@ class SiteProfile:
     dispositions: Mapping[str, str]
     avoidable_days: Mapping[str, AvoidableDay]
     observations: Mapping[str, Mapping[str, str]]
+    spellings: Spellings  # how senders write coding systems, units and answers
     digest: str  # "sha256:..." over the profile's values, whatever the file's comments and order
     source: str  # the file, for messages to people
     places: Mapping[str, SiteProfile] = field(compare=False, repr=False)  # by MSH-4; "" where none is listed
@@ -239,7 +241,8 @@ class _Reader:
 
     def profile(self, tree: dict[str, Any]) -> SiteProfile:
         keys = ("site", "windows", "units", "status", "orders", "payers", "dispositions", "avoidable_days")
-        self.table({"facilities": {}, **tree}, "", (*keys, "observations", "facilities"))
+        optional = dict.fromkeys(("facilities", *spellings.PARTS))
+        self.table({**optional, **tree}, "", (*keys, "observations", *optional))
         site = dict.fromkeys(facilities.OPTIONAL) | self.table(tree["site"], "site")
         names = ("name", "timezone", "facilities", *facilities.AUTHORITIES, *facilities.OPTIONAL)
         own, others = facilities.read(self, self.table(site, "site", names), tree.get("facilities", {}))
@@ -279,6 +282,7 @@ class _Reader:
             dispositions=self.choices(tree["dispositions"], "dispositions", DISPOSITIONS),
             avoidable_days=self._avoidable(tree["avoidable_days"]),
             observations=self._observations(tree["observations"]),
+            spellings=spellings.read(self, tree),
             digest="sha256:" + hashlib.sha256(canonical.encode()).hexdigest(),
             source=self.source,
             places=MappingProxyType(places),

@@ -18,7 +18,7 @@ from umbridge.criteria.package import ChangedError, kept, native
 from umbridge.errors import ConfigError, ContentError
 from umbridge.linter import ERROR, WARNING, lint
 from umbridge.site import load_site
-from umbridge.stay.facts import check_site
+from umbridge.stay.profile import check_site
 from umbridge.vignettes import EXPECTED, CriterionRow, Remembering, coverage, judge, site_of
 
 

@@ -17,7 +17,7 @@ from umbridge.model import Case
 from umbridge.review.record import Requested, ScreenLine
 from umbridge.shadow import Shadow, read_files
 from umbridge.site import SiteProfile, default_site, load_site
-from umbridge.stay.facts import check_site
+from umbridge.stay.profile import check_site
 
 EXPECTED = "expected.json"
 Compared: TypeAlias = Literal[

@@ -10,6 +10,8 @@ from umbridge.model import Coded
 NULL = b'""'
 MOST_IDENTIFIERS = 100  # of one patient: nobody has more, and reading half a million costs a second
 CODED = ("CWE", "CE", "CNE", "CF", "ID", "IS", "")  # types of OBX-2 whose OBX-5 may be a code
+_COMPARATORS = ("", "<", "<=", ">", ">=", "=")  # SN-1
+_SEPARATORS = ("-", "+", "/", ":")  # SN-3; "." would make two numbers one
 _MOST_CODED = 1000  # bytes: nobody's code is longer
 _MOST_PARTS = 10  # components that anybody here asks for; a flood of them stays in one piece behind these
 
@@ -120,7 +122,7 @@ def observed_value(message: Message, raw: bytes, value_type: str) -> str:
         raw = raw[: raw.index(marks.repetition)] if marks.repetition and marks.repetition in raw else raw
         return message.value(raw.strip().rstrip(marks.component) if marks.component else raw).strip()
     if value_type == "SN":
-        return "".join(leaf(message, parts, number) for number in range(1, 5))
+        return _structured(*(leaf(message, parts, number) for number in range(1, 5)))
     return leaf(message, parts, 1)
 
 
@@ -131,3 +133,11 @@ def entity_within(message: Message, raw: bytes) -> str:
     number = leaf(message, parts, 1)
     namespace = leaf(message, parts, 2) or leaf(message, parts, 3)
     return f"{number}^{namespace}" if number and namespace else number
+
+
+def _structured(comparator: str, first: str, separator: str, second: str) -> str:
+    """SN as one text: "<6", "1:8". What its tables do not have stays in components, and so is no number."""
+    is_pair = bool(first and second and separator in _SEPARATORS) or (separator == "+" and not second)
+    if comparator not in _COMPARATORS or (not is_pair and (separator or second)):
+        return "^".join((comparator, first, separator, second))
+    return f"{comparator}{first}{separator}{second}"

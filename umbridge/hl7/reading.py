@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
@@ -16,6 +17,11 @@ MOST = {b"PID": 500, b"MRG": 500, b"ORC": 2_000, b"DG1": 500, b"IN1": 500, b"IN3
 MAX_NOTES = 100  # then one note more says that there were others
 _SHORT, _CACHED = 120, 4096  # bytes of a field, and how many fields, that are kept read
 _DIALECTS = 16  # sets of delimiters for which they are kept: senders have one or two
+
+#: A unit with a power that was sent as components.
+_POWER = re.compile(
+    rb"[xX*]?\s?10\^\d{1,2}\s?/\s?[A-Za-z]{1,3}(?:\^3)?(?=\^|~|\Z)|[A-Za-z]{0,6}/[cm]m\^3(?=\^|~|\Z)"
+)
 
 _Words = tuple[Coded, Coded, str]
 _NOTHING: _Words = (Coded(), Coded(), "")
@@ -127,7 +133,7 @@ class Reading:
         if found is None:
             message, (kind, _, _, _, status) = self.message, key
             code, alternate, _ = self.words(obx[3])
-            unit, other, first = self.words(obx[6])
+            first, other = self.unit(obx[6])
             found = (
                 kind.decode() if kind.isalnum() else message.value(kind).strip(),
                 code,
@@ -135,11 +141,21 @@ class Reading:
                 first,
                 self.range(obx[7]),
                 status.decode() if status.isalpha() else message.value(status).strip(),
-                other.code if unit.code else "",
+                other,
             )
             if known is not None and self._lasting(b"".join(key)):
                 known.forms[key] = found
         return found
+
+    def unit(self, raw: bytes) -> tuple[str, str]:
+        """OBX-6.1, else OBX-6.4; and OBX-6.4 beside it. Senders do not escape the ^ of a power: 10^3/uL."""
+        unit, other, first = self.words(raw)
+        mark = self.message.delimiters.component
+        if mark and mark in raw:
+            power = _POWER.match(raw.replace(mark, b"^"))
+            if power is not None:
+                return power[0].decode(), ""
+        return first, other.code if unit.code else ""
 
     def range(self, raw: bytes) -> str:
         """A reference range: its first repetition whole, as its senders escape nothing."""

@@ -17,16 +17,18 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from umbridge.errors import ConfigError, ContentError
+from umbridge.errors import ContentError
 from umbridge.hl7.times import parse_time
+from umbridge.interval import Interval
 from umbridge.model import Event, FactValue, Observation
 from umbridge.site import SiteProfile
+from umbridge.stay import values
+from umbridge.stay.reasons import BY_STATUS, Reason
+from umbridge.stay.units import Units, units_of
 
 _EXACT = Context(prec=28)
-_NUMBER = re.compile(r"[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})\Z", re.ASCII)
 _RANGE = re.compile(r"\s*[<>=]*\s*(?:([\d.]+)\s*-\s*)?([\d.]+)\s*\Z", re.ASCII)
-_CODED = ("CWE", "CE", "CNE", "ID", "IS")
-_LOINC = ("LN", "LOINC")
+LOINC = "LN"
 
 #: OBX-11 (table 0085): the only results that count. P is preliminary and flagged; B (appended) and V
 #: (verified) are final; A (amended) takes the place of a final one, as C does.
@@ -41,6 +43,10 @@ class Conversion:
     factor: Decimal = Decimal(1)
     subtract: Decimal = Decimal(0)
     divide: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        if self.factor <= 0 or self.divide <= 0:  # it would turn a bound round
+            raise ArithmeticError
 
     def apply(self, value: Decimal) -> Decimal:
         shifted = _EXACT.subtract(value, self.subtract)
@@ -95,7 +101,7 @@ class Fact:
 class Unusable:
     """Why an OBX gives no value. ``fact`` is "" where the code means nothing at this site."""
 
-    reason: str
+    reason: Reason
     fact: str = ""
     code: str = ""
     withdraws: bool = False
@@ -211,37 +217,22 @@ def is_loinc(code: str) -> bool:
 
 
 @cache
-def _by_loinc() -> Mapping[str, FactType]:
+def by_loinc() -> Mapping[str, FactType]:
+    """The fact that each LOINC code of the dictionary stands for."""
     return {code: fact for fact in dictionary().values() for code in fact.loinc}
-
-
-def check_site(site: SiteProfile) -> None:
-    """Every fact the profile names must exist and be of the right sort. Raises ConfigError."""
-    facts = dictionary()
-    for system, codes in site.observations.items():
-        for code, fact in codes.items():
-            if fact not in facts:
-                raise ConfigError(
-                    f"{site.source}: observations.{system}.{code}: expected a fact of the dictionary"
-                )
-    for code, fact in site.intensity_orders.items():
-        if fact not in facts or not facts[fact].closed_world:
-            raise ConfigError(f"{site.source}: orders.intensity.{code}: expected a treatment fact")
-    for barrier in site.avoidable_days:
-        if barrier not in facts["discharge_barrier"].codes:
-            raise ConfigError(f"{site.source}: avoidable_days.{barrier}: expected a discharge_barrier code")
 
 
 def identify(observation: Observation, site: SiteProfile) -> tuple[FactType, str] | None:
     """The fact an OBX-3 stands for and the code that says so: LOINC first, then the site's own codes."""
     pair = (observation.code, observation.alternate)
     for coded in pair:
-        if coded.system in _LOINC and coded.code in _by_loinc():
-            return _by_loinc()[coded.code], coded.code
+        if coded.code in by_loinc() and site.spellings.system(coded.system) == LOINC:
+            return by_loinc()[coded.code], coded.code
     for coded in pair:
-        fact = site.observations.get(coded.system, {}).get(coded.code)
-        if fact is not None and fact in dictionary():
-            return dictionary()[fact], f"{coded.code}^{coded.system}"
+        for system in (coded.system, site.spellings.system(coded.system)):
+            fact = site.observations.get(system, {}).get(coded.code)
+            if fact is not None and fact in dictionary():
+                return dictionary()[fact], f"{coded.code}^{system}"
     return None
 
 
@@ -254,19 +245,18 @@ def read(observation: Observation, site: SiteProfile) -> Fact | Unusable:
     """Judge one OBX by OBX-11, OBX-2, OBX-5, OBX-6 and, for troponin, OBX-7. Total: never raises."""
     found = identify(observation, site)
     if found is None:
-        return Unusable("unmapped")
+        return Unusable(Reason.UNMAPPED)
     kind, code = found
     if observation.status in WITHDRAWN:
-        return Unusable("withdrawn", kind.id, code, withdraws=True)
+        return Unusable(Reason.WITHDRAWN, kind.id, code, withdraws=True)
     if observation.status not in USABLE:
-        return Unusable(
-            "status_" + (observation.status if observation.status.isalpha() else "none"), kind.id, code
-        )
-    if not observation.value.strip():
-        return Unusable("empty", kind.id, code)
-    value = _value(observation, kind, site)
-    if isinstance(value, Unusable):
-        return Unusable(value.reason, kind.id, code)
+        status = observation.status or "none"
+        return Unusable(BY_STATUS.get(status, Reason.STATUS_UNLISTED), kind.id, code)
+    value = value_of(observation, kind, code, site)
+    if observation.also and value is not Reason.COMMENT:
+        value = Reason.REPEATED
+    if isinstance(value, Reason):
+        return Unusable(value, kind.id, code)
     original = f"{observation.value} {observation.unit}".strip()
     preliminary = observation.status == "P"
     return Fact(
@@ -274,38 +264,76 @@ def read(observation: Observation, site: SiteProfile) -> Fact | Unusable:
     )
 
 
-def _value(observation: Observation, kind: FactType, site: SiteProfile) -> FactValue | Unusable:
-    text = observation.value.strip()
+def value_of(observation: Observation, kind: FactType, code: str, site: SiteProfile) -> FactValue | Reason:
+    """OBX-5 as a value of this fact, in its canonical unit; else the one reason why it is none."""
+    if not observation.value.strip():
+        return Reason.EMPTY
     if kind.kind == "number":
-        if observation.value_type != "NM":
-            return Unusable("not_a_number")
-        return _number(text, observation, kind)
-    if kind.kind == "datetime":
-        moment = read_time(text, site) if observation.value_type in ("TS", "DTM") else None
-        return Unusable("not_a_time") if moment is None else moment.astimezone(site.zone).isoformat()
-    if observation.value_type not in _CODED:
-        return Unusable("not_coded")
+        return _number(observation, kind, code, site)
     if kind.kind == "boolean":
-        return Unusable("not_yes_or_no") if text not in ("Y", "N") else text == "Y"
-    return text if text in kind.codes else Unusable("code_unknown")
+        return values.yes_or_no(observation, site)
+    if kind.kind == "code":
+        return values.code(observation, kind.id, kind.codes, site)
+    text = values.time_text(observation)
+    moment = None if isinstance(text, Reason) else read_time(text, site)
+    if moment is None:
+        return text if isinstance(text, Reason) else Reason.NOT_A_TIME
+    return moment.astimezone(site.zone).isoformat()
 
 
-def _number(text: str, observation: Observation, kind: FactType) -> Decimal | Unusable:
-    if not _NUMBER.match(text):
-        return Unusable("not_a_number")
-    number = Decimal(text)
+def _number(observation: Observation, kind: FactType, code: str, site: SiteProfile) -> FactValue | Reason:
+    number = values.number(observation)
+    if isinstance(number, Reason):
+        behind = values.unit_behind(observation.value) if number in _MAY_HOLD_UNIT else ""
+        return Reason.UNIT_IN_NUMBER if behind and known_units(site).find(behind, kind.id) else number
+    if isinstance(number, Interval):
+        return Reason.BOUND
     if kind.id == "troponin_ratio":
         # Assays cannot be compared in ng/L: only the multiple of each one's own 99th percentile counts.
         limit = upper_limit(observation.reference_range)
-        return Unusable("no_upper_limit") if limit is None else _EXACT.divide(number, limit)
+        return Reason.NO_UPPER_LIMIT if limit is None else _EXACT.divide(number, limit)
     conversion = kind.accepts.get(observation.unit)
-    return Unusable("unit_unknown") if conversion is None else conversion.apply(number)
+    if conversion is None or site.spellings.has_units:
+        found = _conversion(observation, kind, code, site)
+        if isinstance(found, Reason):
+            return found
+        conversion = found
+    return conversion.apply(number)
+
+
+def _conversion(
+    observation: Observation, kind: FactType, code: str, site: SiteProfile
+) -> Conversion | Reason:
+    """By OBX-6.1, else OBX-6.4, else what the profile says this code's values are in."""
+    sent = [unit for unit in (observation.unit, observation.other_unit) if unit]
+    if not sent:
+        local, _, system = code.partition("^")
+        unit = site.spellings.unsent_units.get(system or LOINC, {}).get(local, "")
+        conversion = kind.accepts.get(unit)
+        return Reason.UNIT_MISSING if conversion is None else conversion
+    units = known_units(site)
+    meant = [units.find(unit, kind.id) for unit in sent]
+    fitting = [kind.accepts[unit] for unit in meant if unit in kind.accepts]
+    if fitting:
+        return fitting[0]
+    return Reason.UNIT_UNFIT if any(meant) else Reason.UNIT_UNKNOWN
+
+
+@cache
+def _canonical() -> tuple[str, ...]:
+    """Every UCUM unit of the dictionary."""
+    return tuple(sorted({unit for kind in dictionary().values() for unit in kind.accepts if unit}))
+
+
+def known_units(site: SiteProfile) -> Units:
+    """Which spellings of units this site's feeds may use."""
+    return units_of(site, _canonical())
 
 
 def upper_limit(reference_range: str) -> Decimal | None:
     """The upper end of OBX-7: ``0-19``, ``<19``, ``<= 0.04``. None where there is none above zero."""
     match = _RANGE.match(reference_range)
-    if match is None or ">" in reference_range or not _NUMBER.match(match[2]):
+    if match is None or ">" in reference_range or not values.NUMBER.match(match[2]):
         return None
     if match[1] is None and "<" not in reference_range:
         return None  # a bare number could be either end
@@ -329,6 +357,10 @@ def is_icd10(system: str) -> bool:
     return not system.upper().replace("-", "").startswith(("I9", "ICD9"))
 
 
+_MAY_HOLD_UNIT = (Reason.COMMENT, Reason.NOT_A_NUMBER, Reason.CODED_NOT_A_NUMBER, Reason.TYPE_NOT_A_NUMBER)
+_UNITS_WRONG = (Reason.UNIT_UNKNOWN, Reason.UNIT_UNFIT, Reason.UNIT_MISSING)
+
+
 def unmapped(event: Event, site: SiteProfile) -> list[str]:
     """What one sample message uses that neither the dictionary nor the profile knows: codes, never values.
 
@@ -342,7 +374,7 @@ def unmapped(event: Event, site: SiteProfile) -> list[str]:
             notes.append(f"OBX-3 {coded.code}^{coded.system}: no fact in [observations.{coded.system}]")
         else:
             found = read(observation, site)
-            if isinstance(found, Unusable) and found.reason == "unit_unknown":
+            if isinstance(found, Unusable) and found.reason in _UNITS_WRONG:
                 notes.append(f"OBX-6 {observation.unit or 'empty'}: unit not accepted for {found.fact}")
     visit = event.visit
     if visit.unit and visit.unit not in site.units:
