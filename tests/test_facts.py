@@ -20,7 +20,6 @@ from umbridge.stay.facts import (
     Fact,
     Unusable,
     dictionary,
-    is_icd10,
     is_loinc,
     parse_dictionary,
     read,
@@ -272,11 +271,6 @@ def test_a_time_needs_its_minutes() -> None:
 def test_any_time_is_survived(text: str) -> None:
     moment = read_time(text, SITE)
     assert moment is None or moment.tzinfo is not None
-
-
-def test_icd9_is_not_icd10() -> None:
-    assert is_icd10("I10") and is_icd10("") and is_icd10("ICD10") and is_icd10("I10C")
-    assert not any(is_icd10(system) for system in ("I9", "I9C", "ICD9", "ICD-9-CM", "i9"))
 
 
 def test_unmapped_names_codes_and_no_values() -> None:

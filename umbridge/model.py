@@ -149,25 +149,32 @@ class Timing(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """One DG1."""
+    """One DG1 as sent: which of its codes is ICD-10-CM is the stay's business."""
 
-    rank: int  # DG1-1; 1 is principal
+    rank: int  # DG1-1, the segment's number
     code: str  # DG1-3.1
     system: str  # DG1-3.3
     kind: str  # DG1-6: A admitting, W working, F final
     deleted: bool  # DG1-21 = D
     source: str
+    others: tuple[Coded, ...] = ()  # DG1-3.4-6, and .10-12 from version 2.7: the same in other systems
+    method: str = ""  # DG1-2, which named the system before version 2.3
+    priority: int | None = None  # DG1-15: 1 is principal, 0 in no ranking
+    action: str = ""  # DG1-21: with one, the message changes the list instead of replacing it
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """One IN1."""
 
-    rank: int  # IN1-1; the lowest is primary
+    rank: int  # IN1-1
     plan_id: str  # IN1-2.1
     plan_type: str  # IN1-15
     authorization: str = ""  # IN1-14.1, authorization number
     precertification: str = ""  # IN1-28, pre-admission certification
+    begins: str = ""  # IN1-12, YYYYMMDD
+    ends: str = ""  # IN1-13, YYYYMMDD: the last day
+    priority: int | None = None  # IN1-22: 1 pays first
 
 
 class Certification(NamedTuple):

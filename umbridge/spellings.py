@@ -16,7 +16,7 @@ CODE_SYSTEMS: Mapping[str, tuple[str, ...]] = {
     "LN": ("LN", "LOINC", "2.16.840.1.113883.6.1"),
     "SCT": ("SCT", "SNOMED", "SNOMED-CT", "SNOMEDCT", "SCTUS", "2.16.840.1.113883.6.96"),
     "I10": ("I10", "I10C", "ICD10", "ICD-10", "ICD10CM", "ICD-10-CM", "2.16.840.1.113883.6.90"),
-    "I9": ("I9", "I9C", "9CM", "ICD9", "ICD-9", "ICD9CM", "ICD-9-CM", "2.16.840.1.113883.6.103"),
+    "I9": ("I9", "I9C", "I9CDX", "9CM", "ICD9", "ICD-9", "ICD9CM", "ICD-9-CM", "2.16.840.1.113883.6.103"),
 }
 _ANSWERS = ("yes", "no", "codes")
 _Nested = Mapping[str, Mapping[str, str]]

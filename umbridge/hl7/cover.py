@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from umbridge.hl7.fields import leaf, parts_of
+from umbridge.hl7.fields import coded_of, leaf, parts_of
 from umbridge.hl7.reading import MOST, Reading
+from umbridge.hl7.times import parse_date
 from umbridge.model import Certification, Coverage, Diagnosis
 
 
@@ -27,24 +28,49 @@ def _rows(reading: Reading, name: bytes, last: int) -> list[list[bytes]]:
 
 
 def _diagnosis(reading: Reading, nth: int, dg1: list[bytes]) -> Diagnosis:
-    code = reading.words(dg1[3])[0]
-    if not code.code:
+    code, other, any_ = reading.words(dg1[3])
+    if not any_:
         reading.note(f"DG1[{nth}]-3 missing")
+    parts = parts_of(reading.message, dg1[3])
+    third = coded_of(reading.message, parts[9:]) if len(parts) > 9 else other
+    action = reading.word(dg1[21])
     return Diagnosis(
         reading.rank(dg1[1], "DG1", nth),
         code.code,
         code.system,
         reading.word(dg1[6]),
-        reading.word(dg1[21]) == "D",
+        action == "D",
         f"{reading.message.control_id} DG1[{nth}]",
+        tuple(each for each in dict.fromkeys((other, third)) if each.code),
+        reading.word(dg1[2]),
+        _count(reading.word(dg1[15])),
+        action,
     )
 
 
 def _coverage(reading: Reading, nth: int, in1: list[bytes]) -> Coverage:
     word = reading.word
     return Coverage(
-        reading.rank(in1[1], "IN1", nth), word(in1[2]), word(in1[15]), word(in1[14]), word(in1[28])
+        reading.rank(in1[1], "IN1", nth),
+        word(in1[2]),
+        word(in1[15]),
+        word(in1[14]),
+        word(in1[28]),
+        _day(reading, in1[12], f"IN1[{nth}]-12"),
+        _day(reading, in1[13], f"IN1[{nth}]-13"),
+        _count(word(in1[22])),
     )
+
+
+def _day(reading: Reading, raw: bytes, address: str) -> str:
+    day, note = parse_date(raw if raw.isdigit() else reading.stamp(raw))
+    if note:
+        reading.note(f"{address} {note}")
+    return day
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
 
 
 def _certification(reading: Reading, nth: int, in3: list[bytes]) -> Certification:
@@ -58,7 +84,7 @@ def _certification(reading: Reading, nth: int, in3: list[bytes]) -> Certificatio
         begin=reading.time(in3[9], "IN3", 9, nth),
         end=reading.time(in3[10], "IN3", 10, nth),
         days_kind=word(in3[11]),
-        days=int(days) if days.isascii() and days.isdigit() and len(days) < 6 else None,
+        days=_count(days),
         non_concurrence=word(in3[12]),
         non_concurrence_at=reading.time(in3[13], "IN3", 13, nth),
         reviewer=word(in3[14]),

@@ -352,11 +352,6 @@ def read_time(text: str, site: SiteProfile) -> datetime | None:
     return moment
 
 
-def is_icd10(system: str) -> bool:
-    """DG1-3.3 or no system; ICD-9 codes share letters with ICD-10 and must not be read as such."""
-    return not system.upper().replace("-", "").startswith(("I9", "ICD9"))
-
-
 _MAY_HOLD_UNIT = (Reason.COMMENT, Reason.NOT_A_NUMBER, Reason.CODED_NOT_A_NUMBER, Reason.TYPE_NOT_A_NUMBER)
 _UNITS_WRONG = (Reason.UNIT_UNKNOWN, Reason.UNIT_UNFIT, Reason.UNIT_MISSING)
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Set
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from umbridge.model import Event
 from umbridge.site import SiteProfile
-from umbridge.stay.clock import instant
+from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
 from umbridge.stay.facts import Fact, feeds, read
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
@@ -31,6 +31,7 @@ from umbridge.stay.person import (
     merged,
     newer,
     note,
+    primary_of,
 )
 from umbridge.stay.record import Key, Record, canonical, patient_key, records, same_patient, unguarded
 from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
@@ -75,7 +76,7 @@ class StayFold:
         """Take in one message. Returns the increment to append to the snapshot, None where there is none."""
         rows = self._rows(event, seq)
         self._count(event)
-        note(self._people, patient_key(event.patient, self.site), event, seq)
+        note(self._people, patient_key(event.patient, self.site), event, seq, self.site)
         if rows is None:
             return None
         for record in self._load(rows):
@@ -94,7 +95,7 @@ class StayFold:
         found: list[Record] = []
         for seq, event in events:
             fold._count(event)
-            note(fold._people, patient_key(event.patient, site), event, seq)
+            note(fold._people, patient_key(event.patient, site), event, seq, site)
             rows = fold._rows(event, seq)
             if rows is not None:
                 found += fold._load(rows)
@@ -317,7 +318,7 @@ class StayFold:
         """The stay with its clocks read at ``as_of``."""
         person, zone = self.person(), self.site.zone
         cover = coverage_of(person)
-        primary = cover[0] if cover else None
+        primary = primary_of(cover, self._came(as_of), as_of.astimezone(zone).date())
         patient = self.patient
         aliases = sorted(old for old in self._standing if self._stands(old) == patient)
         aliases += [old for old in self._owners if old != patient]
@@ -339,8 +340,15 @@ class StayFold:
             has_moved=any(self._owner(each) == patient for each in strangers),
             has_ring=self._ring,
             unguarded=tuple(unguarded(self._people, self.site)),
+            has_no_cover=bool(cover) and primary is None,
         )
         return view(self.site, self._course, identity, as_of)
+
+    def _came(self, as_of: datetime) -> date:
+        """The local date of the first contact: the date of service that a cover must be in force at."""
+        course = self._course
+        first = course.first_at if course.care_start is None else course.care_start
+        return as_of.astimezone(self.site.zone).date() if first is None else local_date(first, self.site.zone)
 
 
 def combined(one: bytes, other: bytes) -> bytes:

@@ -7,15 +7,17 @@ sent, receipt number), so the order of arrival does not matter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from umbridge.hl7.triggers import GROUPED
 from umbridge.model import Certification, Coverage, Event
+from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, moment
-from umbridge.stay.facts import is_icd10
+from umbridge.stay.diagnoses import Unlisted, icd10_of, place_of
 
 PEOPLE_KEPT = 8
 DIAGNOSES_KEPT = 64
@@ -32,7 +34,7 @@ def stamp(event: Event, seq: int) -> Stamp:
     return [instant(event.effective_at), instant(event.sent_at), seq]
 
 
-def note(people: dict[str, Person], patient: str, event: Event, seq: int) -> None:
+def note(people: dict[str, Person], patient: str, event: Event, seq: int, site: SiteProfile) -> None:
     """Take over what this message says about its patient."""
     when = stamp(event, seq)
     person = people.get(patient)
@@ -51,30 +53,52 @@ def note(people: dict[str, Person], patient: str, event: Event, seq: int) -> Non
         source = f"{event.control_id} PV2-9"
         _newest(person, "expected", when, [instant(event.visit.expected_discharge), source])
     if event.coverage:
-        plans = sorted(event.coverage, key=lambda plan: plan.rank)[:PLANS_KEPT]
+        plans = sorted(event.coverage, key=_paying)[:PLANS_KEPT]
         _newest(person, "cover", when, [list(astuple(plan)) for plan in plans])
     _certify(person, when, event)
     _oldest(person, "visit", when, event.visit.number)
     _oldest(person, "account", when, event.patient.account)
-    diagnoses = person.setdefault("diagnoses", {}) if event.diagnoses else {}
+    _diagnose(person, when, event, site)
+
+
+def _diagnose(person: Person, when: Stamp, event: Event, site: SiteProfile) -> None:
+    """Each code by the newest message that has it, and the newest list that replaced what ADT said before.
+
+    The DG1 of an ADT message are the whole list unless one of them has an action code (HL7 v2 2.10.4.1,
+    snapshot mode). Those of an order are its own reasons: they add, and no list takes them away.
+    """
+    if not event.diagnoses:
+        return
+    held = person.setdefault("diagnoses", {})
+    is_adt = event.message_type == "ADT"
+    if is_adt and not any(each.action for each in event.diagnoses):
+        _newest(person, "listed", when, None)
     for diagnosis in event.diagnoses:
-        code = diagnosis.code.upper().strip()
-        if code and is_icd10(diagnosis.system):
-            held = diagnoses.get(code)
-            if held is None or held[0] < when:
-                diagnoses[code] = [when, diagnosis.rank, diagnosis.deleted, diagnosis.source]
-    while len(diagnoses) > DIAGNOSES_KEPT:
-        del diagnoses[min(diagnoses, key=lambda code: (diagnoses[code][0], code))]
+        code = icd10_of(diagnosis, site)
+        if isinstance(code, Unlisted):
+            continue
+        row = [when, list(place_of(diagnosis)), diagnosis.deleted, diagnosis.source, is_adt]
+        before = held.get(code)
+        if before is None or before[0] < when or (before[0] == when and row[1] < before[1]):
+            held[code] = row
+    while len(held) > DIAGNOSES_KEPT:
+        del held[min(held, key=lambda code: (held[code][0], code))]
 
 
 def _certify(person: Person, when: Stamp, event: Event) -> None:
-    """What payers said (IN3), each certification by its number, from the newest message that speaks of it."""
+    """What payers said (IN3), by certification number: all that the newest message has of it.
+
+    A payer may certify some days of a stay and not others under one number.
+    """
     held = person.setdefault("certified", {}) if event.certifications else {}
+    said: dict[str, list[list[Any]]] = {}
     for each in event.certifications:
         row = [None if value is None else instant(value) for value in _moments(each)]
         words = [each.certified_by, each.required, each.days_kind, each.days]
         words += [each.non_concurrence, each.reviewer, each.appeal, each.case_manager, each.source]
-        _newest(held, each.number, when, [*row, *words])
+        said.setdefault(each.number, []).append([*row, *words])
+    for number, rows in said.items():
+        _newest(held, number, when, rows)
     while len(held) > CERTIFICATIONS_KEPT:
         del held[min(held, key=lambda number: (held[number][0], number))]
 
@@ -86,7 +110,10 @@ def _moments(each: Certification) -> tuple[datetime | None, ...]:
 def certifications_of(person: Person, zone: ZoneInfo) -> tuple[Certification, ...]:
     """IN3 as it stands, by number."""
     found = []
-    for number, (_, row) in sorted(person.get("certified", {}).items()):
+    rows = (
+        (number, row) for number, (_, rows) in sorted(person.get("certified", {}).items()) for row in rows
+    )
+    for number, row in rows:
         times = [None if at is None else moment(at, zone) for at in row[:4]]
         by, required, kind, days, refusal, reviewer, appeal, manager, source = row[4:]
         found.append(
@@ -111,8 +138,21 @@ def certifications_of(person: Person, zone: ZoneInfo) -> tuple[Certification, ..
 
 
 def coverage_of(person: Person) -> tuple[Coverage, ...]:
-    """IN1 as the newest message has it, primary first."""
+    """IN1 as the newest message has it, in the order of paying: IN1-22 where it is sent, then IN1-1."""
     return tuple(Coverage(*row) for row in person.get("cover", (None, ()))[1])
+
+
+def primary_of(cover: Sequence[Coverage], begins: date, until: date) -> Coverage | None:
+    """The cover that pays first of those in force (IN1-12, IN1-13) between two days of a stay.
+
+    One that ended before the patient came, or begins after ``until``, pays nothing.
+    """
+    for each in cover:
+        has_ended = bool(each.ends) and each.ends < f"{begins:%Y%m%d}"
+        is_to_come = bool(each.begins) and each.begins > f"{until:%Y%m%d}"
+        if not has_ended and not is_to_come:
+            return each
+    return None
 
 
 def newer(one: Person, other: Person) -> Person:
@@ -153,10 +193,19 @@ class Diagnosed(NamedTuple):
 
 
 def diagnoses_of(person: Person) -> list[Diagnosed]:
-    """ICD-10-CM codes that stand: DG1-1 decides the order, the newest first within it."""
-    standing = [(code, entry) for code, entry in person.get("diagnoses", {}).items() if not entry[2]]
+    """ICD-10-CM codes that stand: by ``place_of``, the newest first within it."""
+    listed = person.get("listed", [None])[0]
+    standing = [
+        (code, row)
+        for code, row in person.get("diagnoses", {}).items()
+        if not row[2] and not (row[4] and listed is not None and row[0] < listed)
+    ]
     standing.sort(key=lambda pair: (pair[1][1], [-part for part in pair[1][0][:2]], pair[0]))
-    return [Diagnosed(code, entry[3], entry[0][0]) for code, entry in standing]
+    return [Diagnosed(code, row[3], row[0][0]) for code, row in standing]
+
+
+def _paying(plan: Coverage) -> tuple[bool, int, int]:
+    return plan.priority is None, plan.priority or 0, plan.rank
 
 
 def _newest(person: Person, name: str, when: Stamp, value: Any) -> None:

@@ -221,6 +221,7 @@ class Identity:
     has_moved: bool
     has_ring: bool
     unguarded: tuple[str, ...]  # exceptions: where two patients could not be told apart
+    has_no_cover: bool
 
 
 def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime) -> Stay:
@@ -357,6 +358,8 @@ def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int)
         found.add("FACTS_QUARANTINED")
     if identity.has_ring:
         found.add("MERGE_RING")
+    if identity.has_no_cover:
+        found.add("NO_COVER_IN_FORCE")
     return tuple(sorted(found))
 
 
