@@ -35,19 +35,22 @@ class Facility:
     accounts: Authority
 
 
+Table = dict[str, Any]  # of a TOML file, before it is read into a type
+
+
 class Reads(Protocol):
     """What reads a profile's values, naming the key in every complaint."""
 
     def fail(self, key: str, expected: str) -> NoReturn: ...
 
-    def table(self, tree: object, key: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]: ...
+    def table(self, tree: object, key: str, keys: tuple[str, ...] | None = None) -> Table: ...
 
     def text(self, value: object, key: str) -> str: ...
 
     def texts(self, value: object, key: str) -> tuple[str, ...]: ...
 
 
-def read(reads: Reads, site: Mapping[str, Any], others: object) -> tuple[Facility, tuple[Facility, ...]]:
+def read(reads: Reads, site: Table, others: object) -> tuple[Facility, tuple[Facility, ...]]:
     """The site's own facility, and those of ``[facilities.*]``. Raises ConfigError through ``reads``."""
     own = {name: reads.text(site[name], f"site.{name}") for name in AUTHORITIES}
     tables = {"site": {**site, "msh4": site["facilities"]}}
@@ -91,7 +94,7 @@ def _types(reads: Reads, value: object, key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.strip().upper() for each in value))
 
 
-def _aliases(reads: Reads, tables: Mapping[str, dict[str, Any]], name: str) -> Mapping[str, str]:
+def _aliases(reads: Reads, tables: Mapping[str, Table], name: str) -> Mapping[str, str]:
     """Other spelling -> authority, over all facilities: one that meant two would mix their numbers."""
     owns = {table[name] for table in tables.values()}
     found: dict[str, str] = {}

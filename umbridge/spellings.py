@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
-from umbridge.facilities import Reads
+from umbridge.facilities import Reads, Table
 
 PARTS = ("code_systems", "units_of_measure", "answers")
 #: Coding systems by the names and identifiers that senders give them (HL7 table 0396, and their OIDs).
@@ -42,7 +41,7 @@ class Spellings:
         return len(self.units) > 1 or bool(self.units[""])
 
 
-def read(reads: Reads, tree: Mapping[str, Any]) -> Spellings:
+def read(reads: Reads, tree: Table) -> Spellings:
     """Those of a profile. Raises ConfigError through ``reads``."""
     units, unsent = _units(reads, tree.get("units_of_measure", {}))
     words, codes = _answers(reads, tree.get("answers", {}))
