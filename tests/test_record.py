@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,7 @@ def sights(sees: Sees) -> tuple[object, ...]:
     return (*fields, *(sees.opens(c) for c in GROUPS))
 
 
-#: What an entry has of its own, whatever it says. an entry has of its own, whatever it says.
+#: What an entry has of its own, whatever it says.
 OWN = {"seq", "ts", "leaf_hash"}
 
 
@@ -264,15 +265,25 @@ RESULTS = st.builds(
 )
 
 
-#: One of each kind of eyes, with a name for it: whoever sees alike is shown alike.
-ALIKE = {sights(found): (where, found) for where, found in PERMISSIONS.items() if not found.opens("sens")}
-LINES = {
-    sights(sees): ((where, profile), sees)
-    for where, found in PERMISSIONS.items()
-    if not found.opens("sens")
-    for profile in PROFILES
-    for sees in (found.within(TABLE.profile(profile)),)
-}
+@cache
+def alike() -> list[tuple[Any, Permission]]:
+    """One of each kind of eyes, with a name for it: whoever sees alike is shown alike."""
+    blind = {where: found for where, found in PERMISSIONS.items() if not found.opens("sens")}
+    return list({sights(found): (where, found) for where, found in blind.items()}.values())
+
+
+@cache
+def alike_on_lines() -> list[tuple[Any, Sees]]:
+    """The same of bundles: eyes and profile."""
+    return list(
+        {
+            sights(sees): ((where, profile), sees)
+            for where, found in PERMISSIONS.items()
+            if not found.opens("sens")
+            for profile in PROFILES
+            for sees in (found.within(TABLE.profile(profile)),)
+        }.values()
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -281,7 +292,7 @@ def test_who_may_not_see_part_2_sees_the_same_of_every_stay(ledger: Written, res
     """42 CFR 2.12(a)(1), 2.13(c): not by a value, and not by a field that is empty, masked or gone."""
     pair = ledger.write(drafted(result), drafted(replace(result, tags=("PART2_SUD",))))
     shelf = ledger.shelf
-    for where, permission in ALIKE.values():
+    for where, permission in alike():
         seen = [view(shelf, permission, seq) for seq in pair]
         ours, theirs = (dict(each["slots"]) for each in seen)  # type: ignore[call-overload]
         assert {k: v for k, v in seen[0].items() if k not in {*OWN, "slots"}} == {
@@ -292,7 +303,7 @@ def test_who_may_not_see_part_2_sees_the_same_of_every_stay(ledger: Written, res
         # who reads the chart finds a restricted determination's reasons gone (decision 0093), and no more
         allowed = set().union(*TELLING.values()) if reads_the_chart(permission) else set()
         assert different <= allowed, where
-    for told, sees in LINES.values():
+    for told, sees in alike_on_lines():
         lines = [json.loads(entry_line(shelf, shelf.record(seq), sees, ())) for seq in pair]
         shown = [{name: value for _, _, name, value in line["open"] if name not in OWN} for line in lines]
         assert shown[0] == shown[1], told
