@@ -23,8 +23,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     Installation.folders = tmp_path_factory
+    yield
+    Installation.unload()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
+from prefork import Forked, Loaded, environment
 
 from umbridge import config, controlclient, setup
 from umbridge.cli import main
@@ -24,6 +25,7 @@ from umbridge.store import ground
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+SERVE = ("-m", "umbridge.cli")
 START_SECONDS = 120.0  # on a loaded machine everything takes several times as long
 
 
@@ -32,6 +34,7 @@ class Installation:
 
     folders: ClassVar[pytest.TempPathFactory]
     unused: ClassVar[Path | None] = None
+    _loaded: ClassVar[Loaded | None] = None
 
     def __init__(self, directory: Path, *, stranger: bool = False) -> None:
         """A copy of one made once, as that takes some sixty syncs; a stranger's has keys of its own."""
@@ -108,20 +111,40 @@ class Installation:
     def rows(self, *words: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.run(*words, "--json").stdout.splitlines()]
 
-    def start(self, program: tuple[str, ...] = ("-m", "umbridge.cli")) -> Running:
+    def start(self, program: tuple[str, ...] | None = None) -> Running:
+        """A daemon, forked from a process that has loaded it where the environment is as it was then.
+
+        ``program`` is what Python runs in a process of its own: ``SERVE`` for what a person would start.
+        """
         return Running(self, program)
+
+    @classmethod
+    def loaded(cls) -> Loaded:
+        if cls._loaded is None:
+            cls._loaded = Loaded()
+        return cls._loaded
+
+    @classmethod
+    def unload(cls) -> None:
+        if cls._loaded is not None:
+            cls._loaded.close()
+            cls._loaded = None
 
 
 class Running:
     """A daemon process, ready to be spoken to. ``stop`` must end it cleanly; ``kill`` is SIGKILL."""
 
-    def __init__(self, where: Installation, program: tuple[str, ...]) -> None:
+    def __init__(self, where: Installation, program: tuple[str, ...] | None) -> None:
         self.where = where
         self.log = where.directory / "daemon.log"
+        self.process: subprocess.Popen[bytes] | Forked
+        words = ["serve", "--config", str(where.file)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, "serve", "--config", str(where.file)], stdout=log, stderr=log
-            )
+            if program is None and environment() == where.loaded().environment:
+                self.process = where.loaded().fork(words, log.fileno())
+            else:
+                command = [sys.executable, *(program or SERVE), *words]
+                self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.status = self._ready()
         self.port = int(self.status["feeds"][0]["port"])
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from installation import ROOT, START_SECONDS, Installation, Running
+from installation import ROOT, SERVE, START_SECONDS, Installation, Running
 
 from umbridge import delivery, sample
 from umbridge.config import LimitSettings
@@ -118,9 +118,10 @@ def test_a_changed_site_profile_folds_the_stays_anew(installation: Installation)
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
-def test_both_signals_end_it_cleanly(running: Running, signal_: signal.Signals) -> None:
-    os.kill(running.process.pid, signal_)
-    assert running.process.wait(20) == 0
+def test_both_signals_end_it_cleanly(installation: Installation, signal_: signal.Signals) -> None:
+    daemon = installation.start(SERVE)
+    os.kill(daemon.process.pid, signal_)
+    assert daemon.process.wait(START_SECONDS) == 0
 
 
 def test_a_second_daemon_is_refused(running: Running) -> None:

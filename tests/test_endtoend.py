@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from installation import Installation, Running
+from installation import SERVE, Installation, Running
 
 from umbridge import delivery, sample, shadow
 from umbridge.hl7 import er7, mllp
@@ -64,6 +64,14 @@ def due(data: bytes) -> str:
         return "A" + letter
     asking = ("AL", "SU") if letter == "A" else ("AL", "ER")
     return "C" + letter if accept in asking else "A" + letter if application in asking else "NONE"
+
+
+@pytest.fixture
+def running(installation: Installation) -> Iterator[Running]:
+    """As a person starts it: the whole job has no shortcut."""
+    daemon = installation.start(SERVE)
+    yield daemon
+    daemon.kill()
 
 
 @pytest.mark.slow
