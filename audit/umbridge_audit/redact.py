@@ -64,8 +64,14 @@ class Permission:
 
     def may(self, compartment: str, field: str) -> Sight:
         """ "show", "mask" (it is there, its value is not told) or "hide" (as if it were not there)."""
-        sights = {role.cells[compartment].sight(field) for role in self.roles if compartment in role.cells}
-        return "show" if "show" in sights else "mask" if "mask" in sights else "hide"
+        seen: Sight = "hide"
+        for role in self.roles:
+            cell = role.cells.get(compartment)
+            if cell is not None and (sight := cell.sight(field)) != "hide":
+                if sight == "show":
+                    return sight
+                seen = sight
+        return seen
 
     @property
     def any(self) -> bool:
@@ -109,8 +115,11 @@ class Narrowed:
     second: Permission
 
     def may(self, compartment: str, field: str) -> Sight:
-        sights = {self.first.may(compartment, field), self.second.may(compartment, field)}
-        return "hide" if "hide" in sights else "mask" if "mask" in sights else "show"
+        first = self.first.may(compartment, field)
+        if first == "hide":
+            return first
+        second = self.second.may(compartment, field)
+        return first if second == "show" else second
 
     def opens(self, compartment: str) -> bool:
         return self.first.opens(compartment) and self.second.opens(compartment)
