@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from installation import Installation, exchange
 
 from umbridge.authorities import Authority
 from umbridge.errors import ConfigError
@@ -356,3 +358,134 @@ def test_what_stands_for_a_foreign_number_says_whose_it_is() -> None:
     fold = StayFold(replace(default_site()))
     fold.apply(event("A01", (("ZZ1", "", "PT"),), 0, 70), 1)
     assert fold.stay(START).mrn == "ZZ1"
+
+
+# --- facilities ------------------------------------------------------------------------------------------
+
+NORTH = """
+[facilities.north]
+msh4 = ["ZZN"]
+timezone = "America/Denver"
+mrn_authority = "ZZN"
+visit_authority = "ZZN"
+account_authority = "ZZN"
+visit_authority_aliases = ["2.999.7"]
+account_authority_aliases = ["2.999.8"]
+"""
+TWO = profile("", NORTH)
+
+
+def sent_by(facility: str, *segments: str, kind: str = "ADT^A01", at: str = "20260406233000") -> bytes:
+    head = f"MSH|^~\\&|ZZEHR|{facility}|||{at}||{kind}|ZZ{facility}{kind}{at}|P|2.5.1"
+    evn = [f"EVN||{at}"] if kind.startswith("ADT") else []
+    return "\r".join([head, *evn, *segments, ""]).encode()
+
+
+BARE = ("PID|1||ZZ5||ZZTEST^QUILL|||||||||||||ZZA5", "PV1|1|I|4W^310|||||||||||||||INP|ZZV5")
+
+
+def test_two_facilities_numbers_are_not_the_same_numbers() -> None:
+    shadow = Shadow(TWO)
+    shadow.take(sent_by("UMBH", *BARE))
+    shadow.take(sent_by("ZZN", *BARE))
+    shadow.take(sent_by("ZZELSE", *BARE, kind="ADT^A08"))
+    stays = {stay["visit"]: stay for stay in shadow.stays(None)}
+    assert sorted(stays) == ["ZZV5", "ZZV5^ZZN"]
+    assert [stays[visit]["mrn"] for visit in sorted(stays)] == ["ZZ5", "ZZ5^ZZN"]
+    assert [stays[visit]["accounts"] for visit in sorted(stays)] == [["ZZA5"], ["ZZA5^ZZN"]]
+    assert [stays[visit]["events_applied"] for visit in sorted(stays)] == [2, 1]
+    assert [stays[visit]["exceptions"] for visit in sorted(stays)] == [[], []]
+
+
+def test_each_facility_has_its_clock() -> None:
+    """Half past eleven in the evening there and here are two hours apart; so are the midnights."""
+    shadow = Shadow(TWO)
+    for facility in ("UMBH", "ZZN"):
+        shadow.take(sent_by(facility, *BARE))
+    later = datetime(2026, 4, 7, 5, 0, tzinfo=UTC)  # one in the morning in New York, eleven in Denver
+    stays = {stay["visit"]: stay for stay in shadow.stays(later)}
+    assert stays["ZZV5"]["inpatient_start"] == "2026-04-06T23:30:00-04:00"
+    assert stays["ZZV5"]["hospital_midnights"] == 1
+    # not begun there before half past eleven
+    later = datetime(2026, 4, 7, 5, 45, tzinfo=UTC)
+    stays = {stay["visit"]: stay for stay in shadow.stays(later)}
+    assert stays["ZZV5^ZZN"]["inpatient_start"] == "2026-04-06T23:30:00-06:00"
+    assert [stays[visit]["hospital_midnights"] for visit in ("ZZV5", "ZZV5^ZZN")] == [1, 0]
+    later = datetime(2026, 4, 7, 6, 15, tzinfo=UTC)
+    stays = {stay["visit"]: stay for stay in shadow.stays(later)}
+    assert [stays[visit]["hospital_midnights"] for visit in ("ZZV5", "ZZV5^ZZN")] == [1, 1]
+
+
+def test_a_stay_keeps_the_clock_of_the_facility_it_began_in_also_after_a_restart() -> None:
+    shadow = Shadow(TWO)
+    shadow.take(sent_by("ZZN", *BARE))
+    spelt = ("PID|1||ZZ5^^^ZZN||ZZTEST^QUILL", "PV1|1|I|MICU^1|||||||||||||||INP|ZZV5^^^&2.999.7&ISO")
+    shadow.take(sent_by("UMBH", *spelt, kind="ADT^A02", at="20260407080000"))
+    (lane,) = shadow.lanes.values()
+    rows = [lane.fold.increment(each, seq) for seq, each in shadow.events["ZZV5^ZZN"]]
+    again = StayFold.restore(TWO, lane.fold.head(), [row for row in rows if row is not None])
+    for fold in (lane.fold, again):
+        stay = fold.stay(datetime(2026, 4, 8, tzinfo=UTC))
+        assert (stay.inpatient_start or START).isoformat() == "2026-04-06T23:30:00-06:00"
+        assert stay.places[-1].start.isoformat() == "2026-04-07T06:00:00-06:00"
+        assert (stay.mrn, stay.exceptions) == ("ZZ5^ZZN", ("INPATIENT_ORDER_MISSING",))
+
+
+ACCOUNTS = [
+    ("ZZA5", "ZZA5"),
+    ("ZZA5", "ZZA5^^^UMBH"),
+    ("ZZA5^ZZN", "ZZA5^^^ZZN"),
+    ("ZZA5^ZZN", "ZZA5^^^2.999.8"),
+    ("ZZA5^ZZLAB", "ZZA5^^^ZZLAB^AN"),
+]
+
+
+@pytest.mark.parametrize(("name", "sent"), ACCOUNTS)
+def test_a_stay_that_is_known_by_its_account_alone_is_called_by_it(name: str, sent: str) -> None:
+    shadow = Shadow(TWO)
+    pid, pv1 = f"PID|1||ZZ5||ZZTEST^QUILL|||||||||||||{sent}", "PV1|1|I|4W^310|||||||||||||||INP"
+    shadow.take(sent_by("UMBH", pid, pv1))
+    shadow.take(sent_by("UMBH", pid, RATE, kind="ORU^R01"))
+    (stay,) = shadow.stays(None)
+    assert (stay["visit"], stay["accounts"], stay["events_applied"]) == (f"account:{name}", [name], 2)
+    assert list(shadow.lanes) == [f"account:{name}"]
+
+
+def test_the_same_account_of_two_authorities_is_two() -> None:
+    shadow = Shadow(default_site())
+    for n, sent in enumerate(("ZZA5", "ZZA5^^^ZZLAB")):
+        pid = f"PID|1||ZZ{n}||ZZTEST^QUILL|||||||||||||{sent}"
+        shadow.take(sent_by("UMBH", pid, "PV1|1|I|4W^310|||||||||||||||INP", at=f"2026040623300{n}"))
+    assert sorted(shadow.lanes) == ["account:ZZA5", "account:ZZA5^ZZLAB"]
+
+
+WHY = ("--purpose", "HPAYMT")
+
+
+def test_what_lists_show_as_a_visit_opens_it(installation: Installation) -> None:
+    made = installation
+    made.roles("administrator", "ur_nurse")
+    running = made.start()
+    visits = ("ZZV6", "ZZV6^^^ZZOTHER^VN", "")
+    frames = [
+        sent_by(
+            "UMBH",
+            f"PID|1||ZZ{n}||ZZTEST^QUILL|||||||||||||ZZA{n}",
+            f"PV1|1|I|4W^310|||||||||||||||INP|{visit}",
+            at=f"2026040623300{n}",
+        )
+        for n, visit in enumerate(visits)
+    ]
+    asyncio.run(exchange(running.port, *(b"\x0b" + each + b"\x1c\r" for each in frames)))
+    running.worked()
+    shown = {row["visit"]: row["mrn"] for row in made.rows("stays", "list", *WHY)}
+    assert shown == {"ZZV6": "ZZ0", "ZZV6^ZZOTHER": "ZZ1", "account:ZZA2": "ZZ2"}
+    for n, (visit, mrn) in enumerate(shown.items(), 1):
+        (stay,) = made.rows("stays", "show", visit, *WHY)
+        assert (stay["visit"], stay["mrn"]) == (visit, mrn)
+        assert [(row["seq"], row["visit"]) for row in made.rows("messages", "list", "--visit", visit)] == [
+            (n, visit)
+        ]
+    assert {row["visit"] for row in made.rows("reviews", "list", *WHY)} == set(shown)
+    assert made.run("stays", "show", "account:ZZNOBODY", *WHY, check=None).returncode != 0
+    assert running.stop() == 0

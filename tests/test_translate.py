@@ -591,7 +591,8 @@ def test_without_any_time() -> None:
 
 
 def test_the_identity_alone() -> None:
-    identity = identify(parse((MSH.format(kind="ADT^A08") + PID + PV1).encode()))
+    message = parse((MSH.format(kind="ADT^A08") + PID + PV1).encode())
+    identity = identify(message)
     assert identity == (
         "VN1",
         "UMBH",
@@ -600,6 +601,8 @@ def test_the_identity_alone() -> None:
         "ZZ-1",
         "ADT",
         "A08",
+        "UMBH",
+        "UMBH",
     )
 
 

@@ -316,7 +316,9 @@ def messages() -> None:
 @click.option(
     "--mrn", metavar="NUMBER[^AUTHORITY]", help="Of this patient (PID-3); without an authority, the site's."
 )
-@click.option("--visit", metavar="NUMBER", help="Of this visit.")
+@click.option(
+    "--visit", metavar="VISIT", help="Of this visit, as lists show it; account:NUMBER where it has none."
+)
 @click.option("--control-id", metavar="ID", help="With this MSH-10.")
 @click.option("--since", metavar="TIME", help="Received at this time or later; ISO 8601.")
 @click.option("--until", metavar="TIME", help="Received before this time.")
@@ -445,7 +447,7 @@ def stays_list(where: Installation, purpose: str | None, as_json: bool) -> None:
 def stays_show(
     where: Installation, visit: str, purpose: str | None, reason: str | None, as_json: bool
 ) -> None:
-    """One stay by its visit number: lifecycle, status spans, place, reviews, exceptions, notices due."""
+    """One stay, by its visit as lists show it: lifecycle, status, place, reviews, exceptions, notices due."""
     _need(purpose)
     _one(where, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
 

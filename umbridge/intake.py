@@ -208,7 +208,7 @@ class Intake:
             key_token=key,
             visit_token=self._namer.visit(who, processing),
             account_token=self._namer.account(who, processing),
-            head={"control_id": who.control_id, "type": kind, "visit": who.visit or None},
+            head={"control_id": who.control_id, "type": kind, "visit": self._namer.shown(who) or None},
             sender=sender,
             version=version,
             state=state,
@@ -224,7 +224,8 @@ class Intake:
         )
 
     def _is_ahead(self, message: er7.Message, now: datetime) -> bool:
-        return moments.is_ahead(message, self._site.zone, self._site.windows.future_skew_minutes, now)
+        zone = self._site.at(translate.facility_of(message)).zone
+        return moments.is_ahead(message, zone, self._site.windows.future_skew_minutes, now)
 
     def _may_send(self, settings: FeedSettings, application: str, facility: str) -> bool:
         """Whether the feed lists this MSH-3 and MSH-4. A certificate says whose feed it is, no more."""

@@ -11,7 +11,6 @@ from umbridge_audit.entry import JsonValue
 from umbridge.door import Door
 from umbridge.errors import NotHl7Error, UmbridgeError
 from umbridge.hl7 import dictionary, er7
-from umbridge.hl7.translate import translate
 from umbridge.opened import Opened
 from umbridge.questions import (
     MAX_NUMBER,
@@ -28,6 +27,7 @@ from umbridge.questions import (
 )
 from umbridge.site import SiteProfile
 from umbridge.stay import part2
+from umbridge.stay.identity import event_of
 from umbridge.store import inbox, search
 from umbridge.views import Placed, Seen, inside, view, within
 
@@ -208,7 +208,7 @@ class MessageDesk:
             message = er7.parse(row.frame, self._charset(row.feed))
         except NotHl7Error:
             return (), ["no_readable_header"]
-        event = translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+        event = event_of(message, self._site)
         restricted = part2.tells(message, event, self._site)
         version = message.get("MSH-12.1") or "2.5"
         segments = tuple(_segment(message, each, version, restricted) for each in message.walk())

@@ -204,6 +204,7 @@ class Patient:
     account: str = ""  # PID-18.1
     birth_date: str = ""  # PID-7, YYYYMMDD; "" unknown
     sex: str = ""  # PID-8
+    account_authority: str = ""  # PID-18.4.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ class Group:
     prior_account: str = ""
     prior_visit: str = ""
     prior_visit_authority: str = ""
+    prior_account_authority: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,7 @@ class Event:
     notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
     part: int = 0  # which group of a message about several this is, from 1; 0 where it is the whole
     withdrawals: tuple[Withdrawal, ...] = ()  # whole reports that no longer count
+    facility: str = ""  # MSH-4.1
     several: tuple[Event, ...] = ()  # of results of several patients: each one's; the whole then says nothing
 
 

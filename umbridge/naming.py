@@ -11,21 +11,19 @@ from umbridge.hl7 import er7, translate
 from umbridge.hl7.fields import identifiers_of
 from umbridge.model import Patient
 from umbridge.site import SiteProfile
-from umbridge.stay.identity import ACCOUNT, PATIENT, SPECIAL, VISIT, Named, naming, parts
-from umbridge.stay.record import patient_key
+from umbridge.stay.identity import ACCOUNT, PATIENT, SPECIAL, VISIT, Named, event_of, naming, parts
+from umbridge.stay.record import account_name, account_named, patient_key
 from umbridge.store import search
 from umbridge.store.search import SEPARATOR
 
 PRODUCTION = "P"  # HL7 table 0103; T is training, D debugging
 
 
-def visit_token(keyring: Keyring, number: str, authority: str, apart: str = "") -> bytes:
-    """The same number under two authorities is two visits."""
-    return keyring.token(VISIT, apart + authority + SEPARATOR + number)
-
-
 class Namer:
-    """Gives numbers their tokens. What is no production message has tokens apart: it meets no real stay."""
+    """Gives numbers their tokens; the same number under two authorities is two.
+
+    What is no production message has tokens apart: it meets no real stay.
+    """
 
     def __init__(self, keyring: Keyring, site: SiteProfile) -> None:
         self._keyring = keyring
@@ -34,17 +32,31 @@ class Namer:
     def visit(self, who: translate.Identity, processing: str) -> bytes | None:
         if not who.visit:
             return None
-        authority = who.visit_authority or self._site.visit_authority
-        return visit_token(self._keyring, who.visit, authority, _apart(processing))
+        authority = self._site.at(who.facility).visits.of(who.visit_authority)
+        return self._token(VISIT, who.visit, authority, _apart(processing))
 
     def account(self, who: translate.Identity, processing: str) -> bytes | None:
         if not who.account:
             return None
-        return self._token(ACCOUNT, who.account, self._site.account_authority, _apart(processing))
+        authority = self._site.at(who.facility).accounts.of(who.account_authority)
+        return self._token(ACCOUNT, who.account, authority, _apart(processing))
+
+    def shown(self, who: translate.Identity) -> str:
+        """What a list shows of where a message belongs: what ``lookup`` takes."""
+        here = self._site.at(who.facility)
+        visit = here.visits.name(who.visit, who.visit_authority)
+        return visit or account_name(here.accounts.name(who.account, who.account_authority))
+
+    def lookup(self, name: str) -> bytes:
+        """The token of a visit as people name it: NUMBER, NUMBER^AUTHORITY, account:NUMBER."""
+        account = account_named(name)
+        if account:
+            return self._token(ACCOUNT, *self._site.accounts.named(account), "")
+        return self._token(VISIT, *self._site.visits.named(name), "")
 
     def patient(self, who: translate.Identity, processing: str) -> bytes | None:
         """The number that the fold knows the patient by."""
-        key = patient_key(Patient(who.identifiers), self._site)
+        key = patient_key(Patient(who.identifiers), self._site.at(who.facility))
         return self._token(PATIENT, key, "", _apart(processing)) if key else None
 
     def parts(
@@ -58,7 +70,7 @@ class Namer:
         if not is_special and len(message.lines_of(b"PID")) < 2:
             return ()
         apart = _apart(processing)
-        event = translate.translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+        event = event_of(message, self._site)
         if not is_special and not event.several:
             return ()
         return tuple(
@@ -85,9 +97,10 @@ class Namer:
         """The tokens that a search for one of its patients or its control id has too."""
         identifiers = who.identifiers
         for pid in message.segments("PID")[1:]:
-            identifiers += identifiers_of(message, pid.field(3), pid.field(2))
+            identifiers += identifiers_of(message, pid.field(3), pid.field(2), pid.field(4))
+        own = self._site.at(who.facility).mrns.own
         tokens = [
-            search.patient(self._keyring, number, authority or self._site.mrn_authority)
+            search.patient(self._keyring, number, authority or own)
             for number, authority, _ in dict.fromkeys(identifiers)
             if number
         ]

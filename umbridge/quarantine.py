@@ -143,7 +143,8 @@ class Settlement:
         if ack.used(message).state is not RowState.PENDING:
             return "means nothing here, now as then"
         now, site = self._door.pen.clock.now, self._site
-        if moments.is_ahead(message, site.zone, site.windows.future_skew_minutes, now):
+        zone = site.at(translate.facility_of(message)).zone
+        if moments.is_ahead(message, zone, site.windows.future_skew_minutes, now):
             return "lies in the future still"
         return ""
 

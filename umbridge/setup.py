@@ -19,11 +19,10 @@ from umbridge import config, roster, shadow, terminal, tls
 from umbridge.control import account_name
 from umbridge.errors import ConfigError, UmbridgeError
 from umbridge.hl7 import ack, dictionary, er7
-from umbridge.hl7.translate import translate
 from umbridge.hl7.triggers import USED
 from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
 from umbridge.stay.facts import unmapped
-from umbridge.stay.identity import has_own_number, parts, strange_numbers
+from umbridge.stay.identity import event_of, has_own_number, parts, strange_numbers
 from umbridge.stay.profile import check_site
 from umbridge.store import ground
 from umbridge.store.engine import DATABASE
@@ -215,7 +214,7 @@ def _unmapped(site: SiteProfile, sample: str) -> list[str]:
             continue
         notes = list(dictionary.findings(message))
         if ack.refusal(message) is None and ack.used(message).state.value == "PENDING":
-            event = translate(message, site.zone, mrn_authority=site.mrn_authority)
+            event = event_of(message, site)
             for part in parts(event):
                 notes += [*unmapped(part, site), *strange_numbers(part, site)]
                 used, known = used + 1, known + has_own_number(part, site)

@@ -12,16 +12,15 @@ from umbridge.casework.work import questions_of, screenings, to_screen
 from umbridge.criteria.host import Host
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
-from umbridge.hl7.translate import translate
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
 from umbridge.review.plan import stay_json
 from umbridge.review.record import ScreenLine, is_met, screen_line
 from umbridge.review.waves import Verdict, settled
 from umbridge.site import SiteProfile
-from umbridge.stay.directory import Delivery, Directory, shown
+from umbridge.stay.directory import Delivery, Directory
 from umbridge.stay.fold import StayFold
-from umbridge.stay.identity import PERSON_LEVEL
+from umbridge.stay.identity import PERSON_LEVEL, event_of
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic
@@ -73,7 +72,7 @@ class Shadow:
         if digest in self._seen:
             return self._skip("duplicate")
         self._seen.add(digest)
-        event = translate(message, self.site.zone, mrn_authority=self.site.mrn_authority)
+        event = event_of(message, self.site)
         self._seq += 1
         deliveries = self._directory.take(event, self._seq)
         for delivery in deliveries:
@@ -121,7 +120,7 @@ class Shadow:
                 verdict = Verdict(is_met(item.screened.result), item.wave)
                 state.verdicts.setdefault(item.review.id, {})[item.plugin] = verdict
             lines.extend(
-                screen_line(stay.visit or shown(key), item.review, item.plugin, item.screened.result)
+                screen_line(stay.visit or key, item.review, item.plugin, item.screened.result)
                 for item in done
             )
         return lines

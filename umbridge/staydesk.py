@@ -14,9 +14,8 @@ from umbridge_audit.seal import SealError
 from umbridge.door import Door
 from umbridge.errors import StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import er7
-from umbridge.hl7.translate import translate
 from umbridge.model import Event
-from umbridge.naming import visit_token
+from umbridge.naming import Namer
 from umbridge.opened import Opened
 from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number
 from umbridge.review.plan import stay_json
@@ -25,7 +24,7 @@ from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
-from umbridge.stay.identity import taken_part
+from umbridge.stay.identity import event_of, taken_part
 from umbridge.store import inbox
 from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
 from umbridge.views import Seen, blank, view, within
@@ -158,6 +157,7 @@ class StayDesk:
         self._site = site
         self._charset = charset
         self._worklist = worklist
+        self._namer = Namer(door.pen.keyring, site)
 
     def list(self, viewer: Viewer, query: StaysList) -> Iterator[Seen[StayLine]]:
         def lines(opened: Opened) -> Iterator[StayLine]:
@@ -210,8 +210,8 @@ class StayDesk:
         )
 
     def lane(self, visit: str) -> bytes:
-        """The stay that a visit's number leads to, now."""
-        token = visit_token(self._pen.keyring, visit, self._site.visit_authority)
+        """The stay that a visit's number leads to, now; or its account's, as ``Namer.lookup`` has it."""
+        token = self._namer.lookup(visit)
         with self._pen.reading() as reader:
             return reader.resolve(token) or token
 
@@ -232,7 +232,7 @@ class StayDesk:
             if row.reason == inbox.UNREADABLE:
                 raise SealError("a message of this stay does not open")
             message = er7.parse(row.frame, self._charset(row.feed))
-            event = translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+            event = event_of(message, self._site)
             for part in wanted:
                 yield row.seq, taken_part(event, part)
 

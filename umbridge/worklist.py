@@ -12,14 +12,13 @@ from umbridge_audit.seal import SealError
 
 from umbridge.errors import StoreError
 from umbridge.hl7 import er7
-from umbridge.hl7.translate import translate
 from umbridge.model import Event
 from umbridge.review import worklist
 from umbridge.review.plan import reviews
 from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
 from umbridge.stay.fold import NeedsRefold, StayFold
-from umbridge.stay.identity import taken_part
+from umbridge.stay.identity import event_of, taken_part
 from umbridge.store import inbox
 from umbridge.store.commands import Transaction
 from umbridge.store.reader import Reader
@@ -143,7 +142,7 @@ class Worklist:
                 if row.reason == inbox.UNREADABLE:
                     raise SealError("a message of this stay does not open")
                 message = er7.parse(row.frame, self._charset(row.feed))
-                event = translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+                event = event_of(message, self._site)
                 after = row.seq
                 for part in wanted:
                     yield row.seq, taken_part(event, part)

@@ -33,7 +33,6 @@ from umbridge.casework.docket import (
 )
 from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.hl7 import er7
-from umbridge.hl7.translate import translate
 from umbridge.model import Case, Event, ReviewState
 from umbridge.review.case import case
 from umbridge.review.plan import Review, next_deadline, reviews
@@ -43,7 +42,7 @@ from umbridge.review.worklist import lines
 from umbridge.site import SiteProfile
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
-from umbridge.stay.identity import taken_part
+from umbridge.stay.identity import event_of, taken_part
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -304,8 +303,7 @@ class Casework:
         return [(row.seq, taken_part(self._event(row.feed, row.frame), row.part)) for row in rows]
 
     def _event(self, feed: str, raw: bytes) -> Event:
-        message = er7.parse(raw, self._charsets.get(feed, "utf-8"))
-        return translate(message, self._site.zone, mrn_authority=self._site.mrn_authority)
+        return event_of(er7.parse(raw, self._charsets.get(feed, "utf-8")), self._site)
 
     def _finish(self, begun: Begun, said: list[Screening]) -> Done:
         task, stay = begun.task, begun.stay

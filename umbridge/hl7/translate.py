@@ -62,6 +62,8 @@ class Identity(NamedTuple):
     control_id: str
     message_type: str
     trigger: str
+    account_authority: str = ""
+    facility: str = ""
 
 
 def identify(message: Message) -> Identity:
@@ -69,15 +71,23 @@ def identify(message: Message) -> Identity:
     pid, pv1 = message.first("PID"), message.first("PV1")
     code, trigger = message.kind
     visit = parts_of(message, pv1.field(19)) if pv1 else ()
+    account = parts_of(message, pid.field(18)) if pid else ()
     return Identity(
         leaf(message, visit, 1),
         authority_of(message, visit),
-        word(message, pid.field(18)) if pid else "",
+        leaf(message, account, 1),
         identifiers_of(message, pid.field(3), pid.field(2), pid.field(4)) if pid else (),
         message.control_id,
         code,
         trigger,
+        authority_of(message, account),
+        facility_of(message),
     )
+
+
+def facility_of(message: Message) -> str:
+    """MSH-4.1: where the message was sent from."""
+    return word(message, message.header.field(4))
 
 
 def translate(
@@ -106,6 +116,7 @@ def _of_several(each: Sequence[Event]) -> Event:
         first.processing_id,
         first.sent_at,
         first.effective_at,
+        facility=first.facility,
         several=tuple(replace(event, part=part) for part, event in enumerate(each, 1)),
     )
 
@@ -147,6 +158,7 @@ class _Reading(Results):
             tuple(self.groups(mrn_authority)) if grouped else (),
             tuple(self.notes),
             withdrawals=tuple(self.withdrawals),
+            facility=facility_of(message),
         )
 
     # --- who
@@ -161,7 +173,9 @@ class _Reading(Results):
         birth_date, note = parse_date(born if born.isdigit() else self.stamp(born))
         if note:
             self.note(f"PID-7 {note}")
-        return Patient(identifiers, self.word(pid[18]), birth_date, self.word(pid[8]))
+        account = parts_of(self.message, pid[18])
+        authority = authority_of(self.message, account)
+        return Patient(identifiers, leaf(self.message, account, 1), birth_date, self.word(pid[8]), authority)
 
     def visit(self, pv1: list[bytes] | None, pv2: list[bytes] | None) -> Visit:
         message = self.message
@@ -224,14 +238,15 @@ class _Reading(Results):
     def group(self, pid: Segment, mrg: Segment | None, pv1: Segment | None, mrn_authority: str) -> Group:
         message = self.message
         row = mrg.row(5) if mrg else _NO_MRG
-        prior = parts_of(message, row[5])
+        prior, account = parts_of(message, row[5]), parts_of(message, row[3])
         return Group(
             patient=self.patient(pid.row(18), mrn_authority),
             visit=self.visit(pv1.row(45) if pv1 else None, None),
             prior_identifiers=identifiers_of(message, row[1], row[4]),
-            prior_account=self.word(row[3]),
+            prior_account=leaf(message, account, 1),
             prior_visit=leaf(message, prior, 1),
             prior_visit_authority=authority_of(message, prior),
+            prior_account_authority=authority_of(message, account),
         )
 
     def prior_accounts(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from umbridge.model import Event
 from umbridge.site import SiteProfile
 from umbridge.stay.identity import ACCOUNT, VISIT, Named, naming, parts
+from umbridge.stay.record import account_name
 
 K = TypeVar("K", str, bytes)
 Place = tuple[int, int]  # a row and the part of it
@@ -250,15 +251,7 @@ class Directory:
         return Delivery(found.lanes, event, found.joined, earlier)
 
     def _name(self, kind: str, number: str, authority: str) -> str:
-        """A visit's number as it is where it is the site's own; an account's under a word of its own."""
+        """As people have it: a visit's number alone where it is the site's own, an account's as such."""
         if kind == ACCOUNT:
-            return _ACCOUNT + number
-        return f"{number}^{authority}" if kind == VISIT and authority != self.site.visit_authority else number
-
-
-_ACCOUNT = "account:"
-
-
-def shown(lane: str) -> str:
-    """A lane's name for people: the number it was first seen with."""
-    return lane.removeprefix(_ACCOUNT)
+            return account_name(self.site.accounts.name(number, authority))
+        return self.site.visits.name(number, authority) if kind == VISIT else number

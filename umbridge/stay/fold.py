@@ -33,7 +33,16 @@ from umbridge.stay.person import (
     note,
     primary_of,
 )
-from umbridge.stay.record import Key, Record, canonical, patient_key, records, same_patient, unguarded
+from umbridge.stay.record import (
+    Key,
+    Record,
+    canonical,
+    names_of,
+    patient_key,
+    records,
+    same_patient,
+    unguarded,
+)
 from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
 from umbridge.stay.status import is_ending
 from umbridge.stay.steps import step
@@ -76,7 +85,7 @@ class StayFold:
         """Take in one message. Returns the increment to append to the snapshot, None where there is none."""
         rows = self._rows(event, seq)
         self._count(event)
-        note(self._people, patient_key(event.patient, self.site), event, seq, self.site)
+        note(self._people, names_of(event, self.site), event, seq, self.site)
         if rows is None:
             return None
         for record in self._load(rows):
@@ -95,7 +104,7 @@ class StayFold:
         found: list[Record] = []
         for seq, event in events:
             fold._count(event)
-            note(fold._people, patient_key(event.patient, site), event, seq, site)
+            note(fold._people, names_of(event, site), event, seq, site)
             rows = fold._rows(event, seq)
             if rows is not None:
                 found += fold._load(rows)
@@ -181,10 +190,11 @@ class StayFold:
 
     def _rows(self, event: Event, seq: int) -> dict[str, Any] | None:
         """The facts and treatment orders of one message, as the increment writes them."""
-        patient, sent = patient_key(event.patient, self.site), instant(event.sent_at)
+        here, sent = self.site.at(event.facility), instant(event.sent_at)
+        patient = patient_key(event.patient, here)
         facts: list[list[Any]] = []
         for observation in event.observations:
-            found = read(observation, self.site)
+            found = read(observation, here)
             if not found.fact:
                 continue
             value, original, source = None, "", observation.source
@@ -272,6 +282,11 @@ class StayFold:
     # -- looking ---------------------------------------------------------------------------------------
 
     @property
+    def here(self) -> SiteProfile:
+        """The profile as the facility has it at which the stay began: its clock counts the midnights."""
+        return self.site.at(self._records[0].data.get("facility", "") if self._records else "")
+
+    @property
     def patient(self) -> str:
         """Whose stay it is: the patient of the earliest ADT event or status order, else of any message."""
         if self._course.patient or not self._people:
@@ -316,9 +331,9 @@ class StayFold:
 
     def stay(self, as_of: datetime) -> Stay:
         """The stay with its clocks read at ``as_of``."""
-        person, zone = self.person(), self.site.zone
+        person, here = self.person(), self.here
         cover = coverage_of(person)
-        primary = primary_of(cover, self._came(as_of), as_of.astimezone(zone).date())
+        primary = primary_of(cover, self._came(as_of), as_of.astimezone(here.zone).date())
         patient = self.patient
         aliases = sorted(old for old in self._standing if self._stands(old) == patient)
         aliases += [old for old in self._owners if old != patient]
@@ -332,7 +347,7 @@ class StayFold:
             sex=_said(person, "sex"),
             payer_class=self.site.payer_class(primary.plan_type, primary.plan_id) if primary else "UNKNOWN",
             coverage=cover,
-            certifications=certifications_of(person, zone),
+            certifications=certifications_of(person, here.zone),
             diagnoses=tuple(each.code for each in diagnoses_of(person)),
             expected_discharge=person["expected"][1][0] if "expected" in person else None,
             events_applied=self._applied,
@@ -342,13 +357,13 @@ class StayFold:
             unguarded=tuple(unguarded(self._people, self.site)),
             has_no_cover=bool(cover) and primary is None,
         )
-        return view(self.site, self._course, identity, as_of)
+        return view(here, self._course, identity, as_of)
 
     def _came(self, as_of: datetime) -> date:
         """The local date of the first contact: the date of service that a cover must be in force at."""
-        course = self._course
+        course, zone = self._course, self.here.zone
         first = course.first_at if course.care_start is None else course.care_start
-        return as_of.astimezone(self.site.zone).date() if first is None else local_date(first, self.site.zone)
+        return as_of.astimezone(zone).date() if first is None else local_date(first, zone)
 
 
 def combined(one: bytes, other: bytes) -> bytes:

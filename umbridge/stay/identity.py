@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
 from umbridge.authorities import authority_in
+from umbridge.hl7.er7 import Message
+from umbridge.hl7.translate import facility_of, translate
 from umbridge.hl7.triggers import GROUPED
 from umbridge.model import Event, Group, Patient
 from umbridge.site import SiteProfile
@@ -30,6 +32,12 @@ _VISITS = frozenset({"A06", "A07", "A42", "A45", "A50"})
 PERSON_LEVEL = frozenset({"A28", "A29", "A31"}) | _SAME_PERSON | {"A43"}
 
 
+def event_of(message: Message, site: SiteProfile) -> Event:
+    """What a message says: its times on the clock of the facility that sent it."""
+    here = site if len(site.places) < 2 else site.at(facility_of(message))
+    return translate(message, here.zone, mrn_authority=here.mrn_authority)
+
+
 class Change(NamedTuple):
     """A patient key that gave way to another: the ``same`` person, or a stay ``moved`` to another person."""
 
@@ -42,8 +50,9 @@ def patients_changed(event: Event, site: SiteProfile) -> list[Change]:
     """What a message says about patients' numbers, as patient keys."""
     if event.message_type != "ADT" or event.trigger not in _SAME_PERSON | _OTHER_PERSON:
         return []
+    here: SiteProfile = site.at(event.facility)
     kind = "same" if event.trigger in _SAME_PERSON else "moved"
-    pairs = [(_prior_patient(group, site), patient_key(group.patient, site)) for group in event.groups]
+    pairs = [(_prior_patient(group, here), patient_key(group.patient, here)) for group in event.groups]
     return [Change(kind, old, new) for old, new in pairs if old and new and old != new]
 
 
@@ -53,7 +62,7 @@ def _prior_patient(group: Group, site: SiteProfile) -> str:
 
 def has_own_number(event: Event, site: SiteProfile) -> bool:
     """Whether a message says whose it is by a number of the site's."""
-    key = patient_key(event.patient, site)
+    key = patient_key(event.patient, site.at(event.facility))
     return bool(key) and authority_in(key) in site.own_mrns
 
 
@@ -63,6 +72,7 @@ def strange_numbers(event: Event, site: SiteProfile) -> list[str]:
     Never a number itself.
     """
     notes: list[str] = []
+    here: SiteProfile = site.at(event.facility)
     sent = sorted({f"{_word(space)}^{_word(kind)}" for _, space, kind in event.patient.identifiers})
     if not has_own_number(event, site):
         says = "no number of the site's: see mrn_authority, mrn_authority_aliases and mrn_types in [site]"
@@ -70,13 +80,18 @@ def strange_numbers(event: Event, site: SiteProfile) -> list[str]:
     own = {
         number
         for number, space, kind in event.patient.identifiers
-        if site.mrns.of(space) == site.mrns.own and kind.upper() in site.mrn_types
+        if here.mrns.of(space) == here.mrns.own and kind.upper() in here.mrn_types
     }
     if len(own) > 1:
         notes.append(f"PID-3 {' '.join(sent)}: several numbers of the site's; mrn_types in [site] picks one")
-    visit = event.visit
-    if visit.number and site.visits.of(visit.authority) != site.visits.own:
+    visit, patient = event.visit, event.patient
+    if visit.number and here.visits.of(visit.authority) != here.visits.own:
         notes.append(f"PV1-19 authority {_word(visit.authority)}: not the site's visit_authority")
+    if patient.account and here.accounts.of(patient.account_authority) != here.accounts.own:
+        authority = _word(patient.account_authority)
+        notes.append(f"PID-18 authority {authority}: not the site's account_authority")
+    if len(site.places) > 1 and event.facility not in site.facilities:
+        notes.append(f"MSH-4 {_word(event.facility)}: no facility of the profile's; read as [site]'s")
     return notes
 
 
@@ -167,27 +182,29 @@ VISIT, ACCOUNT, PATIENT = "visit", "account", "person"
 
 def naming(event: Event, site: SiteProfile, name: Callable[[str, str, str], K]) -> Named[K]:
     """What a part of a message says about numbers. ``name`` is given kind, number, assigning authority."""
+    here: SiteProfile = site.at(event.facility)
 
-    def visit_of(number: str, authority: str) -> K | None:
-        return name(VISIT, number, authority or site.visit_authority) if number else None
+    def visit_of(number: str, sent: str) -> K | None:
+        return name(VISIT, number, here.visits.of(sent)) if number else None
 
-    def account_of(number: str) -> K | None:
-        return name(ACCOUNT, number, site.account_authority) if number else None
+    def account_of(number: str, sent: str) -> K | None:
+        return name(ACCOUNT, number, here.accounts.of(sent)) if number else None
 
     trigger = event.trigger if event.message_type == "ADT" else ""
     group = event.groups[0] if event.groups else None
-    keys = [patient_key(event.patient, site), *(_prior_patient(each, site) for each in event.groups)]
+    keys = [patient_key(event.patient, here), *(_prior_patient(each, here) for each in event.groups)]
     patients = tuple(name(PATIENT, key, "") for key in dict.fromkeys(keys) if key)
     if trigger in PERSON_LEVEL:
         is_update = not patients_changed(event, site) and trigger != "A29"
         at = (instant(event.effective_at), instant(event.sent_at)) if is_update else None
         return Named(event.part, patients=patients, is_person=True, at=at)
-    visit, account = visit_of(event.visit.number, event.visit.authority), account_of(event.patient.account)
+    visit = visit_of(event.visit.number, event.visit.authority)
+    account = account_of(event.patient.account, event.patient.account_authority)
     prior_visit = prior_account = None
     if group is not None and trigger in _VISITS:
         prior_visit = visit_of(group.prior_visit, group.prior_visit_authority)
     if group is not None and trigger in _ACCOUNTS:
-        prior_account = account_of(group.prior_account)
+        prior_account = account_of(group.prior_account, group.prior_account_authority)
     return Named(event.part, visit, account, patients, prior_visit, prior_account)
 
 

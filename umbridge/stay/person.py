@@ -18,6 +18,7 @@ from umbridge.model import Certification, Coverage, Event
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.diagnoses import Unlisted, icd10_of, place_of
+from umbridge.stay.record import Names
 
 PEOPLE_KEPT = 8
 DIAGNOSES_KEPT = 64
@@ -34,9 +35,9 @@ def stamp(event: Event, seq: int) -> Stamp:
     return [instant(event.effective_at), instant(event.sent_at), seq]
 
 
-def note(people: dict[str, Person], patient: str, event: Event, seq: int, site: SiteProfile) -> None:
+def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: SiteProfile) -> None:
     """Take over what this message says about its patient."""
-    when = stamp(event, seq)
+    patient, when = names.patient, stamp(event, seq)
     person = people.get(patient)
     if person is None:
         person = people[patient] = {"first": when, "visit": "", "account": ""}
@@ -56,8 +57,8 @@ def note(people: dict[str, Person], patient: str, event: Event, seq: int, site: 
         plans = sorted(event.coverage, key=_paying)[:PLANS_KEPT]
         _newest(person, "cover", when, [list(astuple(plan)) for plan in plans])
     _certify(person, when, event)
-    _oldest(person, "visit", when, event.visit.number)
-    _oldest(person, "account", when, event.patient.account)
+    _oldest(person, "visit", when, names.visit)
+    _oldest(person, "account", when, names.account)
     _diagnose(person, when, event, site)
 
 

@@ -36,6 +36,7 @@ Key = tuple[int, int, int, int, int]
 class RecordData(TypedDict, total=False):
     """What one event says of the course. A key that is missing was not said. Times are instants."""
 
+    facility: str  # MSH-4, where the profile has a clock or numbers for it
     visit: str
     account: str
     prior: list[str]  # PID-18 and MRG-3 as they were before
@@ -104,14 +105,48 @@ def patient_key(patient: Patient, site: SiteProfile) -> str:
     return found
 
 
+class Names(NamedTuple):
+    """A message's patient, visit and account as people have them, "" where none is named."""
+
+    patient: str
+    visit: str
+    account: str
+
+
+def names_of(event: Event, site: SiteProfile) -> Names:
+    """By the numbers of the facility that sent it."""
+    here = site.at(event.facility)
+    visit, patient = event.visit, event.patient
+    return Names(
+        patient_key(patient, here),
+        here.visits.name(visit.number, visit.authority),
+        here.accounts.name(patient.account, patient.account_authority),
+    )
+
+
+_ACCOUNT = "account:"
+
+
+def account_name(account: str) -> str:
+    """What a stay that is known by its account alone is called, wherever a visit's number stands."""
+    return f"{_ACCOUNT}{account}" if account else ""
+
+
+def account_named(name: str) -> str:
+    """The account that such a name is of, "" where it is a visit's."""
+    return name[len(_ACCOUNT) :] if name.startswith(_ACCOUNT) else ""
+
+
 def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
     """What of one message belongs to the course: an ADT event, or the status orders of an ORM."""
-    patient, sent = patient_key(event.patient, site), instant(event.sent_at)
+    (patient, visit, account), sent = names_of(event, site), instant(event.sent_at)
     identity: RecordData = {}
-    if event.visit.number:
-        identity["visit"] = event.visit.number
-    if event.patient.account:
-        identity["account"] = event.patient.account
+    if event.facility and event.facility in site.places:
+        identity["facility"] = event.facility
+    if visit:
+        identity["visit"] = visit
+    if account:
+        identity["account"] = account
     made: list[Record] = []
     if event.message_type == "ADT" and event.trigger in RANK:
         key = (instant(event.effective_at), RANK[event.trigger], sent, seq, event.part)

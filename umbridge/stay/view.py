@@ -19,6 +19,7 @@ from umbridge.model import (
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment
 from umbridge.stay.course import Claim, Course, Place, Span
+from umbridge.stay.record import account_name
 
 MEDICARE = ("MEDICARE_FFS", "MEDICARE_ADVANTAGE")
 
@@ -241,12 +242,13 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         return None if at is None else moment(at, zone)
 
     stayed = None if start is None else midnights(start, end, zone)
+    accounts = tuple(course.accounts) or identity.accounts
     contact = course.care_start if course.care_start is not None else course.first_at
     known_unit = site.units.get(unit or "")
     return Stay(
         as_of=moment(now, zone),
-        visit=course.visit or identity.visit,
-        accounts=tuple(course.accounts) or identity.accounts,
+        visit=course.visit or identity.visit or account_name(next(iter(accounts), "")),
+        accounts=accounts,
         mrn=identity.mrn,
         mrn_aliases=identity.mrn_aliases,
         birth_date=identity.birth_date,

@@ -79,7 +79,7 @@ class _Window:
         self.stay = stay
         self.now = instant(as_of)
         self.review = review
-        self.zone = fold.site.zone
+        self.zone = stay.site.zone
         self.contact = None if stay.first_contact is None else instant(stay.first_contact)
         self.patient = fold.patient
         self._own: dict[str, bool] = {}
