@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hl7
@@ -13,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from umbridge.errors import NotHl7Error
-from umbridge.hl7 import er7, escapes
+from umbridge.hl7 import ack, er7, escapes, translate
 from umbridge.hl7.er7 import Message, parse
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
@@ -229,7 +231,7 @@ def test_escapes_are_paired_from_the_left_however_many_are_taken_at_a_time(
 ) -> None:
     """Against the plainest reader there is: a regular expression."""
     marks = parse(HEADER).delimiters
-    known = {b"F": b"|", b".br": b"\n"}
+    known = {b"F": b"|", b".br": b"\n", b"H": b""}
 
     def meant(match: re.Match[bytes]) -> bytes:
         if re.fullmatch(rb"X([0-9A-Fa-f]{2})+", match[1]):
@@ -416,7 +418,36 @@ def test_python_hl7_reads_the_same_fields() -> None:
 
 
 def message_text(segment: er7.Segment, number: int) -> str:
-    return segment.message.text(segment.field(number))
+    return segment.coding.text(segment.field(number))
+
+
+def read_and_answered(frame: bytes) -> None:
+    """All that intake and a caseworker read of a frame."""
+    try:
+        message = parse(frame)
+    except NotHl7Error:
+        return
+    refused = ack.refusal(message)
+    translate.identify(message)
+    translate.translate(message, UTC)
+    read_everything(message)
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    ack.answer(message, ack.code_due(message, refused) or "AA", control_id="ZZ1", now=at)
+
+
+def test_a_frame_is_given_back_with_no_collector_looking_for_it() -> None:
+    """A frame may have 16 MiB, and the daemon seldom looks for values that hold each other."""
+    frames = [path.read_bytes() for path in sorted((Path(__file__).parent / "vectors/hl7").iterdir())]
+    for frame in frames:  # what is remembered of wordings is remembered now
+        read_and_answered(frame)
+    gc.collect()
+    gc.disable()
+    try:
+        for frame in frames:
+            read_and_answered(frame)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_the_reader_brings_in_no_parser_and_no_io() -> None:

@@ -43,9 +43,9 @@ from umbridge.witnesses import Witnesses
 
 log = logging.getLogger("umbridge.daemon")
 SWITCH_SECONDS = 0.0005  # commits and questions come back from threads: short turns keep answers quick
-# Many small values live for one message: look for cycles among the young ones, few at a time because senders
-# wait for it, and leave the old to _tidy.
-GC_THRESHOLD = (1_000, 10, 1_000_000)
+# Many small values live for one message, and those of a whole commit at once: 64 messages of some 30 that a
+# collection would walk. They hold no cycles, so look for what does seldom, and leave the old to _tidy.
+GC_THRESHOLD = (5_000, 5, 1_000_000)
 TIDY_CHECK_SECONDS = 1.0
 TIDY_SECONDS = 60.0
 TIDY_LATEST_SECONDS = 900.0

@@ -14,9 +14,9 @@ from copy import copy
 from types import MappingProxyType
 
 from umbridge.errors import NotHl7Error
-from umbridge.hl7.charset import codec_for, decode, overlapping
+from umbridge.hl7.charset import codec_for, overlapping
+from umbridge.hl7.coding import Coding
 from umbridge.hl7.delimiters import PUNCTUATION, delimiters_of
-from umbridge.hl7.escapes import resolved
 from umbridge.hl7.lines import BLANK, BOM, MOST_SEGMENTS, lines_of
 
 ENVELOPE = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})  # batch and file headers and trailers, HL7 v2 ch. 2
@@ -61,10 +61,10 @@ def _address(text: str) -> _Address:
 class Segment:
     """One line of a message. Field numbers count from one; a field that is not there is empty."""
 
-    __slots__ = ("_fields", "_parts", "message", "name", "nth", "raw")
+    __slots__ = ("_fields", "_parts", "coding", "name", "nth", "raw")
 
-    def __init__(self, message: Message, name: str, nth: int, raw: bytes) -> None:
-        self.message = message
+    def __init__(self, coding: Coding, name: str, nth: int, raw: bytes) -> None:
+        self.coding = coding
         self.name = name
         self.nth = nth  # among the segments of this name, from one
         self.raw = raw
@@ -76,7 +76,7 @@ class Segment:
         """All fields as sent; index 0 is the segment's name, and in headers index 1 the separator."""
         fields = self._fields
         if fields is None:
-            separator = self.message.delimiters.field
+            separator = self.coding.delimiters.field
             fields = self._fields = self.raw.split(separator)
             if self.name in _HEADERS:
                 fields.insert(1, separator)
@@ -95,14 +95,14 @@ class Segment:
 
     def repetitions(self, number: int) -> list[bytes]:
         """The field's repetitions as sent; none for an empty field."""
-        return self._split((number,), self.field(number), self.message.delimiters.repetition)
+        return self._split((number,), self.field(number), self.coding.delimiters.repetition)
 
     def components(self, number: int, repetition: int = 1) -> list[bytes]:
         """The components of one repetition as sent; none when it is empty."""
         whole = self.field(number)
         if not whole:
             return []
-        marks = self.message.delimiters
+        marks = self.coding.delimiters
         if repetition > 1 or (marks.repetition and marks.repetition in whole):
             whole = _nth(self.repetitions(number), repetition)
         return self._split((number, repetition), whole, marks.component)
@@ -110,7 +110,7 @@ class Segment:
     def subcomponents(self, number: int, repetition: int = 1, component: int = 1) -> list[bytes]:
         """The subcomponents of one component as sent; none when it is empty."""
         whole = _nth(self.components(number, repetition), component)
-        return self._split((number, repetition, component), whole, self.message.delimiters.subcomponent)
+        return self._split((number, repetition, component), whole, self.coding.delimiters.subcomponent)
 
     def get_raw(self, address: str) -> bytes:
         """The bytes at ``3[1].4.1``. Raises: ValueError for what is not an address of this segment."""
@@ -121,11 +121,11 @@ class Segment:
 
     def get(self, address: str) -> str:
         """The value at ``3[1].4.1``: decoded, unescaped, "" where nothing was sent, '""' for HL7's null."""
-        return self.message.value(self.get_raw(address))
+        return self.coding.value(self.get_raw(address))
 
     def text(self, number: int, repetition: int = 1) -> str:
         """One whole repetition as text: for narrative fields, whose senders do not escape ``&`` and ``^``."""
-        return self.message.value(_nth(self.repetitions(number), repetition))
+        return self.coding.value(_nth(self.repetitions(number), repetition))
 
     def _split(self, key: tuple[int, ...], whole: bytes, mark: bytes) -> list[bytes]:
         """Parts of a long field are kept, so that reading them one by one stays linear."""
@@ -166,11 +166,10 @@ class Message:
         "_index",
         "_kind",
         "_made",
-        "_plain",
-        "_transcribed",
         "before",
         "body",
         "codec",
+        "coding",
         "delimiters",
         "extra_headers",
         "header",
@@ -204,22 +203,22 @@ class Message:
                 self.notes.append("bom")
             body[0] = _trimmed(body[0])
         self.delimiters = delimiters_of(body[0])
+        self.coding = Coding(self.delimiters)
         if self.delimiters.problem:
             self.notes.append("MSH-2 " + self.delimiters.problem)
         self.extra_headers = 0
         self.body = body
         if self._take_lines() or len(body) > MOST_SEGMENTS:
             self._cut()
-        self.header = Segment(self, "MSH", 1, body[0])
+        self.header = Segment(self.coding, "MSH", 1, body[0])
         self._made: dict[str, list[Segment]] = {}
         self._kind: tuple[str, str] | None = None
         self._control_id: str | None = None
-        self._transcribed = ""
-        self.codec = "ascii"
         self.is_ascii = raw.isascii()
-        self._plain = self.is_ascii and self.header.field(18) in _EASY_SETS
-        if not self._plain:
+        self.coding.plain = self.is_ascii and self.header.field(18) in _EASY_SETS
+        if not self.coding.plain:
             self._choose_codec(default_charset)
+        self.codec = self.coding.codec
 
     def part(self, lines: Sequence[bytes], before: Mapping[bytes, int]) -> Message:
         """A message of this header and some of the body's lines; ``before``: see the class."""
@@ -273,19 +272,20 @@ class Message:
             if overlapping(codec_for([later.decode("latin-1")], "")[0]):
                 declared = [later]
         names = [name.decode("latin-1") for name in declared]
-        self.codec, known = codec_for(names, default_charset)
+        coding = self.coding
+        coding.codec, known = codec_for(names, default_charset)
         if not known:
             self.notes.append("MSH-18 charset_unknown")
         try:
-            self.raw.decode(self.codec)
+            self.raw.decode(coding.codec)
         except UnicodeError:
             self.notes.append("MSH-18 charset_mismatch" if names else "charset_guessed")
             return
-        if overlapping(self.codec):
+        if overlapping(coding.codec):
             # Half of a character may look like a delimiter: tell the fields apart in UTF-8 instead.
-            self.body = [line.decode(self.codec, "replace").encode() for line in self.body]
-            self._transcribed, self.codec = self.codec, "utf-8"
-            self.header = Segment(self, "MSH", 1, self.body[0])
+            self.body = [line.decode(coding.codec, "replace").encode() for line in self.body]
+            coding.transcribed, coding.codec = coding.codec, "utf-8"
+            self.header = Segment(coding, "MSH", 1, self.body[0])
             self._take_lines()
 
     # --- reading
@@ -299,7 +299,7 @@ class Message:
             else:
                 lines = self._lines_of(name.encode("latin-1", "ignore"))
                 first = 1 + self.before.get(name.encode("latin-1", "ignore"), 0)
-                made = [Segment(self, name, nth, line) for nth, line in enumerate(lines, start=first)]
+                made = [Segment(self.coding, name, nth, line) for nth, line in enumerate(lines, start=first)]
             self._made[name] = made
         return made
 
@@ -326,7 +326,7 @@ class Message:
             name = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
             if wanted is None or name in wanted:
                 nth = seen[name] = seen.get(name, 0) + 1
-                yield Segment(self, name.decode("latin-1"), nth, line)
+                yield Segment(self.coding, name.decode("latin-1"), nth, line)
 
     def first(self, name: str) -> Segment | None:
         """The first segment of that name, if any."""
@@ -349,22 +349,16 @@ class Message:
 
     def value(self, raw: bytes) -> str:
         """One leaf's bytes as text, escapes resolved; an escape nobody knows stays as it was sent."""
-        if raw.isalnum():
-            return raw.decode()  # ASCII without a delimiter in it, as nearly all values are
-        escape = self.delimiters.escape
-        if escape and escape in raw:
-            return decode(resolved(raw, self.delimiters, self._transcribed), self.codec)
-        return raw.decode("ascii") if self._plain else decode(raw, self.codec)
+        return self.coding.value(raw)
 
     def text(self, raw: bytes) -> str:
         """Bytes as text, escapes left alone."""
-        return raw.decode("ascii") if self._plain else decode(raw, self.codec)
+        return self.coding.text(raw)
 
     def wire(self, raw: bytes) -> bytes:
         """Bytes read from this message as the sender wrote them (they differ for GB 18030 and its like)."""
-        return (
-            raw.decode("utf-8", "replace").encode(self._transcribed, "replace") if self._transcribed else raw
-        )
+        sent = self.coding.transcribed
+        return raw.decode("utf-8", "replace").encode(sent, "replace") if sent else raw
 
     # --- what everybody asks first
 

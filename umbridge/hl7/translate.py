@@ -291,7 +291,7 @@ class _Reading(Results):
                 patients += 1
                 ordering = ordering and patients < 2
                 continue
-            segment = Segment(message, name.decode(), nth, line)
+            segment = Segment(message.coding, name.decode(), nth, line)
             if name == b"TQ1":
                 details += [segment] if ordering else []
                 continue
