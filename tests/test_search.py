@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given, settings
@@ -22,8 +24,8 @@ from umbridge.config import FeedSettings, Settings
 from umbridge.daemon import answering
 from umbridge.errors import NotPermittedError
 from umbridge.model import RowState
-from umbridge.store import line, search, upkeep
-from umbridge.store.batch import iso
+from umbridge.store import directory, engine, inbox, line, search, upkeep
+from umbridge.store.batch import WORKED, iso
 from umbridge.store.commands import SortTokens, WriteEntries
 from umbridge.store.engine import DATABASE
 from umbridge.store.memory import Memory
@@ -178,6 +180,85 @@ def test_no_search_walks_the_frames(tmp_path: Path, name: str) -> None:
     plan = [row[3] for row in finder._raw.execute("EXPLAIN QUERY PLAN " + asked[-1])]
     finder.close()
     assert not [step for step in plan if step.startswith("SCAN inbox") and "COVERING INDEX" not in step], plan
+
+
+# --- the rows of a lane, wherever they stand ------------------------------------------------------------
+
+LANES = (b"\x01" * 16, b"\x02" * 16, b"\x03" * 16)
+AFTER_ALL = 2**60
+# lane, what it is when it comes, what becomes of it, whether another table says who takes it in
+MESSAGES = st.lists(
+    st.tuples(
+        st.sampled_from((None, *LANES)),
+        st.sampled_from(RowState),
+        st.sampled_from(RowState),
+        st.integers(0, 4).map(lambda n: n == 0),
+    ),
+    max_size=30,
+)
+
+
+@contextmanager
+def empty_store() -> Iterator[tuple[sqlite3.Cursor, Path]]:
+    """The daemon's tables in a file, with no ledger."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / DATABASE
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            engine.create_tables(db)
+            yield db.cursor(), path
+
+
+def walked(cursor: sqlite3.Cursor, lane: bytes) -> tuple[list[int], list[int]]:
+    """The rows of a lane, and those of them that it takes in by themselves: every row looked at."""
+    shared = {seq for (seq,) in cursor.execute("SELECT seq FROM lane_row")}
+    its = [row for row in cursor.execute("SELECT seq, lane, state FROM inbox ORDER BY seq") if row[1] == lane]
+    taken_in = [row[0] for row in its if row[2] in ("PENDING", *WORKED) and row[0] not in shared]
+    return [row[0] for row in its], taken_in
+
+
+@given(MESSAGES, st.integers(0, 30), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_the_rows_of_a_lane_are_those_that_a_walk_finds(
+    messages: list[tuple[bytes | None, RowState, RowState, bool]], after: int, until: int
+) -> None:
+    """Whether they wait or are worked, and after two lanes have become one."""
+    with empty_store() as (cursor, path):
+        for seq, (lane, first, _, elsewhere) in enumerate(messages, start=1):
+            known = (b"key%d" % seq, b"digest", b"content", 0, lane, b"sealed", first.value)
+            inbox.insert(cursor, [(seq, "zz", *known, "AA", None, None, "", iso(START), seq)])
+            if elsewhere:
+                directory.give(cursor, b"\x04" * 16, seq, [0])
+        for change in ("as they came", "worked", "joined"):
+            if change == "worked":
+                inbox.finish(cursor, [(m[2].value, "", seq) for seq, m in enumerate(messages, start=1)])
+            elif change == "joined":
+                directory.join(cursor, LANES[0], LANES[1])
+            finder = search.Finder(path)
+            for lane in LANES:
+                all_of_it, taken_in = walked(cursor, lane)
+                assert finder.numbers(search.Criteria(lane=lane)) == all_of_it, change
+                places = inbox.lane_places(cursor, lane, until, after=after)
+                assert [seq for seq, _, _ in places] == [n for n in taken_in if after < n <= until], change
+            finder.close()
+        assert walked(cursor, LANES[0]) == ([], [])
+
+
+def test_who_asks_for_a_lane_reads_no_frame_of_another(tmp_path: Path) -> None:
+    """A hundred thousand rows may wait; what is read of them is the index that they stand in."""
+    made, _ = make(tmp_path / "s")
+    with closing(sqlite3.connect(made.store / DATABASE)) as db:
+        asked: list[str] = []
+        db.set_trace_callback(asked.append)
+        inbox.lane_places(db.cursor(), LANES[0], AFTER_ALL)
+        inbox.pending(db.cursor(), 0, 10)
+        directory.join(db.cursor(), LANES[0], LANES[1])
+        db.set_trace_callback(None)
+        of_rows = [each for each in asked if "inbox" in each and not each.startswith("BEGIN")]
+        assert len(of_rows) == 3
+        for each in of_rows:
+            plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + each)]
+            walks = [step for step in plan if step.startswith("SCAN")]
+            assert all("USING COVERING INDEX inbox_pending" in step for step in walks), plan
 
 
 # --- tokens that are put in order later -----------------------------------------------------------------

@@ -123,6 +123,7 @@ def test_a_kept_store_is_brought_forward_verifies_and_goes_on(old: Settings) -> 
     after = contents(old)
     assert before["ledger_entry"] == [row for row in after["ledger_entry"] if row in before["ledger_entry"]]
     assert {tuple(row) for row in before["inbox"]} <= {tuple(row) for row in after["inbox"]}
+    assert engine.is_whole(old.store / engine.DATABASE)  # every index has its rows, and no others
 
 
 def test_an_upgrade_is_said_once(old: Settings) -> None:

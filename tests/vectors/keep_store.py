@@ -44,12 +44,12 @@ def messages() -> list[bytes]:
 
 
 def main() -> None:
-    from conftest import Installation, exchange
+    from installation import Installation, exchange
 
     from umbridge import delivery
 
     with tempfile.TemporaryDirectory() as folder:
-        made = Installation(Path(folder) / "site")
+        made = Installation(Path(folder) / "site", stranger=True)  # keys of its own
         daemon = made.start()
         try:
             named = [(f"zz{number}", frame) for number, frame in enumerate(messages())]

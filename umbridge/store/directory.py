@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from umbridge.stay.directory import Place
 from umbridge.store import worklist
+from umbridge.store.inbox import OF_LANE
 
 CACHE = 100_000
 WAITING, TAKEN, ASIDE = 0, 1, 2
@@ -221,7 +222,7 @@ def shares(cursor: sqlite3.Cursor, seq: int) -> dict[bytes, dict[int, int]]:
 
 def join(cursor: sqlite3.Cursor, gone: bytes, into: bytes) -> None:
     """The lane ``gone`` is no more: its rows are ``into``'s. Its stay is the caller's to fold again."""
-    cursor.execute("UPDATE inbox SET lane = ? WHERE lane = ?", (into, gone))
+    cursor.execute(f"UPDATE inbox SET lane = :into WHERE seq IN ({OF_LANE})", {"into": into, "lane": gone})  # noqa: S608 - constant
     cursor.execute("UPDATE OR IGNORE lane_row SET lane = ? WHERE lane = ?", (into, gone))
     cursor.execute("DELETE FROM lane_row WHERE lane = ?", (gone,))
     cursor.execute("DELETE FROM lane_due WHERE lane = ?", (gone,))

@@ -122,16 +122,19 @@ _COLUMNS = {
     "table": "SELECT * FROM pragma_table_xinfo(?)",
     "index": "SELECT * FROM pragma_index_xinfo(?)",
 }
+_ROWS_OF = "SELECT substr(sql, nullif(instr(sql, ' WHERE '), 0)) FROM sqlite_master WHERE name = ?"
 
 
 def _shape(execute: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
-    """The columns of each table and index, and on what each trigger stands, by "table NAME" and so on."""
+    """Columns of each table and index, an index's condition, where a trigger stands: by "table NAME" etc."""
     found: dict[str, tuple[Any, ...]] = {}
     query = "SELECT type, name, tbl_name FROM sqlite_master WHERE type IN ('table', 'index', 'trigger')"
     for kind, name, table in execute(query).fetchall():
         about: tuple[Any, ...] = (table,)
         if kind in _COLUMNS:
             about = tuple(tuple(row) for row in execute(_COLUMNS[kind], (name,)).fetchall())
+        if kind == "index":  # which rows it is for: one for more or fewer has the same columns
+            about += tuple(execute(_ROWS_OF, (name,)).fetchone())
         found[f"{kind} {name}"] = about
     return found
 

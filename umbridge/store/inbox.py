@@ -19,6 +19,7 @@ _INSERT = (
     "INSERT INTO inbox(seq, feed, key_token, digest, content_digest, variant, lane, sealed, state, attempts,"
     " ack, condition, location, reason, received_at, entry) VALUES (?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?)"
 )
+_spelt = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps makes one each time
 UNREADABLE = "unreadable"
 MOST_PARTS = 1024  # more than one message can have (hl7.translate)
 _COLUMNS = "seq, feed, lane, sealed, state, ack, condition, location, reason, received_at, entry"
@@ -125,7 +126,7 @@ def aad(seq: int) -> bytes:
 
 def seal(keyring: Keyring, item: Incoming, seq: int, at: datetime) -> bytes:
     """Header and frame in one ciphertext: u32 header length, header JSON, frame bytes."""
-    head = json.dumps(item.head, separators=(",", ":"), ensure_ascii=False).encode()
+    head = _spelt(item.head).encode()
     plain = len(head).to_bytes(4, "big") + head + item.frame
     return keyring.seal("raw", plain, aad(seq), at)
 
@@ -167,7 +168,7 @@ def replay(
     query = "SELECT count(*), max(digest), max(content_digest) FROM inbox WHERE seq = ? OR replay_of = ?"
     count, digest, content = cursor.execute(query, (old.seq, old.seq)).fetchone()
     token = keyring.token("replay", f"{old.seq}/{count}")
-    head = json.dumps(old.head, separators=(",", ":"), ensure_ascii=False).encode()
+    head = _spelt(old.head).encode()
     sealed = keyring.seal("raw", len(head).to_bytes(4, "big") + head + old.frame, aad(seq), at)
     known = (token, digest, content, 0, lane, sealed, state.value)
     insert(cursor, [(seq, old.feed, *known, ack, None, None, f"replay_of_{old.seq}", received_at, old.entry)])
@@ -245,11 +246,19 @@ def sealed_page(cursor: sqlite3.Cursor, after: int, limit: int, size: int) -> li
     return _within(cursor, "seq > ?", (after,), limit, size)
 
 
-_OF_LANE = (
-    "SELECT inbox.seq AS seq, 0 AS part, length(sealed) AS size FROM inbox"
-    " WHERE inbox.lane = :lane AND inbox.seq > :after AND inbox.seq <= :until"
-    " AND state IN ('PENDING','DETERMINED','NOT_APPLICABLE')"
+# A row that is worked stands in its lane's index; one that waits in that of all that wait, in the order of
+# rows, where a lane's are found by walking it (docs/decisions/0104): so each is asked, by name.
+_WORKED = " FROM inbox INDEXED BY inbox_lane WHERE lane = :lane AND state <> 'PENDING'"
+_WAITING = " FROM inbox INDEXED BY inbox_pending WHERE lane = :lane AND state = 'PENDING'"
+OF_LANE = f"SELECT seq{_WORKED} UNION ALL SELECT seq{_WAITING}"  # whatever became of them
+_PLAIN = (
+    " AND inbox.seq > :after AND inbox.seq <= :until"
     " AND NOT EXISTS (SELECT 1 FROM lane_row WHERE lane_row.seq = inbox.seq)"
+)
+_TAKEN_IN = (
+    f"SELECT seq, 0 AS part, length(sealed) AS size{_WORKED}"  # noqa: S608 - constants
+    f" AND state IN ('DETERMINED','NOT_APPLICABLE'){_PLAIN}"
+    f" UNION ALL SELECT seq, 0, length(sealed){_WAITING}{_PLAIN}"
     " UNION ALL SELECT seq, part, (SELECT length(sealed) FROM inbox WHERE inbox.seq = lane_row.seq)"
     " FROM lane_row WHERE lane_row.lane = :lane AND seq > :after AND seq <= :until AND part >= 0"
     " AND (done = 1 OR (done = 0 AND seq = :until)) ORDER BY 1, 2 LIMIT :limit"
@@ -261,7 +270,7 @@ def lane_places(
 ) -> list[tuple[int, int, int]]:
     """(row, part, bytes) of all that a lane has taken in or is taking in, up to ``until``, in order."""
     words = {"lane": lane, "after": after, "until": until, "limit": limit}
-    return cursor.execute(_OF_LANE, words).fetchall()
+    return cursor.execute(_TAKEN_IN, words).fetchall()
 
 
 def sealed_lane(

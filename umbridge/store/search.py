@@ -90,38 +90,40 @@ class Finder:
 
     def numbers(self, wanted: Criteria, limit: int = CHUNK) -> list[int]:
         """The first ``limit`` rows after ``wanted.after``, in order."""
-        where = ["seq > ?"]
-        values: list[int | str | bytes] = [wanted.after]
-        for token in wanted.tokens:
+        where = ["seq > :after"]
+        values: dict[str, int | str | bytes] = {"after": wanted.after, "limit": limit}
+        for number, token in enumerate(wanted.tokens):
             where.append(
-                "seq IN (SELECT seq FROM search_token WHERE token = ?"
-                " UNION ALL SELECT seq FROM search_later WHERE instr(tokens, ?) > 0)"
+                f"seq IN (SELECT seq FROM search_token WHERE token = :token{number}"  # noqa: S608 - numbered
+                f" UNION ALL SELECT seq FROM search_later WHERE instr(tokens, :token{number}) > 0)"
             )
-            values += [token, token]
+            values[f"token{number}"] = token
         if wanted.any_of:
-            marks = ",".join("?" * len(wanted.any_of))
-            here = " OR ".join(["instr(tokens, ?) > 0"] * len(wanted.any_of))
+            several = {f"any{number}": token for number, token in enumerate(wanted.any_of)}
+            marks = ",".join(f":{name}" for name in several)
+            here = " OR ".join(f"instr(tokens, :{name}) > 0" for name in several)
             where.append(
                 f"seq IN (SELECT seq FROM search_token WHERE token IN ({marks})"  # noqa: S608 - constants
                 f" UNION ALL SELECT seq FROM search_later WHERE {here})"
             )
-            values += [*wanted.any_of, *wanted.any_of]
+            values |= several
         if wanted.lane:
-            where.append("(lane = ? OR seq IN (SELECT seq FROM lane_row WHERE lane = ? AND done < 2))")
-            values += [wanted.lane, wanted.lane]
-        for clause, value in (
-            ("received_at >= ?", wanted.since),
-            ("received_at < ?", wanted.until),
-            ("feed = ?", wanted.feed),
-            ("state = ?", wanted.state),
+            shared = "SELECT seq FROM lane_row WHERE lane = :lane AND done < 2"
+            where.append(f"seq IN ({inbox.OF_LANE} UNION ALL {shared})")
+            values["lane"] = wanted.lane
+        for name, clause, value in (
+            ("since", "received_at >= :since", wanted.since),
+            ("until", "received_at < :until", wanted.until),
+            ("feed", "feed = :feed", wanted.feed),
+            ("state", "state = :state", wanted.state),
         ):
             if value:
                 where.append(clause)
-                values.append(value)
+                values[name] = value
         # Without a token every row is a candidate: the overview has what is asked about, and not the frames.
         how = "" if wanted.tokens or wanted.any_of or wanted.lane else " INDEXED BY inbox_overview"
-        query = f"SELECT seq FROM inbox{how} WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - constants
-        return [seq for (seq,) in self._cursor.execute(query, (*values, limit))]
+        query = f"SELECT seq FROM inbox{how} WHERE {' AND '.join(where)} ORDER BY seq LIMIT :limit"  # noqa: S608 - constants
+        return [seq for (seq,) in self._cursor.execute(query, values)]
 
     def records(self, wanted: Criteria) -> Iterator[Sequence[Any]]:
         """The rows as ``inbox.open_row`` takes them, one at a time: a frame may have 16 MiB."""

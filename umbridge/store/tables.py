@@ -20,8 +20,10 @@ class InboxRow(SQLModel, table=True):
     __tablename__ = "inbox"
     __table_args__ = (
         UniqueConstraint("key_token", "digest"),
-        Index("inbox_pending", "seq", sqlite_where=text("state = 'PENDING'")),
-        Index("inbox_lane", "lane", "seq"),
+        # A lane's rows are in one of these two: an answer writes at the end of the first, and what is worked
+        # goes to its lane's page, for which nobody waits. The state, so that no frame is read for it.
+        Index("inbox_pending", "seq", "lane", "state", sqlite_where=text("state = 'PENDING'")),
+        Index("inbox_lane", "lane", "seq", sqlite_where=text("state <> 'PENDING'")),
         Index("inbox_overview", "received_at", "feed", "state", "seq"),  # searches without a token
     )
     seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

@@ -1,7 +1,7 @@
 CREATE TABLE inbox ( seq INTEGER NOT NULL, feed VARCHAR NOT NULL, key_token BLOB NOT NULL, digest BLOB NOT NULL, content_digest BLOB NOT NULL, variant INTEGER NOT NULL, lane BLOB, sealed BLOB NOT NULL, state VARCHAR NOT NULL, attempts INTEGER NOT NULL, ack VARCHAR NOT NULL, condition INTEGER, location VARCHAR, reason VARCHAR NOT NULL, received_at VARCHAR NOT NULL, entry INTEGER NOT NULL, replay_of INTEGER, replay_no INTEGER, PRIMARY KEY (seq), UNIQUE (key_token, digest) );
-CREATE INDEX inbox_lane ON inbox (lane, seq);
+CREATE INDEX inbox_lane ON inbox (lane, seq) WHERE state <> 'PENDING';
 CREATE INDEX inbox_overview ON inbox (received_at, feed, state, seq);
-CREATE INDEX inbox_pending ON inbox (seq) WHERE state = 'PENDING';
+CREATE INDEX inbox_pending ON inbox (seq, lane, state) WHERE state = 'PENDING';
 CREATE TABLE delivery_attempt ( id INTEGER NOT NULL, "row" INTEGER NOT NULL, feed VARCHAR NOT NULL, at VARCHAR NOT NULL, PRIMARY KEY (id) );
 CREATE TABLE alias ( token BLOB NOT NULL, lane BLOB NOT NULL, account BOOLEAN NOT NULL, PRIMARY KEY (token) );
 CREATE INDEX ix_alias_lane ON alias (lane);

@@ -55,6 +55,16 @@ STEPS: tuple[Step, ...] = (
             " NULL, frontier BLOB NOT NULL, ts TEXT NOT NULL, PRIMARY KEY (n)) STRICT",
         ),
     ),
+    Step(
+        7,
+        "a message stands in its lane's index once it is worked, until then with all that wait",
+        (
+            "DROP INDEX inbox_lane",
+            "DROP INDEX inbox_pending",
+            "CREATE INDEX inbox_lane ON inbox (lane, seq) WHERE state <> 'PENDING'",
+            "CREATE INDEX inbox_pending ON inbox (seq, lane, state) WHERE state = 'PENDING'",
+        ),
+    ),
 )
 
 
