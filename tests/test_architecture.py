@@ -263,6 +263,7 @@ TESTED_IN = {
     "umbridge/newplugin.py": "tests/test_trial.py",  # what it writes is tried as it lies
     "umbridge/vignettes.py": "tests/test_trial.py",  # the judge, through the command
     "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves
+    "umbridge/feedcommands.py": "tests/test_feedcheck.py",  # the same
     "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
     "umbridge/glass.py": "tests/test_people.py",  # opened through the door, reviewed by people
     "umbridge/reports.py": "tests/test_people.py",  # asked of the same desk, by the same people

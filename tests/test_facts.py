@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbridge.errors import ContentError
-from umbridge.model import Coded, Coverage, Event, Observation, Visit
+from umbridge.model import Coded, Observation
 from umbridge.site import default_site
 from umbridge.stay.facts import (
     Fact,
@@ -24,7 +24,6 @@ from umbridge.stay.facts import (
     parse_dictionary,
     read,
     read_time,
-    unmapped,
     upper_limit,
 )
 from umbridge.stay.results import FIRST_KEPT, NEWEST_KEPT, Result, ResultList, Turn, TurnList, stage
@@ -271,23 +270,6 @@ def test_a_time_needs_its_minutes() -> None:
 def test_any_time_is_survived(text: str) -> None:
     moment = read_time(text, SITE)
     assert moment is None or moment.tzinfo is not None
-
-
-def test_unmapped_names_codes_and_no_values() -> None:
-    event = Event(
-        message_type="ORU",
-        trigger="R01",
-        control_id="ZZ-1",
-        processing_id="P",
-        sent_at=AT,
-        effective_at=AT,
-        visit=Visit(unit="9Z", patient_class="K", patient_type="OBS"),
-        observations=(obx("8867-4", "4242", "/min"), obx("8867-4", "4242", "zz"), obx("UMB-NO", "4242")),
-        coverage=(Coverage(1, "ZZX", "QQ"),),
-    )
-    notes = unmapped(event, SITE)
-    assert len(notes) == 5
-    assert not any("4242" in note for note in notes)
 
 
 # --- results that correct one another -------------------------------------------------------------------

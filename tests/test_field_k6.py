@@ -15,7 +15,8 @@ from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
 from umbridge.model import Observation
 from umbridge.site import default_site
-from umbridge.stay.facts import Fact, read, unmapped
+from umbridge.stay.facts import Fact, read
+from umbridge.stay.unused import unused
 
 FIELD = Path(__file__).parents[1] / "../shared/field"
 pytestmark = pytest.mark.skipif(
@@ -59,7 +60,7 @@ def test_f09_units() -> None:
     assert [(each.unit, read(each, SITE)) for each in sent if not isinstance(read(each, SITE), Fact)] == []
     for path in sorted((FIELD / "F09_units/i1_units").glob("*.hl7")):
         event = translate(parse(path.read_bytes()), SITE.zone)
-        assert [note for note in unmapped(event, SITE) if note.startswith("OBX")] == []
+        assert [one for one in unused(event, SITE) if one.field.startswith("OBX")] == []
 
 
 def test_f32_highlight() -> None:

@@ -14,7 +14,7 @@ from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.translate import translate
 from umbridge.model import RowState
 from umbridge.site import default_site
-from umbridge.stay.facts import unmapped
+from umbridge.stay.unused import unused
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def test_every_message_is_accepted_and_known_to_the_example_profile(number: int,
         assert ack.used(message).state is RowState.PENDING
         assert set(dictionary.findings(message)) <= {"ZPV[1] segment_local"}
         event = translate(message, site.zone, mrn_authority=site.mrn_authority)
-        assert unmapped(event, site) == []
+        assert list(unused(event, site)) == []
         assert event.visit.number == f"ZZVN{number:07d}"
         assert b"|ZZTEST^" in data
         assert data.endswith(b"\r")

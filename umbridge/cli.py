@@ -15,6 +15,7 @@ import click
 from umbridge import __version__, settingsfile, terminal
 from umbridge.controlclient import Args, Row, row_in, rows_in
 from umbridge.errors import UmbridgeError
+from umbridge.feedcommands import GROUPS as FEED_GROUPS
 from umbridge.options import Installation, as_json, purpose, reason, with_config
 from umbridge.options import ask as _ask
 from umbridge.options import need_purpose as _need
@@ -647,28 +648,6 @@ def ledger_checkpoint(where: Installation, as_json: bool) -> None:
 # --- operations -----------------------------------------------------------------------------------------
 
 
-@main.group("config")
-def config_group() -> None:
-    """The settings."""
-
-
-@config_group.command("check")
-@click.option("--config", "config_file", metavar="FILE", help="Settings file (default ./umbridge.toml).")
-@click.option(
-    "--feed",
-    "sample",
-    default=None,
-    metavar="SAMPLE",
-    help="Messages of a feed: report what this site profile does not map.",
-)
-@as_json
-def config_check(config_file: str | None, sample: str | None, as_json: bool) -> int:
-    """Check settings, site profile, users and keys; exit 78 with the key's name when one is wrong."""
-    from umbridge import setup
-
-    return setup.check(settingsfile.find(config_file), sample, as_json)
-
-
 @main.command()
 @with_config
 @as_json
@@ -684,7 +663,7 @@ def status(where: Installation, as_json: bool) -> int:
     return 0
 
 
-for group in (*GROUPS, *PLUGIN_GROUPS):
+for group in (*GROUPS, *FEED_GROUPS, *PLUGIN_GROUPS):
     main.add_command(group)
 
 

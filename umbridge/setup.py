@@ -15,14 +15,11 @@ from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, roster, shadow, terminal, tls
+from umbridge import config, roster, terminal, tls
 from umbridge.control import account_name
 from umbridge.errors import ConfigError, UmbridgeError
-from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.triggers import USED
-from umbridge.site import DEFAULT_SITE, SiteProfile, load_site
-from umbridge.stay.facts import unmapped
-from umbridge.stay.identity import event_of, has_own_number, parts, strange_numbers
+from umbridge.site import DEFAULT_SITE, load_site
 from umbridge.stay.profile import check_site
 from umbridge.store import ground
 from umbridge.store.engine import DATABASE
@@ -132,10 +129,11 @@ def init(directory: Path, *, org: str | None, chain: str, site_file: str | None)
     return NEXT.format(directory=directory, account=account, approved=", ".join(approved) or "none")
 
 
-def check(path: Path, sample: str | None, as_json: bool) -> int:
-    """Load everything a start would load; say all that is wrong, a line each, or that nothing is.
+def check(path: Path) -> tuple[int, dict[str, JsonValue] | None]:
+    """Load everything a start would load; say all that is wrong, a line each.
 
-    Returns the exit code of the first thing that is wrong: 78, but for a store that cannot last.
+    Returns 0 and what there is; else None, and the exit code of the first thing that is wrong: 78, but for a
+    store that cannot last.
     """
     settings, mistakes = config.look_over(path)
     found: list[UmbridgeError] = [ConfigError(text) for text in mistakes]
@@ -165,21 +163,14 @@ def check(path: Path, sample: str | None, as_json: bool) -> int:
     for each in found:
         click.echo(f"umbridge: {terminal.clean(' '.join(str(each).split()))}", err=True)
     if found or settings is None or site is None or users is None:
-        return found[0].exit_code
-    row: dict[str, JsonValue] = {
+        return found[0].exit_code, None
+    return 0, {
         "settings": str(path),
         "site": site.name,
         "feeds": sorted(settings.feeds),
         "users": len(users),
         "keys": "readable",
     }
-    if sample is not None:
-        row["unmapped"] = _unmapped(site, sample)
-    if as_json:
-        terminal.json_line(row)
-    else:
-        terminal.fields(row)
-    return 0
 
 
 def _is_own_key(settings: config.Settings, keyring: Keyring) -> None:
@@ -200,28 +191,3 @@ def _are_not_worked(settings: config.Settings) -> None:
         for event in feed.ignored_events:
             if tuple(event.split("^")) in USED:
                 raise ConfigError(f"feeds.{name}.ignored_events: {event} is worked here; take it out")
-
-
-def _unmapped(site: SiteProfile, sample: str) -> list[str]:
-    """Local codes in a sample feed that the site profile does not know, whose it is, and structure advice."""
-    found: dict[str, int] = {}
-    used = known = 0
-    for _, data in shadow.read_files([sample]):
-        try:
-            message = er7.parse(data)
-        except Exception:
-            found["no readable header"] = found.get("no readable header", 0) + 1
-            continue
-        notes = list(dictionary.findings(message))
-        if ack.refusal(message) is None and ack.used(message).state.value == "PENDING":
-            event = event_of(message, site)
-            for part in parts(event):
-                notes += [*unmapped(part, site), *strange_numbers(part, site)]
-                used, known = used + 1, known + has_own_number(part, site)
-        for note in notes:
-            found[note] = found.get(note, 0) + 1
-    lines = [f"{count} x {note}" for note, count in sorted(found.items(), key=lambda kv: (-kv[1], kv[0]))]
-    if used and not known:
-        nobody = "no medical record number of the site's in any of them: patients cannot be told apart"
-        lines.insert(0, f"{used} x {nobody}, and no merge is applied")
-    return lines

@@ -20,7 +20,7 @@ from typing import Any
 from umbridge.errors import ContentError
 from umbridge.hl7.times import parse_time
 from umbridge.interval import Interval
-from umbridge.model import Event, FactValue, Observation
+from umbridge.model import FactValue, Observation
 from umbridge.site import SiteProfile
 from umbridge.stay import values
 from umbridge.stay.reasons import BY_STATUS, Reason
@@ -353,35 +353,3 @@ def read_time(text: str, site: SiteProfile) -> datetime | None:
 
 
 _MAY_HOLD_UNIT = (Reason.COMMENT, Reason.NOT_A_NUMBER, Reason.CODED_NOT_A_NUMBER, Reason.TYPE_NOT_A_NUMBER)
-_UNITS_WRONG = (Reason.UNIT_UNKNOWN, Reason.UNIT_UNFIT, Reason.UNIT_MISSING)
-
-
-def unmapped(event: Event, site: SiteProfile) -> list[str]:
-    """What one sample message uses that neither the dictionary nor the profile knows: codes, never values.
-
-    For the person who writes the profile (``umbridge config check``). An order code that is neither a status
-    nor a treatment is ordinary, so orders are not listed.
-    """
-    notes: list[str] = []
-    for observation in event.observations:
-        if identify(observation, site) is None:
-            coded = observation.code
-            notes.append(f"OBX-3 {coded.code}^{coded.system}: no fact in [observations.{coded.system}]")
-        else:
-            found = read(observation, site)
-            if isinstance(found, Unusable) and found.reason in _UNITS_WRONG:
-                notes.append(f"OBX-6 {observation.unit or 'empty'}: unit not accepted for {found.fact}")
-    visit = event.visit
-    if visit.unit and visit.unit not in site.units:
-        notes.append(f"PV1-3.1 {visit.unit}: not in [units]")
-    sent = {"PV1-18": visit.patient_type, "PV1-2": visit.patient_class, "PV1-10": visit.service}
-    for field, codes in site.status_codes.items():
-        value = sent.get(field)
-        if value and value not in codes:
-            notes.append(f'{field} {value}: not in [status."{field}"]')
-    for plan in event.coverage:
-        if site.payer_class(plan.plan_type, plan.plan_id) == "UNKNOWN":
-            notes.append(
-                f"IN1-15 {plan.plan_type or 'empty'}, IN1-2 {plan.plan_id or 'empty'}: no payer class"
-            )
-    return notes

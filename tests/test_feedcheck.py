@@ -1,0 +1,173 @@
+"""A sample of a feed under a profile: every finding named, counted and settled, and no patient in it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from installation import Installation
+
+from umbridge import feedcheck, sample
+from umbridge.errors import UsageError
+from umbridge.site import default_site
+from umbridge.stay.facts import dictionary
+
+BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
+SITE = default_site()
+KEYS = {"message", "field", "value_kind", "problem", "count", "settle"}
+
+
+def findings(*messages: bytes) -> list[feedcheck.Finding]:
+    read = feedcheck.Sample(SITE)
+    for message in messages:
+        read.take(message)
+    return list(read.findings())
+
+
+def by_code(found: list[feedcheck.Finding]) -> dict[str, tuple[str, str, int]]:
+    return {each.unused.code: (each.unused.field, each.unused.reason, each.count) for each in found}
+
+
+def test_the_sample_feed_has_nothing_that_the_example_profile_does_not_use() -> None:
+    read = feedcheck.Sample(SITE)
+    for message in (m for n in range(3) for m in sample.stay(n, BEGAN)):
+        read.take(message)
+    assert list(read.findings()) == []
+    assert read.not_read == {"AL1": 12, "GT1": 6, "NK1": 6, "ZPV": 6}
+    assert read.advice == {"ZPV[1] segment_local": 6}
+
+
+def test_what_is_not_used_is_named_counted_and_settled() -> None:
+    messages = sample.stay(0, BEGAN)
+    ward = (
+        messages[0]
+        .replace(b"ED^12^1", b"ZZWARD^12^1")
+        .replace(b"|COM|", b"|ZZTYPE|")
+        .replace(b"ZZPPO^", b"ZZX^")
+    )
+    results = messages[1].replace(b"UMB-SPO2RA", b"ZZ-LOCAL").replace(b"/min^/min^UCUM", b"ZZ/UNIT")
+    typed = messages[5].replace(b"|INP|", b"|ZZPT|")
+    found = findings(ward, results, typed, b"not hl7\r", ward.replace(b"|ZZTEST", b"|ZZTEST2"))
+    named = by_code(found)
+    assert named["ZZWARD"] == ("PV1-3.1", "unit_of_place_unmapped", 2)
+    assert named["ZZTYPE"] == ("IN1-15", "payer_unmapped", 2)
+    assert named["ZZPT"] == ("PV1-18", "status_code_unmapped", 1)
+    assert named["ZZ-LOCAL^99UMB"] == ("OBX-3", "unmapped", 1)
+    assert named["ZZ/UNIT"][:2] == ("OBX-6", "unit_unknown")
+    settled = {each.unused.code: each.unused.settle for each in found}
+    assert settled["ZZWARD"] == '[units] ZZWARD = { level = "ACUTE" }'
+    assert settled["ZZ/UNIT"].startswith('[units_of_measure] "ZZ/UNIT" = one of ')
+    assert settled["ZZ-LOCAL^99UMB"].startswith("[observations.99UMB] ZZ-LOCAL = ")
+    assert any(each.unused.field == "MSH" for each in found)
+    text = repr(found)
+    for secret in ("ZZTEST", "ALDER", "ZZVN", "19540311", "101.5"):
+        assert secret not in text
+
+
+def test_a_line_that_settles_a_finding_settles_it(tmp_path: Path) -> None:
+    """The proposals are real: with them in the profile the findings are gone."""
+    from umbridge.site import DEFAULT_SITE, parse_site
+
+    messages = sample.stay(0, BEGAN)
+    odd = [
+        messages[0].replace(b"ED^12^1", b"ZZWARD^12^1"),
+        messages[1].replace(b"UMB-SPO2RA", b"ZZ-LOCAL").replace(b"/min^/min^UCUM", b"ZZ/UNIT"),
+    ]
+    text = DEFAULT_SITE.read_text("utf-8")
+    text = text.replace("[units]\n", '[units]\nZZWARD = { level = "OBS", ed = true }\n')
+    text = text.replace("[observations.99UMB]\n", '[observations.99UMB]\nZZ-LOCAL = "spo2_room_air"\n')
+    text += '\n[units_of_measure]\n"ZZ/UNIT" = "/min"\n'
+    read = feedcheck.Sample(parse_site(text.encode()))
+    for message in odd:
+        read.take(message)
+    assert list(read.findings()) == []
+
+
+def test_a_feed_without_numbers_of_the_sites_is_said_first() -> None:
+    messages = sample.stay(0, BEGAN)
+    pid = next(line for line in messages[0].split(b"\r") if line.startswith(b"PID"))
+    number = pid.split(b"|")[3].split(b"~")[0].split(b"^")[0]
+    assert number.startswith(b"ZZ")
+    strange = []
+    for sent in (number + b"^^^UMBH^EPI", number + b"^^^ZZ ELSEWHERE^MR", b""):
+        fields = pid.split(b"|")
+        fields[3] = sent
+        strange.append(messages[0].replace(pid, b"|".join(fields)))
+    first, *rest = [each for each in findings(*strange) if each.unused.field == "PID-3"]
+    assert (first.unused.reason, first.count) == ("no_own_number", 3)
+    assert sorted(each.unused.code for each in rest if each.unused.reason == "number_of_another") == [
+        "?^MR",
+        "UMBH^EPI",
+        "empty",
+    ]
+    assert all(
+        "mrn_types" in each.unused.settle for each in rest if each.unused.reason == "number_of_another"
+    )
+    own = findings(messages[0].replace(b"^^^UMBH^MR", b"^^^UMBH^MRN"), *strange)
+    assert not any(each.unused.reason == "no_own_number" for each in own)
+    assert number.decode() not in repr(own)
+
+
+def run(where: Installation, *words: str, check: int) -> tuple[list[dict[str, Any]], str]:
+    done = where.run("config", "check", *words, check=check)
+    return [json.loads(line) for line in done.stdout.splitlines()] if "--json" in words else [], done.stdout
+
+
+def test_the_command_prints_a_finding_a_line_and_its_code_says_whether_there_are_any(
+    installation: Installation, tmp_path: Path
+) -> None:
+    feed = tmp_path / "feed"
+    feed.mkdir()
+    good = sample.stay(0, BEGAN)
+    for n, message in enumerate(good):
+        (feed / f"{n}.hl7").write_bytes(message)
+    (feed / "9.hl7").write_bytes(
+        good[0].replace(b"ED^12^1", b"ZZWARD^12^1").replace(b"|P|2.5.1", b"X|P|2.5.1")
+    )
+    rows, _ = run(installation, "--feed", str(feed), "--json", check=1)
+    *found, last = rows
+    assert (last["messages"], last["findings"]) == (len(good) + 1, len(found))
+    assert last["segments_not_read"]["NK1"]
+    assert all(row.keys() >= KEYS for row in found)
+    ward = next(row for row in found if row["code"] == "ZZWARD")
+    assert ward["message"].endswith("X")
+    _, text = run(installation, "--feed", str(feed), check=1)
+    assert f"{len(good) + 1} messages, {len(good) + 1} of them read" in text
+    assert "[units] ZZWARD" in text
+    nothing = tmp_path / "nothing.hl7"
+    nothing.write_bytes(b"not hl7\r")
+    rows, _ = run(installation, "--feed", str(nothing), "--json", check=3)
+    assert (rows[-1]["messages"], rows[-1]["findings"]) == (1, 1)
+    several, _ = run(installation, "--feed", str(nothing), "--feed", str(feed), "--json", check=1)
+    assert several[-1]["messages"] == len(good) + 2
+    run(installation, "--json", check=0)
+    (feed / "9.hl7").unlink()
+    _, text = run(installation, "--feed", str(feed), check=0)
+    assert "no segment of these is read: " in text
+
+
+def test_a_sample_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        feedcheck.sample_of(SITE, [str(tmp_path / "nowhere")])
+
+
+def test_facts_are_listed_with_how_often_a_sample_has_them(
+    installation: Installation, tmp_path: Path
+) -> None:
+    feed = tmp_path / "feed.hl7"
+    feed.write_bytes(b"".join(sample.stay(0, BEGAN)))
+    rows = installation.rows("facts", "list", str(feed))
+    assert {row["fact"] for row in rows} == set(dictionary())
+    assert all(
+        row.keys() >= {"fact", "kind", "unit", "codes", "window_hours", "group", "seen"} for row in rows
+    )
+    seen = {row["fact"]: row["seen"] for row in rows}
+    assert seen["heart_rate"] > 0
+    assert seen["niv"] == 0
+    line = next(row for row in rows if row["fact"] == "spo2_room_air")
+    assert "UMB-SPO2RA^99UMB" in line["codes"]
+    assert "order RXCEFTRIV" in next(row for row in rows if row["fact"] == "iv_anti_infective")["codes"]
+    assert {row["seen"] for row in installation.rows("facts", "list")} == {None}

@@ -1,0 +1,121 @@
+"""Everything of a message that is not used has one reason, a closed set of them, and nothing of a value."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from umbridge.hl7 import er7
+from umbridge.hl7.translate import translate
+from umbridge.site import default_site
+from umbridge.stay import diagnoses
+from umbridge.stay.effect import Unread
+from umbridge.stay.facts import Fact, read
+from umbridge.stay.reasons import Reason
+from umbridge.stay.unused import NOTES, ORDER_SAYS, REASONS, Unused, segments_not_read, unused
+
+SITE = default_site()
+AT = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
+HEAD = "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260302090000-0500||{kind}|ZZ1|P|2.5.1\rPID|1||ZZM1^^^UMBH^MR\r"
+KNOWN = {*map(str, Reason), *map(str, Unread), *diagnoses.REASONS, *REASONS, *NOTES}
+
+
+def found(*segments: str, kind: str = "ORU^R01") -> list[Unused]:
+    message = er7.parse((HEAD.format(kind=kind) + "\r".join(segments) + "\r").encode())
+    return list(unused(translate(message, SITE.zone, mrn_authority="UMBH"), SITE))
+
+
+def test_every_reason_says_what_it_means() -> None:
+    assert all(reason.says for reason in Reason)
+    assert ORDER_SAYS.keys() == set(Unread)
+    assert all((*REASONS.values(), *NOTES.values(), *diagnoses.REASONS.values()))
+
+
+def test_every_word_of_the_reader_is_known() -> None:
+    """A note that the reader makes and nobody explains would be a reason that says nothing."""
+    folder = Path(__file__).parents[1] / "umbridge/hl7"
+    source = "\n".join(path.read_text("utf-8") for path in sorted(folder.glob("*.py")))
+    said = set(re.findall(r'note\(f?"[^"]*? ?([a-z_A-Z]+)"\)', source))
+    said |= set(re.findall(r'"((?:time|date)_[a-z0-9_]+)"', source))
+    assert {"time_unreadable", "not_used", "more_segments", "number_unreadable"} <= said
+    assert said - NOTES.keys() == {"repeated"} - NOTES.keys()
+
+
+CODES = st.sampled_from(
+    [
+        "2951-2^Sodium^LN",
+        "8867-4^HR^LN",
+        "ZZ-NO^^99UMB",
+        "UMB-CONF^^99UMB",
+        "30341-2^ESR^LN",
+        "^^",
+        "UMB-SPO2RA^^99UMB",
+    ]
+)
+VALUES = st.sampled_from(
+    ["122", "4242", "<6", "see 4242", "Y", "UNK", "4242~17", "", '""', "1,2", "3-5", "20260302"]
+)
+OBX = st.builds(
+    "OBX|{}|{}|{}||{}|{}|||||{}".format,
+    st.integers(1, 9),
+    st.sampled_from(["NM", "ST", "SN", "CWE", "TX", "", "ED", "TS"]),
+    CODES,
+    VALUES,
+    st.sampled_from(["mmol/L", "/min", "ZZ", "", "mg/dL"]),
+    st.sampled_from(["F", "C", "P", "X", "D", "I", "", "Q"]),
+)
+ORDER = st.builds(
+    "ORC|{}|ZZP1|||{}\rOBR|1|ZZP1||{}".format,
+    st.sampled_from(["NW", "CA", "", "QQ", "SC", "nw"]),
+    st.sampled_from(["", "CM", "ZZ", "IP"]),
+    st.sampled_from(["ADTINPT", "RXNACLIV", "ZZLAB^^99UMB", ""]),
+)
+DG1 = st.builds("DG1|1||{}".format, st.sampled_from(["E87.1^^I10", "123^^SCT", "1^^ZZ", "", "870.1"]))
+OTHERS = st.sampled_from(
+    ["PV1|1|K|9Z^1", "IN1|1|ZZX", "ZPV|1", "NTE|1||4242", "OBX|1|NM|2951-2^^LN||1||||||F|||2026ZZ"]
+)
+
+
+@given(
+    st.lists(st.one_of(OBX, ORDER, DG1, OTHERS), max_size=8),
+    st.sampled_from(["ORU^R01", "ORM^O01", "ADT^A08"]),
+)
+def test_each_thing_is_used_or_has_exactly_one_reason(segments: list[str], kind: str) -> None:
+    listed = found(*segments, kind=kind)
+    assert all(one.reason in KNOWN and one.says for one in listed), listed
+    assert "4242" not in repr(listed)
+    message = er7.parse((HEAD.format(kind=kind) + "\r".join(segments) + "\r").encode())
+    event = translate(message, SITE.zone, mrn_authority="UMBH")
+    values = [read(each, SITE) for each in event.observations]
+    not_read = [one for one in listed if one.reason in set(map(str, Reason))]
+    assert len(not_read) == sum(not isinstance(each, Fact) for each in values)
+    about_orders = [
+        one for one in listed if one.reason == "order_unmapped" or one.reason in set(map(str, Unread))
+    ]
+    assert len(about_orders) <= len(event.orders)
+    diagnosed = [one for one in listed if one.reason in diagnoses.REASONS]
+    assert len(diagnosed) <= len(event.diagnoses)
+
+
+def test_each_of_several_patients_is_looked_at() -> None:
+    segments = [
+        "PV1|1|I|MED" + "|" * 16 + "ZZV1",
+        "OBX|1|NM|2951-2^^LN||1|ZZ|||||F",
+        "PID|2||ZZM2^^^UMBH^MR",
+        "PV1|1|I|MED" + "|" * 16 + "ZZV2",
+        "OBX|1|NM|2951-2^^LN||1|ZZ|||||F",
+    ]
+    assert [one.reason for one in found(*segments)].count("unit_unknown") == 2
+
+
+def test_segments_that_nothing_is_read_from_are_named() -> None:
+    message = er7.parse(
+        (HEAD.format(kind="ORU^R01") + "AL1|1\rNTE|1\rZPV|1\rnot a segment\rOBX|1\r").encode()
+    )
+    assert [one.field for one in segments_not_read(message)] == ["AL1", "NTE", "ZPV"]
+    assert translate(message, ZoneInfo("UTC")).sent_at.year == AT.year

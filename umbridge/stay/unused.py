@@ -1,0 +1,233 @@
+"""What of one message was read and is not used, each with one reason and the line that would settle it.
+
+Codes, units and the names of fields, never values. What only the stay can tell (an order that nobody placed,
+a correction that fits several values) is an exception of the stay and is not listed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from umbridge.hl7.er7 import Message
+from umbridge.model import Coded, Event, Observation, Order
+from umbridge.site import SiteProfile
+from umbridge.stay import diagnoses
+from umbridge.stay.diagnoses import Unlisted, icd10_of
+from umbridge.stay.effect import Unread, effect
+from umbridge.stay.facts import Unusable, dictionary, read
+from umbridge.stay.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Unused:
+    """``code`` is what was sent in ``field``, as CODE^SYSTEM or a unit; "" where the field was empty.
+
+    ``kind`` is OBX-2 of a value. ``settle`` is a line for the site profile, or what to do instead; "" where
+    there is nothing to do.
+    """
+
+    field: str
+    code: str
+    reason: str
+    kind: str = ""
+    fact: str = ""
+    says: str = ""
+    settle: str = ""
+
+
+#: Reasons of this module's own: what they say.
+REASONS = {
+    "order_unmapped": "an order that is neither a status nor a treatment here",
+    "unit_of_place_unmapped": "a nursing unit that the profile does not have: its level of care is unknown",
+    "status_code_unmapped": "a code that the profile does not have: it gives no status",
+    "disposition_unmapped": "a discharge disposition that the profile does not have",
+    "payer_unmapped": "a plan that the profile does not have: its payer class is UNKNOWN",
+    "segment_not_read": "a segment that nothing here is read from",
+}
+ORDER_SAYS = {
+    Unread.CONTROL_MISSING: "ORC-1 is empty, or there is no ORC",
+    Unread.CONTROL_UNKNOWN: "ORC-1 is in no version of table 0119",
+    Unread.STATUS_UNKNOWN: "ORC-5 is a value that neither table 0038 nor the profile has",
+    Unread.SAYS_NOTHING: "a receipt, a question or a refusal: it does not say whether the order is in force",
+}
+_READ = frozenset(
+    (
+        *("MSH", "EVN", "PID", "PV1", "PV2", "MRG", "OBX", "OBR", "ORC", "RXO", "RXE", "ODS", "ODT"),
+        *("RQD", "RQ1", "TQ1", "DG1", "IN1", "IN3", "DSC", "FHS", "BHS", "BTS", "FTS"),
+    )
+)
+_STATUS = re.compile(r"status_")
+_UNIT = (Reason.UNIT_MISSING, Reason.UNIT_UNKNOWN, Reason.UNIT_UNFIT)
+_ANSWER = (Reason.NOT_YES_OR_NO, Reason.CODE_UNKNOWN)
+_SAID_ELSEWHERE = {("OBX-5", "repeated"), ("DG1-3", "missing")}  # by the value's and the diagnosis's reason
+_NOTE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[\d+\])?(-\d+)? (\w+)")
+
+
+def unused(event: Event, site: SiteProfile) -> Iterator[Unused]:
+    """Of an event, or of each of several in one message."""
+    for each in event.several or (event,):
+        for observation in each.observations:
+            found = read(observation, site)
+            if isinstance(found, Unusable):
+                yield _value(observation, found)
+        for order in each.orders:
+            yield from _order(order, site)
+        for diagnosis in each.diagnoses:
+            code = icd10_of(diagnosis, site)
+            if isinstance(code, Unlisted):
+                yield _diagnosis(Coded(diagnosis.code, "", diagnosis.system or diagnosis.method), code)
+        yield from _visit(each, site)
+        for note in each.notes:
+            yield from _note(note)
+
+
+def segments_not_read(message: Message) -> Iterator[Unused]:
+    """The segments that nothing is read from, by name."""
+    for segment in message.walk():
+        if segment.name not in _READ and re.fullmatch(r"[A-Z][A-Z0-9]{2}", segment.name):
+            yield Unused(segment.name, "", "segment_not_read", says=REASONS["segment_not_read"])
+
+
+def _value(observation: Observation, found: Unusable) -> Unused:
+    coded = _said(observation.code)
+    reason, kind = found.reason, observation.value_type
+    if reason is Reason.UNMAPPED:
+        return Unused("OBX-3", coded, reason, kind, says=reason.says, settle=_map(observation.code))
+    if reason in _UNIT:
+        return Unused(
+            "OBX-6", observation.unit, reason, kind, found.fact, reason.says, _unit(observation, found)
+        )
+    if _STATUS.match(reason) or reason is Reason.WITHDRAWN:
+        return Unused("OBX-11", observation.status, reason, kind, found.fact, reason.says)
+    settle = ""
+    if reason is Reason.NOT_YES_OR_NO:
+        settle = '[answers] yes = ["WORD"] or no = ["WORD"], for the words your feed sends'
+    elif reason is Reason.CODE_UNKNOWN:
+        codes = " ".join(dictionary()[found.fact].codes)
+        settle = f'[answers.codes.{found.fact}] "CODE" = one of {codes}'
+    elif reason is Reason.NO_UPPER_LIMIT:
+        settle = "have the sender fill OBX-7: the ratio to its upper limit is what counts"
+    elif reason is Reason.STATUS_NONE:
+        settle = "have the sender fill OBX-11"
+    return Unused("OBX-5", coded, reason, kind, found.fact, reason.says, settle)
+
+
+def _map(code: Coded) -> str:
+    if code.system in ("LN", "LOINC"):
+        return "if `umbridge facts list` has its fact, map the code: [observations.LN]"
+    return (
+        f'[observations.{_key(code.system or "SYSTEM")}] {_key(code.code)} = "FACT" of `umbridge facts list`'
+    )
+
+
+def _unit(observation: Observation, found: Unusable) -> str:
+    kind = dictionary()[found.fact]
+    taken = " ".join(unit for unit in kind.accepts if unit)
+    if found.reason is Reason.UNIT_MISSING:
+        system = _key(observation.code.system or "SYSTEM")
+        return f"[units_of_measure.unsent.{system}] {_key(observation.code.code)} = one of {taken}"
+    if found.reason is Reason.UNIT_UNFIT:
+        return f"{kind.id} is converted from {taken}: is it this fact at all?"
+    return f"[units_of_measure] {_key(observation.unit)} = one of {taken}"
+
+
+def _order(order: Order, site: SiteProfile) -> Iterator[Unused]:
+    is_known = site.status_order(order) is not None or site.treatment(order) is not None
+    if order.code.code and not is_known:
+        settle = f'[orders.intensity] {_key(order.code.code)} = "FACT" or [orders.status], if it counts'
+        yield Unused(
+            "OBR-4", _said(order.code), "order_unmapped", says=REASONS["order_unmapped"], settle=settle
+        )
+        return
+    said = effect(order.control, order.status, site.order_meanings)
+    if isinstance(said, Unread):
+        is_status = said is Unread.STATUS_UNKNOWN
+        settle = f'[orders.meaning] {_key(order.status)} = "in_force", "ended", "fulfilled" or "nothing"'
+        yield Unused(
+            "ORC-5" if is_status else "ORC-1",
+            order.status if is_status else order.control,
+            said.value,
+            says=ORDER_SAYS[said],
+            settle=settle if is_status else "",
+        )
+
+
+def _diagnosis(code: Coded, why: Unlisted) -> Unused:
+    settle = ""
+    if why.reason == "diagnosis_system_unknown":
+        settle = f'[code_systems] I10 = ["{code.system or "NAME"}"], if that is ICD-10-CM'
+    if why.reason == "diagnosis_missing":
+        return Unused("DG1-3", "", why.reason, says=diagnoses.REASONS[why.reason])
+    return Unused("DG1-3", f"^{code.system}", why.reason, says=diagnoses.REASONS[why.reason], settle=settle)
+
+
+def _visit(event: Event, site: SiteProfile) -> Iterator[Unused]:
+    visit = event.visit
+    if visit.unit and visit.unit not in site.units:
+        settle = f'[units] {_key(visit.unit)} = {{ level = "ACUTE" }}'
+        yield _code("PV1-3.1", visit.unit, "unit_of_place_unmapped", settle)
+    sent = {"PV1-18": visit.patient_type, "PV1-2": visit.patient_class, "PV1-10": visit.service}
+    for field, codes in site.status_codes.items():
+        value = sent.get(field)
+        if value and value not in codes:
+            yield _code(
+                field, value, "status_code_unmapped", f'[status."{field}"] {_key(value)} = "INPATIENT" …'
+            )
+    if visit.disposition and visit.disposition not in site.dispositions:
+        settle = f'[dispositions] {_key(visit.disposition)} = "HOME" …'
+        yield _code("PV1-36", visit.disposition, "disposition_unmapped", settle)
+    for plan in event.coverage:
+        if site.payer_class(plan.plan_type, plan.plan_id) == "UNKNOWN":
+            field, code = ("IN1-15", plan.plan_type) if plan.plan_type else ("IN1-2", plan.plan_id)
+            yield _code(field, code, "payer_unmapped", f'[payers."{field}"] {_key(code)} = "COMMERCIAL" …')
+
+
+def _code(field: str, code: str, reason: str, settle: str) -> Unused:
+    return Unused(field, code, reason, says=REASONS[reason], settle=settle)
+
+
+def _note(note: str) -> Iterator[Unused]:
+    """A note of the reader: where, and a word. One that names no place is about the message."""
+    match = _NOTE.fullmatch(note)
+    field, reason = (match[1] + (match[2] or ""), match[3]) if match else ("MSH", note)
+    if (field, reason) in _SAID_ELSEWHERE:
+        return
+    yield Unused(field, "", reason, says=NOTES.get(reason, ""))
+
+
+#: What the reader's words say.
+NOTES = {
+    "time_unreadable": "what was sent is no time",
+    "time_coarse": "a time that is less exact than a day: its first moment counts",
+    "time_hour_24": "hour 24: read as the next midnight",
+    "time_leap_second": "second 60: read as second 59",
+    "time_offset_unreadable": "an offset that does not exist: read as the site's own time",
+    "time_missing": "no time at all: the time of receipt stands in",
+    "time_after_message": "a time after the message that tells of it: the message's own time stands in",
+    "date_unreadable": "what was sent is no date",
+    "date_coarse": "a date that is less exact than a day: not used",
+    "report_unnamed": "a whole report is withdrawn, and the message does not say which",
+    "number_unreadable": "no number where one belongs: the segment's place stands in",
+    "missing": "nothing where something belongs",
+    "not_used": "more of these than a stay has: the later ones are left out",
+    "repeated": "a field with repetitions: the first is read",
+    "without_ORC": "an order without its ORC",
+    "more_segments": "more segments than are read",
+    "more_groups": "more patients than are read",
+    "more_notes": "more oddities than are listed",
+}
+
+
+def _said(code: Coded) -> str:
+    return f"{code.code}^{code.system}" if code.code or code.system else ""
+
+
+def _key(name: str) -> str:
+    """A name as TOML writes a key."""
+    return (
+        name
+        if re.fullmatch(r"[A-Za-z0-9_-]+", name)
+        else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    )
