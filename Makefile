@@ -38,7 +38,7 @@ check: $(STAMP)  ## format, lint, types, import direction, documents
 	@$(VENV)/bin/ruff check $(SOURCES)
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
-	@$(PY) -m pytest tests/test_docs.py tests/test_architecture.py
+	@$(PY) -m pytest tests/test_docs.py tests/test_architecture.py tests/test_demo.py::test_readme_shows_what_make_run_prints
 
 bench: $(STAMP)  ## throughput and latency, beside the peers; AGAINST=DIR: beside another checkout, in turn
 	@$(PY) bench/run.py $(if $(AGAINST),--against $(AGAINST))

@@ -232,7 +232,7 @@ def test_every_named_input_has_its_answer_and_its_row(tmp_path: Path) -> None:
 
 def test_a_daemon_that_takes_everything_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted bug of B1: nothing is refused, so that a sender is told AA for what nobody can work."""
-    monkeypatch.setattr(ack, "refusal", lambda message: None)
+    monkeypatch.setattr(ack, "refusal", lambda message, also=(): None)
     some = {name: WIRE[name] for name in WIRE if name.startswith(("18", "19"))}
     assert len(named(tmp_path, some)) >= 5, "the planted bug went unseen: the table proves nothing"
 

@@ -60,41 +60,6 @@ def test_readme_shows_the_figures_of_the_last_bench(generate: ModuleType) -> Non
     assert generate.section(read("README.md"), "figures") == generate.figures(), "run `make docs`"
 
 
-# What differs from one run to the next, and what it is called instead. Everything else must be the same.
-VOLATILE = (
-    (r"\S*/umbridge-demo-\w+", "DIR"),
-    (r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-    (r"\b[0-9a-f]{64}\b", "HASH"),
-    (r"(?m)^(latency_us|seconds) +[\d.]+$", r"\1 N"),
-    (r"(?m)^(seq|row|entries|checkpoint|supersedes) +\d+$", r"\1 N"),
-    (r"\b(entry|entries|ledger show) \d+", r"\1 N"),
-    (r"\b\d+ lines", "N lines"),
-    (r"(?m)^(PASS|FAIL)  \d+ entries", r"\1  N entries"),
-    (r"(?m)^(the look is itself .* by) \S+$", r"\1 ACCOUNT"),
-)
-
-
-def steady(text: str) -> list[str]:
-    for pattern, name in VOLATILE:
-        text = re.sub(pattern, name, text)
-    return text.strip().splitlines()
-
-
-@pytest.mark.slow
-def test_readme_shows_what_make_run_prints(generate: ModuleType) -> None:
-    shown = generate.section(read("README.md"), "transcript")
-    assert "FAIL" in shown and "PASS" in shown
-    assert steady(shown) == steady(generate.transcript()), "run `make docs`"
-
-
-def test_a_changed_transcript_would_be_seen() -> None:
-    """The control: normalising must not make two different runs look the same."""
-    one = "verdict        PASS\nZZVN0000000  ADMISSION  mcg_like  MEETS"
-    assert steady(one) != steady(one.replace("PASS", "FAIL"))
-    assert steady(one) != steady(one.replace("MEETS", "PEND"))
-    assert steady("entries        57") == steady("entries        61")
-
-
 # --- pages a person writes ----------------------------------------------------------------------------
 
 

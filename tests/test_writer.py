@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 import sqlite3
 import time
 from collections import Counter
@@ -12,12 +13,14 @@ from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from installation import Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 
@@ -34,14 +37,22 @@ from umbridge.store.writer import Pen
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
-def make(directory: Path) -> tuple[Settings, Keyring]:
-    directory.mkdir(parents=True, exist_ok=True)
+@cache
+def made_once() -> Path:
+    directory = Installation.folders.mktemp("made") / "s"
+    directory.mkdir()
     file = directory / "umbridge.toml"
     file.write_text('[feeds.main]\nport = 0\n[ledger]\norg = "zz"\nchain = "t"\n')
     made = config.load(file)
-    keyring = Keyring.create(made.keys)
-    create_store(made, keyring, "ZZ")
-    return made, keyring
+    create_store(made, Keyring.create(made.keys), "ZZ")
+    return directory
+
+
+def make(directory: Path) -> tuple[Settings, Keyring]:
+    """A copy of one that was made once, as that takes a dozen syncs: all of them have the same keys."""
+    shutil.copytree(made_once(), directory, dirs_exist_ok=True)
+    made = config.load(directory / "umbridge.toml")
+    return made, Keyring.open(made.keys)
 
 
 @contextmanager
