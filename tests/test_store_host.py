@@ -290,6 +290,7 @@ def serve(
         [
             *before,
             sys.executable,
+            "-B",  # under a limit of the file's size it would leave half a module compiled, for everybody
             "-m",
             "umbridge.cli",
             "serve",
