@@ -516,3 +516,42 @@ def test_3_mb_of_memory_left(installation: Installation, left: int) -> None:
     with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
         assert took <= {str(row.head["control_id"]) for row in rows(pen)}
         assert said(installation.settings, pen).verdict == "PASS"
+
+
+# -- what a process that closes the file takes with it ------------------------------------------------------
+
+
+def _locks(database: Path) -> list[str]:
+    """The byte-range locks on the store's file, by whom."""
+    inode = str(database.stat().st_ino)
+    fields = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return [each[4] for each in fields if each[1] == "POSIX" and each[5].rpartition(":")[2] == inode]
+
+
+CLOSER = (
+    "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT 1 FROM meta'); db.close()"
+)
+
+
+def test_a_daemon_keeps_its_hold_on_the_store_whatever_is_asked(installation: Installation) -> None:
+    """A process loses every lock it has on a file when it closes any descriptor of it (POSIX). SQLite then
+    lets the next stranger who closes the store, and believes to be the last, delete the log under us.
+    """
+    installation.roles("administrator", "compliance_auditor", "ur_nurse")
+    daemon = installation.start()
+    database = installation.settings.store / engine.DATABASE
+    assert str(daemon.process.pid) in _locks(database)
+    why = ("--purpose", "HPAYMT")
+    questions = (
+        ("status",), ("ledger", "list"), ("ledger", "show", "1"), ("ledger", "proof", "1"),
+        ("ledger", "checkpoint"), ("ledger", "verify"), ("messages", "list"), ("stays", "list", *why),
+        ("reviews", "list", *why), ("backup", "create", "--out", str(installation.directory / "copy.backup")),
+    )  # fmt: skip
+    for words in questions:
+        installation.run(*words, check=None)
+        assert str(daemon.process.pid) in _locks(database), words
+    log = database.with_name(f"{database.name}-wal")
+    inode = log.stat().st_ino
+    subprocess.run([sys.executable, "-c", CLOSER, str(database)], check=True)
+    assert log.stat().st_ino == inode
+    assert daemon.stop() == 0

@@ -5,6 +5,8 @@ Verifying is a scan of raw rows, and a read through SQLAlchemy would begin a tra
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -264,7 +266,10 @@ class Reader(Rows):
     def __init__(self, path: Path, keyring: Keyring | None = None) -> None:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such store")
-        path.open("rb").close()  # who may not read it hears so: SQLite only says that it cannot open it
+        # Who may not read it hears so: SQLite only says that it cannot open it. Never by opening it here: a
+        # process that closes any descriptor of a file loses the locks that its other connections hold on it.
+        if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         self.keyring = keyring
         self._path = path
         # One at a time, but not always the same: an answer's rows are taken by whichever thread is free.
