@@ -285,6 +285,9 @@ TESTED_IN = {
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
     "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change
     "umbridge/stay/settle.py": "tests/test_fold.py",  # orders and spans, in any order of arrival
+    "umbridge/stay/happening.py": "tests/test_events.py",  # what the order of telling makes of statements
+    "umbridge/stay/telling.py": "tests/test_events.py",  # which event a statement speaks of
+    "umbridge/stay/timeline.py": "tests/test_events.py",  # the same in any order of arrival
     "umbridge/stay/steps.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
     "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order

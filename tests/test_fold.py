@@ -21,7 +21,8 @@ from umbridge.model import Coded, Coverage, Diagnosis, Event, Group, Observation
 from umbridge.review.plan import stay_json
 from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.clock import instant, midnights
-from umbridge.stay.fold import MARK_EVERY, NeedsRefold, StayFold
+from umbridge.stay.fold import NeedsRefold, StayFold
+from umbridge.stay.timeline import MARK_EVERY
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
 SITE = default_site()
@@ -195,14 +196,20 @@ def test_a_restored_fold_is_the_fold_and_goes_on_like_it(events: list[Event], cu
 
 
 def test_the_course_is_copied_at_distances_that_double() -> None:
+    def looked(event: Event, seq: int) -> None:
+        fold.apply(event, seq)
+        fold.head()
+
     fold = folded(*(adt("A08", n, **WARD) for n in range(40 * MARK_EVERY)))
-    assert len(fold._marks) < 10
-    late = adt("A01", 0.5, **WARD)
-    work = calls(lambda: fold.apply(adt("A08", 40 * MARK_EVERY - 10.5, **OBS), 9000))
-    assert work * 5 < calls(lambda: fold.apply(late, 9001))
+    fold.head()
+    assert len(fold._timeline._marks) < 10
+    hours = 40 * MARK_EVERY
+    late = adt("A01", 0.5, sent=hours + 1, **WARD)
+    work = calls(lambda: looked(adt("A08", hours - 10.5, sent=hours, **OBS), 9000))
+    assert work * 5 < calls(lambda: looked(late, 9001))
     again = folded(*(adt("A08", n, **WARD) for n in range(40 * MARK_EVERY)))
     again.apply(late, 9001)
-    again.apply(adt("A08", 40 * MARK_EVERY - 10.5, **OBS), 9000)
+    again.apply(adt("A08", hours - 10.5, sent=hours, **OBS), 9000)
     assert whole(again) == whole(fold)
 
 
@@ -287,7 +294,7 @@ def test_whatever_came_before_a_cancel_gives_it_back(
     target, cancel, states = undone
     before = folded(*events)
     stood = told(before, 70)
-    assume(stood["lifecycle"] in states and bool(before._course.first_at))
+    assume(stood["lifecycle"] in states and bool(before._timeline.course.first_at))
     after = folded(*events, target, adt(cancel, 61))
     found = told(after, 70)
     assert {key: found[key] for key in STATE} == {key: stood[key] for key in STATE}
@@ -452,7 +459,7 @@ def test_what_comes_after_the_discharge_does_not_change_the_status_it_ended_in()
         "INPATIENT",
         True,
     )
-    assert found["exceptions"] == []
+    assert found["exceptions"] == ["STATUS_CHANGE_AFTER_DISCHARGE"]
 
 
 @pytest.mark.parametrize(
@@ -564,6 +571,7 @@ def test_the_ten_thousandth_message_costs_what_the_tenth_did(lane: str) -> None:
     for n in range(last):
         event = message(n)
         if n in (60, last - 2):
+            fold.head()  # what was taken in since the last look is folded here
             work[n] = calls(lambda event=event, n=n: fold.apply(event, n + 10))  # type: ignore[misc]
             work[n] += calls(fold.head)
             sizes[n] = len(fold.head())

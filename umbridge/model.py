@@ -226,6 +226,7 @@ class Visit:
     attending: str = ""  # PV1-7.1
     expected_admission: datetime | None = None  # PV2-8
     expected_return: datetime | None = None  # PV2-47, from a leave
+    days: tuple[str, ...] = ()  # "PV1-44", "PV1-45": sent as a day without an hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,9 @@ class Event:
     groups: tuple[Group, ...] = ()  # of merges, moves, changed ids and swaps; otherwise empty
     notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
     part: int = 0  # which group of a message about several this is, from 1; 0 where it is the whole
+    #: Of ADT: EVN-2 where it says when this was entered; None where it was told when it was sent.
+    told_at: datetime | None = None
+    occurred: tuple[datetime, datetime] | None = None  # of ADT: first and last moment that EVN-6 can mean
     withdrawals: tuple[Withdrawal, ...] = ()  # whole reports that no longer count
     facility: str = ""  # MSH-4.1
     several: tuple[Event, ...] = ()  # of results of several patients: each one's; the whole then says nothing

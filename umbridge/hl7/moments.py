@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
 
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.reading import Reading
+from umbridge.hl7.times import days_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a message says no time at all and nobody knows a better one
 AHEAD = "from_the_future"
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 
 
-def moments(reading: Reading) -> tuple[datetime, datetime]:
-    """(effective, sent), as ``model.Event`` has them; notes what cannot be read."""
+class Moments(NamedTuple):
+    """When a message was sent, and of an ADT event: when it took effect, was entered, and what EVN-6 says.
+
+    ``told`` is None where the event was told when it was sent. ``occurred``: first and last moment that EVN-6
+    can mean, None where it was not sent.
+    """
+
+    sent: datetime
+    effective: datetime
+    told: datetime | None = None
+    occurred: tuple[datetime, datetime] | None = None
+
+
+def happened(reading: Reading, raw: bytes, sent: datetime, name: str, field: int) -> datetime | None:
+    """When something took place: a day without an hour is the last moment of it up to ``sent``."""
+    at = reading.time(raw, name, field)
+    if at is None or has_hour(raw):
+        return at
+    days = days_of(reading.stamp(raw), reading.zone)
+    return at if days is None else max(days[0], min(days[1], sent))
+
+
+def has_hour(raw: bytes) -> bool:
+    return raw[8:10].isdigit()
+
+
+def moments(reading: Reading) -> Moments:
+    """The times of one message; notes what cannot be read."""
     message = reading.message
     code, trigger = message.kind
     header, evn = message.header.row(11), reading.row(b"EVN", 6)
@@ -23,12 +51,21 @@ def moments(reading: Reading) -> tuple[datetime, datetime]:
         reading.note("MSH-7 time_missing")
         sent = reading.received_at or recorded or EPOCH
     if code != "ADT":
-        return sent, sent
+        return Moments(sent, sent)
     pv1, own = reading.row(b"PV1", 45) if trigger in _OWN_TIME else None, None
     if pv1:
-        own = reading.time(pv1[_OWN_TIME[trigger]], "PV1", _OWN_TIME[trigger])
-    took_place = reading.time(evn[6], "EVN", 6) if evn else None
-    return took_place or own or recorded or sent, sent
+        field = _OWN_TIME[trigger]
+        own = happened(reading, pv1[field], sent, "PV1", field)
+    occurred = None
+    took_place = happened(reading, evn[6], sent, "EVN", 6) if evn else None
+    if evn and took_place is not None:
+        days = None if has_hour(evn[6]) else days_of(reading.stamp(evn[6]), reading.zone)
+        occurred = days or (took_place, took_place)
+    stated = took_place or own
+    if evn and recorded is not None and not has_hour(evn[2]):
+        recorded = happened(reading, evn[2], sent, "EVN", 2)
+    told = recorded if recorded is not None and recorded < sent and recorded != stated else None
+    return Moments(sent, stated or recorded or sent, told, occurred)
 
 
 def is_ahead(message: Message, zone: tzinfo, minutes: int, now: datetime) -> bool:
@@ -36,4 +73,5 @@ def is_ahead(message: Message, zone: tzinfo, minutes: int, now: datetime) -> boo
 
     A stay's clock never goes back, so that one such message would hold all its reviews for overdue.
     """
-    return max(moments(Reading(message, zone, None))) > now + timedelta(minutes=minutes)
+    found = moments(Reading(message, zone, None))
+    return max(found.sent, found.effective) > now + timedelta(minutes=minutes)

@@ -26,7 +26,7 @@ from umbridge.hl7.fields import (
     word,
 )
 from umbridge.hl7.lines import MOST_SEGMENTS
-from umbridge.hl7.moments import moments
+from umbridge.hl7.moments import happened, has_hour, moments
 from umbridge.hl7.orders import DETAILS, ordered
 from umbridge.hl7.reading import MOST, ONCE
 from umbridge.hl7.results import Report, Results
@@ -137,8 +137,8 @@ class _Reading(Results):
                 if len(message.lines_of(key)) > 1:
                     self.note(f"{name}[2] not_used")
         header, pid, pv1 = message.header.row(11), self.row(b"PID", 18), self.row(b"PV1", 45)
-        effective_at, sent_at = moments(self)
-        self.sent_at = sent_at
+        when = moments(self)
+        self.sent_at = sent_at = when.sent
         orders, observations = self.clinical(code, sent_at)
         return Event(
             code,
@@ -146,7 +146,7 @@ class _Reading(Results):
             message.control_id,
             self.plain(header[11]) or message.get("MSH-11").strip(),
             sent_at,
-            effective_at,
+            when.effective,
             self.patient(pid, mrn_authority) if pid else Patient(),
             self.visit(pv1, self.row(b"PV2", 47)),
             self.prior_accounts(),
@@ -159,6 +159,8 @@ class _Reading(Results):
             tuple(self.notes),
             withdrawals=tuple(self.withdrawals),
             facility=facility_of(message),
+            told_at=when.told,
+            occurred=when.occurred,
         )
 
     # --- who
@@ -187,6 +189,9 @@ class _Reading(Results):
             return Visit(expected_discharge=expected, expected_admission=coming, expected_return=back)
         number = parts_of(message, pv1[19])
         place = parts_of(message, pv1[3])
+        days = tuple(
+            name for name, raw in (("PV1-44", pv1[44]), ("PV1-45", pv1[45])) if raw and not has_hour(raw)
+        )
         erased = pv1[3] == NULL  # the whole location is deleted, not only its first part
         return Visit(
             leaf(message, number, 1),
@@ -197,13 +202,14 @@ class _Reading(Results):
             "" if erased else self.sent_part(place, 1),
             "" if erased else self.sent_part(place, 2),
             "" if erased else self.sent_part(place, 3),
-            self.time(pv1[44], "PV1", 44),
-            self.time(pv1[45], "PV1", 45),
+            happened(self, pv1[44], self.sent_at, "PV1", 44) if pv1[44] else None,
+            happened(self, pv1[45], self.sent_at, "PV1", 45) if pv1[45] else None,
             self.sent(pv1[36]),
             expected,
             self.word(pv1[7]),
             coming,
             back,
+            days,
         )
 
     def groups(self, mrn_authority: str) -> list[Group]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-HOUR = 3_600_000_000
+HOUR, MINUTE = 3_600_000_000, 60_000_000
 
 
 def instant(moment: datetime) -> int:

@@ -13,7 +13,7 @@ from umbridge.model import Level, ReviewType, Status
 from umbridge.stay.status import StatusOrderInForce
 
 # Bounds, so that no sender can make a snapshot grow without end. Real stays stay far below them.
-SPANS, UNDO, ACCOUNTS, ORDERS, LEAVES, VOIDED, PLACES, ASKED = 32, 8, 16, 16, 32, 32, 64, 32
+SPANS, ACCOUNTS, ORDERS, LEAVES, VOIDED, PLACES, ASKED = 32, 16, 16, 32, 32, 64, 32
 
 #: Row number and part of the message that first spoke for something: it names the review that follows.
 Claim = tuple[int, int]
@@ -72,60 +72,13 @@ class Voided(NamedTuple):
     claim: Claim
 
 
-class Opening(NamedTuple):
-    """What stood before an A01, A04 or A05. A11 and A38 have it stand again."""
-
-    lifecycle: str | None
-    fields: dict[str, str]
-    spans: tuple[Span, ...]
-    places: tuple[Place, ...]
-    asked: tuple[Asked, ...]
-    pending: dict[str, int]
-    registered: str | None
-    discharged_at: int | None
-    discharge_claim: Claim | None
-
-
-class Moved(NamedTuple):
-    """What stood before an A02, A09 or A10. ``claim`` is the move's own; ``ended`` the reviews it ended."""
-
-    location: dict[str, str]
-    claim: Claim
-    pending: int | None
-    ended: tuple[Claim, ...]
-
-
-class Departed(NamedTuple):
-    """What stood before an A03."""
-
-    lifecycle: str | None
-    disposition: str
-    pending: dict[str, int]
-
-
-class Attended(NamedTuple):
-    """Who attended before an A54."""
-
-    attending: str
-
-
-class Begun(NamedTuple):
-    """A leave, a return or something pending. ``lifecycle``: the one that an A14 changed, None where none."""
-
-    lifecycle: str | None = None
-
-
-#: What a cancel makes stand again. Never changed in place: copies of a course share it.
-Undo = Opening | Moved | Departed | Attended | Begun
-
-
 class Course:
     """The state between two events. ``steps.step`` changes it; ``view`` reads it."""
 
     __slots__ = (
         *("lifecycle", "fields", "patient", "visit", "accounts", "care_start", "first_at", "discharged_at"),
         *("discharge_claim", "disposition", "attending", "pending", "spans", "places", "orders", "voided"),
-        *("leaves", "asked", "flags", "registered", "coming", "undo"),
+        *("leaves", "asked", "flags", "registered", "coming"),
     )
 
     def __init__(self) -> None:
@@ -150,22 +103,17 @@ class Course:
         self.flags: list[str] = []
         self.registered: str | None = None
         self.coming: int | None = None
-        self.undo: dict[str, list[Undo]] = {}
 
     def copied(self) -> Course:
-        """A copy to step on without touching this one. Undo entries are never changed in place."""
+        """A copy to step on without touching this one. What its lists hold is never changed in place."""
         twin = Course()
         for name in self.__slots__:
-            value = copy(getattr(self, name))
-            setattr(twin, name, value)
-        twin.undo = {kind: list(entries) for kind, entries in self.undo.items()}
+            setattr(twin, name, copy(getattr(self, name)))
         return twin
 
     def state(self) -> dict[str, Any]:
         """What JSON can hold, as it lies in the store."""
-        held = {name: getattr(self, name) for name in self.__slots__}
-        held["undo"] = {kind: [_undo_row(entry) for entry in entries] for kind, entries in self.undo.items()}
-        return held
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Course:
@@ -179,25 +127,18 @@ class Course:
         course.voided = [Voided(kind, at, _claim(claim)) for kind, at, claim in course.voided]
         course.leaves = [Leave(*row) for row in course.leaves]
         course.asked = _asked(course.asked)
-        course.undo = {
-            kind: [_undo_of(kind, row) for row in entries] for kind, entries in state["undo"].items()
-        }
         return course
 
     # -- what handlers share -----------------------------------------------------------------------------
-
-    def remember(self, kind: str, entry: Undo) -> None:
-        """Keep what a cancel of this kind will restore."""
-        entries = self.undo.setdefault(kind, [])
-        entries.append(entry)
-        del entries[:-UNDO]
 
     def flag(self, code: str) -> None:
         if code not in self.flags:
             self.flags.append(code)
 
     def void(self, kind: str, at: int, claim: Claim) -> None:
-        self.voided = [*self.voided, Voided(kind, at, claim)][-VOIDED:]
+        lost = Voided(kind, at, claim)
+        if lost not in self.voided:
+            self.voided = [*self.voided, lost][-VOIDED:]
 
     # -- status ------------------------------------------------------------------------------------------
 
@@ -231,23 +172,6 @@ class Course:
             self.void(review.value, span.start, span.claim)
 
     # -- place -------------------------------------------------------------------------------------------
-
-    def location(self) -> dict[str, str]:
-        return {name: self.fields[name] for name in LOCATION if name in self.fields}
-
-    def relocate(self, location: dict[str, str], at: int) -> None:
-        """Put the patient back where ``location`` says; the place left for it never was."""
-        for name in LOCATION:
-            value = location.get(name)
-            if value:
-                self.fields[name] = value
-            else:
-                self.fields.pop(name, None)
-        if len(self.places) > 1 and self._is_in(self.places[-2]):
-            del self.places[-1]
-            self.places[-1] = self.places[-1]._replace(end=None)
-        else:
-            self.settle_place(at)
 
     def settle_place(self, at: int) -> None:
         """Begin another place where the fields name one."""
@@ -313,47 +237,6 @@ def _spans(rows: Iterable[Sequence[Any]]) -> list[Span]:
 
 def _asked(rows: Iterable[Sequence[Any]]) -> list[Asked]:
     return [Asked(row[0], row[1], _claim(row[2]), *row[3:]) for row in rows]
-
-
-def _undo_row(entry: Undo) -> object:
-    """An entry as FORM 4 of the snapshot writes it."""
-    match entry:
-        case Opening():
-            row = entry._asdict()
-            out, claim = row.pop("discharged_at"), row.pop("discharge_claim")
-            return row | {"discharged": (out, claim)}
-        case Attended():
-            return entry.attending
-        case Begun():
-            return entry.lifecycle
-        case _:
-            return tuple(entry)
-
-
-def _undo_of(kind: str, row: Any) -> Undo:
-    match kind:
-        case "admit" | "preadmit":
-            out, claim = row["discharged"]
-            return Opening(
-                row["lifecycle"],
-                row["fields"],
-                tuple(_spans(row["spans"])),
-                tuple(Place(*each) for each in row["places"]),
-                tuple(_asked(row["asked"])),
-                row["pending"],
-                row["registered"],
-                out,
-                _claim_or_none(claim),
-            )
-        case "transfer" | "arrival" | "departure":
-            location, claim, pending, ended = row
-            return Moved(location, _claim(claim), pending, tuple(_claim(each) for each in ended))
-        case "discharge":
-            return Departed(*row)
-        case "attending":
-            return Attended(row)
-        case _:
-            return Begun(row)
 
 
 LOCATION = ("unit", "room", "bed")

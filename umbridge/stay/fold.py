@@ -1,17 +1,14 @@
 """The stay as an incremental fold over its messages, and the snapshot that lets it go on after a restart.
 
-ADT events and status orders are kept in effective order, with copies of the course at a few places on the
-way, farther apart the older they are. An event that comes late is put in its place and only what follows it
-is folded again. Results and treatment orders commute and are kept as lists. A snapshot's head holds none of
-them; each message adds an increment instead. So neither ``apply`` nor ``head`` grows with the number of
-messages a lane has had, unless they come newest first: then each one folds again what came before it, in
-memory, at some ten microseconds an event.
+ADT events and status orders go to the ``timeline``, which folds what is new when somebody looks. Results and
+treatment orders commute and are kept as lists. A snapshot's head holds none of them; each message adds an
+increment instead. So neither ``apply`` nor ``head`` grows with the number of messages a lane has had, unless
+somebody looks after each of a row that comes newest first: then each look folds again all that came before.
 """
 
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Iterable, Set
 from datetime import date, datetime
 from typing import Any
@@ -45,12 +42,11 @@ from umbridge.stay.record import (
 )
 from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
 from umbridge.stay.status import is_ending
-from umbridge.stay.steps import step
+from umbridge.stay.timeline import Timeline
 from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-MARK_EVERY = 32
 FORM = 4
 
 
@@ -66,10 +62,7 @@ class StayFold:
 
     def __init__(self, site: SiteProfile) -> None:
         self.site = site
-        self._records: list[Record] = []
-        self._keys: list[Key] = []
-        self._marks: list[tuple[int, Course]] = []  # the course after so many records
-        self._course = Course()
+        self._timeline = Timeline(site, self._owner)
         self._changes: list[tuple[Key, Change]] = []
         self._standing: dict[str, str] = {}  # patient key -> the same person's key now
         self._owners: dict[str, str] = {}  # patient key -> whose stay it became
@@ -88,8 +81,9 @@ class StayFold:
         note(self._people, names_of(event, self.site), event, seq, self.site)
         if rows is None:
             return None
-        for record in self._load(rows):
-            self._insert(record)
+        self._timeline.add(self._load(rows))
+        if self._changes and self._identify():
+            self._timeline.forget()
         return canonical(rows)
 
     def increment(self, event: Event, seq: int) -> bytes | None:
@@ -101,68 +95,18 @@ class StayFold:
     def refold(cls, site: SiteProfile, events: Iterable[tuple[int, Event]]) -> StayFold:
         """From scratch, any number of messages in any order."""
         fold = cls(site)
-        found: list[Record] = []
         for seq, event in events:
             fold._count(event)
             note(fold._people, names_of(event, site), event, seq, site)
             rows = fold._rows(event, seq)
             if rows is not None:
-                found += fold._load(rows)
-        fold._keep(found)
-        fold._fold_from(0)
+                fold._timeline.add(fold._load(rows))
+        fold._identify()
         return fold
 
     def _count(self, event: Event) -> None:
         """What is about a person, and comes to each of their stays, is no message of this one."""
         self._applied += event.message_type != "ADT" or event.trigger not in PERSON_LEVEL
-
-    def _keep(self, found: list[Record]) -> None:
-        self._records = sorted(found, key=lambda record: record.key)
-        self._keys = [record.key for record in self._records]
-        self._identify()
-
-    def _insert(self, record: Record) -> None:
-        place = len(self._keys)
-        if self._keys and record.key < self._keys[-1]:
-            place = bisect_right(self._keys, record.key)
-        self._records.insert(place, record)
-        self._keys.insert(place, record.key)
-        if self._changes and self._identify():
-            self._fold_from(0)
-        elif place == len(self._records) - 1:
-            self._step(record)
-        else:
-            self._fold_from(place)
-
-    def _fold_from(self, place: int) -> None:
-        """Fold again from the newest copy that knows nothing of the record at ``place``."""
-        while self._marks and self._marks[-1][0] > place:
-            del self._marks[-1]
-        start, course = self._marks[-1] if self._marks else (0, Course())
-        self._course = course.copied()
-        for number in range(start, len(self._records)):
-            self._step(self._records[number], number + 1)
-
-    def _step(self, record: Record, count: int = 0) -> None:
-        if self._owners or self._standing:
-            if record.trigger == "A29" and record.patient in self._standing:
-                return  # a number that was merged away and is now cleared up: nobody's stay any more
-            record = record._replace(patient=self._owner(record.patient))
-        step(self._course, self.site, record)
-        count = count or len(self._records)
-        last = self._marks[-1][0] if self._marks else 0
-        if count - last >= MARK_EVERY:
-            self._marks.append((count, self._course.copied()))
-            self._thin()
-
-    def _thin(self) -> None:
-        """Keep copies at distances that double from one to the next: late events are seldom very late."""
-        newest = self._marks[-1][0] + MARK_EVERY
-        kept = [self._marks[-1]]
-        for mark in reversed(self._marks[:-1]):
-            if newest - mark[0] >= 2 * (newest - kept[-1][0]):
-                kept.append(mark)
-        self._marks = kept[::-1]
 
     # -- whose numbers ---------------------------------------------------------------------------------
 
@@ -173,7 +117,7 @@ class StayFold:
         same = [(each.old, each.new) for _, each in self._changes if each.kind == "same"]
         self._standing, self._ring = followed(same)
         moves = [(self._stands(e.old), self._stands(e.new)) for _, e in self._changes if e.kind == "moved"]
-        first = next((record.patient for record in self._records if record.patient), "") if moves else ""
+        first = self._timeline.first if moves else ""
         self._owners = owned(moves, self._stands(first)) if first else {}
         changed = before != (self._standing, self._owners)
         if changed:
@@ -240,8 +184,6 @@ class StayFold:
             self._turns.setdefault(row[0], TurnList()).add(Turn(*row[1:]))
         for at, sent, seq, *change in rows.get("changes", ()):
             self._changes.append(((at, 0, sent, seq, 0), Change(*change)))
-        if "changes" in rows and self._identify():
-            self._fold_from(0)
         return [Record.decoded(row) for row in rows.get("course", ())]
 
     # -- keeping ---------------------------------------------------------------------------------------
@@ -251,7 +193,7 @@ class StayFold:
         return canonical(
             {
                 "applied": self._applied,
-                "course": self._course.state(),
+                "course": self._timeline.course.state(),
                 "form": FORM,
                 "people": self._people,
                 "site": self.site.digest,
@@ -274,9 +216,9 @@ class StayFold:
         found: list[Record] = []
         for rows in increments:
             found += fold._load(json.loads(rows))
-        fold._keep(found)
-        fold._course = Course.of(state["course"])
-        fold._marks = [(len(found), fold._course.copied())] if found else []
+        fold._timeline.add(found)
+        fold._identify()
+        fold._timeline.restore(Course.of(state["course"]))
         return fold
 
     # -- looking ---------------------------------------------------------------------------------------
@@ -284,13 +226,14 @@ class StayFold:
     @property
     def here(self) -> SiteProfile:
         """The profile as the facility has it at which the stay began: its clock counts the midnights."""
-        return self.site.at(self._records[0].data.get("facility", "") if self._records else "")
+        return self.site.at(self._timeline.facility)
 
     @property
     def patient(self) -> str:
         """Whose stay it is: the patient of the earliest ADT event or status order, else of any message."""
-        if self._course.patient or not self._people:
-            return self._course.patient
+        patient = self._timeline.course.patient
+        if patient or not self._people:
+            return patient
         named = [patient for patient in self._people if patient] or [""]
         first = min(named, key=lambda patient: self._people.get(patient, {"first": [0]})["first"])
         return self._owner(first)
@@ -357,11 +300,11 @@ class StayFold:
             unguarded=tuple(unguarded(self._people, self.site)),
             has_no_cover=bool(cover) and primary is None,
         )
-        return view(here, self._course, identity, as_of)
+        return view(here, self._timeline.course, identity, as_of)
 
     def _came(self, as_of: datetime) -> date:
         """The local date of the first contact: the date of service that a cover must be in force at."""
-        course, zone = self._course, self.here.zone
+        course, zone = self._timeline.course, self.here.zone
         first = course.first_at if course.care_start is None else course.care_start
         return as_of.astimezone(zone).date() if first is None else local_date(first, zone)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
 from umbridge.authorities import authority_in
 from umbridge.model import Event, Patient, Visit
 from umbridge.site import SiteProfile
-from umbridge.stay.clock import instant
+from umbridge.stay.clock import MINUTE, instant
 from umbridge.stay.status import is_ending
 
 ORDER = "ORDER"
@@ -21,7 +22,7 @@ RANK = {
     **{"A52": 11, "A53": 11, "A55": 11, "A23": 12, "A29": 12},
     **dict.fromkeys(("A35", "A36", "A41", "A42", "A44", "A45", "A49", "A50"), 13),
 }
-#: A cancel names no target: it undoes the newest event of its kind that still stands.
+#: What a cancel takes back: see ``telling`` for which one of its kind.
 CANCELS = {
     **{"A11": "admit", "A12": "transfer", "A13": "discharge", "A25": "pending discharge"},
     **{"A26": "pending transfer", "A27": "pending admit", "A32": "arrival", "A33": "departure"},
@@ -29,6 +30,10 @@ CANCELS = {
 }
 #: Accounts and visits under other numbers than before. What they do to patients is in ``identity``.
 RENAMES = frozenset({"A35", "A36", "A41", "A42", "A44", "A45", "A49", "A50"})
+
+#: The field of a visit that says when an event of this trigger itself took place.
+_OWN_TIMES = {"A01": "admitted", "A04": "admitted", "A03": "discharged"}
+_BARE = {"PV1-44": "admitted", "PV1-45": "discharged"}
 
 Key = tuple[int, int, int, int, int]
 
@@ -49,6 +54,9 @@ class RecordData(TypedDict, total=False):
     discharged: int
     coming: int
     back: int
+    stated: bool  # the effective time was sent (EVN-6, PV1-44, PV1-45), not taken from when it was told
+    bare: list[str]  # of "admitted" and "discharged": a day without an hour
+    target: list[int]  # first and last moment that EVN-6 of a cancel can mean
     # of a status order
     on: bool
     placer: str
@@ -58,7 +66,7 @@ class RecordData(TypedDict, total=False):
 
 
 class Record(NamedTuple):
-    """One event, cut to what the course needs. ``key``: effective time, rank, sent, receipt number, part."""
+    """One statement, cut to what the course needs. ``key``: effective time, rank, told, receipt, part."""
 
     key: Key
     trigger: str
@@ -68,6 +76,14 @@ class Record(NamedTuple):
     @property
     def at(self) -> int:
         return self.key[0]
+
+    @property
+    def told(self) -> int:
+        return self.key[2]
+
+    def moved(self, at: int) -> Record:
+        """The same with another effective time."""
+        return self if at == self.key[0] else self._replace(key=(at, *self.key[1:]))
 
     @property
     def claim(self) -> tuple[int, int]:
@@ -149,8 +165,13 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
         identity["account"] = account
     made: list[Record] = []
     if event.message_type == "ADT" and event.trigger in RANK:
-        key = (instant(event.effective_at), RANK[event.trigger], sent, seq, event.part)
+        told = sent if event.told_at is None else instant(event.told_at)
+        key = (instant(event.effective_at), RANK[event.trigger], told, seq, event.part)
         data = identity.copy() if event.trigger in RENAMES else _visit(event.visit, identity)
+        if event.occurred is not None or _OWN_TIMES.get(event.trigger, "") in data:
+            data["stated"] = True
+        if event.occurred is not None and event.trigger in CANCELS:
+            data["target"] = _meant(event.occurred)
         if event.trigger == "A42":
             data["joined"] = True
         if event.prior_accounts:
@@ -190,11 +211,19 @@ def _visit(visit: Visit, identity: RecordData) -> RecordData:
         data["admitted"] = instant(visit.admitted_at)
     if visit.discharged_at is not None:
         data["discharged"] = instant(visit.discharged_at)
+    if visit.days:
+        data["bare"] = [_BARE[name] for name in visit.days if name in _BARE]
     if visit.expected_admission is not None:
         data["coming"] = instant(visit.expected_admission)
     if visit.expected_return is not None:
         data["back"] = instant(visit.expected_return)
     return data
+
+
+def _meant(occurred: tuple[datetime, datetime]) -> list[int]:
+    """A time may have seconds in one message and none in the other: within a minute it is the same."""
+    first, last = instant(occurred[0]), instant(occurred[1])
+    return [first - first % MINUTE, last - last % MINUTE + MINUTE - 1]
 
 
 def same_patient(one: str, other: str) -> bool:

@@ -1,60 +1,54 @@
 """What each ADT event and status order, taken in effective order, does to the course of a stay.
 
-A plain left-to-right fold. An event that a later one may cancel leaves behind what it replaced, so that a
-cancel restores the previous state rather than a fixed one, and a cancel that comes before its target (in
-effective order) finds nothing and changes nothing.
+A plain left-to-right fold. What a cancel took back never was: it comes to a course of its own beside this
+one, so that the cancel knows which reviews lost their ground with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import assert_never
+from collections.abc import Callable, Mapping
 
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
-from umbridge.stay.course import (
-    ACCOUNTS,
-    LEAVES,
-    LOCATION,
-    Attended,
-    Begun,
-    Course,
-    Departed,
-    Leave,
-    Moved,
-    Opening,
-    Span,
-    Undo,
-)
-from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, RecordData, same_patient
+from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, REVIEW_OF, Claim, Course, Leave, Span
+from umbridge.stay.happening import Placed
+from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, RecordData
 from umbridge.stay.settle import order, settle, settle_discharge
+from umbridge.stay.status import from_registration, resolve
 
 _UPDATES = frozenset(
     {"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A09", "A10", "A17", "A21", "A22"}
 )
 
 
-def step(course: Course, site: SiteProfile, record: Record) -> None:
-    """Apply the next record. Another patient's events change nothing: the fold raises the exception."""
-    if not course.patient:
-        course.patient = record.patient
-    elif not same_patient(course.patient, record.patient):
-        return
-    elif "^" in course.patient and record.patient and "^" not in record.patient:
-        course.patient = record.patient  # the site's own number at last
+#: What PV1 says of the status; the rest of it says where the patient is and who attends.
+_STATUS_FIELDS = ("class", "type", "service")
+
+
+def step(course: Course, site: SiteProfile, placed: Placed) -> None:
+    """Apply the next statement, whatever has become of it since."""
+    record = placed.record
     if record.trigger == "A29" and course.first_at is None:
         return  # the person was deleted before this stay began
-    _identify(course, record)
+    seen(course, record)
+    if course.care_start is None:
+        course.care_start = placed.since
+    if placed.is_contradicted or (placed.left is not None and placed.left.is_contradicted):
+        course.flag("TIMES_CONTRADICT")
     if record.trigger == ORDER:
-        order(course, site, record)
+        _order(course, site, placed)
     elif record.trigger in CANCELS:
-        _cancel(course, site, record)
+        if course.lifecycle is None and record.trigger not in ("A11", "A38"):
+            course.lifecycle = Lifecycle.ACTIVE
     elif record.trigger not in RENAMES:
-        _event(course, site, record)
+        _event(course, site, placed)
 
 
-def _identify(course: Course, record: Record) -> None:
+def seen(course: Course, record: Record) -> None:
+    """Which stay it is stays known, also from what a cancel took back."""
     data = record.data
+    if not course.patient or ("^" in course.patient and record.patient and "^" not in record.patient):
+        course.patient = record.patient  # in the second case the site's own number at last
     if course.first_at is None and record.trigger not in RENAMES:
         course.first_at = record.at
     if not course.visit or record.trigger in RENAMES:
@@ -64,22 +58,41 @@ def _identify(course: Course, record: Record) -> None:
             course.accounts.append(account)
     if data.get("joined"):
         course.flag("VISITS_MERGED")
-    is_planned = record.trigger in ("A05", "A14")  # PV1-44 then says when the patient should come
-    if course.care_start is None and not is_planned:
-        course.care_start = data.get("admitted")
     course.coming = data.get("coming", course.coming)
 
 
-def _event(course: Course, site: SiteProfile, record: Record) -> None:
+def _order(course: Course, site: SiteProfile, placed: Placed) -> None:
+    """Said after the discharge, an order may be evidence of the status that the patient had: no more."""
+    data, last = placed.record.data, course.spans[-1] if course.spans else None
+    is_after = placed.late or course.lifecycle == Lifecycle.DISCHARGED
+    if is_after and last is not None and data.get("status") is not None:
+        is_same = data["status"] == last.status and (not placed.late or placed.record.at <= last.start)
+        if data.get("on") and not is_same:
+            course.flag("ORDER_AFTER_DISCHARGE")
+        if placed.late and not (data.get("on") and is_same):
+            return
+    order(course, site, placed.record)
+
+
+def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
+    record = placed.record
     trigger, at = record.trigger, record.at
     before = site.units.get(course.fields.get("unit", ""))
+    if trigger == "A03":
+        _discharge(course, placed)
     handler = _HANDLERS.get(trigger)
     if handler is not None:
         handler(course, record)
+    is_over = course.lifecycle == Lifecycle.DISCHARGED
+    is_after = trigger != "A03" and course.spans and (placed.late or is_over)
     if trigger in _UPDATES:
-        _update(course, record.data)
-        if course.lifecycle != Lifecycle.DISCHARGED or not course.places:
+        if is_after and _would_change(course, site, record):
+            course.flag("STATUS_CHANGE_AFTER_DISCHARGE")
+        _update(course, record.data, but=_STATUS_FIELDS if is_after and not is_over else ())
+        if not is_over or not course.places:
             course.settle_place(at)
+        if is_over:
+            course.disposition = record.data.get("disposition") or course.disposition
     if course.lifecycle is None:
         course.lifecycle = Lifecycle.ACTIVE
     if trigger == "A03":
@@ -87,14 +100,27 @@ def _event(course: Course, site: SiteProfile, record: Record) -> None:
     elif trigger == "A05":
         if course.lifecycle == Lifecycle.PLANNED and not course.current():
             course.begin(Span(Status.PREADMIT, at, None, "ADT", "A05", None, "", record.claim))
-    elif trigger in _UPDATES:
+    elif trigger in _UPDATES and not is_after:
         settle(course, site, record)
     if trigger in ("A02", "A17"):
         _another_level(course, site, record, None if before is None else before.level)
 
 
-def _update(course: Course, data: RecordData) -> None:
+def _would_change(course: Course, site: SiteProfile, record: Record) -> bool:
+    """Whether it says another status than the patient had. Said after the discharge, it moves nothing."""
+    said = {name: value for name, value in record.data.get("fields", {}).items() if name in _STATUS_FIELDS}
+    found = from_registration(site, {**course.fields, **said}) if said else None
+    if found is None or found.status == course.registered:
+        return False
+    if record.trigger not in ("A06", "A07", "A08"):  # these set the orders for another status aside
+        found = resolve(site, found, course.order_in_force()) or found
+    return found.status != course.spans[-1].status
+
+
+def _update(course: Course, data: RecordData, but: tuple[str, ...] = ()) -> None:
     for name, value in data.get("fields", {}).items():
+        if name in but:
+            continue
         if value:
             course.fields[name] = value
         else:
@@ -107,20 +133,6 @@ def _update(course: Course, data: RecordData) -> None:
 
 def _admit(course: Course, record: Record) -> None:
     planning = record.trigger == "A05"
-    course.remember(
-        "preadmit" if planning else "admit",
-        Opening(
-            course.lifecycle,
-            dict(course.fields),
-            tuple(course.spans),
-            tuple(course.places),
-            tuple(course.asked),
-            dict(course.pending),
-            course.registered,
-            course.discharged_at,
-            course.discharge_claim,
-        ),
-    )
     if planning:
         if course.lifecycle in (None, Lifecycle.CANCELLED):
             course.lifecycle = Lifecycle.PLANNED
@@ -150,39 +162,30 @@ def _changed(course: Course, record: Record) -> None:
 
 
 def _move(course: Course, record: Record) -> None:
-    kind = {"A02": "transfer", "A09": "departure", "A10": "arrival"}[record.trigger]
-    pending = course.pending.pop("transfer", None) if record.trigger == "A02" else None
-    course.remember(kind, Moved(course.location(), record.claim, pending, ()))
+    if record.trigger == "A02":
+        course.pending.pop("transfer", None)
 
 
 def _attend(course: Course, record: Record) -> None:
-    course.remember("attending", Attended(course.attending))
     course.attending = record.data.get("attending") or course.attending
 
 
-def _discharge(course: Course, record: Record) -> None:
-    if course.lifecycle != Lifecycle.DISCHARGED:
-        course.remember("discharge", Departed(course.lifecycle, course.disposition, dict(course.pending)))
-        course.discharge_claim = record.claim
-    elif course.discharge_claim is None or record.claim < course.discharge_claim:
-        course.discharge_claim = record.claim
+def _discharge(course: Course, placed: Placed) -> None:
     course.lifecycle = Lifecycle.DISCHARGED
-    discharged = record.data.get("discharged")
-    course.discharged_at = record.at if discharged is None else discharged
-    course.disposition = record.data.get("disposition") or course.disposition
+    if placed.left is not None:
+        course.discharged_at, course.discharge_claim = placed.left.at, placed.left.claim
+    course.disposition = placed.record.data.get("disposition") or course.disposition
     course.pending = {}
 
 
 def _leave(course: Course, record: Record) -> None:
     if course.lifecycle == Lifecycle.ACTIVE:
-        course.remember("leave", Begun())
         course.lifecycle = Lifecycle.ON_LEAVE
         course.leaves = [*course.leaves, Leave(record.at, None, record.data.get("back"))][-LEAVES:]
 
 
 def _return(course: Course, record: Record) -> None:
     if course.lifecycle == Lifecycle.ON_LEAVE and course.leaves:
-        course.remember("return", Begun())
         course.lifecycle = Lifecycle.ACTIVE
         course.leaves[-1] = course.leaves[-1]._replace(back=record.at)
 
@@ -190,7 +193,6 @@ def _return(course: Course, record: Record) -> None:
 def _pend(course: Course, record: Record) -> None:
     word = {"A14": "admit", "A15": "transfer", "A16": "discharge"}[record.trigger]
     reopens = record.trigger == "A14" and course.lifecycle == Lifecycle.CANCELLED
-    course.remember(f"pending {word}", Begun(Lifecycle.CANCELLED if reopens else None))
     course.pending[word] = record.at
     if record.trigger == "A14":
         if course.lifecycle is None or reopens:  # as A05: who is awaited again has a stay again
@@ -234,11 +236,6 @@ def _another_level(course: Course, site: SiteProfile, record: Record, before: Le
         return
     if current is not None and current.status == Status.INPATIENT and course.lifecycle == Lifecycle.ACTIVE:
         kind = ReviewType.CONTINUED_STAY
-        if record.trigger == "A02":  # what its cancel has stand again
-            move = course.undo["transfer"][-1]
-            if isinstance(move, Moved):
-                ended = tuple(each.claim for each in course.asked if each.type == kind and not each.ended)
-                course.undo["transfer"][-1] = move._replace(ended=ended)
         course.end_asked(kind, "TRANSFERRED")
         course.ask(kind, record.at, record.claim, record.trigger, int(unit.level))
 
@@ -246,109 +243,66 @@ def _another_level(course: Course, site: SiteProfile, record: Record, before: Le
 # -- cancels ---------------------------------------------------------------------------------------------
 
 
-def _cancel(course: Course, site: SiteProfile, record: Record) -> None:
-    """Undo the newest event of the kind that still stands. Where none does, nothing changes."""
-    kind = CANCELS[record.trigger]
-    entries = course.undo.get(kind)
-    saved = entries.pop() if entries else None
-    if kind in ("admit", "preadmit"):
-        _cancel_opening(course, site, record, saved)
-    else:
-        match saved:
-            case None | Opening():
-                if course.lifecycle is None:
-                    course.lifecycle = Lifecycle.ACTIVE
-            case Departed():
-                _cancel_discharge(course, site, record, saved)
-            case Moved():
-                _cancel_move(course, site, record, saved, is_transfer=kind == "transfer")
-            case Attended():
-                course.attending = saved.attending
-            case Begun():
-                _cancel_begun(course, kind)
-                if saved.lifecycle is not None and course.lifecycle == Lifecycle.PLANNED:
-                    course.lifecycle = saved.lifecycle
-            case _:
-                assert_never(saved)
-    if course.lifecycle == Lifecycle.ON_LEAVE and not any(leave.back is None for leave in course.leaves[-1:]):
-        course.lifecycle = Lifecycle.ACTIVE  # what was given back spoke of a leave that is cancelled itself
-
-
-def _cancel_move(
-    course: Course, site: SiteProfile, record: Record, saved: Moved, *, is_transfer: bool
+def take_back(
+    course: Course, beside: Course | None, site: SiteProfile, placed: Placed, *, is_shell: bool
 ) -> None:
-    course.relocate(saved.location, record.at)
-    settle(course, site, record)
-    if not is_transfer:
-        return
-    course.void_asked(ReviewType.CONTINUED_STAY, claim=saved.claim)
-    course.asked = [
-        each._replace(ended="") if each.claim in saved.ended and each.ended == "TRANSFERRED" else each
-        for each in course.asked
-    ]
-    if saved.pending is not None:
-        course.pending.setdefault("transfer", saved.pending)
-
-
-def _cancel_begun(course: Course, kind: str) -> None:
-    match kind:
-        case "leave":
-            if course.lifecycle == Lifecycle.ON_LEAVE:
-                course.lifecycle = Lifecycle.ACTIVE
-            del course.leaves[-1:]
-        case "return":
-            if course.leaves:
-                course.lifecycle = Lifecycle.ON_LEAVE
-                course.leaves[-1] = course.leaves[-1]._replace(back=None)
-        case _:
-            course.pending.pop(kind.removeprefix("pending "), None)
-            if kind == "pending discharge":
-                course.end_asked(ReviewType.DISCHARGE, "PENDING_DISCHARGE_CANCELLED")
-            elif kind == "pending admit":
-                course.void_asked(ReviewType.PROSPECTIVE, by="A14")
-
-
-def _cancel_opening(course: Course, site: SiteProfile, record: Record, saved: Undo | None) -> None:
-    if record.trigger == "A38" and course.lifecycle not in (None, Lifecycle.PLANNED):
+    """A cancel in its place: ``beside`` has what the cancelled event made of the course."""
+    record = placed.record
+    if is_shell and record.trigger == "A38" and course.lifecycle not in (None, Lifecycle.PLANNED):
         return  # the patient came after all; what was planned is history
-    if not course.undo.get("admit") and not course.undo.get("preadmit"):
-        _empty(course)  # the place and account it had stay
+    seen(course, record)
+    if beside is not None:
+        _void_lost(course, beside, record.trigger)
+    if is_shell:
+        if beside is not None:  # the place it had stays
+            course.fields, course.places = dict(beside.fields), list(beside.places)
+            course.care_start = beside.care_start
+        _empty(course)
         _update(course, record.data)
         course.leave_place(record.at)
-    elif isinstance(saved, Opening):
-        before, standing = list(course.spans), list(course.asked)
-        course.lifecycle, course.fields = saved.lifecycle, dict(saved.fields)
-        course.spans, course.registered = list(saved.spans), saved.registered
-        course.places = course.places[: len(saved.places)]
-        if course.places and saved.places:
-            course.places[-1] = course.places[-1]._replace(end=saved.places[-1].end)
-        course.asked, course.pending = list(saved.asked), dict(saved.pending)
-        course.discharged_at, course.discharge_claim = saved.discharged_at, saved.discharge_claim
-        settle(course, site, record)
-        kept = {(span.status, span.start) for span in course.spans}
-        for span in before:
-            if (span.status, span.start) not in kept:
-                course.void_span(span)
-        known = {each.claim for each in course.asked}
-        for each in standing:
-            if each.claim not in known and not each.ended:
-                course.void(each.type, each.at, each.claim)
+        return
+    if record.trigger == "A13":
+        if not course.spans and beside is not None and beside.spans:
+            # The discharge came first. What it said of the status still holds.
+            course.spans = [*beside.spans[:-1], beside.spans[-1]._replace(end=None)]
+            course.fields, course.registered = dict(beside.fields), beside.registered
+            course.places = [*beside.places[:-1], *(each._replace(end=None) for each in beside.places[-1:])]
+            course.care_start = beside.care_start
+        fields = record.data.get("fields", {})
+        if fields.get("unit") and course.lifecycle != Lifecycle.DISCHARGED:
+            _update(course, {"fields": {name: fields.get(name, "") for name in LOCATION}})
+            course.settle_place(record.at)
+            settle(course, site, record)
+    if course.lifecycle is None:
+        course.lifecycle = Lifecycle.ACTIVE
 
 
-def _cancel_discharge(course: Course, site: SiteProfile, record: Record, saved: Departed) -> None:
-    if course.current() is None and course.spans:
-        last = course.spans[-1]
-        course.spans[-1] = last._replace(end=None)
-        _void_retrospective(course)
-    course.lifecycle = saved.lifecycle or Lifecycle.ACTIVE
-    course.disposition, course.pending = saved.disposition, dict(saved.pending)
-    course.discharged_at = course.discharge_claim = None
-    place = {name: value for name, value in record.data.get("fields", {}).items() if name in LOCATION}
-    if course.places:
-        course.places[-1] = course.places[-1]._replace(end=None)
-    if place.get("unit"):
-        course.relocate(place, record.at)
-    settle(course, site, record)
+def _grounds(course: Course) -> Mapping[tuple[str, Claim], int]:
+    """The reviews that a course gives ground for, and since when."""
+    found = {
+        (REVIEW_OF[span.status].value, span.claim): span.start
+        for span in course.spans
+        if span.status in REVIEW_OF
+    }
+    found |= {(each.type, each.claim): each.at for each in course.asked if not each.ended}
+    is_over = course.lifecycle == Lifecycle.DISCHARGED and bool(course.spans)
+    claim, at = course.discharge_claim, course.discharged_at
+    if is_over and course.spans[-1].status == Status.INPATIENT and claim is not None and at is not None:
+        found[ReviewType.RETROSPECTIVE.value, claim] = at
+    return found
+
+
+def _void_lost(course: Course, beside: Course, trigger: str) -> None:
+    """What only the cancelled event gave ground for is void; a discharge that was expected is no more."""
+    left = _grounds(course)
+    for (kind, claim), at in _grounds(beside).items():
+        if (kind, claim) in left:
+            continue
+        if trigger == "A25" and kind == ReviewType.DISCHARGE:
+            asked = next(each for each in beside.asked if (each.type, each.claim) == (kind, claim))
+            course.asked = [*course.asked, asked._replace(ended="PENDING_DISCHARGE_CANCELLED")]
+        else:
+            course.void(kind, at, claim)
 
 
 _HANDLERS: dict[str, Callable[[Course, Record], None]] = {
@@ -357,7 +311,6 @@ _HANDLERS: dict[str, Callable[[Course, Record], None]] = {
     **dict.fromkeys(("A14", "A15", "A16"), _pend),
     **dict.fromkeys(("A02", "A09", "A10"), _move),
     **dict.fromkeys(("A23", "A29"), _purge),
-    "A03": _discharge,
     "A08": _changed,
     "A21": _leave,
     "A22": _return,

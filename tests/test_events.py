@@ -1,0 +1,531 @@
+"""Which event a statement speaks of: told again, corrected, cancelled, in any order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from test_fold import (
+    ADMITTED,
+    ARRIVAL,
+    ED,
+    OBS,
+    SITE,
+    WARD,
+    adt,
+    any_event,
+    at,
+    calls,
+    folded,
+    orm,
+    told,
+    whole,
+)
+
+from umbridge.hl7 import er7
+from umbridge.hl7.translate import translate
+from umbridge.model import Event
+from umbridge.stay.fold import StayFold
+from umbridge.stay.telling import Telling
+
+GONE = adt("A03", 30, sent=31, discharged_at=at(30), disposition="01", **WARD)
+
+
+def time(hours: float) -> str:
+    return at(hours).astimezone(SITE.zone).isoformat()
+
+
+def named(event: Event, hours: float) -> Event:
+    """With the time of what it cancels in EVN-6."""
+    return replace(event, occurred=(at(hours), at(hours)), effective_at=at(hours))
+
+
+def spans(fold: StayFold, hours: float = 48) -> list[tuple[str, str, str]]:
+    stay = fold.stay(at(hours))
+    return [
+        (each.status.value, each.start.isoformat(), "" if each.end is None else each.end.isoformat())
+        for each in stay.spans
+    ]
+
+
+# --- one discharge at a time ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [20, 29, 33])
+def test_a_discharge_told_again_after_its_cancel_stands_whatever_its_time(hours: float) -> None:
+    again = adt("A03", hours, sent=40, discharged_at=at(hours), **WARD)
+    found = told(folded(*ADMITTED, GONE, adt("A13", 35), again))
+    assert (found["lifecycle"], found["discharged_at"]) == ("discharged", time(hours))
+    assert (found["open_reviews"], found["void_reviews"]) == (["RETROSPECTIVE"], ["RETROSPECTIVE"])
+
+
+@pytest.mark.parametrize("hours", [20, 29, 33])
+@pytest.mark.parametrize("trigger", ["A03", "A08"])
+def test_a_second_statement_about_the_discharge_is_the_one_that_counts(trigger: str, hours: float) -> None:
+    again = adt(
+        trigger, hours if trigger == "A03" else 40, sent=40, discharged_at=at(hours), disposition="02"
+    )
+    fold = folded(*ADMITTED, GONE, again)
+    found = told(fold)
+    assert (found["lifecycle"], found["discharged_at"], found["exceptions"]) == (
+        "discharged",
+        time(hours),
+        [],
+    )
+    assert spans(fold)[-1][2] == fold.stay(at(48)).places[-1].end.isoformat() == time(hours)  # type: ignore[union-attr]
+    assert found["readmission_index"] is False  # 02: to another acute hospital
+    assert fold.stay(at(48)).discharge_claim == (len(ADMITTED), 0)  # the review keeps its name
+
+
+def test_a_statement_without_a_time_leaves_the_time() -> None:
+    assert told(folded(*ADMITTED, GONE, adt("A03", 40, **WARD)))["discharged_at"] == time(30)
+
+
+def test_the_same_discharge_sent_again_after_a_readmission_is_that_one() -> None:
+    back = adt("A01", 33, **WARD)
+    again = adt("A03", 30, sent=34, discharged_at=at(30), **WARD)
+    assert told(folded(*ADMITTED, GONE, back, again))["lifecycle"] == "active"
+    second = adt("A03", 38, discharged_at=at(38), **WARD)
+    assert told(folded(*ADMITTED, GONE, back, again, second))["discharged_at"] == time(38)
+
+
+def test_a_discharge_is_cancelled_with_all_its_statements() -> None:
+    again = adt("A03", 29, sent=32, discharged_at=at(29), **WARD)
+    fold = folded(*ADMITTED, GONE, again, adt("A08", 33, discharged_at=at(28)), adt("A13", 34))
+    assert (told(fold)["lifecycle"], told(fold)["discharged_at"]) == ("active", None)
+
+
+# --- what a cancel means ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trigger", ["A02", "A10"])
+def test_evn_6_names_the_one_that_is_cancelled(trigger: str) -> None:
+    one, two = adt(trigger, 5, unit="MICU"), adt(trigger, 8, unit="4W", room="9")
+    cancel = {"A02": "A12", "A10": "A32"}[trigger]
+    first, last = (
+        folded(*ADMITTED, one, two, named(adt(cancel, 9), 5)),
+        folded(*ADMITTED, one, two, adt(cancel, 9)),
+    )
+    assert [place.unit for place in first.stay(at(10)).places] == ["ED", "4W", "4W"]
+    assert [place.unit for place in last.stay(at(10)).places] == ["ED", "4W", "MICU"]
+
+
+def test_a_cancel_told_twice_takes_nothing_else() -> None:
+    one, two = adt("A02", 5, unit="MICU"), adt("A02", 8, unit="4W", room="9")
+    cancel = named(adt("A12", 9), 8)
+    twice = folded(*ADMITTED, one, two, cancel, replace(cancel, sent_at=at(10)))
+    assert told(twice)["unit"] == "MICU"
+
+
+def test_a_cancel_whose_evn_6_names_nothing_takes_the_one_told_last() -> None:
+    """Senders put the time of the cancel there: the patient must not stay discharged for it."""
+    assert told(folded(*ADMITTED, GONE, named(adt("A13", 35), 35)))["lifecycle"] == "active"
+
+
+def test_a_cancel_never_takes_what_was_told_after_it() -> None:
+    late = adt("A03", 30, sent=36, discharged_at=at(30), **WARD)
+    assert told(folded(*ADMITTED, adt("A13", 35), late))["lifecycle"] == "discharged"
+
+
+def test_of_two_openings_the_one_that_is_named_never_was() -> None:
+    found = told(folded(*ADMITTED, named(adt("A11", 3), 0)))
+    assert (found["lifecycle"], found["status"], found["status_spans"]) == (
+        "active",
+        "INPATIENT",
+        ["INPATIENT"],
+    )
+
+
+def test_an_admission_told_again_after_its_cancel_stands_though_it_took_effect_earlier() -> None:
+    first = adt("A01", 2, admitted_at=at(2), **WARD)
+    again = adt("A01", 1, sent=5, admitted_at=at(1), **WARD)
+    fold = folded(first, adt("A11", 4, **WARD), again)
+    assert (told(fold)["lifecycle"], told(fold)["inpatient_start"]) == ("active", time(1))
+    gone = adt("A03", 3, sent=9, discharged_at=at(3), **WARD)  # before the cancel, by its own time
+    assert told(folded(first, adt("A11", 4, **WARD), again, gone))["discharged_at"] == time(3)
+
+
+# --- when the patient came --------------------------------------------------------------------------
+
+CAME = (adt("A04", 0, admitted_at=at(0), **ED), adt("A01", 2.5, admitted_at=at(2.5), **WARD))
+
+
+@pytest.mark.parametrize("trigger", ["A08", "A02", "A54"])
+@pytest.mark.parametrize("hours", [-3, 1])
+def test_pv1_44_is_a_later_statement_about_the_admission(trigger: str, hours: float) -> None:
+    came = (adt("A04", 0, admitted_at=at(0), **ED), adt("A01", 2.5, admitted_at=at(0), **WARD))
+    one = replace(came[1], effective_at=at(0))
+    fold = folded(came[0], one, adt(trigger, 9, admitted_at=at(hours)))
+    assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(hours), time(hours))
+    assert fold.stay(at(10)).places[0].start.isoformat() == time(hours)
+
+
+def test_two_openings_have_each_their_own_time() -> None:
+    fold = folded(*CAME, adt("A08", 5, admitted_at=at(2)))
+    assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(2))
+    fold = folded(*CAME, adt("A08", 5, admitted_at=at(0)))  # says what is known of the other
+    assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(2.5))
+
+
+def test_pv1_44_of_a_conversion_is_the_new_openings() -> None:
+    fold = folded(*ARRIVAL, adt("A06", 4, admitted_at=at(4), **WARD))
+    assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(4))
+    fold.apply(adt("A08", 6, admitted_at=at(3.5)), 9)
+    assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(3.5))
+
+
+def test_an_admission_for_the_emergency_department_and_one_for_the_ward_are_two() -> None:
+    fold = folded(adt("A01", 0, admitted_at=at(0), **ED), adt("A01", 3, admitted_at=at(3), **WARD))
+    assert [span[:2] for span in spans(fold)] == [("ED", time(0)), ("INPATIENT", time(3))]
+    again = adt("A01", 2, sent=6, admitted_at=at(2), **WARD)
+    fold.apply(again, 9)
+    assert [span[:2] for span in spans(fold)] == [("ED", time(0)), ("INPATIENT", time(2))]
+
+
+def test_an_admission_sent_again_after_the_discharge_is_no_readmission() -> None:
+    again = adt("A01", 2, sent=40, admitted_at=at(2), **WARD)
+    first = replace(ADMITTED[2], visit=replace(ADMITTED[2].visit, admitted_at=at(2)))
+    assert told(folded(*ADMITTED[:2], first, GONE, again))["lifecycle"] == "discharged"
+    assert told(folded(*ADMITTED, GONE, adt("A01", 40, **WARD)))["lifecycle"] == "active"
+
+
+# --- what cannot be, and what cannot move -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-9000, -1, 45])
+def test_a_discharge_that_cannot_have_been_then_is_one_all_the_same(hours: float) -> None:
+    """Last year, before the patient came, after it was told: when it was told stands in."""
+    gone = adt("A03", hours, sent=31, discharged_at=at(hours), **WARD)
+    found = told(folded(*ADMITTED, gone))
+    assert (found["lifecycle"], found["discharged_at"]) == ("discharged", time(31))
+    assert found["exceptions"] == ["TIMES_CONTRADICT"]
+    put_right = adt("A08", 35, discharged_at=at(30))
+    assert told(folded(*ADMITTED, gone, put_right))["discharged_at"] == time(30)
+    assert told(folded(*ADMITTED, gone, put_right))["exceptions"] == []
+
+
+def test_a_patient_who_left_before_the_admission_was_entered_has_left() -> None:
+    """In the emergency department: what is entered afterwards is no admission."""
+    entered = adt("A01", 3, **WARD)
+    found = told(folded(ARRIVAL[0], entered, adt("A03", 2, sent=4, discharged_at=at(2), **WARD)))
+    assert (found["lifecycle"], found["discharged_at"], found["status"]) == ("discharged", time(2), "ED")
+    assert found["exceptions"] == ["STATUS_CHANGE_AFTER_DISCHARGE", "TIMES_CONTRADICT"]
+
+
+@pytest.mark.parametrize("corrected", [-9000, 45])
+def test_a_correction_that_cannot_be_true_is_said_and_not_used(corrected: float) -> None:
+    found = told(folded(*ADMITTED, GONE, adt("A08", 33, discharged_at=at(corrected))))
+    assert (found["discharged_at"], found["exceptions"]) == (time(30), ["TIMES_CONTRADICT"])
+
+
+HERE = adt("A04", 0, admitted_at=at(0), **OBS)
+LEFT = adt("A03", 30, sent=31, discharged_at=at(30), **OBS)
+
+
+def said_late(trigger: str, hours: float) -> Event:
+    more = {"admitted_at": at(hours)} if trigger in ("A01", "A04") else {}
+    return adt(trigger, hours, sent=40, **WARD, **more)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "hours"),
+    [("A06", 20), ("A06", 40), ("A08", 20), ("A08", 40), ("A01", 20), ("A04", 20), ("A02", 20), ("A02", 40)],
+)
+def test_what_is_said_after_the_discharge_moves_no_status(trigger: str, hours: float) -> None:
+    """Dated back or not: a class for the bill is not the care that was given."""
+    after = folded(HERE, LEFT, said_late(trigger, hours))
+    assert spans(after) == spans(folded(HERE, LEFT))
+    assert told(after)["exceptions"] == ["STATUS_CHANGE_AFTER_DISCHARGE"]
+
+
+def test_an_order_in_force_does_not_hide_a_conversion_that_was_dated_back() -> None:
+    fold = folded(*ADMITTED, GONE, adt("A07", 29, sent=33, **OBS))
+    assert (told(fold)["status"], told(fold)["inpatient_start"]) == ("INPATIENT", time(1))
+    assert told(fold)["exceptions"] == ["STATUS_CHANGE_AFTER_DISCHARGE"]
+
+
+def test_what_was_said_while_a_discharge_stood_that_is_cancelled_counts() -> None:
+    fold = looked(enumerate((HERE, LEFT, said_late("A06", 20), adt("A13", 41))))
+    assert (told(fold)["status"], told(fold)["inpatient_start"]) == ("INPATIENT", time(20))
+
+
+@pytest.mark.parametrize(
+    ("ordered", "exceptions"), [(20, ["ORDER_AFTER_DISCHARGE"]), (33, ["ORDER_AFTER_DISCHARGE"])]
+)
+def test_an_order_told_after_the_discharge_moves_no_status(ordered: float, exceptions: list[str]) -> None:
+    here = (adt("A04", 0, admitted_at=at(0), **OBS), orm("ADTOBS", 0.5))
+    gone = adt("A03", 30, sent=31, discharged_at=at(30), **OBS)
+    after = folded(*here, gone, orm("ADTINPT", ordered, placer="P9", sent=33))
+    assert spans(after) == spans(folded(*here, gone))
+    assert told(after)["exceptions"] == exceptions
+
+
+def test_what_was_entered_before_the_discharge_and_sent_after_it_counts() -> None:
+    late = replace(adt("A06", 20, sent=40, **WARD), told_at=at(21))
+    found = told(folded(adt("A04", 0, **OBS), adt("A03", 30, sent=31, discharged_at=at(30)), late))
+    assert (found["status"], found["inpatient_start"]) == ("INPATIENT", time(20))
+
+
+def test_a_transfer_entered_after_the_discharge_moved_the_patient_when_it_did() -> None:
+    late = adt("A02", 20, sent=40, unit="MICU")
+    places = folded(*ADMITTED, GONE, late).stay(at(48)).places
+    assert [(place.unit, place.start.isoformat()) for place in places][-1] == ("MICU", time(20))
+
+
+# --- days without an hour ---------------------------------------------------------------------------
+
+ZONE = ZoneInfo("America/New_York")
+
+
+def message(
+    trigger: str,
+    sent: str,
+    evn: str = "",
+    pv1_44: str = "",
+    pv1_45: str = "",
+    recorded: str = "",
+    unit: str = "4W",
+) -> Event:
+    text = (
+        f"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|{sent}||ADT^{trigger}^ADT_A01|ZZ-{trigger}-{sent}|P|2.5.1\r"
+        f"EVN|{trigger}|{recorded or sent}||||{evn}\rPID|1||ZZ7790001^^^UMBH^MR\r"
+        f"PV1|1|I|{unit}^1^1||||||||||||||||ZZVN1^^^UMBH^VN{'|' * 25}{pv1_44}|{pv1_45}\r"
+    )
+    return translate(er7.parse(text.encode()), ZONE, mrn_authority="UMBH")
+
+
+def local(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=ZONE)
+
+
+def test_a_day_without_an_hour_is_its_last_moment_before_the_message() -> None:
+    same = message("A03", "20260302141500", pv1_45="20260302")
+    assert (same.effective_at, same.visit.discharged_at) == (local("20260302141500"),) * 2
+    before = message("A03", "20260302141500", pv1_45="20260301")
+    assert before.visit.discharged_at == local("20260301235959")
+    assert before.visit.days == ("PV1-45",)
+    assert message("A02", "20260302141500", evn="20260302").effective_at == local("20260302141500")
+    assert message("A08", "20260302141500", pv1_44="202603020800").visit.days == ()
+
+
+def test_when_it_was_told_is_evn_2_unless_that_is_when_it_happened() -> None:
+    assert message("A02", "20260302141500").told_at is None
+    assert message("A02", "20260302141500", recorded="202603021000").told_at == local("20260302100000")
+    assert message("A02", "20260302141500", recorded="202603021000", evn="202603021000").told_at is None
+    assert message("A02", "20260302141500", recorded="202603031000").told_at is None  # nobody enters tomorrow
+
+
+def test_a_day_without_an_hour_says_nothing_new_of_a_time_on_that_day() -> None:
+    first = message("A01", "20260302100000", pv1_44="202603020930")
+    left = message("A03", "20260304120000", pv1_44="20260302", pv1_45="202603041130")
+    again = message("A08", "20260304180000", pv1_44="20260302", pv1_45="20260304")
+    found = told(folded(first, left, again))
+    assert (found["care_start"], found["discharged_at"]) == (
+        "2026-03-02T09:30:00-05:00",
+        "2026-03-04T11:30:00-05:00",
+    )
+    other = message("A08", "20260305180000", pv1_44="20260301", pv1_45="20260303")
+    found = told(folded(first, left, other))
+    assert (found["care_start"], found["discharged_at"]) == (
+        "2026-03-01T23:59:59-05:00",
+        "2026-03-03T23:59:59-05:00",
+    )
+
+
+def test_a_day_in_evn_6_of_a_cancel_names_what_took_place_on_it() -> None:
+    here = message("A01", "20260302100000", pv1_44="202603020930")
+    moves = (
+        message("A02", "20260303100000", evn="202603031000", unit="MICU"),
+        message("A02", "20260304100000", evn="202603041000", unit="5W"),
+    )
+    cancel = message("A12", "20260305100000", evn="20260303")
+    assert cancel.occurred == (local("20260303000000"), local("20260303235959"))
+    stay = folded(here, *moves, cancel).stay(cancel.sent_at)
+    assert [place.start.isoformat()[:10] for place in stay.places] == ["2026-03-02", "2026-03-04"]
+
+
+# --- any order of arrival ---------------------------------------------------------------------------
+
+
+@st.composite
+def any_statement(draw: st.DrawFn) -> Event:
+    """As ``any_event``, with entry times, EVN-6 and days without an hour."""
+    event = draw(any_event())
+    if event.message_type != "ADT":
+        return event
+    if draw(st.integers(0, 2)) == 0:
+        event = replace(event, occurred=(event.effective_at, event.effective_at))
+    if draw(st.integers(0, 3)) == 0:
+        event = replace(event, told_at=at(draw(st.integers(0, 40))))
+    days = tuple(name for name in ("PV1-44", "PV1-45") if draw(st.integers(0, 3)) == 0)
+    return replace(event, visit=replace(event.visit, days=days))
+
+
+def looked(numbered: Iterable[tuple[int, Event]]) -> StayFold:
+    """Looked at after each message, as the daemon does."""
+    fold = StayFold(SITE)
+    for seq, event in numbered:
+        fold.apply(event, seq)
+        fold.head()
+    return fold
+
+
+@settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(st.lists(any_statement(), max_size=16), st.randoms())
+def test_any_order_of_arrival_gives_the_same_course(events: list[Event], random: Any) -> None:
+    numbered = list(enumerate(events))
+    expected = StayFold.refold(SITE, numbered)
+    random.shuffle(numbered)
+    found = looked(numbered)
+    assert whole(found) == whole(expected)
+    assert found.head() == expected.head()
+
+
+# --- beside an oracle -------------------------------------------------------------------------------
+
+Story = list[tuple[str, float, float, bool]]
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    """A plain stay: (what, when it took effect, when it was told, whether EVN-6 names it), told in order."""
+    clock, story = 1.0, [("A04", 0.0, 0.0, False)]
+    for _ in range(draw(st.integers(1, 9))):
+        clock += draw(st.sampled_from([0.5, 1.0, 3.0]))
+        what = draw(st.sampled_from(["A03", "A03", "A13", "A08 out", "A08 in", "A02", "A06"]))
+        story.append((what, clock - draw(st.sampled_from([0.0, 0.25, 0.75])), clock, draw(st.booleans())))
+    return story
+
+
+class Reader:
+    """What a person would make of it, who hears each statement as it is told."""
+
+    def __init__(self, story: Story) -> None:
+        self.came, self.out, self.inpatient = 0.0, None, None
+        here: list[tuple[float, float]] = []  # conversions: when they took effect, when they were told
+        out: float | None = None
+        for what, when, heard, _ in story:
+            if what == "A03" or (what == "A08 out" and out is not None):
+                out = when
+            elif what == "A08 in":
+                self.came = -when / 100
+            elif what == "A13":
+                out = None
+            elif what == "A06":
+                here.append((when, heard))
+        self.out = out
+        counted = [when for when, heard in here if out is None or heard <= out]
+        self.inpatient = min(counted, default=None)
+
+
+def events_of(story: Story) -> list[Event]:
+    made: list[Event] = []
+    out = 0.0
+    for what, when, sent, is_named in story:
+        trigger = what[:3]
+        more: dict[str, Any] = dict(WARD) if trigger == "A06" else {}
+        if trigger == "A04":
+            more = {"admitted_at": at(when), **OBS}
+        elif trigger == "A03" or what == "A08 out":
+            more["discharged_at"] = at(when)
+        elif what == "A08 in":
+            more["admitted_at"] = at(-when / 100)
+        event = adt(trigger, sent if trigger in ("A08", "A13") else when, sent=sent, **more)
+        if trigger == "A13" and is_named:
+            event = named(event, out)
+        out = when if "discharged_at" in more else out
+        made.append(event)
+    return made
+
+
+@settings(max_examples=150, deadline=None)
+@given(stories(), st.randoms())
+def test_a_stay_is_what_a_plain_reader_takes_it_for(story: Story, random: Any) -> None:
+    reader = Reader(story)
+    numbered = list(enumerate(events_of(story)))
+    random.shuffle(numbered)
+    found = told(looked(numbered))
+    assert found["lifecycle"] == ("active" if reader.out is None else "discharged")
+    assert found["discharged_at"] == (None if reader.out is None else time(reader.out))
+    assert found["care_start"] == time(reader.came)
+    assert found["status_spans"] == ["OBSERVATION"] + ["INPATIENT"] * (reader.inpatient is not None)
+    assert found["inpatient_start"] == (None if reader.inpatient is None else time(reader.inpatient))
+
+
+# --- planted bugs -----------------------------------------------------------------------------------
+
+
+def _newest_by_effect(self: Telling, said: Any, kind: str) -> Any:
+    standing = [each for each in self._told.get(kind, []) if not each.is_gone]
+    return max(standing, key=lambda each: each.at, default=None)
+
+
+def _first_time_stays(self: Telling, found: Any, stated: Any) -> None:
+    if not found.times:
+        found.times.append(stated)
+    self._settle_discharge()
+
+
+def _as_received(self: Telling, said: Any) -> int:
+    return int(said.record.at)
+
+
+@pytest.mark.parametrize(
+    ("name", "planted", "seen_by"),
+    [
+        ("_target", _newest_by_effect, lambda: test_evn_6_names_the_one_that_is_cancelled("A02")),
+        (
+            "_leave",
+            _first_time_stays,
+            lambda: test_a_second_statement_about_the_discharge_is_the_one_that_counts("A08", 20),
+        ),
+        (
+            "_place",
+            _as_received,
+            test_an_admission_told_again_after_its_cancel_stands_though_it_took_effect_earlier,
+        ),
+        (
+            "_is_late",
+            lambda *_: False,
+            lambda: test_what_is_said_after_the_discharge_moves_no_status("A06", 20),
+        ),
+        (
+            "_can_be",
+            lambda *_: True,
+            lambda: test_a_discharge_that_cannot_have_been_then_is_one_all_the_same(-9000),
+        ),
+        ("_since", lambda *_: None, lambda: test_pv1_44_is_a_later_statement_about_the_admission("A08", 1)),
+        (
+            "_touch_since",
+            lambda *_: None,
+            test_what_was_said_while_a_discharge_stood_that_is_cancelled_counts,
+        ),
+    ],
+)
+def test_a_planted_bug_is_seen(
+    monkeypatch: pytest.MonkeyPatch, name: str, planted: Callable[..., Any], seen_by: Callable[[], None]
+) -> None:
+    monkeypatch.setattr(Telling, name, planted)
+    with pytest.raises(AssertionError):
+        seen_by()
+
+
+# --- what a feed that runs backwards costs ----------------------------------------------------------
+
+
+def test_a_feed_that_runs_backwards_is_folded_once_a_look() -> None:
+    """Ten times as many messages between two looks cost ten times as much, and not a hundred times."""
+
+    def work(count: int) -> int:
+        events = [adt("A08", n, **(WARD if n % 3 else OBS)) for n in range(count)][::-1]
+        fold = StayFold(SITE)
+        taken = calls(lambda: [fold.apply(event, count - n) for n, event in enumerate(events)])
+        return taken + calls(fold.head)
+
+    assert work(2000) < 11 * work(200)
