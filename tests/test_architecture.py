@@ -293,6 +293,8 @@ TESTED_IN = {
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
     "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
     "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
+    "umbridge/stay/ends.py": "tests/test_bounds.py",  # every order and quotient of bounds
+    "umbridge/stay/derived.py": "tests/test_bounds.py",  # what follows from bounds; test_case.py has numbers
     "umbridge/stay/profile.py": "tests/test_values.py",  # slips in a profile, by their key
     "umbridge/stay/reasons.py": "tests/test_values.py",  # each reason is met by a case, and on the page
     "umbridge/stay/units.py": "tests/test_values.py",  # spelling by spelling

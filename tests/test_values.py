@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from umbridge.errors import ConfigError, ContentError
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
+from umbridge.interval import Interval
 from umbridge.model import Observation
 from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
 from umbridge.stay.facts import Fact, dictionary, known_units, read
@@ -128,10 +129,6 @@ NO_NUMBERS = [
     ("ED", "ZZAPP^AP^PDF^Base64^AAAA", Reason.TYPE_NOT_A_NUMBER),
     ("NM", "121~133", Reason.REPEATED),
     ("ST", "121~133", Reason.REPEATED),
-    ("NM", "<6", Reason.BOUND),
-    ("SN", ">=^600", Reason.BOUND),
-    ("ST", "> 600", Reason.BOUND),
-    ("TX", "≤6", Reason.BOUND),
 ]
 
 
@@ -153,7 +150,7 @@ def test_reading_is_total_and_every_reason_is_of_the_table(
     kind: str, sent: str, unit: str, code: str
 ) -> None:
     found = came_to(observed(kind, sent, unit, code))
-    assert isinstance(found, Reason | Decimal | bool | str)
+    assert isinstance(found, Reason | Decimal | Interval | bool | str)
     assert isinstance(found, Reason) or found != ""
 
 
@@ -161,6 +158,50 @@ def test_reading_is_total_and_every_reason_is_of_the_table(
 def test_one_number_is_the_same_number_in_every_type(value: Decimal, kind: str) -> None:
     sent = f"^{value:f}" if kind == "SN" else f"{value:f}"
     assert came_to(observed(kind, sent, "mmol/L")) == value
+
+
+BOUNDS = [
+    ("NM", "<6", "<6"),
+    ("NM", "< 6.0", "<6"),
+    ("SN", "<^6", "<6"),
+    ("SN", "<=^6", "<=6"),
+    ("SN", ">^600", ">600"),
+    ("SN", ">=^600", ">=600"),
+    ("ST", ">600", ">600"),
+    ("TX", "> 600", ">600"),
+    ("", "<=.5", "<=0.5"),
+    ("ST", "≤6", "<=6"),
+    ("FT", "≥ 6", ">=6"),
+    ("CWE", "<6^^L", "<6"),
+]
+
+
+@pytest.mark.parametrize(("kind", "sent", "shown"), BOUNDS)
+def test_a_bound_is_an_interval_and_no_number(kind: str, sent: str, shown: str) -> None:
+    found = came_to(observed(kind, sent, "mmol/L"))
+    assert isinstance(found, Interval) and str(found) == shown
+
+
+@pytest.mark.parametrize(
+    ("code", "sent", "unit", "limits", "shown"),
+    [
+        ("22664-7", "<2.5", "mmol/L", "", "<7"),  # times 2.8
+        ("8310-5", ">=100.4", "degF", "", ">=38"),
+        ("718-7", "<=70", "g/L", "", "<=7"),
+        ("67151-1", "<7", "ng/L", "0-14", "<0.5"),
+        ("67151-1", ">28", "ng/L", "<=14", ">2"),
+    ],
+)
+def test_units_and_limits_go_to_the_bound(code: str, sent: str, unit: str, limits: str, shown: str) -> None:
+    assert str(came_to(observed("NM", sent, unit, f"{code}^^LN", limits))) == shown
+
+
+@pytest.mark.parametrize(
+    ("sent", "unit", "reason"),
+    [("<6", "", Reason.UNIT_MISSING), ("<6", "zz", Reason.UNIT_UNKNOWN), ("< 6 >", "mmol/L", Reason.COMMENT)],
+)
+def test_a_bound_without_its_unit_is_not_used(sent: str, unit: str, reason: Reason) -> None:
+    assert came_to(observed("ST", sent, unit)) is reason
 
 
 # --- yes and no -----------------------------------------------------------------------------------------

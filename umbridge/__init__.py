@@ -17,6 +17,7 @@ __all__ = [
     "Evidence",
     "Examination",
     "IfMeasured",
+    "Interval",
     "Level",
     "LevelContent",
     "Library",

@@ -1,7 +1,7 @@
-"""The contract with criteria plugins. Version 2026-11-29: two hooks.
+"""The contract with criteria plugins. Version 2026-11-30: two hooks.
 
 The hooks are those of 2026-11-22. Of the engine beside them ``Examination.once`` is gone, ``LevelContent``
-and ``pend_for_age`` are new.
+and ``pend_for_age`` are new. ``Interval`` and ``Manifest.bounds`` are of 2026-11-30.
 
 A plugin is a distribution with an entry point in the group ``umbridge.criteria`` whose value is a module
 with functions marked ``@umbridge.hookimpl``. The daemon never imports it: the module is loaded inside a
@@ -17,7 +17,7 @@ from umbridge.model import Case, Manifest, ScreenResult
 PROJECT = "umbridge"
 ENTRY_POINT_GROUP = "umbridge.criteria"
 PACK_GROUP = "umbridge.packs"  # content only: the value names a package without code
-VERSION = "2026-11-29"
+VERSION = "2026-11-30"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -110,7 +110,7 @@ def as_number(value: Interval) -> Number | None:
     """The number where only one is left; None where nothing is known."""
     if value.low is None and value.high is None:
         return None
-    return value.low if value.low == value.high and value.low is not None else value
+    return value.high if value.low == value.high and value.high is not None else value
 
 
 def times(value: Number, factor: Decimal) -> Interval:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
+from umbridge.interval import Interval
 from umbridge.rowstate import RowState as RowState  # noqa: PLC0414 - the one place for all states
 
 
@@ -281,12 +282,12 @@ class Event:
 
 # --- what criteria see ------------------------------------------------------------------------------
 
-FactValue = Decimal | bool | str  # number, boolean, or code and ISO time as text
+FactValue = Decimal | Interval | bool | str  # number, bound, boolean, or code and ISO time as text
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One usable value of a fact, in the fact's canonical unit."""
+    """One usable value of a fact, in the fact's canonical unit; an Interval where a bound is all there is."""
 
     value: FactValue
     at: datetime
@@ -309,6 +310,12 @@ class Reading:
     low: Sample
     high: Sample
     series: tuple[Sample, ...] = ()
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether any of its samples is an Interval."""
+        samples = (self.latest, self.low, self.high, *self.series)
+        return any(isinstance(sample.value, Interval) for sample in samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,3 +384,6 @@ class Manifest:
     subsets: tuple[str, ...]
     facts: tuple[str, ...]  # the facts it needs; it is sent no others
     disclaimer: str = ""
+    bounds: bool = (
+        False  # whether it knows that a number may be an Interval; else such facts are unknown to it
+    )

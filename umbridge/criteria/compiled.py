@@ -24,7 +24,7 @@ from umbridge.criteria.tree import (
 )
 from umbridge.model import Reading
 
-# Numbers of leaves and of joint tests, facts counted, facts beside which others may be left out.
+# Numbers of leaves and of joint tests, facts counted, facts that may be left out and those beside them.
 Read: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...], tuple[str, ...]]
 Tests: TypeAlias = list[tuple[int, Callable[[Reading], bool]]]  # with their numbers
 FactTests: TypeAlias = tuple[str, FactSpec, Tests]
@@ -136,7 +136,14 @@ class CompiledRules:
                 tuple(sorted({self._numbers[node] for node in nodes if isinstance(node, Leaf)})),
                 tuple(sorted({self._numbers[node] for node in nodes if isinstance(node, Joint)})),
                 tuple(dict.fromkeys(item.counts for item in items if item.counts)),
-                tuple(dict.fromkeys(node.beside for node in nodes if isinstance(node, IfMeasured))),
+                tuple(
+                    dict.fromkeys(
+                        fact
+                        for node in nodes
+                        if isinstance(node, IfMeasured)
+                        for fact in (node.beside, node.leaf.fact)
+                    )
+                ),
             )
         return found
 
@@ -177,9 +184,13 @@ class CompiledRules:
                 joined = self._numbers[node]
                 return lambda exam: exam.joint_truths[joined]
             case IfMeasured():
-                optional, beside = self._numbers[node.leaf], node.beside
+                optional, fact, beside = self._numbers[node.leaf], node.leaf.fact, node.beside
                 return lambda exam: (
-                    False if (truth := exam.truths[optional]) is None and beside in exam.known else truth
+                    False
+                    if (truth := exam.truths[optional]) is None
+                    and beside in exam.known
+                    and fact not in exam.known  # measured, and left open by its bounds, is not left out
+                    else truth
                 )
             case Not():
                 inner = self._compile(node.child)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from decimal import Decimal
+from typing import TypeVar, cast
 
 from umbridge.criteria.compiled import CompiledRules, FactTests
 from umbridge.criteria.tree import (
-    OPERATORS,
     Criterion,
     Decision,
+    FactSpec,
     IfMeasured,
     Joint,
     Leaf,
     Trace,
     Truth,
+    bounded,
     hours_since,
+    is_positive,
     is_usable,
+    leaf_truth,
     samples_read,
     shown,
+    truth_of,
     value_read,
 )
 from umbridge.criteria.truths import JointState, State, Truths
@@ -47,31 +52,45 @@ class Examination:
         self.facts = facts
         truths: list[Truth] = [None] * len(rules.leaves)
         known: set[str] = set()
+        bounds: dict[str, Reading] = {}
         for fact, spec, tests in by_fact:
             if (reading := facts.get(fact)) is not None and is_usable(spec, reading):
                 if spec.kind == "datetime" and (reading := hours_since(reading, as_of)) is None:
                     continue
-                if fact in rules.joined and value_read(reading, "lowest") <= 0:
+                if fact in rules.joined and not is_positive(reading):
                     continue  # no concentration is zero; a quotient by it would be none either
                 known.add(fact)
                 for number, test in tests:
                     truths[number] = test(reading)
+            elif reading is not None and (cut := self._bounded(spec, reading)) is not None:
+                known.add(fact)
+                bounds[fact] = cut
+                for number, _ in tests:
+                    truths[number] = leaf_truth(rules.leaves[number], cut)
         self._truths = of_state(
             State(
                 tuple(truths),
                 frozenset(known),
                 tuple([_counted(facts[fact]) if fact in known else None for fact in rules.counted]),
-                tuple([self._joint(joint, known) for joint in rules.joints]),
+                tuple([self._joint(joint, known, bounds) for joint in rules.joints]),
             )
         )
 
-    def _joint(self, joint: Joint, known: set[str]) -> JointState:
-        """Settled, it is its truth; open, the one value that may be known counts too."""
+    def _bounded(self, spec: FactSpec, reading: Reading) -> Reading | None:
+        rules = self.rules
+        counted, joined = spec.id in rules.counted, spec.id in rules.joined
+        return bounded(spec, reading, is_counted=counted, is_positive=joined)
+
+    def _joint(self, joint: Joint, known: set[str], bounds: Mapping[str, Reading]) -> JointState:
+        """Settled, it is its truth; open, the one value that may be known counts too. A bound is none."""
         x, y = [
-            value_read(self.facts[fact], reads) if fact in known else None
+            value_read(bounds.get(fact) or self.facts[fact], reads) if fact in known else None
             for fact, reads in zip(joint.facts, joint.reads, strict=True)
         ]
-        return (None, x, y) if x is None or y is None else (joint.holds(x, y), None, None)
+        truth = None if x is None or y is None else joint.truth(x, y)
+        if truth is not None:
+            return truth, None, None
+        return None, x if isinstance(x, Decimal) else None, y if isinstance(y, Decimal) else None
 
     @property
     def known(self) -> frozenset[str]:
@@ -157,7 +176,7 @@ def truths_of(exam: Examination) -> Truths:
 
 
 def _counted(reading: Reading) -> int:
-    return int(reading.latest.value)  # usable, so a whole number within its bounds
+    return int(cast(Decimal, reading.latest.value))  # usable, so a whole number within its bounds
 
 
 def _sample_read(reading: Reading, reads: str, leaf: Leaf | None) -> Sample:
@@ -168,5 +187,5 @@ def _sample_read(reading: Reading, reads: str, leaf: Leaf | None) -> Sample:
         return reading.high
     if leaf is None:
         return reading.latest
-    test = OPERATORS[leaf.op]
-    return next((s for s in samples_read(reading, reads) if test(s.value, leaf.value)), reading.latest)
+    op, limit = leaf.op, leaf.value
+    return next((s for s in samples_read(reading, reads) if truth_of(op, s.value, limit)), reading.latest)

@@ -6,6 +6,7 @@ from umbridge.criteria.levels import LevelContent, pend_for_age
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
 from umbridge.hookspecs import hookimpl
+from umbridge.interval import Interval
 from umbridge.model import (
     Case,
     Evidence,
@@ -27,6 +28,7 @@ __all__ = [
     "Evidence",
     "Examination",
     "IfMeasured",
+    "Interval",
     "Level",
     "LevelContent",
     "Library",

@@ -220,8 +220,8 @@ class Host:
                 for place in places:
                     found[place][name] = self._failed(link, unable, 0)
                 continue
-            declared = frozenset(link.manifest.facts)
-            sent = [case_out(questions[place][name], declared, told) for place in places]
+            declared, bounds = frozenset(link.manifest.facts), link.manifest.bounds
+            sent = [case_out(questions[place][name], declared, told, bounds=bounds) for place in places]
             asks.append(_Ask(link, places, sent))
         return Asked(questions, found, asks, Asking([ask.request() for ask in asks]))
 

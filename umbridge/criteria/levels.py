@@ -107,6 +107,7 @@ class LevelContent:
             tuple(library.subsets),
             library.facts(),
             disclaimer,
+            bounds=True,
         )
 
     def screen(self, case: Case) -> ScreenResult:

@@ -73,7 +73,7 @@ def place(joint: Joint, side: int, value: Fraction, turns: list[Fraction]) -> in
 def joined(joint: Joint, side: int, value: Fraction, other: Fraction) -> bool:
     """The joint test at exact values, ``value`` being the fact on ``side``."""
     found = Fraction(joint.factors[side]) * value + Fraction(joint.factors[1 - side]) * other
-    return OPERATORS[joint.op](found, Fraction(joint.limit))  # type: ignore[arg-type]
+    return OPERATORS[joint.op](found, Fraction(joint.limit))
 
 
 def own_truths(rules: CompiledRules, fact: str, value: Fraction) -> tuple[bool, ...]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from umbridge.interval import Interval, Number, plus, times
 from umbridge.model import FactValue, Reading, Sample
 
 Truth = bool | None
 Node: TypeAlias = "Leaf | Joint | IfMeasured | Group | Not | ScoreTest | Criterion"
 
-OPERATORS: Mapping[str, Callable[[FactValue, FactValue], bool]] = {
+OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -82,6 +83,12 @@ class Joint:
     limit: Decimal
     value: Decimal  # the threshold as the content writes it, for people to read
     unit: str = ""
+
+    def truth(self, x: Number, y: Number) -> Truth:
+        """The same of numbers of which only bounds may be known."""
+        if isinstance(x, Decimal) and isinstance(y, Decimal):
+            return self.holds(x, y)
+        return plus(times(x, self.factors[0]), times(y, self.factors[1])).holds(self.op, self.limit)
 
     def holds(self, x: Decimal, y: Decimal) -> bool:
         """Exact: factors are the content's own decimals, and no division is done."""
@@ -189,7 +196,7 @@ def shown(value: FactValue) -> str:
     """A value as content and rationales write it."""
     if isinstance(value, bool):
         return "Y" if value else "N"
-    return format(value, "f") if isinstance(value, Decimal) else value
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def text_of(node: Node) -> str:
@@ -304,8 +311,54 @@ def is_usable(spec: FactSpec, reading: Reading) -> bool:
     return True
 
 
+def is_positive(reading: Reading) -> bool:
+    """Whether every sample of a usable reading of exact numbers is above zero."""
+    return bool(reading.low.value > 0)  # type: ignore[operator]  # usable, so a number
+
+
+def truth_of(op: str, value: FactValue, limit: FactValue) -> Truth:
+    """One value against one threshold; None where a bound leaves it open."""
+    if isinstance(value, Interval):
+        return value.holds(op, limit) if isinstance(limit, Decimal) else None
+    return OPERATORS[op](value, limit)
+
+
+def bounded(spec: FactSpec, reading: Reading, *, is_counted: bool, is_positive: bool) -> Reading | None:
+    """A reading with bounds in it, cut to what the fact can be; None where it cannot be used.
+
+    A number that is itself counted has to be known. Facts that are read together are above zero.
+    """
+    if spec.kind != "number" or is_counted or not reading.has_bounds:
+        return None
+    low = max(spec.low or Decimal(0), Decimal(0)) if is_positive else spec.low
+    known: dict[int, Sample] = {}
+    for sample in (reading.latest, reading.low, reading.high, *reading.series):
+        value = sample.value
+        if spec.unit and sample.unit != spec.unit:
+            return None
+        if isinstance(value, Interval):
+            cut = value.within(low, spec.high)
+            if cut is None or (is_positive and cut.high == 0):
+                return None
+            known[id(sample)] = replace(sample, value=cut)
+        elif isinstance(value, Decimal) and value.is_finite() and is_within(spec, value):
+            known[id(sample)] = sample
+        else:
+            return None
+    latest, lowest, highest = (known[id(each)] for each in (reading.latest, reading.low, reading.high))
+    return Reading(spec.id, latest, lowest, highest, tuple([known[id(each)] for each in reading.series]))
+
+
+def leaf_truth(leaf: Leaf, reading: Reading) -> Truth:
+    """One leaf of a usable reading with bounds in it: definite where every number in them agrees."""
+    truths = [truth_of(leaf.op, sample.value, leaf.value) for sample in samples_read(reading, leaf.reads)]
+    if leaf.reads == "any" or leaf.reads in TIMES:
+        return at_least(TIMES.get(leaf.reads, 1), truths)
+    return truths[0]
+
+
 def leaf_test(leaf: Leaf) -> Callable[[Reading], bool]:
-    """One leaf as a function of a usable reading."""
+    """One leaf as a function of a usable reading of exact values."""
     test, value = OPERATORS[leaf.op], leaf.value
     if leaf.reads in ("latest", "since"):
         return lambda reading: test(reading.latest.value, value)
@@ -347,10 +400,10 @@ def counted_range(spec: FactSpec) -> tuple[int, int]:
     return int(spec.low or 0), int(spec.high or 0)
 
 
-def value_read(reading: Reading, reads: str) -> Decimal:
+def value_read(reading: Reading, reads: str) -> Number:
     """The number that ``latest``, ``lowest`` or ``highest`` looks at, of a usable reading of a number."""
     value = samples_read(reading, reads)[0].value
-    assert isinstance(value, Decimal)  # noqa: S101 - is_usable() has seen to it
+    assert isinstance(value, Decimal | Interval)  # noqa: S101 - is_usable() or bounded() has seen to it
     return value
 
 

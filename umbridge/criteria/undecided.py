@@ -8,11 +8,12 @@ when some assignment of the others makes it matter, so the facts left in the dia
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise, product
+from typing import cast
 
 from umbridge.criteria.compiled import CompiledRules
 from umbridge.criteria.plane import (
@@ -53,7 +54,7 @@ _WHEN = datetime(2000, 1, 1, tzinfo=UTC)  # cells have no time; rules do not rea
 Cell = tuple[tuple[bool, ...], int, bool]
 
 
-def representatives(spec: FactSpec, leaves: list[Leaf]) -> list[FactValue]:
+def representatives(spec: FactSpec, leaves: list[Leaf]) -> Sequence[FactValue]:
     """Values of a fact that between them show every combination of its leaves' truths."""
     if spec.kind == "boolean":
         return [False, True]
@@ -71,7 +72,7 @@ def representatives(spec: FactSpec, leaves: list[Leaf]) -> list[FactValue]:
     return sorted(kept) or [Decimal(0) if spec.low is None else spec.low]
 
 
-def _readings(spec: FactSpec, leaves: list[Leaf], values: list[FactValue]) -> Iterator[Reading]:
+def _readings(spec: FactSpec, leaves: list[Leaf], values: Sequence[FactValue]) -> Iterator[Reading]:
     """Readings enough to meet every cell: one sample, or three where rules read the fact in several ways."""
     ways = {leaf.reads for leaf in leaves}
     counting = ways & set(TIMES)
@@ -79,7 +80,7 @@ def _readings(spec: FactSpec, leaves: list[Leaf], values: list[FactValue]) -> It
     for chosen in product(values, repeat=length):
         samples = [Sample(value, _WHEN, "", spec.unit) for value in chosen]
         if spec.kind in ("number", "datetime"):  # a time is read as hours back from the question
-            ordered = sorted(samples, key=lambda sample: sample.value)
+            ordered = sorted(samples, key=lambda sample: cast(Decimal, sample.value))
             low, high = ordered[0], ordered[-1]
         else:
             low, high = samples[-1], samples[0]
@@ -140,7 +141,19 @@ class Diagram:
         remembered: dict[object, list[Cell]] = self.rules.cells
         if fact not in remembered:
             remembered[fact] = cells(self.rules, fact)
+        if fact in self.exam.known:
+            return self._left_open(fact, [cell for cell in remembered[fact] if not cell[2]])
         return remembered[fact]
+
+    def _left_open(self, fact: str, all_: list[Cell]) -> list[Cell]:
+        """Of a fact whose bounds leave tests open, the cells that agree with the tests they settle."""
+        settled = [self.exam.truths[number] for number in self.rules.leaves_of[fact]]
+        kept = [
+            cell
+            for cell in all_
+            if all(truth in (None, mine) for truth, mine in zip(settled, cell[0], strict=True))
+        ]
+        return kept or all_  # none where the tests are settled from samples that no one cell shows
 
     def _joint_cells(self, fact: str, joints: list[Joint]) -> list[Cell]:
         """Values that differ in a test of their own or, beside a value of the other fact, in a joint one."""
@@ -157,7 +170,9 @@ class Diagram:
         for value in values:
             rows = tuple(place(joint, side, value, at) for joint, at in zip(joints, turns, strict=True))
             found.setdefault((own_truths(self.rules, fact, value), rows), value)
-        self.values[fact] = list(found.values())
+        every = [(own_truths(self.rules, fact, value), 0, False) for value in found.values()]
+        kept = self._left_open(fact, every) if fact in self.exam.known else every
+        self.values[fact] = [value for cell, value in zip(every, found.values(), strict=True) if cell in kept]
         return [(own_truths(self.rules, fact, value), 0, False) for value in self.values[fact]]
 
     def make(self, level: int, kids: tuple[int, ...]) -> int:
@@ -280,7 +295,7 @@ class Diagram:
             for other in self.values[joint.facts[low]]
         ]
         kids = [
-            self.make(level, tuple(YES if test(reached, edge) else NO for edge in edges))  # type: ignore[arg-type]
+            self.make(level, tuple(YES if test(reached, edge) else NO for edge in edges))
             for reached in (factor * value for value in self.values[joint.facts[top]])
         ]
         return self.make(self.level[joint.facts[top]], tuple(kids))
@@ -385,8 +400,8 @@ def _order(exam: Truths, root: Node) -> list[str]:
         if isinstance(node, Leaf) and exam.truths[rules.number_of(node)] is None:
             uses[node.fact] = uses.get(node.fact, 0) + 1
         elif isinstance(node, Joint):
-            for fact in node.facts:
-                if fact not in exam.known:
+            for side, fact in enumerate(node.facts):
+                if exam.joint_truths[rules.number_of(node)] is None and exam.operand(node, side) is None:
                     uses[fact] = uses.get(fact, 0) + 1
         elif isinstance(node, ScoreTest):
             for item in rules.scores[node.score].items:

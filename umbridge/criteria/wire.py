@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from umbridge.criteria.frames import WireError
+from umbridge.interval import Interval
 from umbridge.model import (
     Case,
     Evidence,
@@ -41,13 +42,22 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 def _value_out(value: FactValue) -> str | bool:
     if isinstance(value, bool):
         return value
-    return f"#{value}" if isinstance(value, Decimal) else f"={value}"
+    if isinstance(value, Decimal):
+        return f"#{value}"
+    return f"~{value}" if isinstance(value, Interval) else f"={value}"
 
 
 def _value_in(value: str | bool) -> FactValue:
     if isinstance(value, bool):
         return value
-    return Decimal(value[1:]) if value[0] == "#" else value[1:]
+    if value[0] == "#":
+        return Decimal(value[1:])
+    if value[0] != "~":
+        return value[1:]
+    found = Interval.parse(value[1:])
+    if found is None:
+        raise ValueError
+    return found
 
 
 def _sample_out(sample: Sample, times: dict[int, str]) -> list[Any]:
@@ -104,13 +114,19 @@ class Told:
         self.times: dict[int, str] = {}
 
 
-def case_out(case: Case, facts: frozenset[str], told: Told | None = None) -> list[Any]:
-    """A case as plain JSON, with the declared facts and no others. ``told`` shares work between cases."""
+def case_out(
+    case: Case, facts: frozenset[str], told: Told | None = None, *, bounds: bool = True
+) -> list[Any]:
+    """A case as plain JSON, with the declared facts and no others. ``told`` shares work between cases.
+
+    A plugin without ``bounds`` is not told of a fact that has any: it would take "<6" for what it knows, or
+    an older sample for the latest.
+    """
     told = told or Told()
     known, times = told.readings, told.times
     said: dict[str, list[Any]] = {}
     for fact, reading in case.facts.items():
-        if fact in facts:
+        if fact in facts and (bounds or not reading.has_bounds):
             out = known.get(id(reading))
             if out is None:
                 out = known[id(reading)] = _reading_out(reading, times)
@@ -165,6 +181,7 @@ def manifest_out(manifest: Manifest) -> dict[str, Any]:
         "subsets": list(manifest.subsets),
         "facts": list(manifest.facts),
         "disclaimer": manifest.disclaimer,
+        "bounds": manifest.bounds,
     }
 
 
@@ -213,12 +230,16 @@ def _words(value: object, code: str, limit: int = 500) -> tuple[str, ...]:
     return tuple(_word(item, code) for item in value)
 
 
+_MANIFEST = frozenset({"name", "version", "edition", "digest", "subsets", "facts", "disclaimer", "bounds"})
+
+
 def manifest_in(data: object, name: str) -> Manifest:
     """A plugin's manifest, checked. Raises WireError with the field's name."""
     if not isinstance(data, dict):
         raise WireError("manifest")
-    _check(set(data) == {"name", "version", "edition", "digest", "subsets", "facts", "disclaimer"}, "fields")
+    _check(set(data) == _MANIFEST, "fields")
     _check(data["name"] == name, "name")
+    _check(isinstance(data["bounds"], bool), "bounds")
     _check(isinstance(data["digest"], str) and _DIGEST.fullmatch(data["digest"]), "digest")
     facts, subsets = _words(data["facts"], "facts"), _words(data["subsets"], "subsets")
     _check(all(_FACT.fullmatch(fact) for fact in facts) and len(set(facts)) == len(facts), "facts")
@@ -231,6 +252,7 @@ def manifest_in(data: object, name: str) -> Manifest:
         subsets,
         facts,
         _text(data["disclaimer"], "disclaimer", RATIONALE_LIMIT),
+        data["bounds"],
     )
 
 

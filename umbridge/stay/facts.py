@@ -19,7 +19,7 @@ from typing import Any
 
 from umbridge.errors import ContentError
 from umbridge.hl7.times import parse_time
-from umbridge.interval import Interval
+from umbridge.interval import Interval, Number, quotient
 from umbridge.model import FactValue, Observation
 from umbridge.site import SiteProfile
 from umbridge.stay import values
@@ -47,6 +47,13 @@ class Conversion:
     def __post_init__(self) -> None:
         if self.factor <= 0 or self.divide <= 0:  # it would turn a bound round
             raise ArithmeticError
+
+    def of(self, value: Number) -> Number:
+        """A number, or a bound at each of its ends: the greater stays the greater."""
+        if isinstance(value, Decimal):
+            return self.apply(value)
+        low, high = (None if end is None else self.apply(end) for end in (value.low, value.high))
+        return Interval(low, high, value.has_low, value.has_high)
 
     def apply(self, value: Decimal) -> Decimal:
         shifted = _EXACT.subtract(value, self.subtract)
@@ -113,6 +120,7 @@ DERIVED = (
     "sex",
     "altered_mentation",
     "effective_osmolality",
+    "hemoglobin_fall_24h",
     "midnights_expected",
     "midnights_from_care",
     "midnights_from_order",
@@ -286,19 +294,19 @@ def _number(observation: Observation, kind: FactType, code: str, site: SiteProfi
     if isinstance(number, Reason):
         behind = values.unit_behind(observation.value) if number in _MAY_HOLD_UNIT else ""
         return Reason.UNIT_IN_NUMBER if behind and known_units(site).find(behind, kind.id) else number
-    if isinstance(number, Interval):
-        return Reason.BOUND
     if kind.id == "troponin_ratio":
         # Assays cannot be compared in ng/L: only the multiple of each one's own 99th percentile counts.
         limit = upper_limit(observation.reference_range)
-        return Reason.NO_UPPER_LIMIT if limit is None else _EXACT.divide(number, limit)
+        if limit is None:
+            return Reason.NO_UPPER_LIMIT
+        return _EXACT.divide(number, limit) if isinstance(number, Decimal) else quotient(number, limit)
     conversion = kind.accepts.get(observation.unit)
     if conversion is None or site.spellings.has_units:
         found = _conversion(observation, kind, code, site)
         if isinstance(found, Reason):
             return found
         conversion = found
-    return conversion.apply(number)
+    return conversion.of(number)
 
 
 def _conversion(

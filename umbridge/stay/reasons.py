@@ -55,7 +55,6 @@ class Reason(StrEnum):
     GRADED = "graded", "A grade, such as 2+ or +++."
     COMPARATOR_UNKNOWN = "comparator_unknown", "A comparator that is not <, <=, >, >= or =."
     SEPARATOR_UNKNOWN = "separator_unknown", "An SN with a second number and no separator of table 2.A.69."
-    BOUND = "bound", "A bound, such as <6 or >600: it is no number, and bounds are not compared yet."
     NO_UPPER_LIMIT = "no_upper_limit", "OBX-7 has no upper limit, which this fact is a multiple of."
     UNIT_MISSING = "unit_missing", "A number without a unit: OBX-6 is empty, and the profile says of none."
     UNIT_UNKNOWN = "unit_unknown", "OBX-6 is a unit that neither the program nor the profile knows."

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from umbridge.interval import Interval
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.facts import dictionary
 
@@ -48,14 +49,15 @@ class Result(NamedTuple):
         return self[:4]
 
     def row(self, fact: str) -> list[Any]:
-        value = str(self.value) if isinstance(self.value, Decimal) else self.value
+        value = str(self.value) if isinstance(self.value, Decimal | Interval) else self.value
         return [fact, *self[:7], value, *self[8:]]
 
     @classmethod
     def from_row(cls, row: list[Any]) -> Result:
         result = cls(*row[1:])
         if result.value is not None and dictionary()[row[0]].kind == "number":
-            return result._replace(value=Decimal(str(result.value)))
+            text = str(result.value)
+            return result._replace(value=Interval.parse(text) if text[0] in "<>" else Decimal(text))
         return result
 
 
@@ -192,9 +194,10 @@ class Look:
 class ResultList:
     """The results of one fact."""
 
-    __slots__ = ("_looks", "_places", "_results")
+    __slots__ = ("_looks", "_places", "_results", "has_bounds")
 
     def __init__(self) -> None:
+        self.has_bounds = False  # whether any result was one: then the window has to be gone through
         self._places: list[tuple[int, str, str, str]] = []
         self._results: list[Result] = []
         self._looks: dict[object, Look] = {}
@@ -229,6 +232,7 @@ class ResultList:
         return look if look.newest else None
 
     def add(self, result: Result) -> None:
+        self.has_bounds = self.has_bounds or isinstance(result.value, Interval)
         places = self._places
         index = len(places)
         if places and result.place <= places[-1]:

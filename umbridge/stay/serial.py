@@ -7,8 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from umbridge.interval import Interval, Number, as_number, least, most, plus, times
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.clock import HOUR
+from umbridge.stay.ends import end_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.results import Result
 
@@ -26,14 +28,16 @@ class Look(Protocol):
     def clock(self, at: int) -> datetime: ...
 
 
-def _series(look: Look) -> list[tuple[Decimal, Result]]:
+def _series(look: Look) -> list[tuple[Number, Result]]:
     """The stay's samples of one assay, oldest first: the one with the highest ratio, as in the window."""
     known = [
-        (each.value, each) for each in look.of_stay(dictionary()[TROPONIN]) if isinstance(each.value, Decimal)
+        (each.value, each)
+        for each in look.of_stay(dictionary()[TROPONIN])
+        if isinstance(each.value, Decimal | Interval)
     ]
     if not known:
         return []
-    assay = max(known, key=lambda pair: (pair[0], pair[1].at))[1].code
+    assay = max(known, key=lambda pair: (end_of(pair[0]), pair[1].at))[1].code
     return [pair for pair in known if pair[1].code == assay]
 
 
@@ -48,8 +52,9 @@ def serial_troponin(look: Look) -> Reading | None:
     apart = (dictionary()[TROPONIN].serial_hours or 0) * HOUR
     if not series or series[-1][1].at - series[0][1].at < apart:
         return None
-    value, highest = max(series, key=lambda pair: pair[0])
-    return _single(look, "serial_troponin", value, highest, "{ratio}")
+    value = as_number(most(value for value, _ in series))
+    _, highest = max(series, key=lambda pair: end_of(pair[0]))
+    return None if value is None else _single(look, "serial_troponin", value, highest, "{ratio}")
 
 
 def troponin_change(look: Look) -> Reading | None:
@@ -57,8 +62,14 @@ def troponin_change(look: Look) -> Reading | None:
     series = _series(look)
     if len(series) < 2:
         return None
-    (low, _), (high, source) = min(series, key=lambda p: p[0]), max(series, key=lambda p: p[0])
-    return _single(look, "troponin_change", high > low * CHANGE, source)
+    values = [value for value, _ in series]
+    _, source = max(series, key=lambda pair: end_of(pair[0]))
+    exact = [value for value in values if isinstance(value, Decimal)]
+    if len(exact) == len(values):
+        changed: bool | None = max(exact) > min(exact) * CHANGE
+    else:
+        changed = plus(most(values), times(least(values), -CHANGE)).holds(">", Decimal(0))
+    return None if changed is None else _single(look, "troponin_change", changed, source)
 
 
 SERIAL_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {

@@ -7,12 +7,16 @@ carries every order, and the haemolysis flag, which laboratories send only when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import replace
 from datetime import datetime
 from decimal import Context, Decimal
 from functools import cache, lru_cache
 
+from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
 from umbridge.stay.clock import HOUR, instant, moment
+from umbridge.stay.derived import DERIVED_FACTS, single
+from umbridge.stay.ends import divided, least_reached, measured, most_reached, number_of, value_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.payment import PAYMENT_FACTS
@@ -24,6 +28,7 @@ SERIES_KEPT = 4  # a trend; rules go by latest, low and high
 SERIAL_KEPT = 16  # where repeats are the point: troponin
 CONTINUED_HOURS = 24
 TREATMENT_OBX_HOURS = 24
+THERAPY_HOURS = Decimal(48)  # outpatient treatment has failed after so many hours, not before
 #: Sources of readings that no message sent.
 NO_ORDER, NO_FLAG = "order:none", "flag:none"
 
@@ -154,10 +159,13 @@ class _Window:
         return self._looked(listed, kind, self.review in _CONTINUED, self.first_instant(kind))
 
     def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
-        rank = _number if kind.kind == "number" else _severity(kind) if kind.worst == "worst" else None
+        rank = number_of if kind.kind == "number" else _severity(kind) if kind.worst == "worst" else None
         return listed.look(name, first, self.now, self.patient, self.is_own, rank, SERIES_KEPT)
 
     def sent(self, kind: FactType) -> Reading | None:
+        listed = self.fold.results(kind.id)
+        if listed is not None and listed.has_bounds:
+            return self.of_results(kind, self.usable(kind))
         look = self.look(kind)
         return None if look is None else self.of_look(kind, look)
 
@@ -185,11 +193,13 @@ class _Window:
         if not results:
             return None
         if len(results) == 1 and series is None:  # the usual case: one sample is all there is to say
-            return self.single(kind.id, self.sample(kind, results[0]))
+            return single(kind.id, self.sample(kind, results[0]))
         latest = low = high = results[-1]
         if kind.kind == "number":
-            low = min(results, key=_number)
-            high = max(results, key=_number)
+            if any(isinstance(each.value, Interval) for each in results):
+                return self._of_bounds(kind, results, series)
+            low = min(results, key=number_of)
+            high = max(results, key=number_of)
         elif kind.worst == "worst":
             high = max(results, key=lambda each: kind.codes.index(str(each.value)))
         shown = results[-SERIES_KEPT:] if series is None else series[-SERIAL_KEPT:]
@@ -202,6 +212,24 @@ class _Window:
             tuple(samples[id(each)] for each in shown),
         )
 
+    def _of_bounds(self, kind: FactType, results: list[Result], series: list[Result] | None) -> Reading:
+        """Numbers of which some are bounds: the lowest of 5 and "<6" is at most 5, whichever is the lower."""
+        shown = results[-SERIES_KEPT:] if series is None else series[-SERIAL_KEPT:]
+        samples = {id(each): self.sample(kind, each) for each in (*results, *shown)}
+        values = [each.value for each in results if isinstance(each.value, Decimal | Interval)]
+
+        def end(found: Interval, result: Result) -> Sample:
+            same = next((each for each in results if as_interval(value_of(each)) == found), None)
+            if same is not None:
+                return samples[id(same)]
+            return replace(samples[id(result)], value=as_number(found) or found)
+
+        low = end(least(values), min(results, key=least_reached))
+        high = end(most(values), max(results, key=most_reached))
+        return Reading(
+            kind.id, samples[id(results[-1])], low, high, tuple(samples[id(each)] for each in shown)
+        )
+
     # -- facts with rules of their own -------------------------------------------------------------------
 
     def troponin(self, kind: FactType) -> Reading | None:
@@ -209,7 +237,7 @@ class _Window:
         results = self.usable(kind)
         if not results:
             return None
-        assay = max(results, key=lambda each: (_number(each), each.at)).code
+        assay = max(results, key=lambda each: (number_of(each), each.at)).code
         same = [each for each in results if each.code == assay]
         apart = (kind.serial_hours or 0) * HOUR
         return self.of_results(kind, same, [same[0], *(e for e in same if e.at - same[0].at >= apart)])
@@ -233,7 +261,7 @@ class _Window:
             flags = [flag for flag in flags if (flag.at, flag.report) == (newest.at, newest.report)]
         if flags:
             return self.of_results(kind, flags)
-        return self.single(kind.id, Sample(False, self.clock(self.now), NO_FLAG))
+        return single(kind.id, Sample(False, self.clock(self.now), NO_FLAG))
 
     def oxygenation(self, kind: FactType) -> Reading | None:
         """Horowitz index as sent, and from a PaO2 and an FiO2 of the same time."""
@@ -244,9 +272,8 @@ class _Window:
             if tension.at in times or inspired is None:
                 continue
             for fraction in inspired.between(tension.at, tension.at):
-                share = fraction.value
-                if isinstance(share, Decimal) and share > 0 and self.is_own(fraction.patient):
-                    ratio = _EXACT.divide(_number(tension), share)
+                ratio = divided(value_of(tension), fraction.value) if self.is_own(fraction.patient) else None
+                if ratio is not None:
                     source = f"{tension.source} / {fraction.source}"
                     sent.append(tension._replace(value=ratio, source=source))
                     break
@@ -255,19 +282,33 @@ class _Window:
     def hypotension(self, kind: FactType) -> Reading | None:
         """N is implied when every systolic pressure of the window is 90 or more."""
         sent = self.sent(kind)
-        pressures = self.look(dictionary()["sbp"])
+        pressures = self.sent(dictionary()["sbp"])
         if sent is not None or pressures is None:
             return sent
         lowest = pressures.low
-        if _number(lowest) < 90:
+        if not as_interval(measured(lowest)).holds(">=", Decimal(90)):
             return None
-        return self.single(kind.id, Sample(False, self.clock(lowest.at), lowest.source))
+        return single(kind.id, Sample(False, lowest.at, lowest.source))
+
+    def failed_therapy(self, kind: FactType) -> Reading | None:
+        """Fewer than 48 hours of treatment are no failure of it; the source then names both."""
+        sent = self.sent(kind)
+        hours = self.sent(dictionary()["outpatient_therapy_hours"])
+        if sent is None or hours is None or sent.latest.value is not True:
+            return sent
+        is_short = as_interval(measured(hours.latest)).holds("<", THERAPY_HOURS)
+        if is_short is None:
+            return None
+        if not is_short:
+            return sent
+        source = f"{hours.latest.source} over {sent.latest.source}"
+        return single(kind.id, Sample(False, sent.latest.at, source))
 
     def care_start(self, kind: FactType) -> Reading | None:
         sent, start = self.sent(kind), self.stay.care_start
         if sent is not None or start is None or instant(start) > self.now:
             return sent
-        return self.single(kind.id, Sample(start.isoformat(), start, "PV1-44"))
+        return single(kind.id, Sample(start.isoformat(), start, "PV1-44"))
 
     def expected_discharge(self, kind: FactType) -> Reading | None:
         """PV2-9 or an OBX, whichever was said last."""
@@ -276,7 +317,7 @@ class _Window:
         if said is None or when[0] > self.now or (sent is not None and instant(sent.latest.at) >= when[0]):
             return sent
         value = moment(said[0], self.zone).isoformat()
-        return self.single(kind.id, Sample(value, moment(when[0], self.zone), said[1]))
+        return single(kind.id, Sample(value, moment(when[0], self.zone), said[1]))
 
     def diagnosed(self, kind: FactType) -> Reading | None:
         """Y from a standing DG1 wins over an N that was sent; the source then names both."""
@@ -289,7 +330,7 @@ class _Window:
                     source = each.source
                     if sent is not None and sent.latest.value is not answer:
                         source = f"{source} over {sent.latest.source}"
-                    return self.single(kind.id, Sample(answer, self.clock(each.at), source))
+                    return single(kind.id, Sample(answer, self.clock(each.at), source))
         return sent
 
     def treatment(self, kind: FactType) -> Reading | None:
@@ -306,70 +347,15 @@ class _Window:
             return self.of_look(kind, sent)
         order = None if turns is None else turns.in_force(self.now, self.is_own)
         if order is not None:
-            return self.single(kind.id, Sample(True, self.clock(order.at), order.source))
+            return single(kind.id, Sample(True, self.clock(order.at), order.source))
         if not self.fold.site.closed_world:
             return None
         if newest is not None:
-            return self.single(kind.id, Sample(False, self.clock(newest.at), newest.source))
-        return self.single(kind.id, Sample(False, self.clock(self.now), NO_ORDER))
+            return single(kind.id, Sample(False, self.clock(newest.at), newest.source))
+        return single(kind.id, Sample(False, self.clock(self.now), NO_ORDER))
 
-    # -- derived -------------------------------------------------------------------------------------------
-
-    def single(self, fact: str, sample: Sample) -> Reading:
-        return Reading(fact, sample, sample, sample, (sample,))
-
-    def age(self) -> Reading | None:
-        """Whole years on the review's local date (PID-7)."""
-        born = self.stay.birth_date
-        if len(born) != 8 or not born.isdecimal():
-            return None
-        today = self.clock(self.now)
-        years = today.year - int(born[:4]) - ((today.month, today.day) < (int(born[4:6]), int(born[6:])))
-        return self.single("age", Sample(Decimal(years), today, "PID-7", "a")) if years >= 0 else None
-
-    def sex(self) -> Reading | None:
-        if self.stay.sex not in ("F", "M"):
-            return None
-        return self.single("sex", Sample(self.stay.sex, self.clock(self.now), "PID-8"))
-
-    def altered_mentation(self) -> Reading | None:
-        reading = self.reading("consciousness")
-        if reading is None:
-            return None
-        (sample,) = prevailing(reading, self.review)
-        return self.single("altered_mentation", Sample(sample.value != "A", sample.at, sample.source))
-
-    def effective_osmolality(self) -> Reading | None:
-        """2 x sodium + glucose / 18, in mOsm/kg, from the values this review goes by."""
-        sodium, glucose = self.reading("sodium"), self.reading("glucose")
-        if sodium is None or glucose is None:
-            return None
-        (salt,), (sugar,) = prevailing(sodium, self.review), prevailing(glucose, self.review)
-        value = _EXACT.add(
-            _EXACT.multiply(_decimal(salt), Decimal(2)), _EXACT.divide(_decimal(sugar), Decimal(18))
-        )
-        source = f"{salt.source}, {sugar.source}"
-        return self.single(
-            "effective_osmolality", Sample(value, max(salt.at, sugar.at, key=instant), source, "mosm/kg")
-        )
-
-    def rise_in_creatinine(self) -> Reading | None:
-        """Times the baseline; unknown without one (a baseline is never made up)."""
-        now, baseline = self.reading("creatinine"), self.reading("baseline_creatinine")
-        if now is None or baseline is None or _decimal(baseline.latest) <= 0:
-            return None
-        base = baseline.latest
-
-        def ratio(sample: Sample) -> Sample:
-            value = _EXACT.divide(_decimal(sample), _decimal(base))
-            return Sample(value, sample.at, f"{sample.source} / {base.source}", "{ratio}")
-
-        series = tuple(ratio(sample) for sample in now.series)
-        return Reading("rise_in_creatinine", ratio(now.latest), ratio(now.low), ratio(now.high), series)
-
-
-def _number(result: Result) -> Decimal:
-    return result.value if isinstance(result.value, Decimal) else Decimal(0)
+    def prevailing(self, reading: Reading) -> tuple[Sample, ...]:
+        return prevailing(reading, self.review)
 
 
 @cache
@@ -382,25 +368,18 @@ def _severity(kind: FactType) -> Callable[[Result], int]:
     return lambda each: places[str(each.value)]
 
 
-def _decimal(sample: Sample) -> Decimal:
-    return sample.value if isinstance(sample.value, Decimal) else Decimal(0)
-
-
 _SPECIAL = {
     "troponin_ratio": _Window.troponin,
     "potassium": _Window.potassium,
     "specimen_hemolyzed": _Window.hemolyzed,
     "pao2_fio2": _Window.oxygenation,
     "sustained_hypotension": _Window.hypotension,
+    "failed_outpatient_therapy": _Window.failed_therapy,
     "care_start": _Window.care_start,
     "expected_discharge": _Window.expected_discharge,
 }
 _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
-    "age": _Window.age,
-    "sex": _Window.sex,
-    "altered_mentation": _Window.altered_mentation,
-    "effective_osmolality": _Window.effective_osmolality,
-    "rise_in_creatinine": _Window.rise_in_creatinine,
+    **DERIVED_FACTS,
     **PAYMENT_FACTS,
     **SERIAL_FACTS,
 }

@@ -91,7 +91,7 @@ DIGEST = _digest(TABLE)
 @hookimpl
 def umbridge_manifest() -> Manifest:
     facts = tuple(sorted({*LIBRARY.facts(), ADMISSION}))
-    return Manifest(NAME, VERSION, LIBRARY.edition, DIGEST, tuple(LIBRARY.subsets), facts, DISCLAIMER)
+    return Manifest(NAME, VERSION, LIBRARY.edition, DIGEST, tuple(LIBRARY.subsets), facts, DISCLAIMER, True)
 
 
 @hookimpl

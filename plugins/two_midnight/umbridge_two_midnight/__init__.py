@@ -60,7 +60,7 @@ LIBRARY = load_content(Path(__file__).with_name("content"), required=("status.be
 @hookimpl
 def umbridge_manifest() -> Manifest:
     facts = tuple(sorted({*LIBRARY.facts(), *BESIDE} - {"age"}))  # Medicare knows no age for this rule
-    return Manifest(NAME, VERSION, LIBRARY.edition, LIBRARY.digest, (SUBSET,), facts, DISCLAIMER)
+    return Manifest(NAME, VERSION, LIBRARY.edition, LIBRARY.digest, (SUBSET,), facts, DISCLAIMER, True)
 
 
 @hookimpl

@@ -1,0 +1,135 @@
+"""Facts that are worked out from what was sent: age, sums, quotients and falls. Bounds come to bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import Protocol
+
+from umbridge.interval import Interval, as_number, most, plus, quotient, times
+from umbridge.model import Reading, Sample
+from umbridge.stay.clock import HOUR, instant
+from umbridge.stay.ends import divided, measured, most_reached, value_of
+from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.results import Result
+from umbridge.stay.view import Stay
+
+FALL_HOURS = 24
+_EXACT = Context(prec=28)
+
+
+class Look(Protocol):
+    """One look at a stay's facts, as ``window`` takes it."""
+
+    stay: Stay
+    now: int
+    contact: int | None
+
+    def clock(self, at: int) -> datetime: ...
+
+    def reading(self, fact: str) -> Reading | None: ...
+
+    def prevailing(self, reading: Reading) -> tuple[Sample, ...]: ...
+
+    def of_stay(self, kind: FactType) -> list[Result]: ...
+
+
+def single(fact: str, sample: Sample) -> Reading:
+    """One sample is all there is to say."""
+    return Reading(fact, sample, sample, sample, (sample,))
+
+
+def age(look: Look) -> Reading | None:
+    """Whole years on the review's local date (PID-7)."""
+    born = look.stay.birth_date
+    if len(born) != 8 or not born.isdecimal():
+        return None
+    today = look.clock(look.now)
+    years = today.year - int(born[:4]) - ((today.month, today.day) < (int(born[4:6]), int(born[6:])))
+    return single("age", Sample(Decimal(years), today, "PID-7", "a")) if years >= 0 else None
+
+
+def sex(look: Look) -> Reading | None:
+    if look.stay.sex not in ("F", "M"):
+        return None
+    return single("sex", Sample(look.stay.sex, look.clock(look.now), "PID-8"))
+
+
+def altered_mentation(look: Look) -> Reading | None:
+    reading = look.reading("consciousness")
+    if reading is None:
+        return None
+    (sample,) = look.prevailing(reading)
+    return single("altered_mentation", Sample(sample.value != "A", sample.at, sample.source))
+
+
+def effective_osmolality(look: Look) -> Reading | None:
+    """2 x sodium + glucose / 18, in mOsm/kg, from the values this review goes by."""
+    sodium, glucose = look.reading("sodium"), look.reading("glucose")
+    if sodium is None or glucose is None:
+        return None
+    (salt,), (sugar,) = look.prevailing(sodium), look.prevailing(glucose)
+    if isinstance(salt.value, Interval) or isinstance(sugar.value, Interval):
+        sum_ = plus(times(measured(salt), Decimal(2)), quotient(measured(sugar), Decimal(18)))
+        value = as_number(sum_)
+    else:
+        value = _EXACT.add(
+            _EXACT.multiply(_exact(salt), Decimal(2)), _EXACT.divide(_exact(sugar), Decimal(18))
+        )
+    if value is None:
+        return None
+    source = f"{salt.source}, {sugar.source}"
+    return single(
+        "effective_osmolality", Sample(value, max(salt.at, sugar.at, key=instant), source, "mosm/kg")
+    )
+
+
+def rise_in_creatinine(look: Look) -> Reading | None:
+    """Times the baseline; unknown without one (a baseline is never made up)."""
+    now, baseline = look.reading("creatinine"), look.reading("baseline_creatinine")
+    if now is None or baseline is None:
+        return None
+    base = baseline.latest
+
+    def ratio(sample: Sample) -> Sample | None:
+        value = divided(measured(sample), base.value)
+        source = f"{sample.source} / {base.source}"
+        return None if value is None else Sample(value, sample.at, source, "{ratio}")
+
+    latest, low, high = ratio(now.latest), ratio(now.low), ratio(now.high)
+    if latest is None or low is None or high is None:
+        return None
+    series = tuple(filter(None, (ratio(sample) for sample in now.series)))
+    return Reading("rise_in_creatinine", latest, low, high, series)
+
+
+def hemoglobin_fall(look: Look) -> Reading | None:
+    """From the highest of the last 24 hours to the latest, in g/dL; unknown before the second value."""
+    kind = dictionary()["hemoglobin"]
+    first = look.now - FALL_HOURS * HOUR
+    since = first if look.contact is None else max(first, look.contact)
+    results = [each for each in look.of_stay(kind) if each.at >= since]
+    if len(results) < 2:
+        return None
+    latest, highest = results[-1], max(results, key=most_reached)
+    fall = plus(most(map(value_of, results)), times(value_of(latest), Decimal(-1))).within(Decimal(0), None)
+    value = None if fall is None else as_number(fall)
+    if value is None:
+        return None
+    source = f"{highest.source} - {latest.source}"
+    return single("hemoglobin_fall_24h", Sample(value, look.clock(latest.at), source, kind.unit))
+
+
+def _exact(sample: Sample) -> Decimal:
+    return sample.value if isinstance(sample.value, Decimal) else Decimal(0)
+
+
+DERIVED_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
+    "age": age,
+    "sex": sex,
+    "altered_mentation": altered_mentation,
+    "effective_osmolality": effective_osmolality,
+    "hemoglobin_fall_24h": hemoglobin_fall,
+    "rise_in_creatinine": rise_in_creatinine,
+}
