@@ -431,6 +431,7 @@ OPENS = {
         "_remake": "the list made again from the stays; nothing is shown",
         "_events": "the same",
     },
+    "umbridge/registration.py": {"_page": "a page of rows: their numbers are looked for, nothing is shown"},
     "umbridge/quarantine.py": {
         "_check": "a row is worked again: its numbers are looked for, nothing is shown"
     },

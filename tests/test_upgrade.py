@@ -31,9 +31,9 @@ KEPT = Path(__file__).parent / "vectors"
 FOLDERS = sorted(int(path.name.removeprefix("store-")) for path in KEPT.glob("store-*"))
 
 
-def kept(version: int, into: Path) -> Settings:
+def kept(version: int, into: Path, name: str = "store") -> Settings:
     """A copy of a kept store, closed to others as it was when it was made."""
-    shutil.copytree(KEPT / f"store-{version}", into)
+    shutil.copytree(KEPT / f"{name}-{version}", into)
     for path in (into, *into.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
     (into / "store").chmod(0o710)

@@ -31,6 +31,7 @@ from umbridge.inquiry import Inquiry
 from umbridge.intake import Intake
 from umbridge.listener import Listener
 from umbridge.pipeline import Pipeline
+from umbridge.registration import Registration
 from umbridge.reload import Reload, users_text
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.profile import check_site
@@ -215,6 +216,8 @@ class Daemon:
         self._witnesses = Witnesses(settings, pen)
         disk = asyncio.create_task(intake.watch_disk())
         waiting = asyncio.create_task(Deadlines(pen, pipeline).run(), name="deadlines")
+        again = Registration(pen, parts.site, self._inquiry.charset, pipeline.refold)
+        registering = asyncio.create_task(again.run(), name="registration")
         listing = asyncio.create_task(self._inquiry.worklist.prepare(), name="worklist")
         try:
             await desk.open()
@@ -245,6 +248,7 @@ class Daemon:
             disk.cancel()
             waiting.cancel()
             listing.cancel()
+            registering.cancel()
             await asyncio.to_thread(self._witnesses.close)
             await desk.close()
             with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING

@@ -92,16 +92,16 @@ class Inquiry:
     ) -> None:
         self._settings = settings
         self.door = door = Door(pen, users, table)
-        self.worklist = Worklist(pen, site, self._charset)
-        stays = StayDesk(door, site, self._charset, self.worklist)
-        messages = MessageDesk(door, site, self._charset, stays.lane)
+        self.worklist = Worklist(pen, site, self.charset)
+        stays = StayDesk(door, site, self.charset, self.worklist)
+        messages = MessageDesk(door, site, self.charset, stays.lane)
         ledger, people, reports = (
             LedgerDesk(door),
             People(door, settings.users, users),
             Reports(settings, door),
         )
         accountings = Accountings(settings, door)
-        keys, settlement = KeyCare(door, settings.policy), Settlement(door, self._charset, site)
+        keys, settlement = KeyCare(door, settings.policy), Settlement(door, self.charset, site)
         self._answers: dict[Question, Callable[[Viewer, Any], Iterator[Seen[Any]]]] = {
             MessagesList: messages.list,
             MessagesShow: messages.show,
@@ -142,6 +142,7 @@ class Inquiry:
         for row in self._answers[asked](self.door.viewer(account, auth), asked.of(args)):
             yield row.values
 
-    def _charset(self, name: str) -> str:
+    def charset(self, name: str) -> str:
+        """The one that a feed's messages are in when they do not say."""
         feed = self._settings.feeds.get(name)
         return feed.charset if feed else "utf-8"

@@ -135,6 +135,10 @@ class Pipeline:
                         self._turns.offer(lane, row_work(seq, parts))
         return total
 
+    def refold(self, asked: Iterable[Refold]) -> None:
+        """Have lanes folded again from all their messages with the next one that comes."""
+        self._turns.refold(asked)
+
     def look_at(self, lane: bytes, due: datetime) -> None:
         """Have a stay looked at as of a moment that has come though nothing was said."""
         if not self._stopping:

@@ -130,6 +130,23 @@ class SiteProfile:
     def account_authority(self) -> str:
         return self.accounts.own
 
+    def naming(self) -> str:
+        """What patients, visits and accounts are called by, as a digest."""
+        return facilities.naming_of(
+            (code, each.mrn_types, (each.mrns, each.visits, each.accounts))
+            for code, each in self.places.items()
+        )
+
+    def as_spelt(self) -> SiteProfile:
+        """The profile as if it knew no other spelling of an authority."""
+        places: dict[str, SiteProfile] = {}
+        for code, place in self.places.items():
+            plain = {
+                name: replace(getattr(place, name), aliases={}) for name in ("mrns", "visits", "accounts")
+            }
+            places[code] = replace(place, places=places, **plain)
+        return places[""]
+
     def status_order(self, order: Order) -> StatusOrder | None:
         """The status order that the first known of an order's codes stands for."""
         found = self.status_orders.get(order.code.code)

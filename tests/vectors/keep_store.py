@@ -17,9 +17,19 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 KEEP = ("anchor", "keys", "ledger.policy", "site.toml", "umbridge.toml", "users.toml")
 
+SPELT = {  # PID-3 -> PV1-19
+    "ZZK501^^^UMBH^PI": "ZZKV1",
+    "ZZK502": "ZZKV2",
+    "ZZK604^^^UMBH^MR": "ZZKV3",
+    "ZZK503^^^2.999.1^MRN": "ZZKV4^^^2.999.1^VN",
+}
+
 
 def messages() -> list[bytes]:
-    """Four sample stays, a repeat, a merge, two from the future, one for training, one that nobody reads."""
+    """Four sample stays, a repeat, a merge, two from the future, one for training, one that nobody reads.
+
+    And stays whose patients have their numbers in other types, without an authority or in another spelling.
+    """
     from umbridge import sample
 
     now = datetime.now(UTC)
@@ -40,6 +50,13 @@ def messages() -> list[bytes]:
         mine("ADT^A08", "ZZK3", pid, "PV1|1|I||||||||||||||||ZZLATER", at=later),
         mine("ADT^A08", "ZZK4", pid, "PV1|1|I", processing="T"),
         mine("ZZZ^Z99", "ZZK5", pid),
+        *(
+            mine(
+                "ADT^A01", f"ZZK{n}", f"PID|1||{number}||ZZTEST^X", f"PV1|1|I|4W^1|||||||||||||||INP|{visit}"
+            )
+            for n, (number, visit) in enumerate(SPELT.items(), 6)
+        ),
+        mine("ADT^A40", "ZZK10", "PID|1||ZZK605^^^UMBH^MR||ZZTEST^X", "MRG|ZZK604"),
     ]
 
 

@@ -10,6 +10,7 @@ patient, or make one lane of two. Old numbers lead to the new ones for ever.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -100,6 +101,29 @@ def route(numbers: Numbers[K], named: Named[K], seq: int) -> Route[K]:
     else:
         return Route(())
     return _delivered(numbers, [lane], named, seq, gone)
+
+
+def named_again(
+    numbers: Numbers[K], named: Named[K], spelt: K | None, lanes: Sequence[K], seq: int
+) -> Route[K]:
+    """What a part that was routed under other names adds, now that its numbers are called as in ``named``.
+
+    ``lanes``: where it went. ``spelt``: its visit as the sender spelt it. Numbers are only added: a lane that
+    had a number keeps it. Two lanes become one where the spellings of one visit's number led to both.
+    """
+    if named.is_person:
+        return _person(numbers, named, seq)
+    gone: list[K] = []
+    visit = named.visit
+    if visit is not None and spelt is not None and spelt != visit and numbers.lane(spelt) in lanes:
+        gone = _link(numbers, spelt, visit)
+        into = _lane(numbers, visit, account=False)
+        lanes = list(dict.fromkeys(into if one in gone else one for one in lanes))
+    if len(lanes) == 1:
+        for number, is_account in ((named.visit, False), (named.account, True)):
+            if number is not None and numbers.lane(number) is None:
+                numbers.lead(number, lanes[0], account=is_account)
+    return _delivered(numbers, list(lanes), named, seq, gone)
 
 
 def _lane(numbers: Numbers[K], number: K, *, account: bool) -> K:

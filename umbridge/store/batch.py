@@ -300,6 +300,15 @@ class Batch(Operations):
         self.arrived.append(Arrived(stored))
         return stored
 
+    def register(
+        self, seq: int, parts: Sequence[tuple[Named[bytes], bytes | None]]
+    ) -> tuple[directory.Refold, ...]:
+        asked = directory.register(self.cursor, self._directory, seq, parts)
+        for each in asked:
+            if self._working.is_quarantined(each.gone):
+                self._working.set_quarantined(each.lane, True)
+        return tuple(asked)
+
     def _row(self, seq: int) -> inbox.Row:
         record = inbox.sealed_row(self.cursor, seq)
         if record is None:

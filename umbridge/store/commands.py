@@ -18,6 +18,7 @@ from umbridge.model import RowState
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
 from umbridge.stay.identity import Named
+from umbridge.store.directory import Refold
 from umbridge.store.inbox import Row, Stored
 from umbridge.store.refusals import Refusal
 
@@ -89,6 +90,12 @@ class Transaction(Protocol):
         named: Sequence[Named[bytes]],
     ) -> Stored:
         """Store a row again as its own child, to be worked as if it came now."""
+
+    def register(self, seq: int, parts: Sequence[tuple[Named[bytes], bytes | None]]) -> tuple[Refold, ...]:
+        """A worked row under the names that its numbers have now, each part with its visit as it was spelt.
+
+        Returns the lanes that have to be folded again.
+        """
 
     def sort_tokens(self, most: int) -> int:
         """Move the search tokens of up to ``most`` rows to where they are looked up; of how many rows."""

@@ -11,7 +11,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from umbridge.stay.directory import Place
+from umbridge.stay.directory import Place, named_again
+from umbridge.stay.identity import Named
 from umbridge.store import worklist
 from umbridge.store.inbox import OF_LANE
 
@@ -147,6 +148,37 @@ class StoredNumbers:
     def patients(self, place: Place) -> list[bytes]:
         rows = self._cursor.execute("SELECT token FROM patient_row WHERE seq = ? AND part = ?", place)
         return [token for (token,) in rows]
+
+
+def register(
+    cursor: sqlite3.Cursor,
+    numbers: StoredNumbers,
+    seq: int,
+    parts: Sequence[tuple[Named[bytes], bytes | None]],
+) -> list[Refold]:
+    """A row that was routed before, under the names that its numbers have now: see ``named_again``.
+
+    Each part comes with its visit as the sender spelt it. What was said of a patient whose stay is only now
+    known to be theirs is given to it, to be taken in with its next message. Returns the lanes that have to be
+    folded again.
+    """
+    taken = shares(cursor, seq)
+    lane = cursor.execute("SELECT lane FROM inbox WHERE seq = ?", (seq,)).fetchone()[0]
+    if not taken and len(parts) > 1:
+        return []  # told apart only since it came: it is in its lane as one
+    asked: list[Refold] = []
+    for named, spelt in parts:
+        own = [one for one, its in taken.items() if named.part in its] if taken else [lane]
+        lanes = list(dict.fromkeys(current(cursor, one) for one in own if one is not None))
+        if not lanes and not named.is_person:
+            continue
+        found = named_again(numbers, named, spelt, lanes, seq)
+        told = [*found.earlier, (seq, named.part)] if named.is_person else list(found.earlier)
+        asked += [Refold(one, seq, None) for one in found.lanes if told and give_earlier(cursor, one, told)]
+        asked += [Refold(found.lanes[0], seq, gone) for gone in found.joined]
+    for each in asked:
+        refold(cursor, each)
+    return asked
 
 
 def resolve(cursor: sqlite3.Cursor, token: bytes) -> bytes | None:
