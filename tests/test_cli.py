@@ -110,7 +110,7 @@ BUILT = {
         "plugins test",
     ),
     "reviews list",
-    *("facts list", "site draft"),
+    *("facts list", "site draft", "messages unused"),
     *("config check", "listen", "messages replay", "messages dismiss", "messages quarantine list"),
     *("keys list", "keys rotate", "users list", "users add", "users role", "users disable"),
     *("breakglass list", "breakglass review", "report access", "report disclosures", "report breach-scope"),

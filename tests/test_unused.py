@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
+from installation import Installation
 
+from umbridge import delivery, sample
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.site import default_site
@@ -44,6 +47,19 @@ def test_every_word_of_the_reader_is_known() -> None:
     said |= set(re.findall(r'"((?:time|date)_[a-z0-9_]+)"', source))
     assert {"time_unreadable", "not_used", "more_segments", "number_unreadable"} <= said
     assert said - NOTES.keys() == {"repeated"} - NOTES.keys()
+
+
+def test_the_page_has_every_reason() -> None:
+    page = (Path(__file__).parents[1] / "docs/meaning.md").read_text(encoding="utf-8")
+    table = page.partition("### Why what is no value is not used")[2]
+    listed = dict(re.findall(r"(?m)^\| `(\w+)` \| (.*) \|$", table))
+    wanted = {
+        **REASONS,
+        **diagnoses.REASONS,
+        **{each.value: says for each, says in ORDER_SAYS.items()},
+        **NOTES,
+    }
+    assert listed == wanted
 
 
 CODES = st.sampled_from(
@@ -119,3 +135,36 @@ def test_segments_that_nothing_is_read_from_are_named() -> None:
     )
     assert [one.field for one in segments_not_read(message)] == ["AL1", "NTE", "ZPV"]
     assert translate(message, ZoneInfo("UTC")).sent_at.year == AT.year
+
+
+def test_it_is_counted_shown_and_listed(installation: Installation) -> None:
+    """In `status` by feed, field and reason; of one message and of all with the code, for whom it is."""
+    installation.roles("ur_nurse")
+    running = installation.start()
+    frames = [frame.replace(b"/min^/min^UCUM", b"ZZ/UNIT") for frame in sample.stay(0, AT)]
+    sent: list[delivery.Sent] = []
+    messages = [("", frame) for frame in frames]
+    asyncio.run(delivery.send_all("127.0.0.1", running.port, messages, connections=1, done=sent.append))
+    status = running.worked()
+    counted = status["feeds"][0]["not_used"]
+    assert counted["OBX-6 unit_unknown"] > 0
+    assert counted["NK1 segment_not_read"] > 0
+    rows = installation.rows("messages", "unused")
+    units = [row for row in rows if row["reason"] == "unit_unknown"]
+    assert {row["code"] for row in units} == {"ZZ/UNIT"}
+    assert {row["fact"] for row in units} == {"heart_rate", "resp_rate"}
+    assert sum(row["count"] for row in units) == counted["OBX-6 unit_unknown"]
+    assert installation.rows("messages", "unused", "--feed", "nobody") == []
+    seq = units[0]["last"]
+    (shown,) = installation.rows("messages", "show", str(seq), "--purpose", "HPAYMT")
+    assert {
+        "field": "OBX-6",
+        "reason": "unit_unknown",
+        "count": 1,
+        "code": "ZZ/UNIT",
+        "fact": "heart_rate",
+    } in (shown["unused"])
+    assert running.stop() == 0
+    installation.roles("it_ops")
+    hidden = [row for row in installation.rows("messages", "unused") if row["reason"] == "unit_unknown"]
+    assert hidden and all(row["code"] is None or "redacted" in str(row["code"]) for row in hidden)

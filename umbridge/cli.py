@@ -26,6 +26,7 @@ from umbridge.plugincommands import GROUPS as PLUGIN_GROUPS
 from umbridge.rowstate import RowState
 
 MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
+UNUSED_COLUMNS = ("feed", "count", "field", "code", "fact", "reason", "last")
 RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
 REVIEW_COLUMNS = ("due", "overdue", "visit", "unit", "review", "episode_day", "requested", "outcomes")
 STAY_COLUMNS = (
@@ -340,7 +341,13 @@ def messages_list(
 
     A search by a patient's or a visit's number is an access: it is on the ledger, with the number sealed.
     """
-    asked |= {"since": None, "until": None}
+    asked |= _between(where, since, until)
+    _print(_ask(where, "messages.list", asked), MESSAGE_COLUMNS, as_json)
+
+
+def _between(where: Installation, since: str | None, until: str | None) -> dict[str, str | None]:
+    """Two moments as the store writes times."""
+    asked: dict[str, str | None] = {"since": None, "until": None}
     if since or until:  # these need the site's zone, and the store's way to write a time
         from umbridge.site import load_site
         from umbridge.store.batch import iso
@@ -349,7 +356,27 @@ def messages_list(
         for name, text in (("since", since), ("until", until)):
             moment = _moment(text, zone, f"--{name}")
             asked[name] = iso(moment) if moment else None
-    _print(_ask(where, "messages.list", asked), MESSAGE_COLUMNS, as_json)
+    return asked
+
+
+@messages.command("unused")
+@with_config
+@click.option("--since", metavar="TIME", help="Received at this time or later; ISO 8601.")
+@click.option("--until", metavar="TIME", help="Received before this time.")
+@click.option("--feed", metavar="NAME", help="From this feed.")
+@click.option("--after", type=click.IntRange(0), metavar="SEQ", help="After this row.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Look through at most so many messages.")
+@purpose
+@as_json
+def messages_unused(
+    where: Installation, since: str | None, until: str | None, as_json: bool, **asked: Any
+) -> None:
+    """What of the messages is not used, by feed, field, code and reason: every one of them is read again.
+
+    `status` counts the same by field and reason as messages are worked; docs/meaning.md has the reasons.
+    """
+    asked |= _between(where, since, until)
+    _print(_ask(where, "messages.unused", asked), UNUSED_COLUMNS, as_json)
 
 
 @messages.command("show")

@@ -334,6 +334,7 @@ class Daemon:
                 reader.counts("feed"),
                 reader.refusals(),
                 {feed: reader.counts(f"why/{feed}") for feed in self.settings.feeds},
+                {feed: reader.counts(f"unused/{feed}") for feed in self.settings.feeds},
             )
         return status_row(
             self._renewal.settings if self.ready.is_set() else self.settings,
@@ -354,10 +355,10 @@ class Daemon:
 
 
 def status_row(
-    settings: Settings, pen: Pen, found: tuple[Any, Any, Any, Any], *, running: bool, **more: Any
+    settings: Settings, pen: Pen, found: tuple[Any, Any, Any, Any, Any], *, running: bool, **more: Any
 ) -> Row:
     """Counters and warnings; nothing of any patient."""
-    states, seen, refused, why = found
+    states, seen, refused, why, not_used = found
     ports = more.pop("ports", {})
     connections = more.pop("connections", {})
     noise = more.pop("noise", {})
@@ -392,6 +393,7 @@ def status_row(
                 "messages": seen.get(feed, (0, None))[0],
                 "last_message_at": seen.get(feed, (0, None))[1],
                 "why": {said: count for said, (count, _) in sorted(why.get(feed, {}).items())},
+                "not_used": {said: count for said, (count, _) in sorted(not_used.get(feed, {}).items())},
                 "bytes_between_frames": noise.get(feed, 0),
                 "refused_on_the_wire": {r: n for f, r, n, _ in refused if f == feed},
             }

@@ -28,7 +28,7 @@ from umbridge.ledgerdesk import (
     LedgerProof,
     LedgerShow,
 )
-from umbridge.messagedesk import MessageDesk, MessagesList, MessagesShow
+from umbridge.messagedesk import MessageDesk, MessagesList, MessagesShow, MessagesUnused
 from umbridge.people import (
     AddUser,
     BreakglassList,
@@ -52,6 +52,7 @@ Question: TypeAlias = type[Query[Any]] | type[Act[Any]]
 QUERIES: tuple[type[Query[Any]], ...] = (
     MessagesList,
     MessagesShow,
+    MessagesUnused,
     StaysList,
     StaysShow,
     ReviewsList,
@@ -105,6 +106,7 @@ class Inquiry:
         self._answers: dict[Question, Callable[[Viewer, Any], Iterator[Seen[Any]]]] = {
             MessagesList: messages.list,
             MessagesShow: messages.show,
+            MessagesUnused: messages.unused,
             StaysList: stays.list,
             StaysShow: stays.show,
             ReviewsList: stays.worklist,

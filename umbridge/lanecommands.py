@@ -41,12 +41,14 @@ class RecordWork:
     due: int | None  # before it
     open: tuple[WorklistLine, ...] | None  # the lane's lines of the worklist before it, where they are known
     done: Done
+    feed: str = ""  # whose message it is
     gone: tuple[bytes, ...] = ()  # lanes that are joined to this one with it
     renew: bool = False  # every increment of the lane is written again
 
     def apply(self, tx: Transaction) -> Recorded:
         lane, seq, done = self.lane, self.seq, self.done
         answers = [(each.review, each.plugin, self._determination(tx, each)) for each in done.determined]
+        tx.count_unused(self.feed, done.unused)
         tx.record_determinations([(seq, review, plugin, 0, one.entry) for review, plugin, one in answers])
         for change in done.changed:
             tx.entry(Spelt("review.changed", change.texts))

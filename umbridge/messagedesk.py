@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from umbridge_audit.disclose import Viewer
@@ -11,6 +13,7 @@ from umbridge_audit.entry import JsonValue
 from umbridge.door import Door
 from umbridge.errors import NotHl7Error, UmbridgeError
 from umbridge.hl7 import dictionary, er7
+from umbridge.model import RowState
 from umbridge.opened import Opened
 from umbridge.questions import (
     MAX_NUMBER,
@@ -28,6 +31,7 @@ from umbridge.questions import (
 from umbridge.site import SiteProfile
 from umbridge.stay import part2
 from umbridge.stay.identity import event_of
+from umbridge.stay.unused import Unused, segments_not_read, unused
 from umbridge.store import inbox, search
 from umbridge.views import Placed, Seen, inside, view, within
 
@@ -38,6 +42,7 @@ SEGMENT_COMPARTMENT = {
     **dict.fromkeys(("PID", "PD1", "NK1", "MRG", "PV1"), "ident"),
     **dict.fromkeys(("IN1", "IN2", "IN3", "GT1", "ACC"), "fin"),
 }
+_NOT_READ = (RowState.IGNORED, RowState.REFUSED)
 
 
 @view
@@ -75,6 +80,30 @@ class SegmentLines:
 
 
 @view
+class UnusedLine:
+    """What of a message nothing here uses, and how often it has it."""
+
+    field: str = within("open")
+    reason: str = within("ops")
+    count: int = within("ops")
+    code: Placed = inside(Placed)
+    fact: Placed = inside(Placed)
+
+
+@view
+class UnusedOfFeed:
+    """The same of all messages of a feed that were looked through."""
+
+    feed: str = within("open")
+    field: str = within("open")
+    reason: str = within("ops")
+    count: int = within("ops")
+    code: Placed = inside(Placed)
+    fact: Placed = inside(Placed)
+    last: int = within("ops", "row")
+
+
+@view
 class MessageView:
     """One message, whole."""
 
@@ -87,6 +116,7 @@ class MessageView:
     reason: str = within("ops")
     ledger_seq: int = within("open", "seq")
     findings: JsonValue = within("ops")
+    unused: tuple[UnusedLine, ...] = inside(UnusedLine)
     segments: tuple[SegmentLines, ...] = inside(SegmentLines)
 
 
@@ -137,6 +167,21 @@ class MessagesShow(Query[MessageView]):
         return OfMessage(self.seq)
 
 
+@asked
+class MessagesUnused(Query[UnusedOfFeed]):
+    """``messages unused``."""
+
+    name: ClassVar[str] = "messages.unused"
+    access: ClassVar[Access] = "search"
+    rows = (UnusedOfFeed,)
+
+    since: str = text(told="value")
+    until: str = text(told="value")
+    feed: str = text(told="value")
+    after: int | None = some_number(told="value")
+    limit: int | None = some_number(told="value")
+
+
 class MessageDesk:
     """Answers for one account at a time. Thread-safe: the door is."""
 
@@ -175,6 +220,48 @@ class MessageDesk:
             any_of=tuple(search.patient(keyring, *number) for number in numbers),
         )
 
+    def unused(self, viewer: Viewer, query: MessagesUnused) -> Iterator[Seen[UnusedOfFeed]]:
+        """What of the messages that were worked is not used, by feed, field, code and reason."""
+        wanted = search.Criteria(
+            (), None, since=query.since, until=query.until, feed=query.feed, after=query.after or 0
+        )
+        limit = MAX_NUMBER if query.limit is None else query.limit
+
+        def lines(opened: Opened) -> Iterator[UnusedOfFeed]:
+            counts: Counter[tuple[str, Unused, bool]] = Counter()
+            last: dict[tuple[str, Unused, bool], int] = {}
+            for row in opened.found(wanted, limit):
+                for one, restricted in self._unused(row):
+                    counts[row.feed, one, restricted] += 1
+                    last[row.feed, one, restricted] = row.seq
+            for key, count in sorted(counts.items(), key=lambda pair: (pair[0][0], -pair[1], pair[0][1])):
+                feed, one, restricted = key
+                code, fact = _placed(one, restricted)
+                yield UnusedOfFeed(
+                    feed=feed,
+                    field=one.field,
+                    reason=one.reason,
+                    count=count,
+                    code=code,
+                    fact=fact,
+                    last=last[key],
+                )
+
+        return self._door.disclose(viewer, query, lines)
+
+    def _unused(self, row: inbox.Row) -> Iterator[tuple[Unused, bool]]:
+        """Of a message that is worked; whether it tells of substance use with each."""
+        if row.reason == inbox.UNREADABLE or row.state in _NOT_READ:
+            return
+        try:
+            message = er7.parse(row.frame, self._charset(row.feed))
+        except NotHl7Error:
+            return
+        event = event_of(message, self._site)
+        restricted = part2.tells(message, event, self._site)
+        for one in (*unused(event, self._site), *segments_not_read(message)):
+            yield replace(one, settle="", says="", kind=""), restricted
+
     def show(self, viewer: Viewer, query: MessagesShow) -> Iterator[Seen[MessageView]]:
         def message(opened: Opened) -> Iterator[MessageView]:
             row = opened.message(query.seq)
@@ -198,6 +285,11 @@ class MessageDesk:
             reason=row.reason,
             ledger_seq=row.entry,
             findings=findings,
+            unused=tuple(
+                UnusedLine(field=one.field, reason=one.reason, count=count, code=code, fact=fact)
+                for (one, restricted), count in sorted(Counter(self._unused(row)).items())
+                for code, fact in (_placed(one, restricted),)
+            ),
             segments=segments,
         )
 
@@ -213,6 +305,13 @@ class MessageDesk:
         version = message.get("MSH-12.1") or "2.5"
         segments = tuple(_segment(message, each, version, restricted) for each in message.walk())
         return segments, list(dictionary.findings(message))
+
+
+def _placed(one: Unused, restricted: bool) -> tuple[Placed, Placed]:
+    """Its code and its fact, where the field's content belongs."""
+    compartment = SEGMENT_COMPARTMENT.get(one.field[:3], "clin")
+    hidden = restricted and compartment == "clin"
+    return Placed(compartment, "code", one.code, hidden), Placed(compartment, "fact", one.fact, hidden)
 
 
 def _line(row: inbox.Row) -> MessageLine:

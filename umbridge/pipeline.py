@@ -278,6 +278,7 @@ class Pipeline:
             due=known.due,
             open=known.open,
             done=done,
+            feed=held.feed,
             gone=gone,
             renew=isinstance(task.stored, WholeLane) and task.stored.renew,
         )

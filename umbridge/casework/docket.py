@@ -137,6 +137,7 @@ class Done:
     changed: list[Changed] = field(default_factory=list)
     open: tuple[WorklistLine, ...] = ()  # the reviews that wait for a person now, without their answers
     due: datetime | None = None  # when the next review opens though nothing is said
+    unused: Mapping[str, int] = field(default_factory=dict)  # "FIELD reason" -> how often in this row
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +292,7 @@ def answer_out(answer: Answer) -> bytes:
         "changed": [(each.review, each.state) for each in answer.changed],
         "open": [worklist.encoded(line) for line in answer.open],
         "due": None if answer.due is None else answer.due.isoformat(),
+        "unused": answer.unused,
     }
     return frame(head, parts)
 
@@ -324,4 +326,5 @@ def answer_in(body: bytes) -> Answer:
         ],
         tuple(worklist.decoded(line) for line in head["open"]),
         None if head["due"] is None else datetime.fromisoformat(head["due"]),
+        head["unused"],
     )

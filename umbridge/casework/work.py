@@ -6,7 +6,7 @@ No store, no clock, no key: the same row after the same rows gives the same resu
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -43,6 +43,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
 from umbridge.stay.identity import event_of, taken_part
+from umbridge.stay.unused import counted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -170,6 +171,7 @@ class Begun:
     as_of: datetime
     stay: Stay
     questions: list[tuple[Review, Case]]
+    unused: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +255,15 @@ class Casework:
         fold = self._fold(task)
         if isinstance(fold, Need):
             return fold
-        whole = self._event(task.feed, task.frame)
+        message = er7.parse(task.frame, self._charsets.get(task.feed, "utf-8"))
+        whole = event_of(message, self._site)
+        not_used: Counter[str] = Counter()
         as_of = max(task.said.as_of, whole.sent_at)
         events: list[tuple[int, Event]] = []
         match task.purpose:
             case TakeIn(parts):
                 events = [(task.seq, taken_part(whole, part)) for part in parts]
+                not_used = counted(message, [event for _, event in events], self._site)
             case Silence(at):
                 as_of = max(as_of, at)
             case ScreenAgain():
@@ -277,7 +282,7 @@ class Casework:
         if isinstance(task.purpose, Silence):
             asked = tuple(review for review in asked if not task.said.review(review.id).answers)
         questions = questions_of(fold, stay, asked, as_of, self._host)
-        return Begun(task, whole, fold, increments, as_of, stay, questions)
+        return Begun(task, whole, fold, increments, as_of, stay, questions, not_used)
 
     def _fold(self, task: Task) -> StayFold | Need:
         """The lane as its last worked row left it, taken out of the cache until this row is worked too."""
@@ -340,7 +345,14 @@ class Casework:
         ]
         due = next_deadline(stay, completed)
         return Done(
-            begun.as_of, begun.fold.head(), begun.increments, determined, changed, lines(stay, planned), due
+            begun.as_of,
+            begun.fold.head(),
+            begun.increments,
+            determined,
+            changed,
+            lines(stay, planned),
+            due,
+            begun.unused,
         )
 
 

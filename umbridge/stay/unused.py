@@ -7,7 +7,8 @@ a correction that fits several values) is an exception of the stay and is not li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from umbridge.hl7.er7 import Message
@@ -81,6 +82,13 @@ def unused(event: Event, site: SiteProfile) -> Iterator[Unused]:
         yield from _visit(each, site)
         for note in each.notes:
             yield from _note(note)
+
+
+def counted(message: Message, events: Iterable[Event], site: SiteProfile) -> Counter[str]:
+    """What of a message is not used by the stay that takes these parts of it in, by "FIELD reason"."""
+    found = Counter(f"{one.field} {one.reason}" for event in events for one in unused(event, site))
+    found.update(f"{one.field} {one.reason}" for one in segments_not_read(message))
+    return found
 
 
 def segments_not_read(message: Message) -> Iterator[Unused]:

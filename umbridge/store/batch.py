@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,10 @@ class Batch(Operations):
     def entries(self) -> int:
         """How many entries this transaction is to write so far."""
         return len(self._drafts)
+
+    def count_unused(self, feed: str, found: Mapping[str, int]) -> None:
+        for name, count in found.items():
+            self._tally[f"unused/{feed}", name] += count
 
     def mark(self) -> int:
         """How much has been asked to be written so far: work that fails without raising it harmed nothing."""

@@ -7,7 +7,7 @@ command nor a transaction's signatures know which database there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -55,6 +55,9 @@ class Transaction(Protocol):
 
     def count_refusal(self, refusal: Refusal) -> None:
         """Count bytes that never became a frame, or connections that never came to one."""
+
+    def count_unused(self, feed: str, found: Mapping[str, int]) -> None:
+        """Count what of a feed's messages is not used, by "FIELD reason"."""
 
     # -- rows
 
