@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +29,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 SERVE = ("-m", "umbridge.cli")
 START_SECONDS = 120.0  # on a loaded machine everything takes several times as long
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What only a test does in a transaction: plant what no command writes, look at what none returns."""
+
+    work: Callable[[Any], Any]
+
+    def apply(self, batch: Any) -> Any:
+        return self.work(batch)
 
 
 class Installation:

@@ -22,6 +22,7 @@ from umbridge_audit.entry import Draft, JsonValue
 from umbridge import control, controlclient, delivery, glass
 from umbridge.config import User
 from umbridge.control import ROWS_AHEAD
+from umbridge.store.commands import WriteEntries
 from umbridge.store.opening import hold_pen, open_keys
 
 SIZES = (0, 1, ROWS_AHEAD - 1, ROWS_AHEAD, ROWS_AHEAD + 1, 1000)
@@ -60,7 +61,7 @@ def entries() -> list[Draft]:
 def populate(where: Installation) -> None:
     settings = where.settings
     with hold_pen(settings, open_keys(settings)) as pen:
-        pen.call(lambda batch: [batch.entry(draft) for draft in entries()])
+        pen.call(WriteEntries(drafts=tuple(entries())))
         viewer = Viewer(account="zz", user="zz", roles=(), auth="test")
         for n in range(ROWS_AHEAD + 1):
             glass.open_window(pen, viewer, f"ZZV{n}", "ZZ in the emergency")

@@ -32,7 +32,6 @@ from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.translate import identify, translate
 from umbridge.listener import Listener
 from umbridge.site import default_site
-from umbridge.store import refusals
 
 SEED = 20261122
 GOOD = frame()
@@ -204,7 +203,8 @@ def named(tmp_path: Path, items: dict[str, Any]) -> dict[str, Any]:
         try:
             answer = await exchange(listener.port, data)
             found = [(row.state, row.reason) for row in await wire.rows() if row.feed == feed]
-            refused = await wire.pen.ask(lambda batch: refusals.totals(batch.cursor))
+            with wire.pen.reading() as reader:
+                refused = reader.refusals()
             good = await exchange(listener.port, mllp.encode(frame(id="ZZAFTER")))
         finally:
             await listener.close(2.0)

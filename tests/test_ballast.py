@@ -12,6 +12,7 @@ from typing import Any
 
 import findings
 import pytest
+from installation import Inside
 from test_intake import frame
 from test_writer import make
 
@@ -122,7 +123,9 @@ def test_a_full_disk_is_on_the_ledger_and_reading_goes_on_when_there_is_room(sma
             return intake.held == "disk_low" and not await kept()
 
         async def states() -> list[str]:
-            found = await pen.ask(lambda batch: list(pen.ledger.open_slots(0, 1000, kinds=("audit.status",))))
+            found = await pen.ask(
+                Inside(lambda batch: list(pen.ledger.open_slots(0, 1000, kinds=("audit.status",))))
+            )
             return [str(row["state"]) for row in found]
 
         async def told(count: int) -> bool:

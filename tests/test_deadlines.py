@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from installation import Inside
 from test_moves import OBS_BED, START, WARD_BED, Feed, Ward
 from test_writer import make
 
@@ -86,7 +87,7 @@ def test_a_daemon_that_was_away_finds_it_at_its_start(ward: Ward, clock: Clock) 
         assert saved is not None
         return saved.said.as_of
 
-    assert ward.pen.call(as_of) == DAY_THREE  # as one that was there would have found it
+    assert ward.pen.call(Inside(as_of)) == DAY_THREE  # as one that was there would have found it
     ward.end()
 
 
@@ -108,7 +109,7 @@ def test_a_stay_that_does_not_open_holds_up_no_other(
     feed = Feed()
     ward.work(*(feed.adt("A01", 0, f"{n}11", f"V{n}", place=WARD_BED) for n in range(6)))
     ward.pen.call(
-        lambda batch: batch.cursor.execute("UPDATE stay_head SET sealed = zeroblob(99) WHERE seq < 6")
+        Inside(lambda batch: batch.cursor.execute("UPDATE stay_head SET sealed = zeroblob(99) WHERE seq < 6"))
     )
     clock.now = DAY_THREE + timedelta(hours=1)
     ward.begin()

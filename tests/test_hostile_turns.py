@@ -21,7 +21,7 @@ from typing import Any
 import findings
 import pytest
 from authority import Authority
-from installation import ROOT, Running, exchange
+from installation import ROOT, Inside, Running, exchange
 from test_attacks import attacking, came_of, folder, host  # noqa: F401  (fixtures)
 from test_fold import ADMITTED, WARD, adt, folded, told
 from test_fold import at as hour
@@ -203,7 +203,9 @@ def test_35_a_repeat_after_a_restart(tmp_path: Path) -> None:
         assert (again.answer, again.seq) == (first.answer, 1)
         assert [(row.seq, row.reason) for row in rows(pen)] == [(1, ""), (2, "control_id_reused")]
         assert other.seq == 2
-        attempts = pen.call(lambda batch: batch.cursor.execute("SELECT row FROM delivery_attempt").fetchall())
+        attempts = pen.call(
+            Inside(lambda batch: batch.cursor.execute("SELECT row FROM delivery_attempt").fetchall())
+        )
         assert attempts == [(1,)]
         assert said(made, pen).verdict == "PASS"
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from installation import Inside
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from test_intake import frame
@@ -312,7 +313,7 @@ def test_a_row_waits_for_a_person_only_if_daemons_died_of_it(
     made, keyring = make(tmp_path / "s")
     with hold_pen(made, keyring) as pen:
         Ward(pen, tmp_path, Host()).send(frame(), frame(id="ZZ2", visit="ZZV2"))
-        pen.call(lambda batch: batch.put_note(CLEAN, "no"))
+        pen.call(Inside(lambda batch: batch.put_note(CLEAN, "no")))
     for _ in range(STRIKES):
         with hold_pen(made, keyring) as pen, monkeypatch.context() as planted:
             assert not note_start(pen).clean

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from installation import Installation
+from installation import Inside, Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import PURPOSES, AccessTable
@@ -37,6 +37,7 @@ from umbridge.site import load_site
 from umbridge.stay.facts import dictionary
 from umbridge.store import inbox, stays
 from umbridge.store.batch import Batch
+from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
@@ -176,7 +177,7 @@ def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tm
         there = desk_of(copied(fed, tmp_path / "copy"), stack)
         there.users["zz"] = User(user="zz", roles=("ur_nurse", "compliance_auditor"))
         with pytest.raises(StoreError):  # the pen fails, as on a full disk
-            there.pen.call(lambda batch: batch.entry(Draft("no.such.kind", {})))
+            there.pen.call(WriteEntry(draft=Draft("no.such.kind", {})))
         for op, args in [*LOOKS, *TAKEN_OUT]:
             shown: list[Row] = []
             with pytest.raises(StoreError):
@@ -355,20 +356,20 @@ def test_a_stay_whose_head_does_not_open_is_listed_and_the_list_goes_on(
 def test_a_turn_is_bounded_by_rows_and_bytes_and_always_gets_on(
     desk: Desk, limit: int, size: int, after: int
 ) -> None:
-    found = desk.pen.call(lambda batch: inbox.sealed_page(batch.cursor, after, limit, size))
-    last = desk.pen.call(lambda batch: inbox.last_seq(batch.cursor))
+    found = desk.pen.call(Inside(lambda batch: inbox.sealed_page(batch.cursor, after, limit, size)))
+    last = desk.pen.call(Inside(lambda batch: inbox.last_seq(batch.cursor)))
     assert [row[0] for row in found] == list(range(after + 1, after + 1 + len(found)))
     assert bool(found) == (after < last)
     assert len(found) <= limit
     assert len(found) < 2 or sum(len(row[3]) for row in found) <= size
     if len(found) < min(limit, last - after):  # it stopped for the bytes: one row more would not fit
-        more = desk.pen.call(lambda batch: inbox.sealed_page(batch.cursor, found[-1][0], 1, 0))
+        more = desk.pen.call(Inside(lambda batch: inbox.sealed_page(batch.cursor, found[-1][0], 1, 0)))
         assert sum(len(row[3]) for row in (*found, *more)) > size
 
 
 def test_a_lane_in_pages_is_the_lane_in_one_piece(desk: Desk) -> None:
     pen, keyring = desk.pen, desk.pen.keyring
-    for lane in pen.call(lambda batch: list(stays.lanes(batch.cursor))):
+    for lane in pen.call(Inside(lambda batch: list(stays.lanes(batch.cursor)))):
 
         def page(batch: Batch, after: int, lane: bytes = lane) -> list[tuple[Sequence[Any], list[int]]]:
             return inbox.sealed_lane(batch.cursor, lane, after, 15, 2, 3000)
@@ -377,9 +378,9 @@ def test_a_lane_in_pages_is_the_lane_in_one_piece(desk: Desk) -> None:
             return list(inbox.lane_rows(batch.cursor, keyring, lane, 15))
 
         paged: list[inbox.Row] = []
-        while found := pen.call(partial(page, after=paged[-1].seq if paged else 0)):
+        while found := pen.call(Inside(partial(page, after=paged[-1].seq if paged else 0))):
             paged += [inbox.open_row(keyring, record) for record, _ in found]
-        assert paged == pen.call(whole)
+        assert paged == pen.call(Inside(whole))
         assert paged
 
 
@@ -649,7 +650,7 @@ def test_long_answers_end_when_nobody_waits_for_them(
     with ExitStack() as stack:
         there = desk_of(where, stack)
         values: Row = {"actor": "zz", "state": "QUARANTINED", "row": 1, "reason": "zz", "by": "zz"}
-        there.pen.call(lambda batch: [batch.entry(Draft("quarantine", values)) for _ in range(300)])
+        there.pen.call(WriteEntries(drafts=(Draft("quarantine", values),) * 300))
         there.users["zz"] = User(user="zz", roles=("administrator", "compliance_auditor"))
         before = there.pen.ledger.size
         rows = there.inquiry.answer("zz", op, args, "test")

@@ -19,7 +19,7 @@ from umbridge.config import FeedSettings, LimitSettings
 from umbridge.hl7 import er7, mllp
 from umbridge.intake import Intake, Reply, content_digest
 from umbridge.site import default_site
-from umbridge.store import refusals
+from umbridge.store.commands import WriteEntries
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
 
@@ -58,7 +58,7 @@ def with_intake(
         settings_ = LimitSettings(min_free_bytes=0, **limits)
         return await play(Intake(pen, pen.keyring, settings_, tmp_path, default_site(), lambda: NOW))
 
-    pen.call(lambda batch: None)  # its loop runs
+    pen.call(WriteEntries(drafts=()))  # its loop runs
     assert pen._loop is not None
     return asyncio.run_coroutine_threadsafe(main(), pen._loop).result(30)
 
@@ -200,7 +200,8 @@ def test_oversize_is_counted_and_answered_when_the_header_was_seen(pen: Pen, tmp
     assert answer is not None
     said = er7.parse(answer)
     assert (said.get("MSA-1"), said.get("ERR-3.1"), said.get("MSA-2")) == ("AE", "104", "ZZ1")
-    counted = pen.call(lambda batch: refusals.totals(batch.cursor))
+    with pen.reading() as reader:
+        counted = reader.refusals()
     assert [(feed, reason, count) for feed, reason, count, _ in counted] == [("main", "oversize", 1)]
     assert rows(pen) == []
 

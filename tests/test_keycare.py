@@ -22,7 +22,6 @@ from umbridge.config import User
 from umbridge.door import Door
 from umbridge.errors import ConfigError, NotPermittedError, UsageError
 from umbridge.keycare import KeyCare, KeysList, RotateKeys
-from umbridge.store import notes
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
@@ -76,7 +75,8 @@ def test_one_administrator_decides_alone_and_the_ledger_says_so(pen: Pen) -> Non
     said = pen.ledger.reveal(done["entry"])
     assert said["open"]["state"] == "one person decided"
     assert (said["ops"]["subject"], said["ops"]["reason"]) == ("rotate kek", "ZZ yearly")
-    assert pen.call(lambda batch: notes.get(batch.cursor, "kek")) == pen.keyring.provider.kek_id
+    with pen.reading() as reader:
+        assert reader.note("kek") == pen.keyring.provider.kek_id
     assert "key.rotate" in kinds(pen)
 
 

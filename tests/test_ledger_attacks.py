@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import Installation
+from installation import Inside, Installation
 from test_door import denied, knock, total
 from test_host import behaving, case, folder, hosted, install
 from test_intake import frame, receive
@@ -36,6 +36,7 @@ from umbridge.door import Door
 from umbridge.errors import ConfigError, NotPermittedError, UnavailableError
 from umbridge.store import search
 from umbridge.store.batch import Batch
+from umbridge.store.commands import WriteEntry
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, note_start, note_stop, open_keys
 from umbridge.store.steps import wall_time
@@ -48,7 +49,9 @@ TABLE = AccessTable.load()
 def said(settings: Settings, pen: Pen | None = None) -> Report:
     """What a keyless verification says now, beside the pen or after it."""
     policy = Policy.read(
-        pen.call(lambda batch: pen.ledger.policy_text()) if pen is not None else settings.policy.read_text()
+        pen.call(Inside(lambda batch: pen.ledger.policy_text()))
+        if pen is not None
+        else settings.policy.read_text()
     )
     notes = read_anchor(settings.anchor)
     with open_readonly(settings.store / DATABASE) as source:
@@ -78,11 +81,11 @@ def tried(pen: Pen, draft: Draft) -> str:
             return str(exc)
         return "taken"
 
-    return pen.call(work)
+    return pen.call(Inside(work))
 
 
 def kinds(pen: Pen) -> list[str]:
-    return [str(row["kind"]) for row in pen.call(lambda batch: list(pen.ledger.open_slots()))]
+    return [str(row["kind"]) for row in pen.call(Inside(lambda batch: list(pen.ledger.open_slots())))]
 
 
 @pytest.mark.parametrize("seconds", [-1, -86_400, 10, 86_400 * 40])
@@ -129,7 +132,7 @@ def test_a53_a_record_without_its_index(tmp_path: Path) -> None:
         finder = search.Finder(made.store / DATABASE)
         assert finder.numbers(wanted) == [1]  # the control: it is found while its token is there
         for gone in ("DELETE FROM search_token", "DELETE FROM search_later"):  # wherever it is by now
-            pen.call(lambda batch, gone=gone: batch.cursor.execute(gone).rowcount)  # type: ignore[misc]
+            pen.call(Inside(lambda batch, gone=gone: batch.cursor.execute(gone).rowcount))  # type: ignore[misc]
         assert finder.numbers(wanted) == []
         assert [row.seq for row in rows(pen)] == [1] and "message.received" in kinds(pen)
         assert finder.numbers(search.Criteria()) == [1]  # a walk over all rows shows it
@@ -258,9 +261,9 @@ def test_a63_no_plugin_writes(folder: Path, tmp_path: Path, name: str) -> None:
             "outcome": screened.result.outcome.value,
             "rationale": screened.result.rationale,
         }
-        seq = pen.call(lambda batch: batch.entry(Draft("determination", values)))
+        seq = pen.call(WriteEntry(draft=Draft("determination", values)))
         assert seq == pen.ledger.size - 1
-        shown = pen.call(lambda batch: pen.ledger.reveal(seq))
+        shown = pen.call(Inside(lambda batch: pen.ledger.reveal(seq)))
         assert shown["open"]["actor"] == f"plugin:{name}" and "CANARY" not in json.dumps(shown)
         for forged in ({"ts": "1999-01-01T00:00:00.000Z"}, {"schema": "genesis/1"}, {"seq": 0}):
             assert tried(pen, Draft("determination", values | forged)) != "taken"
@@ -273,7 +276,7 @@ EVIL = "\x1b[2J\r\n=HYPERLINK(1)\u202eabc\u2028|^~\\&\x00\u2014 zz\n"
 
 def test_a64_hostile_text_is_text(desk: Desk) -> None:
     values = {"actor": EVIL, "state": EVIL, "control_id": EVIL, "sender": EVIL, "reason": EVIL}
-    seq = desk.pen.call(lambda batch: batch.entry(Draft("message.received", values)))
+    seq = desk.pen.call(WriteEntry(draft=Draft("message.received", values)))
     (row,) = desk.ask("nurse", "ledger.show", seq=seq, purpose="HPAYMT")
     assert row["slots"]["actor"] == EVIL  # what was received is kept as it was
     shown = terminal.clean(row["slots"])
@@ -297,9 +300,9 @@ def test_a65_no_canary_outside(tmp_path: Path) -> None:
         raw = f"MSH|{canary}\r".encode()
         accept(pen, incoming(b"a", raw, head={"control_id": canary, "type": "ADT^A01", "visit": canary}))
         values = {"actor": "umbridge", "visit": canary, "rationale": canary, "tags": [canary]}
-        seq = pen.call(lambda batch: batch.entry(Draft("determination", values)))
+        seq = pen.call(WriteEntry(draft=Draft("determination", values)))
         assert canary in json.dumps(
-            pen.call(lambda batch: pen.ledger.reveal(seq))
+            pen.call(Inside(lambda batch: pen.ledger.reveal(seq)))
         )  # the control: it is there
         answer = tried(pen, Draft("determination", {"visit": [canary, 1.5]}))  # type: ignore[list-item]
         assert answer != "taken" and canary not in answer

@@ -22,7 +22,7 @@ from umbridge.hl7 import er7, mllp
 from umbridge.intake import Intake
 from umbridge.listener import Listener
 from umbridge.site import default_site
-from umbridge.store import inbox, refusals
+from umbridge.store import inbox
 from umbridge.store.opening import take_pen
 from umbridge.store.writer import Pen
 
@@ -38,11 +38,12 @@ class Wire:
         return self.listener.port
 
     async def rows(self) -> list[inbox.Row]:
-        return await self.pen.ask(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 100_000))
+        with self.pen.reading() as reader:
+            return reader.rows(0, 100_000, 1 << 40)
 
     async def refused(self) -> dict[str, int]:
-        found = await self.pen.ask(lambda batch: refusals.totals(batch.cursor))
-        return {reason: count for _, reason, count, _ in found}
+        with self.pen.reading() as reader:
+            return {reason: count for _, reason, count, _ in reader.refusals()}
 
     async def still_works(self) -> None:
         answer = await exchange(self.port, mllp.encode(frame(id="ZZAFTER")))

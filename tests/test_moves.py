@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from installation import Installation
+from installation import Inside, Installation
 from test_writer import make
 
 from umbridge import delivery
@@ -99,7 +99,7 @@ class Ward:
         self.pipeline: Pipeline | None = None
         self.since = 0  # the first ledger entry to look at
         pen.watch(arrived=self._arrived)
-        pen.call(lambda batch: None)  # its loop runs
+        pen.call(Inside(lambda batch: None))  # its loop runs
 
     def on_loop(self, play: Coroutine[Any, Any, Any]) -> Any:
         assert self.pen._loop is not None
@@ -147,7 +147,7 @@ class Ward:
             saved = [stays.load(batch.cursor, batch.keyring, lane) for lane in stays.lanes(batch.cursor)]
             return [StayFold.restore(self.site, one.head, one.increments) for one in saved if one]
 
-        return self.pen.call(work)
+        return self.pen.call(Inside(work))
 
     def pulses(self, visit: str) -> set[int]:
         """The heart rates that count for a stay."""
@@ -170,7 +170,7 @@ class Ward:
                 found.append((str(said["review_id"]), str(said["review"]), str(said["state"])))
             return found
 
-        return self.pen.call(work)
+        return self.pen.call(Inside(work))
 
     def replay(self, row: int) -> int:
         """As ``messages replay`` does it; the child's number."""
@@ -181,7 +181,7 @@ class Ward:
             assert held is not None
             return batch.replay(row, "zz", "again", "zz", (), namer.named(er7.parse(held.frame)))
 
-        stored = self.pen.call(work)
+        stored = self.pen.call(Inside(work))
         return stored.seq
 
     def stays(self, moment: datetime = LATER) -> list[dict[str, Any]]:
@@ -200,17 +200,15 @@ class Ward:
             return sorted(found, key=json.dumps)
 
         self.worklist()
-        return self.pen.call(work)
+        return self.pen.call(Inside(work))
 
     def event(self, row: inbox.Row) -> Event:
         whole = translate(er7.parse(row.frame), self.site.zone, mrn_authority=self.site.mrn_authority)
         return taken_part(whole, row.part)
 
     def states(self) -> dict[int, str]:
-        return {
-            row.seq: row.state
-            for row in self.pen.call(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 100_000))
-        }
+        with self.pen.reading() as reader:
+            return {row.seq: row.state for row in reader.rows(0, 100_000, 1 << 40)}
 
     def worklist(self) -> list[WorklistLine]:
         """Every line of the kept worklist; it must be what the stays themselves come to."""
@@ -228,8 +226,8 @@ class Ward:
 
     def clear(self) -> None:
         """No stay is left to look at; the next example's numbers are others."""
-        self.pen.call(lambda batch: batch.cursor.execute("DELETE FROM stay_head") and None)
-        self.pen.call(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None)
+        self.pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM stay_head") and None))
+        self.pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
         self.desk.fails = lambda task: False
         self.since = self.pen.ledger.size
 
@@ -610,7 +608,7 @@ def test_a_row_of_two_stays_that_are_to_be_one_is_asked_again_once(ward: Ward) -
         assert held is not None
         return batch.replay(merge, "zz", "again", "zz", (), namer.named(er7.parse(held.frame)))
 
-    ((_, parts),) = ward.pen.call(replayed).shares
+    ((_, parts),) = ward.pen.call(Inside(replayed)).shares
     assert parts == (directory.ASK_AGAIN,)
 
 

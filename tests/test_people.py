@@ -19,6 +19,7 @@ from umbridge.config import User
 from umbridge.errors import NotPermittedError, UsageError
 from umbridge.inquiry import Inquiry
 from umbridge.site import default_site
+from umbridge.store.commands import WriteEntry
 from umbridge.store.opening import hold_pen, open_keys
 
 TABLE = AccessTable.load()
@@ -55,8 +56,8 @@ class Desk:
         self.pen = stack.enter_context(hold_pen(settings, open_keys(settings)))
         self.users = {name: User(user=f"{name}-user", roles=roles) for name, roles in PEOPLE.items()}
         self.inquiry = Inquiry(settings, self.pen, default_site(), self.users, TABLE)
-        self.mine = self.pen.call(lambda batch: batch.entry(restricted(VISIT)))
-        self.other = self.pen.call(lambda batch: batch.entry(restricted(OTHER)))
+        self.mine = self.pen.call(WriteEntry(draft=restricted(VISIT)))
+        self.other = self.pen.call(WriteEntry(draft=restricted(OTHER)))
 
     def ask(self, account: str, op: str, /, **args: Any) -> list[dict[str, Any]]:
         return list(self.inquiry.answer(account, op, args, "test"))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from installation import Installation, Running
+from installation import Inside, Installation, Running
 from test_intake import frame, receive
 from test_listener import Wire, acks, play
 from umbridge_audit.redact import AccessTable
@@ -27,7 +27,8 @@ from umbridge.hl7 import mllp
 from umbridge.inquiry import Inquiry
 from umbridge.quarantine import ALONE, _read, _subject
 from umbridge.site import default_site
-from umbridge.store import inbox, search, tally
+from umbridge.store import inbox, search
+from umbridge.store.commands import SetSuspect
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
@@ -58,7 +59,8 @@ class Desk:
         return [row.seq for row in self.rows() if row.state == "QUARANTINED"]
 
     def rows(self) -> list[inbox.Row]:
-        return self.pen.call(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 10_000))
+        with self.pen.reading() as reader:
+            return reader.rows(0, 10_000, 1 << 40)
 
     def state(self, seq: int) -> tuple[str, str]:
         row = self.rows()[seq - 1]
@@ -107,7 +109,8 @@ def test_counts_stay_those_of_the_rows(desk: Callable[..., Desk]) -> None:
     seqs = one.quarantined(3)
     one.ask("ann", "messages.replay", seqs=seqs[:2], reason="r")
     one.ask("ann", "messages.dismiss", seqs=seqs[2:], reason="r")
-    counted = one.pen.call(lambda batch: tally.read(batch.cursor, "state"))
+    with one.pen.reading() as reader:
+        counted = reader.counts("state")
     walked: dict[str, int] = {}
     for row in one.rows():
         walked[row.state] = walked.get(row.state, 0) + 1
@@ -240,8 +243,8 @@ def test_a_frame_whose_other_half_comes_late_waits_for_a_person(tmp_path: Path) 
 def test_half_a_message_is_not_replayed(desk: Callable[..., Desk]) -> None:
     one = desk("ann")
     receive(one.pen, one.folder, frame())
-    one.pen.call(lambda batch: batch.suspect(1))
-    one.pen.call(lambda batch: batch.finish(1, inbox.RowState.DETERMINED, ""))  # it was being worked
+    one.pen.call(SetSuspect(seq=1))
+    one.pen.call(Inside(lambda batch: batch.finish(1, inbox.RowState.DETERMINED, "")))  # it was being worked
     assert one.state(1) == ("QUARANTINED", "frame_suspect")
     with pytest.raises(UsageError, match="its sender must send it again"):
         one.ask("ann", "messages.replay", seqs=[1], reason="r")
@@ -324,7 +327,9 @@ def test_a_row_that_ends_the_daemon_each_time_is_set_aside_and_the_rest_is_worke
     with hold_pen(made, open_keys(made)) as pen:
         receive(pen, installation.directory, frame(id="ZZPOISON", visit="ZZV1"))
         receive(pen, installation.directory, frame(id="ZZ2", visit="ZZV2"), frame(id="ZZ3", visit="ZZV1"))
-        pen.call(lambda batch: batch.cursor.execute("INSERT INTO meta VALUES ('stopped_cleanly', 'no')"))
+        pen.call(
+            Inside(lambda batch: batch.cursor.execute("INSERT INTO meta VALUES ('stopped_cleanly', 'no')"))
+        )
     planted = Path(__file__).parent / "planted"
     command = [sys.executable, str(planted / plant), "serve", "--config", str(installation.file)]
     for _ in range(3):

@@ -20,6 +20,7 @@ from umbridge import registration, roster
 from umbridge.naming import Namer
 from umbridge.site import load_site
 from umbridge.store import engine
+from umbridge.store.commands import WriteEntries
 from umbridge.store.directory import Refold
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
@@ -88,7 +89,7 @@ def register(pen: Pen, site: Any, pages: int | None = None) -> list[Refold]:
             one._page = lambda after: page(after) if next(left, None) is not None else _ended()  # type: ignore[method-assign]
         await one.run()
 
-    pen.call(lambda batch: None)  # its loop runs
+    pen.call(WriteEntries(drafts=()))  # its loop runs
     assert pen._loop is not None
     asyncio.run_coroutine_threadsafe(go(), pen._loop).result(60)
     return asked

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from installation import Installation
+from installation import Inside, Installation
 from test_intake import frame, receive
 from test_writer import accept, incoming, make, rows
 from umbridge_audit.keys import Keyring
@@ -55,7 +55,7 @@ def test_searches_find_what_a_walk_finds(tmp_path: Path) -> None:
                 "visit_token": keyring.token("visit", f"ZZV{n % 9}"),
             }
             data = b"ZZ%d" % n
-            pen.call(lambda batch, data=data, row=row: batch.accept(incoming(data, data, **row)))
+            pen.call(Inside(lambda batch, data=data, row=row: batch.accept(incoming(data, data, **row))))
             known.append((n + 1, n, row))
         finder = search.Finder(made.store / DATABASE)
 
@@ -124,7 +124,7 @@ def test_a_long_answer_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.Monke
     with hold_pen(made, keyring) as pen:
         for n in range(40):
             data = b"ZZ%d" % n
-            pen.call(lambda batch, data=data: batch.accept(incoming(data, data)))
+            pen.call(Inside(lambda batch, data=data: batch.accept(incoming(data, data))))
         finder = search.Finder(made.store / DATABASE)
         assert [r[0] for r in finder.records(search.Criteria(feed="main"))] == list(range(1, 41))
         finder.close()

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from installation import Installation
+from installation import Inside, Installation
 from test_inquiry import REDACTED, Desk, desk_of, feed
 
 from umbridge.errors import NotPermittedError, UsageError
@@ -129,18 +129,24 @@ def test_a_place_that_is_none_is_said_to_be_none(desk: Desk, text: str) -> None:
 def test_no_stay_is_opened_for_the_worklist(desk: Desk) -> None:
     """Whatever the stays are: the lines stand beside them."""
     rows = worklist(desk)
-    kept = desk.pen.call(lambda batch: batch.cursor.execute("SELECT lane, sealed FROM stay_head").fetchall())
-    desk.pen.call(lambda batch: batch.cursor.execute("UPDATE stay_head SET sealed = zeroblob(99)") and None)
+    kept = desk.pen.call(
+        Inside(lambda batch: batch.cursor.execute("SELECT lane, sealed FROM stay_head").fetchall())
+    )
+    desk.pen.call(
+        Inside(lambda batch: batch.cursor.execute("UPDATE stay_head SET sealed = zeroblob(99)") and None)
+    )
     try:
         assert worklist(desk) == rows
     finally:
         for lane, sealed in kept:
             desk.pen.call(
-                lambda batch, lane=lane, sealed=sealed: (
-                    batch.cursor.execute(  # type: ignore[misc]
-                        "UPDATE stay_head SET sealed = ? WHERE lane = ?", (sealed, lane)
+                Inside(
+                    lambda batch, lane=lane, sealed=sealed: (
+                        batch.cursor.execute(  # type: ignore[misc]
+                            "UPDATE stay_head SET sealed = ? WHERE lane = ?", (sealed, lane)
+                        )
+                        and None
                     )
-                    and None
                 )
             )
 
@@ -149,12 +155,14 @@ def test_a_line_that_does_not_open_says_where_it_stands(desk: Desk) -> None:
     rows = worklist(desk)
     bad = rows[0]["review_id"]
     kept = desk.pen.call(
-        lambda batch: batch.cursor.execute(
-            "SELECT sealed FROM open_review WHERE review_id = ?", (bad,)
-        ).fetchone()
+        Inside(
+            lambda batch: batch.cursor.execute(
+                "SELECT sealed FROM open_review WHERE review_id = ?", (bad,)
+            ).fetchone()
+        )
     )
     change = "UPDATE open_review SET sealed = ? WHERE review_id = ?"
-    desk.pen.call(lambda batch: batch.cursor.execute(change, (bytes(99), bad)) and None)
+    desk.pen.call(Inside(lambda batch: batch.cursor.execute(change, (bytes(99), bad)) and None))
     try:
         found = worklist(desk)
         assert [row["review_id"] for row in found] == [row["review_id"] for row in rows]
@@ -162,7 +170,7 @@ def test_a_line_that_does_not_open_says_where_it_stands(desk: Desk) -> None:
         assert datetime.fromisoformat(found[0]["due"]) == datetime.fromisoformat(rows[0]["due"])
         assert worklist(desk, **after(found[0])) == rows[1:]
     finally:
-        desk.pen.call(lambda batch: batch.cursor.execute(change, (kept[0], bad)) and None)
+        desk.pen.call(Inside(lambda batch: batch.cursor.execute(change, (kept[0], bad)) and None))
 
 
 def test_a_stay_that_was_joined_meanwhile_is_passed_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ One suite for each implementation. SQLite is the only one so far.
 
 from __future__ import annotations
 
+import ast
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -227,6 +229,28 @@ def test_every_command_is_a_frozen_value_with_named_fields() -> None:
         assert each.__dataclass_params__.frozen, each  # type: ignore[attr-defined]
         assert "__slots__" in vars(each), each
         assert all(one.kw_only for one in fields(each)), each  # type: ignore[arg-type]
+
+
+def running(source: str) -> Iterator[str]:
+    """Fields of commands that are code, or something that is still being read."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef) and any(
+            isinstance(each, ast.FunctionDef) and each.name == "apply" for each in node.body
+        ):
+            for each in node.body:
+                if isinstance(each, ast.AnnAssign) and re.search(
+                    r"Callable|Iterator|Iterable|Cursor|Connection|Batch", ast.unparse(each.annotation)
+                ):
+                    yield f"{node.name}.{ast.unparse(each.target)}"
+
+
+def test_no_command_holds_what_runs_or_is_read_but_once() -> None:
+    """Such a command could not be applied again, nor by a writer elsewhere."""
+    umbridge = Path(commands.__file__).parents[1]
+    found = {path.name: list(running(path.read_text(encoding="utf-8"))) for path in umbridge.rglob("*.py")}
+    assert {name: each for name, each in found.items() if each} == {}
+    planted = "class HandOver:\n    draft: Callable[[int], Draft]\n    def apply(self, tx: Transaction): ..."
+    assert list(running(planted)) == ["HandOver.draft"]
 
 
 # -- a transaction that is rolled back taught nothing -----------------------------------------------------

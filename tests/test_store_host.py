@@ -22,7 +22,7 @@ from typing import Any
 import findings
 import make_tables
 import pytest
-from installation import START_SECONDS, Installation, exchange
+from installation import START_SECONDS, Inside, Installation, exchange
 from test_intake import frame
 from test_ledger_attacks import kinds, said
 from test_listener import acks
@@ -451,7 +451,9 @@ def test_clock_1970(installation: Installation) -> None:
         assert (row.state, row.reason) == ("QUARANTINED", "from_the_future")
         assert said(installation.settings, pen).verdict == "PASS"
         received = pen.call(
-            lambda batch: batch.cursor.execute("SELECT received_at FROM inbox ORDER BY seq").fetchall()
+            Inside(
+                lambda batch: batch.cursor.execute("SELECT received_at FROM inbox ORDER BY seq").fetchall()
+            )
         )
         assert [at[:4] for (at,) in received] == ["2026", "1970"]
 

@@ -15,6 +15,7 @@ import pytest
 from conftest import Installation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from installation import Inside
 from test_moves import OBS_BED, START, WARD_BED, Feed, Ward, happenings, told, told_of
 from test_upgrade import kept
 from test_writer import make
@@ -131,7 +132,7 @@ def test_a_line_that_is_not_kept_is_seen(
     feed = Feed()
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
     assert ward.worklist()
-    ward.pen.call(lambda batch: batch.cursor.execute(planted) and None)
+    ward.pen.call(Inside(lambda batch: batch.cursor.execute(planted) and None))
     with pytest.raises(seen):
         ward.worklist()
 
@@ -252,7 +253,7 @@ def test_pages_put_together_are_the_list(
     before: int | None,
     limit: int,
 ) -> None:
-    pen.call(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None)
+    pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
     lines = [line(number, *each) for number, each in enumerate(drawn)]
     pen.call(Keep([(lane_of(number), (one,)) for number, one in enumerate(lines)]))
     until = None if before is None else AT + timedelta(hours=before)
@@ -278,7 +279,7 @@ def test_pages_put_together_are_the_list(
 
 
 def test_a_page_goes_on_where_the_last_one_ended_whatever_closed_or_opened_meanwhile(pen: Pen) -> None:
-    pen.call(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None)
+    pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
     pen.call(Keep([(lane_of(n), (line(n, n),)) for n in range(6)]))
     worklist = Worklist(pen, SITE, lambda feed: "utf-8")
     first = list(worklist.lines(Wanted(), None, 3))
@@ -382,9 +383,9 @@ def test_a_list_that_is_not_whole_is_made_again_from_the_stays(ward: Ward) -> No
     )
     before = told_of(ward.worklist())
     assert len(before) == len(list(remembered(ward).lines(Wanted()))) == 2
-    ward.pen.call(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None)
+    ward.pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
     assert list(remembered(ward).lines(Wanted())) == []  # it was whole, says the note
-    ward.pen.call(lambda batch: batch.drop_note("worklist"))
+    ward.pen.call(Inside(lambda batch: batch.drop_note("worklist")))
     found = list(remembered(ward).lines(Wanted()))
     assert told_of(each for each in found if isinstance(each, WorklistLine)) == before
     with ward.pen.reading() as reader:
@@ -403,7 +404,7 @@ def test_under_another_site_profile_it_is_made_again_from_the_messages(ward: War
     assert isinstance(after, WorklistLine)
     assert before.due is not None
     assert after.due == before.due + timedelta(hours=7)
-    ward.pen.call(lambda batch: batch.drop_note("worklist"))
+    ward.pen.call(Inside(lambda batch: batch.drop_note("worklist")))
 
 
 def test_a_stay_that_does_not_open_is_in_the_list_and_says_so(ward: Ward) -> None:
@@ -411,13 +412,15 @@ def test_a_stay_that_does_not_open_is_in_the_list_and_says_so(ward: Ward) -> Non
     ward.work(
         feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A01", 0, "222", "V3", place=WARD_BED)
     )
-    ward.pen.call(lambda batch: batch.drop_note("worklist"))
+    ward.pen.call(Inside(lambda batch: batch.drop_note("worklist")))
     ward.pen.call(
-        lambda batch: (
-            batch.cursor.execute(
-                "UPDATE stay_head SET sealed = zeroblob(99) WHERE seq = (SELECT min(seq) FROM stay_head)"
+        Inside(
+            lambda batch: (
+                batch.cursor.execute(
+                    "UPDATE stay_head SET sealed = zeroblob(99) WHERE seq = (SELECT min(seq) FROM stay_head)"
+                )
+                and None
             )
-            and None
         )
     )
     first, second = remembered(ward).lines(Wanted())

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from installation import Installation
+from installation import Inside, Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 
@@ -98,14 +98,17 @@ def accept(pen: Pen, item: Incoming) -> Stored:
 
 
 def rows(pen: Pen) -> list[inbox.Row]:
-    return pen.call(lambda batch: inbox.page(batch.cursor, batch.keyring, 0, 10_000))
+    with pen.reading() as reader:
+        return reader.rows(0, 10_000, 1 << 40)
 
 
 def test_durability_settings_are_what_the_database_says(pen: Pen) -> None:
     said = pen.call(
-        lambda batch: {
-            name: batch.cursor.execute(f"PRAGMA {name}").fetchone()[0] for name, _, _ in engine.PRAGMAS
-        }
+        Inside(
+            lambda batch: {
+                name: batch.cursor.execute(f"PRAGMA {name}").fetchone()[0] for name, _, _ in engine.PRAGMAS
+            }
+        )
     )
     assert said["journal_mode"] == "wal"
     assert said["synchronous"] == 2
@@ -140,7 +143,7 @@ def test_the_page_cache_is_as_large_as_the_settings_say(tmp_path: Path) -> None:
         update={"limits": made.limits.model_copy(update={"page_cache_bytes": 5 * 1024 * 1024})}
     )
     with hold_pen(made, keyring) as pen:
-        said = pen.call(lambda batch: batch.cursor.execute("PRAGMA cache_size").fetchone()[0])
+        said = pen.call(Inside(lambda batch: batch.cursor.execute("PRAGMA cache_size").fetchone()[0]))
     assert said == -5 * 1024
 
 
@@ -165,7 +168,7 @@ def test_an_accepted_frame_is_sealed_and_comes_back_whole(pen: Pen) -> None:
     (row,) = rows(pen)
     assert row.frame == b"MSH|secret\r"
     assert row.head["visit"] == "ZZV1"
-    entries = pen.call(lambda batch: list(pen.ledger.open_slots()))
+    entries = pen.call(Inside(lambda batch: list(pen.ledger.open_slots())))
     assert entries[row.entry]["kind"] == "message.received"
 
 
@@ -174,7 +177,9 @@ def test_the_same_bytes_are_one_row_and_the_first_answer(pen: Pen) -> None:
     again = accept(pen, incoming(b"a", b"one", ack="CA"))
     assert again.duplicate
     assert (again.seq, again.ack) == (first.seq, "AA")
-    attempts = pen.call(lambda batch: batch.cursor.execute("SELECT row FROM delivery_attempt").fetchall())
+    attempts = pen.call(
+        Inside(lambda batch: batch.cursor.execute("SELECT row FROM delivery_attempt").fetchall())
+    )
     assert [row for (row,) in attempts] == [1]
 
 
@@ -184,7 +189,9 @@ def test_a_restamped_repeat_is_a_repeat_with_a_note_on_the_ledger(pen: Pen) -> N
     assert again.duplicate
     assert len(rows(pen)) == 1
     kinds = [
-        (e["kind"], e["state"]) for e in pen.call(lambda b: list(pen.ledger.open_slots())) if "feed" in e
+        (e["kind"], e["state"])
+        for e in pen.call(Inside(lambda b: list(pen.ledger.open_slots())))
+        if "feed" in e
     ]
     assert kinds == [("message.received", "PENDING"), ("message.variant", "RESTAMPED")]
 
@@ -246,9 +253,9 @@ def test_account_numbers_lead_to_the_visit_they_were_seen_with(pen: Pen) -> None
 
 def test_a_question_without_an_answer_harms_nobody(pen: Pen) -> None:
     with pytest.raises(sqlite3.OperationalError):
-        pen.call(lambda batch: batch.cursor.execute("SELECT no_such_column"))
+        pen.call(Inside(lambda batch: batch.cursor.execute("SELECT no_such_column")))
     with pytest.raises(ZeroDivisionError):
-        pen.call(lambda batch: 1 // 0)
+        pen.call(Inside(lambda batch: 1 // 0))
     assert accept(pen, incoming(b"a", b"one")).seq == 1
 
 
@@ -263,7 +270,7 @@ def test_the_first_failure_stops_the_pen_for_good(tmp_path: Path) -> None:
         futures: list[Future[Any]] = [Future(), Future()]
         with pen._lock:
             pen._line.frames.append((incoming(b"b", b"two"), futures[0]))
-            pen._line.frames.append((bad, futures[1]))
+            pen._line.frames.append((Inside(bad), futures[1]))
         pen._wake()
         for future in futures:
             with pytest.raises(StoreError):
@@ -281,11 +288,11 @@ async def held(pen: Pen, count: int) -> list[asyncio.Future[int]]:
     assert not pen.crowded
     for number in range(line.CROWD):
         pen.submit(incoming(b"k%d" % number, b"m%d" % number), loop.create_future())
-    await pen.ask(lambda batch: None)
+    await pen.ask(Inside(lambda batch: None))
     assert pen.crowded
     futures: list[asyncio.Future[int]] = [loop.create_future() for _ in range(count)]
     for future in futures:
-        pen.submit(lambda batch: pen.commits, future, can_wait=True)
+        pen.submit(Inside(lambda batch: pen.commits), future, can_wait=True)
     return futures
 
 
@@ -308,10 +315,10 @@ def test_what_can_wait_does_so_while_senders_stand_in_line(
     async def story() -> None:
         futures = await held(pen, 3)
         for _ in range(20):
-            await pen.ask(lambda batch: None)  # what somebody waits for goes on
+            await pen.ask(Inside(lambda batch: None))  # what somebody waits for goes on
         assert not any(future.done() for future in futures)
         monkeypatch.setattr(line, "HOLD_SECONDS", 0.0)  # waited long enough: one with each transaction
-        pen.submit(lambda batch: None, asyncio.get_running_loop().create_future())
+        pen.submit(Inside(lambda batch: None), asyncio.get_running_loop().create_future())
         found = await asyncio.gather(*futures)
         assert found == list(range(found[0], found[0] + 3))
 
@@ -327,10 +334,10 @@ def test_what_waits_is_written_when_the_line_has_gone(
     monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
 
     async def story() -> None:
+        began = time.monotonic()  # before the line stands: a slow machine makes it later, never earlier
         futures = await held(pen, 3)
-        began = time.monotonic()
         await asyncio.gather(*futures)  # nobody else says anything
-        assert time.monotonic() - began > 0.5  # a slow machine makes it later, never earlier
+        assert time.monotonic() - began > 0.5
 
     with take_pen(made, keyring) as pen:
         asyncio.run(play(pen, story))
@@ -343,9 +350,9 @@ def test_what_can_wait_has_its_turn_however_much_else_is_asked(tmp_path: Path) -
     async def story() -> None:
         loop = asyncio.get_running_loop()
         for _ in range(line.WORKS * 5):
-            pen.submit(lambda batch: order.append("asked"), loop.create_future())
+            pen.submit(Inside(lambda batch: order.append("asked")), loop.create_future())
         waiting = loop.create_future()
-        pen.submit(lambda batch: order.append("can wait"), waiting, can_wait=True)
+        pen.submit(Inside(lambda batch: order.append("can wait")), waiting, can_wait=True)
         await waiting
 
     with take_pen(made, keyring) as pen:
@@ -379,7 +386,7 @@ def test_what_waits_hears_of_a_failure(tmp_path: Path, monkeypatch: pytest.Monke
     async def story() -> None:
         futures = await held(pen, 3)
         with pytest.raises(StoreError):
-            await pen.ask(bad)
+            await pen.ask(Inside(bad))
         for future in futures:
             assert isinstance(future.exception(), StoreError)
 
@@ -406,7 +413,7 @@ def test_a_transaction_begins_no_more_work_than_a_sender_can_wait_for(
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in range(20)]
         for number, future in enumerate(futures):
-            pen.submit(work(number), future, can_wait=number % 2 > 0)
+            pen.submit(Inside(work(number)), future, can_wait=number % 2 > 0)
         await asyncio.gather(*futures)
 
     with take_pen(made, keyring) as pen:
@@ -428,7 +435,7 @@ def test_the_loop_hears_of_a_failure(tmp_path: Path) -> None:
         pen.watch(failure=heard.append)
         writing = asyncio.create_task(pen.run())
         with pytest.raises(StoreError):
-            await pen.ask(bad)
+            await pen.ask(Inside(bad))
         await asyncio.wait_for(writing, 10)
         return heard
 
@@ -457,7 +464,7 @@ def test_a_checkpoint_follows_without_a_clean_stop(tmp_path: Path) -> None:
         accept(pen, incoming(b"a", b"one"))
         until = time.monotonic() + 10
         while pen.ledger.unanchored and time.monotonic() < until:
-            pen.call(lambda batch: None)
+            pen.call(Inside(lambda batch: None))
         assert pen.ledger.unanchored == 0  # nobody asked for it, and nothing was stopped
 
 

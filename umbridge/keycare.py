@@ -6,7 +6,7 @@ The public policy names the signing key, so a handover of that is written there 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from umbridge_audit import rotate
 from umbridge_audit.checkpoint import sync_directory
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft
+from umbridge_audit.handover import Handover
 from umbridge_audit.kek import clean
 from umbridge_audit.keys import KINDS, TOKEN_ALG, KeyRefusedError
 from umbridge_audit.policy import Policy
@@ -86,12 +87,13 @@ def publish(ledger: Ledger, path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOver:
-    """The entry that another key signs from now on: what it says is signed together with its own number."""
+    """The key that waits, by its public half, signs from this entry on. Returns what both keys signed."""
 
-    draft: Callable[[int], Draft]
+    key: bytes
+    actor: str
 
-    def apply(self, tx: Transaction) -> int:
-        return tx.entry(self.draft(tx.next_entry))
+    def apply(self, tx: Transaction) -> Handover:
+        return tx.hand_over(self.key, self.actor)
 
 
 @view
@@ -197,10 +199,10 @@ class KeyCare:
         """A new signing key; its id. The policy on this machine names it; auditors are to be given that."""
         pen = self._door.pen
 
-        def commit(draft: Callable[[int], Draft]) -> None:
-            pen.call(HandOver(draft=draft))
+        def commit(key: bytes) -> Handover:
+            return pen.call(HandOver(key=key, actor=actor))
 
-        made = rotate.rotate_signing(pen.ledger, commit, actor=actor)
+        made = rotate.rotate_signing(pen.ledger, commit)
         publish(pen.ledger, self._policy)
         return made.after.key_id.hex()
 

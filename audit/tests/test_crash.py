@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 from umbridge_audit.entry import Draft, parse_leaf
+from umbridge_audit.handover import Handover
 from umbridge_audit.keys import Keyring
 from umbridge_audit.policy import Policy
-from umbridge_audit.rotate import rotate_data, rotate_kek, rotate_signing, settle
+from umbridge_audit.rotate import handover, rotate_data, rotate_kek, rotate_signing, settle
 from umbridge_audit.store import transaction
 
 AT = datetime.now(UTC)
@@ -99,7 +100,7 @@ def data(twin: Any, promise: Promise) -> None:
 
 
 def signing(twin: Any, promise: Promise) -> None:
-    made = rotate_signing(twin.ledger, handing(twin), actor="zz")
+    made = rotate_signing(twin.ledger, handing(twin))
     promise(f"key:{made.after}")
     twin.write(entry(5))
     twin.ledger.checkpoint()
@@ -107,10 +108,12 @@ def signing(twin: Any, promise: Promise) -> None:
 
 
 def handing(twin: Any) -> Any:
-    def commit(draft: Callable[[int], Draft]) -> None:
+    def commit(key: bytes) -> Handover:
         with transaction(twin.connection):
             twin.ledger.append([])
-            twin.ledger.append([draft(twin.ledger.size)])
+            made, draft = handover(twin.ledger, twin.ledger.size, key, "zz")
+            twin.ledger.append([draft])
+        return made
 
     return commit
 

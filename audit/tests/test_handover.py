@@ -19,7 +19,7 @@ from umbridge_audit.entry import Draft, FormatError
 from umbridge_audit.handover import Handover, read_handover, signer_of, statement
 from umbridge_audit.keys import KeyRefusedError
 from umbridge_audit.policy import Policy
-from umbridge_audit.rotate import rotate_signing
+from umbridge_audit.rotate import handover, rotate_signing
 from umbridge_audit.signing import KEY, NEXT, LocalHand
 from umbridge_audit.since import Since
 from umbridge_audit.store import Broken, open_readonly, transaction
@@ -32,16 +32,18 @@ ORIGIN = "umbridge.genhosp/adt-1/1"
 def commit(lab: Any) -> Any:
     """As the pen does it: what is owed first, then the entry, in one transaction."""
 
-    def one(make: Any) -> int:
+    def one(key: bytes) -> Handover:
         with transaction(lab.connection):
             lab.ledger.append([])
-            return int(lab.ledger.append([make(lab.ledger.size)])[0].seq)
+            made, draft = handover(lab.ledger, lab.ledger.size, key, "zz")
+            lab.ledger.append([draft])
+        return made
 
     return one
 
 
 def rotate(lab: Any) -> int:
-    return int(rotate_signing(lab.ledger, commit(lab), actor="zz").at)
+    return int(rotate_signing(lab.ledger, commit(lab)).at)
 
 
 @pytest.fixture
@@ -319,12 +321,12 @@ def test_a_key_that_waits_and_was_never_logged_is_not_used(lab: Any, message: An
 
 
 def test_logged_and_not_yet_in_force_is_finished_at_the_next_start(lab: Any, message: Any) -> None:
-    def dies(make: Any) -> int:
-        commit(lab)(make)
+    def dies(key: bytes) -> Handover:
+        commit(lab)(key)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rotate_signing(lab.ledger, dies, actor="zz")
+        rotate_signing(lab.ledger, dies)
     assert (lab.keys / NEXT).exists()
     lab.reopen()
     assert not (lab.keys / NEXT).exists() and len(lab.ledger.handovers) == 1

@@ -67,23 +67,22 @@ def _rotated(record: WrappedKey, actor: str, kek: str) -> Draft:
     return Draft("key.rotate", dict(values))
 
 
-def rotate_signing(
-    ledger: Ledger, commit: Callable[[Callable[[int], Draft]], object], *, actor: str
-) -> Handover:
+def rotate_signing(ledger: Ledger, commit: Callable[[bytes], Handover]) -> Handover:
     """Hands the log over to a fresh signing key; returns what both keys signed.
 
-    ``commit`` makes the entry durable: it is given a function from the entry's number to the draft. The pen
-    signs with the new key from that entry on. Killed before it is durable: nothing happened but a key nobody
-    uses. Killed after it: whoever opens the ledger next puts the key in force. Raises SignerAwayError.
+    ``commit`` makes the entry durable: it is given the public half of the key that waits, and has
+    ``handover`` spell the entry at the number that it gets. The pen signs with the new key from that entry
+    on. Killed before it is durable: nothing happened but a key nobody uses. Killed after it: whoever opens
+    the ledger next puts the key in force. Raises SignerAwayError.
     """
     hand = ledger.signs
     new = hand.prepare()
-    made: list[Handover] = []
-
-    def draft(at: int) -> Draft:
-        made[:] = [hand.hand_over(ledger.origin, at, new)]
-        return Draft("key.handover", {"actor": actor, **made[0].values()})
-
-    commit(draft)
+    made = commit(new)
     hand.adopt(new)
-    return made[0]
+    return made
+
+
+def handover(ledger: Ledger, at: int, new: bytes, actor: str) -> tuple[Handover, Draft]:
+    """What both keys sign so that entry ``at`` hands the log over to the key that waits, and that entry."""
+    made = ledger.signs.hand_over(ledger.origin, at, new)
+    return made, Draft("key.handover", {"actor": actor, **made.values()})

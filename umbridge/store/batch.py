@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from umbridge_audit import rotate
 from umbridge_audit.entry import Draft, Spelt
+from umbridge_audit.handover import Handover
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
 
@@ -66,6 +68,11 @@ class Batch(Operations):
         moved = search.sort(self.cursor, most)
         self._working.unsorted -= moved
         return moved
+
+    def hand_over(self, key: bytes, actor: str) -> Handover:
+        made, draft = rotate.handover(self._ledger, self.next_entry, key, actor)
+        self.entry(draft)
+        return made
 
     def keep_cosignature(self, size: int, line: str) -> None:
         self._ledger.keep_cosignature(size, line)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from umbridge_audit.entry import Draft, Spelt
+from umbridge_audit.handover import Handover
 
 from umbridge.model import RowState
 from umbridge.review.standing import LaneReviews
@@ -38,6 +39,13 @@ class Transaction(Protocol):
 
     def entry(self, draft: Draft | Spelt) -> int:
         """Put an entry on the ledger; returns its number."""
+
+    def hand_over(self, key: bytes, actor: str) -> Handover:
+        """The entry from which on the signing key that waits, by its public half, signs; what both signed.
+
+        What is signed names the entry's own number. Raises SignerAwayError or SignerRefusedError before
+        anything is written.
+        """
 
     def keep_cosignature(self, size: int, line: str) -> None:
         """Keep a witness's line over the checkpoint of ``size`` entries; the same line twice is one."""

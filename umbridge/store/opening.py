@@ -150,11 +150,11 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 checkpoint_min_seconds=settings.ledger.checkpoint_min_seconds,
             )
             if unsaid(connection):
-                pen.submit(SayUpgrades().apply, Future())
+                pen.submit(SayUpgrades(), Future())
             if ledger.head_was:
                 log.warning("head_recomputed", extra={"code": ledger.head_was})
                 draft = _state("head_recomputed", f"the store's head row was {ledger.head_was}")
-                pen.submit(WriteEntry(draft=draft).apply, Future())
+                pen.submit(WriteEntry(draft=draft), Future())
             yield pen
     finally:
         os.close(lock)

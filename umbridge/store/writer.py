@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from umbridge_audit.keys import Keyring
 from umbridge_audit.signing import SignerAwayError
@@ -38,7 +38,7 @@ from umbridge.store.upkeep import SORT, Upkeep
 
 T = TypeVar("T")
 KEY_KINDS = ("ops", "ident", "clin", "fin", "sens", "raw", "stay")
-Work = Callable[[Batch], Any]
+Asked = Incoming | Command[Any]
 READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops everything until it is read
 ENTRIES = 16  # with so many to write no further work is begun: a frame that comes now waits for it
 
@@ -74,8 +74,8 @@ class Pen:
         self._checkpointed = time.monotonic()
         self.signer_away = ""  # why the last checkpoint could not be signed, "" when it was
         self._asked: tuple[asyncio.Future[str], Due] | None = None  # of a signer in another process
-        self._line: Line[tuple[Work | Incoming, Any]] = Line(group)
-        self._group_now: list[tuple[Work | Incoming, Any]] = []
+        self._line: Line[tuple[Asked, Any]] = Line(group)
+        self._group_now: list[tuple[Asked, Any]] = []
         self._to_sign: list[Future[None]] = []
         self._signing: list[tuple[int, Future[None]]] = []  # taken up: the size it must cover
         self._lock = threading.Lock()
@@ -109,7 +109,7 @@ class Pen:
         self._arrived = arrived or self._arrived
         self._failure = failure or self._failure
 
-    def submit(self, work: Work | Incoming, future: Any, *, can_wait: bool = False) -> None:
+    def submit(self, asked: Asked, future: Any, *, can_wait: bool = False) -> None:
         """Queue work for the next transaction; ``future`` is resolved after its COMMIT.
 
         What ``can_wait`` is not written while senders stand in line, for HOLD_SECONDS.
@@ -117,22 +117,22 @@ class Pen:
         with self._lock:
             if self.failed is not None or self._stopping:
                 raise self.failed or StoreError("the store is closing")
-            if isinstance(work, Incoming):
-                self._line.frames.append((work, future))
+            if isinstance(asked, Incoming):
+                self._line.frames.append((asked, future))
             else:
-                (self._line.later if can_wait else self._line.works).append((work, future))
+                (self._line.later if can_wait else self._line.works).append((asked, future))
         self._wake()
 
-    def call(self, command: Command[T] | Callable[[Batch], T]) -> T:
+    def call(self, command: Command[T]) -> T:
         """Apply a command in a transaction and wait for its COMMIT (from any thread but the pen's)."""
         future: Future[T] = Future()
-        self.submit(_work(command), future)
+        self.submit(command, future)
         return future.result()
 
-    async def ask(self, command: Command[T] | Callable[[Batch], T], *, can_wait: bool = False) -> T:
+    async def ask(self, command: Command[T], *, can_wait: bool = False) -> T:
         """The same on the pen's own loop."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.submit(_work(command), future, can_wait=can_wait)
+        self.submit(command, future, can_wait=can_wait)
         return await future
 
     @property
@@ -193,7 +193,7 @@ class Pen:
                 with self._lock:
                     group = self._line.next_group(stopping=self._stopping)
                     if not self._stopping and self._upkeep.until_sorting() == 0.0:
-                        group.append((SortTokens(most=SORT).apply, Future()))
+                        group.append((SortTokens(most=SORT), Future()))
                     signing, self._to_sign = self._to_sign, []
                     last = self._stopping and not group
                 self._group_now = group
@@ -310,7 +310,7 @@ class Pen:
             future.set_exception(UnavailableError(f"the signer is away ({why}); nothing is lost, ask later"))
         self._signing.clear()
 
-    async def _commit(self, group: list[tuple[Work | Incoming, Any]]) -> None:
+    async def _commit(self, group: list[tuple[Asked, Any]]) -> None:
         results: list[tuple[Any, Any]] = []
         errors: list[tuple[Any, Exception]] = []
         mark = self.ledger.mark()
@@ -332,7 +332,7 @@ class Pen:
 
     async def _write(
         self,
-        group: list[tuple[Work | Incoming, Any]],
+        group: list[tuple[Asked, Any]],
         results: list[tuple[Any, Any]],
         errors: list[tuple[Any, Exception]],
     ) -> Batch:
@@ -342,11 +342,11 @@ class Pen:
         before = raw.total_changes
         self._month()
         batch = Batch(self._cursor, self.ledger, self.keyring, self._memory, self.clock.now)
-        batch.prefetch([work.key_token for work, _ in group if isinstance(work, Incoming)])
+        batch.prefetch([asked.key_token for asked, _ in group if isinstance(asked, Incoming)])
         worked = False
-        for number, (work, future) in enumerate(group):
-            if isinstance(work, Incoming):
-                results.append((future, batch.accept(work)))
+        for number, (asked, future) in enumerate(group):
+            if isinstance(asked, Incoming):
+                results.append((future, batch.accept(asked)))
                 continue
             if worked and batch.entries >= ENTRIES:
                 self._put_back(group[number:])
@@ -354,11 +354,11 @@ class Pen:
             worked = True
             place = batch.mark() + raw.total_changes
             try:
-                results.append((future, work(batch)))
+                results.append((future, asked.apply(batch)))
             except Exception as exc:
                 if batch.mark() + raw.total_changes != place:
                     raise
-                errors.append((future, exc))  # a question that failed: nothing of it was written
+                errors.append((future, exc))  # refused before its first write
         batch.flush()
         if raw.total_changes != before:
             await self.disk.do(raw.commit)
@@ -366,7 +366,7 @@ class Pen:
             raw.commit()  # only questions: nothing to sync
         return batch
 
-    def _put_back(self, rest: list[tuple[Work | Incoming, Any]]) -> None:
+    def _put_back(self, rest: list[tuple[Asked, Any]]) -> None:
         """What the transaction has no time for is first in line for the next."""
         del self._group_now[-len(rest) :]
         with self._lock:
@@ -395,24 +395,12 @@ class Pen:
         failure.__cause__ = exc
         with self._lock:
             self.failed = failure
-            signing = [*self._to_sign, *(future for _, future in self._signing)]
-            waiting = [
-                *self._group_now,
-                *self._line.clear(),
-                *((_nothing, future) for future in signing),
-            ]
+            asked = (*self._group_now, *self._line.clear())
+            waiting = [*(future for _, future in asked), *self._to_sign]
+            waiting += [future for _, future in self._signing]
             self._to_sign.clear()
-        for _, future in waiting:
+        for future in waiting:
             if not future.done():
                 future.set_exception(failure)
         if self._failure is not None:
             self._failure(failure)
-
-
-def _work(command: Command[T] | Callable[[Batch], T]) -> Callable[[Batch], T]:
-    """A command is applied; a function of the transaction is called, until the last of them is a command."""
-    return cast(Callable[[Batch], T], getattr(command, "apply", command))
-
-
-def _nothing(_batch: Batch) -> None:
-    """Stands for a checkpoint that was asked for."""
