@@ -44,9 +44,7 @@ from umbridge.witnesses import Witnesses
 
 log = logging.getLogger("umbridge.daemon")
 SWITCH_SECONDS = 0.0005  # commits and questions come back from threads: short turns keep answers quick
-# Many small values live for one message, and those of a whole commit at once: 64 messages of some 30 that a
-# collection would walk. They hold no cycles, so look for what does seldom, and leave the old to _tidy.
-GC_THRESHOLD = (5_000, 5, 1_000_000)
+GC_THRESHOLD = (5_000, 5, 1_000_000)  # a commit's messages at once, with no cycles; the old are _tidy's
 TIDY_CHECK_SECONDS = 1.0
 TIDY_SECONDS = 60.0
 TIDY_LATEST_SECONDS = 900.0

@@ -22,7 +22,6 @@ from umbridge.store import directory, inbox, search, tally
 from umbridge.store.inbox import Arrived, Incoming, Share, Stored
 from umbridge.store.memory import Memory, Working
 from umbridge.store.operations import Operations
-from umbridge.store.steps import Steps
 
 if TYPE_CHECKING:
     from umbridge.store.commands import Transaction
@@ -409,17 +408,3 @@ class Batch(Operations):
 
 if TYPE_CHECKING:
     _: type[Transaction] = Batch
-
-
-class BatchClock:
-    """One moment a transaction: every entry and every key of a batch belongs to the same month."""
-
-    def __init__(self, steps: Steps | None = None) -> None:
-        self.steps = steps or Steps()
-        self.now, self.stepped = self.steps.now()
-
-    def tick(self) -> None:
-        self.now, self.stepped = self.steps.now()
-
-    def __call__(self) -> datetime:
-        return self.now

@@ -64,3 +64,17 @@ class Steps:
             if steady - before < MOST_SECONDS / 4:
                 break
         return wall, steady
+
+
+class BatchClock:
+    """One moment a transaction: every entry and every key of a batch belongs to the same month."""
+
+    def __init__(self, steps: Steps | None = None) -> None:
+        self.steps = steps or Steps()
+        self.now, self.stepped = self.steps.now()
+
+    def tick(self) -> None:
+        self.now, self.stepped = self.steps.now()
+
+    def __call__(self) -> datetime:
+        return self.now

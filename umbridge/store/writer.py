@@ -27,13 +27,14 @@ from umbridge_audit.store import Due, Ledger, open_readonly
 
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.store import inbox, search
-from umbridge.store.batch import Batch, BatchClock
+from umbridge.store.batch import Batch
 from umbridge.store.commands import Command, SortTokens
 from umbridge.store.inbox import Arrived, Incoming
 from umbridge.store.inhand import Disk
 from umbridge.store.line import Line
 from umbridge.store.memory import Memory
 from umbridge.store.reader import Reader, Readers
+from umbridge.store.steps import BatchClock
 from umbridge.store.upkeep import SORT, Upkeep
 
 T = TypeVar("T")
