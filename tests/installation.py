@@ -28,6 +28,7 @@ from umbridge.store import ground
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 SERVE = ("-m", "umbridge.cli")
+AT_FIRST = environment()  # before any test has changed it: what a daemon that is forked was loaded with
 START_SECONDS = 120.0  # on a loaded machine everything takes several times as long
 
 
@@ -152,7 +153,7 @@ class Running:
         self.process: subprocess.Popen[bytes] | Forked
         words = ["serve", "--config", str(where.file)]
         with self.log.open("ab") as log:
-            if program is None and environment() == where.loaded().environment:
+            if program is None and environment() == AT_FIRST:
                 self.process = where.loaded().fork(words, log.fileno())
             else:
                 command = [sys.executable, *(program or SERVE), *words]

@@ -63,7 +63,6 @@ class Loaded:
     """The process that has loaded it. It ends when this one closes its end, or dies."""
 
     def __init__(self) -> None:
-        self.environment = environment()
         self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
