@@ -30,7 +30,7 @@ from test_fold import (
 
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Event
+from umbridge.model import Coverage, Diagnosis, Event
 from umbridge.stay.fold import StayFold
 from umbridge.stay.telling import Telling
 
@@ -99,6 +99,15 @@ def test_a_discharge_is_cancelled_with_all_its_statements() -> None:
     again = adt("A03", 29, sent=32, discharged_at=at(29), **WARD)
     fold = folded(*ADMITTED, GONE, again, adt("A08", 33, discharged_at=at(28)), adt("A13", 34))
     assert (told(fold)["lifecycle"], told(fold)["discharged_at"]) == ("active", None)
+
+
+def test_what_was_told_last_of_diagnoses_and_cover_counts_whatever_time_it_is_about() -> None:
+    said = {"coverage": (Coverage(1, "ZZPPO", "COM"),)}
+    first = adt("A03", 30, sent=31, diagnoses=(Diagnosis(1, "J18.9", "I10", "A", False, ""),), **WARD)
+    again = adt("A03", 20, sent=40, diagnoses=(Diagnosis(1, "I50.9", "I10", "A", False, ""),), **WARD, **said)
+    for order in ((first, again), (again, first)):
+        stay = StayFold.refold(SITE, enumerate((*ADMITTED, *order))).stay(at(48))
+        assert (stay.diagnoses, [plan.plan_id for plan in stay.coverage]) == (("I50.9",), ["ZZPPO"])
 
 
 # --- what a cancel means ----------------------------------------------------------------------------
@@ -517,6 +526,16 @@ def test_a_planted_bug_is_seen(
 
 
 # --- what a feed that runs backwards costs ----------------------------------------------------------
+
+
+def test_looked_at_after_each_message_it_costs_as_much_a_look_as_there_were_before() -> None:
+    """The bound of the daemon, which looks each time: the square of the messages, and no more."""
+    events = [adt("A08", n, **(WARD if n % 3 else OBS)) for n in range(401)][::-1]
+    fold, work = StayFold(SITE), {}
+    for n, event in enumerate(events):
+        fold.apply(event, 401 - n)
+        work[n] = calls(fold.head) if n in (200, 400) else len(fold.head())
+    assert work[400] < 2.2 * work[200]
 
 
 def test_a_feed_that_runs_backwards_is_folded_once_a_look() -> None:

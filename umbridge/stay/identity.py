@@ -196,7 +196,8 @@ def naming(event: Event, site: SiteProfile, name: Callable[[str, str, str], K]) 
     patients = tuple(name(PATIENT, key, "") for key in dict.fromkeys(keys) if key)
     if trigger in PERSON_LEVEL:
         is_update = not patients_changed(event, site) and trigger != "A29"
-        at = (instant(event.effective_at), instant(event.sent_at)) if is_update else None
+        told = event.sent_at if event.told_at is None else event.told_at
+        at = (instant(told), instant(event.effective_at)) if is_update else None
         return Named(event.part, patients=patients, is_person=True, at=at)
     visit = visit_of(event.visit.number, event.visit.authority)
     account = account_of(event.patient.account, event.patient.account_authority)

@@ -1,8 +1,8 @@
 """What messages say about the person and the cover, each from the newest message that says it.
 
 Kept per patient key, so that a message that puts another patient on this visit can never lend a birth date,
-a diagnosis or a payer to the right one. Every register is the newest statement by (effective time, time
-sent, receipt number), so the order of arrival does not matter.
+a diagnosis or a payer to the right one. Every register has the statement that was told last (then
+received last), so the order of arrival does not matter.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ Person = dict[str, Any]
 
 
 def stamp(event: Event, seq: int) -> Stamp:
-    return [instant(event.effective_at), instant(event.sent_at), seq]
+    """(told, receipt number, effective): what was told last is the newest word, whatever time it is about."""
+    told = event.sent_at if event.told_at is None else event.told_at
+    return [instant(told), seq, instant(event.effective_at)]
 
 
 def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: SiteProfile) -> None:
     """Take over what this message says about its patient."""
     patient, when = names.patient, stamp(event, seq)
+    began = [instant(event.effective_at), instant(event.sent_at), seq]  # whose stay it is, and which
     person = people.get(patient)
     if person is None:
-        person = people[patient] = {"first": when, "visit": "", "account": ""}
+        person = people[patient] = {"first": began, "visit": "", "account": ""}
         _forget_newest(people)
         if patient not in people:
             return
-    person["first"] = min(when, person["first"])
+    person["first"] = min(began, person["first"])
     for name, value in (("birth", event.patient.birth_date), ("sex", event.patient.sex)):
         if value:
             _newest(person, name, when, value)
@@ -57,8 +60,8 @@ def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: 
         plans = sorted(event.coverage, key=_paying)[:PLANS_KEPT]
         _newest(person, "cover", when, [list(astuple(plan)) for plan in plans])
     _certify(person, when, event)
-    _oldest(person, "visit", when, names.visit)
-    _oldest(person, "account", when, names.account)
+    _oldest(person, "visit", began, names.visit)
+    _oldest(person, "account", began, names.account)
     _diagnose(person, when, event, site)
 
 
@@ -202,7 +205,7 @@ def diagnoses_of(person: Person) -> list[Diagnosed]:
         if not row[2] and not (row[4] and listed is not None and row[0] < listed)
     ]
     standing.sort(key=lambda pair: (pair[1][1], [-part for part in pair[1][0][:2]], pair[0]))
-    return [Diagnosed(code, row[3], row[0][0]) for code, row in standing]
+    return [Diagnosed(code, row[3], row[0][2]) for code, row in standing]
 
 
 def _paying(plan: Coverage) -> tuple[bool, int, int]:
