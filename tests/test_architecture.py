@@ -281,6 +281,7 @@ TESTED_IN = {
     "umbridge/store/directory.py": "tests/test_moves.py",  # against the one in memory
     "umbridge/naming.py": "tests/test_moves.py",  # tokens, as the daemon is asked for them
     "umbridge/authorities.py": "tests/test_facilities.py",  # each facility's, as its profile says
+    "umbridge/stay/together.py": "tests/test_facilities.py",  # whose stays they are
     "umbridge/turns.py": "tests/test_moves.py",  # queues, as lanes join and part
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
     "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change

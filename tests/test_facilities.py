@@ -24,6 +24,7 @@ from umbridge.stay import fold as folding
 from umbridge.stay import record as recording
 from umbridge.stay.fold import StayFold
 from umbridge.stay.record import patient_key
+from umbridge.stay.together import TWO_OPEN_STAYS
 
 START = datetime(2026, 4, 6, 12, 0, tzinfo=UTC)
 KEYS = 'account_authority = "UMBH"'
@@ -488,4 +489,97 @@ def test_what_lists_show_as_a_visit_opens_it(installation: Installation) -> None
         ]
     assert {row["visit"] for row in made.rows("reviews", "list", *WHY)} == set(shown)
     assert made.run("stays", "show", "account:ZZNOBODY", *WHY, check=None).returncode != 0
+    assert running.stop() == 0
+
+
+# --- several stays of one patient -------------------------------------------------------------------------
+
+
+def admitted(
+    n: int, mrn: str, visit: str, kind: str = "ADT^A01", place: str = "I|4W^310", more: str = ""
+) -> bytes:
+    pv1 = f"PV1|1|{place}|||||||||||||||INP|{visit}"
+    return sent_by(
+        "UMBH",
+        f"PID|1||{mrn}||ZZTEST^QUILL",
+        pv1,
+        *([more] if more else []),
+        kind=kind,
+        at=f"202604061{n}0000",
+    )
+
+
+def shown_of(*frames: bytes) -> dict[str, list[str]]:
+    shadow = Shadow(default_site())
+    for each in frames:
+        shadow.take(each)
+    assert shadow.unread == {}
+    return {
+        stay["visit"]: [one for one in stay["exceptions"] if one == TWO_OPEN_STAYS]
+        for stay in shadow.stays(datetime(2026, 4, 6, 23, tzinfo=UTC))
+    }
+
+
+BOTH = {"ZZV1": [TWO_OPEN_STAYS], "ZZV2": [TWO_OPEN_STAYS]}
+NEITHER: dict[str, list[str]] = {"ZZV1": [], "ZZV2": []}
+TOGETHER = [
+    ("two", [admitted(0, "ZZ1", "ZZV1"), admitted(1, "ZZ1^^^UMBH^PI", "ZZV2")], BOTH),
+    ("two patients", [admitted(0, "ZZ1", "ZZV1"), admitted(1, "ZZ2", "ZZV2")], NEITHER),
+    ("nobody's", [admitted(0, "", "ZZV1"), admitted(1, "", "ZZV2")], NEITHER),
+    (
+        "one is over",
+        [admitted(0, "ZZ1", "ZZV1"), admitted(1, "ZZ1", "ZZV1", "ADT^A03"), admitted(2, "ZZ1", "ZZV2")],
+        NEITHER,
+    ),
+    (
+        "a clinic",
+        [
+            admitted(0, "ZZ1", "ZZV1"),
+            admitted(1, "ZZ1", "ZZV2", "ADT^A04", "O|CLN").replace(b"|INP|", b"|OPT|"),
+        ],
+        NEITHER,
+    ),
+    (
+        "merged",
+        [
+            admitted(0, "ZZ1", "ZZV1"),
+            admitted(1, "ZZ2", "ZZV2"),
+            sent_by("UMBH", "PID|1||ZZ2||ZZTEST^QUILL", "MRG|ZZ1", kind="ADT^A40", at="20260406140000"),
+        ],
+        BOTH,
+    ),
+    (
+        "a new number",
+        [admitted(0, "ZZ1", "ZZV1"), admitted(1, "ZZ1", "ZZV2", "ADT^A06", more="MRG|ZZ1|||||ZZA0")],
+        BOTH,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("frames", "found"), [case[1:] for case in TOGETHER], ids=[case[0] for case in TOGETHER]
+)
+def test_two_open_inpatient_stays_of_one_patient_are_said_on_both(
+    frames: list[bytes], found: dict[str, list[str]]
+) -> None:
+    assert shown_of(*frames) == found
+    later = [each for each in frames if b"|ADT^A0" in each]
+    if len(later) == len(frames):
+        assert shown_of(*reversed(frames)) == found
+
+
+def test_the_daemon_says_it_of_both_as_long_as_it_is_so(installation: Installation) -> None:
+    installation.roles("administrator", "ur_nurse")
+    running = installation.start()
+
+    def told_then(*frames: bytes) -> dict[str, list[str]]:
+        asyncio.run(exchange(running.port, *(b"\x0b" + each + b"\x1c\r" for each in frames)))
+        running.worked()
+        found = {row["visit"]: row["exceptions"] for row in installation.rows("stays", "list", *WHY)}
+        for visit, exceptions in found.items():
+            assert installation.rows("stays", "show", visit, *WHY)[0]["exceptions"] == exceptions
+        return {visit: [one for one in its if one == TWO_OPEN_STAYS] for visit, its in found.items()}
+
+    assert told_then(admitted(0, "ZZ1", "ZZV1"), admitted(1, "ZZ1", "ZZV2")) == BOTH
+    assert told_then(admitted(2, "ZZ1", "ZZV1", "ADT^A03")) == NEITHER
     assert running.stop() == 0

@@ -53,3 +53,11 @@ def test_f20_a_merge_whose_old_number_has_no_authority_is_applied(field: Path) -
     stay = only(shadow)
     assert (stay["mrn"], stay["mrn_aliases"], stay["exceptions"]) == ("ZQ0981569", ["ZQ0981568"], [])
     assert (stay["events_applied"], sodium(shadow)) == (4, ["122"])
+
+
+def test_f20_an_account_number_that_changes_leaves_two_open_stays_which_both_say_it(field: Path) -> None:
+    shadow = told(field / "F20_MRG1_bare/c1_a06_mrg3_only")
+    stays = {stay["visit"]: stay for stay in shadow.stays(None)}
+    assert sorted(stays) == ["ZNEW0981712", "ZQV0981712"]
+    assert [(stay["status"], stay["lifecycle"]) for stay in stays.values()] == [("INPATIENT", "active")] * 2
+    assert all("TWO_OPEN_STAYS" in stay["exceptions"] for stay in stays.values())

@@ -41,6 +41,7 @@ from umbridge.shadow import Shadow
 from umbridge.site import SiteProfile, default_site, load_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import taken_part
+from umbridge.stay.together import side_by_side
 from umbridge.store import directory, inbox, stays
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Arrived, Stored
@@ -192,12 +193,12 @@ class Ward:
             for lane in stays.lanes(batch.cursor):
                 saved = stays.load(batch.cursor, batch.keyring, lane)
                 assert saved is not None
-                shown = stay_json(StayFold.restore(self.site, saved.head, saved.increments).stay(moment))
+                stay = StayFold.restore(self.site, saved.head, saved.increments).stay(moment)
                 rows = inbox.lane_rows(batch.cursor, batch.keyring, lane, 2**60)
                 again = StayFold.refold(self.site, ((row.seq, self.event(row)) for row in rows))
-                assert stay_json(again.stay(moment)) == shown
-                found.append(shown)
-            return sorted(found, key=json.dumps)
+                assert stay_json(again.stay(moment)) == stay_json(stay)
+                found.append(stay)
+            return sorted(map(stay_json, side_by_side(found)), key=json.dumps)
 
         self.worklist()
         return self.pen.call(Inside(work))

@@ -54,6 +54,10 @@ class Namer:
             return self._token(ACCOUNT, *self._site.accounts.named(account), "")
         return self._token(VISIT, *self._site.visits.named(name), "")
 
+    def person(self, key: str) -> bytes:
+        """The token of a patient's number as stays show it."""
+        return self._token(PATIENT, key, "", "")
+
     def patient(self, who: translate.Identity, processing: str) -> bytes | None:
         """The number that the fold knows the patient by."""
         key = patient_key(Patient(who.identifiers), self._site.at(who.facility))

@@ -21,6 +21,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.directory import Delivery, Directory
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import PERSON_LEVEL, event_of
+from umbridge.stay.together import side_by_side
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic
@@ -142,8 +143,9 @@ class Shadow:
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)
             if state is not None and moment is not None:
-                found.append(stay_json(state.fold.stay(moment), state.completed))
-        return found
+                found.append((state.fold.stay(moment), state.completed))
+        stays = side_by_side([stay for stay, _ in found])
+        return [stay_json(stay, completed) for stay, (_, completed) in zip(stays, found, strict=True)]
 
 
 def read_files(paths: Sequence[str], stdin: bytes | None = None) -> Iterable[tuple[str, bytes]]:

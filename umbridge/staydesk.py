@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from zoneinfo import ZoneInfo
@@ -25,11 +26,13 @@ from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import event_of, taken_part
+from umbridge.stay.together import beside
 from umbridge.store import inbox
 from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
 from umbridge.views import Seen, blank, view, within
 from umbridge.worklist import Unreadable, Worklist
 
+OTHERS = 20  # stays of one patient that a stay is held against: one of years ago is not open
 DUE_SOON = timedelta(hours=24)
 
 
@@ -216,7 +219,20 @@ class StayDesk:
             return reader.resolve(token) or token
 
     def _read(self, opened: Opened, lane: bytes) -> tuple[Stay, LaneReviews]:
-        """A stay as its newest message left it. Raises GoneError, SealError."""
+        """A stay as its newest message left it, beside its patient's others. Raises GoneError, SealError."""
+        stay, said = self._folded(opened, lane)
+        return beside(stay, self._others(opened, lane, stay.mrn)), said
+
+    def _others(self, opened: Opened, lane: bytes, mrn: str) -> Iterator[Stay]:
+        """The patient's other stays, the newest first; one that is gone or does not open is none."""
+        with self._pen.reading() as reader:
+            lanes = reader.lanes_of(self._namer.person(mrn), OTHERS)
+        for other in lanes:
+            if other != lane:
+                with suppress(GoneError, SealError):
+                    yield self._folded(opened, other)[0]
+
+    def _folded(self, opened: Opened, lane: bytes) -> tuple[Stay, LaneReviews]:
         saved = opened.stay(lane)
         if saved is None:
             raise GoneError("no stay has that visit number; `umbridge stays list` shows which there are")

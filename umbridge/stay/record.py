@@ -175,7 +175,9 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
         if event.trigger == "A42":
             data["joined"] = True
         if event.prior_accounts:
-            data["prior"] = list(event.prior_accounts)
+            spaces = {group.prior_account: group.prior_account_authority for group in event.groups}
+            name = site.at(event.facility).accounts.name
+            data["prior"] = [name(each, spaces.get(each, "")) for each in event.prior_accounts]
         made.append(Record(key, event.trigger, patient, data))
     for part, order in enumerate(event.orders, 1):
         asked = site.status_order(order)

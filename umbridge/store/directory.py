@@ -187,6 +187,15 @@ def resolve(cursor: sqlite3.Cursor, token: bytes) -> bytes | None:
     return None if found is None else bytes(found[0])
 
 
+def lanes_of(cursor: sqlite3.Cursor, patient: bytes, most: int) -> list[bytes]:
+    """The lanes with a stay of a patient's number, those with the newest rows first."""
+    query = (
+        "SELECT patient_lane.lane FROM patient_lane JOIN stay_head ON stay_head.lane = patient_lane.lane"
+        " WHERE token = ? ORDER BY seq DESC LIMIT ?"
+    )
+    return [bytes(lane) for (lane,) in cursor.execute(query, (patient, most))]
+
+
 def forget(cursor: sqlite3.Cursor, seq: int) -> None:
     """A row that a person dismissed says nothing to stays that come later."""
     cursor.execute("DELETE FROM patient_row WHERE seq = ?", (seq,))

@@ -135,6 +135,10 @@ class Reader:
         """Every lane with a stay, in the order of their newest rows."""
         return self._ask(lambda: list(stays.lanes(self._cursor)))
 
+    def lanes_of(self, patient: bytes, most: int) -> list[bytes]:
+        """The lanes with a stay of a patient's number, those with the newest rows first."""
+        return self._ask(lambda: directory.lanes_of(self._cursor, patient, most))
+
     def waiting_lanes(self) -> list[bytes]:
         """The lanes with a review that waits for a person."""
         return self._ask(lambda: stays.waiting(self._cursor))
