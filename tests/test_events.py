@@ -233,6 +233,19 @@ def test_a_correction_that_cannot_be_true_is_said_and_not_used(corrected: float)
     assert (found["discharged_at"], found["exceptions"]) == (time(30), ["TIMES_CONTRADICT"])
 
 
+def test_an_arrival_that_cannot_be_is_said_until_it_is_put_right() -> None:
+    wrong, right = adt("A08", 33, admitted_at=at(32)), adt("A08", 34, admitted_at=at(0))
+    found = told(folded(*ADMITTED, GONE, wrong))
+    assert (found["care_start"], found["exceptions"]) == (time(0), ["TIMES_CONTRADICT"])
+    assert told(folded(*ADMITTED, GONE, wrong, right))["exceptions"] == []
+
+
+def test_a_time_a_little_ahead_is_a_correction_and_no_discharge_of_somebody_who_is_here() -> None:
+    ahead = adt("A08", 31.5, discharged_at=at(31.55))  # clocks differ by three minutes
+    found = told(folded(*ADMITTED, GONE, ahead))
+    assert (found["discharged_at"], found["exceptions"]) == (time(31.55), [])
+
+
 HERE = adt("A04", 0, admitted_at=at(0), **OBS)
 LEFT = adt("A03", 30, sent=31, discharged_at=at(30), **OBS)
 

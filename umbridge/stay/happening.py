@@ -82,8 +82,8 @@ class Statement:
     """A record in the order of telling."""
 
     __slots__ = (
-        *("by", "episode", "floor", "happening", "is_again", "is_restating", "opening", "placed", "record"),
-        "role",
+        *("by", "episode", "floor", "happening", "is_again", "opening", "placed", "record"),
+        *("restated", "role"),
     )
 
     def __init__(self, record: Record, floor: int, episode: Happening | None) -> None:
@@ -93,7 +93,7 @@ class Statement:
         self.happening: Happening | None = None
         self.opening: Happening | None = None  # one known by this statement's PV1-44 only
         self.is_again = False  # it opens nothing: its event was told before, and it names no time
-        self.is_restating = False  # its PV1-45 is a later statement about the discharge
+        self.restated: Happening | None = None  # the discharge of which its PV1-45 is a later statement
         self.role = STANDS
         self.by: Statement | None = None
         self.placed: Placed | None = None

@@ -172,7 +172,7 @@ class Telling:
         record, data = said.record, said.record.data
         out, since = data.get("discharged"), data.get("admitted")
         if out is not None and self._out is not None and record.trigger not in ("A01", "A03", "A04", "A05"):
-            said.is_restating = True
+            said.restated = self._out
             self._leave(self._out, Time(out, "discharged" in data.get("bare", ()), record.told))
         if since is None or record.trigger in _PLANNED or said.happening in self._chain:
             return
@@ -208,6 +208,9 @@ class Telling:
     def _since(self, opened: Happening, stated: Time) -> None:
         """A later statement about when an opening took place; of those that had its time, too."""
         if self._is_known(stated):
+            if opened.is_contradicted:
+                opened.is_contradicted = False
+                self._touched += opened.statements
             return
         left = None if self._out is None else self._out.left
         if stated.at > stated.told + self._skew or (left is not None and stated.at > left.at):
@@ -393,6 +396,10 @@ class Telling:
                 record = record._replace(trigger="A08")
             else:
                 since, record = found.since, record.moved(found.at)
+        if said.restated is not None and not said.restated.is_gone:
+            data = record.data.copy()
+            data.pop("discharged", None)  # of the discharge, and not of a patient who is here
+            record = record._replace(data=data)
         if said.opening is not None and said.role == STANDS:
             since = said.opening.since
             if said.opening.group:  # the class changed when the new status began
