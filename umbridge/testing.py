@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from umbridge.criteria.content import Library, Subset
 from umbridge.criteria.turning import always, idle_tests
+from umbridge.interval import Interval
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.specimens import (
     AT,
@@ -269,6 +270,30 @@ class CriteriaKit:
             subset.rules.forget()
             assert repr(self.screen(other)) == repr(found)
             assert not {e.source for e in found.evidence} & {r.latest.source for r in first.facts.values()}
+
+    @given(data=st.data())
+    @_FEW
+    def test_a_bound_settles_only_what_every_number_in_it_would(self, data: st.DataObject) -> None:
+        """Of a plugin that says it knows bounds: "<6" gives no answer that 5 would not have given."""
+        if not type(self).plugin.umbridge_manifest().bounds:
+            return
+        subset, values = data.draw(patients(type(self).library))
+        exact = self._asked(data, subset, values)
+        numbers = [fact for fact, each in exact.facts.items() if isinstance(each.latest.value, Decimal)]
+        counted = set(subset.rules.counted) | {"age"}
+        for fact in data.draw(st.sets(st.sampled_from(sorted({*numbers} - counted) or ["age"]), max_size=2)):
+            if fact in counted:
+                continue
+            sample = exact.facts[fact].latest
+            op, by = data.draw(st.sampled_from([("<", 1), ("<", 20), (">", -1), (">=", 0), ("<=", 0)]))
+            open_ = replace(sample, value=Interval.bound(op, Decimal(str(sample.value)) + by))
+            found, plain = (
+                self.screen(replace(exact, facts={**exact.facts, fact: Reading(fact, s, s, s, (s,))})).outcome
+                for s in (open_, sample)
+            )
+            if found is not Outcome.PEND:  # whether a higher level is met too may still be open
+                met = (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+                assert found is plain or (found in met and plain in met), (fact, str(open_.value))
 
     def _asked(self, data: st.DataObject, subset: Subset, values: Mapping[str, Value]) -> Case:
         """One question out of all that these facts can be asked with."""
