@@ -57,7 +57,7 @@ def moments(reading: Reading) -> Moments:
         field = _OWN_TIME[trigger]
         own = happened(reading, pv1[field], sent, "PV1", field)
     occurred = None
-    took_place = happened(reading, evn[6], sent, "EVN", 6) if evn else None
+    took_place = happened(reading, evn[6], sent, "EVN", 6) if evn and evn[6] else None
     if evn and took_place is not None:
         days = None if has_hour(evn[6]) else days_of(reading.stamp(evn[6]), reading.zone)
         occurred = days or (took_place, took_place)

@@ -189,9 +189,10 @@ class _Reading(Results):
             return Visit(expected_discharge=expected, expected_admission=coming, expected_return=back)
         number = parts_of(message, pv1[19])
         place = parts_of(message, pv1[3])
-        days = tuple(
-            name for name, raw in (("PV1-44", pv1[44]), ("PV1-45", pv1[45])) if raw and not has_hour(raw)
-        )
+        came, left = pv1[44], pv1[45]
+        days: tuple[str, ...] = ("PV1-44",) if came and not has_hour(came) else ()
+        if left and not has_hour(left):
+            days = (*days, "PV1-45")
         erased = pv1[3] == NULL  # the whole location is deleted, not only its first part
         return Visit(
             leaf(message, number, 1),
@@ -202,8 +203,8 @@ class _Reading(Results):
             "" if erased else self.sent_part(place, 1),
             "" if erased else self.sent_part(place, 2),
             "" if erased else self.sent_part(place, 3),
-            happened(self, pv1[44], self.sent_at, "PV1", 44) if pv1[44] else None,
-            happened(self, pv1[45], self.sent_at, "PV1", 45) if pv1[45] else None,
+            happened(self, came, self.sent_at, "PV1", 44) if came else None,
+            happened(self, left, self.sent_at, "PV1", 45) if left else None,
             self.sent(pv1[36]),
             expected,
             self.word(pv1[7]),
