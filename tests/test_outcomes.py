@@ -31,6 +31,7 @@ QUESTIONS: list[tuple[str, Row]] = [
     ("messages.list", {"visit": "ZZNOBODY"}),
     ("messages.list", {"control_id": "ZZC"}),
     ("messages.list", {"state": "PENDING", "feed": "adt", "since": "2026", "limit": 3}),
+    ("messages.unused", {}),
     ("messages.show", {"seq": 1}),
     ("messages.show", {"seq": 99_999}),
     ("stays.list", {}),
