@@ -299,6 +299,9 @@ TESTED_IN = {
     "umbridge/stay/profile.py": "tests/test_values.py",  # slips in a profile, by their key
     "umbridge/stay/reasons.py": "tests/test_values.py",  # each reason is met by a case, and on the page
     "umbridge/stay/units.py": "tests/test_values.py",  # spelling by spelling
+    "umbridge/stay/said.py": "tests/test_orders.py",  # statements are read for the register
+    "umbridge/stay/numbers.py": "tests/test_orders.py",  # by which it finds them
+    "umbridge/stay/force.py": "tests/test_orders.py",  # what the register comes to
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of

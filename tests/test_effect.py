@@ -9,7 +9,8 @@ import pytest
 
 from umbridge.site import ORDER_MEANINGS
 from umbridge.stay import effect as effects
-from umbridge.stay.effect import APART, CONTROLS, MEANINGS_0038, Effect, Unread, effect
+from umbridge.stay.effect import APART, CONTROLS, MEANINGS_0038, Effect, effect
+from umbridge.stay.reasons import OrderReason
 
 VERSIONS = ("v2_3_1", "v2_4", "v2_5", "v2_5_1", "v2_6", "v2_7", "v2_8", "v2_8_1", "v2_8_2")
 #: In 2.9 and in no table of hl7apy's: notification received, recommendations, supplements.
@@ -20,7 +21,7 @@ SHORT = {
     **{"beg": Effect.BEGINS, "sta": Effect.STANDS, "rel": Effect.RELEASES, "hol": Effect.HOLDS},
     **{"ask": Effect.ASKS, "ash": Effect.ASKS_HOLD, "end": Effect.ENDS, "ful": Effect.FULFILS},
     **{"ref": Effect.REFUSES, "tak": Effect.TAKES_BACK},
-    **{"---": Unread.SAYS_NOTHING, "sta?": Unread.STATUS_UNKNOWN},
+    **{"---": OrderReason.SAYS_NOTHING, "sta?": OrderReason.STATUS_UNKNOWN},
 }
 #: ORC-1 against ORC-5: empty, in process, ended, on hold, completed, error, a value nobody knows.
 TABLE = """
@@ -74,10 +75,10 @@ def test_ended_is_ended_whichever_field_says_so() -> None:
 
 @pytest.mark.parametrize("status", ["", "CA", "CM", "IP"])
 def test_no_control_and_an_unknown_one_say_nothing(status: str) -> None:
-    assert effect("", status) is Unread.CONTROL_MISSING
-    assert effect(" ", status) is Unread.CONTROL_MISSING
-    assert effect("ZZ", status) is Unread.CONTROL_UNKNOWN
-    assert effect("N", status) is Unread.CONTROL_UNKNOWN
+    assert effect("", status) is OrderReason.CONTROL_MISSING
+    assert effect(" ", status) is OrderReason.CONTROL_MISSING
+    assert effect("ZZ", status) is OrderReason.CONTROL_UNKNOWN
+    assert effect("N", status) is OrderReason.CONTROL_UNKNOWN
 
 
 def test_the_site_says_what_its_own_values_mean() -> None:
@@ -86,11 +87,11 @@ def test_the_site_says_what_its_own_values_mean() -> None:
         Effect.BEGINS,
         Effect.ENDS,
         Effect.FULFILS,
-        Unread.SAYS_NOTHING,
+        OrderReason.SAYS_NOTHING,
     ]
-    assert effect("NW", "PENDED", meaning) is Unread.SAYS_NOTHING
+    assert effect("NW", "PENDED", meaning) is OrderReason.SAYS_NOTHING
     assert effect("DC", "PENDED", meaning) is Effect.ASKS  # the field that ends it wins
-    assert effect("SC", "SC", {"SC": "nothing"}) is Unread.SAYS_NOTHING  # and goes before the table
+    assert effect("SC", "SC", {"SC": "nothing"}) is OrderReason.SAYS_NOTHING  # and goes before the table
     assert effect("SC", "CM") is Effect.FULFILS
 
 

@@ -27,7 +27,7 @@ from umbridge.stay.facts import (
     read_time,
     upper_limit,
 )
-from umbridge.stay.results import FIRST_KEPT, NEWEST_KEPT, Result, ResultList, Turn, TurnList, stage
+from umbridge.stay.results import FIRST_KEPT, NEWEST_KEPT, Result, ResultList, stage
 
 SHARED = Path(__file__).parents[1] / "../shared/spec/facts.md"
 SITE = default_site()
@@ -368,42 +368,6 @@ def test_windows_are_closed_on_both_sides() -> None:
     assert [each.at for each in held.between(5, 9)] == [5, 5, 9, 9]
     assert [each.at for each in held.between(6, 8)] == []
     assert [each.at for each in held.between(None, 5)] == [1, 1, 5, 5]
-
-
-# --- treatment orders ------------------------------------------------------------------------------------
-
-turns = st.lists(
-    st.builds(
-        Turn,
-        at=st.integers(0, 12),
-        sent=st.integers(0, 3),
-        seq=st.integers(0, 1000),
-        part=st.just(1),
-        is_on=st.booleans(),
-        key=st.sampled_from("abc"),
-        source=st.just(""),
-        patient=st.sampled_from(["1", "2"]),
-    ),
-    max_size=12,
-    unique_by=lambda turn: turn.seq,
-)
-
-
-@given(turns, st.integers(0, 13), st.randoms())
-def test_an_order_is_in_force_between_its_turns(listed: list[Turn], at: int, random: object) -> None:
-    held = TurnList()
-    random.shuffle(listed)  # type: ignore[attr-defined]
-    for turn in listed:
-        held.add(turn)
-        held.add(turn)  # the same again changes nothing
-    newest: dict[str, Turn] = {}
-    for turn in sorted(turn for turn in listed if turn.at <= at and turn.patient == "1"):
-        newest[turn.key] = turn
-    expected = [turn for turn in newest.values() if turn.is_on]
-    found = held.in_force(at, lambda patient: patient == "1")
-    assert found == max(expected, default=None)
-    last = [turn for turn in sorted(listed) if turn.at <= at and turn.patient == "1"]
-    assert held.newest(at, lambda patient: patient == "1") == (last[-1] if last else None)
 
 
 def test_microseconds_survive_a_row() -> None:

@@ -17,15 +17,14 @@ from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.site import default_site
 from umbridge.stay import diagnoses
-from umbridge.stay.effect import Unread
 from umbridge.stay.facts import Fact, read
-from umbridge.stay.reasons import Reason
-from umbridge.stay.unused import NOTES, ORDER_SAYS, REASONS, Unused, segments_not_read, unused
+from umbridge.stay.reasons import OrderReason, Reason
+from umbridge.stay.unused import NOTES, REASONS, Unused, segments_not_read, unused
 
 SITE = default_site()
 AT = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 HEAD = "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260302090000-0500||{kind}|ZZ1|P|2.5.1\rPID|1||ZZM1^^^UMBH^MR\r"
-KNOWN = {*map(str, Reason), *map(str, Unread), *diagnoses.REASONS, *REASONS, *NOTES}
+KNOWN = {*map(str, Reason), *map(str, OrderReason), *diagnoses.REASONS, *REASONS, *NOTES}
 
 
 def found(*segments: str, kind: str = "ORU^R01") -> list[Unused]:
@@ -34,8 +33,7 @@ def found(*segments: str, kind: str = "ORU^R01") -> list[Unused]:
 
 
 def test_every_reason_says_what_it_means() -> None:
-    assert all(reason.says for reason in Reason)
-    assert ORDER_SAYS.keys() == set(Unread)
+    assert all(reason.says for reason in (*Reason, *OrderReason))
     assert all((*REASONS.values(), *NOTES.values(), *diagnoses.REASONS.values()))
 
 
@@ -56,7 +54,7 @@ def test_the_page_has_every_reason() -> None:
     wanted = {
         **REASONS,
         **diagnoses.REASONS,
-        **{each.value: says for each, says in ORDER_SAYS.items()},
+        **{each.value: each.says for each in OrderReason},
         **NOTES,
     }
     assert listed == wanted
@@ -110,9 +108,7 @@ def test_each_thing_is_used_or_has_exactly_one_reason(segments: list[str], kind:
     values = [read(each, SITE) for each in event.observations]
     not_read = [one for one in listed if one.reason in set(map(str, Reason))]
     assert len(not_read) == sum(not isinstance(each, Fact) for each in values)
-    about_orders = [
-        one for one in listed if one.reason == "order_unmapped" or one.reason in set(map(str, Unread))
-    ]
+    about_orders = [one for one in listed if one.reason in set(map(str, OrderReason))]
     assert len(about_orders) <= len(event.orders)
     diagnosed = [one for one in listed if one.reason in diagnoses.REASONS]
     assert len(diagnosed) <= len(event.diagnoses)

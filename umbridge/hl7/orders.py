@@ -12,6 +12,9 @@ from umbridge.model import Coded, Order, Timing
 
 DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
+_NO_ORC = [b""] * 16
+_NO_PARENTS = [b"", b""]
+_NO_CODE = Coded()
 _DATE = 8  # bytes of a time stamp that is a date alone
 _ONE_DOSE = "ONCE"  # HL7 table 0335, and the repeat pattern of an interval
 
@@ -21,6 +24,8 @@ def ordered(reading: Reading, orc: Segment | None, found: list[Segment], sent_at
 
     A TQ1 behind a detail is that detail's; before the first it is the ORC's, for all that have none.
     """
+    if not found:
+        return [] if orc is None else [_Ordering(reading, orc, None, (), sent_at).order()]
     details: list[Segment] = []
     timed: list[list[Segment]] = [[]]
     for segment in found:
@@ -45,6 +50,8 @@ def ordered(reading: Reading, orc: Segment | None, found: list[Segment], sent_at
 class _Ordering:
     """One order being read."""
 
+    __slots__ = ("again", "asked", "detail", "message", "obr", "orc", "reading", "sent_at", "timed")
+
     def __init__(
         self,
         reading: Reading,
@@ -61,40 +68,45 @@ class _Ordering:
         self.sent_at, self.again = sent_at, again
 
     def order(self) -> Order:
-        orc, detail = self.orc, self.detail
-        code, alternates = self.codes()
-        above = b"" if orc is None else orc.field(8)
+        reading, orc, detail, sent_at = self.reading, self.orc, self.detail, self.sent_at
+        row = _NO_ORC if orc is None else orc.row(15)
+        code, alternates = (_NO_CODE, ()) if detail is None else self.codes(detail)
+        above = row[8]
         if self.obr is not None and (self.again or not above):
             above = self.obr.field(29)
-        parents = [*parts_of(self.message, above), b""]
+        parents = [*parts_of(self.message, above), b""] if above else _NO_PARENTS
         source = detail if (self.again or orc is None) and detail is not None else orc
-        takes_effect, entered = self.time(orc, 15), self.time(orc, 9)
-        told_at = self.sent_at
-        if entered is not None and orc is not None and len(orc.field(9)) > _DATE:
+        takes_effect = self.time(row[15], orc, 15) if row[15] else None
+        entered = self.time(row[9], orc, 9) if row[9] else None
+        told_at = sent_at
+        if entered is not None and len(row[9]) > _DATE:
             told_at = min(entered, told_at)  # a date alone does not say which of a day's statements came last
-        place = f" {source.name}[{source.nth}]" if source else ""
+        at = takes_effect or entered
+        begins = at
+        if at is None and self.obr is not None:
+            begins = self.time(self.obr.field(7), self.obr, 7)
         return Order(
-            control=self.value(orc, 1).upper(),
-            placer=self.number(2),
-            filler=self.number(3),
-            status=self.value(orc, 5),
-            code=code,
-            at=takes_effect or entered or self.time(self.obr, 7) or self.sent_at,
-            practitioner=self.value(orc, 12),
-            source=self.message.control_id + place,
-            alternates=alternates,
-            parent=entity_within(self.message, parents[0]),
-            parent_filler=entity_within(self.message, parents[1]),
-            told_at=told_at,
-            changed_at=takes_effect or entered or self.sent_at,
-            timing=self.timing(),
-            is_detailed=detail is not None,
+            reading.word(row[1]).upper(),
+            self.number(row[2], 2),
+            self.number(row[3], 3),
+            reading.word(row[5]) if row[5] else "",
+            code,
+            begins or sent_at,
+            reading.word(row[12]) if row[12] else "",
+            f"{self.message.control_id} {source.name}[{source.nth}]" if source else self.message.control_id,
+            alternates,
+            entity_within(self.message, parents[0]) if above else "",
+            entity_within(self.message, parents[1]) if above else "",
+            told_at,
+            at or sent_at,
+            self.timing(row[7]) if row[7] or self.timed or detail is not None else None,
+            detail is not None,
         )
 
-    def codes(self) -> tuple[Coded, tuple[Coded, ...]]:
-        message, detail = self.message, self.detail
-        if detail is None or detail.name not in _CODED_AT:
-            return Coded(), ()
+    def codes(self, detail: Segment) -> tuple[Coded, tuple[Coded, ...]]:
+        message = self.message
+        if detail.name not in _CODED_AT:
+            return _NO_CODE, ()
         parts = parts_of(message, detail.field(_CODED_AT[detail.name]))
         more = [parts[3:]] if len(parts) > 3 else []
         if self.asked is not None:
@@ -102,23 +114,20 @@ class _Ordering:
         others = tuple(coded_of(message, each) for each in more)
         return coded_of(message, parts), tuple(each for each in others if each.code)
 
-    def number(self, field: int) -> str:
+    def number(self, raw: bytes, field: int) -> str:
         """ORC's, else OBR's; OBR's too where it is the same number and only there with its namespace."""
-        first, second = (self.obr, self.orc) if self.again else (self.orc, self.obr)
-        one, other = self.entity(first, field), self.entity(second, field)
-        return other if not one or other.startswith(f"{one}^") else one
+        first = entity_of(self.message, raw) if raw else ""
+        if self.obr is None:
+            return first
+        second = entity_of(self.message, self.obr.field(field))
+        if self.again:
+            first, second = second, first
+        return second if not first or second.startswith(f"{first}^") else first
 
-    def entity(self, segment: Segment | None, field: int) -> str:
-        return "" if segment is None else entity_of(self.message, segment.field(field))
-
-    def value(self, segment: Segment | None, field: int) -> str:
-        return "" if segment is None else self.reading.word(segment.field(field))
-
-    def time(self, segment: Segment | None, field: int) -> datetime | None:
+    def time(self, raw: bytes, segment: Segment | None, field: int) -> datetime | None:
         """A date without an hour is the last moment of that day that is not after the message."""
         if segment is None:
             return None
-        raw = segment.field(field)
         found = self.reading.time(raw, segment.name, field, segment.nth)
         if found is None or len(raw) > _DATE:
             return found
@@ -127,13 +136,13 @@ class _Ordering:
 
     # --- for how long
 
-    def timing(self) -> Timing | None:
+    def timing(self, quantities: bytes) -> Timing | None:
         """The whole of what TQ1, RXE-1 or ORC-7 say: it runs until the last of them has ended."""
         found = [self.timed_by(tq1) for tq1 in self.timed]
         if not found and self.detail is not None and self.detail.name == "RXE":
-            found = self.quantities(self.detail, 1)
+            found = self.quantities(self.detail.field(1), self.detail, 1)
         if not found and self.orc is not None:
-            found = self.quantities(self.orc, 7)
+            found = self.quantities(quantities, self.orc, 7)
         if not found:
             return None
         ends = [each.stop or (each.start if each.is_single else None) for each in found]
@@ -150,10 +159,10 @@ class _Ordering:
         pattern = self.reading.word(row[3].split(mark, 1)[0] if mark else row[3])
         return Timing(start, stop, pattern.upper() == _ONE_DOSE)
 
-    def quantities(self, segment: Segment, field: int) -> list[Timing]:
+    def quantities(self, raw: bytes, segment: Segment, field: int) -> list[Timing]:
         """TQ, the data type of quantity and timing before 2.5: .2 interval, .4 start, .5 end."""
         found = []
-        for one in repetitions_of(self.message, segment.field(field)):
+        for one in repetitions_of(self.message, raw):
             parts = [*parts_of(self.message, one), *([b""] * 5)]
             start, stop = (
                 self.reading.time(parts[number - 1], segment.name, field, segment.nth) for number in (4, 5)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from umbridge.site import ORDER_MEANINGS
+from umbridge.stay.reasons import OrderReason
 
 
 class Effect(StrEnum):
@@ -26,15 +27,6 @@ class Effect(StrEnum):
     FULFILS = "fulfils"  # done: a treatment has ended, a status order stands
     REFUSES = "refuses"  # the filler cannot do it: a treatment is not given, a status order stands
     TAKES_BACK = "takes_back"  # what was requested cannot be done: as it was before the request
-
-
-class Unread(StrEnum):
-    """Why a statement says nothing of its order. Each is counted under this code."""
-
-    CONTROL_MISSING = "order_control_missing"  # ORC-1 is empty, or there is no ORC
-    CONTROL_UNKNOWN = "order_control_unknown"  # ORC-1 is in no version of table 0119
-    STATUS_UNKNOWN = "order_status_unknown"  # only ORC-5 could say it, and nobody knows that value
-    SAYS_NOTHING = "order_says_nothing"  # a receipt, a question, a refusal: whether it is in force stays open
 
 
 _LEAVES = None
@@ -73,15 +65,15 @@ _ENDING = frozenset({Effect.ENDS, Effect.ASKS})
 _HOLDING = frozenset({Effect.HOLDS, Effect.ASKS_HOLD})
 
 
-def effect(control: str, status: str, meaning: Mapping[str, str] | None = None) -> Effect | Unread:
+def effect(control: str, status: str, meaning: Mapping[str, str] | None = None) -> Effect | OrderReason:
     """What a statement does, whatever its letters' case. The site's ``meaning`` goes before the table."""
     control, status = control.strip().upper(), status.strip().upper()
     if not control:
-        return Unread.CONTROL_MISSING
+        return OrderReason.CONTROL_MISSING
     if control in APART:
-        return Unread.SAYS_NOTHING
+        return OrderReason.SAYS_NOTHING
     if control not in CONTROLS:
-        return Unread.CONTROL_UNKNOWN
+        return OrderReason.CONTROL_UNKNOWN
     alone = CONTROLS[control]
     said = (meaning or {}).get(status) or MEANINGS_0038.get(status)
     if said == ENDED:
@@ -97,7 +89,7 @@ def effect(control: str, status: str, meaning: Mapping[str, str] | None = None) 
     if said == IN_FORCE:
         return alone if alone is Effect.TAKES_BACK else Effect.BEGINS
     if said == NOTHING:
-        return Unread.SAYS_NOTHING
+        return OrderReason.SAYS_NOTHING
     if status and said is None and alone not in (Effect.BEGINS, Effect.RELEASES):
-        return Unread.STATUS_UNKNOWN
-    return alone or Unread.SAYS_NOTHING
+        return OrderReason.STATUS_UNKNOWN
+    return alone or OrderReason.SAYS_NOTHING

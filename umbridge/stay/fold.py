@@ -1,9 +1,10 @@
 """The stay as an incremental fold over its messages, and the snapshot that lets it go on after a restart.
 
-ADT events and status orders go to the ``timeline``, which folds what is new when somebody looks. Results and
-treatment orders commute and are kept as lists. A snapshot's head holds none of them; each message adds an
-increment instead. So neither ``apply`` nor ``head`` grows with the number of messages a lane has had, unless
-somebody looks after each of a row that comes newest first: then each look folds again all that came before.
+ADT events and status orders go to the ``timeline``, which folds what is new when somebody looks. Results
+commute and are kept as lists; so do orders, whose register says which status orders have begun and ended. A
+snapshot's head holds none of them; each message adds an increment instead. So neither ``apply`` nor ``head``
+grows with the number of messages a lane has had, unless somebody looks after each of a row that comes newest
+first: then each look folds again all that came before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
 from umbridge.stay.facts import Fact, feeds, read
+from umbridge.stay.force import InForce
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
+from umbridge.stay.orders import Orders
 from umbridge.stay.person import (
     Diagnosed,
     Person,
@@ -40,8 +43,8 @@ from umbridge.stay.record import (
     same_patient,
     unguarded,
 )
-from umbridge.stay.results import Result, ResultList, Turn, TurnList, stage
-from umbridge.stay.status import is_ending
+from umbridge.stay.results import Result, ResultList, stage
+from umbridge.stay.said import Plain, Said, said_of
 from umbridge.stay.timeline import Timeline
 from umbridge.stay.view import Identity, Stay, view
 
@@ -70,7 +73,7 @@ class StayFold:
         self._people: dict[str, Person] = {}
         self._applied = 0
         self._results: dict[str, ResultList] = {}
-        self._turns: dict[str, TurnList] = {}
+        self._orders = Orders()
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -84,6 +87,7 @@ class StayFold:
         self._timeline.add(self._load(rows))
         if self._changes and self._identify():
             self._timeline.forget()
+        self._order()
         return canonical(rows)
 
     def increment(self, event: Event, seq: int) -> bytes | None:
@@ -102,7 +106,17 @@ class StayFold:
             if rows is not None:
                 fold._timeline.add(fold._load(rows))
         fold._identify()
+        fold._order()
         return fold
+
+    def _order(self) -> None:
+        """Give the timeline the status orders as they now are."""
+        gone, new = self._orders.settle(self._stands)
+        if gone:
+            self._timeline.remove(gone)
+        self._timeline.add(new)
+        if (gone or new) and self._changes and self._identify():
+            self._timeline.forget()
 
     def _count(self, event: Event) -> None:
         """What is about a person, and comes to each of their stays, is no message of this one."""
@@ -123,6 +137,7 @@ class StayFold:
         if changed:
             for results in self._results.values():
                 results.forget_looks()
+            self._orders.forget()
         return changed
 
     def _stands(self, patient: str) -> str:
@@ -133,7 +148,7 @@ class StayFold:
         return self._owners.get(standing, standing)
 
     def _rows(self, event: Event, seq: int) -> dict[str, Any] | None:
-        """The facts and treatment orders of one message, as the increment writes them."""
+        """The facts and orders of one message, as the increment writes them."""
         here, sent = self.site.at(event.facility), instant(event.sent_at)
         patient = patient_key(event.patient, here)
         facts: list[list[Any]] = []
@@ -158,21 +173,14 @@ class StayFold:
                 source,
             )
             facts += [result.row(fact) for fact in feeds(found.fact)]
-        turns: list[list[Any]] = []
-        for part, order in enumerate(event.orders, 1):
-            fact = self.site.treatment(order)
-            ending = is_ending(order, self.site, is_treatment=True)
-            if fact is None or ending is None:
-                continue
-            key = order.placer or order.filler or order.code.code
-            turn = Turn(instant(order.at), sent, seq, part, not ending, key, order.source, patient)
-            turns.append(turn.row(fact))
+        said, plain = said_of(event, seq, self.site)
         at = instant(event.effective_at)
         rows: dict[str, list[Any]] = {
             "changes": [[at, sent, seq, *change] for change in patients_changed(event, self.site)],
             "course": [list(record) for record in records(event, seq, self.site)],
             "facts": facts,
-            "orders": turns,
+            "orders": [list(each) for each in said],
+            "plain": [list(each) for each in plain],
         }
         return {name: its for name, its in rows.items() if its} or None
 
@@ -181,7 +189,9 @@ class StayFold:
         for row in rows.get("facts", ()):
             self._results.setdefault(row[0], ResultList()).add(Result.from_row(row))
         for row in rows.get("orders", ()):
-            self._turns.setdefault(row[0], TurnList()).add(Turn(*row[1:]))
+            self._orders.add(Said(*row))
+        for row in rows.get("plain", ()):
+            self._orders.add_plain(Plain(*row))
         for at, sent, seq, *change in rows.get("changes", ()):
             self._changes.append(((at, 0, sent, seq, 0), Change(*change)))
         return [Record.decoded(row) for row in rows.get("course", ())]
@@ -218,6 +228,7 @@ class StayFold:
             found += fold._load(json.loads(rows))
         fold._timeline.add(found)
         fold._identify()
+        fold._order()
         fold._timeline.restore(Course.of(state["course"]))
         return fold
 
@@ -253,8 +264,13 @@ class StayFold:
     def results(self, fact: str) -> ResultList | None:
         return self._results.get(fact)
 
-    def orders(self, fact: str) -> TurnList | None:
-        return self._turns.get(fact)
+    def orders(self, fact: str) -> InForce | None:
+        """The orders of one treatment."""
+        return self._orders.in_force(fact)
+
+    def unused_orders(self) -> list[tuple[Said, str]]:
+        """Statements about orders that the stay has no use for, each with its reason."""
+        return sorted(self._orders.odd())
 
     def person(self) -> Person:
         """The registers of the stay's patient, completed by messages that named no patient.
@@ -299,6 +315,7 @@ class StayFold:
             has_ring=self._ring,
             unguarded=tuple(unguarded(self._people, self.site)),
             has_no_cover=bool(cover) and primary is None,
+            raised=tuple(sorted(self._orders.exceptions(self.is_patient))),
         )
         return view(here, self._timeline.course, identity, as_of)
 

@@ -1,20 +1,28 @@
-"""Why an OBX gives no value: one exact reason each, with its sentence. The set is closed."""
+"""Why an OBX gives no value and an ORC says nothing of its order: one exact reason each, with its sentence.
+
+Both sets are closed.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
-class Reason(StrEnum):
-    """``says`` is the sentence for people. There is no reason for "anything else", on purpose."""
+class _Worded(StrEnum):
+    """A code and, as ``says``, the sentence for people."""
 
     says: str
 
-    def __new__(cls, value: str, says: str) -> Reason:
+    def __new__(cls, value: str, says: str) -> Self:
         made = str.__new__(cls, value)
         made._value_ = value
         made.says = says
         return made
+
+
+class Reason(_Worded):
+    """Of an OBX. There is no reason for "anything else", on purpose."""
 
     # the code and the status
     UNMAPPED = (
@@ -82,3 +90,22 @@ BY_STATUS = {reason.value[7:]: reason for reason in Reason if reason.value.start
 
 #: What states nothing about a value, and so takes the place of none.
 SILENT = frozenset({Reason.UNMAPPED, Reason.COMMENT})
+
+
+class OrderReason(_Worded):
+    """Of an ORC, with its detail where it has one."""
+
+    CONTROL_MISSING = "order_control_missing", "ORC-1 is empty, or there is no ORC before the detail."
+    CONTROL_UNKNOWN = "order_control_unknown", "ORC-1 is in no version of HL7 table 0119."
+    STATUS_UNKNOWN = (
+        "order_status_unknown",
+        "ORC-5 is neither in HL7 table 0038 nor in the profile, and ORC-1 leaves it to ORC-5.",
+    )
+    SAYS_NOTHING = (
+        "order_says_nothing",
+        "A receipt, a question, a proposal or a refusal: whether the order is in force stays open.",
+    )
+    UNMAPPED = "order_unmapped", "The order's code is neither a status nor a treatment in the profile."
+    NUMBER_MISSING = "order_number_missing", "Neither a number nor a code: no order can be meant."
+    NOT_FOUND = "order_not_found", "By number alone, and no order of the stay has that number."
+    AMBIGUOUS = "order_ambiguous", "By number alone, and several orders of the stay have that number."

@@ -11,7 +11,6 @@ from umbridge.authorities import authority_in
 from umbridge.model import Event, Patient, Visit
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import MINUTE, instant
-from umbridge.stay.status import is_ending
 
 ORDER = "ORDER"
 #: Causal rank at equal times: what makes the other happen goes first (HL7 v2 ch. 3 events, table 0003).
@@ -154,7 +153,7 @@ def account_named(name: str) -> str:
 
 
 def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
-    """What of one message belongs to the course: an ADT event, or the status orders of an ORM."""
+    """What of one message belongs to the course: an ADT event. Status orders come from ``orders``."""
     (patient, visit, account), sent = names_of(event, site), instant(event.sent_at)
     identity: RecordData = {}
     if event.facility and event.facility in site.places:
@@ -179,18 +178,6 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
             name = site.at(event.facility).accounts.name
             data["prior"] = [name(each, spaces.get(each, "")) for each in event.prior_accounts]
         made.append(Record(key, event.trigger, patient, data))
-    for part, order in enumerate(event.orders, 1):
-        asked = site.status_order(order)
-        ending = is_ending(order, site, is_treatment=False)
-        if asked is None or ending is None:
-            continue
-        said = identity.copy()
-        said["on"] = not ending
-        said["placer"] = order.placer or order.filler
-        said["status"] = None if asked.status is None else asked.status.value
-        said["level"] = None if asked.level is None else asked.level.value
-        said["source"] = order.source
-        made.append(Record((instant(order.at), RANK[ORDER], sent, seq, part), ORDER, patient, said))
     return made
 
 

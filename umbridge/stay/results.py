@@ -1,16 +1,15 @@
-"""Results and treatment orders of one stay, in the order of their own times, whatever order they came in.
+"""Results of one stay, in the order of their own times, whatever order they came in.
 
-Both commute: a correction finds its result and a late order its place, whichever arrives first. Nothing here
-is written whole to a snapshot: each message adds an increment, and the increments in any order give this.
+They commute: a correction finds its result, whichever arrives first. Nothing here is written whole to a
+snapshot: each message adds an increment, and the increments in any order give this.
 
 Kept per fact: the first 256 and the newest 768 results. What lies between can be in no window that a review
-asks for except the whole encounter's extremes of a fact measured more than a thousand times. Orders are all
-kept: forgetting one that still runs would read as "no treatment".
+asks for except the whole encounter's extremes of a fact measured more than a thousand times.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -267,70 +266,3 @@ class ResultList:
 
     def __len__(self) -> int:
         return len(self._results)
-
-
-class Turn(NamedTuple):
-    """One ORC: at ``at`` the order ``key`` began or ended."""
-
-    at: int
-    sent: int
-    seq: int
-    part: int
-    is_on: bool
-    key: str
-    source: str
-    patient: str
-
-    def row(self, fact: str) -> list[Any]:
-        return [fact, *self]
-
-
-class TurnList:
-    """The orders behind one treatment fact. Answers "is one in force" without going through all of them."""
-
-    __slots__ = ("_by_key", "_on", "_turns")
-
-    def __init__(self) -> None:
-        self._turns: list[Turn] = []
-        self._by_key: dict[str, list[Turn]] = {}
-        self._on: list[Turn] = []
-
-    def add(self, turn: Turn) -> None:
-        turns = self._by_key.setdefault(f"{turn.patient}|{turn.key}", [])
-        if turn in turns:
-            return
-        before = turns[-1] if turns else None
-        insort(turns, turn)
-        insort(self._turns, turn)
-        after = turns[-1]
-        if after is before:
-            return
-        if before is not None and before.is_on:
-            del self._on[bisect_left(self._on, before)]
-        if after.is_on:
-            insort(self._on, after)
-
-    def in_force(self, at: int, is_own: Callable[[str], bool]) -> Turn | None:
-        """The newest order in force at an instant, of patients that ``is_own`` accepts."""
-        if not self._turns:
-            return None
-        if at >= self._turns[-1].at:
-            return next((turn for turn in reversed(self._on) if is_own(turn.patient)), None)
-        seen: set[str] = set()
-        for turn in self._back_from(at):
-            if turn.key in seen or not is_own(turn.patient):
-                continue
-            if turn.is_on:
-                return turn
-            seen.add(turn.key)
-        return None
-
-    def newest(self, at: int, is_own: Callable[[str], bool]) -> Turn | None:
-        """The newest turn up to an instant, on or off: what a treatment's OBX is older or newer than."""
-        return next((turn for turn in self._back_from(at) if is_own(turn.patient)), None)
-
-    def _back_from(self, at: int) -> Iterator[Turn]:
-        return (self._turns[n] for n in range(bisect_right(self._turns, (at + 1,)) - 1, -1, -1))
-
-    def __iter__(self) -> Iterator[Turn]:
-        return iter(self._turns)

@@ -37,6 +37,9 @@ def order(course: Course, site: SiteProfile, record: Record) -> None:
 
 
 def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusOrderInForce) -> None:
+    if course.lifecycle == Lifecycle.DISCHARGED:  # orders are closed when the patient has gone
+        course.orders = [each for each in course.orders if each is not held]
+        return
     if held.status == Status.INPATIENT and course.registered == Status.INPATIENT:
         # The patient is already inpatient: an ORC cannot undo that, it takes condition code 44.
         course.flag("STATUS_ORDER_CANCELLED")

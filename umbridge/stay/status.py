@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from umbridge.model import Order, Status
+from umbridge.model import Status
 from umbridge.site import SiteProfile
-from umbridge.stay.effect import Effect, Unread, effect
 
 
 class StatusOrderInForce(NamedTuple):
@@ -30,18 +29,6 @@ class Resolved(NamedTuple):
     status: Status
     source: str
     order: StatusOrderInForce | None = None
-
-
-def is_ending(order: Order, site: SiteProfile, *, is_treatment: bool) -> bool | None:
-    """Whether an ORC ends its order; None where it changes nothing."""
-    does = effect(order.control, order.status, site.order_meanings)
-    if isinstance(does, Unread) or does is Effect.TAKES_BACK:
-        return None
-    if does is Effect.FULFILS:
-        return is_treatment
-    if does is Effect.REFUSES:
-        return True if is_treatment else None
-    return does in (Effect.HOLDS, Effect.ASKS, Effect.ASKS_HOLD, Effect.ENDS)
 
 
 def from_registration(site: SiteProfile, fields: Mapping[str, str]) -> Resolved | None:

@@ -65,6 +65,18 @@ class Timeline:
         self._waiting += records
         self._name(records)
 
+    def remove(self, gone: Sequence[Record]) -> None:
+        """These are not what was said any more: a later statement has changed what an order does."""
+        self._unrestore()
+        held = self._records + self._waiting
+        for record in gone:
+            held.remove(record)
+        self._earliest = self._first = self._own = None
+        self._name(held)
+        self._telling, self._records, self._waiting = None, [], held
+        if not held:
+            self.forget()
+
     def restore(self, course: Course) -> None:
         """What waits has made this course."""
         self._records, self._waiting = sorted(self._waiting, key=_told), []
@@ -100,12 +112,7 @@ class Timeline:
         """Put what waits in its place."""
         if not self._waiting:
             return
-        if self._is_restored:
-            self._is_restored = False
-            course = self._course
-            self._place_all(self._placed_for)
-            self._course, self._count = course, len(self._order)
-            self._marks = [_Mark(self._count, course.copied(), None, frozenset())] if self._count else []
+        self._unrestore()
         fresh, self._waiting = sorted(self._waiting, key=_told), []
         is_next = not self._records or _told(self._records[-1]) < _told(fresh[0])
         if self._telling is None or not is_next or self._whose() != self._placed_for:
@@ -115,6 +122,15 @@ class Timeline:
         self._records += fresh
         for record in fresh:
             self._take(self._telling, record)
+
+    def _unrestore(self) -> None:
+        """Ask where the records stand that made the restored course."""
+        if self._is_restored:
+            self._is_restored = False
+            course = self._course
+            self._place_all(self._placed_for)
+            self._course, self._count = course, len(self._order)
+            self._marks = [_Mark(self._count, course.copied(), None, frozenset())] if self._count else []
 
     def _name(self, records: Sequence[Record]) -> None:
         for record in records:

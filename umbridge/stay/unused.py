@@ -16,9 +16,9 @@ from umbridge.model import Coded, Event, Observation, Order
 from umbridge.site import SiteProfile
 from umbridge.stay import diagnoses
 from umbridge.stay.diagnoses import Unlisted, icd10_of
-from umbridge.stay.effect import Unread, effect
+from umbridge.stay.effect import effect
 from umbridge.stay.facts import Unusable, dictionary, read
-from umbridge.stay.reasons import Reason
+from umbridge.stay.reasons import OrderReason, Reason
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,18 +40,11 @@ class Unused:
 
 #: Reasons of this module's own: what they say.
 REASONS = {
-    "order_unmapped": "an order that is neither a status nor a treatment here",
     "unit_of_place_unmapped": "a nursing unit that the profile does not have: its level of care is unknown",
     "status_code_unmapped": "a code that the profile does not have: it gives no status",
     "disposition_unmapped": "a discharge disposition that the profile does not have",
     "payer_unmapped": "a plan that the profile does not have: its payer class is UNKNOWN",
     "segment_not_read": "a segment that nothing here is read from",
-}
-ORDER_SAYS = {
-    Unread.CONTROL_MISSING: "ORC-1 is empty, or there is no ORC",
-    Unread.CONTROL_UNKNOWN: "ORC-1 is in no version of table 0119",
-    Unread.STATUS_UNKNOWN: "ORC-5 is a value that neither table 0038 nor the profile has",
-    Unread.SAYS_NOTHING: "a receipt, a question or a refusal: it does not say whether the order is in force",
 }
 _READ = frozenset(
     (
@@ -145,21 +138,23 @@ def _order(order: Order, site: SiteProfile) -> Iterator[Unused]:
     is_known = site.status_order(order) is not None or site.treatment(order) is not None
     if order.code.code and not is_known:
         settle = f'[orders.intensity] {_key(order.code.code)} = "FACT" or [orders.status], if it counts'
-        yield Unused(
-            "OBR-4", _said(order.code), "order_unmapped", says=REASONS["order_unmapped"], settle=settle
-        )
+        why = OrderReason.UNMAPPED
+        yield Unused("OBR-4", _said(order.code), why.value, says=why.says, settle=settle)
         return
     said = effect(order.control, order.status, site.order_meanings)
-    if isinstance(said, Unread):
-        is_status = said is Unread.STATUS_UNKNOWN
+    if isinstance(said, OrderReason):
+        is_status = said is OrderReason.STATUS_UNKNOWN
         settle = f'[orders.meaning] {_key(order.status)} = "in_force", "ended", "fulfilled" or "nothing"'
         yield Unused(
             "ORC-5" if is_status else "ORC-1",
             order.status if is_status else order.control,
             said.value,
-            says=ORDER_SAYS[said],
+            says=said.says,
             settle=settle if is_status else "",
         )
+    elif not (order.code.code or is_known or order.placer or order.filler):
+        why = OrderReason.NUMBER_MISSING
+        yield Unused("ORC-2", "", why.value, says=why.says)
 
 
 def _diagnosis(code: Coded, why: Unlisted) -> Unused:

@@ -223,6 +223,7 @@ class Identity:
     has_ring: bool
     unguarded: tuple[str, ...]  # exceptions: where two patients could not be told apart
     has_no_cover: bool
+    raised: tuple[str, ...] = ()  # exceptions about orders
 
 
 def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime) -> Stay:
@@ -339,7 +340,7 @@ def _counts_as_index(site: SiteProfile, course: Course) -> bool:
 
 
 def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int) -> tuple[str, ...]:
-    found = {*course.flags, *identity.unguarded}
+    found = {*course.flags, *identity.unguarded, *identity.raised}
     grace = site.windows.order_to_adt_hours * HOUR
     for span in course.spans:
         if span.status != Status.INPATIENT:

@@ -1,0 +1,413 @@
+"""The orders of one stay by their numbers: which order a statement speaks of, whichever of them comes first.
+
+An order is found by its placer number, else by its filler number, each with its namespace; a statement that
+has both ties the two (HL7 v2 4.5.1.2, 4.5.1.3). A number without a namespace means the one order that has it.
+The filler number names an order of its own where the placer number is another's: a child that inherits its
+parent's, and a replacement after RU (table 0119, comments on PA and RO).
+
+Of orders that are neither a status nor a treatment, as most laboratory orders, only the numbers and the code
+are kept, so that a statement by number alone is not taken for one about an order that nobody has told of:
+``PLAIN`` numbers a stay, some 150 bytes each. A stay with more of them raises no ORDER_NOT_FOUND.
+
+The statements of one number lie on one shelf and are read again together when one is added: taking one in
+costs the same however many orders a stay has.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from umbridge.stay.effect import Effect
+from umbridge.stay.force import BESIDE, INHERITED, SAYS_WHAT, InForce, OrderLine, Turn, beside, line_of
+from umbridge.stay.numbers import Numbers, alike, shelf_of
+from umbridge.stay.reasons import OrderReason
+from umbridge.stay.record import Record, same_patient
+from umbridge.stay.said import DISCHARGE, REPLACEMENT, STATUS, Plain, Said
+
+PLAIN = 16_384
+_READ = frozenset(Effect)
+#: The exception of the stay for a statement that is not used and may matter.
+_EXCEPTIONS = {OrderReason.NOT_FOUND: "ORDER_NOT_FOUND", OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}
+_UNREAD = "ORDER_UNREAD"
+#: Where a statement has its numbers.
+_NUMBERS = slice(Said._fields.index("placer"), Said._fields.index("apart") + 1)
+
+
+class _Shelf:
+    """The statements of one number in any namespace, and what was made of them."""
+
+    __slots__ = ("fillers", "groups", "line", "more", "odd", "records", "runs", "said")
+
+    def __init__(self) -> None:
+        self.said: list[Said] = []
+        self.fillers: set[str] = set()  # where statements by filler number may lie that speak of the same
+        self.line: OrderLine | None = None  # where it is one order and nothing else: it only has to go on
+        self.more: list[Said] = []  # with these
+        self.groups: dict[str, list[Said]] | None = None
+        self.records: list[Record] = []
+        self.runs: list[tuple[str, Turn, Turn | None]] = []
+        self.odd: list[tuple[Said, str, str]] = []  # what is not used, why, and the exception that it is
+
+    def raised(self) -> Iterator[tuple[str, str]]:
+        return ((code, said.patient) for said, _, code in self.odd if code)
+
+    def goes_on(self, said: Said) -> bool:
+        """Whether a statement is the next about the one order here, by no other numbers than it has."""
+        line, last = self.line, self.said[-1] if self.said else None
+        if line is None or last is None or self.groups is None or said < last:
+            return False
+        is_same = said[_NUMBERS] == last[_NUMBERS] and said.patient == last.patient
+        return is_same and said.what in ("", line.what) and said.does in _READ
+
+    def go_on(self, name: str, its: list[Said], line: OrderLine) -> None:
+        """Take the statements that came since one by one, and read only what they can have changed."""
+        since = max(0, len(line.runs) - 1)
+        old = len(list(line.records(name + line.what, since)))
+        for said in self.more:
+            line.step(said)
+            its.append(said)
+        if line.what in (STATUS, DISCHARGE):
+            self.records = self.records[: len(self.records) - old] + list(
+                line.records(name + line.what, since)
+            )
+        else:
+            self.runs = self.runs[:since] + [(line.what, *run) for run in line.turns(name, since)]
+
+
+class Orders:
+    """The register. ``add`` and ``add_plain`` take in, ``settle`` says what that changes in the stay."""
+
+    def __init__(self) -> None:
+        self._shelves: dict[str, _Shelf] = {}
+        self._changed: set[str] = set()
+        self._plain: dict[str, str] = {}  # number -> codes
+        self._plain_at: dict[str, set[str]] = {}  # shelf -> the plain numbers with a namespace
+        self._ties: dict[str, dict[str, set[str]]] = {}  # filler's shelf -> filler -> placers
+        self._alone: dict[
+            str, dict[Said, str]
+        ] = {}  # filler's shelf -> what has no placer, and where it lies
+        self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
+        self._facts: dict[str, InForce] = {}
+        self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
+
+    def in_force(self, fact: str) -> InForce | None:
+        """The orders of one treatment; None where none was told of."""
+        return self._facts.get(fact)
+
+    # -- taking in ---------------------------------------------------------------------------------------
+
+    def add(self, said: Said) -> None:
+        """Take in one statement. The same again, under whatever receipt number, changes nothing."""
+        if said.placer:
+            place = shelf_of("P", said.placer)
+            self._put(place, said)
+            if said.filler:
+                self._tie(said.filler, said.placer)
+                self._mark(shelf_of("F", said.filler))
+        elif said.filler:
+            place = self._placed(said)
+            if self._put(place, said):
+                self._alone.setdefault(shelf_of("F", said.filler), {})[said] = place
+        else:
+            place = f"C{said.what}{said.status}"  # no number at all: the order of that code
+            self._put(place, said)
+        for kind, parent in (("P", said.parent), ("F", said.parent_filler)):
+            if parent:
+                self._children.setdefault(shelf_of(kind, parent), set()).add(place)
+
+    def add_plain(self, plain: Plain) -> None:
+        """Take in that there is an order that is neither a status nor a treatment."""
+        for kind, number in (("P", plain.placer), ("F", plain.filler)):
+            codes = set(self._plain.get(kind + number, plain.code).split("\n")) | {plain.code}
+            known = "\n".join(sorted(codes))
+            if not number or self._plain.get(kind + number) == known:
+                continue
+            if kind + number not in self._plain and len(self._plain) >= PLAIN:
+                continue
+            self._plain[kind + number] = known
+            if "^" in number:
+                self._plain_at.setdefault(shelf_of(kind, number), set()).add(number)
+            self._mark(shelf_of(kind, number))
+            for placer in self._tied(number) if kind == "F" else ():
+                self._mark(shelf_of("P", placer))
+        if plain.placer and plain.filler:
+            self._tie(plain.filler, plain.placer)
+
+    def forget(self) -> None:
+        """Numbers of patients stand for others than before: read everything again."""
+        for place in self._shelves:
+            self._mark(place)
+
+    def _put(self, place: str, said: Said) -> bool:
+        """Whether it lies there now; it does not where the same does, received earlier."""
+        held = self._shelves.setdefault(place, _Shelf()).said
+        at = bisect_left(held, said[:2])
+        while at < len(held) and held[at][:2] == said[:2]:
+            if held[at][3:] == said[3:]:
+                if held[at].seq <= said.seq:
+                    return False
+                self._alone.get(shelf_of("F", said.filler), {}).pop(held.pop(at), None)
+                break
+            at += 1
+        shelf = self._shelves[place]
+        if shelf.goes_on(said):
+            held.append(said)
+            shelf.more.append(said)
+            self._changed.add(place)
+        else:
+            insort(held, said)
+            self._mark(place)
+        if said.filler:
+            shelf.fillers.add(shelf_of("F", said.filler))
+        return True
+
+    def _mark(self, place: str) -> None:
+        if place in self._shelves:
+            self._changed.add(place)
+            self._shelves[place].groups = None
+
+    def _tie(self, filler: str, placer: str) -> None:
+        """The two numbers are one order's: what came by the filler's alone may speak of the placer's."""
+        at = shelf_of("F", filler)
+        placers = self._ties.setdefault(at, {}).setdefault(filler, set())
+        if placer in placers:
+            return
+        placers.add(placer)
+        for said, before in list(self._alone.get(at, {}).items()):
+            place = self._placed(said)
+            self._mark(before)
+            if before != place:
+                self._shelves[before].said.remove(said)
+                shelf = self._shelves.setdefault(place, _Shelf())
+                insort(shelf.said, said)
+                shelf.fillers.add(at)
+                self._alone[at][said] = place
+                self._mark(place)
+                for kind, parent in (("P", said.parent), ("F", said.parent_filler)):
+                    if parent:
+                        self._children[shelf_of(kind, parent)].add(place)
+
+    def _placed(self, said: Said) -> str:
+        """Where a statement by filler number alone lies: with the one placer number it is tied to."""
+        shelves = {shelf_of("P", placer) for placer in self._tied(said.filler)}
+        return shelves.pop() if len(shelves) == 1 else shelf_of("F", said.filler)
+
+    def _tied(self, filler: str) -> set[str]:
+        ties = self._ties.get(shelf_of("F", filler), {})
+        return {placer for each, its in ties.items() if alike(each, filler) for placer in its}
+
+    # -- which order -------------------------------------------------------------------------------------
+
+    def _groups(self, place: str) -> dict[str, list[Said]]:
+        """A shelf's statements by the name of the order they speak of; "" where it may be several."""
+        shelf = self._shelves.get(place)
+        if shelf is None:
+            return {}
+        if shelf.groups is None:
+            shelf.groups = {}
+            numbers = self._numbers(place)
+            for said in shelf.said:
+                name = self._name(place, numbers, said.placer, said.filler, said.what)
+                shelf.groups.setdefault(name, []).append(said)
+        return shelf.groups
+
+    def _numbers(self, place: str) -> Numbers:
+        shelf = self._shelves.get(place)
+        return Numbers(place[0], [] if shelf is None else shelf.said, self._plain_at.get(place, ()))
+
+    def _name(self, place: str, numbers: Numbers, placer: str, filler: str, what: str = "") -> str:
+        if place[0] == "C":
+            return place
+        for each in numbers.apart:
+            if alike(each, filler):
+                return f"F{each}"
+        if placer:
+            return numbers.name(placer, what)
+        placers = self._tied(filler)
+        if place[0] == "P":
+            names = {numbers.name(each, what) for each in placers}
+            return names.pop() if len(names) == 1 else ""
+        return "" if placers else numbers.name(filler, what)
+
+    def _above(self, said: Said) -> Iterator[tuple[str, list[Said]]]:
+        """The parents of an order, by the numbers that one of its statements gives."""
+        places = []
+        if said.parent:
+            places.append((shelf_of("P", said.parent), said.parent, ""))
+        if said.parent_filler:
+            tied = {shelf_of("P", placer) for placer in self._tied(said.parent_filler)}
+            place = tied.pop() if len(tied) == 1 else shelf_of("F", said.parent_filler)
+            places.append((place, "", said.parent_filler))
+        for place, placer, filler in places:
+            name = self._name(place, self._numbers(place), placer, filler)
+            yield name, self._groups(place).get(name, []) if name else []
+
+    def _inherited(self, its: Iterable[Said], below: frozenset[str]) -> set[Said]:
+        """What was said of the parents of an order, as far as it goes for their children."""
+        found: set[Said] = set()
+        for said in its:
+            for name, parents in self._above(said):
+                if name not in below:
+                    found |= {each for each in parents if each.does in INHERITED}
+                    found |= self._inherited(parents, below | {name})
+            if (
+                said.apart == REPLACEMENT
+            ):  # by the placer number alone the replaced order's successor is meant
+                alike = self._groups(shelf_of("P", said.placer)).values()
+                found |= {
+                    each for group in alike for each in group if not each.filler and each.does in INHERITED
+                }
+        return found
+
+    # -- what is in force --------------------------------------------------------------------------------
+
+    def settle(self, stands: Callable[[str], str]) -> tuple[list[Record], list[Record]]:
+        """(gone, new) records of status orders since the last time. ``stands``: whose a number now is."""
+        gone: list[Record] = []
+        new: list[Record] = []
+        for place in sorted(self._with_children()):
+            shelf = self._shelves[place]
+            records, runs = shelf.records, shelf.runs
+            if shelf.line is not None and shelf.groups and shelf.more:
+                shelf.go_on(*next(iter(shelf.groups.items())), shelf.line)
+            else:
+                self._raised.subtract(shelf.raised())
+                self._read(place, shelf, stands)
+                self._raised.update(shelf.raised())
+            shelf.more = []
+            alike = _alike_until(runs, shelf.runs)
+            for fact, start, end in runs[alike:]:
+                self._facts[fact].remove(start, end)
+            for fact, start, end in shelf.runs[alike:]:
+                self._facts.setdefault(fact, InForce()).add(start, end)
+            alike = _alike_until(records, shelf.records)
+            gone += records[alike:]
+            new += shelf.records[alike:]
+        self._changed = set()
+        return gone, new
+
+    def _with_children(self) -> set[str]:
+        changed: set[str] = set()
+        waiting = list(self._changed)
+        while waiting:
+            place = waiting.pop()
+            if place in changed or place not in self._shelves:
+                continue
+            changed.add(place)
+            at = (place, *self._shelves[place].fillers)
+            waiting += [child for each in at for child in self._children.get(each, ())]
+        return changed
+
+    def _read(self, place: str, shelf: _Shelf, stands: Callable[[str], str]) -> None:
+        records: list[Record] = []
+        runs: dict[tuple[str, Turn, Turn | None], None] = {}
+        shelf.odd, shelf.line, lines = [], None, []
+        for name, its in self._groups(place).items():
+            used = self._used(place, name, its, shelf.odd)
+            if not used:
+                continue
+            own = BESIDE * (1 + used[0].seq * BESIDE + used[0].part)
+            inherited = self._inherited(used, frozenset({name}))
+            above = [said._replace(what="", part=said.part + own) for said in inherited]
+            for mine in _by_patient(used, stands):
+                for what in sorted({said.what for said in mine if said.what}):
+                    line = line_of(what, mine, above)
+                    lines.append(line)
+                    if what in (STATUS, DISCHARGE):
+                        made = [beside(each, records) for each in line.records(name + what)]
+                        records += [each for each in made if each not in records]
+                    else:
+                        runs.update(dict.fromkeys((what, *run) for run in line.turns(name)))
+        shelf.records, shelf.runs = records, list(runs)
+        if len(lines) == 1 and not shelf.odd and self._is_plain_sailing(place, shelf.said):
+            shelf.line = lines[0]
+
+    def _is_plain_sailing(self, place: str, its: list[Said]) -> bool:
+        """Whether all speak of one order by the same numbers, and no other order has to do with it."""
+        first = its[0]
+        if first.parent or first.parent_filler or first.apart or self._codes(place, place, its):
+            return False
+        return all(said[_NUMBERS] == first[_NUMBERS] and said.patient == first.patient for said in its)
+
+    def _used(self, place: str, name: str, its: list[Said], odd: list[tuple[Said, str, str]]) -> list[Said]:
+        """The statements that tell of a status or a treatment; of the others, why not."""
+        kinds = {said.what for said in its if said.what}
+        codes = self._codes(place, name, its)
+        others = codes - {""}
+        is_one = "^" in name or len(kinds) + bool(others) < 2 or (not others and _is_one(its))
+        used: list[Said] = []
+        for said in its:
+            if said.does not in _READ:
+                odd.append((said, said.does, _UNREAD if said.what or (kinds and name) else ""))
+                continue
+            reason = None
+            if not name:
+                may_matter = said.what or place[0] == "P" or self._is_mapped(said.filler)
+                reason = OrderReason.AMBIGUOUS if may_matter else OrderReason.UNMAPPED
+            elif not said.what and not kinds:
+                reason = OrderReason.UNMAPPED if said.code or codes else OrderReason.NOT_FOUND
+            elif not said.what and "^" not in name and said.code in others:
+                reason = OrderReason.UNMAPPED
+            elif not said.what and not is_one:
+                reason = OrderReason.AMBIGUOUS
+            if reason is None:
+                used.append(said)
+            else:
+                odd.append((said, reason.value, _EXCEPTIONS.get(reason, "")))
+        return used
+
+    def _is_mapped(self, filler: str) -> bool:
+        shelves = (self._shelves.get(shelf_of("P", placer)) for placer in self._tied(filler))
+        return any(said.what for shelf in shelves if shelf is not None for said in shelf.said)
+
+    def _codes(self, place: str, name: str, its: list[Said]) -> set[str]:
+        """What orders of this name are called that are neither a status nor a treatment."""
+        keys = {name, *(f"F{said.filler}" for said in its if said.filler and not said.placer)}
+        if name[:1] == "P":
+            keys |= {f"P{said.placer}" for said in its if said.placer}
+        if "^" not in name:
+            keys |= {place[0] + number for number in self._plain_at.get(place, ())}
+        return {code for key in keys if key in self._plain for code in self._plain[key].split("\n")}
+
+    # -- what is not used --------------------------------------------------------------------------------
+
+    def odd(self) -> Iterator[tuple[Said, str]]:
+        """The statements that were kept and are not used, with the reason."""
+        for shelf in self._shelves.values():
+            for said, reason, _ in shelf.odd:
+                yield said, reason
+
+    def exceptions(self, is_own: Callable[[str], bool]) -> set[str]:
+        """What may change the stay and could not be used, of patients that ``is_own`` accepts, as codes."""
+        raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
+        return raised - {_EXCEPTIONS[OrderReason.NOT_FOUND]} if len(self._plain) >= PLAIN else raised
+
+
+def _alike_until(one: list[Any], other: list[Any]) -> int:
+    """How far two lists begin alike."""
+    if one is other:
+        return len(one)
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (mine, its) in enumerate(pairs) if mine != its), min(len(one), len(other)))
+
+
+def _is_one(its: list[Said]) -> bool:
+    """Whether kinds under one number are parts of one order: told of in one message, or by a change of it."""
+    rows = [
+        {said.seq for said in its if said.what == what and said.does in SAYS_WHAT}
+        for what in {said.what for said in its if said.what}
+    ]
+    return bool(set.intersection(*rows)) or any(said.is_change for said in its)
+
+
+def _by_patient(its: list[Said], stands: Callable[[str], str]) -> Iterator[list[Said]]:
+    """The statements by whose order it is: another patient's under the same number is another order."""
+    owners = {stands(said.patient) for said in its} - {""}
+    if len(owners) < 2:
+        yield its
+        return
+    for owner in sorted(owners):
+        yield [said for said in its if same_patient(owner, stands(said.patient))]

@@ -1,0 +1,168 @@
+"""One ORC as a statement: what it says of which order, or why it says nothing of a status or a treatment."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from umbridge.model import Event, Order
+from umbridge.site import SiteProfile
+from umbridge.stay.clock import instant
+from umbridge.stay.effect import Effect, effect
+from umbridge.stay.reasons import OrderReason
+from umbridge.stay.record import names_of
+
+#: What an order is, besides a treatment, which is named by its fact.
+STATUS, DISCHARGE = "+status", "+discharge"
+#: Orders that have another order's placer number: table 0119, comments on PA and on RO.
+CHILD, REPLACEMENT = "child", "replacement"
+_NEW = frozenset({"NW", "RO", "CH", "RA", "SN"})
+_CHANGED = frozenset({"XO", "XX", "XR"})
+
+
+class Said(NamedTuple):
+    """One ORC, cut to what an order needs, as the increment keeps it. Times are instants."""
+
+    told: int
+    sent: int
+    seq: int
+    part: int
+    at: int  # from when a beginning counts
+    changed: int  # from when an end counts
+    does: str  # an Effect; "" where it could not be read
+    what: str  # a fact, STATUS or DISCHARGE; "" where the order's number has to say it
+    code: str  # where no code is mapped: the first, "" for none
+    is_change: bool  # XO, XX or XR: the order's other codes have given way to this one
+    placer: str
+    filler: str
+    parent: str
+    parent_filler: str
+    apart: (
+        str  # CHILD or REPLACEMENT where the placer number is another order's, and the filler number its own
+    )
+    is_timed: bool
+    stop: int | None
+    source: str
+    patient: str
+    status: str = ""  # of a status order
+    level: int | None = None
+    visit: str = ""
+    account: str = ""
+    facility: str = ""
+
+    @property
+    def when(self) -> tuple[int, int, int, int]:
+        """Its place among what was told."""
+        return self[:4]
+
+    @property
+    def claim(self) -> tuple[int, int]:
+        return (self.seq, self.part)
+
+
+class Plain(NamedTuple):
+    """An order that is neither a status nor a treatment, or may be: its numbers, and what it is called."""
+
+    placer: str
+    filler: str
+    code: str  # "" where it is not new: pharmacies code an order anew, which makes it no other order
+
+
+def unused(order: Order, site: SiteProfile) -> str:
+    """Why an order says nothing of a status or a treatment by itself; "" where the stay has to tell."""
+    does = effect(order.control, order.status, site.order_meanings)
+    if isinstance(does, OrderReason):
+        return does.value
+    if _what(order, site):
+        return ""
+    if not order.placer and not order.filler:
+        return OrderReason.UNMAPPED if order.code.code else OrderReason.NUMBER_MISSING
+    return OrderReason.UNMAPPED if _is_plain(order, does) else ""
+
+
+def _what(order: Order, site: SiteProfile) -> str:
+    asked = site.status_order(order)
+    if asked is not None:
+        return DISCHARGE if asked.status is None else STATUS
+    return site.treatment(order) or ""
+
+
+def _is_introduced(order: Order) -> bool:
+    """Whether it says that there is such an order, rather than something of one that is known."""
+    return order.control in _NEW or bool(order.code.code) or order.is_detailed
+
+
+def _is_plain(order: Order, does: Effect) -> bool:
+    """Whether it introduces an order that is neither, and says no more than that there is one."""
+    is_child = bool(order.parent or order.parent_filler)
+    says_more = does not in (Effect.BEGINS, Effect.STANDS) or (
+        does is Effect.BEGINS and order.control not in _NEW
+    )
+    return _is_introduced(order) and not is_child and not says_more
+
+
+def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list[Plain]]:
+    """What of one message belongs to the orders of its stay."""
+    if not event.orders:
+        return [], []
+    names, sent, site = names_of(event, site), instant(event.sent_at), site.at(event.facility)
+    replaced = {order.placer for order in event.orders if order.control == "RU"}
+    said: list[Said] = []
+    plain: list[Plain] = []
+    for part, order in enumerate(event.orders, 1):
+        does = effect(order.control, order.status, site.order_meanings)
+        what, asked = _what(order, site), site.status_order(order)
+        code = "" if what else order.code.code or next((each.code for each in order.alternates), "")
+        has_number = bool(order.placer or order.filler)
+        if does is OrderReason.SAYS_NOTHING or not (what or has_number):
+            continue
+        if isinstance(does, OrderReason):
+            if code:
+                continue
+        elif not what:
+            is_new = order.control in _NEW
+            if _is_introduced(order) and (is_new or does in (Effect.BEGINS, Effect.STANDS)):
+                plain.append(Plain(order.placer, order.filler, code if is_new else ""))
+            if _is_plain(order, does):
+                continue
+        timing, stop = order.timing, None
+        if timing is not None:
+            ends = timing.stop or ((timing.start or order.at) if timing.is_single else None)
+            stop = None if ends is None else instant(ends)
+        apart = ""
+        if order.placer and order.filler:
+            if order.control == "CH" and order.placer == order.parent:
+                apart = CHILD
+            elif order.control == "RO" and order.placer in replaced:
+                apart = REPLACEMENT
+        said.append(
+            Said(
+                sent if order.told_at is None else instant(order.told_at),
+                sent,
+                seq,
+                part,
+                instant(order.at),
+                instant(order.changed_at or order.at),
+                does.value,
+                what,
+                code,
+                order.control in _CHANGED,
+                order.placer,
+                order.filler,
+                order.parent,
+                order.parent_filler,
+                apart,
+                timing is not None,
+                stop,
+                order.source,
+                names.patient,
+            )
+        )
+        if asked is not None:
+            said[-1] = said[-1]._replace(
+                status="" if asked.status is None else asked.status.value,
+                level=None if asked.level is None else asked.level.value,
+                visit=names.visit,
+                account=names.account,
+                facility=event.facility if event.facility in site.places else "",
+            )
+    return said, plain
