@@ -234,8 +234,9 @@ def identify(observation: Observation, site: SiteProfile) -> tuple[FactType, str
     """The fact an OBX-3 stands for and the code that says so: LOINC first, then the site's own codes."""
     pair = (observation.code, observation.alternate)
     for coded in pair:
-        if coded.code in by_loinc() and site.spellings.system(coded.system) == LOINC:
-            return by_loinc()[coded.code], coded.code
+        known = by_loinc().get(coded.code)
+        if known is not None and (coded.system == LOINC or site.spellings.system(coded.system) == LOINC):
+            return known, coded.code
     for coded in pair:
         for system in (coded.system, site.spellings.system(coded.system)):
             fact = site.observations.get(system, {}).get(coded.code)
@@ -290,7 +291,8 @@ def value_of(observation: Observation, kind: FactType, code: str, site: SiteProf
 
 
 def _number(observation: Observation, kind: FactType, code: str, site: SiteProfile) -> FactValue | Reason:
-    number = values.number(observation)
+    plain = values.NUMBER.match(observation.value)  # as nearly all are
+    number = Decimal(plain[0]) if plain is not None else values.number(observation)
     if isinstance(number, Reason):
         behind = values.unit_behind(observation.value) if number in _MAY_HOLD_UNIT else ""
         return Reason.UNIT_IN_NUMBER if behind and known_units(site).find(behind, kind.id) else number

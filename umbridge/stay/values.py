@@ -78,6 +78,8 @@ def unit_behind(text: str) -> str:
 
 def yes_or_no(observation: Observation, site: SiteProfile) -> bool | Reason:
     """Y or N, an answer code of LOINC or SNOMED CT, or a word that the profile names."""
+    if observation.value in _YES_NO and len(observation.answers) < 2:  # as nearly all are
+        return _YES_NO[observation.value]
     found: set[bool] = set()
     is_unknown = False
     for coded in _answers(observation):
