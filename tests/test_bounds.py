@@ -404,6 +404,7 @@ def test_fewer_than_48_hours_are_no_failed_treatment(
         ([(">15", 0), ("9", 60)], ">6"),
         ([("12", 0), ("<7", 60)], ">5"),
         ([("<7", 0), ("9", 60)], "0"),
+        ([("9", 0), ("<=12", 60)], ">=0"),  # no fall is below nothing
     ],
 )
 def test_the_fall_of_haemoglobin_needs_two_values(sent: list[tuple[str, int]], fall: str | None) -> None:
