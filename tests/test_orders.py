@@ -586,6 +586,13 @@ def events_with(events: list[Event], order: object) -> int:
     return sum(each == order for event in events for each in event.orders)
 
 
+def test_a_repeat_that_comes_first_gives_way_to_what_was_received_before_it() -> None:
+    begun, ended = orm("NW", "71^ZZEHR", 1, FLUIDS), orm("DC", "71^ZZEHR", 2, FLUIDS)
+    fold = arrived([(0, begun), (100, ended), (1, ended)])[0]
+    assert [turn.seq for turn in fold.orders("iv_fluids") or ()] == [0, 1]
+    assert whole(fold) == whole(StayFold.refold(SITE, [(0, begun), (1, ended)]))
+
+
 SPACES = ("ZZA", "ZZB", "ZZC")
 
 

@@ -150,6 +150,7 @@ class Orders:
                 if held[at].seq <= said.seq:
                     return False
                 self._alone.get(shelf_of("F", said.filler), {}).pop(held.pop(at), None)
+                self._mark(place)  # what was made of it is made again
                 break
             at += 1
         shelf = self._shelves[place]
