@@ -263,6 +263,8 @@ TESTED_IN = {
     "umbridge/newplugin.py": "tests/test_trial.py",  # what it writes is tried as it lies
     "umbridge/vignettes.py": "tests/test_trial.py",  # the judge, through the command
     "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves
+    "umbridge/stay/anew.py": "tests/test_rereading.py",  # what it compares, before and after
+    "umbridge/overview.py": "tests/test_store_host.py",  # its warnings
     "umbridge/feedcommands.py": "tests/test_feedcheck.py",  # the same
     "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
     "umbridge/glass.py": "tests/test_people.py",  # opened through the door, reviewed by people
@@ -435,6 +437,7 @@ OPENS = {
         "_remake": "the list made again from the stays; nothing is shown",
         "_events": "the same",
     },
+    "umbridge/rereading.py": {"_saved": "before and after: that a stay differs is noted, no more"},
     "umbridge/registration.py": {"_page": "a page of rows: their numbers are looked for, nothing is shown"},
     "umbridge/quarantine.py": {
         "_check": "a row is worked again: its numbers are looked for, nothing is shown"

@@ -28,7 +28,7 @@ from test_ledger_attacks import kinds, said
 from test_listener import acks
 from test_writer import accept, incoming, rows
 
-from umbridge import config, daemon, setup
+from umbridge import config, daemon, overview, setup
 from umbridge.errors import StoreError, UmbridgeError, UnavailableError
 from umbridge.hl7 import mllp
 from umbridge.store import engine, ground
@@ -383,7 +383,7 @@ def test_db_on_tmpfs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
         assert "tmpfs" in capsys.readouterr().err
         accepted = settings.replace('store = "store"', 'store = "store"\nstore_not_durable = "I accept"')
         (where / "umbridge.toml").write_text(accepted)
-        row = daemon.status_row(there.settings, Quiet(), ({}, {}, [], {}, {}), running=False)
+        row = overview.status_row(there.settings, Quiet(), ({}, {}, [], {}, {}), running=False)
         assert any("tmpfs" in warning and "may be lost" in warning for warning in row["warnings"])
         ground.check_lasts(there.settings.store, there.settings.accepts_loss)
     finally:

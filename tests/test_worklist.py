@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,8 @@ from umbridge.criteria.host import Host
 from umbridge.deadlines import Deadlines
 from umbridge.model import Level, ReviewType, Status
 from umbridge.review.worklist import WorklistLine
-from umbridge.site import default_site, load_site
+from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
+from umbridge.stay.anew import reading_of
 from umbridge.stay.clock import instant
 from umbridge.store import worklist as stored
 from umbridge.store.commands import Transaction
@@ -389,7 +391,7 @@ def test_a_list_that_is_not_whole_is_made_again_from_the_stays(ward: Ward) -> No
     found = list(remembered(ward).lines(Wanted()))
     assert told_of(each for each in found if isinstance(each, WorklistLine)) == before
     with ward.pen.reading() as reader:
-        assert reader.note("worklist") == SITE.digest
+        assert reader.note("worklist") == reading_of(SITE)
 
 
 def test_under_another_site_profile_it_is_made_again_from_the_messages(ward: Ward) -> None:
@@ -397,8 +399,9 @@ def test_under_another_site_profile_it_is_made_again_from_the_messages(ward: War
     feed = Feed()
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
     list(remembered(ward).lines(Wanted()))
-    hours = replace(SITE.windows, admission_review_hours=SITE.windows.admission_review_hours + 7)
-    other = replace(SITE, windows=hours, digest="sha256:" + "0" * 64)
+    hours = f"admission_review_hours = {SITE.windows.admission_review_hours + 7}"
+    text = re.sub(r"(?m)^admission_review_hours = \d+", hours, DEFAULT_SITE.read_text("utf-8"))
+    other = parse_site(text.encode())
     (before,) = ward.worklist()
     (after,) = Worklist(ward.pen, other, lambda feed: "utf-8").lines(Wanted())
     assert isinstance(after, WorklistLine)
@@ -452,7 +455,7 @@ def test_a_daemon_makes_the_list_whole_when_it_starts(installation: Installation
         while not made_for and time.monotonic() < until:
             with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
                 made_for = db.execute("SELECT value FROM meta WHERE name = 'worklist'").fetchall()
-        assert made_for == [(load_site(installation.settings.site).digest,)]
+        assert made_for == [(reading_of(load_site(installation.settings.site)),)]
         assert daemon.stop() == 0
     finally:
         daemon.kill()

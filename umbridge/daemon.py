@@ -30,14 +30,15 @@ from umbridge.errors import StoreError
 from umbridge.inquiry import Inquiry
 from umbridge.intake import Intake
 from umbridge.listener import Listener
+from umbridge.overview import status_row
 from umbridge.pipeline import Pipeline
 from umbridge.registration import Registration
 from umbridge.reload import Reload, users_text
+from umbridge.rereading import MARK, Rereading
 from umbridge.site import SiteProfile, load_site
 from umbridge.stay.profile import check_site
 from umbridge.store import ground
 from umbridge.store.commands import WriteEntries, WriteEntry
-from umbridge.store.engine import sqlite_warning
 from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys, take_pen
 from umbridge.store.writer import Pen
 from umbridge.witnesses import Witnesses
@@ -216,6 +217,8 @@ class Daemon:
         waiting = asyncio.create_task(Deadlines(pen, pipeline).run(), name="deadlines")
         again = Registration(pen, parts.site, self._inquiry.charset, pipeline.refold)
         registering = asyncio.create_task(again.run(), name="registration")
+        anew = Rereading(pen, parts.site, pipeline.read_anew, lambda: pipeline.backlog)
+        rereading = asyncio.create_task(anew.run(), name="rereading")
         listing = asyncio.create_task(self._inquiry.worklist.prepare(), name="worklist")
         try:
             await desk.open()
@@ -247,6 +250,7 @@ class Daemon:
             waiting.cancel()
             listing.cancel()
             registering.cancel()
+            rereading.cancel()
             await asyncio.to_thread(self._witnesses.close)
             await desk.close()
             with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING
@@ -334,6 +338,7 @@ class Daemon:
                 {feed: reader.counts(f"why/{feed}") for feed in self.settings.feeds},
                 {feed: reader.counts(f"unused/{feed}") for feed in self.settings.feeds},
             )
+            differ = len(reader.notes_under(MARK))
         return status_row(
             self._renewal.settings if self.ready.is_set() else self.settings,
             pen,
@@ -349,63 +354,8 @@ class Daemon:
             plugins=roster.rows(self.office.plugins),
             witnesses=self._witnesses.rows(),
             breakglass=glass.waiting(pen),
+            read_anew=differ,
         )
-
-
-def status_row(
-    settings: Settings, pen: Pen, found: tuple[Any, Any, Any, Any, Any], *, running: bool, **more: Any
-) -> Row:
-    """Counters and warnings; nothing of any patient."""
-    states, seen, refused, why, not_used = found
-    ports = more.pop("ports", {})
-    connections = more.pop("connections", {})
-    noise = more.pop("noise", {})
-    warnings = [w for w in (sqlite_warning(), *tls.warnings(settings)) if w]
-    if overdue := more.get("breakglass", {}).get("overdue"):
-        warnings.append(f"{overdue} reviews of broken glass are overdue: umbridge breakglass list")
-    for plugin in more.get("plugins", ()):
-        if plugin["health"] != "running":
-            warnings.append(
-                f"plugin {plugin['plugin']} is {plugin['health']}: umbridge plugins list says why"
-            )
-    if pen.signer_away:
-        warnings.append(
-            f"the signer is away ({pen.signer_away}): {pen.ledger.unanchored} entries wait for a checkpoint"
-        )
-    if found_weak := ground.weakness(settings.store):
-        warnings.append(f"the store {found_weak}: what was answered may be lost")
-    if settings.keys.is_relative_to(settings.store):
-        warnings.append("the keys lie inside the store: a copy of the store is a copy of the keys")
-    return {
-        "running": running,
-        **more,
-        "store": str(settings.store),
-        "messages": {state: count for state, (count, _) in states.items()},
-        "feeds": [
-            {
-                "feed": feed,
-                "host": s.host,
-                "port": ports.get(feed, s.port),
-                "plaintext": s.tls is None,
-                "connections": connections.get(feed, 0),
-                "messages": seen.get(feed, (0, None))[0],
-                "last_message_at": seen.get(feed, (0, None))[1],
-                "why": {said: count for said, (count, _) in sorted(why.get(feed, {}).items())},
-                "not_used": {said: count for said, (count, _) in sorted(not_used.get(feed, {}).items())},
-                "bytes_between_frames": noise.get(feed, 0),
-                "refused_on_the_wire": {r: n for f, r, n, _ in refused if f == feed},
-            }
-            for feed, s in settings.feeds.items()
-        ],
-        "ledger": {
-            "entries": pen.ledger.size,
-            "unanchored": pen.ledger.unanchored,
-            "unanchored_window_seconds": settings.ledger.checkpoint_seconds,
-            "signer": pen.ledger.signs.where if pen.ledger.apart else "in this process",
-            "signer_error": pen.signer_away or None,
-        },
-        "warnings": warnings,
-    }
 
 
 def serve(path: Path) -> int:

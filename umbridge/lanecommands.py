@@ -15,7 +15,7 @@ from umbridge.review.standing import InForce, LaneReviews
 from umbridge.review.worklist import WorklistLine, with_answers
 from umbridge.stay.clock import instant
 from umbridge.store.commands import Transaction
-from umbridge.turns import AskedAgain, Deadline, LaneWork, Message, Row
+from umbridge.turns import AskedAgain, Deadline, LaneWork, Message, ReadAnew, Row
 
 HISTORY = timedelta(days=1)  # a deadline that a message finds further back is history being loaded
 SUPERSEDES = SCHEMAS["determination"].number["supersedes"]
@@ -49,7 +49,8 @@ class RecordWork:
         lane, seq, done = self.lane, self.seq, self.done
         answers = [(each.review, each.plugin, self._determination(tx, each)) for each in done.determined]
         tx.count_unused(self.feed, done.unused)
-        tx.record_determinations([(seq, review, plugin, 0, one.entry) for review, plugin, one in answers])
+        nth = tx.next_replay(seq) if answers and isinstance(self.work, ReadAnew) else 0
+        tx.record_determinations([(seq, review, plugin, nth, one.entry) for review, plugin, one in answers])
         for change in done.changed:
             tx.entry(Spelt("review.changed", change.texts))
         said = self.said.after(
@@ -85,7 +86,7 @@ class RecordWork:
 
     def _finish(self, tx: Transaction) -> None:
         match self.work:
-            case Deadline():
+            case Deadline() | ReadAnew():
                 pass  # no row of the inbox was waiting for it
             case Message(parts=None):
                 determined = bool(self.done.determined)

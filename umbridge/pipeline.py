@@ -16,6 +16,7 @@ from umbridge.casework.docket import (
     NeedRows,
     NeedSnapshot,
     Purpose,
+    Reread,
     ScreenAgain,
     SealedOut,
     Silence,
@@ -33,7 +34,18 @@ from umbridge.store.directory import Refold
 from umbridge.store.inbox import Arrived, Stored
 from umbridge.store.reader import Reader
 from umbridge.store.writer import Pen
-from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Row, Turns, pending, row_work
+from umbridge.turns import (
+    AskedAgain,
+    Deadline,
+    Held,
+    LaneWork,
+    Message,
+    ReadAnew,
+    Row,
+    Turns,
+    pending,
+    row_work,
+)
 
 T = TypeVar("T")
 log = logging.getLogger("umbridge.pipeline")
@@ -144,6 +156,11 @@ class Pipeline:
         if not self._stopping:
             self._turns.offer(lane, Deadline(due))
 
+    def read_anew(self, lane: bytes) -> None:
+        """Have a stay folded again under the rules in force, and its open reviews judged again."""
+        if not self._stopping:
+            self._turns.offer(lane, ReadAnew())
+
     async def idle(self) -> None:
         """Wait until every offered row is worked."""
         await self._turns.quiet()
@@ -162,12 +179,12 @@ class Pipeline:
             if self._stopping or lane is None:
                 return
             match self._turns.first(lane):
-                case Deadline() as deadline:
-                    if not await self._safely(lane, deadline):
+                case Deadline() | ReadAnew() as work:
+                    if not await self._safely(lane, work):
                         return
                 case Message() | AskedAgain() as row:
-                    work = self._safely if row.seq > self._suspect_until else self._suspiciously
-                    if not await work(lane, row):
+                    does = self._safely if row.seq > self._suspect_until else self._suspiciously
+                    if not await does(lane, row):
                         return
                     self._pending(-1)
                 case other:
@@ -231,6 +248,8 @@ class Pipeline:
             case Deadline():
                 log.error("deadline_failed", extra={"code": code})
                 await self._pen.ask(GiveUpWaiting(lane))
+            case ReadAnew():
+                log.error("reading_anew_failed", extra={"code": code})
             case Message() | AskedAgain() as row:
                 log.error("row_quarantined", extra={"row": row.seq, "code": code})
                 await self._pen.ask(Quarantine(lane=lane, row=row, reason=code))
@@ -259,6 +278,7 @@ class Pipeline:
         held = held or self._read_back(seq)
         await self._give_way()
         anew, gone = self._turns.asked(lane, work)
+        anew = anew or isinstance(work, ReadAnew)
         known, snapshot = self._memory.known(lane)
         said = self._memory.said(lane, gone)
         task = Task(
@@ -307,6 +327,8 @@ class Pipeline:
                 return seq, held, ScreenAgain()
             case Deadline(due):
                 return self._memory.known(lane)[0].seq, None, Silence(due)
+            case ReadAnew():
+                return self._memory.known(lane)[0].seq, None, Reread()
             case other:
                 assert_never(other)
 

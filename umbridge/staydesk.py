@@ -19,6 +19,7 @@ from umbridge.model import Event
 from umbridge.naming import Namer
 from umbridge.opened import Opened
 from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number
+from umbridge.rereading import MARK
 from umbridge.review.plan import stay_json
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
@@ -34,6 +35,7 @@ from umbridge.worklist import Unreadable, Worklist
 
 OTHERS = 20  # stays of one patient that a stay is held against: one of years ago is not open
 DUE_SOON = timedelta(hours=24)
+READ_ANEW = ["READ_ANEW"]  # the exception of a stay that says something else since it was read anew
 
 
 # As PV1 and the ledger's slots have it: where and when a person lay is about the person, what was ordered and
@@ -165,7 +167,7 @@ class StayDesk:
     def list(self, viewer: Viewer, query: StaysList) -> Iterator[Seen[StayLine]]:
         def lines(opened: Opened) -> Iterator[StayLine]:
             with self._pen.reading() as reader:
-                lanes = reader.lanes()
+                lanes, marked = reader.lanes(), reader.notes_under(MARK)
             for lane in lanes:
                 try:
                     stay, said = self._read(opened, lane)
@@ -174,21 +176,25 @@ class StayDesk:
                 except SealError:  # one that does not open must not hide those that come after it
                     yield blank(StayLine, exceptions=[inbox.UNREADABLE])
                     continue
-                yield StayLine(**stay_json(stay, said.completed))
+                row = stay_json(stay, said.completed)
+                row["exceptions"] += READ_ANEW if f"{MARK}{lane.hex()}" in marked else []
+                yield StayLine(**row)
 
         return self._door.disclose(viewer, query, lines)
 
     def show(self, viewer: Viewer, query: StaysShow) -> Iterator[Seen[StayView]]:
         lane = self.lane(query.visit)
         with self._pen.reading() as reader:
-            count = int(reader.has_stay(lane))
+            count, is_marked = int(reader.has_stay(lane)), reader.note(f"{MARK}{lane.hex()}") is not None
 
         def one(opened: Opened) -> Iterator[StayView]:
             try:
                 stay, said = self._read(opened, lane)
             except SealError:
                 raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
-            yield StayView(**stay_json(stay, said.completed), **stay.detail())
+            row = stay_json(stay, said.completed)
+            row["exceptions"] += READ_ANEW if is_marked else []
+            yield StayView(**row, **stay.detail())
 
         return self._door.disclose(viewer, query, one, count=count)
 

@@ -52,11 +52,16 @@ class Deadline:
     due: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAnew:
+    """The rules of reading are others than when the stay was folded: it is folded again and asked again."""
+
+
 Row = Message | AskedAgain
 #: Everything that may wait in a lane. What people decide about a stay's reviews is to join here as a member
 #: of its own, so that a decision and a message about one stay cannot be raced: each ``match`` over this union
 #: ends in ``assert_never``, and the type check then names each place that has to say what it does with it.
-LaneWork = Row | Deadline
+LaneWork = Row | Deadline | ReadAnew
 
 
 def row_work(seq: int, parts: tuple[int, ...] | None, held: Held | None = None) -> Row:
@@ -89,7 +94,7 @@ class Turns:
     def offer(self, lane: bytes, work: LaneWork) -> None:
         """Put work behind what the lane has. Rows must be offered in ``seq`` order."""
         size = _bytes_held(work)
-        if size and self._held + size > KEEP_BYTES and not isinstance(work, Deadline):
+        if size and self._held + size > KEEP_BYTES and not isinstance(work, Deadline | ReadAnew):
             work = replace(work, held=None)
         else:
             self._held += size
@@ -149,7 +154,7 @@ class Turns:
         Only a row is ever worked so: what asks for it is a row. One that was to be joined to one of those
         comes with it: its own turn never came.
         """
-        if not self._refolds or isinstance(work, Deadline):
+        if not self._refolds or isinstance(work, Deadline | ReadAnew):
             return False, ()
         asked = [each for each in self._refolds.get(lane, ()) if each.since <= work.seq]
         gone = [each.gone for each in asked if each.gone is not None]
@@ -167,7 +172,7 @@ class Turns:
 
 
 def _bytes_held(work: LaneWork) -> int:
-    return 0 if isinstance(work, Deadline) or work.held is None else len(work.held.frame)
+    return 0 if isinstance(work, Deadline | ReadAnew) or work.held is None else len(work.held.frame)
 
 
 async def pending(pen: Pen) -> AsyncIterator[list[tuple[int, Share]]]:

@@ -17,6 +17,7 @@ from umbridge.review import worklist
 from umbridge.review.plan import reviews
 from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
+from umbridge.stay.anew import reading_of
 from umbridge.stay.fold import NeedsRefold, StayFold
 from umbridge.stay.identity import event_of, taken_part
 from umbridge.store import inbox
@@ -103,19 +104,20 @@ class Worklist:
     def make_whole(self) -> None:
         """Make the list from the stays, where that was not done under this site profile.
 
-        So it is after an upgrade from before there was a list, and after a change of the profile.
+        So it is after an upgrade, and after a change of the profile.
         """
         with self._lock:
             if self._whole:
                 return
+            reading = reading_of(self._site)
             with self._pen.reading() as reader:
                 made_for = reader.note(MADE_FOR)
-                lanes = reader.waiting_lanes() if made_for != self._site.digest else []
-                extra = reader.listed_lanes() if made_for != self._site.digest else []
+                lanes = reader.waiting_lanes() if made_for != reading else []
+                extra = reader.listed_lanes() if made_for != reading else []
             for lane in dict.fromkeys((*lanes, *extra)):
                 self._remake(lane)
-            if made_for != self._site.digest:
-                self._pen.call(SayWhole(self._site.digest))
+            if made_for != reading:
+                self._pen.call(SayWhole(reading))
             self._whole = True
 
     def _remake(self, lane: bytes) -> None:

@@ -68,7 +68,12 @@ class Silence:
     at: datetime
 
 
-Purpose = TakeIn | ScreenAgain | Silence
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """The rules of reading changed: nothing goes into the stay, only what waits for a person is screened."""
+
+
+Purpose = TakeIn | ScreenAgain | Silence | Reread
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +222,8 @@ def task_out(task: Task) -> bytes:
             head["again"] = True
         case Silence(at):
             head["silent"] = at.isoformat()
+        case Reread():
+            head["reread"] = True
         case other:
             assert_never(other)
     match task.stored:
@@ -237,6 +244,8 @@ def task_out(task: Task) -> bytes:
 def _purpose(head: dict[str, Any]) -> Purpose:
     if "take" in head:
         return TakeIn(tuple(head["take"]))
+    if "reread" in head:
+        return Reread()
     return ScreenAgain() if "again" in head else Silence(datetime.fromisoformat(head["silent"]))
 
 

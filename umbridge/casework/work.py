@@ -23,6 +23,7 @@ from umbridge.casework.docket import (
     Need,
     NeedRows,
     NeedSnapshot,
+    Reread,
     ScreenAgain,
     SealedOut,
     Silence,
@@ -74,6 +75,11 @@ def to_screen(stay: Stay, done: frozenset[str]) -> tuple[Review, ...]:
         if review.state is ReviewState.OPEN and review.id in done
     ]
     return (*open_now, *still)
+
+
+def _is_closed(task: Task, review: Review) -> bool:
+    """Whether the ledger says of a review that it is closed, or void."""
+    return task.said.review(review.id).state in (ReviewState.CLOSED, ReviewState.VOID)
 
 
 _EVERY = frozenset((*dictionary(), *DERIVED))
@@ -266,7 +272,7 @@ class Casework:
                 not_used = counted(message, [event for _, event in events], self._site)
             case Silence(at):
                 as_of = max(as_of, at)
-            case ScreenAgain():
+            case ScreenAgain() | Reread():
                 pass
             case other:
                 assert_never(other)
@@ -281,6 +287,8 @@ class Casework:
         asked = to_screen(stay, task.said.completed)
         if isinstance(task.purpose, Silence):
             asked = tuple(review for review in asked if not task.said.review(review.id).answers)
+        elif isinstance(task.purpose, Reread):
+            asked = tuple(review for review in asked if not _is_closed(task, review))
         questions = questions_of(fold, stay, asked, as_of, self._host)
         return Begun(task, whole, fold, increments, as_of, stay, questions, not_used)
 
@@ -342,6 +350,7 @@ class Casework:
             Changed(review.id, review.state, _texts(changed_draft(task.seq, review, stay)))
             for review in planned
             if task.said.review(review.id).state is not review.state
+            and not (isinstance(task.purpose, Reread) and _is_closed(task, review))
         ]
         due = next_deadline(stay, completed)
         return Done(

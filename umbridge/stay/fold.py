@@ -211,14 +211,16 @@ class StayFold:
         )
 
     @classmethod
-    def restore(cls, site: SiteProfile, head: bytes, increments: Iterable[bytes]) -> StayFold:
+    def restore(
+        cls, site: SiteProfile, head: bytes, increments: Iterable[bytes], *, any_site: bool = False
+    ) -> StayFold:
         """The fold that wrote ``head`` and ``increments`` (in any order).
 
         Raises NeedsRefold when they were written under another site profile or another form of snapshot:
-        what local codes meant then is not what they mean now.
+        what local codes meant then is not what they mean now. ``any_site``: to see what it said then.
         """
         state = json.loads(head)
-        if state.get("form") != FORM or state.get("site") != site.digest:
+        if state.get("form") != FORM or not (any_site or state.get("site") == site.digest):
             raise NeedsRefold
         fold = cls(site)
         fold._applied = state["applied"]

@@ -135,6 +135,9 @@ class Transaction(Protocol):
     def renew_stay(self, lane: bytes, increments: Sequence[tuple[int, bytes]]) -> None:
         """Replace every increment of a lane."""
 
+    def next_replay(self, seq: int) -> int:
+        """The number of the next time that a row's reviews are answered anew, from 1."""
+
     def record_determinations(self, rows: Sequence[tuple[int, str, str, int, int]]) -> None:
         """(row, review, plugin, replay, entry) each; a second one for the same key fails the transaction."""
 

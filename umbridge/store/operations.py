@@ -75,6 +75,9 @@ class Operations:
     def renew_stay(self, lane: bytes, increments: Sequence[tuple[int, bytes]]) -> None:
         stays.renew(self.cursor, self.keyring, lane, list(increments), self.now)
 
+    def next_replay(self, seq: int) -> int:
+        return stays.next_replay(self.cursor, seq)
+
     def record_determinations(self, rows: Sequence[tuple[int, str, str, int, int]]) -> None:
         stays.record_determinations(self.cursor, list(rows))
 

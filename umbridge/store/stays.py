@@ -126,6 +126,12 @@ def waiting(cursor: sqlite3.Cursor) -> list[bytes]:
     return [bytes(lane) for (lane,) in found]
 
 
+def next_replay(cursor: sqlite3.Cursor, seq: int) -> int:
+    """How often the reviews of a row were answered anew, and one more."""
+    found = cursor.execute("SELECT coalesce(max(replay), 0) + 1 FROM determination WHERE row = ?", (seq,))
+    return int(found.fetchone()[0])
+
+
 def record_determinations(cursor: sqlite3.Cursor, rows: list[tuple[Any, ...]]) -> None:
     """(row, review_id, plugin, replay, entry); a second one for the same key is an IntegrityError."""
     cursor.executemany(

@@ -1,0 +1,172 @@
+"""Stays that were folded under other rules: read again, judged again, and marked where they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from installation import START_SECONDS, Installation
+from test_upgrade import contents, kept, verdict
+
+from umbridge import delivery, rereading, roster, sample
+from umbridge.hl7 import er7
+from umbridge.site import default_site, load_site
+from umbridge.stay import anew
+from umbridge.stay.fold import StayFold
+from umbridge.stay.identity import event_of
+from umbridge.store import engine
+from umbridge.store.opening import hold_pen, open_keys
+
+WHY = ("--purpose", "HPAYMT")
+SITE = default_site()
+BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
+
+
+def made(where: Path, version: int) -> Installation:
+    kept(version, where)
+    one = Installation.at(where)
+    one.roles("administrator", "ur_nurse")
+    with hold_pen(one.settings, open_keys(one.settings)) as pen:
+        roster.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
+    return one
+
+
+def read_again(one: Installation) -> None:
+    """Wait until the daemon has gone through its stays."""
+    wanted, until = anew.reading_of(load_site(one.settings.site)), time.monotonic() + START_SECONDS
+    while note(one) != wanted:
+        assert time.monotonic() < until, "never read again"
+        time.sleep(0.02)
+
+
+def note(one: Installation) -> str:
+    with closing(sqlite3.connect(one.settings.store / engine.DATABASE)) as db:
+        row = db.execute("SELECT value FROM meta WHERE name = ?", (rereading.READING,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def stays(one: Installation) -> list[dict[str, Any]]:
+    return one.rows("stays", "list", *WHY)
+
+
+def answers(one: Installation) -> list[tuple[int, str, str, int]]:
+    """(row, review, plugin, how often it was answered anew) of every determination."""
+    with closing(sqlite3.connect(one.settings.store / engine.DATABASE)) as db:
+        query = "SELECT row, review_id, plugin, replay FROM determination ORDER BY entry"
+        return [(int(a), str(b), str(c), int(d)) for a, b, c, d in db.execute(query)]
+
+
+@pytest.mark.parametrize("version", [3, 6])
+def test_a_store_of_before_is_judged_by_the_reading_of_today(tmp_path: Path, version: int) -> None:
+    """Open reviews have a superseding answer, closed ones none; nothing that was written changes."""
+    one = made(tmp_path / "site", version)
+    before, had = contents(one.settings), answers(one)
+    daemon = one.start()
+    read_again(one)
+    assert daemon.stop() == 0
+    after = contents(one.settings)
+    for table, rows in before.items():
+        if table.startswith("ledger_"):
+            assert set(map(repr, rows)) <= set(map(repr, after[table])) or table == "ledger_pending", table
+    said = answers(one)[len(had) :]
+    assert said
+    assert all(replay for *_, replay in said)
+    assert len({each[1:3] for each in said}) == len(said)  # each review once by each plugin
+    waits = {row["review_id"] for row in one.rows("reviews", "list", *WHY)}
+    closed = {review for row in stays(one) for review in row["closed_reviews"]}
+    assert closed  # of a type each: none of them was asked again
+    assert {review for _, review, _, _ in said} <= waits
+    assert [row["exceptions"] for row in stays(one) if "READ_ANEW" in row["exceptions"]] == []
+    assert verdict(one.settings)[0] == "PASS"
+    daemon = one.start()  # and once is enough
+    daemon.worked()
+    assert daemon.stop() == 0
+    assert answers(one)[len(had) :] == said
+
+
+def test_a_stay_that_says_something_else_is_marked_for_a_person(installation: Installation) -> None:
+    installation.roles("administrator", "ur_nurse")
+    daemon = installation.start()
+
+    frames = [
+        ("", frame) for n in range(3) for frame in sample.stay(n, datetime.now(UTC) - timedelta(hours=4))
+    ]
+    asyncio.run(delivery.send_all("127.0.0.1", daemon.port, frames, connections=1, done=lambda sent: None))
+    daemon.worked()
+    read_again(installation)
+    assert [row["exceptions"] for row in stays(installation) if "READ_ANEW" in row["exceptions"]] == []
+    had = answers(installation)
+    assert daemon.stop() == 0
+    installation.edit('UMB-SPO2RA = "spo2_room_air"\n', "", "site.toml")
+    daemon = installation.start()
+    read_again(installation)
+    marked = [row for row in stays(installation) if "READ_ANEW" in row["exceptions"]]
+    assert marked
+    (shown,) = installation.rows("stays", "show", marked[0]["visit"], *WHY)
+    assert "READ_ANEW" in shown["exceptions"]
+    assert any(f"{len(marked)} stays say something else" in warning for warning in daemon.now()["warnings"])
+    assert daemon.stop() == 0
+    said = answers(installation)[len(had) :]
+    assert all(replay for *_, replay in said)
+    with closing(sqlite3.connect(installation.settings.store / engine.DATABASE)) as db:
+        names = [str(name) for (name,) in db.execute("SELECT value FROM meta WHERE name LIKE 'anew/%'")]
+    assert set(names) == {"facts"}
+
+
+def test_a_kill_on_the_way_leaves_the_rest_to_the_next_start(tmp_path: Path) -> None:
+    one = made(tmp_path / "site", 6)
+    had = answers(one)
+    daemon = one.start()
+    daemon.kill()
+    daemon = one.start()
+    read_again(one)
+    assert daemon.stop() == 0
+    said = answers(one)[len(had) :]
+    assert said
+    assert len(said) == len({each[1:3] for each in said})  # each was asked once, whichever daemon did it
+    assert verdict(one.settings)[0] == "PASS"
+
+
+# --- what is compared -------------------------------------------------------------------------------
+
+
+def fold() -> StayFold:
+    one = StayFold(SITE)
+    for seq, frame in enumerate(sample.stay(0, BEGAN), 1):
+        one.apply(event_of(er7.parse(frame), SITE), seq)
+    return one
+
+
+def test_the_same_reading_differs_in_nothing() -> None:
+    one = fold()
+    outline = anew.outline_of(one)
+    assert outline.facts
+    assert anew.differences(outline, outline) == ()
+    other = outline._replace(status=("active", "OBSERVATION"), discharged=1, facts={})
+    assert anew.differences(outline, other) == ("status", "times", "facts")
+    later = outline._replace(facts={fact: (at + 1, value) for fact, (at, value) in outline.facts.items()})
+    assert anew.differences(outline, later) == ()  # when it counts is no value
+
+
+def test_form_3_is_read_as_it_was_meant() -> None:
+    """A later stage, then a later message, takes the place; what was withdrawn is none."""
+    course = {"lifecycle": "active", "spans": [["INPATIENT", 1]], "discharged_at": None, "patient": "1"}
+    head = json.dumps({"form": 3, "site": "zz", "course": course}).encode()
+
+    def row(at: int, stage: int, sent: int, value: str | None, whose: str = "1") -> list[Any]:
+        return ["sodium", at, "R", "2951-2", whose, stage, sent, 1, value, "", "ZZ OBX[1]-5"]
+
+    def facts(*rows: list[Any]) -> dict[str, tuple[int, str]]:
+        return anew.outline_stored(SITE, head, [json.dumps({"facts": [one]}).encode() for one in rows]).facts
+
+    assert facts(row(5, 2, 1, "122"), row(5, 3, 2, "138"), row(5, 2, 3, "122")) == {"sodium": (5, "138")}
+    assert facts(row(5, 2, 1, "122"), row(5, 3, 2, None)) == {}
+    assert facts(row(5, 2, 1, "122"), row(6, 2, 1, "130", "2")) == {"sodium": (5, "122")}
+    assert facts(row(5, 2, 1, "122"), row(6, 2, 1, "130", "")) == {"sodium": (6, "130")}
