@@ -305,6 +305,8 @@ TESTED_IN = {
     "umbridge/stay/numbers.py": "tests/test_orders.py",  # by which it finds them
     "umbridge/stay/force.py": "tests/test_orders.py",  # what the register comes to
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
+    "umbridge/stay/resultlist.py": "tests/test_account.py",  # accounts, many of them
+    "umbridge/stay/statements.py": "tests/test_account.py",  # what accounts are made of
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name

@@ -47,7 +47,7 @@ from umbridge.model import (
 from umbridge.site import default_site
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.results import Result
+from umbridge.stay.statements import Result, stated
 from umbridge.stay.window import readings
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -357,10 +357,10 @@ def test_bounds_as_the_bedside_writes_them() -> None:
 
 
 def test_a_result_with_a_bound_is_kept_and_read_back() -> None:
-    result = Result.from_row(["hemoglobin", *Result(1, "R", "718-7", "1", 2, 1, 1, None, "", "")])
+    result = Result(1, "R", "S", "718-7", "", 1, 1, 0, "1", 2, 1, 1, 1, None, "", "")
     for value in (Interval.bound("<", Decimal(6)), Interval.bound(">=", Decimal("0.40")), Decimal("7.10")):
         held = result._replace(value=value)
-        assert Result.from_row(held.row("hemoglobin")) == held
+        assert list(stated(["1", 1, 1, "R", "S", [held.written("hemoglobin")]])) == [("hemoglobin", held)]
 
 
 # --- definitions ------------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ def oru(code: str, value: str, unit: str, hours: float, status: str = "F", **oth
         at(other.get("taken", hours)),
         other.get("report", "R1"),
         f"ZZ-{hours} OBX[1]-5",
+        told=(at(other.get("taken", hours)),) * 2 if other.get("is_timed", True) else None,
     )
     event = adt("R01", hours, identifiers=other.get("identifiers", MRN))
     return replace(event, message_type="ORU", observations=(observation,))
@@ -142,7 +143,8 @@ def any_event(draw: st.DrawFn) -> Event:
         return orm(code, hours, control, draw(st.sampled_from("PQ")), identifiers=identifiers)
     status = draw(st.sampled_from("FFCWPX"))
     value = draw(st.sampled_from(["88", "130", ""]))
-    return oru("8867-4", value, "/min", hours, status, taken=draw(st.integers(0, 3)), identifiers=identifiers)
+    more = {"taken": draw(st.integers(0, 3)), "is_timed": draw(st.booleans()), "identifiers": identifiers}
+    return oru("8867-4", value, "/min", hours, status, **more)
 
 
 def whole(fold: StayFold) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.ends import divided, measured, most_reached, value_of
 from umbridge.stay.facts import FactType, dictionary
-from umbridge.stay.results import Result
+from umbridge.stay.statements import Result
 from umbridge.stay.view import Stay
 
 FALL_HOURS = 24

@@ -6,7 +6,7 @@ from decimal import Context, Decimal
 
 from umbridge.interval import Interval, Number, as_interval, as_number, quotient
 from umbridge.model import FactValue, Sample
-from umbridge.stay.results import Result
+from umbridge.stay.statements import Result
 
 _EXACT = Context(prec=28)
 

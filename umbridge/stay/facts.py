@@ -256,13 +256,13 @@ def read(observation: Observation, site: SiteProfile) -> Fact | Unusable:
     if found is None:
         return Unusable(Reason.UNMAPPED)
     kind, code = found
-    if observation.status in WITHDRAWN:
+    if observation.status in WITHDRAWN or observation.report_status == "X":
         return Unusable(Reason.WITHDRAWN, kind.id, code, withdraws=True)
     if observation.status not in USABLE:
         status = observation.status or "none"
         return Unusable(BY_STATUS.get(status, Reason.STATUS_UNLISTED), kind.id, code)
     value = value_of(observation, kind, code, site)
-    if observation.also and value is not Reason.COMMENT:
+    if observation.also and (value is not Reason.COMMENT or _says_more(observation, kind, code, site)):
         value = Reason.REPEATED
     if isinstance(value, Reason):
         return Unusable(value, kind.id, code)
@@ -271,6 +271,12 @@ def read(observation: Observation, site: SiteProfile) -> Fact | Unusable:
     return Fact(
         kind.id, value, observation.at, observation.report, code, original, preliminary, observation.source
     )
+
+
+def _says_more(observation: Observation, kind: FactType, code: str, site: SiteProfile) -> bool:
+    """Whether any further repetition is more than a line of a remark."""
+    others = [observation._replace(value=text, answers=()) for text in observation.also]
+    return any(value_of(each, kind, code, site) is not Reason.COMMENT for each in others)
 
 
 def value_of(observation: Observation, kind: FactType, code: str, site: SiteProfile) -> FactValue | Reason:

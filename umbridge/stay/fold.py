@@ -18,7 +18,6 @@ from umbridge.model import Event
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
-from umbridge.stay.facts import Fact, feeds, read
 from umbridge.stay.force import InForce
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
 from umbridge.stay.orders import Orders
@@ -43,8 +42,9 @@ from umbridge.stay.record import (
     same_patient,
     unguarded,
 )
-from umbridge.stay.results import Result, ResultList, stage
+from umbridge.stay.resultlist import ResultList
 from umbridge.stay.said import Plain, Said, said_of
+from umbridge.stay.statements import Result, again, rows_of, stated, withdrawal
 from umbridge.stay.timeline import Timeline
 from umbridge.stay.view import Identity, Stay, view
 
@@ -74,6 +74,7 @@ class StayFold:
         self._applied = 0
         self._results: dict[str, ResultList] = {}
         self._orders = Orders()
+        self._withdrawn: dict[tuple[str, ...], list[Result]] = {}  # whole reports, by number and service
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -151,43 +152,31 @@ class StayFold:
         """The facts and orders of one message, as the increment writes them."""
         here, sent = self.site.at(event.facility), instant(event.sent_at)
         patient = patient_key(event.patient, here)
-        facts: list[list[Any]] = []
-        for observation in event.observations:
-            found = read(observation, here)
-            if not found.fact:
-                continue
-            value, original, source = None, "", observation.source
-            if isinstance(found, Fact):
-                value, original = found.value, found.original
-                source = f"{source} preliminary" if found.preliminary else source
-            result = Result(
-                instant(observation.at),
-                observation.report,
-                found.code,
-                patient,
-                stage(observation.status),
-                sent,
-                seq,
-                value,
-                original,
-                source,
-            )
-            facts += [result.row(fact) for fact in feeds(found.fact)]
         said, plain = said_of(event, seq, self.site)
         at = instant(event.effective_at)
         rows: dict[str, list[Any]] = {
             "changes": [[at, sent, seq, *change] for change in patients_changed(event, self.site)],
             "course": [list(record) for record in records(event, seq, self.site)],
-            "facts": facts,
             "orders": [list(each) for each in said],
             "plain": [list(each) for each in plain],
+            **rows_of(event, seq, patient, here),
         }
         return {name: its for name, its in rows.items() if its} or None
 
     def _load(self, rows: dict[str, Any]) -> list[Record]:
         """Take in one message's rows but for its records: those are returned, to go in by effective order."""
         for row in rows.get("facts", ()):
-            self._results.setdefault(row[0], ResultList()).add(Result.from_row(row))
+            for fact, result in stated(row):
+                listed = self._results.get(fact)
+                if listed is None:
+                    listed = self._results[fact] = ResultList(self._whose, self._withdrawn)
+                listed.add(result)
+        for row in rows.get("withdrawn", ()):
+            told = withdrawal(row)
+            before = self._withdrawn.setdefault((told.report, told.service), [])
+            if not again(before, told):
+                for listed in self._results.values():
+                    listed.withdraw(told)
         for row in rows.get("orders", ()):
             self._orders.add(Said(*row))
         for row in rows.get("plain", ()):
@@ -258,6 +247,10 @@ class StayFold:
         """
         return same_patient(self.patient, self._stands(patient))
 
+    def _whose(self, patient: str) -> str:
+        """Whose a patient key is as results go: "" for whatever counts as the stay's own patient."""
+        return "" if self.is_patient(patient) else self._stands(patient)
+
     @property
     def sent(self) -> Set[str]:
         """The facts of which any result was sent."""
@@ -318,6 +311,7 @@ class StayFold:
             unguarded=tuple(unguarded(self._people, self.site)),
             has_no_cover=bool(cover) and primary is None,
             raised=tuple(sorted(self._orders.exceptions(self.is_patient))),
+            has_unsure=any(its.is_unsure(self.is_patient) for its in self._results.values()),
         )
         return view(here, self._timeline.course, identity, as_of)
 

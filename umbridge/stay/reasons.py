@@ -29,7 +29,7 @@ class Reason(_Worded):
         "unmapped",
         "OBX-3 is the code of no fact: neither a LOINC code of one nor in the site profile.",
     )
-    WITHDRAWN = "withdrawn", "OBX-11 is D or W: the result is taken back."
+    WITHDRAWN = "withdrawn", "OBX-11 is D or W, or OBR-25 is X: the result is taken back."
     STATUS_I = "status_I", "OBX-11 is I: the specimen is in the laboratory, there is no result yet."
     STATUS_N = "status_N", "OBX-11 is N: nobody asked for this result."
     STATUS_O = "status_O", "OBX-11 is O: the order only, no result."

@@ -9,55 +9,14 @@ asks for except the whole encounter's extremes of a fact measured more than a th
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
-from umbridge.interval import Interval
-from umbridge.model import FactValue, Reading, Sample
-from umbridge.stay.facts import dictionary
+from umbridge.model import Reading, Sample
+from umbridge.stay.statements import Place, Result
 
 FIRST_KEPT = 256
 NEWEST_KEPT = 768
-
-_STAGE = {"P": 1, "F": 2, "X": 2, "B": 2, "V": 2, "A": 3, "C": 3, "D": 3, "W": 3}
-
-
-def stage(status: str) -> int:
-    """How final OBX-11 is: a correction outranks a final result sent again, a pending one nothing."""
-    return _STAGE.get(status, 0)
-
-
-class Result(NamedTuple):
-    """One OBX as it stands. ``value`` is None where the result is withdrawn, missing or unreadable."""
-
-    at: int
-    report: str
-    code: str
-    patient: str
-    stage: int
-    sent: int
-    seq: int
-    value: FactValue | None
-    original: str
-    source: str
-
-    @property
-    def place(self) -> tuple[int, str, str, str]:
-        return self[:4]
-
-    def row(self, fact: str) -> list[Any]:
-        value = str(self.value) if isinstance(self.value, Decimal | Interval) else self.value
-        return [fact, *self[:7], value, *self[8:]]
-
-    @classmethod
-    def from_row(cls, row: list[Any]) -> Result:
-        result = cls(*row[1:])
-        if result.value is not None and dictionary()[row[0]].kind == "number":
-            text = str(result.value)
-            return result._replace(value=Interval.parse(text) if text[0] in "<>" else Decimal(text))
-        return result
 
 
 class Look:
@@ -112,7 +71,7 @@ class Look:
         """Where the window begins in the list."""
         return self._from
 
-    def begins(self, places: list[tuple[int, str, str, str]], first: int) -> bool:
+    def begins(self, places: list[Place], first: int) -> bool:
         """Whether the window still begins there when it begins at the instant ``first``."""
         at = self._from
         return 0 < at < len(places) and places[at - 1][0] < first <= places[at][0]
@@ -188,81 +147,3 @@ class Look:
         self._to -= 1
         self.shown = None
         return True
-
-
-class ResultList:
-    """The results of one fact."""
-
-    __slots__ = ("_looks", "_places", "_results", "has_bounds")
-
-    def __init__(self) -> None:
-        self.has_bounds = False  # whether any result was one: then the window has to be gone through
-        self._places: list[tuple[int, str, str, str]] = []
-        self._results: list[Result] = []
-        self._looks: dict[object, Look] = {}
-
-    def look(
-        self,
-        kind: object,
-        first: int | None,
-        last: int,
-        own: str,
-        is_own: Callable[[str], bool],
-        rank: Callable[[Result], Any] | None,
-        kept: int,
-    ) -> Look | None:
-        """The usable results from ``first`` to ``last``, summed up; None where there are none.
-
-        ``kind`` names a window that asks with one ``rank`` and ``kept`` each time; ``own`` is all that
-        ``is_own`` goes by.
-        """
-        places, look = self._places, self._looks.get(kind)
-        # The usual ends are tried first: a search walks through memory that a long list has long left cold.
-        if first is None or not places or first <= places[0][0]:
-            low = 0
-        elif look is not None and look.begins(places, first):
-            low = look.begin
-        else:
-            low = bisect_left(places, (first,))
-        high = len(places) if places and places[-1][0] <= last else bisect_right(places, (last + 1,))
-        if look is None or look.own != own or not look.can_reach(low, high):
-            look = self._looks[kind] = Look(own, rank, kept)
-        look.reach(self._results, low, high, first, is_own)
-        return look if look.newest else None
-
-    def add(self, result: Result) -> None:
-        self.has_bounds = self.has_bounds or isinstance(result.value, Interval)
-        places = self._places
-        index = len(places)
-        if places and result.place <= places[-1]:
-            index = bisect_left(places, result.place)
-        if index < len(self._places) and self._places[index] == result.place:
-            held = self._results[index]
-            if (result.stage, result.sent, result.seq) > (held.stage, held.sent, held.seq):
-                self._results[index] = result
-                self._looks.clear()
-            return
-        if index < len(self._places):
-            self._looks.clear()
-        self._places.insert(index, result.place)
-        self._results.insert(index, result)
-        if len(self._places) > FIRST_KEPT + NEWEST_KEPT:
-            gone = self._results[FIRST_KEPT]
-            del self._places[FIRST_KEPT], self._results[FIRST_KEPT]
-            for kind in [kind for kind, look in self._looks.items() if not look.forget(gone)]:
-                del self._looks[kind]
-
-    def forget_looks(self) -> None:
-        """Whose results count has changed: look afresh."""
-        self._looks.clear()
-
-    def between(self, first: int | None, last: int) -> list[Result]:
-        """Everything from ``first`` to ``last``, both included, oldest first; withdrawn results too."""
-        low = 0 if first is None else bisect_left(self._places, (first,))
-        return self._results[low : bisect_right(self._places, (last + 1,))]
-
-    def __iter__(self) -> Iterator[Result]:
-        return iter(self._results)
-
-    def __len__(self) -> int:
-        return len(self._results)

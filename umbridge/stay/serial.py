@@ -12,7 +12,7 @@ from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.clock import HOUR
 from umbridge.stay.ends import end_of
 from umbridge.stay.facts import FactType, dictionary
-from umbridge.stay.results import Result
+from umbridge.stay.statements import Result
 
 TROPONIN = "troponin_ratio"
 #: Above this share of the lowest sample the highest is a change: 20 %, the limit for values that are already

@@ -20,8 +20,10 @@ from umbridge.stay.ends import divided, least_reached, measured, most_reached, n
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.payment import PAYMENT_FACTS
-from umbridge.stay.results import Look, Result, ResultList
+from umbridge.stay.resultlist import ResultList
+from umbridge.stay.results import Look
 from umbridge.stay.serial import SERIAL_FACTS
+from umbridge.stay.statements import Result
 from umbridge.stay.view import Stay
 
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
@@ -247,18 +249,17 @@ class _Window:
 
     def _clean_potassium(self, kind: FactType) -> list[Result]:
         """Without the specimens flagged as haemolysed; a flag belongs to its own report and time."""
-        flagged = {
-            (f.at, f.report) for f in self.usable(dictionary()["specimen_hemolyzed"]) if f.value is True
-        }
-        return [each for each in self.usable(kind) if (each.at, each.report) not in flagged]
+        flags = self.usable(dictionary()["specimen_hemolyzed"])
+        flagged = {specimen for flag in flags if flag.value is True for specimen in _specimens(flag)}
+        return [each for each in self.usable(kind) if flagged.isdisjoint(_specimens(each))]
 
     def hemolyzed(self, kind: FactType) -> Reading | None:
         """About the specimen whose potassium counts; silence is N."""
         flags = self.usable(kind)
         potassium = self._clean_potassium(dictionary()["potassium"])
         if potassium:
-            newest = potassium[-1]
-            flags = [flag for flag in flags if (flag.at, flag.report) == (newest.at, newest.report)]
+            specimens = _specimens(potassium[-1])
+            flags = [flag for flag in flags if not specimens.isdisjoint(_specimens(flag))]
         if flags:
             return self.of_results(kind, flags)
         return single(kind.id, Sample(False, self.clock(self.now), NO_FLAG))
@@ -356,6 +357,11 @@ class _Window:
 
     def prevailing(self, reading: Reading) -> tuple[Sample, ...]:
         return prevailing(reading, self.review)
+
+
+def _specimens(result: Result) -> set[tuple[int, str]]:
+    """Report and time, those before a correction gave it another included: the specimen is the same."""
+    return {(at, result.report) for at in (result.at, *result.former)}
 
 
 @cache

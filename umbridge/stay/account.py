@@ -1,0 +1,270 @@
+"""What the statements about one result come to: which of its values are in force, and which cannot be told.
+
+Statements are taken in the order in which they were told (MSH-7), whatever order they came in. Table 0085
+lets only a correction change a final value, so what a correction or withdrawal has decided stays so when the
+old value is told again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from umbridge.stay.statements import (
+    CONFIRMED,
+    CORRECTED,
+    FINAL,
+    LOST,
+    MARK,
+    NEVER,
+    PRELIMINARY,
+    REPORT_WITHDRAWN,
+    UNOBTAINABLE,
+    Name,
+    Place,
+    Result,
+)
+
+Outcome = Literal["in_force", "superseded", "withdrawn", "correction_ambiguous"]
+
+
+class Value:
+    """One value of a result: what says what it is, and when it was collected."""
+
+    __slots__ = (
+        "content",
+        "former",
+        "is_final",
+        "is_held",
+        "is_standing",
+        "is_unplaced",
+        "is_unsure",
+        "slot",
+    )
+
+    def __init__(self, stated: Result) -> None:
+        self.slot = self.content = stated
+        self.former: tuple[int, ...] = ()
+        self.is_final = stated.kind != PRELIMINARY
+        self.is_held = False  # a correction or withdrawal has decided: what is told again changes nothing
+        self.is_standing = True
+        self.is_unsure = False  # a correction may have meant this one or another
+        self.is_unplaced = False  # it is a correction, and nobody knows of what
+
+    def shown(self) -> Result:
+        slot, content = self.slot, self.content
+        source = content.source.removesuffix(MARK) if self.is_final else content.source
+        if slot is content and not self.former and source is content.source:
+            return content
+        return Result(*slot[:9], *content[9:15], source, self.former)
+
+
+class Account:
+    """What the statements about one result come to, told one after the other.
+
+    ``shown`` has the values in force by the place of the statement that gave each its time.
+    """
+
+    __slots__ = ("_at", "_has_report", "_names", "_standing", "_vague", "_values", "shown", "unsure")
+
+    def __init__(self, has_report: bool) -> None:
+        self._has_report = has_report
+        self._names: dict[Name, Value] = {}
+        self._values: list[Value] = []
+        self._standing: dict[Value, None] = {}
+        self._at: dict[tuple[int, int], list[Value]] = {}  # those that stand, by the time they carry
+        self._vague = 0  # how many have no exact time
+        self.shown: dict[Place, Value] = {}
+        self.unsure = 0
+
+    def tell(self, stated: Result) -> list[Place]:
+        """Take in what was told after all before it. Returns the places at which something changed."""
+        changed: list[Place] = []
+        if stated.kind <= FINAL:
+            self._state(stated, changed)
+        elif stated.kind == CONFIRMED:
+            self._confirm(stated, changed)
+        elif stated.kind == REPORT_WITHDRAWN:
+            for value in list(self._standing):
+                self._withdraw(value, changed)
+        else:
+            self._correct(stated, changed)
+        return changed
+
+    def at(self, place: Place) -> Result | None:
+        """What counts at a place, None where nothing does."""
+        value = self.shown.get(place)
+        return None if value is None else value.shown()
+
+    def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
+        """The statements that say what a value is, and what has become of it; all others are superseded."""
+        for value in self._values:
+            if not value.is_standing:
+                yield value.content, "withdrawn"
+            else:
+                yield value.content, "correction_ambiguous" if value.is_unsure else "in_force"
+
+    def lose(self, stated: Result) -> list[Place]:
+        """Forget what a statement says that is no longer kept."""
+        changed: list[Place] = []
+        value = self._names.get(stated.name)
+        if value is not None and value.content is stated:
+            value.content = stated._replace(value=LOST)
+            self._show(value, changed)
+        return changed
+
+    # -- statements --------------------------------------------------------------------------------------
+
+    def _state(self, stated: Result, changed: list[Place]) -> None:
+        value = self._named(stated)
+        if value is None:
+            self._add(stated, changed)
+            return
+        self._names.setdefault(stated.name, value)
+        if value.is_held or (stated.kind == PRELIMINARY and value.is_final):
+            return
+        value.content, value.is_final = stated, stated.kind != PRELIMINARY
+        is_closer = stated.last - stated.first < value.slot.last - value.slot.first
+        self._move(value, stated if is_closer else value.slot, changed)
+
+    def _named(self, stated: Result) -> Value | None:
+        """The value that is stated again: the one of its time, or the only one that can be meant.
+
+        A day means the value of that day, and a value without a time is the value of its result. Two of one
+        message are never one.
+        """
+        found = self._names.get(stated.name)
+        if found is not None or stated.nth or not (self._vague or stated.first != stated.last):
+            return found
+        for value in self._values:
+            if value.content.seq == stated.seq or not _overlap(value.slot, stated):
+                continue
+            if found is not None:
+                return None
+            found = value
+        return found
+
+    def _confirm(self, stated: Result, changed: list[Place]) -> None:
+        """U: the preliminary value is final as it was."""
+        found = self._names.get(stated.name)
+        if found is None:
+            meant, is_sure = self._meant(stated)
+            found = meant[0] if is_sure else None
+        if found is not None and found.is_standing and not found.is_held:
+            found.is_final = True
+            self._show(found, changed)
+
+    def _correct(self, stated: Result, changed: list[Place]) -> None:
+        withdraws = stated.kind != CORRECTED or stated.value is None
+        meant, is_sure = self._meant(stated)
+        if is_sure:
+            (value,) = meant
+            self._names[stated.name] = value
+            if withdraws:
+                self._withdraw(value, changed)
+                return
+            value.content, value.is_final, value.is_held = stated, True, True
+            self._set_unsure(value, value.is_unplaced)
+            is_known = stated.first <= value.slot.first and value.slot.last <= stated.last
+            self._move(value, value.slot if is_known else stated, changed)
+            return
+        if stated.kind == UNOBTAINABLE and not self._has_report:
+            return  # a monitor that could not measure then takes no other moment's value back
+        for value in meant:
+            value.is_held = True
+            self._set_unsure(value, True)
+            self._show(value, changed)
+        if stated.kind == UNOBTAINABLE or (meant and withdraws):
+            return  # X says that there is none: one that comes later is another attempt
+        value = self._add(stated, changed)
+        value.is_held, value.is_unplaced = True, bool(meant)
+        if withdraws:
+            self._withdraw(value, changed)
+        elif meant:
+            self._set_unsure(value, True)
+            self._show(value, changed)
+
+    def _meant(self, stated: Result) -> tuple[list[Value], bool]:
+        """The values that a correction may mean, and whether it is sure which.
+
+        The one of the same time, else the one of the same day, else the only one. Without a report only the
+        time names a value. Corrections of one message do not correct one another.
+        """
+
+        def may(value: Value) -> bool:
+            return not (value.content.seq == stated.seq and value.content.kind == CORRECTED)
+
+        if stated.first != NEVER:
+            same = [value for value in self._at.get((stated.first, stated.last), ()) if may(value)]
+            if same:
+                return same, len(same) == 1
+        others = [value for value in self._standing if may(value)]
+        if stated.first != NEVER and (self._vague or stated.first != stated.last):
+            near = [each for each in others if each.slot.first != NEVER and _overlap(each.slot, stated)]
+            if near:
+                return near, len(near) == 1
+        return others, len(others) == 1 and self._has_report
+
+    # -- values ------------------------------------------------------------------------------------------
+
+    def _add(self, stated: Result, changed: list[Place]) -> Value:
+        value = Value(stated)
+        self._values.append(value)
+        self._names[stated.name] = value
+        self._stand(value)
+        self._show(value, changed)
+        return value
+
+    def _stand(self, value: Value) -> None:
+        slot = value.slot
+        self._standing[value] = None
+        self._at.setdefault((slot.first, slot.last), []).append(value)
+        self._vague += slot.first != slot.last
+
+    def _fall(self, value: Value) -> None:
+        slot = value.slot
+        del self._standing[value]
+        self._at[slot.first, slot.last].remove(value)
+
+    def _withdraw(self, value: Value, changed: list[Place]) -> None:
+        value.is_held = True
+        self._set_unsure(value, False)
+        if value.is_standing:
+            value.is_standing = False
+            self._fall(value)
+        self._show(value, changed)
+
+    def _move(self, value: Value, slot: Result, changed: list[Place]) -> None:
+        """Let it count from another statement's time."""
+        if slot is not value.slot and slot.place != value.slot.place:
+            self._fall(value)
+            self._hide(value, changed)
+            if slot.at != value.slot.at and value.slot.at not in value.former:
+                value.former += (value.slot.at,)
+            value.slot = slot
+            self._stand(value)
+        self._show(value, changed)
+
+    def _set_unsure(self, value: Value, is_unsure: bool) -> None:
+        self.unsure += is_unsure - value.is_unsure
+        value.is_unsure = is_unsure
+
+    def _show(self, value: Value, changed: list[Place]) -> None:
+        said = value.content.value
+        if value.is_standing and not value.is_unsure and said is not None and said is not LOST:
+            place = value.slot.place
+            self.shown[place] = value
+            changed.append(place)
+        else:
+            self._hide(value, changed)
+
+    def _hide(self, value: Value, changed: list[Place]) -> None:
+        place = value.slot.place
+        if self.shown.get(place) is value:
+            del self.shown[place]
+        changed.append(place)
+
+
+def _overlap(one: Result, other: Result) -> bool:
+    """Whether their times as sent can be one."""
+    return one.first <= other.last and other.first <= one.last

@@ -1,0 +1,317 @@
+"""The results of one fact: every statement, by the time of its own, and what of it counts.
+
+Results that have one value to each time, as nearly all have, cost one search each. Where a result has more to
+it (a correction, a withdrawal, a time that is no moment) what was told is gone through again, and only then.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from umbridge.interval import Interval
+from umbridge.stay import results
+from umbridge.stay.account import Account, Outcome
+from umbridge.stay.results import Look
+from umbridge.stay.statements import LOST, Place, Result, again
+
+_LOST_NUMBERS = 8  # of a statement that is no longer kept
+_STAMP = attrgetter("stamp")
+_FINAL_THEN_NEWEST = attrgetter("kind", "sent", "seq", "part")
+_Named = tuple[str, str, str, str]  # which result: report, service, code, sub-id
+_Key = tuple[str, str, str, str, str]  # whose, and which
+
+
+class _Group:
+    """The statements about one result that are kept, by place, and when those were told that are not."""
+
+    __slots__ = ("account", "lost", "named", "newest", "patient", "slots")
+
+    def __init__(self, named: _Named, patient: str) -> None:
+        self.named = named
+        self.patient = patient
+        self.slots: dict[Place, list[Result]] = {}
+        self.lost: dict[str, array[int]] = {}  # by patient
+        self.account: Account | None = None  # None while each time has one value and there is no more to it
+        self.newest: tuple[int, ...] = ()  # the stamp of the last that the account was told
+
+    def patients(self) -> set[str]:
+        return {*self.lost, *(place[-1] for place in self.slots)}
+
+    def statements(self) -> Iterator[Result]:
+        for slot in self.slots.values():
+            yield from slot
+        for patient, numbers in self.lost.items():
+            for n in range(0, len(numbers), _LOST_NUMBERS):
+                at, first, last, nth, *told = numbers[n : n + _LOST_NUMBERS]
+                kind, sent, seq, part = told
+                named = (at, *self.named, first, last, nth, patient)
+                yield Result(*named, kind, sent, seq, part, LOST, "", "")
+
+    def lose(self, place: Place) -> list[Place]:
+        """Keep of a place only what later statements need. Returns where else this changes something."""
+        changed: list[Place] = []
+        for stated in self.slots.pop(place):
+            kept = self.lost.setdefault(stated.patient, array("q"))
+            kept.extend([stated.at, *stated.name, *stated[9:13]])
+            if self.account is not None:
+                changed += self.account.lose(stated)
+        return changed
+
+
+class ResultList:
+    """The results of one fact.
+
+    ``person`` says whose a patient key is now: the statements about one result of one person are taken
+    together. ``withdrawn`` has the reports that are withdrawn whole, and the list sees what is added to it
+    once it is told (``withdraw``).
+
+    What is dropped from the middle is the value, not that it was told: when, and of which moment, is kept in
+    64 bytes (some hundreds where the result has corrections). So a correction of a value that is no longer
+    kept finds it, and is never taken for one of another value; what it says is kept by its own time.
+    """
+
+    __slots__ = (
+        "_groups",
+        "_looks",
+        "_person",
+        "_persons",
+        "_places",
+        "_results",
+        "_stale",
+        "_unsure",
+        "_withdrawn",
+        "has_bounds",
+    )
+
+    def __init__(
+        self,
+        person: Callable[[str], str] = str,
+        withdrawn: Mapping[tuple[str, ...], Sequence[Result]] | None = None,
+    ) -> None:
+        self.has_bounds = False  # whether any result was one: then the window has to be gone through
+        self._places: list[Place] = []
+        self._results: list[Result] = []
+        self._looks: dict[object, Look] = {}
+        self._person = person
+        self._persons: dict[str, str] = {}  # whose each patient key was when the groups were made
+        self._withdrawn = {} if withdrawn is None else withdrawn
+        for its in self._withdrawn.values():
+            for each in its:
+                self._persons[each.patient] = each.patient
+        self._groups: dict[_Key, _Group] = {}
+        self._stale: dict[_Key, _Group] = {}
+        self._unsure: dict[_Key, _Group] = {}
+
+    def look(
+        self,
+        kind: object,
+        first: int | None,
+        last: int,
+        own: str,
+        is_own: Callable[[str], bool],
+        rank: Callable[[Result], Any] | None,
+        kept: int,
+    ) -> Look | None:
+        """The usable results from ``first`` to ``last``, summed up; None where there are none.
+
+        ``kind`` names a window that asks with one ``rank`` and ``kept`` each time; ``own`` is all that
+        ``is_own`` goes by.
+        """
+        self.settle()
+        places, look = self._places, self._looks.get(kind)
+        # The usual ends are tried first: a search walks through memory that a long list has long left cold.
+        if first is None or not places or first <= places[0][0]:
+            low = 0
+        elif look is not None and look.begins(places, first):
+            low = look.begin
+        else:
+            low = bisect_left(places, (first,))
+        high = len(places) if places and places[-1][0] <= last else bisect_right(places, (last + 1,))
+        if look is None or look.own != own or not look.can_reach(low, high):
+            look = self._looks[kind] = Look(own, rank, kept)
+        look.reach(self._results, low, high, first, is_own)
+        return look if look.newest else None
+
+    def add(self, stated: Result) -> None:
+        """Take in one statement, whenever it was told. The same again changes nothing."""
+        self.has_bounds = self.has_bounds or isinstance(stated.value, Interval)
+        patient = stated.patient
+        person = self._persons.setdefault(patient, patient)  # whose it is, is asked when somebody looks
+        key = (person, *stated.named)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(stated.named, patient)
+            if stated[1:3] in self._withdrawn:
+                self._open(key, group)
+            elif not stated.is_plain:
+                group.account = Account(has_report=bool(stated.report))
+        place = stated.place
+        slot = group.slots.get(place)
+        if slot is None:
+            group.slots[place] = [stated]
+        else:
+            count = len(slot)
+            if again(slot, stated):
+                return
+            if len(slot) == count and group.account is not None:
+                self._open(key, group)
+        account = group.account
+        if account is None and stated.is_plain and patient == group.patient:  # nearly always
+            if slot is None:
+                self._insert(place, stated)
+            else:
+                self._publish(place, max(slot, key=_FINAL_THEN_NEWEST))
+            return
+        if account is None:
+            account = self._open(key, group)
+        changed = self._tell(key, group, stated)
+        if slot is None:
+            self._insert(place, account.at(place))
+        for each in changed:
+            self._publish(each, account.at(each))
+
+    def withdraw(self, withdrawal: Result) -> None:
+        """No result of this report and service counts that was told before. ``withdrawn`` has it already."""
+        self._persons.setdefault(withdrawal.patient, withdrawal.patient)
+        for key, group in self._groups.items():
+            if key[1:3] == withdrawal[1:3]:
+                self._open(key, group)
+
+    def settle(self) -> None:
+        """Bring in what came later than it was told, and follow who is who."""
+        if len(self._persons) > 1:
+            self._regroup()
+        for key, group in self._stale.items():
+            self._refold(key, group)
+        self._stale.clear()
+
+    def is_unsure(self, is_own: Callable[[str], bool]) -> bool:
+        """Whether a correction was told that may mean one value of these patients or another."""
+        self.settle()
+        return any(is_own(group.patient) for group in self._unsure.values())
+
+    def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
+        """Each value that was stated and is kept, and what has become of it: exactly one thing."""
+        self.settle()
+        for group in self._groups.values():
+            if group.account is None:
+                told = {id(max(slot, key=_FINAL_THEN_NEWEST)) for slot in group.slots.values()}
+                found: dict[int, Outcome] = dict.fromkeys(told, "in_force")
+            else:
+                found = {id(each): outcome for each, outcome in group.account.outcomes()}
+            for slot in group.slots.values():
+                for each in slot:
+                    if each.value is not None:
+                        yield each, found.get(id(each), "superseded")
+
+    def _open(self, key: _Key, group: _Group) -> Account:
+        """Go by what was told after what: there is more to this result than one value at each time."""
+        group.account = group.account or Account(has_report=bool(key[1]))
+        self._stale[key] = group
+        return group.account
+
+    def _tell(self, key: _Key, group: _Group, stated: Result) -> list[Place]:
+        if group.account is None or key in self._stale:
+            return []
+        if stated.stamp < group.newest:
+            self._stale[key] = group
+            return []
+        group.newest = stated.stamp
+        changed = group.account.tell(stated)
+        self._mark(key, group)
+        return changed
+
+    def _refold(self, key: _Key, group: _Group) -> None:
+        account = group.account = Account(has_report=bool(key[1]))
+        whose, reports = self._person(group.patient), self._withdrawn.get(key[1:3], ())
+        told = [each for each in reports if self._person(each.patient) == whose]
+        told += group.statements()
+        told.sort(key=_STAMP)
+        for stated in told:
+            account.tell(stated)
+        group.newest = told[-1].stamp
+        for place in group.slots:
+            self._publish(place, account.at(place))
+        self._mark(key, group)
+
+    def _mark(self, key: _Key, group: _Group) -> None:
+        if group.account is not None and group.account.unsure:
+            self._unsure[key] = group
+        else:
+            self._unsure.pop(key, None)
+
+    def _regroup(self) -> None:
+        """Take together again whose patient keys have become one person's, or are no longer."""
+        persons = {patient: self._person(patient) for patient in self._persons}
+        if persons == self._persons:
+            return
+        before, self._groups, self._persons = self._groups, {}, persons
+        self._stale.clear()
+        self._unsure.clear()
+        for old in before.values():
+            named = old.named
+            for patient in old.patients():
+                key = (persons[patient], *named)
+                group = self._groups.get(key)
+                if group is None:
+                    group = self._groups[key] = _Group(named, patient)
+                group.slots |= {place: its for place, its in old.slots.items() if place[-1] == patient}
+                if patient in old.lost:
+                    group.lost[patient] = old.lost[patient]
+                self._open(key, group)
+
+    def _publish(self, place: Place, result: Result | None) -> None:
+        """Let this be what counts at a place, where that is kept."""
+        index = bisect_left(self._places, place)
+        if index == len(self._places) or self._places[index] != place:
+            return
+        held = self._results[index]
+        if result is None or result.value is None:
+            result = _nothing(place)
+        if result != held:
+            self._results[index] = result
+            self._looks.clear()
+
+    def _insert(self, place: Place, result: Result | None) -> None:
+        places = self._places
+        index = len(places)
+        if places and place <= places[-1]:
+            index = bisect_left(places, place)
+            self._looks.clear()
+        places.insert(index, place)
+        self._results.insert(index, _nothing(place) if result is None or result.value is None else result)
+        if len(places) <= results.FIRST_KEPT + results.NEWEST_KEPT:
+            return
+        gone, lost = self._results[results.FIRST_KEPT], places[results.FIRST_KEPT]
+        del places[results.FIRST_KEPT], self._results[results.FIRST_KEPT]
+        for kind in [kind for kind, look in self._looks.items() if not look.forget(gone)]:
+            del self._looks[kind]
+        group = self._groups[self._persons[lost[-1]], *lost[1:5]]
+        for each in group.lose(lost):
+            self._publish(each, None if group.account is None else group.account.at(each))
+
+    def forget_looks(self) -> None:
+        """Whose results count has changed: look afresh."""
+        self._looks.clear()
+
+    def between(self, first: int | None, last: int) -> list[Result]:
+        """All from ``first`` to ``last``, both included, oldest first; what does not count has no value."""
+        self.settle()
+        low = 0 if first is None else bisect_left(self._places, (first,))
+        return self._results[low : bisect_right(self._places, (last + 1,))]
+
+    def __iter__(self) -> Iterator[Result]:
+        self.settle()
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+
+def _nothing(place: Place) -> Result:
+    """A place at which nothing counts."""
+    return Result(*place, 0, 0, 0, 0, None, "", "")

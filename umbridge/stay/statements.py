@@ -1,0 +1,184 @@
+"""One OBX as a statement about a result: what it does, of which value, and when it was told.
+
+A result is named by report, service, code and sub-id, a value of it by the time it was collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from umbridge.interval import Interval
+from umbridge.model import Event, FactValue
+from umbridge.site import SiteProfile
+from umbridge.stay.clock import instant
+from umbridge.stay.facts import Fact, Unusable, dictionary, feeds, read
+from umbridge.stay.reasons import SILENT
+
+# What a statement does, by OBX-11 (table 0085) and OBR-25 (table 0123): of one second, the first goes first.
+PRELIMINARY, FINAL, CONFIRMED, CORRECTED, WITHDRAWN, UNOBTAINABLE, REPORT_WITHDRAWN = range(1, 8)
+_KINDS = {
+    "P": PRELIMINARY,
+    **dict.fromkeys("FBV", FINAL),
+    "U": CONFIRMED,
+    **dict.fromkeys("CA", CORRECTED),
+    **dict.fromkeys("DW", WITHDRAWN),
+    "X": UNOBTAINABLE,
+}
+#: First and last moment of a time that nobody sent: it may have been any.
+NEVER, EVER = -(1 << 62), 1 << 62
+#: The value of a statement that is no longer kept: there was one, and it can be in no window.
+LOST: FactValue = "lost"
+MARK = " preliminary"  # behind the source of a value that is not final
+
+Place = tuple[int, str, str, str, str, int, int, int, str]
+Name = tuple[int, int, int]
+
+
+def kind_of(status: str, report_status: str) -> int | None:
+    """What an OBX does. None where it says nothing of a value: R, I, O, N, S and what no table has."""
+    kind = _KINDS.get(status)
+    if report_status == "X":
+        return UNOBTAINABLE
+    return CORRECTED if kind == FINAL and report_status == "C" else kind
+
+
+class Result(NamedTuple):
+    """One OBX: what it says, or what it stands for once all that was told is known.
+
+    ``value`` is None where it is withdrawn, superseded, missing or unreadable. ``first`` and ``last`` are the
+    first and last moment that its time as sent can mean, ``nth`` tells apart those of one message that are
+    alike in all of this. ``former`` are the moments it counted from before a correction gave it another.
+    """
+
+    at: int
+    report: str
+    service: str
+    code: str
+    sub: str
+    first: int
+    last: int
+    nth: int
+    patient: str
+    kind: int
+    sent: int
+    seq: int
+    part: int
+    value: FactValue | None
+    original: str
+    source: str
+    former: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        return self[:9]
+
+    @property
+    def named(self) -> tuple[str, str, str, str]:
+        """Which result: report, service, code and sub-id."""
+        return self[1:5]
+
+    @property
+    def name(self) -> Name:
+        """What tells the values of one result apart."""
+        return self[5:8]
+
+    @property
+    def stamp(self) -> tuple[int, int, int, int]:
+        """When it was told: what is of one second goes by what it does, then by receipt and place."""
+        return self.sent, min(self.kind, CORRECTED), self.seq, self.part
+
+    def is_again(self, other: Result) -> bool:
+        """Whether this is the same statement: of the same message, received twice."""
+        return self[:11] == other[:11] and self[12:] == other[12:]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it states a value at a moment that was sent, and no more: most do."""
+        return self.kind <= FINAL and self.first == self.at == self.last
+
+    def written(self, fact: str) -> list[Any]:
+        """As an increment has it, without what the others of its report and message share."""
+        value = self.value if self.value is None or isinstance(self.value, (bool, str)) else str(self.value)
+        when = (self.first, self.last)
+        told = 0 if when == (self.at, self.at) else None if when == (NEVER, EVER) else list(when)
+        what = [self.kind, self.part, value, self.original, self.source]
+        return [fact, self.at, self.code, self.sub, told, self.nth, *what]
+
+
+def again(known: list[Result], told: Result) -> bool:
+    """Add a statement to those known. True where nothing changes: its message was received twice.
+
+    Of a message that was received twice the first receipt counts, whichever came in first.
+    """
+    at = next((n for n, each in enumerate(known) if each.is_again(told)), None)
+    if at is None:
+        known.append(told)
+    elif told.seq >= known[at].seq:
+        return True
+    else:
+        known[at] = told
+    return False
+
+
+def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str, list[Any]]:
+    """What one message states of facts, as its increment writes it: what it says nothing of is left out."""
+    sent = instant(event.sent_at)
+    facts: list[list[Any]] = []
+    counted: dict[tuple[Any, ...], int] = {}
+    under: tuple[str, str] | None = None
+    for part, observation in enumerate(event.observations, (event.part << 24) + 1):
+        kind = kind_of(observation.status, observation.report_status)
+        found = read(observation, site)
+        if kind is None or not found.fact:
+            continue
+        if isinstance(found, Unusable) and found.reason in SILENT and kind <= FINAL:
+            continue
+        at = instant(observation.at)
+        told = observation.told
+        if told is not None:
+            first, last = instant(told[0]), instant(told[1])
+        elif observation.report:
+            first, last = NEVER, EVER
+        else:
+            first = last = at  # nothing else names a value that no report does
+        value, original, source = None, "", observation.source
+        if isinstance(found, Fact):
+            value, original = found.value, found.original
+            source += MARK if found.preliminary else ""
+        report, service = observation.report, observation.service
+        key = (report, service, found.code, observation.sub, first, last, kind <= FINAL)
+        nth = counted[key] = counted.get(key, -1) + 1
+        place = (at, report, service, found.code, observation.sub, first, last, nth, patient)
+        result = Result(*place, kind, sent, seq, part, value, original, source)
+        if under != (report, service):
+            under = (report, service)
+            facts.append([patient, sent, seq, report, service, []])
+        facts[-1][-1] += [result.written(fact) for fact in feeds(found.fact)]
+    withdrawn = [
+        [patient, sent, seq, each.report, each.service, part, each.source]
+        for part, each in enumerate(event.withdrawals, event.part << 24)
+    ]
+    return {"facts": facts, "withdrawn": withdrawn}
+
+
+def stated(row: list[Any]) -> Iterator[tuple[str, Result]]:
+    """The statements of one row of an increment's facts, each with its fact."""
+    patient, sent, seq, report, service, results = row
+    for fact, at, code, sub, told, nth, kind, part, value, original, source in results:
+        first, last = (at, at) if told == 0 else (NEVER, EVER) if told is None else told
+        said = _number(value) if value is not None and dictionary()[fact].kind == "number" else value
+        place = (at, report, service, code, sub, first, last, nth, patient)
+        yield fact, Result(*place, kind, sent, seq, part, said, original, source)
+
+
+def _number(text: str) -> FactValue | None:
+    return Interval.parse(text) if text[0] in "<>" else Decimal(text)
+
+
+def withdrawal(row: list[Any]) -> Result:
+    """A report that is withdrawn whole, as a statement about each of its results."""
+    patient, sent, seq, report, service, part, source = row
+    told = (NEVER, EVER, 0, patient, REPORT_WITHDRAWN, sent, seq, part)
+    return Result(sent, report, service, "", "", *told, None, "", source)
