@@ -5,7 +5,7 @@ from __future__ import annotations
 from umbridge.hl7.fields import coded_of, leaf, parts_of
 from umbridge.hl7.reading import MOST, Reading
 from umbridge.hl7.times import parse_date
-from umbridge.model import Certification, Coverage, Diagnosis
+from umbridge.model import Certification, Coded, Coverage, Diagnosis
 
 
 def diagnoses(reading: Reading) -> tuple[Diagnosis, ...]:
@@ -31,21 +31,29 @@ def _diagnosis(reading: Reading, nth: int, dg1: list[bytes]) -> Diagnosis:
     code, other, any_ = reading.words(dg1[3])
     if not any_:
         reading.note(f"DG1[{nth}]-3 missing")
-    parts = parts_of(reading.message, dg1[3])
-    third = coded_of(reading.message, parts[9:]) if len(parts) > 9 else other
-    action = reading.word(dg1[21])
+    method, kind, priority, action = dg1[2], dg1[6], dg1[15], dg1[21]
+    word = reading.word(action) if action else ""
     return Diagnosis(
         reading.rank(dg1[1], "DG1", nth),
         code.code,
         code.system,
-        reading.word(dg1[6]),
-        action == "D",
+        reading.word(kind) if kind else "",
+        word == "D",
         f"{reading.message.control_id} DG1[{nth}]",
-        tuple(each for each in dict.fromkeys((other, third)) if each.code),
-        reading.word(dg1[2]),
-        _count(reading.word(dg1[15])),
-        action,
+        _others(reading, dg1[3], other),
+        reading.word(method) if method else "",
+        _count(reading.word(priority)) if priority else None,
+        word,
     )
+
+
+def _others(reading: Reading, raw: bytes, second: Coded) -> tuple[Coded, ...]:
+    """The second triplet of a code, and the third, which version 2.7 brought."""
+    mark = reading.message.delimiters.component
+    if not mark or raw.count(mark) < 9:
+        return (second,) if second.code else ()
+    third = coded_of(reading.message, parts_of(reading.message, raw)[9:])
+    return tuple(each for each in dict.fromkeys((second, third)) if each.code)
 
 
 def _coverage(reading: Reading, nth: int, in1: list[bytes]) -> Coverage:
@@ -56,16 +64,16 @@ def _coverage(reading: Reading, nth: int, in1: list[bytes]) -> Coverage:
         word(in1[15]),
         word(in1[14]),
         word(in1[28]),
-        _day(reading, in1[12], f"IN1[{nth}]-12"),
-        _day(reading, in1[13], f"IN1[{nth}]-13"),
-        _count(word(in1[22])),
+        _day(reading, in1[12], nth, 12) if in1[12] else "",
+        _day(reading, in1[13], nth, 13) if in1[13] else "",
+        _count(word(in1[22])) if in1[22] else None,
     )
 
 
-def _day(reading: Reading, raw: bytes, address: str) -> str:
+def _day(reading: Reading, raw: bytes, nth: int, field: int) -> str:
     day, note = parse_date(raw if raw.isdigit() else reading.stamp(raw))
     if note:
-        reading.note(f"{address} {note}")
+        reading.note(f"IN1[{nth}]-{field} {note}")
     return day
 
 
