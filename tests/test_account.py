@@ -107,6 +107,12 @@ CASES: list[tuple[str, list[Result], list[tuple[int, int]], bool]] = [
         False,
     ),
     ("and two of one message", [said("F", 124), said("F", 78, nth=1, part=2)], [(5, 124), (5, 78)], False),
+    (
+        "and a moment and its day of one message",
+        [said("F", 130, 120, sent=300), said("F", 119, (100, 199), sent=300, part=2)],
+        [(120, 130), (199, 119)],
+        False,
+    ),
     # a correction, whatever time it carries
     ("of its time", [said("F", 88), said("C", 98, sent=60)], [(5, 98)], False),
     ("of another", [said("F", 88), said("C", 98, 3, sent=60)], [(3, 98)], False),

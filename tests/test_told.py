@@ -123,6 +123,7 @@ def test_two_pressures_under_one_code_are_two() -> None:
     alike = oru(
         "0901", obr(taken="0850"), obx("8480-6^SBP^LN", "131", "mm[Hg]"), obx("8480-6^SBP^LN", "82", "mm[Hg]")
     )
+    assert values(seen(alike), "sbp") == ["131", "82"]
     assert seen(alike)["sbp"].low.value == 82
 
 

@@ -128,6 +128,7 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
     facts: list[list[Any]] = []
     counted: dict[tuple[Any, ...], int] = {}
     under: tuple[str, str] | None = None
+    at, before = 0, None
     for part, observation in enumerate(event.observations, (event.part << 24) + 1):
         kind = kind_of(observation.status, observation.report_status)
         found = read(observation, site)
@@ -135,10 +136,12 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
             continue
         if isinstance(found, Unusable) and found.reason in SILENT and kind <= FINAL:
             continue
-        at = instant(observation.at)
-        told = observation.told
+        told, moment = observation.told, observation.at
+        if moment is not before:  # the results of a report share their time
+            at, before = instant(moment), moment
         if told is not None:
-            first, last = instant(told[0]), instant(told[1])
+            last = at if told[1] is moment else instant(told[1])
+            first = last if told[0] is told[1] else instant(told[0])
         elif observation.report:
             first, last = NEVER, EVER
         else:
