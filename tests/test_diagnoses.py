@@ -106,8 +106,14 @@ def test_a_list_takes_the_place_of_the_one_before() -> None:
 
 def test_an_orders_reasons_add_to_the_list_and_stay() -> None:
     order = replace(said(1, "E11.9"), message_type="ORM", trigger="O01")
-    assert standing(said(0, "N17.9"), order) == ("E11.9", "N17.9")
+    assert standing(said(0, "N17.9"), order) == ("N17.9", "E11.9")  # and is never the principal one
     assert standing(said(0, "N17.9"), order, said(2, "J18.9")) == ("J18.9", "E11.9")
+    final = replace(order, diagnoses=(order.diagnoses[0]._replace(kind="F", priority=1),))
+    assert standing(said(0, "N17.9"), final) == ("N17.9", "E11.9")
+    assert standing(said(0, "N17.9", "E11.9"), order) == ("N17.9", "E11.9")  # the list's own place stays
+    assert standing(order) == ("E11.9",)
+    gone = replace(said(2, "E11.9", action="D"), message_type="ORM", trigger="O01")
+    assert standing(said(0, "E11.9"), order, gone) == ("E11.9",)  # the order's reason alone went
 
 
 @given(st.permutations(range(6)), st.lists(st.integers(0, 5), max_size=4))
@@ -123,7 +129,7 @@ def test_the_order_of_arrival_does_not_matter(order: list[int], again: list[int]
     assert (
         standing(*(told[n] for n in (*order, *again)))
         == standing(*told)
-        == (*("K70.3", "I50.9", "E11.9", "J18.9"),)
+        == (*("K70.3", "I50.9", "J18.9", "E11.9"),)
     )
 
 
@@ -179,7 +185,15 @@ def test_in1_22_goes_before_in1_1() -> None:
         "IN1|2|MCRAB" + "|" * 12 + "|MCR" + "|" * 7 + "1",
     ]
     event = translate(er7.parse((HEAD + "\r".join(lines)).encode()), SITE.zone)
-    assert [(plan.rank, plan.priority) for plan in event.coverage] == [(1, 2), (2, 1)]
+    assert event.notes == ()
     fold = StayFold(SITE)
     fold.apply(event, 1)
     assert fold.stay(event.sent_at).payer_class == "MEDICARE_FFS"
+
+
+def test_an_in1_22_that_nobody_knows_is_said() -> None:
+    event = translate(
+        er7.parse((HEAD + "IN1|1|ZZPPO" + "|" * 12 + "|COM" + "|" * 7 + "ZZ").encode()), SITE.zone
+    )
+    assert event.notes == ("IN1[1]-22 number_unreadable",)
+    assert event.coverage[0].priority is None

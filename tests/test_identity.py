@@ -342,8 +342,12 @@ PENDING_AFTER_DELETION = [
 ]
 
 
+MOVED_AND_BACK = [("adt", "V1", (trigger, WARD)) for trigger in ("A01", "A02", "A12")]
+
+
 @settings(max_examples=120, deadline=None)
 @example([(each, False) for each in PENDING_AFTER_DELETION], 0)
+@example([(each, False) for each in MOVED_AND_BACK], 1)
 @given(
     st.lists(st.tuples(happening(), st.sampled_from([False] * 5 + [True])), max_size=16), st.integers(0, 9)
 )

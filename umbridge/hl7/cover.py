@@ -7,6 +7,8 @@ from umbridge.hl7.reading import MOST, Reading
 from umbridge.hl7.times import parse_date
 from umbridge.model import Certification, Coded, Coverage, Diagnosis
 
+_LETTERS = {"P": 1, "S": 2, "T": 3}  # primary, secondary, tertiary
+
 
 def diagnoses(reading: Reading) -> tuple[Diagnosis, ...]:
     return tuple([_diagnosis(reading, nth, row) for nth, row in enumerate(_rows(reading, b"DG1", 21), 1)])
@@ -66,7 +68,7 @@ def _coverage(reading: Reading, nth: int, in1: list[bytes]) -> Coverage:
         word(in1[28]),
         _day(reading, in1[12], nth, 12) if in1[12] else "",
         _day(reading, in1[13], nth, 13) if in1[13] else "",
-        _count(word(in1[22])) if in1[22] else None,
+        _priority(reading, in1[22], nth) if in1[22] else None,
     )
 
 
@@ -75,6 +77,15 @@ def _day(reading: Reading, raw: bytes, nth: int, field: int) -> str:
     if note:
         reading.note(f"IN1[{nth}]-{field} {note}")
     return day
+
+
+def _priority(reading: Reading, raw: bytes, nth: int) -> int | None:
+    """IN1-22 is text: 1, 2, or the letters that senders write for them."""
+    said = reading.word(raw)
+    found = _count(said) if said.isdigit() else _LETTERS.get(said.upper())
+    if said and found is None:
+        reading.note(f"IN1[{nth}]-22 number_unreadable")
+    return found
 
 
 def _count(text: str) -> int | None:

@@ -140,7 +140,7 @@ class Reading:
                 alternate,
                 first,
                 self.range(obx[7]),
-                status.decode() if status.isalpha() else message.value(status).strip(),
+                (status.decode() if status.isalpha() else message.value(status).strip()).upper(),
                 other,
             )
             if known is not None and self._lasting(b"".join(key)):

@@ -27,6 +27,8 @@ CERTIFICATIONS_KEPT = 32
 #: About the person: a diagnosis or payer in one of these is not said of this stay (HL7 v2 3.3.28 to .31).
 _PERSON_ONLY = frozenset({"A28", "A29", "A31"}) | GROUPED
 
+_OF_ORDER = "order "  # before the code of an order's reason, which is not the same as ADT's of that code
+
 Stamp = list[int]
 Person = dict[str, Any]
 
@@ -69,7 +71,8 @@ def _diagnose(person: Person, when: Stamp, event: Event, site: SiteProfile) -> N
     """Each code by the newest message that has it, and the newest list that replaced what ADT said before.
 
     The DG1 of an ADT message are the whole list unless one of them has an action code (HL7 v2 2.10.4.1,
-    snapshot mode). Those of an order are its own reasons: they add, and no list takes them away.
+    snapshot mode). Those of an order are its own reasons: they add, no list takes them away, and none of them
+    is the stay's principal diagnosis.
     """
     if not event.diagnoses:
         return
@@ -82,9 +85,10 @@ def _diagnose(person: Person, when: Stamp, event: Event, site: SiteProfile) -> N
         if isinstance(code, Unlisted):
             continue
         row = [when, list(place_of(diagnosis)), diagnosis.deleted, diagnosis.source, is_adt]
-        before = held.get(code)
+        name = code if is_adt else _OF_ORDER + code
+        before = held.get(name)
         if before is None or before[0] < when or (before[0] == when and row[1] < before[1]):
-            held[code] = row
+            held[name] = row
     while len(held) > DIAGNOSES_KEPT:
         del held[min(held, key=lambda code: (held[code][0], code))]
 
@@ -197,15 +201,19 @@ class Diagnosed(NamedTuple):
 
 
 def diagnoses_of(person: Person) -> list[Diagnosed]:
-    """ICD-10-CM codes that stand: by ``place_of``, the newest first within it."""
+    """ICD-10-CM codes that stand: ADT's by ``place_of``, the newest first within it; then orders' reasons."""
     listed = person.get("listed", [None])[0]
     standing = [
         (code, row)
         for code, row in person.get("diagnoses", {}).items()
         if not row[2] and not (row[4] and listed is not None and row[0] < listed)
     ]
-    standing.sort(key=lambda pair: (pair[1][1], [-part for part in pair[1][0][:2]], pair[0]))
-    return [Diagnosed(code, row[3], row[0][2]) for code, row in standing]
+    standing.sort(key=lambda pair: (not pair[1][4], pair[1][1], [-part for part in pair[1][0][:2]], pair[0]))
+    found: dict[str, Diagnosed] = {}
+    for name, row in standing:
+        code = name.removeprefix(_OF_ORDER)
+        found.setdefault(code, Diagnosed(code, row[3], row[0][2]))
+    return list(found.values())
 
 
 def _paying(plan: Coverage) -> tuple[bool, int, int]:

@@ -293,10 +293,15 @@ def _grounds(course: Course) -> Mapping[tuple[str, Claim], int]:
 
 
 def _void_lost(course: Course, beside: Course, trigger: str) -> None:
-    """What only the cancelled event gave ground for is void; a discharge that was expected is no more."""
+    """What only the cancelled event gave ground for is void; a discharge that was expected is no more.
+
+    A review of the kind that began at the same moment is the same one, though the cancelled event was
+    received first and would have named it.
+    """
     left = _grounds(course)
+    began = {(kind, at) for (kind, _), at in left.items()}
     for (kind, claim), at in _grounds(beside).items():
-        if (kind, claim) in left:
+        if (kind, claim) in left or (kind, at) in began:
             continue
         if trigger == "A25" and kind == ReviewType.DISCHARGE:
             asked = next(each for each in beside.asked if (each.type, each.claim) == (kind, claim))
