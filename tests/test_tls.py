@@ -130,7 +130,8 @@ def test_a_stranger_is_shut_out_and_counted(tmp_path: Path, authority: Authority
         assert await say(wire.port, client(authority, pair), frame()) == b""
         await counted(wire, reason)
         assert await wire.rows() == []
-        assert wire.listener.open_connections == 0
+        while wire.listener.open_connections:  # the peer hears of the end before the listener is done with it
+            await asyncio.sleep(0.001)
         good = authority.sign("engine", ENGINE)
         assert acks(await say(wire.port, client(authority, good), frame())) == [("AA", "ZZ1")]
 
