@@ -336,6 +336,19 @@ def test_a_day_without_an_hour_is_its_last_moment_before_the_message() -> None:
     assert message("A08", "20260302141500", pv1_44="202603020800").visit.days == ()
 
 
+def test_a_day_without_an_hour_has_the_hour_that_evn_2_knows() -> None:
+    """Sent after midnight: the hour at which it was entered says more than the end of the day."""
+    came = message("A04", "20260303010000", recorded="20260302080000", pv1_44="20260302")
+    assert came.effective_at == came.visit.admitted_at == local("20260302080000")
+    assert (came.visit.days, came.told_at) == ((), None)
+    left = message("A03", "20260303010000", recorded="20260302210000", pv1_45="20260302")
+    assert left.effective_at == left.visit.discharged_at == local("20260302210000")
+    other = message("A04", "20260303010000", recorded="20260301080000", pv1_44="20260302")  # of another day
+    assert other.effective_at == local("20260302235959")
+    bare = message("A04", "20260303010000", recorded="20260302", pv1_44="20260302")
+    assert bare.effective_at == local("20260302235959")
+
+
 def test_when_it_was_told_is_evn_2_unless_that_is_when_it_happened() -> None:
     assert message("A02", "20260302141500").told_at is None
     assert message("A02", "20260302141500", recorded="202603021000").told_at == local("20260302100000")

@@ -143,6 +143,16 @@ def test_a_merged_number_leads_to_the_patient_for_ever(trigger: str) -> None:
     assert set(ward.stays()) == {"V1", "V2"}
 
 
+def test_every_number_that_is_merged_away_leads_to_the_patient() -> None:
+    """MRG-1 repeats: the numbers of one person, of which several may be the site's."""
+    merge = changed("A40", 5, "111", "333")
+    (group,) = merge.groups
+    both = replace(group, prior_identifiers=(*person("111").identifiers, *person("222").identifiers))
+    ward = Ward().take(adt("A01", 0, "111", "V1", **WARD), adt("A01", 1, "222", "V2", **WARD))
+    ward.take(replace(merge, groups=(both,)))
+    assert {visit: stay["mrn"] for visit, stay in ward.stays().items()} == {"V1": "333", "V2": "333"}
+
+
 def test_a_merge_before_anybody_was_known_counts_when_they_come() -> None:
     ward = Ward().take(changed("A40", 5, "111", "222"), changed("A40", 6, "222", "333"))
     ward.take(adt("A01", 0, "111", "V1", **WARD), adt("A08", 7, "333", "V1", **WARD))

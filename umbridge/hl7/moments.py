@@ -56,6 +56,9 @@ def moments(reading: Reading) -> Moments:
     if pv1:
         field = _OWN_TIME[trigger]
         own = happened(reading, pv1[field], sent, "PV1", field)
+        if evn and recorded is not None and has_hour(evn[2]) and not has_hour(pv1[field]):
+            days = days_of(reading.stamp(pv1[field]), reading.zone)
+            own = recorded if days is not None and days[0] <= recorded <= days[1] else own  # that day's hour
     occurred = None
     took_place = happened(reading, evn[6], sent, "EVN", 6) if evn and evn[6] else None
     if evn and took_place is not None:

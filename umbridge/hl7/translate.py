@@ -45,6 +45,11 @@ _RESULTS = frozenset({b"OBX", b"OBR", b"ORC"})
 _CLINICAL = frozenset({b"OBX", b"ORC", b"PID", b"TQ1", *(name.encode() for name in DETAILS)})
 _GROUPS = frozenset({b"PID", b"MRG", b"PV1"})
 _ONCE = tuple((name, name.encode()) for name in ONCE)
+_DAY_OF = {
+    "A01": ("PV1-44", "admitted_at"),
+    "A04": ("PV1-44", "admitted_at"),
+    "A03": ("PV1-45", "discharged_at"),
+}
 _NO_MRG = [b""] * 6
 
 
@@ -121,6 +126,20 @@ def _of_several(each: Sequence[Event]) -> Event:
     )
 
 
+def _timed(visit: Visit, trigger: str, at: datetime) -> Visit:
+    """A visit whose own day without an hour has the hour of the event that it is the day of."""
+    field, name = _DAY_OF.get(trigger, ("", ""))
+    if field not in visit.days:
+        return visit
+    day = getattr(visit, name)
+    if day is None or day == at or day.astimezone(at.tzinfo).date() != at.date():
+        return visit
+    left = tuple(each for each in visit.days if each != field)
+    if name == "admitted_at":
+        return replace(visit, admitted_at=at, days=left)
+    return replace(visit, discharged_at=at, days=left)
+
+
 class _Reading(Results):
     """One translation."""
 
@@ -148,7 +167,7 @@ class _Reading(Results):
             sent_at,
             when.effective,
             self.patient(pid, mrn_authority) if pid else Patient(),
-            self.visit(pv1, self.row(b"PV2", 47)),
+            _timed(self.visit(pv1, self.row(b"PV2", 47)), trigger if code == "ADT" else "", when.effective),
             self.prior_accounts(),
             tuple(orders),
             tuple(observations),

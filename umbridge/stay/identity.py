@@ -52,12 +52,19 @@ def patients_changed(event: Event, site: SiteProfile) -> list[Change]:
         return []
     here: SiteProfile = site.at(event.facility)
     kind = "same" if event.trigger in _SAME_PERSON else "moved"
-    pairs = [(_prior_patient(group, here), patient_key(group.patient, here)) for group in event.groups]
+    pairs = [
+        (old, patient_key(group.patient, here))
+        for group in event.groups
+        for old in _prior_patients(group, here)
+    ]
     return [Change(kind, old, new) for old, new in pairs if old and new and old != new]
 
 
-def _prior_patient(group: Group, site: SiteProfile) -> str:
-    return patient_key(Patient(group.prior_identifiers), site)
+def _prior_patients(group: Group, site: SiteProfile) -> list[str]:
+    """Every number of the site's in MRG-1, a list of one person's; else the one that names anybody."""
+    own = [patient_key(Patient((each,)), site) for each in group.prior_identifiers]
+    own = [key for key in dict.fromkeys(own) if key and "^" not in key]
+    return own or [patient_key(Patient(group.prior_identifiers), site)]
 
 
 def has_own_number(event: Event, site: SiteProfile) -> bool:
@@ -192,7 +199,8 @@ def naming(event: Event, site: SiteProfile, name: Callable[[str, str, str], K]) 
 
     trigger = event.trigger if event.message_type == "ADT" else ""
     group = event.groups[0] if event.groups else None
-    keys = [patient_key(event.patient, here), *(_prior_patient(each, here) for each in event.groups)]
+    keys = [patient_key(event.patient, here)]
+    keys += [key for each in event.groups for key in _prior_patients(each, here)]
     patients = tuple(name(PATIENT, key, "") for key in dict.fromkeys(keys) if key)
     if trigger in PERSON_LEVEL:
         is_update = not patients_changed(event, site) and trigger != "A29"
