@@ -352,22 +352,33 @@ PENDING_AFTER_DELETION = [
 ]
 
 
+def without_void(stays: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {visit: {**stay, "void_reviews": None} for visit, stay in stays.items()}
+
+
 MOVED_AND_BACK = [("adt", "V1", (trigger, WARD)) for trigger in ("A01", "A02", "A12")]
+HERE_BEFORE_THE_ADMISSION = [("adt", "V2", (trigger, WARD)) for trigger in ("A10", "A01", "A32")]
 
 
 @settings(max_examples=120, deadline=None)
 @example([(each, False) for each in PENDING_AFTER_DELETION], 0)
 @example([(each, False) for each in MOVED_AND_BACK], 1)
+@example([(each, False) for each in HERE_BEFORE_THE_ADMISSION], 0)
+@example([(each, False) for each in HERE_BEFORE_THE_ADMISSION], 3)
 @given(
     st.lists(st.tuples(happening(), st.sampled_from([False] * 5 + [True])), max_size=16), st.integers(0, 9)
 )
 def test_the_same_events_in_any_order_give_the_same_stays(told: list[tuple[Any, bool]], seed: int) -> None:
-    """No two at one instant: what the sender puts at one moment, the order of receipt has to decide."""
+    """No two at one instant: what the sender puts at one moment, the order of receipt has to decide.
+
+    Not compared: which void reviews a cancelled event leaves. A review is named by the first message
+    received that speaks for it, and one that a cancelled event named may be one that stands, or not (0119).
+    """
     events = [each for hours, (what, again) in enumerate(told) for each in made(float(hours), what, again)]
     expected = Ward().take(*events)
     random.Random(seed).shuffle(events)
     found = Ward().take(*events)
-    assert found.stays() == expected.stays()
+    assert without_void(found.stays()) == without_void(expected.stays())
     for ward in (expected, found):
         for fold in ward.folds.values():
             invariants(fold)

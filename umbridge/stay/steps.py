@@ -292,16 +292,27 @@ def _grounds(course: Course) -> Mapping[tuple[str, Claim], int]:
     return found
 
 
+def _overlap(one: Span, other: Span) -> bool:
+    """Whether two spans of one status have a moment in common."""
+    if one.status != other.status:
+        return False
+    return (one.end is None or other.start <= one.end) and (other.end is None or one.start <= other.end)
+
+
 def _void_lost(course: Course, beside: Course, trigger: str) -> None:
     """What only the cancelled event gave ground for is void; a discharge that was expected is no more.
 
-    A review of the kind that began at the same moment is the same one, though the cancelled event was
-    received first and would have named it.
+    A status that goes on without the cancelled event is the same ground, from another moment on or under
+    another name.
     """
     left = _grounds(course)
-    began = {(kind, at) for (kind, _), at in left.items()}
+    goes_on = {
+        (REVIEW_OF[span.status].value, span.claim)
+        for span in beside.spans
+        if span.status in REVIEW_OF and any(_overlap(span, each) for each in course.spans)
+    }
     for (kind, claim), at in _grounds(beside).items():
-        if (kind, claim) in left or (kind, at) in began:
+        if (kind, claim) in left or (kind, claim) in goes_on:
             continue
         if trigger == "A25" and kind == ReviewType.DISCHARGE:
             asked = next(each for each in beside.asked if (each.type, each.claim) == (kind, claim))
