@@ -262,7 +262,7 @@ def take_back(
         course.leave_place(record.at)
         return
     if record.trigger == "A13":
-        if not course.spans and beside is not None and beside.spans:
+        if course.lifecycle is None and not course.spans and beside is not None and beside.spans:
             # The discharge came first. What it said of the status still holds.
             course.spans = [*beside.spans[:-1], beside.spans[-1]._replace(end=None)]
             course.fields, course.registered = dict(beside.fields), beside.registered
