@@ -54,7 +54,6 @@ _READ = frozenset(
 )
 _STATUS = re.compile(r"status_")
 _UNIT = (Reason.UNIT_MISSING, Reason.UNIT_UNKNOWN, Reason.UNIT_UNFIT)
-_ANSWER = (Reason.NOT_YES_OR_NO, Reason.CODE_UNKNOWN)
 _SAID_ELSEWHERE = {("OBX-5", "repeated"), ("DG1-3", "missing")}  # by the value's and the diagnosis's reason
 _NOTE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[\d+\])?(-\d+)? (\w+)")
 
