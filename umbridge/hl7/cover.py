@@ -7,6 +7,7 @@ from umbridge.hl7.reading import MOST, Reading
 from umbridge.hl7.times import parse_date
 from umbridge.model import Certification, Coded, Coverage, Diagnosis
 
+_NONE: tuple[Coded, ...] = ()
 _LETTERS = {"P": 1, "S": 2, "T": 3}  # primary, secondary, tertiary
 
 
@@ -24,9 +25,10 @@ def certifications(reading: Reading) -> tuple[Certification, ...]:
 
 def _rows(reading: Reading, name: bytes, last: int) -> list[list[bytes]]:
     """As many as a stay can have, each up to field ``last``; what is left out is noted."""
-    if len(reading.message.lines_of(name)) > MOST[name]:
-        reading.note(f"{name.decode()}[{MOST[name] + 1}] not_used")
-    return reading.rows(name, last, MOST[name])
+    most = MOST[name]
+    if len(reading.message.lines_of(name)) > most:
+        reading.note(f"{name.decode()}[{most + 1}] not_used")
+    return reading.rows(name, last, most)
 
 
 def _diagnosis(reading: Reading, nth: int, dg1: list[bytes]) -> Diagnosis:
@@ -53,7 +55,7 @@ def _others(reading: Reading, raw: bytes, second: Coded) -> tuple[Coded, ...]:
     """The second triplet of a code, and the third, which version 2.7 brought."""
     mark = reading.message.delimiters.component
     if not mark or raw.count(mark) < 9:
-        return (second,) if second.code else ()
+        return (second,) if second.code else _NONE
     third = coded_of(reading.message, parts_of(reading.message, raw)[9:])
     return tuple(each for each in dict.fromkeys((second, third)) if each.code)
 
@@ -93,21 +95,22 @@ def _count(text: str) -> int | None:
 
 
 def _certification(reading: Reading, nth: int, in3: list[bytes]) -> Certification:
-    word = reading.word
-    days = leaf(reading.message, parts_of(reading.message, in3[11]), 2)
+    message, word, time = reading.message, reading.word, reading.time
+    said, opposed = in3[11], in3[12]
+    parts = parts_of(message, said) if said else []
     return Certification(
-        number=word(in3[2]),
-        certified_by=word(in3[3]),
-        required=word(in3[4]),
-        certified_at=reading.time(in3[6], "IN3", 6, nth),
-        begin=reading.time(in3[9], "IN3", 9, nth),
-        end=reading.time(in3[10], "IN3", 10, nth),
-        days_kind=word(in3[11]),
-        days=_count(days),
-        non_concurrence=word(in3[12]),
-        non_concurrence_at=reading.time(in3[13], "IN3", 13, nth),
-        reviewer=word(in3[14]),
-        appeal=word(in3[17]),
-        case_manager=word(in3[21]),
-        source=f"{reading.message.control_id} IN3[{nth}]",
+        word(in3[2]),
+        word(in3[3]),
+        word(in3[4]),
+        time(in3[6], "IN3", 6, nth),
+        time(in3[9], "IN3", 9, nth),
+        time(in3[10], "IN3", 10, nth),
+        leaf(message, parts, 1),
+        _count(leaf(message, parts, 2)),
+        word(opposed) if opposed else "",
+        time(in3[13], "IN3", 13, nth),
+        word(in3[14]),
+        word(in3[17]),
+        word(in3[21]),
+        f"{message.control_id} IN3[{nth}]",
     )

@@ -25,6 +25,7 @@ _POWER = re.compile(
 
 _Words = tuple[Coded, Coded, str]
 _NOTHING: _Words = (Coded(), Coded(), "")
+_Key = tuple[bytes, bytes, bytes, bytes, bytes]
 _Form = tuple[str, Coded, Coded, str, str, str, str]
 
 
@@ -35,7 +36,7 @@ class _Known:
 
     def __init__(self) -> None:
         self.words: dict[bytes, _Words] = {}
-        self.forms: dict[tuple[bytes, ...], _Form] = {}
+        self.forms: dict[_Key, _Form] = {}
 
 
 _known: dict[bytes, _Known] = {}
@@ -60,6 +61,8 @@ class Reading:
         "_clock",
         "_days",
         "_escape",
+        "_first",
+        "_forms",
         "_hours",
         "_known",
         "_odd",
@@ -76,29 +79,43 @@ class Reading:
         self.received_at = received_at
         self.notes: list[str] = []
         self._odd: dict[bytes, tuple[datetime | None, str]] = {}  # times that took a closer look
+        self._first: dict[bytes, list[bytes]] = {}  # the fields of the first segment of a name
         self._clock = Clock.of(zone)
         self._days, self._hours = self._clock.days, self._clock.hours
         marks = message.delimiters
         self._escape = marks.escape
         self._special = b""  # the delimiters, where a field without any of them is its own value
         self._known: _Known | None = None
+        self._forms: dict[_Key, _Form] = {}
         if message.codec == "ascii" and message.is_ascii:
             self._special = marks.inner
             self._known = _known_for(marks.inner)
+            self._forms = self._known.forms
 
     def rows(self, name: bytes, last: int, most: int) -> list[list[bytes]]:
         """The fields of the first ``most`` segments of that name, each at least up to number ``last``."""
+        lines = self.message.lines_of(name)
+        if not lines:
+            return []
         separator = self.message.delimiters.field
-        found = [line.split(separator) for line in self.message.lines_of(name)[:most]]
+        found = [line.split(separator) for line in lines[:most]]
         for row in found:
             if len(row) <= last:
                 row.extend([b""] * (last + 1 - len(row)))
         return found
 
     def row(self, name: bytes, last: int) -> list[bytes] | None:
-        """The fields of the first segment of that name, if any."""
-        found = self.rows(name, last, 1)
-        return found[0] if found else None
+        """The fields of the first segment of that name, if any. Do not change the list: it is kept."""
+        found = self._first.get(name)
+        if found is None:
+            lines = self.message.lines_of(name)
+            if not lines:
+                return None
+            found = self._first[name] = lines[0].split(self.message.delimiters.field)
+        missing = last + 1 - len(found)
+        if missing > 0:
+            found.extend([b""] * missing)
+        return found
 
     def plain(self, raw: bytes) -> str | None:
         """The value of a field that is one word without delimiters, as most are; None: look closer."""
@@ -122,29 +139,27 @@ class Reading:
                 known.words[raw] = found
         return found
 
-    def form(self, obx: list[bytes]) -> _Form:
+    def form(self, key: _Key) -> _Form:
         """All of an OBX but its value and time: type, code, alternate code, unit, range, status, other unit.
 
-        A feed repeats few of these, so one is read once.
+        ``key`` is its fields 2, 3, 6, 7 and 11. A feed repeats few of these, so one is read once.
         """
-        key = (obx[2], obx[3], obx[6], obx[7], obx[11])
-        known = self._known
-        found = None if known is None else known.forms.get(key)
+        found = self._forms.get(key)
         if found is None:
-            message, (kind, _, _, _, status) = self.message, key
-            code, alternate, _ = self.words(obx[3])
-            first, other = self.unit(obx[6])
+            message, (kind, code_field, unit_field, range_field, status) = self.message, key
+            code, alternate, _ = self.words(code_field)
+            first, other = self.unit(unit_field)
             found = (
                 kind.decode() if kind.isalnum() else message.value(kind).strip(),
                 code,
                 alternate,
                 first,
-                self.range(obx[7]),
+                self.range(range_field),
                 (status.decode() if status.isalpha() else message.value(status).strip()).upper(),
                 other,
             )
-            if known is not None and self._lasting(b"".join(key)):
-                known.forms[key] = found
+            if self._known is not None and self._lasting(b"".join(key)):
+                self._forms[key] = found
         return found
 
     def unit(self, raw: bytes) -> tuple[str, str]:

@@ -16,8 +16,18 @@ _EMPTY = [b""] * 15  # what a short segment has behind its last field
 #: How far the clock of a device and that of its sender may be apart. It is the least step between two zones:
 #: what lies further ahead was written in another zone.
 CLOCKS_DIFFER = timedelta(minutes=30)
+_DAY = timedelta(days=1)
 
 _Told = tuple[datetime, datetime]
+
+
+def _on_clock(at: datetime, zone: tzinfo) -> datetime:
+    """The same moment on the facility's clock, if that clock does not change within a day of it.
+
+    Times of one clock are compared without looking up offsets. Of a clock that changes that would be wrong.
+    """
+    here = at.astimezone(zone)
+    return here if (here - _DAY).utcoffset() == (here + _DAY).utcoffset() else at
 
 
 class Report(NamedTuple):
@@ -33,11 +43,12 @@ class Report(NamedTuple):
 class Results(Reading):
     """The part of a translation that is about results."""
 
-    __slots__ = ("_taken", "sent_at", "withdrawals")
+    __slots__ = ("_separator", "_taken", "sent_at", "withdrawals")
 
     def __init__(self, message: Message, zone: tzinfo, received_at: datetime | None) -> None:
         super().__init__(message, zone, received_at)
-        self._taken: dict[bytes, tuple[datetime, _Told, bool]] = {}  # a message repeats few times
+        self._taken: dict[bytes, tuple[tuple[datetime, _Told], bool]] = {}  # a message repeats few times
+        self._separator = message.delimiters.field
         self.withdrawals: list[Withdrawal] = []
         self.sent_at = EPOCH  # until MSH-7 was read
 
@@ -70,23 +81,27 @@ class Results(Reading):
             at = self.time(raw, name, field, nth)
             if at is None:
                 return None
-            told = (at, at)
-            if not raw.strip()[8:10].isdigit():
+            told, sent = (at, at), self.sent_at
+            if len(self._taken) == 1:  # several times, as monitors send them: let comparing be cheap
+                sent = self.sent_at = _on_clock(sent, self.zone)
+            if not raw[8:10].isdigit() and not raw.strip()[8:10].isdigit():
                 told = days_of(self.stamp(raw), self.zone) or told
-            sent = self.sent_at
-            at = told[1] if told[1] <= sent else sent
-            known = self._taken[raw] = (at, told, told[0] > sent and told[0] - sent >= CLOCKS_DIFFER)
-        if known[2]:
+                at = told[1]
+            known = self._taken[raw] = (
+                ((at, told), False) if at <= sent else ((sent, told), told[0] - sent >= CLOCKS_DIFFER)
+            )
+        if known[1]:
             self.note(f"{name}[{nth}]-{field} time_after_message")
-        return known[:2]
+        return known[0]
 
     def observation(self, line: bytes, nth: int, report: Report, source: str) -> Observation:
         """One OBX as sent. Most messages are made of these, so no Segment is made of it."""
-        row = line.split(self.message.delimiters.field)
+        row = line.split(self._separator)
         if len(row) < 15:
             row += _EMPTY
         raw, sub, at = row[5], row[4], row[14]
-        value_type, code, alternate, unit, limits, status, other = self.form(row)
+        key = (row[2], row[3], row[6], row[7], row[11])
+        value_type, code, alternate, unit, limits, status, other = self._forms.get(key) or self.form(key)
         answers: tuple[Coded, ...] = ()
         also: tuple[str, ...] = ()
         if raw.isalnum():

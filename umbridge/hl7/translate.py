@@ -297,14 +297,17 @@ class _Reading(Results):
         ordering, patients = code in ORDERS, 0
         wanted = _CLINICAL if ordering else _RESULTS
         lines: Sequence[bytes] = message.body
-        if not ordering and not message.lines_of(b"OBR") and not message.lines_of(b"ORC"):
-            lines = message.lines_of(b"OBX")
-        ends = (message.delimiters.field, b"")
-        seen: dict[bytes, int] = dict(message.before)
         nowhere = report = Report("", "", "", sent_at, None)
         numbered = f"{message.control_id} OBX["
         if len(lines) > MOST_SEGMENTS or message.more:
             self.note("more_segments")
+        if not ordering and not message.lines_of(b"OBR") and not message.lines_of(b"ORC"):
+            first = message.before.get(b"OBX", 0) + 1
+            for nth, line in enumerate(message.lines_of(b"OBX"), first):
+                observations.append(self.observation(line, nth, nowhere, f"{numbered}{nth}]-5"))
+            return orders, observations
+        ends = (message.delimiters.field, b"")
+        seen: dict[bytes, int] = dict(message.before)
         for line in lines[:MOST_SEGMENTS]:
             name = line[:3]
             if name not in wanted or line[3:4] not in ends:
