@@ -296,6 +296,7 @@ TESTED_IN = {
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
     "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
     "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
+    "umbridge/stay/cut.py": "tests/test_moment.py",  # what it leaves out of a review
     "umbridge/stay/ends.py": "tests/test_bounds.py",  # every order and quotient of bounds
     "umbridge/stay/derived.py": "tests/test_bounds.py",  # what follows from bounds; test_case.py has numbers
     "umbridge/stay/profile.py": "tests/test_values.py",  # slips in a profile, by their key
@@ -308,6 +309,7 @@ TESTED_IN = {
     "umbridge/stay/resultlist.py": "tests/test_account.py",  # accounts, many of them
     "umbridge/stay/statements.py": "tests/test_account.py",  # what accounts are made of
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
+    "umbridge/stay/cut.py": "tests/test_moment.py",
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name
     "umbridge/store/tables.py": "tests/test_store_host.py",  # declarations, and the same as SQL

@@ -243,7 +243,7 @@ def test_every_fact_is_looked_up_while_a_plugin_has_not_said_what_it_wants(
     host = Host()
     host.start(["down"])
     try:
-        ((_, whole),) = questions_of(lane.fold, stay, to_screen(stay, frozenset()), lane.as_of, host)
+        ((_, whole),) = questions_of(lane.fold, stay, to_screen(stay, frozenset()), host)
     finally:
         host.stop()
     assert whole.facts.keys() >= {"age", "bun", "platelets"}

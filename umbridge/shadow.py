@@ -114,7 +114,7 @@ class Shadow:
             if state is None or moment is None:
                 continue
             stay = state.fold.stay(moment)
-            asked = questions_of(state.fold, stay, to_screen(stay, frozenset()), moment, host)
+            asked = questions_of(state.fold, stay, to_screen(stay, frozenset()), host)
             questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
             done = [item for each in screenings(host, questions) for item in each]
             for item in done:

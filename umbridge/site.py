@@ -52,6 +52,7 @@ class Windows:
     moon_due_hours: int
     imm_due_days: int
     extended_stay_day: int  # from this day on a continued-stay review is one of an extended stay
+    first_review_grace_hours: int  # a first review is judged so long after the first contact, or later
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ class SiteProfile:
 
 
 #: Windows that a profile may leave out.
-_USUAL_WINDOWS = {"extended_stay_day": 21}
+_USUAL_WINDOWS = {"extended_stay_day": 21, "first_review_grace_hours": 4}
 
 
 def load_site(path: Path | str) -> SiteProfile:

@@ -86,11 +86,11 @@ _EVERY = frozenset((*dictionary(), *DERIVED))
 
 
 def questions_of(
-    fold: StayFold, stay: Stay, asked: tuple[Review, ...], as_of: datetime, host: Host
+    fold: StayFold, stay: Stay, asked: tuple[Review, ...], host: Host
 ) -> list[tuple[Review, Case]]:
     """The cases of a stay's reviews, with every fact that any plugin wants, or that one may yet want."""
     wanted = host.facts if host.all_heard else _EVERY
-    return [(review, case(fold, stay, review, as_of, wanted, "")) for review in asked]
+    return [(review, case(fold, stay, review, wanted, "")) for review in asked]
 
 
 Question = tuple[Review, Case, Callable[[str], str]]
@@ -289,7 +289,7 @@ class Casework:
             asked = tuple(review for review in asked if not task.said.review(review.id).answers)
         elif isinstance(task.purpose, Reread):
             asked = tuple(review for review in asked if not _is_closed(task, review))
-        questions = questions_of(fold, stay, asked, as_of, self._host)
+        questions = questions_of(fold, stay, asked, self._host)
         return Begun(task, whole, fold, increments, as_of, stay, questions, not_used)
 
     def _fold(self, task: Task) -> StayFold | Need:

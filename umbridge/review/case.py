@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 
-from umbridge.model import Case, Lifecycle, ReviewType, Status
+from umbridge.model import Case, Lifecycle, Status
 from umbridge.review.plan import Review
-from umbridge.stay.clock import HOUR, instant, moment
+from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.fold import StayFold
 from umbridge.stay.view import Stay
 from umbridge.stay.window import readings
@@ -19,12 +18,14 @@ def case(
     fold: StayFold,
     stay: Stay,
     review: Review,
-    as_of: datetime,
     wanted: frozenset[str],
     pseudonym: str,
 ) -> Case:
-    """Build the case. It carries no name, number or address, and no fact the plugin did not ask for."""
-    at = looked_at(stay, review.type, as_of)
+    """The case, judged at the review's own moment.
+
+    It carries no name, number or address, and no fact the plugin did not ask for.
+    """
+    at = review.judged_at
     hours, ended = _observation(stay, instant(at))
     return Case(
         pseudonym=pseudonym,
@@ -37,22 +38,8 @@ def case(
         payer_class=stay.payer_class,
         observation_hours=hours,
         observation_ended=ended,
-        facts=readings(fold, at, review=review.type, wanted=wanted, stay=stay),
+        facts=readings(fold, at, review=review.judged.cut, wanted=wanted, stay=stay),
     )
-
-
-def looked_at(stay: Stay, review: ReviewType, as_of: datetime) -> datetime:
-    """The moment that look-back windows and age count from, on the facility's clock.
-
-    A retrospective review asks what the admission review would have seen: the end of its time, or the
-    discharge if that came first. What was learnt later does not justify or undo an admission.
-    """
-    at = instant(as_of)
-    if review is ReviewType.RETROSPECTIVE and stay.inpatient_start is not None:
-        at = min(at, instant(stay.inpatient_start) + stay.site.windows.admission_review_hours * HOUR)
-        if stay.discharged_at is not None:
-            at = min(at, instant(stay.discharged_at))
-    return moment(at, stay.site.zone)
 
 
 def _observation(stay: Stay, at: int) -> tuple[Decimal | None, bool]:

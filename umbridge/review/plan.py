@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
+from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
 from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
 from umbridge.stay.payment import UNFORESEEN
@@ -52,6 +53,12 @@ class Review:
     requested_status: Status
     requested_level: Level
     reason: str
+    judged: Judged
+
+    @property
+    def judged_at(self) -> datetime:
+        """What windows and ages count back from, and ``as_of`` of the case."""
+        return self.judged.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +361,14 @@ def _review(stay: Stay, opening: _Opening, completed: Iterable[str]) -> Review:
         requested_status=status,
         requested_level=level,
         reason=reason,
+        judged=_judged(stay, opening),
     )
+
+
+def _judged(stay: Stay, opening: _Opening) -> Judged:
+    if opening.span is None or not is_first_look(opening.type, opening.number):
+        return judged_now(stay, opening.type)
+    return judged_first(stay, opening.type, opening.span)
 
 
 def _lost(stay: Stay, name: str) -> Review | None:
@@ -365,7 +379,18 @@ def _lost(stay: Stay, name: str) -> Review | None:
         return None
     status = _REQUESTED.get(kind, Status.INPATIENT)
     level = DEFAULT_LEVEL.get(status.value, Level.HOME)
-    return Review(name, kind, ReviewState.VOID, stay.as_of, None, 1, status, level, "GROUND_MOVED")
+    return Review(
+        name,
+        kind,
+        ReviewState.VOID,
+        stay.as_of,
+        None,
+        1,
+        status,
+        level,
+        "GROUND_MOVED",
+        judged_now(stay, kind),
+    )
 
 
 _REASON = {

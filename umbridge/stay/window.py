@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
 from umbridge.stay.clock import HOUR, instant, moment
+from umbridge.stay.cut import Cut
 from umbridge.stay.derived import DERIVED_FACTS, single
 from umbridge.stay.ends import divided, least_reached, measured, most_reached, number_of, value_of
 from umbridge.stay.facts import FactType, dictionary
@@ -28,26 +29,44 @@ from umbridge.stay.view import Stay
 
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
 SERIAL_KEPT = 16  # where repeats are the point: troponin
-CONTINUED_HOURS = 24
 TREATMENT_OBX_HOURS = 24
 THERAPY_HOURS = Decimal(48)  # outpatient treatment has failed after so many hours, not before
+#: Care that was received, and how it ended, is counted and not judged: read now by a first look too.
+PRESENT = frozenset({"midnights_so_far", "unforeseen_departure"})
 #: Sources of readings that no message sent.
 NO_ORDER, NO_FLAG = "order:none", "flag:none"
 
 _EXACT = Context(prec=28)
-_CONTINUED = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE)
 
 
 def readings(
-    fold: StayFold, as_of: datetime, *, review: ReviewType, wanted: Set[str], stay: Stay | None = None
+    fold: StayFold,
+    as_of: datetime,
+    *,
+    review: ReviewType | Cut,
+    wanted: Set[str],
+    stay: Stay | None = None,
 ) -> dict[str, Reading]:
-    """The wanted facts that are known at ``as_of``. Ids that are no facts are left out, like unknown ones."""
-    window = _Window(fold, as_of, review, stay or fold.stay(as_of))
+    """The wanted facts that are known at ``as_of``. Ids that are no facts are left out, like unknown ones.
+
+    ``stay``: as of now, which a first review's ``as_of`` is before.
+    """
+    cut = review if isinstance(review, Cut) else Cut(review)
+    window = _Window(fold, as_of, cut, stay or fold.stay(as_of))
     plain, others = _parted(frozenset(wanted))
     found = {fact: window.reading(fact) for fact in others}
     for fact in fold.sent & plain:  # what was never sent is unknown, and most of the facts never are
         found[fact] = window.reading(fact)
-    return {fact: reading for fact, reading in sorted(found.items()) if reading is not None}
+    known = {fact: reading for fact, reading in sorted(found.items()) if reading is not None}
+    return {fact: _latest(each) for fact, each in known.items()} if cut.is_later else known
+
+
+def _latest(reading: Reading) -> Reading:
+    """As a later look is told of it, whose rules are those of the first and ask for the worst."""
+    kind = dictionary().get(reading.fact)
+    if kind is None or not kind.is_measured:
+        return reading
+    return replace(reading, low=reading.latest, high=reading.latest)
 
 
 @lru_cache(maxsize=64)
@@ -68,7 +87,7 @@ def prevailing(reading: Reading, review: ReviewType) -> tuple[Sample, ...]:
     A first review takes the worst of the window; a continued stay the latest vital sign or laboratory value.
     """
     kind = dictionary().get(reading.fact)
-    if kind is None or kind.worst == "latest" or (review in _CONTINUED and kind.is_measured):
+    if kind is None or kind.worst == "latest" or (Cut(review).by_latest and kind.is_measured):
         return (reading.latest,)
     return {
         "max": (reading.high,),
@@ -81,11 +100,12 @@ def prevailing(reading: Reading, review: ReviewType) -> tuple[Sample, ...]:
 class _Window:
     """One look at a fold: the facts of one review at one moment."""
 
-    def __init__(self, fold: StayFold, as_of: datetime, review: ReviewType, stay: Stay) -> None:
+    def __init__(self, fold: StayFold, as_of: datetime, cut: Cut, stay: Stay) -> None:
         self.fold = fold
         self.stay = stay
         self.now = instant(as_of)
-        self.review = review
+        self.cut = cut
+        self._name = cut.window
         self.zone = stay.site.zone
         self.contact = None if stay.first_contact is None else instant(stay.first_contact)
         self.patient = fold.patient
@@ -99,13 +119,20 @@ class _Window:
         kind = dictionary().get(fact)
         if kind is None:
             derive = _DERIVED.get(fact)
-            return None if derive is None else derive(self)
+            return None if derive is None else derive(self.present if fact in PRESENT else self)
         if kind.closed_world:
             return self.treatment(kind)
         if kind.icd10:
             return self.diagnosed(kind)
         special = _SPECIAL.get(fact)
         return self.sent(kind) if special is None else special(self, kind)
+
+    @property
+    def present(self) -> _Window:
+        """A look at what is so now, whatever moment the review is judged at."""
+        if self.cut.told_by is None:
+            return self
+        return _Window(self.fold, self.stay.as_of, Cut(self.cut.review), self.stay)
 
     # -- results ---------------------------------------------------------------------------------------
 
@@ -116,17 +143,7 @@ class _Window:
         return known
 
     def first_instant(self, kind: FactType) -> int | None:
-        if kind.may_predate:
-            # Known before this illness: counted back from the first contact, so that it does not run out
-            # in the middle of the stay.
-            return (self.now if self.contact is None else self.contact) - (kind.window_hours or 0) * HOUR
-        hours = kind.window_hours
-        if self.review in _CONTINUED and kind.is_measured:
-            hours = CONTINUED_HOURS
-        bounds = [
-            at for at in (self.contact, None if hours is None else self.now - hours * HOUR) if at is not None
-        ]
-        return max(bounds, default=None)
+        return self.cut.first(kind, self.now, self.contact)
 
     def usable(self, kind: FactType) -> list[Result]:
         listed = self.fold.results(kind.id)
@@ -158,7 +175,7 @@ class _Window:
         listed = self.fold.results(kind.id)
         if listed is None:
             return None
-        return self._looked(listed, kind, self.review in _CONTINUED, self.first_instant(kind))
+        return self._looked(listed, kind, self._name, self.first_instant(kind))
 
     def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
         rank = number_of if kind.kind == "number" else _severity(kind) if kind.worst == "worst" else None
@@ -315,7 +332,8 @@ class _Window:
         """PV2-9 or an OBX, whichever was said last."""
         sent = self.sent(kind)
         when, said = self.fold.person().get("expected", ([0], None))
-        if said is None or when[0] > self.now or (sent is not None and instant(sent.latest.at) >= when[0]):
+        limit = self.now if self.cut.told_by is None else self.cut.told_by
+        if said is None or when[0] > limit or (sent is not None and instant(sent.latest.at) >= when[0]):
             return sent
         value = moment(said[0], self.zone).isoformat()
         return single(kind.id, Sample(value, moment(when[0], self.zone), said[1]))
@@ -356,7 +374,10 @@ class _Window:
         return single(kind.id, Sample(False, self.clock(self.now), NO_ORDER))
 
     def prevailing(self, reading: Reading) -> tuple[Sample, ...]:
-        return prevailing(reading, self.review)
+        kind = dictionary().get(reading.fact)
+        if kind is not None and kind.is_measured and self.cut.by_latest:
+            return (reading.latest,)
+        return prevailing(reading, self.cut.review)
 
 
 def _specimens(result: Result) -> set[tuple[int, str]]:
