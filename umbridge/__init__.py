@@ -36,6 +36,7 @@ __all__ = [
     "load_content",
     "one",
     "pend_for_age",
+    "pend_for_order",
 ]
 
 __version__ = "0.1.0"

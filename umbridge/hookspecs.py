@@ -1,7 +1,8 @@
 """The contract with criteria plugins. Version 2026-11-30: two hooks.
 
-The hooks are those of 2026-11-22. Of the engine beside them ``Examination.once`` is gone, ``LevelContent``
-and ``pend_for_age`` are new. ``Interval`` and ``Manifest.bounds`` are of 2026-11-30.
+The hooks are those of 2026-11-22. Of the engine beside them ``Examination.once`` is gone, ``LevelContent``,
+``pend_for_age``, ``pend_for_order`` and ``Subset.examine`` are new. ``Interval`` and ``Manifest.bounds`` are
+of 2026-11-30.
 
 A plugin is a distribution with an entry point in the group ``umbridge.criteria`` whose value is a module
 with functions marked ``@umbridge.hookimpl``. The daemon never imports it: the module is loaded inside a

@@ -112,6 +112,11 @@ class _File:
         known = dictionary()
         for fact, spec in self.rules.facts.items():
             key = f"fact.{fact}"
+            if spec.minus is not None:
+                continue
+            if spec.principal:
+                yield from self.principal(key, spec.principal)
+                continue
             yield from self.loinc(fact)
             if fact in DERIVED:
                 if spec.kind != _KIND.get(fact, spec.kind):
@@ -143,6 +148,16 @@ class _File:
                 yield self.at(f"fact.{fact}.loinc", ERROR, f"{code}: its check digit is wrong{right}")
             elif owners.get(code, fact) != fact:
                 yield self.at(f"fact.{fact}.loinc", ERROR, f"{code} is {owners[code]} in the dictionary")
+
+    def principal(self, key: str, prefixes: tuple[str, ...]) -> Iterator[Finding]:
+        """A diagnosis that the file is not for is never the principal one where the file is asked."""
+        for i, prefix in enumerate(prefixes, 1):
+            if not _ICD10.fullmatch(prefix):
+                yield self.at(f"{key}.principal[{i}]", ERROR, f"{prefix} begins no ICD-10-CM code")
+            elif not self.subset.is_fallback and not any(
+                prefix.startswith(own) or own.startswith(prefix) for own in self.subset.icd10
+            ):
+                yield self.at(f"{key}.principal[{i}]", ERROR, f"{prefix} is no diagnosis of this file")
 
     def header(self) -> Iterator[Finding]:
         for key in ("icd10", "icd10_not"):

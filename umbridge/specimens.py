@@ -5,7 +5,7 @@ Values come from the content: each threshold and one step either side of it, eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -13,6 +13,7 @@ from typing import Any
 
 from umbridge.criteria.content import Library, Subset
 from umbridge.criteria.examination import Examination
+from umbridge.criteria.made import of_diagnosis
 from umbridge.criteria.tree import Joint, is_within
 from umbridge.model import Case, FactValue, Level, Reading, ReviewType, Sample, Status
 
@@ -45,6 +46,7 @@ def choices(subset: Subset, fact: str) -> tuple[Value, ...]:
     for leaf in (rules.leaves[i] for i in rules.leaves_of[fact]):
         if isinstance(leaf.value, Decimal):
             found |= {leaf.value - step(leaf.value), leaf.value, leaf.value + step(leaf.value)}
+    found |= _beside(subset, fact)
     for joint in rules.joints:
         if fact in joint.facts:
             found |= joint_values(subset, joint, joint.facts.index(fact))
@@ -56,6 +58,26 @@ def choices(subset: Subset, fact: str) -> tuple[Value, ...]:
     if fact in rules.joined:
         found = {value for value in found if value > 0}
     return tuple(sorted(found))
+
+
+def _beside(subset: Subset, fact: str) -> set[Decimal]:
+    """Values of a fact that is tested against another, or that another is tested against."""
+    rules, found = subset.rules, set()
+    for spec in rules.facts.values():
+        if spec.minus is None or fact not in spec.minus:
+            continue
+        first, second = spec.minus
+        own = [rules.leaves[i].value for i in rules.leaves_of[first]]
+        limits = sorted({value for value in own if isinstance(value, Decimal)} or {Decimal(50)})
+        limits = [limits[0], limits[-1] - 1]
+        if fact == second:
+            found |= set(limits)
+            continue
+        for leaf in (rules.leaves[i] for i in rules.leaves_of[spec.id]):
+            if isinstance(leaf.value, Decimal):
+                by = step(leaf.value)
+                found |= {limit + leaf.value + each for limit in limits for each in (-by, Decimal(0), by)}
+    return found
 
 
 def joint_values(subset: Subset, joint: Joint, side: int) -> set[Decimal]:
@@ -87,6 +109,30 @@ def examined(subset: Subset, values: Mapping[str, Value]) -> Examination:
 
 
 @cache
+def codes_of(library: Library, subset: Subset) -> tuple[str, ...]:
+    """Principal diagnoses of a subset that its rules tell apart, and one that they do not ask about."""
+    found = [diagnosis(library, subset)]
+    for spec in subset.rules.of_diagnosis:
+        found += [code for code in (*spec.principal, *subset.icd10) if library.match((code,)) is subset]
+    return tuple(dict.fromkeys(found))
+
+
+def principal_of(library: Library, subset: Subset, values: Mapping[str, Value]) -> str:
+    """The diagnosis of which these facts say whether it is the principal one; the first where none fits."""
+    asked = {spec.id: values[spec.id] for spec in subset.rules.of_diagnosis if spec.id in values}
+    return next(
+        (code for code in codes_of(library, subset) if asked == said_by(subset, code, asked)),
+        diagnosis(library, subset),
+    )
+
+
+def said_by(subset: Subset, code: str, facts: Iterable[str]) -> dict[str, Value]:
+    """What a principal diagnosis says of the facts that ask for it."""
+    specs = (spec for spec in subset.rules.of_diagnosis if spec.id in set(facts))
+    return {name: found.latest.value for name, found in of_diagnosis(specs, (code,), AT).items()}
+
+
+@cache
 def diagnosis(library: Library, subset: Subset) -> str:
     """A principal diagnosis that this subset is for."""
     if not subset.is_fallback:
@@ -110,7 +156,7 @@ def case(
         "requested_level": level,
         "as_of": AT,
         "episode_day": 1,
-        "diagnoses": (diagnosis(library, subset),),
+        "diagnoses": (principal_of(library, subset, values),),
         "payer_class": "COMMERCIAL",
         "observation_hours": None,
         "observation_ended": False,

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from umbridge.criteria.content import Library, Subset
+from umbridge.criteria.tree import Leaf
 from umbridge.criteria.turning import always, idle_tests
 from umbridge.interval import Interval
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
@@ -34,15 +35,21 @@ from umbridge.specimens import (
     Value,
     case,
     choices,
+    codes_of,
     diagnosis,
     examined,
     joint_values,
+    said_by,
     step,
 )
 from umbridge.vignettes import Expected
 
 #: Words that only a person may use of a patient's care (42 CFR 482.30(d)).
 ADVERSE = re.compile(r"\b(den(?:y|ied|ial)|not (?:medically )?necessary|inappropriate|reject(?:ed)?)\b", re.I)
+
+
+#: Of each operator, its truth a step below the limit, at it and a step above.
+TURNS = {"<": "100", "<=": "110", ">": "001", ">=": "011"}
 
 
 def vignette(folder: Path) -> Expected:
@@ -93,9 +100,14 @@ def patients(
         rng = draw(st.randoms(use_true_random=False))
         quiet = rng.random()
         values: dict[str, Value] = {}
-        for fact in sorted(subset.rules.facts):
+        for fact, spec in sorted(subset.rules.facts.items()):
+            if spec.is_made:
+                continue
             options = choices(subset, fact)
             values[fact] = rng.random() < quiet if options == (False, True) else rng.choice(options)
+        of_diagnosis = [spec.id for spec in subset.rules.of_diagnosis]
+        if of_diagnosis:
+            values |= said_by(subset, rng.choice(codes_of(library, subset)), of_diagnosis)
         return subset, values
 
     return drawn()
@@ -171,21 +183,33 @@ class CriteriaKit:
         return result
 
     def test_each_threshold_turns_exactly_where_it_says(self, subset: Subset) -> None:
-        expected = {"<": "100", "<=": "110", ">": "001", ">=": "011"}
         for leaf in subset.rules.leaves:
             if not isinstance(leaf.value, Decimal) or leaf.kind != "number":
                 continue
+            if subset.rules.facts[leaf.fact].minus is not None:
+                self._turns_beside(subset, leaf)
             around = [leaf.value - step(leaf.value), leaf.value, leaf.value + step(leaf.value)]
             if leaf.fact in subset.rules.joined:
                 around = [max(value, Decimal("0.000001")) for value in around]
             number = subset.rules.number_of(leaf)
             truths = [examined(subset, {leaf.fact: value}).truths[number] for value in around]
-            assert "".join(str(int(bool(truth))) for truth in truths) == expected[leaf.op], leaf
+            assert "".join(str(int(bool(truth))) for truth in truths) == TURNS[leaf.op], leaf
         for joint in subset.rules.joints:
             low, turn, high = sorted(joint_values(subset, joint, 0))
             (beside,) = joint_values(subset, joint, 1)
             found = [joint.holds(value, beside) for value in (low, turn, high)]
             assert found[0] is not found[2], joint
+
+    def _turns_beside(self, subset: Subset, leaf: Leaf) -> None:
+        """One fact against another: at the other's value, and a step either side of it."""
+        first, second = subset.rules.facts[leaf.fact].minus or ("", "")
+        assert isinstance(leaf.value, Decimal)
+        for limit in (Decimal(50), Decimal("61.5")):
+            by, truths = step(leaf.value), []
+            for value in (limit + leaf.value - by, limit + leaf.value, limit + leaf.value + by):
+                exam = examined(subset, {first: value, second: limit})
+                truths.append(exam.truths[subset.rules.number_of(leaf)])
+            assert "".join(str(int(bool(truth))) for truth in truths) == TURNS[leaf.op], leaf
 
     def test_each_test_of_each_criterion_can_turn_it(self, subset: Subset, criterion: str) -> None:
         """For every test a criterion reads, two patients who differ in it alone and come out differently."""
@@ -199,7 +223,9 @@ class CriteriaKit:
         library = type(self).library
         subset, values = data.draw(patients(library))
         level, review = data.draw(st.sampled_from(REQUESTS)), data.draw(st.sampled_from(REVIEWS))
-        optional = {node.leaf.fact for node in subset.rules.optional} | type(self).may_move | {"age"}
+        read = {node.leaf.fact for node in subset.rules.optional}
+        optional = {(subset.rules.facts[fact].minus or (fact,))[-1] for fact in read}
+        optional |= {spec.id for spec in subset.rules.of_diagnosis} | type(self).may_move | {"age"}
         dropped = data.draw(st.sets(st.sampled_from(sorted(set(values) - optional))))
         kept = {fact: value for fact, value in values.items() if fact not in dropped}
         full = self.screen(case(library, subset, values, level, review=review))

@@ -213,7 +213,7 @@ def coverage(library: Library, cases: list[Case]) -> list[CriterionRow]:
         subset = library.choose(case)
         if isinstance(subset, str):
             continue
-        exam = subset.rules.examine(case.facts, case.as_of)
+        exam = subset.examine(case)
         for name in subset.rules.criteria:
             counts[subset.id, name][_TRUTH[exam.truth(name)]] += 1
     rows = list(counts.values())

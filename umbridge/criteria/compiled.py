@@ -83,6 +83,8 @@ class CompiledRules:
                 self._numbers[node] = len(self.leaves)
                 self.leaves_of[node.fact].append(len(self.leaves))
                 self.leaves.append(node)
+        self.of_diagnosis = tuple(spec for spec in self.facts.values() if spec.principal)
+        self.has_differences = any(spec.minus is not None for spec in self.facts.values())
         self.joined = frozenset(fact for joint in self.joints for fact in joint.facts)
         self.counted = tuple(dict.fromkeys(i.counts for s in scores.values() for i in s.items if i.counts))
         self._functions: dict[int, Callable[[Tested], Truth]] = {}
@@ -110,8 +112,11 @@ class CompiledRules:
 
     def needed(self) -> tuple[str, ...]:
         """The facts that any rule, criterion or score reads, sorted."""
-        beside = {node.beside for node in self.optional}
-        return tuple(sorted({leaf.fact for leaf in self.leaves} | set(self.counted) | beside | self.joined))
+        found = {node.beside for node in self.optional} | set(self.counted) | self.joined
+        for leaf in self.leaves:
+            spec = self.facts[leaf.fact]
+            found |= {spec.id} if spec.minus is None else set(spec.minus)
+        return tuple(sorted(fact for fact in found if not self.facts[fact].is_made))
 
     def scores_read(self, key: str) -> tuple[str, ...]:
         """The scores that a rule or criterion tests, and what those are built on, in the content's order."""
@@ -140,12 +145,18 @@ class CompiledRules:
                     dict.fromkeys(
                         fact
                         for node in nodes
-                        if isinstance(node, IfMeasured)
-                        for fact in (node.beside, node.leaf.fact)
+                        if isinstance(node, IfMeasured | Leaf)
+                        for fact in self._beside(node)
                     )
                 ),
             )
         return found
+
+    def _beside(self, node: IfMeasured | Leaf) -> tuple[str, ...]:
+        """Facts of which an answer hangs on whether they are known, beside what the tests came to."""
+        if isinstance(node, IfMeasured):
+            return (node.beside, node.leaf.fact)
+        return self.facts[node.fact].minus or ()
 
     def tests_by_fact(self, keys: tuple[str, ...]) -> list[FactTests]:
         """The facts that these rules read, or all do, each with its tests; remembered."""
@@ -157,7 +168,7 @@ class CompiledRules:
             for node in walk_all((self.rules[key] for key in keys), self.scores):
                 match node:
                     case Leaf():
-                        read.add(node.fact)
+                        read |= {node.fact, *(self.facts[node.fact].minus or ())}
                     case Joint():
                         read |= set(node.facts)
                     case IfMeasured():

@@ -16,11 +16,13 @@ from pathlib import Path
 from umbridge.criteria.contentfile import ContentFile, Derive, Part, Subset
 from umbridge.criteria.strictfile import StrictFile
 from umbridge.errors import ContentError
-from umbridge.model import Case
+from umbridge.model import Case, Reading
 
 BARRIER = "discharge_barrier"  # the fact behind avoidable-day candidates
+READY = "discharge.ready"
+UNREAD_ORDER = "unmapped_parenteral_order"  # active, parenteral, and in neither list of the site's profile
 
-__all__ = ["BARRIER", "Library", "Subset", "digest_of", "load_content"]
+__all__ = ["BARRIER", "READY", "UNREAD_ORDER", "Library", "Subset", "digest_of", "load_content"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,9 @@ class Library:
         found = {"age"} | {fact for subset in self.subsets.values() for fact in subset.rules.needed()}
         if any(subset.avoidable for subset in self.subsets.values()):
             found.add(BARRIER)
+        if any(READY in subset.rules.rules for subset in self.subsets.values()):
+            found.add(UNREAD_ORDER)
+        found |= {each.fact for subset in self.subsets.values() for each in subset.elsewhere if each.fact}
         return tuple(sorted(found))
 
     def choose(self, case: Case, day: date | None = None) -> Subset | str:
@@ -49,7 +54,7 @@ class Library:
         """
         if not case.diagnoses:
             return "No principal diagnosis is known yet, so no subset can be chosen."
-        subset = self.match(case.diagnoses)
+        subset = self.match(case.diagnoses, case.facts)
         if subset is None:
             return "No subset for the principal diagnosis."
         if not subset.in_force(day or case.as_of.date()):
@@ -59,17 +64,25 @@ class Library:
             return f"For patients of {subset.age_from} years or more."
         return subset
 
-    def match(self, diagnoses: Sequence[str]) -> Subset | None:
+    def match(self, diagnoses: Sequence[str], facts: Mapping[str, Reading] | None = None) -> Subset | None:
         """The subset whose longest code prefix fits the principal diagnosis, else the fallback.
 
-        None without a diagnosis, and where the fallback leaves out what was diagnosed.
+        A secondary diagnosis can make it another's (``elsewhere``). None without a diagnosis, and where the
+        fallback leaves out what was diagnosed.
         """
         if not diagnoses:
             return None
         code = diagnoses[0].replace(".", "").upper()[:8]  # ICD-10-CM codes have at most seven characters
         for size in range(len(code), 0, -1):
-            if (found := self.prefixes.get(code[:size])) is not None:
-                return found
+            found = self.prefixes.get(code[:size])
+            if found is None or (found.icd10_7th and code[6:7] and code[6] not in found.icd10_7th):
+                continue  # a later encounter for an injury is not the injury; a code cut short may be
+            if found.elsewhere:
+                codes = [each.replace(".", "").upper() for each in diagnoses]
+                for other in found.elsewhere:
+                    if other.applies(codes, facts or {}):
+                        return self.subsets.get(other.to)
+            return found
         last = self.fallback
         if last is None or not code or code.startswith(tuple(p.replace(".", "") for p in last.icd10_not)):
             return None
@@ -139,4 +152,8 @@ def load_content(
         for prefix in subset.icd10:
             if prefixes.setdefault(prefix.replace(".", "").upper(), subset) is not subset:
                 raise ContentError(f"{folder.name}: icd10: expected {prefix} in one file only")
+    for subset in subsets.values():
+        for other in subset.elsewhere:
+            if other.to and other.to not in subsets:
+                raise ContentError(f"{folder.name}: elsewhere: expected the id of a file, found {other.to}")
     return Library(editions[0], digest_of(files), subsets, prefixes, fallbacks[0] if fallbacks else None)

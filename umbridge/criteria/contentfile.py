@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from umbridge.criteria.examination import Examination
+from umbridge.criteria.made import of_diagnosis
 from umbridge.criteria.notation import RULE, Notation
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.strictfile import StrictFile
 from umbridge.criteria.tree import Criterion, Group, Item, Node, Not, Score, ScoreTest, one
+from umbridge.model import Case, Reading
 
 FORMAT = 1
 _SHARED = ("citation", "fact", "computed", "score", "criterion", "avoidable")  # what a part may bring
 _TOP = frozenset(
     {"format", "id", "title", "edition", "effective_from", "effective_to", "icd10", "age_from", "include"}
-    | {"fallback", "icd10_not", "tags", "approval", "rule", *_SHARED}
+    | {"fallback", "icd10_not", "icd10_7th", "elsewhere", "tags", "approval", "rule", *_SHARED}
 )
 _APPROVAL = ("draft", "approved")
 
@@ -32,6 +35,23 @@ class Approval:
     by: tuple[str, ...] = ()
     on: date | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Principal diagnoses that are another file's where a secondary one says more: codes without dots."""
+
+    icd10: tuple[str, ...]
+    beside: tuple[str, ...]
+    fact: str = ""  # a boolean that must be Y too
+    to: str = ""  # the other file; "" where the folder has none for it
+
+    def applies(self, codes: Sequence[str], facts: Mapping[str, Reading]) -> bool:
+        """Of codes without dots, principal first."""
+        if not codes[0].startswith(self.icd10) or not any(c.startswith(self.beside) for c in codes[1:]):
+            return False
+        reading = facts.get(self.fact)
+        return not self.fact or (reading is not None and reading.latest.value is True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +72,15 @@ class Subset:
     icd10_not: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     approval: Approval = Approval("draft")
+    icd10_7th: tuple[str, ...] = ()  # of codes with a seventh character, those that it may be
+    elsewhere: tuple[Elsewhere, ...] = ()
+
+    def examine(self, case: Case, keys: tuple[str, ...] = ()) -> Examination:
+        """Put the rules to a case: its facts, and what they ask of its principal diagnosis."""
+        facts = case.facts
+        if self.rules.of_diagnosis:
+            facts = {**facts, **of_diagnosis(self.rules.of_diagnosis, case.diagnoses, case.as_of)}
+        return self.rules.examine(facts, case.as_of, keys)
 
     def in_force(self, day: date) -> bool:
         """Whether this edition may judge care on this local date."""
@@ -155,7 +184,12 @@ class ContentFile(Notation):
         for name in compiled.joined & set(compiled.counted):
             raise self.fail(f"fact.{name}", "to be counted or read beside another fact, not both")
         used = {f"citation.{name}" for name in self.cited}
-        used |= {f"fact.{name}" for name in compiled.needed()}
+        read = {*compiled.needed(), *(leaf.fact for leaf in compiled.leaves)}
+        elsewhere = tuple(
+            self.elsewhere(table, f"elsewhere[{i}]")
+            for i, table in enumerate(self.take(data, "elsewhere", list, "", []), 1)
+        )
+        used |= {f"fact.{name}" for name in read | {each.fact for each in elsewhere}}
         used |= {f"avoidable.{name}" for name in avoidable}
         used |= {f"computed.{joint.name}" for joint in compiled.joints}
         used |= {f"score.{name}" for name in self.scores} | {f"criterion.{name}" for name in self.criteria}
@@ -169,7 +203,7 @@ class ContentFile(Notation):
                     raise self.fail(
                         entry, "to be cited somewhere" if key == "citation" else "to be read by some rule"
                     )
-        for name in set(self.facts) - set(compiled.needed()):
+        for name in set(self.facts) - read:
             del compiled.facts[name]
         is_fallback = self.take(data, "fallback", bool, "", False)
         if is_fallback == ("icd10" in data):
@@ -190,12 +224,27 @@ class ContentFile(Notation):
             icd10_not=self.texts(data, "icd10_not", "") if "icd10_not" in data else (),
             tags=self.texts(data, "tags", "") if "tags" in data else (),
             approval=self.approval(),
+            icd10_7th=self.texts(data, "icd10_7th", "") if "icd10_7th" in data else (),
+            elsewhere=elsewhere,
         )
         if found.effective_to is not None and found.effective_to < found.effective_from:
             raise self.fail("effective_to", "a date on or after effective_from")
         if found.icd10_not and not is_fallback:
             raise self.fail("icd10_not", "to stand beside fallback = true only")
         return found
+
+    def elsewhere(self, table: Any, where: str) -> Elsewhere:
+        if not isinstance(table, dict):
+            raise self.fail(where, "a table")
+        self.only(table, ("icd10", "beside", "fact", "to"), where)
+        fact = self.take(table, "fact", str, where) if "fact" in table else ""
+        if fact and (fact not in self.facts or self.facts[fact].kind != "boolean"):
+            raise self.fail(f"{where}.fact", "a boolean fact of this file")
+        codes, beside = (
+            tuple(code.replace(".", "").upper() for code in self.texts(table, key, where))
+            for key in ("icd10", "beside")
+        )
+        return Elsewhere(codes, beside, fact, self.take(table, "to", str, where) if "to" in table else "")
 
     def approval(self) -> Approval:
         """What the file says of its own clinical approval; a file that says nothing is a draft."""

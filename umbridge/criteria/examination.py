@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar, cast
 
 from umbridge.criteria.compiled import CompiledRules, FactTests
+from umbridge.criteria.made import hours_since, with_made
 from umbridge.criteria.tree import (
     Criterion,
     Decision,
@@ -18,7 +19,6 @@ from umbridge.criteria.tree import (
     Trace,
     Truth,
     bounded,
-    hours_since,
     is_positive,
     is_usable,
     leaf_truth,
@@ -27,7 +27,7 @@ from umbridge.criteria.tree import (
     truth_of,
     value_read,
 )
-from umbridge.criteria.truths import JointState, State, Truths
+from umbridge.criteria.truths import JointState, Shown, State, Truths
 from umbridge.model import Evidence, Reading, Sample
 
 Found = TypeVar("Found")
@@ -49,6 +49,8 @@ class Examination:
         by_fact: Sequence[FactTests],
     ) -> None:
         self.rules = rules
+        if rules.has_differences:
+            facts = with_made(rules.facts, facts)
         self.facts = facts
         truths: list[Truth] = [None] * len(rules.leaves)
         known: set[str] = set()
@@ -155,11 +157,21 @@ class Examination:
         """Every node of a rule with what it came to."""
         return self._truths.trace(key)
 
+    def _shown(self, keys: Sequence[str]) -> Iterator[Shown]:
+        """What was sent: of a difference, what it is made of. A diagnosis is in the criterion's own words."""
+        for fact, reads, leaf in self._truths.kept(Truths.to_show, tuple(keys)):
+            spec = self.rules.facts[fact]
+            if spec.minus is not None:
+                yield spec.minus[0], reads, None
+                yield spec.minus[1], "latest", None
+            elif not spec.principal:
+                yield fact, reads, leaf
+
     def evidence(self, *keys: str) -> tuple[Evidence, ...]:
         """The readings that made the rules what they are; for an unknown rule, those known so far."""
         found: dict[tuple[str, int], Evidence] = {}
         times: dict[int, str] = {}
-        for fact, reads, leaf in self._truths.kept(Truths.to_show, keys):
+        for fact, reads, leaf in self._shown(keys):
             sample = _sample_read(self.facts[fact], reads, leaf)
             key = (fact, id(sample))
             if key not in found:

@@ -2,7 +2,7 @@
 
 from umbridge.criteria.content import BARRIER, Library, Subset, load_content
 from umbridge.criteria.examination import Examination
-from umbridge.criteria.levels import LevelContent, pend_for_age
+from umbridge.criteria.levels import LevelContent, pend_for_age, pend_for_order
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
 from umbridge.hookspecs import hookimpl
@@ -47,4 +47,5 @@ __all__ = [
     "load_content",
     "one",
     "pend_for_age",
+    "pend_for_order",
 ]

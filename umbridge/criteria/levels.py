@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from umbridge.criteria.content import BARRIER, Library, Subset, load_content
+from umbridge.criteria.content import BARRIER, READY, UNREAD_ORDER, Library, Subset, load_content
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.tree import Decision, IfMeasured, Node, one
 from umbridge.criteria.truths import Truths
-from umbridge.model import Case, Level, Manifest, Outcome, ReviewType, ScreenResult
+from umbridge.model import Case, Evidence, Level, Manifest, Outcome, ReviewType, ScreenResult
 
 LEVELS = (Level.CRITICAL, Level.INTERMEDIATE, Level.ACUTE, Level.OBS)  # highest first
 EPISODES = {
     ReviewType.ADMISSION: "admission",
     ReviewType.OBSERVATION: "admission",
+    ReviewType.RETROSPECTIVE: "admission",  # by the rules of the admission that it looks back at
+    ReviewType.PROSPECTIVE: "prospective",
     ReviewType.CONTINUED_STAY: "continued",
     ReviewType.DISCHARGE: "discharge",
 }
-READY = "discharge.ready"
 MOST_CHARACTERS = 2000  # of a rationale, by the contract with plugins
 _WORD = {True: "YES", False: "NO", None: "UNKNOWN"}
 
@@ -36,7 +37,7 @@ def or_above(episode: str, level: Level) -> str:
 
 def _derive(rules: Mapping[str, Node]) -> Mapping[str, Node]:
     found: dict[str, Node] = {}
-    for episode in ("admission", "continued"):
+    for episode in ("admission", "prospective", "continued"):
         if not any(key.startswith(f"{episode}.") for key in rules):
             continue
         for level in LEVELS:
@@ -58,6 +59,32 @@ def pend_for_age(result: ScreenResult) -> ScreenResult:
         basis=None,
         discharge_ready=None,
         extended_stay_reason=None,
+        avoidable_day=None,
+        avoidable_attribution=None,
+    )
+
+
+def pend_for_order(case: Case, result: ScreenResult) -> ScreenResult:
+    """The same answer, but nobody is said to be ready while an intravenous order runs that nobody has read.
+
+    Such an order may be the treatment that keeps the patient here; it makes no level true.
+    """
+    order = case.facts.get(UNREAD_ORDER)
+    if not result.discharge_ready or order is None or order.latest.value is not True:
+        return result
+    sample = order.latest
+    shown = Evidence(UNREAD_ORDER, "Y", sample.unit, sample.at.isoformat(), sample.source)
+    words = (
+        "An intravenous order that the site's profile does not know is active: whether its treatment needs "
+    )
+    return replace(
+        result,
+        outcome=Outcome.PEND,
+        evidence=(*result.evidence, shown),
+        supported=None if case.review is ReviewType.DISCHARGE else result.supported,
+        missing=(UNREAD_ORDER,),
+        rationale=f"{words}the hospital is not known. {result.rationale}"[:MOST_CHARACTERS],
+        discharge_ready=None,
         avoidable_day=None,
         avoidable_attribution=None,
     )
@@ -92,7 +119,7 @@ class LevelContent:
         self._episodes = {
             (subset.id, name): found
             for subset in self.library.subsets.values()
-            for name in ("admission", "continued", "discharge")
+            for name in ("admission", "prospective", "continued", "discharge")
             if (found := _episode(subset, name)) is not None
         }
 
@@ -122,15 +149,16 @@ class LevelContent:
             return self._not_applicable(f"{subset.title}: no content for this review.", subset)
         if name != "discharge" and case.requested_level is Level.HOME:
             return self._not_applicable("No level of care above home is requested.", subset)
-        exam = subset.rules.examine(case.facts, case.as_of, episode.asked)
+        exam = subset.examine(case, episode.asked)
         barrier = case.facts.get(BARRIER)
         ask = Ask(
             case.requested_level, "age" in case.facts, None if barrier is None else str(barrier.latest.value)
         )
         result, deciding = truths_of(exam).kept(_judged, episode, ask)
-        return replace(
+        result = replace(
             result, edition=library.edition, digest=library.digest, evidence=exam.evidence(*deciding)
         )
+        return pend_for_order(case, result)
 
     def _not_applicable(self, why: str, subset: Subset | None = None) -> ScreenResult:
         return ScreenResult(

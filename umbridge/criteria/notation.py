@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import lcm
 from typing import Any
 
+from umbridge.criteria.made import difference
 from umbridge.criteria.strictfile import ID, StrictFile
 from umbridge.criteria.tree import (
     READS,
@@ -28,6 +29,10 @@ MARKS = ("published", "recalled", "mapping")
 _LEAF = re.compile(
     r"(?:(?P<reads>latest|lowest|highest|any|since|[234] times) )?"
     r"(?P<name>[a-z][a-z0-9_]*) (?P<op><=|>=|<|>|is not|is) (?P<value>[A-Za-z0-9_.+-]+)(?: (?P<unit>\S+))?"
+)
+_BESIDE = re.compile(  # one fact against another, with so much more or less
+    r"(?:(?P<reads>latest|lowest|highest) )?(?P<name>[a-z][a-z0-9_]*) (?P<op><=|>=|<|>) "
+    r"(?P<other>[a-z][a-z0-9_]*)(?: (?P<sign>[+-]) (?P<by>\d{1,7}(?:\.\d{1,6})?))?(?: (?P<unit>\S+))?"
 )
 _KINDS = ("number", "boolean", "code", "datetime")
 _WORST = {"high": "highest", "low": "lowest", "both": "", "latest": "latest"}
@@ -51,8 +56,14 @@ class Notation(StrictFile):
 
     def fact(self, name: str, table: Mapping[str, Any]) -> FactSpec:
         where = f"fact.{name}"
-        self.only(table, ("kind", "unit", "worst", "codes", "whole", "from", "to", "loinc"), where)
+        self.only(
+            table, ("kind", "unit", "worst", "codes", "whole", "from", "to", "loinc", "principal"), where
+        )
         kind = self.take(table, "kind", str, where)
+        if "principal" in table:
+            if kind != "boolean" or len(table) > 2:
+                raise self.fail(where, 'kind = "boolean" beside principal, and nothing else')
+            return FactSpec(name, kind, principal=self.texts(table, "principal", where))
         worst = self.take(table, "worst", str, where, "latest")
         if kind not in _KINDS:
             raise self.fail(f"{where}.kind", " or ".join(_KINDS))
@@ -179,6 +190,9 @@ class Notation(StrictFile):
             if value not in self.tables("criterion"):
                 raise self.fail(where, "the name of a criterion")
             return self.criterion(value)
+        found = _BESIDE.fullmatch(value)
+        if found is not None and found["other"] in self.facts:
+            return self.beside(found, where)
         found = _LEAF.fullmatch(value)
         if found is None:
             raise self.fail(where, "a test such as 'sbp < 90 mm[Hg]', 'melena is Y' or 'curb65 >= 3'")
@@ -192,6 +206,26 @@ class Notation(StrictFile):
         leaf = self.leaf(found, where)
         beside = self.optional.get(leaf.fact)
         return leaf if beside is None else IfMeasured(leaf, beside)
+
+    def beside(self, found: re.Match[str], where: str) -> Leaf | IfMeasured:
+        """A fact against another: a test of the first less the second."""
+        specs = [self.facts.get(found[key]) for key in ("name", "other")]
+        first, second = specs
+        if first is None or second is None or first is second:
+            raise self.fail(where, "two facts of this file")
+        if any(spec.kind != "number" or spec.minus for spec in (first, second)) or first.unit != second.unit:
+            raise self.fail(where, "two numbers of one unit")
+        if (found["unit"] or "") != first.unit:
+            raise self.fail(where, f"the unit {first.unit}" if first.unit else "no unit")
+        reads = found["reads"] or _WORST[first.worst]
+        if reads not in READS:
+            raise self.fail(where, "latest, lowest or highest before the fact: its worst may be either")
+        made = difference(first, second)
+        self.facts.setdefault(made.id, made)
+        by = Decimal(found["by"] or 0)
+        leaf = Leaf(made.id, found["op"], -by if found["sign"] == "-" else by, reads, "number", first.unit)
+        stands_in = self.optional.get(second.id)
+        return leaf if stands_in is None else IfMeasured(leaf, stands_in)
 
     def leaf(self, found: re.Match[str], where: str) -> Leaf:
         spec = self.facts.get(found["name"])

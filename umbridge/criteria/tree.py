@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any, TypeAlias
 
@@ -29,7 +28,6 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 TIMES = {"2 times": 2, "3 times": 3, "4 times": 4}  # of the newest samples, of which a case carries four
 READS = ("latest", "lowest", "highest", "any", "since", *TIMES)
-HOUR = timedelta(hours=1)
 _EXACT = Context(prec=60)
 _TYPES: Mapping[str, type] = {"number": Decimal, "boolean": bool, "code": str, "datetime": str}
 
@@ -51,6 +49,13 @@ class FactSpec:
     whole: bool = False
     low: Decimal | None = None
     high: Decimal | None = None
+    minus: tuple[str, str] | None = None  # made by the engine: the first of these less the second
+    principal: tuple[str, ...] = ()  # made likewise: whether the principal diagnosis begins with one of these
+
+    @property
+    def is_made(self) -> bool:
+        """Whether nobody sends it."""
+        return self.minus is not None or bool(self.principal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,10 @@ def text_of(node: Node) -> str:
     match node:
         case Leaf():
             reads = "" if node.kind != "number" and node.reads == "latest" else f"{node.reads} "
+            first, is_made, second = node.fact.partition(" - ")
+            if is_made and isinstance(node.value, Decimal):  # a fact against another
+                by = f" {'-' if node.value < 0 else '+'} {shown(abs(node.value))}" if node.value else ""
+                return f"{reads}{first} {node.op} {second}{by} {node.unit}".rstrip()
             return f"{reads}{node.fact} {node.op} {shown(node.value)} {node.unit}".rstrip()
         case Joint():
             return f"{node.name} {node.op} {shown(node.value)} {node.unit}".rstrip()
@@ -268,22 +277,6 @@ def samples_read(reading: Reading, reads: str) -> Sequence[Sample]:
     if reads in TIMES:
         return reading.series or (reading.latest,)
     return (*reading.series, reading.low, reading.high, reading.latest)
-
-
-def hours_since(reading: Reading, as_of: datetime | None) -> Reading | None:
-    """A datetime fact as the hours since then; None (unknown) without a moment to count from, and for the
-    future: what lies ahead of the question cannot have been known."""
-    try:
-        then = datetime.fromisoformat(str(reading.latest.value))
-        hours = None if as_of is None else (as_of - then) / HOUR
-    except (ValueError, TypeError, OverflowError):  # no time, or one without an offset
-        return None
-    if hours is None or hours < 0:
-        return None
-    sample = Sample(
-        Decimal(str(round(hours, 6))), reading.latest.at, reading.latest.source, reading.latest.unit
-    )
-    return Reading(reading.fact, sample, sample, sample, (sample,))
 
 
 def is_within(spec: FactSpec, value: Decimal) -> bool:

@@ -202,7 +202,7 @@ class Truths:
         """Facts that may be left out, that are unknown and were left out: of all tests, or of these."""
         return tuple(
             dict.fromkeys(
-                node.leaf.fact
+                (self.rules.facts[node.leaf.fact].minus or (node.leaf.fact,))[-1]
                 for node in (self.rules.optional if optional is None else optional)
                 if node.leaf.fact not in self.known and node.beside in self.known
             )

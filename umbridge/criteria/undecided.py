@@ -16,6 +16,7 @@ from itertools import pairwise, product
 from typing import cast
 
 from umbridge.criteria.compiled import CompiledRules
+from umbridge.criteria.made import asked_for
 from umbridge.criteria.plane import (
     between,
     joined,
@@ -414,6 +415,5 @@ def decide(exam: Truths, root: Node) -> Decision:
     """The exact truth of a rule and, where it has none yet, the facts that can still flip it."""
     diagram = Diagram(exam, root)
     found = diagram.build(root)
-    if found in (NO, YES):
-        return Decision(found == YES)
-    return Decision(None, diagram.support(found))
+    missing = {asked_for(exam.rules.facts[fact], exam.known) for fact in diagram.support(found)}
+    return Decision(None if missing else found == YES, tuple(sorted(missing)))

@@ -31,6 +31,7 @@ from umbridge import (
     load_content,
     one,
     pend_for_age,
+    pend_for_order,
 )
 from umbridge_mcg_like import expected_stay
 
@@ -99,7 +100,7 @@ def umbridge_screen(case: Case) -> ScreenResult:
     subset = LIBRARY.choose(case, _admitted(case).date())
     if isinstance(subset, str):
         return _not_applicable(subset)
-    exam = subset.rules.examine(case.facts)
+    exam = subset.examine(case)
     hours = case.observation_hours
     ask = Ask(
         case.review,
@@ -113,7 +114,7 @@ def umbridge_screen(case: Case) -> ScreenResult:
         result = pend_for_age(result)
     if case.review in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
         result = _beside_the_expected(case, subset, result)
-    return replace(
+    result = replace(
         result,
         subset=subset.id,
         edition=LIBRARY.edition,
@@ -121,6 +122,7 @@ def umbridge_screen(case: Case) -> ScreenResult:
         tags=subset.tags,
         evidence=exam.evidence(*deciding),
     )
+    return pend_for_order(case, result)
 
 
 Judged: TypeAlias = tuple[ScreenResult, tuple[str, ...]]  # without its evidence; the rules whose that is
