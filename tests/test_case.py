@@ -110,11 +110,11 @@ def test_a_vital_sign_counts_for_six_hours_and_never_from_the_future(hours: floa
 
 
 def test_nothing_from_before_the_first_contact_counts_but_a_baseline() -> None:
-    early = oru(obx("8867-4", "88", -0.1, "/min"), obx("UMB-CREATBL", "1.1", -100, "mg/dL"))
+    early = oru(obx("8867-4", "88", -0.1, "/min"), obx("UMB-CREATBL", "1.1", -364 * 24, "mg/dL"))
     found = seen(early, hours=1)
     assert "heart_rate" not in found
     assert found["baseline_creatinine"].latest.value == Decimal("1.1")
-    older = oru(obx("UMB-CREATBL", "1.1", -7 * 24 - 0.1, "mg/dL"))
+    older = oru(obx("UMB-CREATBL", "1.1", -365 * 24 - 0.1, "mg/dL"))
     assert "baseline_creatinine" not in seen(older, hours=1)
     assert "baseline_creatinine" in seen(early, hours=24 * 6)  # it does not run out during the stay
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from umbridge.model import Level, Status
 from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.profile import check_site
 
-SHARED = Path(__file__).parents[1] / "../shared/vignettes/site.toml"
+SHARED = Path(__file__).parents[1] / "../shared/vignettes/site-v2.toml"
 
 
 def test_the_profile_that_ships_loads_and_names_only_known_facts() -> None:
@@ -42,12 +42,23 @@ def test_the_shipped_profile_maps_the_same_codes_as_the_vignettes_one() -> None:
     for name in (
         *("zone", "facilities", "mrn_authority", "visit_authority", "account_authority", "windows"),
         *("precedence", "status_codes", "status_orders", "intensity_orders", "closed_world", "payer_types"),
-        *("payer_plans", "dispositions", "avoidable_days", "observations"),
+        *("payer_plans", "dispositions", "avoidable_days", "observations", "drugs"),
     ):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert {code: (u.level, u.is_ed) for code, u in ours.units.items()} == {
         code: (u.level, u.is_ed) for code, u in theirs.units.items()
     }
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared is not beside the repository")
+def test_a_profile_of_before_goes_on_loading_and_assumes_nothing() -> None:
+    before, now = load_site(SHARED.with_name("site.toml")), load_site(SHARED)
+    check_site(before)
+    assert before.windows == now.windows
+    assert before.assumptions == {}
+    assert before.drugs == replace(now.drugs, not_treatment=frozenset())
+    assert now.assumptions["assessments"] == "assessment_complete"
+    assert default_site().assumptions == {}
 
 
 def test_what_orc_5_means_may_be_left_out() -> None:
@@ -71,6 +82,14 @@ def test_the_digest_follows_the_values_and_not_the_comments() -> None:
 
 # (what is replaced, by what, the key the message must name)
 MISTAKES = [
+    ("[windows]", '[assumptions]\ncomorbidity = "history_complete"\n[windows]', "assumptions.comorbidity"),
+    ("[windows]", '[assumptions]\nassessments = "history_complete"\n[windows]', "assumptions.assessments"),
+    ('not_treatment = ["RXMETOPPO"', "not_treatment = [5", "orders.not_treatment[0]"),
+    (
+        'parenteral_suffixes = ["INF", "IV", "PCA"]',
+        'parenteral_suffixes = "IV"',
+        "orders.parenteral_suffixes",
+    ),
     ('timezone = "America/New_York"', 'timezone = "Mars/Olympus"', "site.timezone"),
     ('timezone = "America/New_York"', "timezone = 5", "site.timezone"),
     ('facilities = ["UMBH"]', "facilities = []", "site.facilities"),

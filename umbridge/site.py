@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
-from umbridge import facilities, spellings
+from umbridge import charting, facilities, spellings
 from umbridge.authorities import Authority
+from umbridge.charting import DrugOrders
 from umbridge.errors import ConfigError
 from umbridge.model import Level, Order, Status
 from umbridge.spellings import Spellings
@@ -29,6 +30,10 @@ PAYER_CLASSES = (
     "MEDICAID",
     "COMMERCIAL",
     "SELF_PAY",
+    "TRICARE",
+    "VA",
+    "WORKERS_COMP",
+    "AUTO_LIABILITY",
     "UNKNOWN",
 )
 #: What a patient's status may be read from, besides an order. PV1-18 and PV1-10 are user-defined fields.
@@ -51,6 +56,7 @@ class Windows:
     moon_after_hours: int
     moon_due_hours: int
     imm_due_days: int
+    second_midnight_alarm_hours: int  # before the second midnight of care of a patient who is no inpatient
     extended_stay_day: int  # from this day on a continued-stay review is one of an extended stay
     first_review_grace_hours: int  # a first review is judged so long after the first contact, or later
 
@@ -99,6 +105,8 @@ class SiteProfile:
     intensity_orders: Mapping[str, str]
     order_meanings: Mapping[str, str]  # ORC-5 in upper case -> one of ORDER_MEANINGS
     closed_world: bool
+    drugs: DrugOrders
+    assumptions: Mapping[str, str]  # what a chart is complete for -> the fact that says so
     payer_types: Mapping[str, str]
     payer_plans: Mapping[str, str]
     dispositions: Mapping[str, str]
@@ -168,7 +176,11 @@ class SiteProfile:
 
 
 #: Windows that a profile may leave out.
-_USUAL_WINDOWS = {"extended_stay_day": 21, "first_review_grace_hours": 4}
+_USUAL_WINDOWS = {
+    "extended_stay_day": 21,
+    "first_review_grace_hours": 4,
+    "second_midnight_alarm_hours": 2,
+}
 
 
 def load_site(path: Path | str) -> SiteProfile:
@@ -259,13 +271,13 @@ class _Reader:
 
     def profile(self, tree: dict[str, Any]) -> SiteProfile:
         keys = ("site", "windows", "units", "status", "orders", "payers", "dispositions", "avoidable_days")
-        optional = dict.fromkeys(("facilities", *spellings.PARTS))
+        optional = dict.fromkeys(("assumptions", "facilities", *spellings.PARTS))
         self.table({**optional, **tree}, "", (*keys, "observations", *optional))
         site = dict.fromkeys(facilities.OPTIONAL) | self.table(tree["site"], "site")
         names = ("name", "timezone", "facilities", *facilities.AUTHORITIES, *facilities.OPTIONAL)
         own, others = facilities.read(self, self.table(site, "site", names), tree.get("facilities", {}))
-        orders = {"meaning": {}, **self.table(tree["orders"], "orders")}
-        self.table(orders, "orders", ("status", "intensity", "meaning"))
+        orders = {"meaning": {}, **charting.USUAL, **self.table(tree["orders"], "orders")}
+        self.table(orders, "orders", ("status", "intensity", "meaning", *charting.USUAL))
         intensity = self.table(orders["intensity"], "orders.intensity")
         payers = self.table(tree["payers"], "payers", ("IN1-15", "IN1-2"))
         if "closed_world" not in intensity:
@@ -295,6 +307,8 @@ class _Reader:
             ),
             order_meanings=self._order_meanings(orders["meaning"]),
             closed_world=self.flag(intensity["closed_world"], "orders.intensity.closed_world"),
+            drugs=charting.drug_orders(self, orders),
+            assumptions=charting.assumptions(self, tree.get("assumptions", {})),
             payer_types=self.choices(payers["IN1-15"], "payers.IN1-15", PAYER_CLASSES),
             payer_plans=self.choices(payers["IN1-2"], "payers.IN1-2", PAYER_CLASSES),
             dispositions=self.choices(tree["dispositions"], "dispositions", DISPOSITIONS),

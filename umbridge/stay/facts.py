@@ -17,10 +17,11 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from umbridge.charting import ASSUMPTIONS
 from umbridge.errors import ContentError
 from umbridge.hl7.times import parse_time
 from umbridge.interval import Interval, Number, quotient
-from umbridge.model import FactValue, Observation
+from umbridge.model import FactValue, Level, Observation
 from umbridge.site import SiteProfile
 from umbridge.stay import values
 from umbridge.stay.reasons import BY_STATUS, Reason
@@ -83,6 +84,11 @@ class FactType:
     by_exception: bool
     may_predate: bool
     serial_hours: int | None
+    of_limit: bool = False  # as a multiple of the upper limit in OBX-7
+    level: Level | None = None  # of a treatment: the level of care that it takes to give it
+    hours_after: int = 0  # a treatment still counts so long after its end
+    hours_before: int = 0  # ... or before its beginning
+    closed_by: str = ""  # the assumption of the site profile by which silence is N
 
     @property
     def is_measured(self) -> bool:
@@ -119,15 +125,19 @@ DERIVED = (
     "age",
     "sex",
     "altered_mentation",
+    "creatinine_rise_48h",
     "effective_osmolality",
     "hemoglobin_fall_24h",
     "midnights_expected",
     "midnights_from_care",
     "midnights_from_order",
     "midnights_so_far",
+    "o2_above_usual",
     "rise_in_creatinine",
     "serial_troponin",
+    "spo2_limit",
     "troponin_change",
+    "unmapped_parenteral_order",
     "admission_start",
     "payer_class",
     "unforeseen_departure",
@@ -152,14 +162,16 @@ def parse_dictionary(text: str) -> Mapping[str, FactType]:
 
 
 _KEYS = {
-    "group": ("vital", "laboratory", "ecg", "assessment", "diagnosis", "treatment"),
+    "group": ("vital", "laboratory", "ecg", "assessment", "diagnosis", "treatment", "baseline"),
     "kind": ("number", "boolean", "code", "datetime"),
     "worst": ("max", "min", "both", "latest", "worst"),
 }
 _OPTIONAL = (
     *("unit", "accepts", "loinc", "recalled", "sources", "window", "codes", "icd10", "icd10_no"),
     *("part2", "closed_world", "by_exception", "may_predate", "serial_hours"),
+    *("of_limit", "class", "hours_after", "hours_before", "closed_by"),
 )
+_CLASSES = ("ACUTE", "INTERMEDIATE", "CRITICAL")
 
 
 def _fact_type(fact: str, entry: Any) -> FactType:
@@ -174,6 +186,7 @@ def _fact_type(fact: str, entry: Any) -> FactType:
     window = entry.get("window")
     if window not in ("encounter", "active") and not isinstance(window, int):
         raise ContentError(f"dictionary.toml: {fact}.window: expected hours, encounter or active")
+    _of_its_group(fact, entry)
     unit = entry.get("unit", "")
     accepts = {unit: Conversion()} if entry["kind"] == "number" else {}
     try:
@@ -204,7 +217,24 @@ def _fact_type(fact: str, entry: Any) -> FactType:
         by_exception=entry.get("by_exception", False),
         may_predate=entry.get("may_predate", False),
         serial_hours=entry.get("serial_hours"),
+        of_limit=entry.get("of_limit", False),
+        level=Level[entry["class"]] if "class" in entry else None,
+        hours_after=entry.get("hours_after", 0),
+        hours_before=entry.get("hours_before", 0),
+        closed_by=entry.get("closed_by", ""),
     )
+
+
+def _of_its_group(fact: str, entry: Mapping[str, Any]) -> None:
+    """Keys that only treatments have, and the one that they do not have."""
+    if entry.get("class", "ACUTE") not in _CLASSES:
+        raise ContentError(f"dictionary.toml: {fact}.class: expected one of {', '.join(_CLASSES)}")
+    if entry.get("closed_by", ASSUMPTIONS[0]) not in ASSUMPTIONS:
+        raise ContentError(f"dictionary.toml: {fact}.closed_by: expected one of {', '.join(ASSUMPTIONS)}")
+    is_treatment = entry["group"] == "treatment"
+    for key in ("class", "hours_after", "hours_before") if not is_treatment else ("closed_by",):
+        if key in entry:
+            raise ContentError(f"dictionary.toml: {fact}.{key}: expected no such key in {entry['group']}")
 
 
 def loinc_digit(body: str) -> int:
@@ -251,7 +281,7 @@ def feeds(fact: str) -> tuple[str, ...]:
 
 
 def read(observation: Observation, site: SiteProfile) -> Fact | Unusable:
-    """Judge one OBX by OBX-11, OBX-2, OBX-5, OBX-6 and, for troponin, OBX-7. Total: never raises."""
+    """Judge one OBX by OBX-11, OBX-2, OBX-5, OBX-6 and, for ratios to a limit, OBX-7. Total: never raises."""
     found = identify(observation, site)
     if found is None:
         return Unusable(Reason.UNMAPPED)
@@ -302,8 +332,8 @@ def _number(observation: Observation, kind: FactType, code: str, site: SiteProfi
     if isinstance(number, Reason):
         behind = values.unit_behind(observation.value) if number in _MAY_HOLD_UNIT else ""
         return Reason.UNIT_IN_NUMBER if behind and known_units(site).find(behind, kind.id) else number
-    if kind.id == "troponin_ratio":
-        # Assays cannot be compared in ng/L: only the multiple of each one's own 99th percentile counts.
+    if kind.of_limit:
+        # Assays of one analyte cannot be compared: only the multiple of each one's own upper limit counts.
         limit = upper_limit(observation.reference_range)
         if limit is None:
             return Reason.NO_UPPER_LIMIT
