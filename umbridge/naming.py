@@ -114,8 +114,8 @@ class Namer:
 
     def _token(self, kind: str, number: str, authority: str, apart: str) -> bytes:
         if kind == PATIENT:
-            return self._keyring.token(PATIENT, apart + number)
-        return self._keyring.token(kind, apart + authority + SEPARATOR + number)
+            return self._keyring.token_again(PATIENT, apart + number)
+        return self._keyring.token_again(kind, apart + authority + SEPARATOR + number)
 
 
 def _apart(processing: str) -> str:

@@ -36,6 +36,7 @@ __all__ = ["KINDS", "TOKEN_ALG", "KeyRefusedError", "Keyring", "WrappedKey"]
 
 TOKEN_ALG = "HMAC-SHA-256"  # noqa: S105
 KINDS = (*COMPARTMENTS, "raw", "stay", "backup")
+TOKENS_KEPT = 65_536  # values, most of them a patient's number of a dozen characters: some 10 MB
 _FILES = ("kek", "kek.next", "log.key", "keystore.json")
 
 
@@ -76,6 +77,7 @@ class Keyring:
         padded = self._unwrap(token[0]).ljust(64, b"\0")
         self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
+        self._tokens: dict[tuple[str, str], bytes] = {}
 
     @classmethod
     def create(cls, directory: Path, passphrase: bytes | None = None) -> Keyring:
@@ -294,6 +296,16 @@ class Keyring:
         inner.update(b"umb/token/1" + lv8(field) + value.encode("utf-8", "surrogatepass"))
         outer.update(inner.digest())
         return outer.digest()[:16]
+
+    def token_again(self, field: str, value: str) -> bytes:
+        """``token`` of a value that comes again and again, as a patient's number does: kept in memory."""
+        key = (field, value)
+        found = self._tokens.get(key)
+        if found is None:
+            if len(self._tokens) >= TOKENS_KEPT:
+                self._tokens.clear()
+            found = self._tokens[key] = self.token(field, value)
+        return found
 
     # --- the keystore file --------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from base64 import b64decode
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring
 from threading import Lock
@@ -87,8 +88,9 @@ def dek_commit(kid: str, key: bytes) -> str:
     return sha256(b"umb/dek/1" + lv8(kid) + key).hexdigest()
 
 
+@lru_cache(maxsize=256)
 def lv8(text: str) -> bytes:
-    """A short text with its length before it."""
+    """A short text with its length before it: the few names of keys, fields and compartments."""
     raw = text.encode()
     return len(raw).to_bytes(1, "big") + raw
 

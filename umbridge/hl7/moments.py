@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import NamedTuple
 
 from umbridge.hl7.er7 import Message
@@ -76,5 +78,40 @@ def is_ahead(message: Message, zone: tzinfo, minutes: int, now: datetime) -> boo
 
     A stay's clock never goes back, so that one such message would hold all its reviews for overdue.
     """
+    latest = now + timedelta(minutes=minutes)
+    before, offset = _minute_of(zone, int(latest.timestamp()) // 60)
+    if all(
+        not raw or (raw[:12] < before and raw[:14].isdigit() and raw[14:] in (b"", offset))
+        for raw in _stamps(message)
+    ):
+        return False
     found = moments(Reading(message, zone, None))
-    return max(found.sent, found.effective) > now + timedelta(minutes=minutes)
+    return max(found.sent, found.effective) > latest
+
+
+def _stamps(message: Message) -> Iterator[bytes]:
+    """The fields that ``moments`` may go by."""
+    code, trigger = message.kind
+    yield message.header.field(7)
+    if code != "ADT":
+        return
+    evn = message.first("EVN")
+    if evn is not None:
+        yield evn.field(2)
+        yield evn.field(6)
+    pv1 = message.first("PV1") if trigger in _OWN_TIME else None
+    if pv1 is not None:
+        yield pv1.field(_OWN_TIME[trigger])
+
+
+@lru_cache(maxsize=64)
+def _minute_of(zone: tzinfo, minute: int) -> tuple[bytes, bytes]:
+    """A minute as the facility's clock writes it, and its offset: what is written before it was before it.
+
+    Nothing is before it where the clock changes within a day, for then it may write one minute twice.
+    """
+    here = datetime.fromtimestamp(minute * 60, zone)
+    day = timedelta(days=1)
+    if (here - day).utcoffset() != (here + day).utcoffset():
+        return b"", b""
+    return here.strftime("%Y%m%d%H%M").encode(), here.strftime("%z").encode()

@@ -40,7 +40,7 @@ class Criteria:
 
 def patient(keyring: Keyring, number: str, authority: str) -> bytes:
     """The token of one identifier of PID-3."""
-    return keyring.token("patient", authority + SEPARATOR + number)
+    return keyring.token_again("patient", authority + SEPARATOR + number)
 
 
 def control(keyring: Keyring, control_id: str) -> bytes:
