@@ -1,4 +1,4 @@
-"""Whether a message lies in the future: the quick look at its digits against the whole reading of its times."""
+"""Whether a message lies in the future: a look at its digits against the whole reading of its times."""
 
 from __future__ import annotations
 
