@@ -90,7 +90,7 @@ def standing(held: ResultList) -> list[tuple[int, int]]:
 
 
 def unsure(held: ResultList) -> bool:
-    return held.is_unsure(lambda patient: True)
+    return "CORRECTION_AMBIGUOUS" in held.exceptions(lambda patient: True)
 
 
 A, B = (100, 199), (200, 299)  # two days

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from umbridge.stay.reasons import Reason
 from umbridge.stay.statements import (
     CONFIRMED,
     CORRECTED,
@@ -20,10 +21,12 @@ from umbridge.stay.statements import (
     PRELIMINARY,
     REPORT_WITHDRAWN,
     UNOBTAINABLE,
+    UNREAD,
     Name,
     Place,
     Result,
 )
+from umbridge.stay.unread import Unread
 
 Outcome = Literal["in_force", "superseded", "withdrawn", "correction_ambiguous"]
 
@@ -65,7 +68,17 @@ class Account:
     ``shown`` has the values in force by the place of the statement that gave each its time.
     """
 
-    __slots__ = ("_at", "_has_report", "_names", "_standing", "_vague", "_values", "shown", "unsure")
+    __slots__ = (
+        "_at",
+        "_has_report",
+        "_names",
+        "_standing",
+        "_vague",
+        "_values",
+        "shown",
+        "unread",
+        "unsure",
+    )
 
     def __init__(self, has_report: bool) -> None:
         self._has_report = has_report
@@ -76,10 +89,15 @@ class Account:
         self._vague = 0  # how many have no exact time
         self.shown: dict[Place, Value] = {}
         self.unsure = 0
+        self.unread = Unread()
 
     def tell(self, stated: Result) -> list[Place]:
         """Take in what was told after all before it. Returns the places at which something changed."""
         changed: list[Place] = []
+        if self.unread or stated.is_unread:
+            self._hear(stated)
+        if stated.kind == UNREAD:
+            return changed
         if stated.kind <= FINAL:
             self._state(stated, changed)
         elif stated.kind == CONFIRMED:
@@ -107,6 +125,7 @@ class Account:
     def lose(self, stated: Result) -> list[Place]:
         """Forget what a statement says that is no longer kept."""
         changed: list[Place] = []
+        self.unread.lose(stated)
         value = self._names.get(stated.name)
         if value is not None and value.content is stated:
             value.content = stated._replace(value=LOST)
@@ -114,6 +133,20 @@ class Account:
         return changed
 
     # -- statements --------------------------------------------------------------------------------------
+
+    def _hear(self, stated: Result) -> None:
+        """Whether it settles what could not be read, or is itself such. Before anything else of it."""
+        has_others = any(each.content.value is not None for each in self._standing)
+        self.unread.settle(stated, is_only=self._has_report and not has_others)
+        if not stated.is_unread:
+            return
+        value = None if stated.kind > FINAL else self._named(stated)
+        if value is not None:
+            is_remark = stated.kind == PRELIMINARY or stated.original == Reason.COMMENT
+            has_final = value.is_standing and value.is_final and value.content.value is not None
+            if value.is_held or (is_remark and has_final):
+                return  # a final value is changed by a correction only
+        self.unread.add(stated)
 
     def _state(self, stated: Result, changed: list[Place]) -> None:
         value = self._named(stated)

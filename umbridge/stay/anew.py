@@ -52,8 +52,8 @@ def outline_of(fold: StayFold) -> Outline:
 def outline_stored(site: SiteProfile, head: bytes, increments: Iterable[bytes]) -> Outline:
     """Of a stored fold, whichever version wrote it: from form 3 on, the oldest that was in use."""
     state = json.loads(head)
-    if state.get("form") == FORM:
-        return outline_of(StayFold.restore(site, head, increments, any_site=True))
+    if state.get("form") in (FORM, 4):
+        return outline_of(StayFold.restore(site, head, increments, any_reading=True))
     facts: dict[str, tuple[int, str]] = {}
     if state.get("form") == 3:
         facts = _facts_of_form_3(increments, state["course"]["patient"])

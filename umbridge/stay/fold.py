@@ -50,7 +50,7 @@ from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-FORM = 4
+FORM = 5
 
 
 class NeedsRefold(Exception):  # noqa: N818 - not a failure: the answer is StayFold.refold
@@ -201,15 +201,16 @@ class StayFold:
 
     @classmethod
     def restore(
-        cls, site: SiteProfile, head: bytes, increments: Iterable[bytes], *, any_site: bool = False
+        cls, site: SiteProfile, head: bytes, increments: Iterable[bytes], *, any_reading: bool = False
     ) -> StayFold:
         """The fold that wrote ``head`` and ``increments`` (in any order).
 
         Raises NeedsRefold when they were written under another site profile or another form of snapshot:
-        what local codes meant then is not what they mean now. ``any_site``: to see what it said then.
+        what local codes meant then is not what they mean now. ``any_reading``: to see what it said then.
         """
         state = json.loads(head)
-        if state.get("form") != FORM or not (any_site or state.get("site") == site.digest):
+        is_read = state.get("form") == FORM and state.get("site") == site.digest
+        if not (is_read or any_reading):
             raise NeedsRefold
         fold = cls(site)
         fold._applied = state["applied"]
@@ -291,6 +292,9 @@ class StayFold:
         patient = self.patient
         aliases = sorted(old for old in self._standing if self._stands(old) == patient)
         aliases += [old for old in self._owners if old != patient]
+        raised = self._orders.exceptions(self.is_patient)
+        for its in self._results.values():
+            raised.update(its.exceptions(self.is_patient))
         strangers = [each for each in self._people if not self.is_patient(each)]
         identity = Identity(
             visit=_said(person, "visit"),
@@ -310,8 +314,7 @@ class StayFold:
             has_ring=self._ring,
             unguarded=tuple(unguarded(self._people, self.site)),
             has_no_cover=bool(cover) and primary is None,
-            raised=tuple(sorted(self._orders.exceptions(self.is_patient))),
-            has_unsure=any(its.is_unsure(self.is_patient) for its in self._results.values()),
+            raised=tuple(sorted(raised)),
         )
         return view(here, self._timeline.course, identity, as_of)
 

@@ -82,6 +82,7 @@ class ResultList:
         "_places",
         "_results",
         "_stale",
+        "_unread",
         "_unsure",
         "_withdrawn",
         "has_bounds",
@@ -105,6 +106,7 @@ class ResultList:
         self._groups: dict[_Key, _Group] = {}
         self._stale: dict[_Key, _Group] = {}
         self._unsure: dict[_Key, _Group] = {}
+        self._unread: dict[_Key, _Group] = {}
 
     def look(
         self,
@@ -189,10 +191,19 @@ class ResultList:
             self._refold(key, group)
         self._stale.clear()
 
-    def is_unsure(self, is_own: Callable[[str], bool]) -> bool:
-        """Whether a correction was told that may mean one value of these patients or another."""
+    def exceptions(self, is_own: Callable[[str], bool]) -> Iterator[str]:
+        """What a person has to look at among the results of these patients, as codes of exceptions."""
         self.settle()
-        return any(is_own(group.patient) for group in self._unsure.values())
+        if self._unsure and any(is_own(group.patient) for group in self._unsure.values()):
+            yield "CORRECTION_AMBIGUOUS"
+        if not self._unread:
+            return
+        accounts = [group.account for group in self._unread.values() if is_own(group.patient)]
+        newest = next(
+            (e.at for e in reversed(self._results) if e.value is not None and is_own(e.patient)), None
+        )
+        if any(account is not None and account.unread.matter(newest) for account in accounts):
+            yield "RESULT_UNREAD"
 
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         """Each value that was stated and is kept, and what has become of it: exactly one thing."""
@@ -243,6 +254,10 @@ class ResultList:
             self._unsure[key] = group
         else:
             self._unsure.pop(key, None)
+        if group.account is not None and group.account.unread:
+            self._unread[key] = group
+        else:
+            self._unread.pop(key, None)
 
     def _regroup(self) -> None:
         """Take together again whose patient keys have become one person's, or are no longer."""
@@ -252,6 +267,7 @@ class ResultList:
         before, self._groups, self._persons = self._groups, {}, persons
         self._stale.clear()
         self._unsure.clear()
+        self._unread.clear()
         for old in before.values():
             named = old.named
             for patient in old.patients():
@@ -290,9 +306,11 @@ class ResultList:
         del places[results.FIRST_KEPT], self._results[results.FIRST_KEPT]
         for kind in [kind for kind, look in self._looks.items() if not look.forget(gone)]:
             del self._looks[kind]
-        group = self._groups[self._persons[lost[-1]], *lost[1:5]]
+        key = (self._persons[lost[-1]], *lost[1:5])
+        group = self._groups[key]
         for each in group.lose(lost):
             self._publish(each, None if group.account is None else group.account.at(each))
+        self._mark(key, group)
 
     def forget_looks(self) -> None:
         """Whose results count has changed: look afresh."""

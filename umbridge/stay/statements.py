@@ -10,14 +10,17 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from umbridge.interval import Interval
-from umbridge.model import Event, FactValue
+from umbridge.model import Event, FactValue, Observation
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
-from umbridge.stay.facts import Fact, Unusable, dictionary, feeds, read
-from umbridge.stay.reasons import SILENT
+from umbridge.stay.facts import Fact, Unusable, dictionary, feeds, read, value_of
+from umbridge.stay.reasons import Reason
 
 # What a statement does, by OBX-11 (table 0085) and OBR-25 (table 0123): of one second, the first goes first.
 PRELIMINARY, FINAL, CONFIRMED, CORRECTED, WITHDRAWN, UNOBTAINABLE, REPORT_WITHDRAWN = range(1, 8)
+#: Something was told that states nothing and cannot be read: a status of no table, or text where a final
+#: value belongs. It changes no value.
+UNREAD = 0
 _KINDS = {
     "P": PRELIMINARY,
     **dict.fromkeys("FBV", FINAL),
@@ -30,8 +33,16 @@ _KINDS = {
 NEVER, EVER = -(1 << 62), 1 << 62
 #: The value of a statement that is no longer kept: there was one, and it can be in no window.
 LOST: FactValue = "lost"
+#: What says that there is no value, or none yet. Everything else that is no value could not be read.
+SAYS_NONE = frozenset(
+    (
+        *(Reason.WITHDRAWN, Reason.EMPTY, Reason.ANSWERED_UNKNOWN, Reason.STATUS_U, Reason.STATUS_X),
+        *(Reason.STATUS_I, Reason.STATUS_N, Reason.STATUS_O, Reason.STATUS_R, Reason.STATUS_S),
+    )
+)
 MARK = " preliminary"  # behind the source of a value that is not final
 
+_KIND = 6  # where a written statement has its kind
 Place = tuple[int, str, str, str, str, int, int, int, str]
 Name = tuple[int, int, int]
 
@@ -47,7 +58,8 @@ def kind_of(status: str, report_status: str) -> int | None:
 class Result(NamedTuple):
     """One OBX: what it says, or what it stands for once all that was told is known.
 
-    ``value`` is None where it is withdrawn, superseded, missing or unreadable. ``first`` and ``last`` are the
+    ``value`` is None where it is withdrawn, superseded, missing or unreadable; then ``original`` is why it
+    could not be read, "" where there was nothing to be read. ``first`` and ``last`` are the
     first and last moment that its time as sent can mean, ``nth`` tells apart those of one message that are
     alike in all of this. ``former`` are the moments it counted from before a correction gave it another.
     """
@@ -94,9 +106,15 @@ class Result(NamedTuple):
         return self[:11] == other[:11] and self[12:] == other[12:]
 
     @property
+    def is_unread(self) -> bool:
+        """Whether something was told that could not be read."""
+        return self.value is None and self.original != ""
+
+    @property
     def is_plain(self) -> bool:
         """Whether it states a value at a moment that was sent, and no more: most do."""
-        return self.kind <= FINAL and self.first == self.at == self.last
+        is_read = self.value is not None or not self.original
+        return self.kind <= FINAL and self.first == self.at == self.last and is_read
 
     def written(self, fact: str) -> list[Any]:
         """As an increment has it, without what the others of its report and message share."""
@@ -128,13 +146,17 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
     facts: list[list[Any]] = []
     counted: dict[tuple[Any, ...], int] = {}
     under: tuple[str, str] | None = None
-    at, before = 0, None
+    at, before, has_text = 0, None, False
     for part, observation in enumerate(event.observations, (event.part << 24) + 1):
         kind = kind_of(observation.status, observation.report_status)
         found = read(observation, site)
-        if kind is None or not found.fact:
+        if not found.fact:
             continue
-        if isinstance(found, Unusable) and found.reason in SILENT and kind <= FINAL:
+        original = ""
+        if isinstance(found, Unusable):
+            kind, original = unread_as(observation, found, kind, site)
+            has_text = has_text or original == Reason.COMMENT
+        if kind is None:
             continue
         told, moment = observation.told, observation.at
         if moment is not before:  # the results of a report share their time
@@ -146,12 +168,12 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
             first, last = NEVER, EVER
         else:
             first = last = at  # nothing else names a value that no report does
-        value, original, source = None, "", observation.source
+        value, source = None, observation.source
         if isinstance(found, Fact):
             value, original = found.value, found.original
             source += MARK if found.preliminary else ""
         report, service = observation.report, observation.service
-        key = (report, service, found.code, observation.sub, first, last, kind <= FINAL)
+        key = (report, service, found.code, observation.sub, first, last, _numbered(kind))
         nth = counted[key] = counted.get(key, -1) + 1
         place = (at, report, service, found.code, observation.sub, first, last, nth, patient)
         result = Result(*place, kind, sent, seq, part, value, original, source)
@@ -163,7 +185,46 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
         [patient, sent, seq, each.report, each.service, part, each.source]
         for part, each in enumerate(event.withdrawals, event.part << 24)
     ]
-    return {"facts": facts, "withdrawn": withdrawn}
+    return {"facts": _without_remarks(facts) if has_text else facts, "withdrawn": withdrawn}
+
+
+def unread_as(
+    observation: Observation, found: Unusable, kind: int | None, site: SiteProfile
+) -> tuple[int | None, str]:
+    """What an OBX that gives no value does, and the reason for which it could not be read; "" if it could be.
+
+    Text alone under a report is where its final value belongs (CANCELED-HEMOLYZED). Other text is a remark.
+    """
+    reason = found.reason
+    if reason in (Reason.STATUS_NONE, Reason.STATUS_UNLISTED):
+        value = value_of(observation, dictionary()[found.fact], found.code, site)
+        is_none = value is Reason.COMMENT or value in SAYS_NONE
+        return (None, "") if is_none else (UNREAD, reason)
+    if reason is not Reason.COMMENT:
+        return kind, "" if kind is None or reason in SAYS_NONE else reason
+    if kind is not None and kind > FINAL:
+        return kind, reason  # a correction whose text is no value takes the value back
+    return (UNREAD, reason) if kind == FINAL and observation.report else (None, "")
+
+
+def _numbered(kind: int) -> bool | None:
+    """Which are counted together to tell apart those of one message that are alike."""
+    return None if kind == UNREAD else kind <= FINAL
+
+
+def _without_remarks(facts: list[list[Any]]) -> list[list[Any]]:
+    """The rows of one message without the text that stands beside a value of its report, service and fact."""
+    valued = {
+        (row[3], row[4], fact) for row in facts for fact, *_, value, _, _ in row[5] if value is not None
+    }
+    for row in facts:
+        kept = []
+        for *told, value, original, source in row[5]:
+            is_remark = original == Reason.COMMENT and (row[3], row[4], told[0]) in valued
+            if not is_remark or told[_KIND] != UNREAD:
+                kept.append([*told, value, "" if is_remark else original, source])
+        row[5] = kept
+    return [row for row in facts if row[5]]
 
 
 def stated(row: list[Any]) -> Iterator[tuple[str, Result]]:

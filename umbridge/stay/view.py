@@ -223,8 +223,7 @@ class Identity:
     has_ring: bool
     unguarded: tuple[str, ...]  # exceptions: where two patients could not be told apart
     has_no_cover: bool
-    has_unsure: bool  # a correction that may mean one value or another
-    raised: tuple[str, ...] = ()  # exceptions about orders
+    raised: tuple[str, ...] = ()  # exceptions about results and orders
 
 
 def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime) -> Stay:
@@ -360,8 +359,6 @@ def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int)
         found.add("PATIENT_MISMATCH")
     if identity.has_moved:
         found.add("FACTS_QUARANTINED")
-    if identity.has_unsure:
-        found.add("CORRECTION_AMBIGUOUS")
     if identity.has_ring:
         found.add("MERGE_RING")
     if identity.has_no_cover:
