@@ -360,7 +360,9 @@ def test_a_result_with_a_bound_is_kept_and_read_back() -> None:
     result = Result(1, "R", "S", "718-7", "", 1, 1, 0, "1", 2, 1, 1, 1, None, "", "")
     for value in (Interval.bound("<", Decimal(6)), Interval.bound(">=", Decimal("0.40")), Decimal("7.10")):
         held = result._replace(value=value)
-        assert list(stated(["1", 1, 1, "R", "S", [held.written("hemoglobin")]])) == [("hemoglobin", held)]
+        assert list(stated(["1", 1, 1, "R", "S", [held.written("hemoglobin")], "", ""])) == [
+            ("hemoglobin", held)
+        ]
 
 
 # --- definitions ------------------------------------------------------------------------------------------

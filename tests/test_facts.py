@@ -378,4 +378,6 @@ def test_windows_are_closed_on_both_sides() -> None:
 
 def test_microseconds_survive_a_row() -> None:
     one = result(int(timedelta(days=20_000) / timedelta(microseconds=1)) + 1, "F", "7.31", 3)
-    assert list(stated(["1", 3, 0, "ZZ1", "LAB^99LAB", [one.written("heart_rate")]])) == [("heart_rate", one)]
+    assert list(stated(["1", 3, 0, "ZZ1", "LAB^99LAB", [one.written("heart_rate")], "", ""])) == [
+        ("heart_rate", one)
+    ]

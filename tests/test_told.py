@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, Reading, ReviewType
 from umbridge.site import default_site
+from umbridge.stay import account, results
 from umbridge.stay.facts import DERIVED, Fact, dictionary, feeds, read
 from umbridge.stay.fold import StayFold, combined
 from umbridge.stay.statements import kind_of
@@ -426,3 +428,93 @@ def test_a_message_about_a_stay_in_two_parts_is_one_increment() -> None:
     one, two = folded().increment(event, 1), folded().increment(other, 1)
     assert one is not None and two is not None
     assert b"facts" in combined(one, two)
+
+
+# --- of one collection time, the later told
+
+
+@pytest.mark.parametrize(("first", "then"), [("A17", "B18"), ("B18", "A17")])
+def test_of_one_time_the_later_told_is_the_latest_whatever_its_number(first: str, then: str) -> None:
+    one = oru("0901", obr(f"{first}^ZZLAB", "0850"), obx(SODIUM, "119", "mmol/L"))
+    other = oru("0930", obr(f"{then}^ZZLAB", "0850"), obx(SODIUM, "139", "mmol/L"))
+    found = seen(one, other)["sodium"]
+    assert (found.latest.value, [each.value for each in found.series]) == (139, [119, 139])
+    again = oru("0945", obr(f"{first}^ZZLAB", "0850"), obx(SODIUM, "121", "mmol/L", "C"))
+    assert seen(one, other, again)["sodium"].latest.value == 121
+
+
+@pytest.mark.parametrize(("first", "then"), [("A17", "B18"), ("B18", "A17")])
+def test_of_one_time_and_one_second_the_later_received_is_the_latest(first: str, then: str) -> None:
+    one = oru("0901", obr(f"{first}^ZZLAB", "0850"), obx(SODIUM, "119", "mmol/L"))
+    other = oru("0901", obr(f"{then}^ZZLAB", "0850"), obx(SODIUM, "139", "mmol/L"), control=1)
+    assert seen(one, other)["sodium"].latest.value == 139
+
+
+# --- a final value told with another time takes the place of its preliminary one
+
+
+def test_a_preliminary_value_is_gone_when_its_final_has_another_time() -> None:
+    early = oru("1110", obr(taken="1105"), obx(SODIUM, "119", "mmol/L", "P"))
+    final = oru("1140", obr(taken="1055"), obx(SODIUM, "139", "mmol/L"))
+    found = seen(early, final)
+    assert (values(found, "sodium"), found["sodium"].latest.at) == (["139"], at("1055"))
+    again = oru("1150", obr(taken="1105"), obx(SODIUM, "119", "mmol/L", "P"))
+    assert values(seen(early, final, again), "sodium") == ["139"]
+    assert exceptions(early, final) == ()
+
+
+def test_a_sample_drawn_after_a_preliminary_value_was_told_is_not_its_final() -> None:
+    early = oru("1010", obr(taken="1005"), obx(SODIUM, "119", "mmol/L", "P"))
+    later = oru("1140", obr(taken="1055"), obx(SODIUM, "139", "mmol/L"))
+    assert values(seen(early, later), "sodium") == ["119", "139"]
+
+
+def test_which_of_several_preliminary_values_became_final_nobody_knows_until_as_many_have() -> None:
+    early = [
+        oru("1140", obr(taken="1105"), obx(SODIUM, "119", "mmol/L", "P")),
+        oru("1141", obr(taken="1115"), obx(SODIUM, "121", "mmol/L", "P")),
+    ]
+    one = oru("1150", obr(taken="1055"), obx(SODIUM, "139", "mmol/L"))
+    assert values(seen(*early, one), "sodium") == ["139"]
+    assert exceptions(*early, one) == ("CORRECTION_AMBIGUOUS",)
+    two = oru("1151", obr(taken="1058"), obx(SODIUM, "138", "mmol/L"))
+    assert values(seen(*early, one, two), "sodium") == ["138", "139"]
+    assert exceptions(*early, one, two) == ()
+    named = oru("1151", obr(taken="1115"), obx(SODIUM, "138", "mmol/L"))
+    assert values(seen(*early, one, named), "sodium") == ["138", "139"]
+    assert exceptions(*early, one, named) == ()
+
+
+# --- planted faults
+
+
+def _latest_by_receipt() -> bool:
+    one = oru("0901", obr("B18^ZZLAB", "0850"), obx(SODIUM, "119", "mmol/L"))
+    other = oru("0930", obr("A17^ZZLAB", "0850"), obx(SODIUM, "139", "mmol/L"))
+    return folded_reading(one, other).latest.value == 139
+
+
+def _early_is_gone() -> bool:
+    early = oru("1110", obr(taken="1105"), obx(SODIUM, "119", "mmol/L", "P"))
+    final = oru("1140", obr(taken="1055"), obx(SODIUM, "139", "mmol/L"))
+    return folded_reading(early, final).low.value == 139
+
+
+def folded_reading(*events: Event) -> Reading:
+    found = readings(folded(*events), at("1200"), review=ReviewType.ADMISSION, wanted={"sodium"})
+    return found["sodium"]
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "fault", "check"),
+    [
+        (results, "in_order", lambda found: found, _latest_by_receipt),
+        (account.Account, "_may_be_final", lambda self, stated: [], _early_is_gone),
+    ],
+)
+def test_a_planted_fault_is_seen(
+    monkeypatch: pytest.MonkeyPatch, room: Any, name: str, fault: object, check: Callable[[], bool]
+) -> None:
+    assert check()
+    monkeypatch.setattr(room, name, fault)
+    assert not check()

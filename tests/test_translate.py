@@ -403,7 +403,7 @@ def test_times_and_reports_come_from_the_obr_above() -> None:
         "OBX|1|NM|A||0\rOBR|1|P1|R1||||20260112100000\rOBX|2|NM|A||1\rOBX|3|NM|A||2|||||||||20260112110000\r",
         "OBR|2|P2|||||x\rOBX|4|NM|A||3\r",
     )
-    got = [(one.value, one.at, one.report) for one in event.observations]
+    got = [(one.value, one.at, one.report or one.placer) for one in event.observations]
     assert got == [
         ("0", SENT, ""),
         ("1", at(2026, 1, 12, 10), "R1"),
@@ -428,7 +428,25 @@ def test_times_and_reports_come_from_the_obr_above() -> None:
 )
 def test_which_report_and_service(obr: str, report: str, service: str) -> None:
     (one,) = said("ORU^R01", obr + "\rOBX|1|NM|A||1\r").observations
-    assert (one.report, one.service) == (report, service)
+    assert (one.report or one.placer, one.service) == (report, service)
+
+
+@pytest.mark.parametrize(
+    ("orc", "obr", "report", "placer"),
+    [
+        ("ORC|RE|P1^ZZEHR|F1^ZZLAB", "OBR|1", "F1^ZZLAB", "P1^ZZEHR"),
+        ("ORC|RE||F1^ZZLAB", "OBR|1|P1^ZZEHR", "F1^ZZLAB", "P1^ZZEHR"),
+        ("ORC|RE|P1|F1^ZZLAB", "OBR|1|P1^ZZEHR|F1", "F1^ZZLAB", "P1^ZZEHR"),
+        ("ORC|RE|P2|F2^ZZLAB", "OBR|1|P1^ZZEHR|F1", "F1", "P1^ZZEHR"),
+        ("ORC|RE|P1^ZZEHR", "OBR|1", "", "P1^ZZEHR"),
+        ("ORC|RE||F2^ZZLAB\rOBR|1\rORC|RE", "OBR|2", "", ""),  # each group has its own
+    ],
+)
+def test_a_report_has_the_numbers_of_its_orc_where_its_obr_has_none(
+    orc: str, obr: str, report: str, placer: str
+) -> None:
+    (one,) = said("ORU^R01", f"{orc}\r{obr}\rOBX|1|NM|A||1\r").observations
+    assert (one.report, one.placer) == (report, placer)
 
 
 SENT_HERE = at(2026, 1, 12, 14, 7)

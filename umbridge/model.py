@@ -96,7 +96,7 @@ class Observation(NamedTuple):
     reference_range: str  # OBX-7
     status: str  # OBX-11
     at: datetime  # OBX-14, else OBR-7, else MSH-7; never after MSH-7: the last moment it can have been
-    report: str  # OBR-3, else OBR-2, with its namespace: "number^namespace"
+    report: str  # OBR-3, else ORC-3, with its namespace: "number^namespace"
     source: str  # "UMB0003 OBX[4]-5": control id and address
     other_unit: str = ""  # OBX-6.4 where OBX-6.1 is sent too
     answers: tuple[Coded, ...] = ()  # OBX-5.1-3 and OBX-5.4-6, of types that are neither number nor text
@@ -106,6 +106,8 @@ class Observation(NamedTuple):
     told: tuple[datetime, datetime] | None = None
     report_status: str = ""  # OBR-25
     also: tuple[str, ...] = ()  # repetitions of OBX-5 that say something else than the first
+    placer: str = ""  # OBR-2, else ORC-2, with its namespace: the order that the report answers
+    other_service: str = ""  # OBR-4.4-6 where OBR-4.1-3 is sent too: the same in another system
 
 
 class Withdrawal(NamedTuple):
@@ -114,6 +116,8 @@ class Withdrawal(NamedTuple):
     report: str
     service: str
     source: str  # "UMB0003 OBR[1]-25"
+    placer: str = ""
+    other_service: str = ""
 
 
 @dataclass(frozen=True, slots=True)

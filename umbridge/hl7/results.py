@@ -34,7 +34,9 @@ class Report(NamedTuple):
     """What the OBX below an OBR have from it."""
 
     number: str
+    placer: str
     service: str
+    other: str
     status: str
     at: datetime
     told: _Told | None
@@ -52,21 +54,30 @@ class Results(Reading):
         self.withdrawals: list[Withdrawal] = []
         self.sent_at = EPOCH  # until MSH-7 was read
 
-    def report(self, obr: list[bytes], nth: int) -> Report:
-        number = entity_of(self.message, obr[3]) or entity_of(self.message, obr[2])
-        code, other, _ = self.words(obr[4])
-        coded = code if code.code else other
-        service = f"{coded.code}^{coded.system}" if coded.code else ""
+    def report(self, obr: list[bytes], orc: list[bytes], nth: int) -> Report:
+        """``orc``: the fields of the ORC above, whose numbers count where OBR has none (4.5.1.2)."""
+        number, placer = self.number(obr[3], orc[3]), self.number(obr[2], orc[2])
+        code, alternate, _ = self.words(obr[4])
+        service, other = _service(code), _service(alternate)
+        if not service:
+            service, other = other, ""
         status = self.word(obr[25])
         if status == "X":
-            if number:
-                self.withdrawals.append(
-                    Withdrawal(number, service, f"{self.message.control_id} OBR[{nth}]-25")
-                )
+            if number or placer:
+                source = f"{self.message.control_id} OBR[{nth}]-25"
+                self.withdrawals.append(Withdrawal(number, service, source, placer, other))
             else:
                 self.note(f"OBR[{nth}]-25 report_unnamed")
         at, told = self.taken(obr[7], "OBR", 7, nth) or (self.sent_at, None)
-        return Report(number, service, status, at, told)
+        return Report(number, placer, service, other, status, at, told)
+
+    def number(self, raw: bytes, above: bytes) -> str:
+        """OBR's, else ORC's; ORC's too where it is the same number and only there with its namespace."""
+        first = entity_of(self.message, raw) if raw else ""
+        if not above:
+            return first
+        second = entity_of(self.message, above)
+        return second if not first or second.startswith(f"{first}^") else first
 
     def taken(self, raw: bytes, name: str, field: int, nth: int) -> tuple[datetime, _Told] | None:
         """When it was collected: the moment it counts from, and the first and last that were sent.
@@ -114,7 +125,7 @@ class Results(Reading):
             if repeat and repeat in raw:
                 self.note(f"OBX[{nth}]-5 repeated")
                 also = self.repeated(raw, value_type, value)
-        number, service, standing, taken, told = report
+        number, placer, service, other_service, standing, taken, told = report
         if at:
             taken, told = self.taken(at, "OBX", 14, nth) or (taken, told)
         if sub and not sub.isalnum():
@@ -137,6 +148,8 @@ class Results(Reading):
             told,
             standing,
             also,
+            placer,
+            other_service,
         )
 
     def observed(self, raw: bytes, value_type: str) -> tuple[str, tuple[Coded, ...]]:
@@ -153,3 +166,7 @@ class Results(Reading):
         others = repetitions_of(self.message, raw)[1:]
         read = [self.observed(one, value_type)[0] for one in others if one]
         return tuple([one for one in read if one and one != first])
+
+
+def _service(coded: Coded) -> str:
+    return f"{coded.code}^{coded.system}" if coded.code else ""

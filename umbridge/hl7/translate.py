@@ -51,6 +51,7 @@ _DAY_OF = {
     "A03": ("PV1-45", "discharged_at"),
 }
 _NO_MRG = [b""] * 6
+_NO_ORC = [b""] * 4
 
 
 class Identity(NamedTuple):
@@ -297,7 +298,8 @@ class _Reading(Results):
         ordering, patients = code in ORDERS, 0
         wanted = _CLINICAL if ordering else _RESULTS
         lines: Sequence[bytes] = message.body
-        nowhere = report = Report("", "", "", sent_at, None)
+        nowhere = report = Report("", "", "", "", "", sent_at, None)
+        above = _NO_ORC
         numbered = f"{message.control_id} OBX["
         if len(lines) > MOST_SEGMENTS or message.more:
             self.note("more_segments")
@@ -318,7 +320,7 @@ class _Reading(Results):
                 continue
             if name == b"PID":
                 patients += 1
-                ordering = ordering and patients < 2
+                ordering, above = ordering and patients < 2, _NO_ORC
                 continue
             segment = Segment(message.coding, name.decode(), nth, line)
             if name == b"TQ1":
@@ -326,6 +328,7 @@ class _Reading(Results):
                 continue
             report = nowhere
             if name == b"ORC":
+                above = segment.row(3)
                 orders += ordered(self, orc, details, sent_at)
                 orc, details = segment if ordering else None, []
                 if len(orders) > MOST[b"ORC"]:
@@ -333,7 +336,7 @@ class _Reading(Results):
                     break
                 continue
             if name == b"OBR":
-                report = self.report(segment.row(25), nth)
+                report = self.report(segment.row(25), above, nth)
             if ordering:
                 if orc is None and not details:
                     self.note(f"{segment.name}[{nth}] without_ORC")

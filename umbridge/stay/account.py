@@ -39,6 +39,7 @@ class Value:
         "former",
         "is_final",
         "is_held",
+        "is_replaced",
         "is_standing",
         "is_unplaced",
         "is_unsure",
@@ -51,6 +52,7 @@ class Value:
         self.is_final = stated.kind != PRELIMINARY
         self.is_held = False  # a correction or withdrawal has decided: what is told again changes nothing
         self.is_standing = True
+        self.is_replaced = False  # it was preliminary, and its final is another value
         self.is_unsure = False  # a correction may have meant this one or another
         self.is_unplaced = False  # it is a correction, and nobody knows of what
 
@@ -70,6 +72,8 @@ class Account:
 
     __slots__ = (
         "_at",
+        "_early",
+        "_finals",
         "_has_report",
         "_names",
         "_standing",
@@ -86,6 +90,8 @@ class Account:
         self._values: list[Value] = []
         self._standing: dict[Value, None] = {}
         self._at: dict[tuple[int, int], list[Value]] = {}  # those that stand, by the time they carry
+        self._early: dict[Value, None] = {}  # those of them that are preliminary
+        self._finals: list[tuple[Value, list[Value]]] = []  # finals, and the preliminary values of which
         self._vague = 0  # how many have no exact time
         self.shown: dict[Place, Value] = {}
         self.unsure = 0
@@ -107,6 +113,8 @@ class Account:
                 self._withdraw(value, changed)
         else:
             self._correct(stated, changed)
+        if self._finals:
+            self._make_final(changed)
         return changed
 
     def at(self, place: Place) -> Result | None:
@@ -118,7 +126,7 @@ class Account:
         """The statements that say what a value is, and what has become of it; all others are superseded."""
         for value in self._values:
             if not value.is_standing:
-                yield value.content, "withdrawn"
+                yield value.content, "superseded" if value.is_replaced else "withdrawn"
             else:
                 yield value.content, "correction_ambiguous" if value.is_unsure else "in_force"
 
@@ -151,12 +159,20 @@ class Account:
     def _state(self, stated: Result, changed: list[Place]) -> None:
         value = self._named(stated)
         if value is None:
-            self._add(stated, changed)
+            early = self._may_be_final(stated) if self._early and stated.kind == FINAL else []
+            value = self._add(stated, changed)
+            if early:
+                self._finals.append((value, early))
             return
         self._names.setdefault(stated.name, value)
-        if value.is_held or (stated.kind == PRELIMINARY and value.is_final):
+        if value.is_held or (stated.kind == PRELIMINARY and (value.is_final or value.is_replaced)):
             return
-        value.content, value.is_final = stated, stated.kind != PRELIMINARY
+        value.content = stated
+        if value.is_replaced:
+            value.is_standing, value.is_replaced = True, False
+            self._stand(value)
+        if stated.kind != PRELIMINARY:
+            self._finish(value)
         is_closer = stated.last - stated.first < value.slot.last - value.slot.first
         self._move(value, stated if is_closer else value.slot, changed)
 
@@ -177,6 +193,54 @@ class Account:
             found = value
         return found
 
+    def _may_be_final(self, stated: Result) -> list[Value]:
+        """The preliminary values that a final of another time may be the final of.
+
+        Laboratories say when a specimen was received, and with the final when it was drawn. What was
+        collected after a preliminary value had been told is another specimen. Without a report only the time
+        names a value.
+        """
+        if not self._has_report or stated.first == NEVER:
+            return []
+        return [
+            value
+            for value in self._early
+            if value.slot.sent >= stated.first and value.content.seq != stated.seq and not value.is_held
+        ]
+
+    def _make_final(self, changed: list[Place]) -> None:
+        """Preliminary values that finals may be of: unusable, and gone once as many finals were told."""
+        while True:
+            left = [
+                (final, [each for each in early if each in self._early and not each.is_held])
+                for final, early in self._finals
+            ]
+            self._finals = [(final, early) for final, early in left if early]
+            for _, gone in self._finals:
+                finals = [final for final, early in self._finals if set(early) <= set(gone)]
+                if len(finals) >= len(gone):
+                    break
+            else:
+                break
+            for value in gone:
+                value.is_replaced, value.is_standing = True, False
+                self._set_unsure(value, False)
+                self._fall(value)
+                self._show(value, changed)
+            for final in finals:  # the specimen is the one that was flagged under the earlier time
+                final.former += tuple(each.slot.at for each in gone if each.slot.at not in final.former)
+                self._show(final, changed)
+        for value in {each: None for _, early in self._finals for each in early}:
+            self._set_unsure(value, True)
+            self._show(value, changed)
+
+    def _finish(self, value: Value) -> None:
+        """No longer preliminary, nor in doubt for that."""
+        value.is_final = True
+        self._early.pop(value, None)
+        if not value.is_held:
+            self._set_unsure(value, False)
+
     def _confirm(self, stated: Result, changed: list[Place]) -> None:
         """U: the preliminary value is final as it was."""
         found = self._names.get(stated.name)
@@ -184,7 +248,7 @@ class Account:
             meant, is_sure = self._meant(stated)
             found = meant[0] if is_sure else None
         if found is not None and found.is_standing and not found.is_held:
-            found.is_final = True
+            self._finish(found)
             self._show(found, changed)
 
     def _correct(self, stated: Result, changed: list[Place]) -> None:
@@ -196,7 +260,8 @@ class Account:
             if withdraws:
                 self._withdraw(value, changed)
                 return
-            value.content, value.is_final, value.is_held = stated, True, True
+            value.content, value.is_held = stated, True
+            self._finish(value)
             self._set_unsure(value, value.is_unplaced)
             is_known = stated.first <= value.slot.first and value.slot.last <= stated.last
             self._move(value, value.slot if is_known else stated, changed)
@@ -251,12 +316,15 @@ class Account:
     def _stand(self, value: Value) -> None:
         slot = value.slot
         self._standing[value] = None
+        if not value.is_final:
+            self._early[value] = None
         self._at.setdefault((slot.first, slot.last), []).append(value)
         self._vague += slot.first != slot.last
 
     def _fall(self, value: Value) -> None:
         slot = value.slot
         del self._standing[value]
+        self._early.pop(value, None)
         self._at[slot.first, slot.last].remove(value)
 
     def _withdraw(self, value: Value, changed: list[Place]) -> None:

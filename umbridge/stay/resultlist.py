@@ -15,8 +15,8 @@ from typing import Any
 from umbridge.interval import Interval
 from umbridge.stay import results
 from umbridge.stay.account import Account, Outcome
-from umbridge.stay.results import Look
-from umbridge.stay.statements import LOST, Place, Result, again
+from umbridge.stay.results import Look, in_order
+from umbridge.stay.statements import LOST, PRELIMINARY, Place, Result, again
 
 _LOST_NUMBERS = 8  # of a statement that is no longer kept
 _STAMP = attrgetter("stamp")
@@ -28,13 +28,14 @@ _Key = tuple[str, str, str, str, str]  # whose, and which
 class _Group:
     """The statements about one result that are kept, by place, and when those were told that are not."""
 
-    __slots__ = ("account", "lost", "named", "newest", "patient", "slots")
+    __slots__ = ("account", "is_early", "lost", "named", "newest", "patient", "slots")
 
     def __init__(self, named: _Named, patient: str) -> None:
         self.named = named
         self.patient = patient
         self.slots: dict[Place, list[Result]] = {}
         self.lost: dict[str, array[int]] = {}  # by patient
+        self.is_early = False  # a preliminary value was told: a final of another time may be its own
         self.account: Account | None = None  # None while each time has one value and there is no more to it
         self.newest: tuple[int, ...] = ()  # the stamp of the last that the account was told
 
@@ -76,6 +77,7 @@ class ResultList:
 
     __slots__ = (
         "_groups",
+        "_has_ties",
         "_looks",
         "_person",
         "_persons",
@@ -93,6 +95,7 @@ class ResultList:
         person: Callable[[str], str] = str,
         withdrawn: Mapping[tuple[str, ...], Sequence[Result]] | None = None,
     ) -> None:
+        self._has_ties = False  # whether any two have one time
         self.has_bounds = False  # whether any result was one: then the window has to be gone through
         self._places: list[Place] = []
         self._results: list[Result] = []
@@ -161,8 +164,11 @@ class ResultList:
                 return
             if len(slot) == count and group.account is not None:
                 self._open(key, group)
+        if stated.kind == PRELIMINARY and stated.report:
+            group.is_early = True
         account = group.account
-        if account is None and stated.is_plain and patient == group.patient:  # nearly always
+        is_one = not group.is_early or (len(group.slots) == 1 and not group.lost)
+        if account is None and stated.is_plain and patient == group.patient and is_one:  # nearly always
             if slot is None:
                 self._insert(place, stated)
             else:
@@ -275,6 +281,7 @@ class ResultList:
                 group = self._groups.get(key)
                 if group is None:
                     group = self._groups[key] = _Group(named, patient)
+                group.is_early = group.is_early or old.is_early
                 group.slots |= {place: its for place, its in old.slots.items() if place[-1] == patient}
                 if patient in old.lost:
                     group.lost[patient] = old.lost[patient]
@@ -298,12 +305,21 @@ class ResultList:
         if places and place <= places[-1]:
             index = bisect_left(places, place)
             self._looks.clear()
+        shown = _nothing(place) if result is None or result.value is None else result
+        if places and (
+            places[index - 1][0] == place[0] or places[min(index, len(places) - 1)][0] == place[0]
+        ):
+            self._has_ties = True
+            if self._is_told_before(index, shown):
+                self._looks.clear()
         places.insert(index, place)
-        self._results.insert(index, _nothing(place) if result is None or result.value is None else result)
+        self._results.insert(index, shown)
         if len(places) <= results.FIRST_KEPT + results.NEWEST_KEPT:
             return
         gone, lost = self._results[results.FIRST_KEPT], places[results.FIRST_KEPT]
         del places[results.FIRST_KEPT], self._results[results.FIRST_KEPT]
+        if places[results.FIRST_KEPT][0] == lost[0]:  # which of one time a look holds is another order
+            self._looks.clear()
         for kind in [kind for kind, look in self._looks.items() if not look.forget(gone)]:
             del self._looks[kind]
         key = (self._persons[lost[-1]], *lost[1:5])
@@ -311,6 +327,14 @@ class ResultList:
         for each in group.lose(lost):
             self._publish(each, None if group.account is None else group.account.at(each))
         self._mark(key, group)
+
+    def _is_told_before(self, index: int, result: Result) -> bool:
+        """Whether any of those of one time that stand before a place was told after what comes there."""
+        while index and self._places[index - 1][0] == result.at:
+            index -= 1
+            if self._results[index].order > result.order:
+                return True
+        return False
 
     def forget_looks(self) -> None:
         """Whose results count has changed: look afresh."""
@@ -320,11 +344,12 @@ class ResultList:
         """All from ``first`` to ``last``, both included, oldest first; what does not count has no value."""
         self.settle()
         low = 0 if first is None else bisect_left(self._places, (first,))
-        return self._results[low : bisect_right(self._places, (last + 1,))]
+        found = self._results[low : bisect_right(self._places, (last + 1,))]
+        return in_order(found) if self._has_ties else found
 
     def __iter__(self) -> Iterator[Result]:
         self.settle()
-        return iter(self._results)
+        return iter(in_order(self._results))
 
     def __len__(self) -> int:
         return len(self._results)

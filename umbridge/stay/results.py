@@ -1,5 +1,7 @@
 """Results of one stay, in the order of their own times, whatever order they came in.
 
+Of one time the later told goes last: the latest is what was said last, never the greater accession number.
+
 They commute: a correction finds its result, whichever arrives first. Nothing here is written whole to a
 snapshot: each message adds an increment, and the increments in any order give this.
 
@@ -9,7 +11,8 @@ asks for except the whole encounter's extremes of a fact measured more than a th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from umbridge.model import Reading, Sample
@@ -17,6 +20,12 @@ from umbridge.stay.statements import Place, Result
 
 FIRST_KEPT = 256
 NEWEST_KEPT = 768
+_ORDER = attrgetter("order")
+
+
+def in_order(found: list[Result]) -> list[Result]:
+    """Results by their times, and of one time by when each was told."""
+    return found if len(found) < 2 else sorted(found, key=_ORDER)
 
 
 class Look:
@@ -57,13 +66,13 @@ class Look:
     @property
     def low(self) -> Result:
         """The first of the lowest; the newest where there is no order."""
-        found = [*self._head[1], *(result for _, result in self._lows[:1])]
+        found = in_order([*self._head[1], *(result for _, result in self._lows[:1])])
         return self.newest[-1] if self._rank is None else min(found, key=self._rank)
 
     @property
     def high(self) -> Result:
         """The first of the highest; the newest where there is no order."""
-        found = [*self._head[1], *(result for _, result in self._highs[:1])]
+        found = in_order([*self._head[1], *(result for _, result in self._highs[:1])])
         return self.newest[-1] if self._rank is None else max(found, key=self._rank)
 
     @property
@@ -87,11 +96,13 @@ class Look:
         changed = low != self._from
         if not changed and high == self._to:
             return
-        fresh = [
-            each
-            for each in (results[max(low, self._to) : high] if self._to < high else ())
-            if each.value is not None and is_own(each.patient)
-        ]
+        fresh = in_order(
+            [
+                each
+                for each in (results[max(low, self._to) : high] if self._to < high else ())
+                if each.value is not None and is_own(each.patient)
+            ]
+        )
         rank = self._rank
         if changed and first is not None:
             self.newest = [each for each in self.newest if each.at >= first]
@@ -106,7 +117,7 @@ class Look:
                 head = results[self._to if self._head[0] == low else low : min(high, FIRST_KEPT)]
                 usable = [
                     *known,
-                    *(each for each in head if each.value is not None and is_own(each.patient)),
+                    *in_order([each for each in head if each.value is not None and is_own(each.patient)]),
                 ]
                 ends = [min(usable, key=rank), max(usable, key=rank)] if usable else []
                 self._head = (low, ends)
@@ -121,17 +132,16 @@ class Look:
                 self._lows.append((value, each))
                 self._highs.append((value, each))
         if fresh:
-            self.newest = [*self.newest, *fresh][-self.kept :]
+            self.newest = in_order([*self.newest, *fresh])[-self.kept :]
         if changed or fresh:
             self.shown = None
         self._from, self._to = low, high
 
     def _tail(
         self, results: list[Result], low: int, high: int, is_own: Callable[[str], bool]
-    ) -> Iterator[Result]:
-        for each in results[max(low, self._to, FIRST_KEPT) : high]:
-            if each.value is not None and is_own(each.patient):
-                yield each
+    ) -> list[Result]:
+        tail = results[max(low, self._to, FIRST_KEPT) : high]
+        return in_order([each for each in tail if each.value is not None and is_own(each.patient)])
 
     def forget(self, gone: Result) -> bool:
         """Result 256 is dropped from the list. False where the window must be looked at afresh."""

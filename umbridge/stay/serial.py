@@ -37,7 +37,7 @@ def _series(look: Look) -> list[tuple[Number, Result]]:
     ]
     if not known:
         return []
-    assay = max(known, key=lambda pair: (end_of(pair[0]), pair[1].at))[1].code
+    assay = max(known, key=lambda pair: (end_of(pair[0]), pair[1].order))[1].code
     return [pair for pair in known if pair[1].code == assay]
 
 

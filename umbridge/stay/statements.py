@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from umbridge.interval import Interval
-from umbridge.model import Event, FactValue, Observation
+from umbridge.model import Event, FactValue, Observation, Withdrawal
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
 from umbridge.stay.facts import Fact, Unusable, dictionary, feeds, read, value_of
@@ -40,6 +40,8 @@ SAYS_NONE = frozenset(
         *(Reason.STATUS_I, Reason.STATUS_N, Reason.STATUS_O, Reason.STATUS_R, Reason.STATUS_S),
     )
 )
+#: Before the number of a report that is known by its placer number alone: no filler's number is like it.
+PLACER = "placer "
 MARK = " preliminary"  # behind the source of a value that is not final
 
 _KIND = 6  # where a written statement has its kind
@@ -81,6 +83,8 @@ class Result(NamedTuple):
     original: str
     source: str
     former: tuple[int, ...] = ()
+    placer: str = ""  # the placer number of a report that has a filler number too
+    other: str = ""  # the service in another system
 
     @property
     def place(self) -> Place:
@@ -100,6 +104,11 @@ class Result(NamedTuple):
     def stamp(self) -> tuple[int, int, int, int]:
         """When it was told: what is of one second goes by what it does, then by receipt and place."""
         return self.sent, min(self.kind, CORRECTED), self.seq, self.part
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Its place among others that count: by its time, and of one time by when each was told."""
+        return self.at, self.sent, min(self.kind, CORRECTED), self.seq, self.part
 
     def is_again(self, other: Result) -> bool:
         """Whether this is the same statement: of the same message, received twice."""
@@ -145,7 +154,7 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
     sent = instant(event.sent_at)
     facts: list[list[Any]] = []
     counted: dict[tuple[Any, ...], int] = {}
-    under: tuple[str, str] | None = None
+    under: tuple[str, ...] | None = None
     at, before, has_text = 0, None, False
     for part, observation in enumerate(event.observations, (event.part << 24) + 1):
         kind = kind_of(observation.status, observation.report_status)
@@ -164,7 +173,7 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
         if told is not None:
             last = at if told[1] is moment else instant(told[1])
             first = last if told[0] is told[1] else instant(told[0])
-        elif observation.report:
+        elif observation.report or observation.placer:
             first, last = NEVER, EVER
         else:
             first = last = at  # nothing else names a value that no report does
@@ -172,17 +181,18 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
         if isinstance(found, Fact):
             value, original = found.value, found.original
             source += MARK if found.preliminary else ""
-        report, service = observation.report, observation.service
+        report, placer = named(observation)
+        service, other = observation.service, observation.other_service
         key = (report, service, found.code, observation.sub, first, last, _numbered(kind))
         nth = counted[key] = counted.get(key, -1) + 1
         place = (at, report, service, found.code, observation.sub, first, last, nth, patient)
-        result = Result(*place, kind, sent, seq, part, value, original, source)
-        if under != (report, service):
-            under = (report, service)
-            facts.append([patient, sent, seq, report, service, []])
-        facts[-1][-1] += [result.written(fact) for fact in feeds(found.fact)]
+        result = Result(*place, kind, sent, seq, part, value, original, source, (), placer, other)
+        if under != (report, service, placer, other):
+            under = (report, service, placer, other)
+            facts.append([patient, sent, seq, report, service, [], placer, other])
+        facts[-1][5] += [result.written(fact) for fact in feeds(found.fact)]
     withdrawn = [
-        [patient, sent, seq, each.report, each.service, part, each.source]
+        [patient, sent, seq, *named(each), each.service, each.other_service, part, each.source]
         for part, each in enumerate(event.withdrawals, event.part << 24)
     ]
     return {"facts": _without_remarks(facts) if has_text else facts, "withdrawn": withdrawn}
@@ -204,7 +214,7 @@ def unread_as(
         return kind, "" if kind is None or reason in SAYS_NONE else reason
     if kind is not None and kind > FINAL:
         return kind, reason  # a correction whose text is no value takes the value back
-    return (UNREAD, reason) if kind == FINAL and observation.report else (None, "")
+    return (UNREAD, reason) if kind == FINAL and any(named(observation)) else (None, "")
 
 
 def _numbered(kind: int) -> bool | None:
@@ -227,14 +237,20 @@ def _without_remarks(facts: list[list[Any]]) -> list[list[Any]]:
     return [row for row in facts if row[5]]
 
 
+def named(told: Observation | Withdrawal) -> tuple[str, str]:
+    """What a report is called, and beside a filler number its placer number."""
+    placer = f"{PLACER}{told.placer}" if told.placer else ""
+    return (told.report, placer) if told.report else (placer, "")
+
+
 def stated(row: list[Any]) -> Iterator[tuple[str, Result]]:
     """The statements of one row of an increment's facts, each with its fact."""
-    patient, sent, seq, report, service, results = row
+    patient, sent, seq, report, service, results, placer, other = row
     for fact, at, code, sub, told, nth, kind, part, value, original, source in results:
         first, last = (at, at) if told == 0 else (NEVER, EVER) if told is None else told
         said = _number(value) if value is not None and dictionary()[fact].kind == "number" else value
         place = (at, report, service, code, sub, first, last, nth, patient)
-        yield fact, Result(*place, kind, sent, seq, part, said, original, source)
+        yield fact, Result(*place, kind, sent, seq, part, said, original, source, (), placer, other)
 
 
 def _number(text: str) -> FactValue | None:
@@ -243,6 +259,6 @@ def _number(text: str) -> FactValue | None:
 
 def withdrawal(row: list[Any]) -> Result:
     """A report that is withdrawn whole, as a statement about each of its results."""
-    patient, sent, seq, report, service, part, source = row
+    patient, sent, seq, report, placer, service, other, part, source = row
     told = (NEVER, EVER, 0, patient, REPORT_WITHDRAWN, sent, seq, part)
-    return Result(sent, report, service, "", "", *told, None, "", source)
+    return Result(sent, report, service, "", "", *told, None, "", source, (), placer, other)

@@ -256,7 +256,7 @@ class _Window:
         results = self.usable(kind)
         if not results:
             return None
-        assay = max(results, key=lambda each: (number_of(each), each.at)).code
+        assay = max(results, key=lambda each: (number_of(each), each.order)).code
         same = [each for each in results if each.code == assay]
         apart = (kind.serial_hours or 0) * HOUR
         return self.of_results(kind, same, [same[0], *(e for e in same if e.at - same[0].at >= apart)])
@@ -289,13 +289,13 @@ class _Window:
         for tension in self.usable(dictionary()["pao2"]):
             if tension.at in times or inspired is None:
                 continue
-            for fraction in inspired.between(tension.at, tension.at):
+            for fraction in reversed(inspired.between(tension.at, tension.at)):  # the last told
                 ratio = divided(value_of(tension), fraction.value) if self.is_own(fraction.patient) else None
                 if ratio is not None:
                     source = f"{tension.source} / {fraction.source}"
                     sent.append(tension._replace(value=ratio, source=source))
                     break
-        return self.of_results(kind, sorted(sent, key=lambda each: each.place))
+        return self.of_results(kind, sorted(sent, key=lambda each: each.order))
 
     def hypotension(self, kind: FactType) -> Reading | None:
         """N is implied when every systolic pressure of the window is 90 or more."""
