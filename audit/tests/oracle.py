@@ -156,9 +156,14 @@ def check_leaf(raw: bytes, policy: Policy, seq: int, prev: bytes | None) -> Any:
 
 
 def check_slots(
-    opened: Any, hidden: dict[Any, bytes], fields: str, table: dict[str, list[tuple[str, str]]]
+    opened: Any,
+    hidden: dict[Any, bytes],
+    fields: str,
+    table: dict[str, list[tuple[str, str]]],
+    later: dict[str, int] | None = None,
 ) -> Any:
-    """``hidden`` has slots by number and compartments by name."""
+    """``hidden`` has slots by number and compartments by name. Kinds that are not in the table are counted in
+    ``later``, where it is given; their compartments must all be hidden."""
     hashes = dict(hidden)
     values = {}
     slots = None
@@ -166,7 +171,13 @@ def check_slots(
         need(type(k) is int and k not in hashes and len(base64.b64decode(salt)) == 32, "opening")
         if slots is None:
             need(k == 0 and name == "schema", "schema first")
-            slots = table[value]
+            if value not in table and later is not None:
+                need(re.fullmatch(r"[a-z_]+(\.[a-z_]+){0,2}/[1-9][0-9]{0,3}", value), "kind")
+                later[value] = later.get(value, 0) + 1
+                slots = [(each[2], "open") for each in opened]
+                slots += [(c, c) for c in ORDER if c in hidden]
+            else:
+                slots = table[value]
         need(slots[k][0] == name, "slot name")
         hashes[k] = commitment(k, salt, name, value)
         values[name] = value
@@ -184,8 +195,17 @@ def check_slots(
     return slots, values
 
 
-def ledger(path: Path, policy_text: str, spec: str, keys: dict[str, bytes] | None = None) -> int:
-    """Holds, or raises. Returns the number of entries. ``keys`` maps kid to DEK."""
+def ledger(
+    path: Path,
+    policy_text: str,
+    spec: str,
+    keys: dict[str, bytes] | None = None,
+    later: dict[str, int] | None = None,
+) -> int:
+    """Holds, or raises. Returns the number of entries. ``keys`` maps kid to DEK.
+
+    Entries of kinds that the page does not have raise, or are counted in ``later``.
+    """
     policy, table = Policy(policy_text), kinds(spec)
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     rows = db.execute("SELECT seq, leaf, open, closed FROM ledger_entry ORDER BY seq").fetchall()
@@ -201,13 +221,17 @@ def ledger(path: Path, policy_text: str, spec: str, keys: dict[str, bytes] | Non
         need(seq == at, "row number")
         leaf = check_leaf(raw, policy, at, hashes[-1] if hashes else None)
         opened = strict(opened_text)
-        table_slots = table[opened[0][3]]
-        first = sum(1 for _, group in table_slots if group == "open")
+        known = table.get(opened[0][3])
+        if known is None and later is not None:
+            first, groups = len(opened), [part["c"] for part in leaf["parts"]]
+        else:
+            known = table[opened[0][3]]
+            first = sum(1 for _, group in known if group == "open")
+            groups = [c for c in ORDER if any(group == c for _, group in known)]
         need([k for k, *_ in opened] == list(range(first)), "open slots")
-        groups = [c for c in ORDER if any(group == c for _, group in table_slots)]
         need(len(closed) == 32 * len(groups), "closed")
         hidden = {c: closed[32 * i : 32 * i + 32] for i, c in enumerate(groups)}
-        slots, values = check_slots(opened, hidden, leaf["fields"], table)
+        slots, values = check_slots(opened, hidden, leaf["fields"], table, later)
         if at == 0:
             config = values["config"]
             need(sha(b"umbridge/genesis/1" + config.encode()).hex() == leaf["prev"], "genesis prev")
@@ -224,7 +248,7 @@ def ledger(path: Path, policy_text: str, spec: str, keys: dict[str, bytes] | Non
             need(part["kid"].startswith(part["c"] + ".") and part["kid"] in commits, "kid")
             nonce = base64.b64decode(part["n"])
             need(len(nonce) == 24, "nonce")
-            if keys is not None:
+            if keys is not None and known is not None:
                 check_part(keys[part["kid"]], leaf, part, ct, slots, hidden)
         if values["schema"] == "key.handover/1":
             shown = (at, values["before"], values["after"], base64.b64decode(values["signatures"]))

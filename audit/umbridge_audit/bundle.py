@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from umbridge_audit.checkpoint import Checkpoint
 from umbridge_audit.entry import FormatError, JsonValue, parse, parse_leaf
 from umbridge_audit.examine import SourceError
+from umbridge_audit.newer import UnknownSchemaError, agrees, read_any
 from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
 from umbridge_audit.slots import COMPARTMENTS, Openings, read_openings
@@ -121,6 +122,8 @@ def _walk(lines: Iterator[bytes], policy: Policy, report: Report, kept: Checkpoi
         if keys != {"hidden", "leaf", "open"} and not (keys == {"leaf"} and at >= count):
             raise SourceError("line_keys", at)
         prev, found = _entry(value, at, prev, policy)
+        if found is not None and found.unknown is not None:
+            report.leave(found.unknown, at)
         if found is not None and at >= count:
             if export is not None:
                 raise SourceError("export_entry", at)
@@ -178,17 +181,31 @@ def _entry(
     if "open" not in value:
         return hashed, None
     try:
-        found = read_slots(value["open"], value["hidden"], leaf.fields)
+        found = read_slots(value["open"], value["hidden"], leaf.fields, [part.c for part in leaf.parts])
     except FormatError:
         raise SourceError("fields_root", at) from None
     return hashed, found
 
 
-def read_slots(opened: JsonValue, hidden: JsonValue, fields: bytes) -> Openings:
-    """Shown and hidden slots together: each slot or its whole compartment once, and the leaf's root."""
+def _read(rows: list[JsonValue]) -> Openings:
+    try:
+        return read_openings(rows)
+    except UnknownSchemaError as exc:
+        found = Openings()
+        found.unknown = exc.name
+        found.values, found.commitments, _ = read_any(rows)
+        return found
+
+
+def read_slots(
+    opened: JsonValue, hidden: JsonValue, fields: bytes, compartments: Sequence[str] = ()
+) -> Openings:
+    """Shown and hidden slots together: each slot or its whole compartment once, and the leaf's root.
+
+    ``compartments``, those of the leaf's parts, are for kinds that are not known."""
     if not isinstance(opened, list) or not isinstance(hidden, list):
         raise FormatError("slots")
-    found = read_openings(opened)
+    found = _read(opened)
     commitments = dict(found.commitments)
     roots: dict[str, bytes] = {}
     last = -1
@@ -208,6 +225,10 @@ def read_slots(opened: JsonValue, hidden: JsonValue, fields: bytes) -> Openings:
         else:
             commitments[place] = bytes.fromhex(digest)
     schema = found.schema
+    if found.unknown is not None:
+        if agrees(commitments, roots, compartments, fields) is False:
+            raise FormatError("fields")
+        return found
     if schema is None:
         # Nothing is shown, so all that stands here is the leaf's two lowest rows of hashes.
         if sorted(commitments) != list(range(len(commitments))):
@@ -228,7 +249,8 @@ def read_slots(opened: JsonValue, hidden: JsonValue, fields: bytes) -> Openings:
 def _export(export: Openings, manifest: dict[str, JsonValue], digest: str) -> None:
     """Holds the bundle's own access.export entry against the bundle."""
     values = export.values
-    if export.schema is None or export.schema.kind != "access.export" or not set(SHOWN) <= set(values):
+    name = export.unknown or ("" if export.schema is None else export.schema.name)
+    if not name.startswith("access.export/") or not set(SHOWN) <= set(values):
         raise SourceError("export_entry")
     if values["bundle_digest"] != digest:
         raise SourceError("bundle_digest")

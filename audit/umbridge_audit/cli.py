@@ -101,6 +101,8 @@ def _print(report: Report) -> None:
     for problem in report.problems[:10]:
         where = "" if problem.seq is None else f" at entry {problem.seq}"
         click.echo(f"  {problem.code}{where}", err=True)
+    for line in report.unjudged_lines()[:10]:
+        click.echo(f"  {line}", err=True)
     if isinstance(report, ReceiptReport):
         for name, value in report.shown.items():
             click.echo(f"  {name}  {json.dumps(value)}")  # ASCII: no value can move the cursor

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from umbridge_audit.entry import FormatError, JsonValue, Record, canonical, parse, parse_leaf
+from umbridge_audit.entry import FormatError, JsonValue, Leaf, Record, canonical, parse, parse_leaf
 from umbridge_audit.handover import Handover, from_entry
+from umbridge_audit.newer import UnknownSchemaError, check_stored
 from umbridge_audit.slots import check_open, fields_root, split_closed
 from umbridge_audit.tree import leaf_hash
 
@@ -78,6 +79,12 @@ class Seen:
     introduces: tuple[str, str, str] | None = None  # kid, alg, commit of a key entry
     config: str | None = None  # of a genesis entry
     handover: Handover | None = None  # of the signing key, signed as it must be
+    unknown: str | None = None  # its schema, where this version has no such list of slots: not judged
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is of a known kind, and sound."""
+        return self.code is None and self.unknown is None
 
 
 def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring | None = None) -> Seen:
@@ -108,6 +115,12 @@ def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring
         return Seen(record.seq, hashed, None, leaf.seq, leaf.prev, kids)
     try:
         schema, values, commitments = check_open(record.open)
+    except UnknownSchemaError as exc:
+        code = check_stored(record.open, record.closed, [part.c for part in leaf.parts], leaf.fields)
+        code = code or (_unread(record, leaf, keyring) if level == "full" else None)
+        if code is not None:
+            return fault(code)
+        return Seen(record.seq, hashed, None, leaf.seq, leaf.prev, kids, unknown=exc.name)
     except FormatError:
         return fault("open_slots")
     try:
@@ -149,6 +162,25 @@ def examine(record: Record, level: Level, chain: str, gen: int, keyring: Keyring
             except FormatError:
                 return fault("part_content")
     return Seen(record.seq, hashed, None, leaf.seq, leaf.prev, kids, introduces, config, handover)
+
+
+def _unread(record: Record, leaf: Leaf, keyring: Keyring | None) -> str | None:
+    """Of a kind that is not known: whether each part decrypts and is padded as it must be."""
+    if keyring is None:
+        return "key_missing"
+    from umbridge_audit.keys import KeyRefusedError  # noqa: PLC0415  a keyless verifier loads no key code
+    from umbridge_audit.seal import SealError, open_body  # noqa: PLC0415
+
+    try:
+        for part in leaf.parts:
+            open_body(leaf, part, record.parts[part.c], keyring.cipher(part.kid))
+    except KeyRefusedError:
+        return "key_refused"
+    except SealError:
+        return "part_sealed"
+    except FormatError:
+        return "part_content"
+    return None
 
 
 def _config(values: dict[str, JsonValue], chain: str, gen: int) -> str | None:

@@ -101,7 +101,7 @@ def verify_receipt(text: str, policy: Policy) -> ReceiptReport:
         report.add("verifier_error", report.entry)
     report.settle(policy)
     report.seconds = time.monotonic() - started
-    if report.problems:
+    if report.problems or report.not_judged:
         report.shown = {}
     return report
 
@@ -127,9 +127,11 @@ def _check(receipt: Receipt, policy: Policy, report: ReceiptReport) -> None:
     if at == 0 and hashed != policy.genesis:
         return report.add("genesis", at)
     try:
-        found = read_slots(value["open"], value["hidden"], leaf.fields)
+        found = read_slots(value["open"], value["hidden"], leaf.fields, [part.c for part in leaf.parts])
     except FormatError:
         return report.add("fields_root", at)
+    if found.unknown is not None:
+        report.leave(found.unknown, at)
     try:
         checkpoint = policy.read_note(receipt.note, exact=False)
     except FormatError:

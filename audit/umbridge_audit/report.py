@@ -13,6 +13,7 @@ from umbridge_audit.policy import Policy
 EXIT = {"PASS": 0, "PASS-SINCE": 0, "FAIL": 1, "PASS-UNWITNESSED": 3, "INCOMPLETE": 4}
 _UNFINISHED = {"key_missing", "key_refused", "verifier_error"}
 _MOST_PROBLEMS = 1000
+OTHERS = "others"  # kinds beyond the first so many names
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Report:
     partly: bool = False  # whether what is before it was left unread
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
+    #: Schemas that this version does not know: how many entries, and the first of them.
+    not_judged: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def first_bad_seq(self) -> int | None:
@@ -55,6 +58,21 @@ class Report:
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(Problem(code, seq))
 
+    def leave(self, schema: str, seq: int) -> None:
+        """An entry whose slots this version cannot judge: no fault, and no PASS either."""
+        if schema not in self.not_judged and len(self.not_judged) >= _MOST_PROBLEMS:
+            schema = OTHERS
+        count, first = self.not_judged.get(schema, (0, seq))
+        self.not_judged[schema] = count + 1, first
+
+    def unjudged_lines(self) -> list[str]:
+        """What was not judged, for people."""
+        return [
+            f"schema_unknown {schema}: {count} entries not judged, the first at entry {first}; "
+            "a newer verifier may know the kind"
+            for schema, (count, first) in sorted(self.not_judged.items())
+        ]
+
     def add_root(self, code: str, good: int) -> None:
         """A root that differs: the fault is where a row was found bad, else somewhere from ``good`` on."""
         known = any(p.seq is not None and p.seq >= good for p in self.problems)
@@ -64,7 +82,7 @@ class Report:
         """Draws the verdict from the problems found."""
         if any(p.code not in _UNFINISHED for p in self.problems):
             self.verdict = "FAIL"
-        elif self.problems:
+        elif self.problems or self.not_judged:
             self.verdict = "INCOMPLETE"
         else:
             reached = self.witnessed is not None and self.witnessed >= (self.expected or 0)
@@ -85,6 +103,8 @@ class Report:
             "unanchored": self.unanchored,
             "seconds": round(self.seconds, 3),
         }
+        if self.not_judged:
+            said["not_judged"] = {schema: count for schema, (count, _) in sorted(self.not_judged.items())}
         if self.witnesses:
             said["witnessed"] = self.witnessed
         if self.since is not None:

@@ -204,6 +204,20 @@ def open_part(
 
     Raises SealError when it does not open, FormatError when what is inside is not as SPEC.md section 6 says.
     """
+    secret, rows = open_body(leaf, part, ct, cipher)
+    numbers = schema.of[part.c]
+    values: dict[int, JsonValue] = {}
+    for k, value in rows:
+        if k not in numbers:
+            raise FormatError("part slots")
+        values[k] = value
+    salted = salts(secret, len(numbers))
+    return {k: (salt.decode(), values.get(k)) for k, salt in zip(numbers, salted, strict=True)}
+
+
+def open_body(leaf: Leaf, part: Part, ct: bytes, cipher: Xaes) -> tuple[bytes, list[tuple[int, JsonValue]]]:
+    """Decrypts one part: its secret, and its slots that hold a value by ascending number. Raises as
+    ``open_part``; which slots the compartment has is not looked at."""
     plain = cipher.unseal(b64decode(part.n), ct, part_aad(leaf, part))
     size = int.from_bytes(plain[:4], "big")
     if len(plain) % STEP or len(plain) - 4 - size >= STEP or size > len(plain) - 4 or any(plain[4 + size :]):
@@ -222,20 +236,16 @@ def open_part(
         secret = b64decode(body["secret"], validate=True)
     except (ValueError, TypeError):
         raise FormatError("part secret") from None
-    numbers = schema.of[part.c]
     if len(secret) != 32:
         raise FormatError("part secret")
-    values: dict[int, JsonValue] = {}
-    last = -1
+    rows: list[tuple[int, JsonValue]] = []
     for row in body["values"]:
         if not isinstance(row, list) or len(row) != 2 or type(row[0]) is not int or row[1] is None:
             raise FormatError("part values")
-        if row[0] not in numbers or row[0] <= last:
+        if row[0] <= (rows[-1][0] if rows else -1):
             raise FormatError("part slots")
-        last = row[0]
-        values[last] = row[1]
-    salted = salts(secret, len(numbers))
-    return {k: (salt.decode(), values.get(k)) for k, salt in zip(numbers, salted, strict=True)}
+        rows.append((row[0], row[1]))
+    return secret, rows
 
 
 def plain_part(

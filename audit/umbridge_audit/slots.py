@@ -13,6 +13,7 @@ from json.encoder import encode_basestring
 from struct import Struct
 
 from umbridge_audit.entry import IN_BODY, MAX_INT, FormatError, JsonValue, canonical, decode
+from umbridge_audit.newer import UnknownSchemaError, is_name
 from umbridge_audit.tree import root_of
 
 COMPARTMENTS = ("ops", "ident", "clin", "fin", "sens")
@@ -81,9 +82,9 @@ _SALT = re.compile(r"[A-Za-z0-9+/]{43}=\Z")
 class Schema:
     """One kind's slots, with everything that does not depend on an entry worked out once."""
 
-    def __init__(self, kind: str, open_slots: str, closed: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, open_slots: str, closed: Mapping[str, str], edition: int = 1) -> None:
         self.kind = kind
-        self.name = f"{kind}/1"
+        self.name = f"{kind}/{edition}"
         self.open = ("schema", "ts", *open_slots.split())
         slots = [(name, "open") for name in self.open]
         for c in COMPARTMENTS:
@@ -242,10 +243,11 @@ def check_open(text: str) -> tuple[Schema, dict[str, JsonValue], list[bytes]]:
 class Openings:
     """Disclosed slots: names and numbers agree with the schema, commitments computed."""
 
-    __slots__ = ("commitments", "salts", "schema", "texts", "values")
+    __slots__ = ("commitments", "salts", "schema", "texts", "unknown", "values")
 
     def __init__(self) -> None:
         self.schema: Schema | None = None
+        self.unknown: str | None = None  # the name of a schema that is not in the table
         self.values: dict[str, JsonValue] = {}
         self.commitments: dict[int, bytes] = {}
         self.salts: list[str] = []
@@ -253,7 +255,8 @@ class Openings:
 
 
 def read_openings(rows: Sequence[JsonValue]) -> Openings:
-    """Reads [[k,salt,name,value],…]: ascending, slot 0 first, the schema's names. Raises FormatError."""
+    """Reads [[k,salt,name,value],…]: ascending, slot 0 first, the schema's names. Raises FormatError,
+    UnknownSchemaError of a kind that is not in the table."""
     found = Openings()
     last = -1
     for row in rows:
@@ -265,8 +268,10 @@ def read_openings(rows: Sequence[JsonValue]) -> Openings:
         if _SALT.match(salt) is None:
             raise FormatError("salt")
         if found.schema is None:
-            if k != 0 or name != "schema" or not isinstance(value, str) or value not in BY_NAME:
+            if k != 0 or name != "schema" or not isinstance(value, str):
                 raise FormatError("schema slot")
+            if value not in BY_NAME:
+                raise UnknownSchemaError(value) if is_name(value) else FormatError("schema slot")
             found.schema = BY_NAME[value]
         if k >= found.schema.size or found.schema.names[k] != name:
             raise FormatError("slot name")

@@ -15,6 +15,7 @@ from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
 from umbridge_audit.handover import Pinned
+from umbridge_audit.newer import may_hold_keys
 from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
 from umbridge_audit.since import Since, Start
@@ -110,9 +111,9 @@ class _Walk:
         self._anchors = _Anchors(anchors, self._notes, report)
         self._introduced: dict[str, tuple[str, str]] = {}
         self._handed = Pinned(policy.handovers, self._expected)
-        self._before: dict[
-            str, int
-        ] = {}  # kids that must have come before the kept checkpoint, and their use
+        self._key_news = False  # whether an entry that was not judged may have introduced keys
+        #: kids that must have come before the kept checkpoint, and their use
+        self._before: dict[str, int] = {}
         self._prev: bytes | None = None if start is None else start.last
         self.frontier = Frontier() if start is None else start.frontier
         self._report.entries = self.frontier.size
@@ -163,8 +164,12 @@ class _Walk:
         self._expected = seen.row + 1
         if seen.code is not None:
             report.add(seen.code, at)
+        if seen.unknown is not None:
+            report.leave(seen.unknown, at)
+            self._key_news |= may_hold_keys(seen.unknown)
+            self._handed.pass_by(at, seen.unknown)
         if self._prev is None:
-            self._genesis(seen.hashed, seen.config, seen.prev, sound=seen.code is None)
+            self._genesis(seen.hashed, seen.config, seen.prev, sound=seen.is_judged)
         elif seen.prev and seen.prev != self._prev:
             report.add("prev", at)
         if self._level != "spine":
@@ -186,6 +191,8 @@ class _Walk:
             self._report.add("genesis_config", 0)
 
     def _unknown(self, kids: Iterable[str], at: int) -> None:
+        if self._key_news:
+            return  # an entry that was not judged may have introduced them
         if self._start is None:
             self._report.add("key_unknown", at)
         else:

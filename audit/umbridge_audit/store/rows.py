@@ -226,6 +226,8 @@ class Rows:
         try:
             leaf = parse_leaf(record.leaf)
             checked = examine(record, "keyless", leaf.chain, leaf.gen)
+            if checked.unknown is not None:
+                raise Broken(f"entry {record.seq}: {checked.unknown} is of a later version; run that one")
             if checked.code is not None:
                 raise Broken(f"entry {record.seq}: {checked.code}")
             schema, _, closed = closed_of(record)

@@ -281,6 +281,8 @@ class Signed(Rows):
         head = self._signed_head
         for record in self.records(frontier.size):
             seen = examine(record, "keyless", self.chain, GEN)
+            if seen.unknown is not None:
+                raise Broken(f"entry {frontier.size}: {seen.unknown} is of a later version; run that one")
             if seen.code is not None or seen.row != frontier.size or (frontier.size and seen.prev != head):
                 raise Broken(f"entry {frontier.size}: {seen.code or 'does not follow the one before'}")
             head = seen.hashed
