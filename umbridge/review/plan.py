@@ -7,9 +7,10 @@ ground a late event has moved away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
@@ -90,12 +91,12 @@ def reviews(
     longer has come back void, so that none stays open without ground.
     """
     planned: dict[str, Review] = {}
-    for opening in _openings(stay, completed):
-        held = planned.get(opening.id)
-        if held is None or held.state is ReviewState.VOID:
-            planned[opening.id] = _review(stay, opening, completed)
+    for opening in sorted(_openings(stay, completed), key=lambda each: (each.is_void, bool(each.ended))):
+        review = _review(stay, opening, completed, planned)
+        planned[review.id] = review
     for opening in _retrospective(stay, planned):
-        planned[opening.id] = _review(stay, opening, completed)
+        review = _review(stay, opening, completed, planned)
+        planned[review.id] = review
     for name in known:
         if name not in planned:
             lost = _lost(stay, name)
@@ -339,11 +340,17 @@ def _later(stay: Stay, start: datetime, hours: int) -> datetime:
 # -- an opening as a review ------------------------------------------------------------------------------
 
 
-def _review(stay: Stay, opening: _Opening, completed: Iterable[str]) -> Review:
-    state, reason = ReviewState.OPEN, opening.reason or _REASON[opening.type]
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where one row spoke for several reviews: one may be void by a cancel."""
+    more = (f"{name}x{number}" for number in count(2))
+    return name if name not in taken else next(each for each in more if each not in taken)
+
+
+def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Collection[str]) -> Review:
+    state, reason, name = ReviewState.OPEN, opening.reason or _REASON[opening.type], _free(opening.id, taken)
     if opening.is_void:
         state, reason = ReviewState.VOID, opening.ended
-    elif opening.id in completed:
+    elif name in completed:
         state, reason = ReviewState.CLOSED, "COMPLETED"
     elif opening.ended:
         state, reason = ReviewState.CLOSED, opening.ended
@@ -352,7 +359,7 @@ def _review(stay: Stay, opening: _Opening, completed: Iterable[str]) -> Review:
         status = opening.span.status
     level = DEFAULT_LEVEL.get(status.value, Level.HOME) if opening.level is None else opening.level
     return Review(
-        id=opening.id,
+        id=name,
         type=opening.type,
         state=state,
         opened_at=opening.opened_at,

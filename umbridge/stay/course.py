@@ -136,9 +136,10 @@ class Course:
             self.flags.append(code)
 
     def void(self, kind: str, at: int, claim: Claim) -> None:
-        lost = Voided(kind, at, claim)
-        if lost not in self.voided:
-            self.voided = [*self.voided, lost][-VOIDED:]
+        self.voided = [*self.voided, Voided(kind, at, claim)][-VOIDED:]
+
+    def is_void(self, kind: str, at: int) -> bool:
+        return any((each.type, each.at) == (kind, at) for each in self.voided)
 
     # -- status ------------------------------------------------------------------------------------------
 

@@ -41,11 +41,12 @@ class Turn(NamedTuple):
 class Run:
     """One stretch in force."""
 
-    __slots__ = ("begun", "changes", "claim", "end", "ended", "is_lone", "start", "stop")
+    __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "start", "stop")
 
     def __init__(self, begun: Said, start: int, stop: int | None = None) -> None:
         self.begun, self.start, self.stop = begun, start, stop
-        self.claim = begun.claim  # of the first received of those that say it is in force
+        #: Of the beginning and of each change: that of the first received that says it is in force as such.
+        self.claims = [begun.claim]
         self.end: int | None = None
         self.ended: Said | None = None
         self.is_lone = False  # the end of an order that nobody had told of
@@ -97,7 +98,7 @@ class OrderLine:
                 self._close(said, "off")
         if effect in _IN_FORCE and self._state == "on":
             run = self.runs[-1]
-            run.claim = min(run.claim, said.claim)
+            run.claims[-1] = min(run.claims[-1], said.claim)
 
     def _say(self, said: Said) -> None:
         """What the order is, and for how long, as last told."""
@@ -107,6 +108,7 @@ class OrderLine:
             self.runs[-1].stop = self._stop
             if (said.status, said.level) != (self._shown.status, self._shown.level):
                 self.runs[-1].changes.append(said)
+                self.runs[-1].claims.append(said.claim)
         self._shown = said
 
     def _seen(self, said: Said) -> Said:
@@ -174,12 +176,14 @@ class OrderLine:
             last = (
                 None if run.end is None or run.ended is None else _record(run.ended, run.end, run.begun, key)
             )
-            first = _record(run.begun, run.start, run.begun, key, is_on=True, claim=run.claim)
+            first = _record(run.begun, run.start, run.begun, key, is_on=True, claim=run.claims[0])
             if run.is_lone or last is None or first.key < last.key:
                 if not run.is_lone:
                     yield first
-                for change in run.changes:
-                    again = _record(change, max(change.changed, run.start), change, key, is_on=True)
+                for change, claim in zip(run.changes, run.claims[1:], strict=True):
+                    again = _record(
+                        change, max(change.changed, run.start), change, key, is_on=True, claim=claim
+                    )
                     if first.key < again.key and (last is None or again.key < last.key):
                         yield again
                 if last is not None:

@@ -6,7 +6,8 @@ one, so that the cancel knows which reviews lost their ground with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import NamedTuple
 
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
@@ -251,6 +252,13 @@ def take_back(
     if is_shell and record.trigger == "A38" and course.lifecycle not in (None, Lifecycle.PLANNED):
         return  # the patient came after all; what was planned is history
     seen(course, record)
+    is_first = record.trigger == "A13" and course.lifecycle is None and not course.spans
+    if is_first and not is_shell and beside is not None and beside.spans:
+        # The discharge came first. What it said of the status still holds.
+        course.spans = [*beside.spans[:-1], beside.spans[-1]._replace(end=None)]
+        course.fields, course.registered = dict(beside.fields), beside.registered
+        course.places = [*beside.places[:-1], *(each._replace(end=None) for each in beside.places[-1:])]
+        course.care_start = beside.care_start
     if beside is not None:
         _void_lost(course, beside, record.trigger)
     if is_shell:
@@ -262,12 +270,6 @@ def take_back(
         course.leave_place(record.at)
         return
     if record.trigger == "A13":
-        if course.lifecycle is None and not course.spans and beside is not None and beside.spans:
-            # The discharge came first. What it said of the status still holds.
-            course.spans = [*beside.spans[:-1], beside.spans[-1]._replace(end=None)]
-            course.fields, course.registered = dict(beside.fields), beside.registered
-            course.places = [*beside.places[:-1], *(each._replace(end=None) for each in beside.places[-1:])]
-            course.care_start = beside.care_start
         fields = record.data.get("fields", {})
         if fields.get("unit") and course.lifecycle != Lifecycle.DISCHARGED:
             _update(course, {"fields": {name: fields.get(name, "") for name in LOCATION}})
@@ -277,48 +279,58 @@ def take_back(
         course.lifecycle = Lifecycle.ACTIVE
 
 
-def _grounds(course: Course) -> Mapping[tuple[str, Claim], int]:
-    """The reviews that a course gives ground for, and since when."""
-    found = {
-        (REVIEW_OF[span.status].value, span.claim): span.start
+class _Ground(NamedTuple):
+    """What a review rests on."""
+
+    type: str
+    at: int
+    claim: Claim
+    span: Span | None = None  # of a status; without it an event asked, or the patient left
+
+
+def _grounds(course: Course) -> list[_Ground]:
+    """What the reviews of a course rest on now."""
+    found = [
+        _Ground(REVIEW_OF[span.status].value, span.start, span.claim, span)
         for span in course.spans
         if span.status in REVIEW_OF
-    }
-    found |= {(each.type, each.claim): each.at for each in course.asked if not each.ended}
+    ]
+    found += [_Ground(each.type, each.at, each.claim) for each in course.asked if not each.ended]
     is_over = course.lifecycle == Lifecycle.DISCHARGED and bool(course.spans)
     claim, at = course.discharge_claim, course.discharged_at
     if is_over and course.spans[-1].status == Status.INPATIENT and claim is not None and at is not None:
-        found[ReviewType.RETROSPECTIVE.value, claim] = at
+        found.append(_Ground(ReviewType.RETROSPECTIVE.value, at, claim))
     return found
 
 
-def _overlap(one: Span, other: Span) -> bool:
-    """Whether two spans of one status have a moment in common."""
-    if one.status != other.status:
+def _goes_on(lost: _Ground, left: _Ground) -> bool:
+    """Whether a review rests on something that goes on without the cancelled event, from another moment on or
+    under another name. By what it rests on, never by the name: a name is the order of receipt.
+    """
+    if lost.type != left.type or (lost.span is None) != (left.span is None):
         return False
-    return (one.end is None or other.start <= one.end) and (other.end is None or one.start <= other.end)
+    if (
+        lost.span is None or left.span is None
+    ):  # of a discharge and of each transfer; of the others one stands
+        return lost.at == left.at or lost.type in (ReviewType.PROSPECTIVE, ReviewType.DISCHARGE)
+    is_before = lost.span.end is not None and lost.span.end < left.span.start
+    return not is_before and (left.span.end is None or lost.span.start <= left.span.end)
 
 
 def _void_lost(course: Course, beside: Course, trigger: str) -> None:
-    """What only the cancelled event gave ground for is void; a discharge that was expected is no more.
-
-    A status that goes on without the cancelled event is the same ground, from another moment on or under
-    another name.
-    """
-    left = _grounds(course)
-    goes_on = {
-        (REVIEW_OF[span.status].value, span.claim)
-        for span in beside.spans
-        if span.status in REVIEW_OF and any(_overlap(span, each) for each in course.spans)
-    }
-    for (kind, claim), at in _grounds(beside).items():
-        if (kind, claim) in left or (kind, claim) in goes_on:
+    """What only the cancelled event gave ground for is void; a discharge that was expected is no more."""
+    left, asked = _grounds(course), {(each.type, each.at) for each in course.asked}  # also what has ended
+    for lost in _grounds(beside):
+        if any(_goes_on(lost, each) for each in left) or (lost.span is None and lost[:2] in asked):
             continue
-        if trigger == "A25" and kind == ReviewType.DISCHARGE:
-            asked = next(each for each in beside.asked if (each.type, each.claim) == (kind, claim))
-            course.asked = [*course.asked, asked._replace(ended="PENDING_DISCHARGE_CANCELLED")]
+        if beside.is_void(lost.type, lost.at):
+            continue
+        beside.void(lost.type, lost.at, lost.claim)  # other events wait for their cancels there
+        if trigger == "A25" and lost.type == ReviewType.DISCHARGE:
+            standing = (each for each in beside.asked if not each.ended and (each.type, each.at) == lost[:2])
+            course.asked = [*course.asked, next(standing)._replace(ended="PENDING_DISCHARGE_CANCELLED")]
         else:
-            course.void(kind, at, claim)
+            course.void(lost.type, lost.at, lost.claim)
 
 
 _HANDLERS: dict[str, Callable[[Course, Record], None]] = {

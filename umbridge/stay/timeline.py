@@ -223,7 +223,7 @@ class Timeline:
         """Beside the course goes, between an event and the cancel that took it back, the one that it made."""
         if placed.role == GONE and placed.by is not None:
             if self._beside is None:
-                self._beside = self._course.copied()
+                self._beside = self._beginning_beside()
             seen(self._course, placed.record)
             step(self._beside, self._site, placed)
             self._awaited |= {placed.by}
@@ -232,10 +232,17 @@ class Timeline:
             self._awaited -= {placed.key}
             if not self._awaited:
                 self._beside = None
+            elif placed.role == SHELL:  # nothing is left of what others stand beside
+                self._beside = self._beginning_beside()
         else:
             step(self._course, self._site, placed)
             if self._beside is not None and placed.key[2:] < max(key[2:] for key in self._awaited):
                 step(self._beside, self._site, placed)  # it was said while that stood
+
+    def _beginning_beside(self) -> Course:
+        beside = self._course.copied()
+        beside.voided = []  # what a cancel has voided since
+        return beside
 
     def _thin(self) -> None:
         """Keep copies at distances that double from one to the next: late events are seldom very late."""
