@@ -298,6 +298,7 @@ TESTED_IN = {
     "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
     "umbridge/stay/cut.py": "tests/test_moment.py",  # what it leaves out of a review
     "umbridge/stay/ends.py": "tests/test_bounds.py",  # every order and quotient of bounds
+    "umbridge/stay/assays.py": "tests/test_case.py",
     "umbridge/stay/derived.py": "tests/test_bounds.py",  # what follows from bounds; test_case.py has numbers
     "umbridge/stay/profile.py": "tests/test_values.py",  # slips in a profile, by their key
     "umbridge/stay/reasons.py": "tests/test_values.py",  # each reason is met by a case, and on the page

@@ -28,9 +28,10 @@ from umbridge.model import (
 from umbridge.review.case import case
 from umbridge.review.plan import open_reviews, reviews
 from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, load_site, parse_site
+from umbridge.stay.assays import NO_FLAG
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.window import NO_FLAG, NO_ORDER, part2_facts, prevailing, readings
+from umbridge.stay.window import NO_ORDER, part2_facts, prevailing, readings
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
 SITE = default_site()
@@ -147,13 +148,14 @@ def test_a_series_holds_the_newest_four() -> None:
     assert [sample.value for sample in series] == [Decimal(60 + n) for n in range(26, 30)]
 
 
-# --- silence is unknown, with two exceptions ------------------------------------------------------
+# --- silence is unknown, with few exceptions ------------------------------------------------------
 
 
 def test_without_messages_nothing_is_known_but_person_and_silence() -> None:
     found = seen(hours=1)
     treatments = {fact for fact, kind in dictionary().items() if kind.closed_world}
     counted = {"midnights_so_far", "unforeseen_departure"}  # from care_start; nobody has left
+    counted |= {"spo2_limit", "o2_above_usual", "without_oxygen"}  # nothing usual stated, no oxygen ordered
     assert set(found) == {"age", "sex", "care_start", "specimen_hemolyzed"} | counted | treatments
     assert {found[fact].latest.source for fact in treatments} == {NO_ORDER}
     assert {found[fact].latest.value for fact in treatments} == {False}
@@ -238,10 +240,10 @@ def test_troponin_assays_are_not_mixed_and_a_repeat_needs_three_hours() -> None:
     assert [each.value for each in found.series] == [4, 3]  # 2 h 54 min after the first is no repeat
 
 
-def test_room_air_feeds_the_plain_saturation_and_never_the_reverse() -> None:
+def test_room_air_feeds_the_plain_saturation_and_what_is_on_oxygen_never_the_reverse() -> None:
     found = seen(oru(obx("UMB-SPO2RA", "91", 1, "%")), hours=2)
     assert found["spo2"].latest.value == found["spo2_room_air"].latest.value == 91
-    found = seen(oru(obx("59408-5", "91", 1, "%")), hours=2)
+    found = seen(orm("RTO2", 0.5), oru(obx("59408-5", "91", 1, "%")), hours=2)
     assert "spo2" in found and "spo2_room_air" not in found
     assert "spo2" not in seen(
         *(oru(obx("UMB-SPO2RA", "91", 1, "%", report="A", status=s)) for s in ("F", "W")), hours=2
@@ -420,6 +422,8 @@ def test_review_vignettes(name: str) -> None:
             assert made.facts[fact].latest.value == expected["scores"][fact]
     # What is not among the expected facts was not sent: a vital sign or a result may not appear from nowhere.
     extra = {fact for fact in made.facts if fact not in expected["facts"] and dictionary().get(fact)}
-    sent = {f for f in extra if dictionary()[f].is_measured and f not in ("spo2", "specimen_hemolyzed")}
+    # What another answer implies says so in its source, and a saturation without oxygen what says that.
+    said = {f for f in extra if ", " not in made.facts[f].latest.source}
+    sent = {f for f in said if dictionary()[f].is_measured and f not in ("spo2", "specimen_hemolyzed")}
     assert sent == set()
     assert set(expected["missing"]).isdisjoint(made.facts)

@@ -20,10 +20,11 @@ from umbridge.hl7.translate import translate
 from umbridge.model import Event, Reading, ReviewType
 from umbridge.site import default_site
 from umbridge.stay import account, results
+from umbridge.stay.assays import NO_FLAG
 from umbridge.stay.facts import DERIVED, Fact, dictionary, feeds, read
 from umbridge.stay.fold import StayFold, combined
 from umbridge.stay.statements import kind_of
-from umbridge.stay.window import NO_FLAG, readings
+from umbridge.stay.window import readings
 
 SITE = default_site()
 ZONE = ZoneInfo("America/New_York")

@@ -7,15 +7,19 @@ from datetime import datetime
 from decimal import Context, Decimal
 from typing import Protocol
 
-from umbridge.interval import Interval, as_number, most, plus, quotient, times
+from umbridge.interval import Interval, as_number, least, most, plus, quotient, times
 from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.ends import divided, measured, most_reached, value_of
+from umbridge.stay.ends import divided, end_of, least_reached, measured, most_reached, value_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.statements import Result
 from umbridge.stay.view import Stay
 
 FALL_HOURS = 24
+#: KDIGO 2012 defines an injury by a rise of 0.3 mg/dL within so many hours (Kidney Int Suppl 2012;2:1).
+RISE_HOURS = 48
+COMPARED = 256  # values that are compared with one another at most, the newest
+FULL_SCORE = Decimal(15)  # of the Glasgow coma scale
 _EXACT = Context(prec=28)
 
 
@@ -33,6 +37,10 @@ class Look(Protocol):
     def prevailing(self, reading: Reading) -> tuple[Sample, ...]: ...
 
     def of_stay(self, kind: FactType) -> list[Result]: ...
+
+    def usable(self, kind: FactType) -> list[Result]: ...
+
+    def sent(self, kind: FactType) -> Reading | None: ...
 
 
 def single(fact: str, sample: Sample) -> Reading:
@@ -57,9 +65,14 @@ def sex(look: Look) -> Reading | None:
 
 
 def altered_mentation(look: Look) -> Reading | None:
+    """Not alert. A full coma score says that the patient is, where nobody said how alert."""
     reading = look.reading("consciousness")
     if reading is None:
-        return None
+        score = look.sent(dictionary()["gcs"])
+        full = None if score is None else look.prevailing(score)[0]
+        if full is None or full.value != FULL_SCORE:
+            return None
+        return single("altered_mentation", Sample(False, full.at, f"{full.source}, implied by gcs"))
     (sample,) = look.prevailing(reading)
     return single("altered_mentation", Sample(sample.value != "A", sample.at, sample.source))
 
@@ -104,6 +117,30 @@ def rise_in_creatinine(look: Look) -> Reading | None:
     return Reading("rise_in_creatinine", latest, low, high, series)
 
 
+def creatinine_rise(look: Look) -> Reading | None:
+    """The greatest rise from one value to a later one within 48 hours, in mg/dL, the later in the window.
+
+    Never below nothing. Unknown with fewer than two values, as a rise that nobody measured is.
+    """
+    kind = dictionary()["creatinine"]
+    every = look.of_stay(kind)[-COMPARED:]
+    rises: list[tuple[Interval, str, int]] = []
+    for end in look.usable(kind)[-COMPARED:]:
+        before = [each for each in every if end.at - RISE_HOURS * HOUR <= each.at < end.at]
+        if before:
+            start = min(before, key=least_reached)
+            rise = plus(value_of(end), times(least(map(value_of, before)), Decimal(-1)))
+            rises.append((rise, f"{end.source} - {start.source}", end.at))
+    if not rises:
+        return None
+    greatest = most(rise for rise, _, _ in rises).within(Decimal(0), None)
+    _, source, at = max(rises, key=lambda each: end_of(each[0]))
+    value = Decimal(0) if greatest is None else as_number(greatest)
+    if value is None:
+        return None
+    return single("creatinine_rise_48h", Sample(value, look.clock(at), source, kind.unit))
+
+
 def hemoglobin_fall(look: Look) -> Reading | None:
     """From the highest of the last 24 hours to the latest, in g/dL; unknown before the second value."""
     kind = dictionary()["hemoglobin"]
@@ -129,6 +166,7 @@ DERIVED_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
     "age": age,
     "sex": sex,
     "altered_mentation": altered_mentation,
+    "creatinine_rise_48h": creatinine_rise,
     "effective_osmolality": effective_osmolality,
     "hemoglobin_fall_24h": hemoglobin_fall,
     "rise_in_creatinine": rise_in_creatinine,

@@ -1,7 +1,8 @@
 """Facts as a review sees them: within their window, by the dictionary's rules, never imputed.
 
 A fact without a reading is unknown. The only silences that mean N are treatments where the site's feed
-carries every order, and the haemolysis flag, which laboratories send only when it is so.
+carries every order, the haemolysis flag, which laboratories send only when it is so, what another answer
+implies (``implied``), and what a finished form leaves out where the profile says that it may.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from functools import cache, lru_cache
 
 from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
+from umbridge.stay.assays import hemolyzed, potassium, troponin
+from umbridge.stay.baselines import BASELINE_FACTS, on_room_air
 from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.cut import Cut
 from umbridge.stay.derived import DERIVED_FACTS, single
-from umbridge.stay.ends import divided, least_reached, measured, most_reached, number_of, value_of
+from umbridge.stay.ends import divided, least_reached, most_reached, number_of, value_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
 from umbridge.stay.payment import PAYMENT_FACTS
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.results import Look
@@ -30,13 +34,10 @@ from umbridge.stay.view import Stay
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
 SERIAL_KEPT = 16  # where repeats are the point: troponin
 TREATMENT_OBX_HOURS = 24
-THERAPY_HOURS = Decimal(48)  # outpatient treatment has failed after so many hours, not before
 #: Care that was received, and how it ended, is counted and not judged: read now by a first look too.
 PRESENT = frozenset({"midnights_so_far", "unforeseen_departure"})
-#: Sources of readings that no message sent.
-NO_ORDER, NO_FLAG = "order:none", "flag:none"
-
-_EXACT = Context(prec=28)
+#: The source of a reading that no message sent.
+NO_ORDER = "order:none"
 
 
 def readings(
@@ -53,7 +54,7 @@ def readings(
     """
     cut = review if isinstance(review, Cut) else Cut(review)
     window = _Window(fold, as_of, cut, stay or fold.stay(as_of))
-    plain, others = _parted(frozenset(wanted))
+    plain, others = _parted(frozenset(wanted), frozenset(window.closed))
     found = {fact: window.reading(fact) for fact in others}
     for fact in fold.sent & plain:  # what was never sent is unknown, and most of the facts never are
         found[fact] = window.reading(fact)
@@ -70,13 +71,15 @@ def _latest(reading: Reading) -> Reading:
 
 
 @lru_cache(maxsize=64)
-def _parted(wanted: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+def _parted(wanted: frozenset[str], closed: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
     """Facts that are what was sent and nothing else, and those with another source or a rule of their own."""
     kinds = dictionary()
     plain = frozenset(
         fact
         for fact in wanted
-        if fact in kinds and fact not in _SPECIAL and not kinds[fact].closed_world and not kinds[fact].icd10
+        if fact in kinds
+        and not (fact in _SPECIAL or fact in IMPLIED or kinds[fact].closed_world or kinds[fact].icd10)
+        and kinds[fact].closed_by not in closed
     )
     return plain, tuple(wanted - plain)
 
@@ -109,6 +112,7 @@ class _Window:
         self.zone = stay.site.zone
         self.contact = None if stay.first_contact is None else instant(stay.first_contact)
         self.patient = fold.patient
+        self._closed: dict[str, Sample] | None = None
         self._own: dict[str, bool] = {}
         self._moments: dict[int, datetime] = {}
         self._diagnoses = [
@@ -122,10 +126,39 @@ class _Window:
             return None if derive is None else derive(self.present if fact in PRESENT else self)
         if kind.closed_world:
             return self.treatment(kind)
+        found = self.stated(kind)
+        implied = IMPLIED.get(fact)
+        if implied is not None:
+            found = beside(fact, found, implied(self), is_silent=found is None and self.is_silent(kind))
+        closed = self.closed.get(kind.closed_by)
+        if found is None and closed is not None and self.is_silent(kind):
+            found = single(fact, closed)
+        return found
+
+    def stated(self, kind: FactType) -> Reading | None:
+        """By what was sent about it, diagnoses included."""
         if kind.icd10:
             return self.diagnosed(kind)
-        special = _SPECIAL.get(fact)
+        special = _SPECIAL.get(kind.id)
         return self.sent(kind) if special is None else special(self, kind)
+
+    @property
+    def closed(self) -> Mapping[str, Sample]:
+        """Parts of the chart whose silence is N, by what the profile assumes and who said what was done."""
+        if self._closed is None:
+            self._closed = {}
+            for part, event in self.fold.site.assumptions.items():
+                told = self.sent(dictionary()[event])
+                if told is not None and told.latest.value is True:
+                    self._closed[part] = Sample(False, told.latest.at, CLOSED + event)
+        return self._closed
+
+    def is_silent(self, kind: FactType) -> bool:
+        """Whether nothing was sent: not that no value could be had, nor one that nobody can read or that was
+        withdrawn."""
+        listed = self.fold.results(kind.id)
+        within = () if listed is None else listed.between(self.first_instant(kind), self.now)
+        return not any(self.is_own(each.patient) for each in within)
 
     @property
     def present(self) -> _Window:
@@ -251,36 +284,6 @@ class _Window:
 
     # -- facts with rules of their own -------------------------------------------------------------------
 
-    def troponin(self, kind: FactType) -> Reading | None:
-        """One assay only: the one with the highest ratio, so that no raised value is passed over."""
-        results = self.usable(kind)
-        if not results:
-            return None
-        assay = max(results, key=lambda each: (number_of(each), each.order)).code
-        same = [each for each in results if each.code == assay]
-        apart = (kind.serial_hours or 0) * HOUR
-        return self.of_results(kind, same, [same[0], *(e for e in same if e.at - same[0].at >= apart)])
-
-    def potassium(self, kind: FactType) -> Reading | None:
-        return self.of_results(kind, self._clean_potassium(kind))
-
-    def _clean_potassium(self, kind: FactType) -> list[Result]:
-        """Without the specimens flagged as haemolysed; a flag belongs to its own report and time."""
-        flags = self.usable(dictionary()["specimen_hemolyzed"])
-        flagged = {specimen for flag in flags if flag.value is True for specimen in _specimens(flag)}
-        return [each for each in self.usable(kind) if flagged.isdisjoint(_specimens(each))]
-
-    def hemolyzed(self, kind: FactType) -> Reading | None:
-        """About the specimen whose potassium counts; silence is N."""
-        flags = self.usable(kind)
-        potassium = self._clean_potassium(dictionary()["potassium"])
-        if potassium:
-            specimens = _specimens(potassium[-1])
-            flags = [flag for flag in flags if not specimens.isdisjoint(_specimens(flag))]
-        if flags:
-            return self.of_results(kind, flags)
-        return single(kind.id, Sample(False, self.clock(self.now), NO_FLAG))
-
     def oxygenation(self, kind: FactType) -> Reading | None:
         """Horowitz index as sent, and from a PaO2 and an FiO2 of the same time."""
         sent = self.usable(kind)
@@ -297,30 +300,24 @@ class _Window:
                     break
         return self.of_results(kind, sorted(sent, key=lambda each: each.order))
 
-    def hypotension(self, kind: FactType) -> Reading | None:
-        """N is implied when every systolic pressure of the window is 90 or more."""
-        sent = self.sent(kind)
-        pressures = self.sent(dictionary()["sbp"])
-        if sent is not None or pressures is None:
-            return sent
-        lowest = pressures.low
-        if not as_interval(measured(lowest)).holds(">=", Decimal(90)):
-            return None
-        return single(kind.id, Sample(False, lowest.at, lowest.source))
+    def room_air(self, kind: FactType) -> Reading | None:
+        return self.of_results(kind, on_room_air(self))
 
-    def failed_therapy(self, kind: FactType) -> Reading | None:
-        """Fewer than 48 hours of treatment are no failure of it; the source then names both."""
-        sent = self.sent(kind)
-        hours = self.sent(dictionary()["outpatient_therapy_hours"])
-        if sent is None or hours is None or sent.latest.value is not True:
-            return sent
-        is_short = as_interval(measured(hours.latest)).holds("<", THERAPY_HOURS)
-        if is_short is None:
+    def given(self, fact: str, at: int) -> Sample | None:
+        """Whether a treatment was given at an instant, and by what; None where nobody can say."""
+        kind = dictionary()[fact]
+        turns, listed = self.fold.orders(fact), self.fold.results(fact)
+        newest = None if turns is None else turns.newest(at, self.is_own)
+        sent = () if listed is None else listed.between(at - TREATMENT_OBX_HOURS * HOUR, at)
+        own = [each for each in sent if each.value is not None and self.is_own(each.patient)]
+        if own and (newest is None or own[-1].at >= newest.at):
+            return self.sample(kind, own[-1])
+        order = None if turns is None else turns.in_force(at, self.is_own)
+        if order is not None:
+            return Sample(True, self.clock(order.at), order.source)
+        if not self.fold.site.closed_world:
             return None
-        if not is_short:
-            return sent
-        source = f"{hours.latest.source} over {sent.latest.source}"
-        return single(kind.id, Sample(False, sent.latest.at, source))
+        return Sample(False, self.clock(at), NO_ORDER if newest is None else newest.source)
 
     def care_start(self, kind: FactType) -> Reading | None:
         sent, start = self.sent(kind), self.stay.care_start
@@ -380,11 +377,6 @@ class _Window:
         return prevailing(reading, self.cut.review)
 
 
-def _specimens(result: Result) -> set[tuple[int, str]]:
-    """Report and time, those before a correction gave it another included: the specimen is the same."""
-    return {(at, result.report) for at in (result.at, *result.former)}
-
-
 @cache
 def _codes(fact: str) -> dict[str, int]:
     return {code: place for place, code in enumerate(dictionary()[fact].codes)}
@@ -396,16 +388,17 @@ def _severity(kind: FactType) -> Callable[[Result], int]:
 
 
 _SPECIAL = {
-    "troponin_ratio": _Window.troponin,
-    "potassium": _Window.potassium,
-    "specimen_hemolyzed": _Window.hemolyzed,
+    "troponin_ratio": troponin,
+    "potassium": potassium,
+    "specimen_hemolyzed": hemolyzed,
     "pao2_fio2": _Window.oxygenation,
-    "sustained_hypotension": _Window.hypotension,
-    "failed_outpatient_therapy": _Window.failed_therapy,
+    "spo2_room_air": _Window.room_air,
+    "failed_outpatient_therapy": failed_therapy,
     "care_start": _Window.care_start,
     "expected_discharge": _Window.expected_discharge,
 }
 _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
+    **BASELINE_FACTS,
     **DERIVED_FACTS,
     **PAYMENT_FACTS,
     **SERIAL_FACTS,

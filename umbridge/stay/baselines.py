@@ -1,0 +1,179 @@
+"""What is usual for this patient: limits and treatment measured against it, each only where it is stated.
+
+A patient who lives at 88 % on oxygen is not hypoxaemic at 88 %, and that oxygen is no reason to be in
+hospital. Where nothing usual is stated the limit that holds for everybody holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from umbridge.interval import as_interval
+from umbridge.model import Reading, Sample
+from umbridge.stay.derived import single
+from umbridge.stay.ends import measured, value_of
+from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.statements import Result
+
+#: Saturation below which a patient is hypoxaemic, in %. 88 to 92 % is the target at risk of hypercapnic
+#: failure, so that below 88 is below it (British Thoracic Society guideline for oxygen use in adults, Thorax
+#: 2017;72 Suppl 1; GOLD). 90 for all others, and what is taken off the usual, were chosen here: unsigned.
+LIMIT, LIMIT_AT_TARGET, BELOW_USUAL = Decimal(90), Decimal(88), Decimal(2)
+#: A usual saturation that can be true: what lies outside is a mistake, which moves no limit. Unsigned.
+USUAL = (Decimal(70), Decimal(100))
+ROOM_AIR = Decimal("0.21")  # the oxygen of air, as a fraction
+#: Sources that no message is: no baseline was stated.
+ABSOLUTE = "baseline:none"
+#: Support that gives oxygen too, whether or not it is ordered by itself.
+_SUPPORT = ("high_flow_o2", "niv", "mechanical_ventilation")
+
+
+class Look(Protocol):
+    """One look at a stay's facts, as ``window`` takes it."""
+
+    now: int
+
+    def clock(self, at: int) -> datetime: ...
+
+    def reading(self, fact: str) -> Reading | None: ...
+
+    def prevailing(self, reading: Reading) -> tuple[Sample, ...]: ...
+
+    def usable(self, kind: FactType) -> list[Result]: ...
+
+    def given(self, fact: str, at: int) -> Sample | None: ...
+
+
+def spo2_limit(look: Look) -> Reading | None:
+    """90 %; 88 at a target of 88 to 92 % or on home oxygen; never above the usual less 2."""
+    found = Sample(LIMIT, look.clock(look.now), ABSOLUTE, "%")
+    for fact in ("o2_target_88_92", "home_oxygen"):
+        stated = look.reading(fact)
+        if stated is not None and stated.latest.value is True:
+            found = Sample(LIMIT_AT_TARGET, stated.latest.at, stated.latest.source, "%")
+            break
+    usual = look.reading("usual_spo2")
+    value = None if usual is None else usual.latest.value
+    if usual is not None and isinstance(value, Decimal) and USUAL[0] <= value <= USUAL[1]:
+        own = value - BELOW_USUAL
+        if own < _number(found):
+            found = Sample(own, usual.latest.at, usual.latest.source, "%")
+    return single("spo2_limit", found)
+
+
+def o2_above_usual(look: Look) -> Reading | None:
+    """Whether oxygen is given beyond what the patient has at home.
+
+    Unknown on home oxygen while the flow, or the flow at home, is.
+    """
+    parts = [_supported(look, fact) for fact in ("niv", "high_flow_o2")]
+    oxygen, at_home = look.reading("o2_therapy"), look.reading("home_oxygen")
+    if oxygen is None or oxygen.latest.value is False or at_home is None or at_home.latest.value is not True:
+        parts.append(None if oxygen is None else oxygen.latest)
+    else:
+        parts.append(_more_than_at_home(look))
+    true = next((each for each in parts if each is not None and each.value is True), None)
+    if true is None and any(each is None for each in parts):
+        return None
+    shown = true or parts[-1]
+    return None if shown is None else single("o2_above_usual", shown)
+
+
+def _supported(look: Look, fact: str) -> Sample | None:
+    reading = look.reading(fact)
+    return None if reading is None else reading.latest
+
+
+def _more_than_at_home(look: Look) -> Sample | None:
+    now, usual = look.reading("o2_flow"), look.reading("home_o2_flow")
+    limit = None if usual is None else usual.latest.value
+    if now is None or usual is None or not isinstance(limit, Decimal):
+        return None
+    is_more = as_interval(measured(now.latest)).holds(">", limit)
+    source = f"{now.latest.source} beside {usual.latest.source}"
+    return None if is_more is None else Sample(is_more, now.latest.at, source)
+
+
+def on_room_air(look: Look) -> list[Result]:
+    """Saturations that were sent as such, and those sent while no oxygen was given: no order or charting of
+    it, and no flow or raised fraction at the same time."""
+    sent = look.usable(dictionary()["spo2_room_air"])
+    named = {each.place for each in sent}
+    others = [each for each in look.usable(dictionary()["spo2"]) if each.place not in named]
+    if not others:
+        return sent
+    on_oxygen = {
+        each.at for each in look.usable(dictionary()["o2_flow"]) if not _is_at_most(each, Decimal(0))
+    }
+    on_oxygen |= {each.at for each in look.usable(dictionary()["fio2"]) if not _is_at_most(each, ROOM_AIR)}
+    states: dict[int, Sample | None] = {}
+    for each in others:
+        if each.at not in states:
+            states[each.at] = None if each.at in on_oxygen else _no_oxygen(look, each.at)
+        without = states[each.at]
+        if without is not None:
+            sent.append(each._replace(source=f"{each.source}, {without.source}"))
+    return sorted(sent, key=lambda each: each.order)
+
+
+def _is_at_most(result: Result, limit: Decimal) -> bool:
+    return as_interval(value_of(result)).holds("<=", limit) is True
+
+
+def _no_oxygen(look: Look, at: int) -> Sample | None:
+    """What says that no oxygen was given at an instant; None where it was, or nobody can say."""
+    shown: Sample | None = None
+    for fact in (*_SUPPORT, "o2_therapy"):
+        shown = look.given(fact, at)
+        if shown is None or shown.value is not False:
+            return None
+    return shown
+
+
+def gas_not_needed(look: Look) -> Reading | None:
+    """Y where the saturation is at the limit or above, and nobody says that the patient is not alert.
+
+    A blood gas is not taken from such a patient, so that none is missed. Else unknown, never N: it says which
+    facts may be left out (``optional``). Chosen for umbridge, unsigned.
+    """
+    saturation, limit, alert = look.reading("spo2"), look.reading("spo2_limit"), look.reading("consciousness")
+    if saturation is None or limit is None:
+        return None
+    if alert is not None and any(each.value != "A" for each in look.prevailing(alert)):
+        return None
+    (shown,) = look.prevailing(saturation)
+    if not as_interval(measured(shown)).holds(">=", _number(limit.latest)):
+        return None
+    return single("gas_not_needed", Sample(True, shown.at, shown.source))
+
+
+def without_oxygen(look: Look) -> Reading | None:
+    """Y where no oxygen is given, else unknown: a fraction of inspired oxygen is not charted then."""
+    return _only("without_oxygen", look.reading("o2_therapy"), False)
+
+
+def workup_complete(look: Look) -> Reading | None:
+    """Y where the work-up of a transient attack is complete, else unknown: it would name what it found."""
+    return _only("workup_complete", look.reading("tia_workup_complete"), True)
+
+
+def _only(fact: str, reading: Reading | None, value: bool) -> Reading | None:
+    if reading is None or reading.latest.value is not value:
+        return None
+    return single(fact, Sample(True, reading.latest.at, reading.latest.source))
+
+
+def _number(sample: Sample) -> Decimal:
+    return sample.value if isinstance(sample.value, Decimal) else LIMIT
+
+
+BASELINE_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
+    "gas_not_needed": gas_not_needed,
+    "o2_above_usual": o2_above_usual,
+    "spo2_limit": spo2_limit,
+    "without_oxygen": without_oxygen,
+    "workup_complete": workup_complete,
+}
