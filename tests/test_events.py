@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,8 @@ from test_fold import (
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Coverage, Diagnosis, Event
+from umbridge.review.plan import stay_json
+from umbridge.site import DEFAULT_SITE, parse_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.telling import Telling
 
@@ -158,6 +161,103 @@ def test_an_admission_told_again_after_its_cancel_stands_though_it_took_effect_e
     assert (told(fold)["lifecycle"], told(fold)["inpatient_start"]) == ("active", time(1))
     gone = adt("A03", 3, sent=9, discharged_at=at(3), **WARD)  # before the cancel, by its own time
     assert told(folded(first, adt("A11", 4, **WARD), again, gone))["discharged_at"] == time(3)
+
+
+# --- what is cancelled never was ----------------------------------------------------------------------
+
+#: All of a stay that an event can set; what a cancel leaves is listed beside it (void reviews).
+WHOLE = (
+    *("lifecycle", "status", "status_spans", "status_evidence", "pending", "unit", "bed", "unit_level"),
+    *("care_start", "inpatient_start", "observation_start", "discharged_at", "los_midnights"),
+    *("leave_midnights", "hospital_midnights", "continued_stay_due", "readmission_index", "open_reviews"),
+)
+
+
+#: What belongs to the opening that it was told after: orders, merges and deletions stand by themselves.
+WITHIN = frozenset(
+    {"A02", "A03", "A06", "A07", "A08", "A09", "A10", "A14", "A15", "A16", "A21", "A22", "A54"}
+)
+
+
+AFTER = WITHIN | {"A01", "A04", "A05", "A11", "A13", "A12", "A25", "A38", "A52", "A53", "A55"}
+
+
+def seen_of(fold: StayFold, hours: float = 200) -> tuple[object, ...]:
+    stay = fold.stay(at(hours))
+    what = stay_json(stay)
+    more = (stay.first_contact, stay.places, stay.leaves, stay.attending, stay.disposition)
+    return (
+        *({key: what[key] for key in WHOLE}.items()),
+        *more,
+        *(stay.expected_admission, stay.expected_discharge, stay.site.name),
+    )
+
+
+def moved_on(event: Event, hours: float) -> Event:
+    """The same so many hours later."""
+    by, visit = timedelta(hours=hours), event.visit
+    times = {"sent_at": event.sent_at + by, "effective_at": event.effective_at + by}
+    for name in ("admitted_at", "discharged_at"):
+        value = getattr(visit, name)
+        visit = visit if value is None else replace(visit, **{name: value + by})
+    return replace(event, visit=visit, **times)
+
+
+@pytest.mark.parametrize("opening", ["A01", "A04", "A05"])
+@pytest.mark.parametrize("again", [{}, {"admitted_at": at(37)}])
+def test_a_cancelled_opening_leaves_nothing_in_the_stay_that_begins_again(
+    opening: str, again: dict[str, Any]
+) -> None:
+    """Entered for tonight, cancelled, entered for tomorrow: care begins tomorrow."""
+    first = adt(
+        opening,
+        *(24, 24.1),
+        **{**WARD, "admitted_at": at(24), "attending": "ZZDOC1", "expected_discharge": at(70)},
+        expected_admission=at(30),
+    )
+    cancel = adt("A38" if opening == "A05" else "A11", 24.2, **WARD, admitted_at=at(24))
+    second = adt("A01", 37, **again, patient_class="I")
+    for order in itertools.permutations((first, cancel, second)):
+        assert seen_of(folded(*order)) == seen_of(folded(second))
+
+
+def test_the_facility_of_a_cancelled_opening_is_not_where_the_stay_began() -> None:
+    west = '\n[facilities.west]\nmsh4 = ["ZZWEST"]\ntimezone = "America/Los_Angeles"\n'
+    text = DEFAULT_SITE.read_text("utf-8") + west
+    site = parse_site(text.encode())
+    first = replace(adt("A01", 24, **WARD), facility="ZZWEST")
+    events = (first, adt("A11", 25), adt("A01", 37, **WARD))
+    fold = StayFold.refold(site, enumerate(events))
+    assert fold.here.zone == site.zone
+    assert StayFold.refold(site, enumerate(events[:1])).here.zone != site.zone
+    kept = [each for n, event in enumerate(events) if (each := fold.increment(event, n)) is not None]
+    assert StayFold.restore(site, fold.head(), kept).here.zone == site.zone
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(any_event(), max_size=5),
+    st.lists(any_event(), min_size=1, max_size=6),
+    st.sampled_from(["A01", "A04"]),
+    st.sampled_from(["A01", "A04", "A05", "A14"]),
+    st.randoms(),
+)
+def test_what_is_cancelled_never_was(
+    under: list[Event], after: list[Event], opening: str, again: str, random: Any
+) -> None:
+    """Whatever was said under it, but for orders, which are cancelled by themselves.
+
+    No PV1-44 moves the new opening behind what was said of it: to a cancelled stay that says nothing.
+    """
+    ours = {"patient": adt("A01", 0).patient, "groups": (), "coverage": (), "diagnoses": ()}
+    under = [replace(each, **ours) for each in under if each.trigger in WITHIN]
+    after = [moved_on(replace(each, **ours), 100) for each in after if each.trigger in AFTER]
+    after = [replace(each, visit=replace(each.visit, admitted_at=None)) for each in after]
+    after = [adt(again, 99, **WARD), *after]
+    gone = [adt(opening, -1, admitted_at=at(-1), **WARD), *under, adt("A11", 90)]
+    numbered = list(enumerate((*gone, *after)))
+    random.shuffle(numbered)
+    assert seen_of(looked(numbered)) == seen_of(folded(*after))
 
 
 # --- when the patient came --------------------------------------------------------------------------

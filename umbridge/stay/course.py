@@ -78,7 +78,7 @@ class Course:
     __slots__ = (
         *("lifecycle", "fields", "patient", "visit", "accounts", "care_start", "first_at", "discharged_at"),
         *("discharge_claim", "disposition", "attending", "pending", "spans", "places", "orders", "voided"),
-        *("leaves", "asked", "flags", "registered", "coming"),
+        *("leaves", "asked", "flags", "registered", "coming", "facility"),
     )
 
     def __init__(self) -> None:
@@ -103,6 +103,7 @@ class Course:
         self.flags: list[str] = []
         self.registered: str | None = None
         self.coming: int | None = None
+        self.facility = ""  # where the stay began
 
     def copied(self) -> Course:
         """A copy to step on without touching this one. What its lists hold is never changed in place."""
@@ -119,7 +120,7 @@ class Course:
     def of(cls, state: dict[str, Any]) -> Course:
         course = cls()
         for name in cls.__slots__:
-            setattr(course, name, state[name])
+            setattr(course, name, state.get(name, getattr(course, name)))  # form 4 has no facility
         course.discharge_claim = _claim_or_none(course.discharge_claim)
         course.spans = _spans(course.spans)
         course.places = [Place(*row) for row in course.places]

@@ -296,6 +296,7 @@ class StayFold:
         for its in self._results.values():
             raised.update(its.exceptions(self.is_patient))
         strangers = [each for each in self._people if not self.is_patient(each)]
+        _, expected = person.get("expected", (None, None))
         identity = Identity(
             visit=_said(person, "visit"),
             accounts=tuple(filter(None, [_said(person, "account")])),
@@ -307,7 +308,7 @@ class StayFold:
             coverage=cover,
             certifications=certifications_of(person, here.zone),
             diagnoses=tuple(each.code for each in diagnoses_of(person)),
-            expected_discharge=person["expected"][1][0] if "expected" in person else None,
+            expected_discharge=None if expected is None else expected[0],
             events_applied=self._applied,
             has_other_patient=any(self._owner(each) != patient for each in strangers),
             has_moved=any(self._owner(each) == patient for each in strangers),

@@ -26,7 +26,7 @@ class Placed(NamedTuple):
     """One statement in its place. ``record`` has the time at which its event took effect.
 
     ``late``: told after the patient had left. ``since``: when care began, by an opening's latest statement.
-    ``by``: the cancel that took it back.
+    ``by``: the cancel that took it back. ``never_came``: it was said of a stay whose opening was taken back.
     """
 
     key: Key
@@ -36,6 +36,7 @@ class Placed(NamedTuple):
     since: int | None = None
     left: Left | None = None
     by: Key | None = None
+    never_came: bool = False
     is_contradicted: bool = False
 
 

@@ -18,7 +18,7 @@ from umbridge.model import Certification, Coverage, Event
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.diagnoses import Unlisted, icd10_of, place_of
-from umbridge.stay.record import Names
+from umbridge.stay.record import CANCELS, Names
 
 PEOPLE_KEPT = 8
 DIAGNOSES_KEPT = 64
@@ -26,6 +26,9 @@ PLANS_KEPT = 16
 CERTIFICATIONS_KEPT = 32
 #: About the person: a diagnosis or payer in one of these is not said of this stay (HL7 v2 3.3.28 to .31).
 _PERSON_ONLY = frozenset({"A28", "A29", "A31"}) | GROUPED
+
+#: What takes back an opening of the stay.
+_NEVER_WAS = frozenset(trigger for trigger, kind in CANCELS.items() if kind in ("admit", "preadmit"))
 
 _OF_ORDER = "order "  # before the code of an order's reason, which is not the same as ADT's of that code
 
@@ -55,7 +58,9 @@ def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: 
             _newest(person, name, when, value)
     if event.message_type == "ADT" and event.trigger in _PERSON_ONLY:
         return
-    if event.visit.expected_discharge is not None:
+    if event.message_type == "ADT" and event.trigger in _NEVER_WAS:
+        _newest(person, "expected", when, None)  # who was not admitted is not expected to leave
+    elif event.visit.expected_discharge is not None:
         source = f"{event.control_id} PV2-9"
         _newest(person, "expected", when, [instant(event.visit.expected_discharge), source])
     if event.coverage:

@@ -22,6 +22,9 @@ _UPDATES = frozenset(
 )
 
 
+#: What begins a cancelled stay again.
+_BEGINS = frozenset({"A01", "A04", "A05", "A14"})
+
 #: What PV1 says of the status; the rest of it says where the patient is and who attends.
 _STATUS_FIELDS = ("class", "type", "service")
 
@@ -31,6 +34,8 @@ def step(course: Course, site: SiteProfile, placed: Placed) -> None:
     record = placed.record
     if record.trigger == "A29" and course.first_at is None:
         return  # the person was deleted before this stay began
+    if course.lifecycle == Lifecycle.CANCELLED and record.trigger in _BEGINS:
+        _begin_again(course)
     seen(course, record)
     if course.care_start is None:
         course.care_start = placed.since
@@ -45,13 +50,28 @@ def step(course: Course, site: SiteProfile, placed: Placed) -> None:
         _event(course, site, placed)
 
 
+def _begin_again(course: Course) -> None:
+    """Nothing that was said of the stay that never was is said of the one that begins."""
+    course.fields, course.places, course.leaves = {}, [], []
+    course.care_start = course.first_at = course.coming = course.registered = None
+    course.attending = course.disposition = course.facility = ""
+
+
 def seen(course: Course, record: Record) -> None:
+    """Which stay it is, and since when the patient is known to have been there."""
+    known(course, record)
+    if record.trigger in RENAMES:
+        return
+    if course.first_at is None:
+        course.first_at, course.facility = record.at, record.data.get("facility", "")
+    course.coming = record.data.get("coming", course.coming)
+
+
+def known(course: Course, record: Record) -> None:
     """Which stay it is stays known, also from what a cancel took back."""
     data = record.data
     if not course.patient or ("^" in course.patient and record.patient and "^" not in record.patient):
         course.patient = record.patient  # in the second case the site's own number at last
-    if course.first_at is None and record.trigger not in RENAMES:
-        course.first_at = record.at
     if not course.visit or record.trigger in RENAMES:
         course.visit = data.get("visit", "") or course.visit
     for account in (*data.get("prior", ()), data.get("account", "")):
@@ -59,7 +79,6 @@ def seen(course: Course, record: Record) -> None:
             course.accounts.append(account)
     if data.get("joined"):
         course.flag("VISITS_MERGED")
-    course.coming = data.get("coming", course.coming)
 
 
 def _order(course: Course, site: SiteProfile, placed: Placed) -> None:
@@ -251,7 +270,7 @@ def take_back(
     record = placed.record
     if is_shell and record.trigger == "A38" and course.lifecycle not in (None, Lifecycle.PLANNED):
         return  # the patient came after all; what was planned is history
-    seen(course, record)
+    (known if is_shell and beside is not None else seen)(course, record)
     is_first = record.trigger == "A13" and course.lifecycle is None and not course.spans
     if is_first and not is_shell and beside is not None and beside.spans:
         # The discharge came first. What it said of the status still holds.
@@ -262,9 +281,10 @@ def take_back(
     if beside is not None:
         _void_lost(course, beside, record.trigger)
     if is_shell:
-        if beside is not None:  # the place it had stays
+        if beside is not None:  # what a cancelled stay shows is what it was
             course.fields, course.places = dict(beside.fields), list(beside.places)
-            course.care_start = beside.care_start
+            course.care_start, course.first_at = beside.care_start, beside.first_at
+            course.facility, course.coming = beside.facility, beside.coming
         _empty(course)
         _update(course, record.data)
         course.leave_place(record.at)

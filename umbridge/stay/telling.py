@@ -404,7 +404,9 @@ class Telling:
             since = said.opening.since
             if said.opening.group:  # the class changed when the new status began
                 record = record.moved(said.opening.at)
-        return Placed(key, record, said.role, self._is_late(said, key), since, left, by, is_contradicted)
+        never_came = said.by is not None and CANCELS[said.by.record.trigger] in ("admit", "preadmit")
+        late = self._is_late(said, key)
+        return Placed(key, record, said.role, late, since, left, by, never_came, is_contradicted)
 
     def _is_late(self, said: Statement, key: Key) -> bool:
         """Whether it was told after the discharge that ended the time of which it speaks."""

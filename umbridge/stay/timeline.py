@@ -14,7 +14,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.course import Course
 from umbridge.stay.happening import BACK, GONE, SHELL, Placed
 from umbridge.stay.record import Key, Record, same_patient
-from umbridge.stay.steps import seen, step, take_back
+from umbridge.stay.steps import known, seen, step, take_back
 from umbridge.stay.telling import Telling
 
 MARK_EVERY = 32
@@ -45,7 +45,6 @@ class Timeline:
         self._owner = owner
         self._records: list[Record] = []  # as they were told
         self._waiting: list[Record] = []  # since the last look
-        self._earliest: Record | None = None
         self._first: Record | None = None  # the earliest that names a patient
         self._own: Record | None = None  # the earliest with a number of the site's own
         self._telling: Telling | None = None
@@ -71,7 +70,7 @@ class Timeline:
         held = self._records + self._waiting
         for record in gone:
             held.remove(record)
-        self._earliest = self._first = self._own = None
+        self._first = self._own = None
         self._name(held)
         self._telling, self._records, self._waiting = None, [], held
         if not held:
@@ -99,7 +98,7 @@ class Timeline:
     @property
     def facility(self) -> str:
         """Where the stay began."""
-        return "" if self._earliest is None else self._earliest.data.get("facility", "")
+        return self.course.facility
 
     @property
     def course(self) -> Course:
@@ -134,8 +133,6 @@ class Timeline:
 
     def _name(self, records: Sequence[Record]) -> None:
         for record in records:
-            if self._earliest is None or record.key < self._earliest.key:
-                self._earliest = record
             if not record.patient:
                 continue
             if self._first is None or record.key < self._first.key:
@@ -224,7 +221,7 @@ class Timeline:
         if placed.role == GONE and placed.by is not None:
             if self._beside is None:
                 self._beside = self._beginning_beside()
-            seen(self._course, placed.record)
+            (known if placed.never_came else seen)(self._course, placed.record)
             step(self._beside, self._site, placed)
             self._awaited |= {placed.by}
         elif placed.role in (BACK, SHELL):
