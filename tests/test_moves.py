@@ -435,6 +435,21 @@ def test_the_daemons_stays_are_those_of_a_run_over_files(
         ward.clear()
 
 
+def test_two_merges_in_one_message_are_taken_in_the_order_in_which_they_stand(ward: Ward) -> None:
+    """One number merged into two others: a stay put together from two lanes takes them as they were sent."""
+    feed = Feed()
+    frames = [
+        feed.adt("A04", 0, "333", "V4", "A1", PLACES[3]),
+        feed.adt("A08", 1, "111", "V1", "A1", PLACES[3]),
+        feed.merge(2, ("222", "111"), ("222", "333"), trigger="A34"),
+        feed.moved("A50", 3, ("111", "333"), ("V1", "V4"), place=ICU_BED),
+        feed.adt("A04", 4, "333", "V4", place=PLACES[3]),
+    ]
+    frames = [frames[place] for place in (4, 1, 0, 2, 3)]
+    ward.work(*frames)
+    assert ward.stays() == screened(frames)
+
+
 def messages_of(shared: Path, case: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted((shared / "vignettes" / "cases" / case).glob("*.hl7"))]
 

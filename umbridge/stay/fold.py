@@ -127,7 +127,7 @@ class StayFold:
 
     def _identify(self) -> bool:
         """Follow merges and moves again. True where a number stands for another one than before."""
-        self._changes.sort(key=lambda pair: pair[0])
+        self._changes.sort()
         before = (self._standing, self._owners)
         same = [(each.old, each.new) for _, each in self._changes if each.kind == "same"]
         self._standing, self._ring = followed(same)
@@ -155,7 +155,10 @@ class StayFold:
         said, plain = said_of(event, seq, self.site)
         at = instant(event.effective_at)
         rows: dict[str, list[Any]] = {
-            "changes": [[at, sent, seq, *change] for change in patients_changed(event, self.site)],
+            "changes": [
+                [at, sent, seq, *change, event.part or nth]
+                for nth, change in enumerate(patients_changed(event, self.site), 1)
+            ],
             "course": [list(record) for record in records(event, seq, self.site)],
             "orders": [list(each) for each in said],
             "plain": [list(each) for each in plain],
@@ -181,8 +184,8 @@ class StayFold:
             self._orders.add(Said(*row))
         for row in rows.get("plain", ()):
             self._orders.add_plain(Plain(*row))
-        for at, sent, seq, *change in rows.get("changes", ()):
-            self._changes.append(((at, 0, sent, seq, 0), Change(*change)))
+        for at, sent, seq, kind, old, new, *part in rows.get("changes", ()):  # form 4 has no part
+            self._changes.append(((at, 0, sent, seq, *(part or (0,))), Change(kind, old, new)))
         return [Record.decoded(row) for row in rows.get("course", ())]
 
     # -- keeping ---------------------------------------------------------------------------------------
