@@ -289,6 +289,7 @@ TESTED_IN = {
     "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change
     "umbridge/stay/settle.py": "tests/test_fold.py",  # orders and spans, in any order of arrival
     "umbridge/stay/happening.py": "tests/test_events.py",  # what the order of telling makes of statements
+    "umbridge/stay/occurred.py": "tests/test_events.py",  # when what is told took place
     "umbridge/stay/telling.py": "tests/test_events.py",  # which event a statement speaks of
     "umbridge/stay/timeline.py": "tests/test_events.py",  # the same in any order of arrival
     "umbridge/stay/steps.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival

@@ -271,7 +271,7 @@ def test_pv1_44_is_a_later_statement_about_the_admission(trigger: str, hours: fl
     came = (adt("A04", 0, admitted_at=at(0), **ED), adt("A01", 2.5, admitted_at=at(0), **WARD))
     one = replace(came[1], effective_at=at(0))
     fold = folded(came[0], one, adt(trigger, 9, admitted_at=at(hours)))
-    assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(hours), time(hours))
+    assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(hours), time(2.5))
     assert fold.stay(at(10)).places[0].start.isoformat() == time(hours)
 
 
@@ -287,6 +287,41 @@ def test_pv1_44_of_a_conversion_is_the_new_openings() -> None:
     assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(4))
     fold.apply(adt("A08", 6, admitted_at=at(3.5)), 9)
     assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(3.5))
+
+
+OBSERVED = adt("A04", 0, admitted_at=at(0), **OBS)
+
+
+#: PV1-44 of the message that makes the patient an inpatient at four o'clock, and that of an update at six.
+@pytest.mark.parametrize("trigger", ["A01", "A06"])
+@pytest.mark.parametrize(
+    ("first", "corrected", "care", "inpatient"),
+    [
+        (0, None, 0, 4),  # still the arrival
+        (0, 0, 0, 4),
+        (0, -1, -1, 4),  # the arrival was earlier
+        (0, 1, 1, 4),  # or later
+        (0, 4, 0, 4),  # when the patient was admitted
+        (0, 5, 0, 5),
+        (4, 3.5, 0, 3.5),
+        (4, 5, 0, 5),
+        (4, 0, 0, 4),  # says what is known of the arrival
+    ],
+)
+def test_pv1_44_never_begins_an_admission_before_it_was_decided_nor_parts_a_stay(
+    trigger: str, first: float, corrected: float | None, care: float, inpatient: float
+) -> None:
+    when = first if trigger == "A01" else 4  # without EVN-6 an A01 takes effect at its PV1-44
+    events = [OBSERVED, adt(trigger, when, sent=4, admitted_at=at(first), **WARD)]
+    if corrected is not None:
+        events.append(adt("A08", 6, admitted_at=at(corrected), **WARD))
+    for order in itertools.permutations(enumerate(events)):
+        fold = looked(order)
+        assert [each[:2] for each in spans(fold)] == [
+            ("OBSERVATION", time(care)),
+            ("INPATIENT", time(inpatient)),
+        ]
+        assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(care), time(inpatient))
 
 
 def test_an_admission_for_the_emergency_department_and_one_for_the_ward_are_two() -> None:

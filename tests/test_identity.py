@@ -403,6 +403,8 @@ def reviewed(ward: Ward) -> list[list[tuple[str, str, str, str]]]:
 @settings(max_examples=150, deadline=None)
 @example([(each, False) for each in ORDERED_AND_BACK[:2]] + [(ORDERED_AND_BACK[2], True)], 0)
 @example([(each, False) for each in EXPECTED_TWICE], 2)
+@example([((trigger, WARD), False) for trigger in ("A10", "A01", "A32")], 0)
+@example([((trigger, WARD), False) for trigger in ("A10", "A01", "A32")], 3)
 @given(st.lists(st.tuples(ONE_STAY, st.sampled_from([False] * 5 + [True])), max_size=12), st.integers(0, 9))
 def test_the_same_events_in_any_order_leave_the_same_reviews(
     told: list[tuple[tuple[str, Any], bool]], seed: int

@@ -75,6 +75,10 @@ class Happening:
         self.is_contradicted = False
 
     @property
+    def when(self) -> int:
+        return self.at if self.since is None else self.since
+
+    @property
     def told(self) -> int:
         return self.statements[0].record.told if self.statements else 0
 

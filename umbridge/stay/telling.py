@@ -11,20 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from umbridge.site import SiteProfile
-from umbridge.stay.clock import MINUTE, local_date, start_of_day
 from umbridge.stay.happening import (
     BACK,
     GONE,
     SHELL,
     STANDS,
     Happening,
-    Left,
     Placed,
     Statement,
     Time,
     first_told,
     is_same_kind,
 )
+from umbridge.stay.occurred import Times
 from umbridge.stay.record import CANCELS, ORDER, RENAMES, Key, Record
 
 #: What a statement may speak of: one discharge at a time, one admission of a kind, many of the others.
@@ -41,22 +40,15 @@ _PLANNED = frozenset({"A05", "A14"})
 _CAME = frozenset({"A03", "A06", "A07"})
 
 
-class Telling:
+class Telling(Times):
     """The statements of one stay and patient, in the order of telling."""
 
     def __init__(self, site: SiteProfile) -> None:
-        self._site = site
-        self._zone = site.zone
-        self._skew = site.windows.future_skew_minutes * MINUTE
-        self.statements: list[Statement] = []
-        self._touched: list[Statement] = []
+        super().__init__(site)
         self._told: dict[str, list[Happening]] = {}
         self._many: dict[tuple[str, int], Happening] = {}
-        self._chain: list[Happening] = []  # openings since the stay was last opened
-        self._out: Happening | None = None
         self._episode: Happening | None = None
         self._floor = -(1 << 62)
-        self._discharges: list[Happening] = []  # that stand
 
     def take(self, record: Record) -> list[Statement]:
         """The next statement. Returns all whose place or effect is new or another than before."""
@@ -125,7 +117,10 @@ class Telling:
         found.since = record.data.get("admitted")
         found.is_bare = "admitted" in record.data.get("bare", ())
         found.is_pinned = "stated" in record.data and found.since != found.at
-        found.chain = self._chain
+        if found.since == found.at and self._chain and self._is_known(Time(found.at, found.is_bare, 0)):
+            # Still that of the arrival: nobody is admitted before it was decided (42 CFR 412.3(a)).
+            found.at, found.is_pinned = max(record.told, found.at), True
+        found.chain, self._changed = self._chain, None
         self._chain.append(found)
         self._episode = said.episode = found
         self._settle_discharge()
@@ -177,7 +172,10 @@ class Telling:
         if since is None or record.trigger in _PLANNED or said.happening in self._chain:
             return
         stated = Time(since, "admitted" in data.get("bare", ()), record.told)
-        if not self._chain or (record.trigger in _CLASS_CHANGES and not self._is_known(stated)):
+        is_new = not self._chain
+        if self._chain and record.trigger in _CLASS_CHANGES and not self._is_known(stated):
+            is_new = since >= self._chain[-1].when  # before the arrival it corrects the arrival
+        if is_new:
             # An admission of which only PV1-44 was seen, or, in an A06, the one that begins the new status.
             opened = Happening("", record.trigger if self._chain else "")
             opened.at, opened.since, opened.is_bare = record.at, since, stated.bare
@@ -187,96 +185,11 @@ class Telling:
         if not opened.kind and (not opened.group or not opened.statements):
             opened.statements.append(said)
             said.opening = opened
-        if record.trigger not in _CLASS_CHANGES:
+        if record.trigger in _CLASS_CHANGES:
+            self._changed = None if is_new else said
+        if not is_new and not self._is_of_the_change(stated):
             self._since(opened, stated)
         self._settle_discharge()
-
-    # -- times -------------------------------------------------------------------------------------------
-
-    def _is_said(self, opened: Happening, stated: Time) -> bool:
-        """Whether a time is the known one of an opening: a day without an hour says no more than the day."""
-        known = opened.at if opened.since is None else opened.since
-        if stated.bare:
-            return local_date(known, self._zone) == local_date(stated.at, self._zone)
-        if opened.since is None:
-            return known // MINUTE == stated.at // MINUTE
-        return known == stated.at and not opened.is_bare
-
-    def _is_known(self, stated: Time) -> bool:
-        return any(self._is_said(each, stated) for each in self._chain)
-
-    def _since(self, opened: Happening, stated: Time) -> None:
-        """A later statement about when an opening took place; of those that had its time, too."""
-        if self._is_known(stated):
-            if opened.is_contradicted:
-                opened.is_contradicted = False
-                self._touched += opened.statements
-            return
-        left = None if self._out is None else self._out.left
-        if stated.at > stated.told + self._skew or (left is not None and stated.at > left.at):
-            opened.is_contradicted = True
-            self._touched += opened.statements
-            return
-        before = opened.since
-        if before is None:  # of the openings without a time, the one that was told next
-            open_ones = [each for each in self._chain if each.since is None and each.told >= stated.at]
-            opened = min(open_ones, key=lambda each: each.told, default=opened)
-        for each in self._chain:
-            if each is opened or (before is not None and each.since == before):
-                if not each.is_pinned:
-                    each.at = stated.at
-                    each.names.append(stated.at)
-                each.since, each.is_bare, each.is_contradicted = stated.at, stated.bare, False
-                self._touched += each.statements
-        self._settle_discharge()
-
-    def _leave(self, found: Happening, stated: Time) -> None:
-        known = found.times[-1].at if found.times else None
-        if known is None or not self._says(stated, known):
-            found.times.append(stated)
-            found.names.append(stated.at)
-        self._settle_discharge()
-
-    def _says(self, stated: Time, known: int) -> bool:
-        if stated.bare:
-            return local_date(known, self._zone) == local_date(stated.at, self._zone)
-        return known == stated.at
-
-    def _settle_discharge(self) -> None:
-        """The discharge's time, by the latest statement that can be true beside the others."""
-        found = self._out
-        if found is None:
-            return
-        opened = [each for each in self._chain if each.kind or not each.group]
-        arrival = min((self._from(each) for each in opened), default=None)
-        believed = next((each for each in reversed(found.times) if self._can_be(each, arrival)), None)
-        at = max(found.told, arrival or found.told) if believed is None else believed.at
-        latest = max((self._from(each) for each in opened), default=None)
-        is_contradicted = believed is not found.times[-1] or (latest is not None and at < latest)
-        place = at if latest is None else max(at, latest)
-        place = max(place, found.statements[0].floor)
-        claim = min(each.record.claim for each in found.statements)
-        left = Left(at, claim, is_contradicted)
-        self._touched += found.statements
-        if (left, place) != (found.left, found.place) or len(found.statements) == 1:
-            before = at if found.left is None else found.left.at
-            found.left, found.place, found.at = left, place, at
-            self._touch_since(min(at, before))
-
-    def _from(self, opened: Happening) -> int:
-        """The earliest that it can have been."""
-        at = opened.at if opened.kind or opened.since is None else opened.since
-        return start_of_day(local_date(at, self._zone), self._zone) if opened.is_bare else at
-
-    def _can_be(self, stated: Time, arrival: int | None) -> bool:
-        return (arrival is None or stated.at >= arrival) and stated.at <= stated.told + self._skew
-
-    def _touch_since(self, at: int) -> None:
-        """All that was told after: whether it was said while the patient was there has to be asked again."""
-        for said in reversed(self.statements):
-            if said.record.told <= at:
-                return
-            self._touched.append(said)
 
     # -- cancels -----------------------------------------------------------------------------------------
 
@@ -362,7 +275,7 @@ class Telling:
 
     def _empty(self, floor: int) -> None:
         self._floor = floor + 1
-        self._chain, self._out, self._episode = [], None, None
+        self._chain, self._out, self._episode, self._changed = [], None, None, None
 
     # -- places ------------------------------------------------------------------------------------------
 
