@@ -289,6 +289,20 @@ def test_pv1_44_of_a_conversion_is_the_new_openings() -> None:
     assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(3.5))
 
 
+@pytest.mark.parametrize("trigger", ["A08", "A02", "A54", "A16", "A21", "A03"])
+def test_a_status_that_no_message_saw_begin_is_said(trigger: str) -> None:
+    """Connected in mid-stay: the first message's time stands in, and a person should know."""
+    place = {**WARD, **({"attending": "ZZDOC1"} if trigger == "A54" else {})}
+    first = adt(trigger, 30, **place)
+    then = [adt("A08", 31, **WARD)] if trigger != "A03" else []
+    found = told(folded(first, *then), 32)
+    assert ("STATUS_START_UNKNOWN" in found["exceptions"]) is True
+    ordered = folded(orm("ADTINPT", 1, sent=1.1), first, *then)
+    assert "STATUS_START_UNKNOWN" not in told(ordered, 32)["exceptions"]
+    seen = folded(adt("A01", 1, **WARD), first, *then)
+    assert "STATUS_START_UNKNOWN" not in told(seen, 32)["exceptions"]
+
+
 OBSERVED = adt("A04", 0, admitted_at=at(0), **OBS)
 
 

@@ -78,7 +78,7 @@ class Course:
     __slots__ = (
         *("lifecycle", "fields", "patient", "visit", "accounts", "care_start", "first_at", "discharged_at"),
         *("discharge_claim", "disposition", "attending", "pending", "spans", "places", "orders", "voided"),
-        *("leaves", "asked", "flags", "registered", "coming", "facility"),
+        *("leaves", "asked", "flags", "registered", "coming", "facility", "unseen"),
     )
 
     def __init__(self) -> None:
@@ -104,6 +104,8 @@ class Course:
         self.registered: str | None = None
         self.coming: int | None = None
         self.facility = ""  # where the stay began
+        #: When a status began that no message saw begin: the first that told of it.
+        self.unseen: int | None = None
 
     def copied(self) -> Course:
         """A copy to step on without touching this one. What its lists hold is never changed in place."""
@@ -120,7 +122,7 @@ class Course:
     def of(cls, state: dict[str, Any]) -> Course:
         course = cls()
         for name in cls.__slots__:
-            setattr(course, name, state.get(name, getattr(course, name)))  # form 4 has no facility
+            setattr(course, name, state.get(name, getattr(course, name)))  # form 4 has fewer
         course.discharge_claim = _claim_or_none(course.discharge_claim)
         course.spans = _spans(course.spans)
         course.places = [Place(*row) for row in course.places]

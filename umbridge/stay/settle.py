@@ -8,6 +8,8 @@ from umbridge.stay.course import ORDERS, Course, Span
 from umbridge.stay.record import ORDER, Record
 from umbridge.stay.status import Resolved, StatusOrderInForce, from_registration, resolve
 
+#: What says that a status begins. Any other message says that the patient has it.
+_BEGINNINGS = frozenset({"A01", "A04", "A05", "A06", "A07", "A14", ORDER})
 _OUTPATIENT = (Status.OBSERVATION, Status.OUTPATIENT)
 
 
@@ -68,6 +70,7 @@ def settle_discharge(course: Course, site: SiteProfile, record: Record) -> None:
         if found is not None:
             start = course.discharged_at if course.care_start is None else course.care_start
             course.begin(Span(found.status, start, None, "ADT", found.source, None, "", record.claim))
+            course.unseen = start if course.care_start is None else None
     elif current is not None and registered is not None and registered.status == current.status:
         course.confirm(record.claim)
     end = record.at if course.discharged_at is None else course.discharged_at
@@ -97,6 +100,8 @@ def settle(course: Course, site: SiteProfile, record: Record) -> None:
             found.status, asked.at, None, ORDER, asked.source, asked.level, asked.placer, record.claim
         )
     if current is None or current.status != span.status:
+        if not course.spans and record.trigger not in _BEGINNINGS:
+            course.unseen = span.start
         _begin(course, span, current, at)
         return
     course.confirm(record.claim)

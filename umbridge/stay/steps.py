@@ -53,7 +53,7 @@ def step(course: Course, site: SiteProfile, placed: Placed) -> None:
 def _begin_again(course: Course) -> None:
     """Nothing that was said of the stay that never was is said of the one that begins."""
     course.fields, course.places, course.leaves = {}, [], []
-    course.care_start = course.first_at = course.coming = course.registered = None
+    course.care_start = course.first_at = course.coming = course.registered = course.unseen = None
     course.attending = course.disposition = course.facility = ""
 
 

@@ -18,7 +18,7 @@ from umbridge.model import (
 )
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment
-from umbridge.stay.course import Claim, Course, Place, Span
+from umbridge.stay.course import REVIEW_OF, Claim, Course, Place, Span
 from umbridge.stay.record import account_name
 
 MEDICARE = ("MEDICARE_FFS", "MEDICARE_ADVANTAGE")
@@ -343,6 +343,8 @@ def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int)
     found = {*course.flags, *identity.unguarded, *identity.raised}
     grace = site.windows.order_to_adt_hours * HOUR
     for span in course.spans:
+        if span.status in REVIEW_OF and span.evidence == "ADT" and span.start == course.unseen:
+            found.add("STATUS_START_UNKNOWN")
         if span.status != Status.INPATIENT:
             continue
         lasted = (now if span.end is None else min(now, span.end)) - span.start
