@@ -289,6 +289,48 @@ def test_pv1_44_of_a_conversion_is_the_new_openings() -> None:
     assert (told(fold)["care_start"], told(fold)["inpatient_start"]) == (time(0), time(3.5))
 
 
+def test_a_deleted_time_is_known_no_more() -> None:
+    """HL7's delete ("") takes the stated time away, never the event: only a cancel does that."""
+    left = folded(*ADMITTED, GONE, adt("A08", 33, deleted=("PV1-45",)))
+    assert (told(left)["lifecycle"], told(left)["discharged_at"]) == ("discharged", time(31))
+    assert told(left)["exceptions"] == ["TIMES_CONTRADICT"]
+    again = folded(*ADMITTED, GONE, adt("A08", 33, deleted=("PV1-45",)), adt("A08", 34, discharged_at=at(29)))
+    assert (told(again)["discharged_at"], told(again)["exceptions"]) == (time(29), [])
+    here = folded(*ADMITTED, adt("A08", 33, deleted=("PV1-45",)))
+    assert told(here)["lifecycle"] == "active"
+    came = folded(adt("A04", 0, sent=0.5, admitted_at=at(0), **ED), adt("A08", 2, deleted=("PV1-44",)))
+    assert told(came)["care_start"] is None
+    assert spans(came)[0][:2] == ("ED", time(0.5))
+    came.apply(adt("A08", 3, admitted_at=at(0.25)), 9)
+    assert told(came)["care_start"] == time(0.25)
+
+
+def test_a_deleted_disposition_and_expectation_are_known_no_more() -> None:
+    went = folded(*ADMITTED, GONE, adt("A08", 33, disposition=""))
+    assert (folded(*ADMITTED, GONE).stay(at(48)).disposition, went.stay(at(48)).disposition) == ("HOME", None)
+    stays = folded(*ADMITTED, adt("A08", 5, expected_discharge=at(60)))
+    assert stays.stay(at(48)).expected_discharge == at(60)
+    stays.apply(adt("A08", 6, deleted=("PV2-9",)), 9)
+    assert stays.stay(at(48)).expected_discharge is None
+
+
+def test_what_is_deleted_on_the_wire() -> None:
+    text = (
+        "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260302100000||ADT^A03^ADT_A03|ZZ1|P|2.5.1\rEVN||20260302100000\r"
+        "PID|1||ZZ7790001^^^UMBH^MR\rPV1|1|I|4W^1^1"
+        + "|" * 16
+        + "ZZVN1^^^UMBH^VN"
+        + "|" * 17
+        + '""'
+        + "|" * 8
+        + '""|""\rPV2|||||||||""\r'
+    )
+    event = translate(er7.parse(text.encode()), ZONE, mrn_authority="UMBH")
+    assert event.visit.deleted == ("PV1-44", "PV1-45", "PV2-9")
+    assert (event.visit.disposition, event.visit.days, event.effective_at) == ("", (), event.sent_at)
+    assert event.notes == ()
+
+
 @pytest.mark.parametrize("trigger", ["A08", "A02", "A54", "A16", "A21", "A03"])
 def test_a_status_that_no_message_saw_begin_is_said(trigger: str) -> None:
     """Connected in mid-stay: the first message's time stands in, and a person should know."""
@@ -548,7 +590,8 @@ def any_statement(draw: st.DrawFn) -> Event:
     if draw(st.integers(0, 3)) == 0:
         event = replace(event, told_at=at(draw(st.integers(0, 40))))
     days = tuple(name for name in ("PV1-44", "PV1-45") if draw(st.integers(0, 3)) == 0)
-    return replace(event, visit=replace(event.visit, days=days))
+    deleted = tuple(name for name in ("PV1-44", "PV1-45") if draw(st.integers(0, 7)) == 0)
+    return replace(event, visit=replace(event.visit, days=days, deleted=deleted))
 
 
 def looked(numbered: Iterable[tuple[int, Event]]) -> StayFold:

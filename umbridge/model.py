@@ -232,6 +232,7 @@ class Visit:
     expected_admission: datetime | None = None  # PV2-8
     expected_return: datetime | None = None  # PV2-47, from a leave
     days: tuple[str, ...] = ()  # "PV1-44", "PV1-45": sent as a day without an hour
+    deleted: tuple[str, ...] = ()  # "PV1-44", "PV1-45", "PV2-9": sent as HL7's delete
 
 
 @dataclass(frozen=True, slots=True)

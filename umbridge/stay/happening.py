@@ -41,11 +41,12 @@ class Placed(NamedTuple):
 
 
 class Time(NamedTuple):
-    """A time as stated. ``bare``: a day without an hour."""
+    """A time as stated. ``bare``: a day without an hour. ``deleted``: the stated one was taken away."""
 
     at: int
     bare: bool
     told: int
+    deleted: bool = False
 
 
 class Happening:

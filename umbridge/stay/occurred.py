@@ -69,9 +69,26 @@ class Times:
 
     def _leave(self, found: Happening, stated: Time) -> None:
         known = found.times[-1].at if found.times else None
-        if known is None or not self._says(stated, known):
+        if known is None or stated.deleted or not self._says(stated, known):
             found.times.append(stated)
             found.names.append(stated.at)
+        self._settle_discharge()
+
+    def _delete(self, name: str, said: Statement) -> None:
+        """A time that was stated is stated no more: when its event was told is left (HL7 v2 ch. 2)."""
+        record, found = said.record, self._out
+        is_left = name == "discharged" and found is not None and bool(found.times)
+        if is_left and found is not None and record.trigger != "A03":
+            said.restated = found
+            self._leave(found, Time(found.told, False, record.told, deleted=True))
+        if name != "admitted" or record.trigger in ("A01", "A04", "A05", "A14") or not self._chain:
+            return
+        before = self._chain[-1].since
+        for each in self._chain:
+            if before is not None and each.since == before:
+                each.since, each.is_bare, each.is_contradicted = None, False, False
+                each.at = each.at if each.is_pinned else each.told
+                self._touched += each.statements
         self._settle_discharge()
 
     def _says(self, stated: Time, known: int) -> bool:
@@ -89,7 +106,9 @@ class Times:
         believed = next((each for each in reversed(found.times) if self._can_be(each, arrival)), None)
         at = max(found.told, arrival or found.told) if believed is None else believed.at
         latest = max((self._from(each) for each in opened), default=None)
-        is_contradicted = believed is not found.times[-1] or (latest is not None and at < latest)
+        is_contradicted = (
+            believed is not found.times[-1] or believed.deleted or (latest is not None and at < latest)
+        )
         place = at if latest is None else max(at, latest)
         place = max(place, found.statements[0].floor)
         claim = min(each.record.claim for each in found.statements)

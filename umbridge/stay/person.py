@@ -60,6 +60,8 @@ def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: 
         return
     if event.message_type == "ADT" and event.trigger in _NEVER_WAS:
         _newest(person, "expected", when, None)  # who was not admitted is not expected to leave
+    elif "PV2-9" in event.visit.deleted:
+        _newest(person, "expected", when, None)
     elif event.visit.expected_discharge is not None:
         source = f"{event.control_id} PV2-9"
         _newest(person, "expected", when, [instant(event.visit.expected_discharge), source])

@@ -47,7 +47,7 @@ class RecordData(TypedDict, total=False):
     joined: bool
     # of an ADT event
     fields: dict[str, str]  # "" clears the field
-    disposition: str
+    disposition: str  # "" takes it away
     attending: str
     admitted: int
     discharged: int
@@ -55,6 +55,7 @@ class RecordData(TypedDict, total=False):
     back: int
     stated: bool  # the effective time was sent (EVN-6, PV1-44, PV1-45), not taken from when it was told
     bare: list[str]  # of "admitted" and "discharged": a day without an hour
+    deleted: list[str]  # "admitted", "discharged": HL7's delete
     target: list[int]  # first and last moment that EVN-6 of a cancel can mean
     # of a status order
     on: bool
@@ -190,7 +191,7 @@ def _visit(visit: Visit, identity: RecordData) -> RecordData:
     if visit.unit is not None:  # PV1-3 is one field: what it does not name, it clears
         fields.update(unit=visit.unit, room=visit.room or "", bed=visit.bed or "")
     data = identity.copy()
-    if visit.disposition:
+    if visit.disposition is not None:
         data["disposition"] = visit.disposition
     if visit.attending:
         data["attending"] = visit.attending
@@ -200,6 +201,8 @@ def _visit(visit: Visit, identity: RecordData) -> RecordData:
         data["admitted"] = instant(visit.admitted_at)
     if visit.discharged_at is not None:
         data["discharged"] = instant(visit.discharged_at)
+    if visit.deleted:
+        data["deleted"] = [_BARE[name] for name in visit.deleted if name in _BARE]
     if visit.days:
         data["bare"] = [_BARE[name] for name in visit.days if name in _BARE]
     if visit.expected_admission is not None:

@@ -112,7 +112,7 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
         if not is_over or not course.places:
             course.settle_place(at)
         if is_over:
-            course.disposition = record.data.get("disposition") or course.disposition
+            course.disposition = record.data.get("disposition", course.disposition)
     if course.lifecycle is None:
         course.lifecycle = Lifecycle.ACTIVE
     if trigger == "A03":
@@ -194,7 +194,7 @@ def _discharge(course: Course, placed: Placed) -> None:
     course.lifecycle = Lifecycle.DISCHARGED
     if placed.left is not None:
         course.discharged_at, course.discharge_claim = placed.left.at, placed.left.claim
-    course.disposition = placed.record.data.get("disposition") or course.disposition
+    course.disposition = placed.record.data.get("disposition", course.disposition)
     course.pending = {}
 
 

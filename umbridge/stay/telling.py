@@ -166,6 +166,8 @@ class Telling(Times):
         """PV1-44 and PV1-45 of other messages are later statements about the times of their events."""
         record, data = said.record, said.record.data
         out, since = data.get("discharged"), data.get("admitted")
+        for name in data.get("deleted", ()):
+            self._delete(name, said)
         if out is not None and self._out is not None and record.trigger not in ("A01", "A03", "A04", "A05"):
             said.restated = self._out
             self._leave(self._out, Time(out, "discharged" in data.get("bare", ()), record.told))
