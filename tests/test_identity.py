@@ -20,6 +20,7 @@ from umbridge.stay import steps
 from umbridge.stay.directory import Directory
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import followed, owned, parts
+from umbridge.stay.telling import Telling
 
 SITE = default_site()
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -418,8 +419,42 @@ def test_the_same_events_in_any_order_leave_the_same_reviews(
     assert reviewed(Ward().take(*events)) == reviewed(expected)
 
 
+def uncounted(ward: Ward) -> list[dict[str, Any]]:
+    """The stays, but for how many messages they had."""
+    return [{**stay, "events_applied": None} for stay in ward.stays().values()]
+
+
+@settings(max_examples=150, deadline=None)
+@example([(("A01", WARD), ""), (("A01", OBS), ""), (("A11", {}), "new")], 0)
+@given(
+    st.lists(st.tuples(ONE_STAY, st.sampled_from(["", "", "same", "new"])), min_size=1, max_size=10),
+    st.integers(0, 9),
+)
+def test_a_message_told_again_changes_nothing(told: list[tuple[tuple[str, Any], str]], seed: int) -> None:
+    """The same in all, or but for MSH-10, wherever it arrives."""
+    once, events = [], []
+    for hours, (what, again) in enumerate(told):
+        kind = "adt" if what[0] in CANCELLED else "order"
+        (event,) = made(float(hours), (kind, "V1", what), False)
+        once.append(event)
+        events.append(event)
+        if again:
+            events.append(event if again == "same" else replace(event, control_id=f"{event.control_id}-2"))
+    expected = Ward().take(*once)
+    random.Random(seed).shuffle(events)
+    found = Ward().take(*events)
+    assert uncounted(found) == uncounted(expected)
+    assert reviewed(found) == reviewed(expected)
+
+
 def _by_name(lost: Any, left: Any) -> bool:
     return bool((lost.type, lost.claim) == (left.type, left.claim))
+
+
+def test_a_cancel_that_counts_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Telling, "_is_repeated", lambda *_: False)
+    with pytest.raises(AssertionError):
+        test_a_message_told_again_changes_nothing()
 
 
 def test_what_is_void_by_name_depends_on_the_order(monkeypatch: pytest.MonkeyPatch) -> None:

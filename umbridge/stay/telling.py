@@ -52,6 +52,8 @@ class Telling(Times):
 
     def take(self, record: Record) -> list[Statement]:
         """The next statement. Returns all whose place or effect is new or another than before."""
+        if record.trigger in CANCELS and self._is_repeated(record):
+            return []
         said = Statement(record, self._floor, self._episode)
         self._touched = [said]
         self._zone = self._site.at(record.data.get("facility", "")).zone
@@ -194,6 +196,17 @@ class Telling(Times):
         self._settle_discharge()
 
     # -- cancels -----------------------------------------------------------------------------------------
+
+    def _is_repeated(self, cancel: Record) -> bool:
+        """Told already, in the same words at the same moment, and nothing that it could take back since."""
+        kind = CANCELS[cancel.trigger]
+        for each in reversed(self.statements):
+            said = each.record
+            if said.told != cancel.told or KINDS.get(said.trigger) == kind:
+                return False
+            if said[1:] == cancel[1:] and said.at == cancel.at:
+                return True
+        return False
 
     def _cancel(self, said: Statement, kind: str) -> None:
         said.role = BACK
