@@ -143,6 +143,8 @@ class Order:
     changed_at: datetime | None = None  # ORC-15, else ORC-9, else MSH-7: ``at``, but never an old OBR-7
     timing: Timing | None = None  # None where no quantity or timing was sent
     is_detailed: bool = False  # whether an order detail segment was there
+    routes: tuple[str, ...] = ()  # RXR-1.1 (and .4) of each RXR behind the detail: how a drug is given
+    is_drug: bool = False  # whether the detail is an RXO or RXE
 
 
 class Timing(NamedTuple):
@@ -151,6 +153,17 @@ class Timing(NamedTuple):
     start: datetime | None  # TQ1-7, or TQ.4
     stop: datetime | None  # TQ1-8, or TQ.5; None where it runs until somebody ends it
     is_single: bool  # a single dose: TQ1-3.1, or TQ.2, is ONCE
+
+
+class Procedure(NamedTuple):
+    """One PR1: an operation or another procedure, done or planned."""
+
+    code: str  # PR1-3.1, "^" and its system
+    at: datetime  # PR1-5
+    kind: str  # PR1-6 (table 0230): A anaesthesia, P treatment, I invasive, D diagnostic
+    is_anaesthetic: bool  # whether somebody gave an anaesthetic: PR1-8, -9 or -10
+    deleted: bool  # PR1-20 = D
+    source: str
 
 
 class Diagnosis(NamedTuple):
@@ -282,6 +295,7 @@ class Event:
     occurred: tuple[datetime, datetime] | None = None  # of ADT: first and last moment that EVN-6 can mean
     withdrawals: tuple[Withdrawal, ...] = ()  # whole reports that no longer count
     facility: str = ""  # MSH-4.1
+    procedures: tuple[Procedure, ...] = ()
     several: tuple[Event, ...] = ()  # of results of several patients: each one's; the whole then says nothing
 
 

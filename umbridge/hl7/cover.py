@@ -1,18 +1,47 @@
-"""What a message says for billing: diagnoses (DG1), cover (IN1) and what payers certified (IN3)."""
+"""What a message says for billing: diagnoses (DG1), procedures (PR1), cover (IN1), certifications (IN3)."""
 
 from __future__ import annotations
+
+from datetime import datetime, time, timedelta
 
 from umbridge.hl7.fields import coded_of, leaf, parts_of
 from umbridge.hl7.reading import MOST, Reading
 from umbridge.hl7.times import parse_date
-from umbridge.model import Certification, Coded, Coverage, Diagnosis
+from umbridge.model import Certification, Coded, Coverage, Diagnosis, Procedure
 
+_DATE = 8  # bytes of a time stamp that is a date alone
 _NONE: tuple[Coded, ...] = ()
 _LETTERS = {"P": 1, "S": 2, "T": 3}  # primary, secondary, tertiary
 
 
 def diagnoses(reading: Reading) -> tuple[Diagnosis, ...]:
     return tuple([_diagnosis(reading, nth, row) for nth, row in enumerate(_rows(reading, b"DG1", 21), 1)])
+
+
+def procedures(reading: Reading, sent_at: datetime) -> tuple[Procedure, ...]:
+    """Those with a time. Of a date without an hour the moment of that day that lies nearest the message."""
+    if not reading.message.lines_of(b"PR1"):
+        return ()
+    found = []
+    for nth, row in enumerate(_rows(reading, b"PR1", 20), 1):
+        at = reading.time(row[5], "PR1", 5, nth) if row[5] else None
+        if at is None:
+            continue
+        if len(row[5]) <= _DATE:
+            last = datetime.combine(at.date(), time.min, at.tzinfo) + timedelta(days=1, seconds=-1)
+            at = min(max(at, sent_at), last)
+        code, _, _ = reading.words(row[3])
+        found.append(
+            Procedure(
+                f"{code.code}^{code.system}",
+                at,
+                reading.word(row[6]) if row[6] else "",
+                any(row[8:11]),
+                (reading.word(row[20]) if row[20] else "") == "D",
+                f"{reading.message.control_id} PR1[{nth}]",
+            )
+        )
+    return tuple(found)
 
 
 def coverage(reading: Reading) -> tuple[Coverage, ...]:

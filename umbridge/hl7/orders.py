@@ -12,6 +12,7 @@ from umbridge.model import Coded, Order, Timing
 
 DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
+_DRUGS = ("RXO", "RXE")
 _NO_ORC = [b""] * 16
 _NO_PARENTS = [b"", b""]
 _NO_CODE = Coded()
@@ -22,35 +23,45 @@ _ONE_DOSE = "ONCE"  # HL7 table 0335, and the repeat pattern of an interval
 def ordered(reading: Reading, orc: Segment | None, found: list[Segment], sent_at: datetime) -> list[Order]:
     """The orders of one ORC: one, or one a detail. An RXE is its RXO as the pharmacy encoded it.
 
-    A TQ1 behind a detail is that detail's; before the first it is the ORC's, for all that have none.
+    A TQ1 behind a detail is that detail's; before the first it is the ORC's, for all that have none. An RXR
+    is the detail's before it; an RXE without one has its RXO's.
     """
     if not found:
         return [] if orc is None else [_Ordering(reading, orc, None, (), sent_at).order()]
     details: list[Segment] = []
     timed: list[list[Segment]] = [[]]
+    given: list[list[Segment]] = [[]]
     for segment in found:
         if segment.name == "TQ1":
             timed[-1].append(segment)
+        elif segment.name == "RXR":
+            given[-1].append(segment)
         else:
             details.append(segment)
             timed.append([])
+            given.append([])
     if not details:
         return [] if orc is None else [_Ordering(reading, orc, None, timed[0], sent_at).order()]
-    pairs = [(detail, timed[n] or timed[0]) for n, detail in enumerate(details, 1)]
+    triples = [(detail, timed[n] or timed[0], given[n]) for n, detail in enumerate(details, 1)]
     asked = [detail for detail in details if detail.name == "RXO"]
     encoded = len(details) > 1 and details[-1].name == "RXE" and len(asked) == 1
     if encoded:
-        pairs = [pair for pair in pairs if pair[0].name != "RXO"]
+        of_asked = next(routes for detail, _, routes in triples if detail.name == "RXO")
+        triples = [
+            (detail, its, routes or of_asked) for detail, its, routes in triples if detail.name != "RXO"
+        ]
     return [
-        _Ordering(reading, orc, detail, its, sent_at, n > 0, asked[0] if encoded else None).order()
-        for n, (detail, its) in enumerate(pairs)
+        _Ordering(reading, orc, detail, its, sent_at, n > 0, asked[0] if encoded else None, routes).order()
+        for n, (detail, its, routes) in enumerate(triples)
     ]
 
 
 class _Ordering:
     """One order being read."""
 
-    __slots__ = ("again", "asked", "detail", "message", "obr", "orc", "reading", "sent_at", "timed")
+    __slots__ = (
+        *("again", "asked", "detail", "message", "obr", "orc", "reading", "routed", "sent_at", "timed"),
+    )
 
     def __init__(
         self,
@@ -61,11 +72,12 @@ class _Ordering:
         sent_at: datetime,
         again: bool = False,  # a further detail under the same ORC: an order of its own by its own numbers
         asked: Segment | None = None,  # the RXO of an RXE
+        routed: Sequence[Segment] = (),  # the RXR of the detail
     ) -> None:
         self.reading, self.message = reading, reading.message
         self.orc, self.detail, self.timed, self.asked = orc, detail, timed, asked
         self.obr = detail if detail is not None and detail.name == "OBR" else None
-        self.sent_at, self.again = sent_at, again
+        self.sent_at, self.again, self.routed = sent_at, again, routed
 
     def order(self) -> Order:
         reading, orc, detail, sent_at = self.reading, self.orc, self.detail, self.sent_at
@@ -101,7 +113,17 @@ class _Ordering:
             at or sent_at,
             self.timing(row[7]) if row[7] or self.timed or detail is not None else None,
             detail is not None,
+            self.routes() if self.routed else (),
+            detail is not None and detail.name in _DRUGS,
         )
+
+    def routes(self) -> tuple[str, ...]:
+        """RXR-1 of each: the code, and the other one that says the same."""
+        found: list[str] = []
+        for segment in self.routed:
+            parts = [*parts_of(self.message, segment.field(1)), *([b""] * 4)]
+            found += [leaf(self.message, parts, number) for number in (1, 4)]
+        return tuple(each for each in found if each)
 
     def codes(self, detail: Segment) -> tuple[Coded, tuple[Coded, ...]]:
         message = self.message

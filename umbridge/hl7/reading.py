@@ -13,7 +13,7 @@ from umbridge.model import Coded
 
 ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")  # segments that most messages have one of
 #: So many of one message are read. One with more waits for a person: it must not be half read.
-MOST = {b"PID": 500, b"MRG": 500, b"ORC": 2_000, b"DG1": 500, b"IN1": 500, b"IN3": 500}
+MOST = {b"PID": 500, b"MRG": 500, b"ORC": 2_000, b"DG1": 500, b"IN1": 500, b"IN3": 500, b"PR1": 500}
 MAX_NOTES = 100  # then one note more says that there were others
 _SHORT, _CACHED = 120, 4096  # bytes of a field, and how many fields, that are kept read
 _DIALECTS = 16  # sets of delimiters for which they are kept: senders have one or two

@@ -1,7 +1,7 @@
 """Meaning: one message to one frozen event, in the standard's terms and in no local ones.
 
 ADT, orders and ORU^R01 are read alike: who (PID), which visit (PV1, PV2, MRG), and what was said (ORC with
-its OBR, RXO or RXE, OBX under its OBR, DG1, IN1, IN3). Nothing here knows a site's codes or units. What
+its OBR, RXO or RXE, OBX under its OBR, DG1, PR1, IN1, IN3). Nothing here knows a site's codes or units. What
 cannot be understood leaves a code in ``notes`` and its place empty: a message is never lost for one field.
 """
 
@@ -13,7 +13,7 @@ from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from umbridge.hl7 import patients
-from umbridge.hl7.cover import certifications, coverage, diagnoses
+from umbridge.hl7.cover import certifications, coverage, diagnoses, procedures
 from umbridge.hl7.er7 import Message, Segment
 from umbridge.hl7.fields import (
     NULL,
@@ -42,7 +42,7 @@ from umbridge.model import (
 )
 
 _RESULTS = frozenset({b"OBX", b"OBR", b"ORC"})
-_CLINICAL = frozenset({b"OBX", b"ORC", b"PID", b"TQ1", *(name.encode() for name in DETAILS)})
+_CLINICAL = frozenset({b"OBX", b"ORC", b"PID", b"RXR", b"TQ1", *(name.encode() for name in DETAILS)})
 _GROUPS = frozenset({b"PID", b"MRG", b"PV1"})
 _ONCE = tuple((name, name.encode()) for name in ONCE)
 _DAY_OF = {
@@ -181,6 +181,7 @@ class _Reading(Results):
             facility=facility_of(message),
             told_at=when.told,
             occurred=when.occurred,
+            procedures=procedures(self, sent_at),
         )
 
     # --- who
@@ -328,7 +329,7 @@ class _Reading(Results):
                 ordering, above = ordering and patients < 2, _NO_ORC
                 continue
             segment = Segment(message.coding, name.decode(), nth, line)
-            if name == b"TQ1":
+            if name in (b"TQ1", b"RXR"):
                 details += [segment] if ordering else []
                 continue
             report = nowhere

@@ -32,6 +32,7 @@ from umbridge.stay.person import (
     note,
     primary_of,
 )
+from umbridge.stay.procedures import Procedure, Procedures, procedures_of
 from umbridge.stay.record import (
     Key,
     Record,
@@ -74,6 +75,7 @@ class StayFold:
         self._applied = 0
         self._results: dict[str, ResultList] = {}
         self._orders = Orders()
+        self.procedures = Procedures()
         self._withdrawn: dict[tuple[str, ...], list[Result]] = {}  # whole reports, by number and service
 
     # -- taking in -------------------------------------------------------------------------------------
@@ -162,6 +164,7 @@ class StayFold:
             "course": [list(record) for record in records(event, seq, self.site)],
             "orders": [list(each) for each in said],
             "plain": [list(each) for each in plain],
+            "procedures": [list(each) for each in procedures_of(event, seq, patient)],
             **rows_of(event, seq, patient, here),
         }
         return {name: its for name, its in rows.items() if its} or None
@@ -184,6 +187,8 @@ class StayFold:
             self._orders.add(Said(*row))
         for row in rows.get("plain", ()):
             self._orders.add_plain(Plain(*row))
+        for row in rows.get("procedures", ()):
+            self.procedures.add(Procedure(*row))
         for at, sent, seq, kind, old, new, *part in rows.get("changes", ()):  # form 4 has no part
             self._changes.append(((at, 0, sent, seq, *(part or (0,))), Change(kind, old, new)))
         return [Record.decoded(row) for row in rows.get("course", ())]

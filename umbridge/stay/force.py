@@ -284,6 +284,23 @@ class InForce:
         back = (self._by_start[n] for n in range(last - 1, -1, -1))
         return (turn for turn, end in back if end > at)
 
+    def every(self, at: int, is_own: Callable[[str], bool]) -> list[Turn]:
+        """All orders in force at an instant, oldest first."""
+        running = self._open[: bisect_right(self._open, (at + 1,))]
+        return sorted(turn for turn in (*running, *self._stopping(at)) if is_own(turn.patient))
+
+    def ended(self, since: int, at: int, is_own: Callable[[str], bool]) -> tuple[int, Turn] | None:
+        """The last of those that ended after ``since`` and by ``at``, and when. What never ran is none."""
+        low, high = bisect_right(self._by_end, (since + 1,)), bisect_right(self._by_end, (at + 1,))
+        return next((each for each in reversed(self._by_end[low:high]) if is_own(each[1].patient)), None)
+
+    def begins(self, at: int, until: int, is_own: Callable[[str], bool]) -> Turn | None:
+        """The first that is to begin after ``at`` and by ``until``, told of by ``at``."""
+        low, high = bisect_right(self._turns, (at + 1,)), bisect_right(self._turns, (until + 1,))
+        return next(
+            (t for t in self._turns[low:high] if t.is_on and t.sent <= at and is_own(t.patient)), None
+        )
+
     def newest(self, at: int, is_own: Callable[[str], bool]) -> Turn | None:
         """The newest turn up to an instant, on or off: what a treatment's OBX is older or newer than."""
         place = bisect_right(self._turns, (at + 1,))

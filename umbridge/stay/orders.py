@@ -25,7 +25,7 @@ from umbridge.stay.force import BESIDE, INHERITED, SAYS_WHAT, InForce, OrderLine
 from umbridge.stay.numbers import Numbers, alike, shelf_of
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record, same_patient
-from umbridge.stay.said import DISCHARGE, REPLACEMENT, STATUS, Plain, Said
+from umbridge.stay.said import DISCHARGE, REPLACEMENT, STATUS, UNREAD, Plain, Said
 
 PLAIN = 16_384
 _READ = frozenset(Effect)
@@ -112,7 +112,7 @@ class Orders:
             if self._put(place, said):
                 self._alone.setdefault(shelf_of("F", said.filler), {})[said] = place
         else:
-            place = f"C{said.what}{said.status}"  # no number at all: the order of that code
+            place = f"C{said.what}{said.status}{said.code}"  # no number at all: the order of that code
             self._put(place, said)
         for kind, parent in (("P", said.parent), ("F", said.parent_filler)):
             if parent:
@@ -337,6 +337,10 @@ class Orders:
         """The statements that tell of a status or a treatment; of the others, why not."""
         kinds = {said.what for said in its if said.what}
         codes = self._codes(place, name, its)
+        if UNREAD in kinds and len(kinds) > 1:  # it has a code that somebody has read: it is that
+            codes |= {said.code for said in its if said.what == UNREAD}
+            its = [said for said in its if said.what != UNREAD]
+            kinds.discard(UNREAD)
         others = codes - {""}
         is_one = "^" in name or len(kinds) + bool(others) < 2 or (not others and _is_one(its))
         used: list[Said] = []

@@ -13,6 +13,8 @@ from umbridge.stay.record import names_of
 
 #: What an order is, besides a treatment, which is named by its fact.
 STATUS, DISCHARGE = "+status", "+discharge"
+#: An order for a drug that goes past gut and skin, and of which no list of the profile says what it is.
+UNREAD = "unmapped_parenteral_order"
 #: Orders that have another order's placer number: table 0119, comments on PA and on RO.
 CHILD, REPLACEMENT = "child", "replacement"
 _NEW = frozenset({"NW", "RO", "CH", "RA", "SN"})
@@ -30,7 +32,7 @@ class Said(NamedTuple):
     changed: int  # from when an end counts
     does: str  # an Effect; "" where it could not be read
     what: str  # a fact, STATUS or DISCHARGE; "" where the order's number has to say it
-    code: str  # where no code is mapped: the first, "" for none
+    code: str  # where no code is mapped: the first, "" for none; of an UNREAD order what it is called
     is_change: bool  # XO, XX or XR: the order's other codes have given way to this one
     placer: str
     filler: str
@@ -86,6 +88,11 @@ def _what(order: Order, site: SiteProfile) -> str:
     return site.treatment(order) or ""
 
 
+def _is_unread(order: Order, site: SiteProfile) -> bool:
+    codes = tuple(each.code for each in (order.code, *order.alternates) if each.code)
+    return order.is_drug and site.drugs.is_parenteral(codes, order.routes)
+
+
 def _is_introduced(order: Order) -> bool:
     """Whether it says that there is such an order, rather than something of one that is known."""
     return order.control in _NEW or bool(order.code.code) or order.is_detailed
@@ -113,10 +120,12 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
         what, asked = _what(order, site), site.status_order(order)
         code = "" if what else order.code.code or next((each.code for each in order.alternates), "")
         has_number = bool(order.placer or order.filler)
+        if not what and order.is_drug and _is_unread(order, site):
+            what = UNREAD
         if does is OrderReason.SAYS_NOTHING or not (what or has_number):
             continue
         if isinstance(does, OrderReason):
-            if code:
+            if code and not what:
                 continue
         elif not what:
             is_new = order.control in _NEW
@@ -153,7 +162,7 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 apart,
                 timing is not None,
                 stop,
-                order.source,
+                f"{order.source} {code or 'uncoded'}" if what == UNREAD else order.source,
                 names.patient,
             )
         )

@@ -48,8 +48,8 @@ REASONS = {
 }
 _READ = frozenset(
     (
-        *("MSH", "EVN", "PID", "PV1", "PV2", "MRG", "OBX", "OBR", "ORC", "RXO", "RXE", "ODS", "ODT"),
-        *("RQD", "RQ1", "TQ1", "DG1", "IN1", "IN3", "DSC", "FHS", "BHS", "BTS", "FTS"),
+        *("MSH", "EVN", "PID", "PV1", "PV2", "MRG", "OBX", "OBR", "ORC", "RXO", "RXE", "RXR", "ODS", "ODT"),
+        *("RQD", "RQ1", "TQ1", "DG1", "PR1", "IN1", "IN3", "DSC", "FHS", "BHS", "BTS", "FTS"),
     )
 )
 _STATUS = re.compile(r"status_")

@@ -23,12 +23,14 @@ from umbridge.stay.derived import DERIVED_FACTS, single
 from umbridge.stay.ends import divided, least_reached, most_reached, number_of, value_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.stay.force import InForce
 from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
 from umbridge.stay.payment import PAYMENT_FACTS
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.results import Look
 from umbridge.stay.serial import SERIAL_FACTS
 from umbridge.stay.statements import Result
+from umbridge.stay.treatments import NO_ORDER, TREATMENT_FACTS, around
 from umbridge.stay.view import Stay
 
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
@@ -36,8 +38,6 @@ SERIAL_KEPT = 16  # where repeats are the point: troponin
 TREATMENT_OBX_HOURS = 24
 #: Care that was received, and how it ended, is counted and not judged: read now by a first look too.
 PRESENT = frozenset({"midnights_so_far", "unforeseen_departure"})
-#: The source of a reading that no message sent.
-NO_ORDER = "order:none"
 
 
 def readings(
@@ -125,7 +125,7 @@ class _Window:
             derive = _DERIVED.get(fact)
             return None if derive is None else derive(self.present if fact in PRESENT else self)
         if kind.closed_world:
-            return self.treatment(kind)
+            return around(self, kind, self.treatment(kind))
         found = self.stated(kind)
         implied = IMPLIED.get(fact)
         if implied is not None:
@@ -303,10 +303,14 @@ class _Window:
     def room_air(self, kind: FactType) -> Reading | None:
         return self.of_results(kind, on_room_air(self))
 
+    def turns(self, fact: str) -> InForce | None:
+        """The orders of one treatment."""
+        return self.fold.orders(fact)
+
     def given(self, fact: str, at: int) -> Sample | None:
         """Whether a treatment was given at an instant, and by what; None where nobody can say."""
         kind = dictionary()[fact]
-        turns, listed = self.fold.orders(fact), self.fold.results(fact)
+        turns, listed = self.turns(fact), self.fold.results(fact)
         newest = None if turns is None else turns.newest(at, self.is_own)
         sent = () if listed is None else listed.between(at - TREATMENT_OBX_HOURS * HOUR, at)
         own = [each for each in sent if each.value is not None and self.is_own(each.patient)]
@@ -402,6 +406,7 @@ _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     **DERIVED_FACTS,
     **PAYMENT_FACTS,
     **SERIAL_FACTS,
+    **TREATMENT_FACTS,
 }
 
 
