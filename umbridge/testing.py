@@ -42,6 +42,7 @@ from umbridge.specimens import (
     said_by,
     step,
 )
+from umbridge.stay.facts import dictionary
 from umbridge.vignettes import Expected
 
 #: Words that only a person may use of a patient's care (42 CFR 482.30(d)).
@@ -60,11 +61,17 @@ def vignette(folder: Path) -> Expected:
     return cast(Expected, json.loads(path.read_text("utf-8"), parse_float=Decimal))
 
 
-def vignette_case(library: Library, expected: Expected, subset: str, treatments: Sequence[str] = ()) -> Case:
+def vignette_case(
+    library: Library, expected: Expected, subset: str, treatments: Sequence[str] | None = None
+) -> Case:
     """The question a vignette's canonical facts make. ``treatments`` are N unless the facts say otherwise:
-    the feed carries every order, so silence means none is active."""
+    the feed carries every order, so silence means none is active. None: all that the dictionary has."""
     as_of = datetime.fromisoformat(expected["as_of"])
+    if treatments is None:
+        treatments = [fact for fact, each in dictionary().items() if each.closed_world]
     values: dict[str, bool | int | Decimal | str] = dict.fromkeys(treatments, False) | expected["facts"]
+    values.setdefault("spo2_limit", Decimal(90))  # no baseline is stated in these cases
+    values.setdefault("o2_above_usual", bool(values.get("o2_therapy")))
     if "spo2_room_air" in values:  # a room-air reading counts as a saturation too
         values.setdefault("spo2", values["spo2_room_air"])
     chosen = library.subsets[subset]

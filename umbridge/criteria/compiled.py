@@ -83,6 +83,7 @@ class CompiledRules:
                 self._numbers[node] = len(self.leaves)
                 self.leaves_of[node.fact].append(len(self.leaves))
                 self.leaves.append(node)
+        self.replaced = {spec.id: spec.unless for spec in self.facts.values() if spec.unless}
         self.of_diagnosis = tuple(spec for spec in self.facts.values() if spec.principal)
         self.has_differences = any(spec.minus is not None for spec in self.facts.values())
         self.joined = frozenset(fact for joint in self.joints for fact in joint.facts)
@@ -115,7 +116,7 @@ class CompiledRules:
         found = {node.beside for node in self.optional} | set(self.counted) | self.joined
         for leaf in self.leaves:
             spec = self.facts[leaf.fact]
-            found |= {spec.id} if spec.minus is None else set(spec.minus)
+            found |= {spec.id, spec.unless} - {""} if spec.minus is None else set(spec.minus)
         return tuple(sorted(fact for fact in found if not self.facts[fact].is_made))
 
     def scores_read(self, key: str) -> tuple[str, ...]:
@@ -168,7 +169,8 @@ class CompiledRules:
             for node in walk_all((self.rules[key] for key in keys), self.scores):
                 match node:
                     case Leaf():
-                        read |= {node.fact, *(self.facts[node.fact].minus or ())}
+                        spec = self.facts[node.fact]
+                        read |= {spec.id, *(spec.minus or (spec.unless,))}
                     case Joint():
                         read |= set(node.facts)
                     case IfMeasured():

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TypeVar, cast
 
 from umbridge.criteria.compiled import CompiledRules, FactTests
-from umbridge.criteria.made import hours_since, with_made
+from umbridge.criteria.made import hours_since, with_made, without_replaced
 from umbridge.criteria.tree import (
     Criterion,
     Decision,
@@ -49,6 +49,8 @@ class Examination:
         by_fact: Sequence[FactTests],
     ) -> None:
         self.rules = rules
+        if rules.replaced:
+            facts = without_replaced(rules.facts, facts)
         if rules.has_differences:
             facts = with_made(rules.facts, facts)
         self.facts = facts

@@ -47,6 +47,17 @@ def with_made(specs: Mapping[str, FactSpec], facts: Mapping[str, Reading]) -> Ma
     return found
 
 
+def without_replaced(specs: Mapping[str, FactSpec], facts: Mapping[str, Reading]) -> Mapping[str, Reading]:
+    """These facts but for those in whose place another one is known."""
+    gone = {
+        spec.id
+        for spec in specs.values()
+        if spec.unless and spec.id in facts and spec.unless in facts
+        if _read(specs[spec.unless], facts[spec.unless]) is not None
+    }
+    return {fact: found for fact, found in facts.items() if fact not in gone} if gone else facts
+
+
 def of_diagnosis(specs: Iterable[FactSpec], diagnoses: Sequence[str], at: datetime) -> dict[str, Reading]:
     """Whether the principal diagnosis is one of those that a fact names. Without one, none is known."""
     code = diagnoses[0].replace(".", "").upper() if diagnoses else ""

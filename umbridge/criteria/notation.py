@@ -57,7 +57,9 @@ class Notation(StrictFile):
     def fact(self, name: str, table: Mapping[str, Any]) -> FactSpec:
         where = f"fact.{name}"
         self.only(
-            table, ("kind", "unit", "worst", "codes", "whole", "from", "to", "loinc", "principal"), where
+            table,
+            ("kind", "unit", "worst", "codes", "whole", "from", "to", "loinc", "principal", "unless"),
+            where,
         )
         kind = self.take(table, "kind", str, where)
         if "principal" in table:
@@ -82,7 +84,10 @@ class Notation(StrictFile):
         unit = self.take(table, "unit", str, where) if "unit" in table else ""
         if kind == "datetime" and unit:
             raise self.fail(f"{where}.unit", "no unit: a time is read in hours since then")
-        return FactSpec(name, kind, unit, worst, codes, whole, bounds[0], bounds[1])
+        unless = self.take(table, "unless", str, where) if "unless" in table else ""
+        if unless and (unless == name or unless not in self.tables("fact")):
+            raise self.fail(f"{where}.unless", "another fact of this file")
+        return FactSpec(name, kind, unit, worst, codes, whole, bounds[0], bounds[1], unless=unless)
 
     def pair(self, name: str, table: Mapping[str, Any]) -> None:
         """Two facts read as one number: ``ratio = [a, b]`` or ``sum = { a = "2", b = "1/18" }``."""

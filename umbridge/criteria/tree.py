@@ -51,6 +51,7 @@ class FactSpec:
     high: Decimal | None = None
     minus: tuple[str, str] | None = None  # made by the engine: the first of these less the second
     principal: tuple[str, ...] = ()  # made likewise: whether the principal diagnosis begins with one of these
+    unless: str = ""  # a fact that takes its place: where that is known, this one is not looked at
 
     @property
     def is_made(self) -> bool:

@@ -90,7 +90,8 @@ class Turning:
         self.diagram = Diagram(truths_of(self.rules.examine({}, AT)), node)
         self.root = self.diagram.build(node)
         self._paths = self._reached()
-        self._readings: dict[str, list[Reading | None]] = {}
+        #: Facts not measured in a patient: none, or those that would take another one's place.
+        self._left_out = [frozenset[str](), *({frozenset(rules.replaced.values())} - {frozenset()})]
 
     def by(self, test: Test) -> Turned | None:
         """Two patients who differ in the fact of this test alone.
@@ -171,15 +172,22 @@ class Turning:
 
         None where rounding has spoilt a quotient, or where a joint test does not differ between them.
         """
-        both, own = [], []
-        for cell in (i, j):
-            cells = dict.fromkeys(range(len(self.diagram.order)), 0) | chosen | {level: cell}
-            facts = {self.diagram.order[place]: self._reading(place, at) for place, at in cells.items()}
-            exam = self.rules.examine(facts, AT)
-            both.append((facts, exam.truth("x.x")))
-            own.append(exam.joint_truths[self.rules.number_of(test)] if isinstance(test, Joint) else cell)
-        (first, a), (second, b) = both
-        return None if a is None or b is None or a is b or own[0] == own[1] else Turned(first, second, a)
+        for left_out in self._left_out:
+            both, own = [], []
+            for cell in (i, j):
+                cells = dict.fromkeys(range(len(self.diagram.order)), 0) | chosen | {level: cell}
+                facts = {
+                    fact: self._reading(place, at)
+                    for place, at in cells.items()
+                    if (fact := self.diagram.order[place]) not in left_out
+                }
+                exam = self.rules.examine(facts, AT)
+                both.append((facts, exam.truth("x.x")))
+                own.append(exam.joint_truths[self.rules.number_of(test)] if isinstance(test, Joint) else cell)
+            (first, a), (second, b) = both
+            if a is not None and b is not None and a is not b and own[0] != own[1]:
+                return Turned(first, second, a)
+        return None
 
     def _reading(self, level: int, cell: int) -> Reading:
         fact = self.diagram.order[level]

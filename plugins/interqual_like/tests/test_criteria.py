@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 import umbridge_interqual_like as plugin
 
-from umbridge import Level, Outcome, ReviewType
+from umbridge import Level, Outcome, Reading, ReviewType, Sample, Subset
 from umbridge.linter import lint
-from umbridge.specimens import Value, case
+from umbridge.specimens import AT, Value, case
+from umbridge.stay.facts import dictionary
 from umbridge.testing import CriteriaKit
 
 SUBSETS = list(plugin.LIBRARY.subsets.values())
@@ -41,7 +44,7 @@ def test_nobody_is_screened_for_home() -> None:
 
 def test_the_fallback_takes_what_no_subset_covers_and_leaves_out_what_needs_content_of_its_own() -> None:
     found = {
-        code: plugin.LIBRARY.match((code,)) for code in ("N39.0", "R07.0", "O80", "Z38.00", "F32.9", "P07.3")
+        code: plugin.LIBRARY.match((code,)) for code in ("R69", "R07.0", "O80", "Z38.00", "F32.9", "P07.3")
     }
     assert [subset and subset.id for subset in found.values()] == ["general_medical"] * 2 + [None] * 4
     withdrawal = plugin.LIBRARY.match(("F10.231",))
@@ -85,3 +88,87 @@ def test_the_marks_are_named_nowhere_but_in_the_disclaimer() -> None:
         words = [subset.title, *subset.citations.values()]
         words += [criterion.title + criterion.note for criterion in subset.rules.criteria.values()]
         assert not any(mark in text for text in words for mark in ("InterQual", "MCG", "Milliman"))
+
+
+def read_by(subset: Subset, criterion: str) -> set[str]:
+    return {subset.rules.leaves[number].fact for number in subset.rules.read_by(criterion)[0]}
+
+
+def test_the_treatments_of_each_level_are_those_that_the_dictionary_gives_it() -> None:
+    """A treatment that the dictionary learns is one that the content counts, or this fails."""
+    given: dict[Level, set[str]] = {}
+    for fact, each in dictionary().items():
+        if each.level is not None:
+            given.setdefault(each.level, set()).add(fact)
+    subset = plugin.LIBRARY.subsets["syncope"]
+    assert read_by(subset, "hospital_treatment") == given[Level.ACUTE] | {"o2_above_usual"}
+    assert read_by(subset, "intermediate_treatment") == given[Level.INTERMEDIATE]
+    assert read_by(subset, "critical_treatment") == given[Level.CRITICAL]
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: subset.id)
+def test_every_treatment_keeps_every_patient_at_its_level(subset: Subset) -> None:
+    """Continued stay by treatment alone, whatever the file is about; and nobody on one is ready."""
+    for fact, each in dictionary().items():
+        if each.level is None:
+            continue
+        question = case(plugin.LIBRARY, subset, {fact: True}, each.level, review=ReviewType.CONTINUED_STAY)
+        result = plugin.umbridge_screen(question)
+        assert result.outcome is Outcome.MEETS, (fact, result.missing)
+        assert result.discharge_ready is False
+        left = plugin.umbridge_screen(replace(question, review=ReviewType.DISCHARGE))
+        assert left.outcome is Outcome.REFER
+
+
+# --- one code, one file ----------------------------------------------------------------------------------
+
+
+def test_no_diagnosis_chooses_two_files() -> None:
+    """No prefix of one file begins a prefix of another: then the longest match never has a choice."""
+    prefixes = {code.replace(".", ""): subset.id for subset in SUBSETS for code in subset.icd10}
+    for one, of in prefixes.items():
+        for other, owner in prefixes.items():
+            assert of == owner or not other.startswith(one), (one, of, other, owner)
+    assert sum(len(subset.icd10) for subset in SUBSETS) == len(prefixes)
+
+
+@pytest.mark.parametrize(
+    ("codes", "file"),
+    [
+        (("K92.1",), "upper_gi_bleed"),
+        (("K92.2", "I10"), "upper_gi_bleed"),
+        (("K92.2", "K57.31"), "lower_gi_bleed"),
+        (("K92.1", "K57.30"), "upper_gi_bleed"),  # without bleeding
+        (("K92.0", "K57.31"), "upper_gi_bleed"),  # haematemesis is above
+        (("K92.1", "Z79.01"), "upper_gi_bleed"),  # nobody saw red blood
+        (("K57.31",), "lower_gi_bleed"),
+        (("K57.30",), "general_medical"),
+        (("J18.9", "J96.01"), "cap"),
+        (("J96.01", "J18.9"), "acute_respiratory_failure"),
+        (("J96.11",), "general_medical"),  # chronic
+        (("K83.01",), "general_medical"),  # primary sclerosing
+        (("K83.09",), "biliary"),
+        (("I82.611",), "general_medical"),  # superficial
+        (("I82.621",), "deep_vein_thrombosis"),
+        (("S72.001A",), "hip_fracture"),
+        (("S72.001D",), "general_medical"),  # healing
+        (("S06.5X0A",), "intracranial_hemorrhage"),
+        (("S06.5X0S",), "general_medical"),
+        (("D57.1",), "general_medical"),  # no crisis
+        (("D57.211",), "sickle_cell_crisis"),
+        (("M17.11",), "elective_joint"),
+    ],
+)
+def test_the_specific_diagnosis_chooses(codes: tuple[str, ...], file: str) -> None:
+    found = plugin.LIBRARY.match(codes)
+    assert found is not None
+    assert found.id == file
+
+
+def test_red_blood_on_an_anticoagulant_is_lower_bleeding() -> None:
+    sample = Sample(True, AT, "ZZ1")
+    seen = {"hematochezia": Reading("hematochezia", sample, sample, sample)}
+    found = plugin.LIBRARY.match(("K92.2", "Z79.01"), seen)
+    assert found is not None
+    assert found.id == "lower_gi_bleed"
+    assert "hematochezia" in plugin.umbridge_manifest().facts

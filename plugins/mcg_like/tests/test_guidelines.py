@@ -9,12 +9,15 @@ from decimal import Decimal
 import pytest
 import umbridge_mcg_like as plugin
 
-from umbridge import Level, Outcome, ReviewType, ScreenResult
-from umbridge.testing import Value, case
+from umbridge import Level, Outcome, Reading, ReviewType, Sample, ScreenResult
+from umbridge.stay.facts import dictionary
+from umbridge.testing import AT, Value, case
 
 SUBSETS = plugin.LIBRARY.subsets
 Y, N = True, False
-Change = Mapping[str, Value | int | float]
+Change = Mapping[str, Value | int | float | None]  # None: not measured
+#: Facts of no patient in particular: the limit where no other is stated, and what stands for nothing wrong.
+USUAL: Change = {"spo2_limit": 90, "hemoglobin_fall_24h": 0, "usual_spo2": 96, "urine_ketones": "NEG"}
 
 #: Nothing wrong: facts not named are N.
 WELL: Mapping[str, Change] = {
@@ -69,7 +72,8 @@ SEVERE: Mapping[str, tuple[Change, ...]] = {
     "copd": (
         *({"paco2": 45, "arterial_ph": 7.35}, {"spo2": 89}, {"consciousness": "C"}, {"resp_rate": 31}),
         *({"worsening_rest_dyspnea": Y}, {"new_cyanosis": Y}, {"new_peripheral_edema": Y}),
-        *({"failed_initial_treatment": Y}, {"serious_comorbidity": Y}, {"home_support_adequate": N}),
+        *({"failed_initial_treatment": Y}, {"serious_comorbidity": Y}),
+        {"home_support_adequate": N, "dyspnea_vas": 5, "resp_rate": 24, "heart_rate": 95},
     ),
     "asthma": ({"pef_percent": 39},),
     "heart_failure": (
@@ -78,6 +82,7 @@ SEVERE: Mapping[str, tuple[Change, ...]] = {
     ),
     "chest_pain": (
         *({"troponin_ratio": 1.1, "troponin_change": Y}, {"st_elevation": Y}),
+        {"is_infarction": Y, "troponin_ratio": 1.1},
         {"heart_history_score": 2, "heart_ecg_score": 2, "known_atherosclerosis": Y, "age": 45},
     ),
     "upper_gi_bleed": ({"sbp": 89}, {"hemoglobin": 9.9}),
@@ -86,9 +91,11 @@ SEVERE: Mapping[str, tuple[Change, ...]] = {
         {"diabetes": Y, "beta_hydroxybutyrate": 3, "venous_ph": 7.25},
         {"diabetes": Y, "beta_hydroxybutyrate": 3, "bicarbonate": 17.9, "consciousness": "P"},
         {"glucose": 600, "effective_osmolality": 300.1},
+        {"diabetes": Y, "beta_hydroxybutyrate": None, "urine_ketones": "2P", "bicarbonate": 14.9},
     ),
     "ssti": (
-        *({"failed_outpatient_therapy": Y}, {"immunocompromised": Y}, {"poor_adherence": Y}),
+        *({"failed_outpatient_therapy": Y}, {"immunocompromised": Y}),
+        {"poor_adherence": Y, "temperature": 38.1, "heart_rate": 91},
         *({"deep_infection": Y}, {"necrotizing_infection": Y}),
         {"temperature": 35.9, "heart_rate": 91, "sbp": 89},
     ),
@@ -112,20 +119,21 @@ KEPT: Mapping[str, tuple[Change, ...]] = {
     "cap": (
         *({"temperature": 37.9}, {"heart_rate": 101}, {"resp_rate": 25}, {"sbp": 89}, {"spo2_room_air": 89}),
         *({"oral_intake": N}, {"mentation_at_baseline": N}, {"oral_antibiotic": N}, {"iv_anti_infective": Y}),
-        {"o2_therapy": Y},
+        {"o2_above_usual": Y},
     ),
     "copd": ({"resp_rate": 24}, {"spo2": 89}, {"consciousness": "C"}, {"niv": Y}, {"oral_intake": N}),
-    "asthma": ({"pef_percent": 69}, {"consciousness": "V"}, {"o2_therapy": Y}),
+    "asthma": ({"pef_percent": 69}, {"consciousness": "V"}, {"o2_above_usual": Y}),
     "heart_failure": (
         *({"dyspnea_at_rest": Y}, {"spo2": 89}, {"sbp": 89}, {"worsening_renal_function": Y}),
-        *({"consciousness": "C"}, {"o2_therapy": Y}),
+        *({"consciousness": "C"}, {"o2_above_usual": Y}),
     ),
     "chest_pain": ({"serial_troponin": 1.1}, {"st_elevation": Y}, {"significant_arrhythmia": Y}),
     "upper_gi_bleed": (
         *({"sbp": 109}, {"heart_rate": 100}, {"active_bleeding": Y}, {"oral_intake": N}, {"iv_fluids": Y}),
+        {"hemoglobin_fall_24h": 2},
     ),
     "dka_hhs": (
-        *({"glucose": 200}, {"beta_hydroxybutyrate": 0.6}, {"venous_ph": 7.29, "bicarbonate": 17.9}),
+        *({"beta_hydroxybutyrate": 0.6}, {"venous_ph": 7.29, "bicarbonate": 17.9}),
         *({"consciousness": "C"}, {"oral_intake": N}, {"insulin_infusion": Y}),
     ),
     "ssti": (
@@ -141,13 +149,13 @@ BEHIND: Mapping[str, tuple[int, Change]] = {
     "heart_failure": (2, {"dyspnea_at_rest": Y}),
     "chest_pain": (2, {"st_elevation": Y}),
     "upper_gi_bleed": (2, {"heart_rate": 100}),
-    "dka_hhs": (3, {"glucose": 200}),
+    "dka_hhs": (3, {"glucose": 200, "beta_hydroxybutyrate": 0.6}),
     "ssti": (3, {"oral_antibiotic": N}),
 }
 REASONS: Mapping[str, Mapping[str, Change]] = {
     "cap": {
-        **{"persistent_hypoxemia": {"o2_therapy": Y}, "persistent_fever": {"temperature": 37.9}},
-        **{"hemodynamic": {"vasopressor": Y}, "effusion": {"pleural_effusion": Y}},
+        **{"persistent_hypoxemia": {"o2_above_usual": Y}, "persistent_fever": {"temperature": 37.9}},
+        **{"hemodynamic": {"vasopressor": Y}, "effusion": {"pleural_effusion": Y, "chest_tube": Y}},
         "mental_status": {"mentation_at_baseline": N},
     },
     "copd": {
@@ -176,16 +184,23 @@ REASONS: Mapping[str, Mapping[str, Change]] = {
 
 def asked(name: str, *changes: Change, **other: object) -> ScreenResult:
     subset = SUBSETS[name]
-    facts = {fact for fact, spec in subset.rules.facts.items() if spec.kind == "boolean"}
-    whole: dict[str, Value | int | float] = dict.fromkeys(facts, N)
+    specs = {fact: spec for fact, spec in subset.rules.facts.items() if spec.minus is None}
+    whole: dict[str, Value | int | float | None] = dict.fromkeys(
+        (fact for fact, spec in specs.items() if spec.kind == "boolean"), N
+    )
+    whole |= {fact: value for fact, value in USUAL.items() if fact in specs}
     for change in (WELL[name], *changes):
-        assert set(change) <= set(subset.rules.facts)
+        assert set(change) <= set(specs)
         whole |= change
+    assert set(whole) == set(specs)
     values = {
-        fact: value if isinstance(value, bool | str) else Decimal(str(value)) for fact, value in whole.items()
+        fact: value if isinstance(value, bool | str) else Decimal(str(value))
+        for fact, value in whole.items()
+        if value is not None
     }
-    assert set(values) == set(subset.rules.facts)
     question = case(plugin.LIBRARY, subset, values)
+    extra = other.pop("beside", {})
+    question = replace(question, facts={**question.facts, **extra})  # type: ignore[dict-item]
     return plugin.umbridge_screen(replace(question, **other))  # type: ignore[arg-type]
 
 
@@ -234,8 +249,39 @@ def test_a_missed_milestone_without_a_reason_is_referred(name: str) -> None:
 )
 def test_each_listed_reason_carries_a_stay_behind_its_course(name: str, reason: str) -> None:
     listed = {key.partition(".")[2] for key in SUBSETS[name].rules.rules if key.startswith("extended.")}
-    assert listed == set(REASONS[name])
+    assert listed == set(REASONS[name]) | {"treatment"}
     day, change = BEHIND[name]
     stay = asked(name, change, REASONS[name][reason], review=ReviewType.CONTINUED_STAY, episode_day=day)
     assert stay.outcome is Outcome.MEETS
     assert reason in str(stay.extended_stay_reason).split(",")
+
+
+#: Of the dictionary, whatever it gives a level of care. Oxygen counts above the patient's usual only.
+TREATMENTS = sorted(
+    {fact for fact, each in dictionary().items() if each.level is not None} | {"o2_above_usual"}
+)
+
+
+@pytest.mark.parametrize("name", sorted(SUBSETS))
+@pytest.mark.parametrize("fact", TREATMENTS)
+def test_any_treatment_that_needs_the_hospital_keeps_a_patient_who_was_ready(name: str, fact: str) -> None:
+    left = asked(name, {fact: Y}, review=ReviewType.DISCHARGE)
+    assert (left.outcome, left.discharge_ready) == (Outcome.REFER, False)
+    day, change = BEHIND[name]
+    stay = asked(name, change, {fact: Y}, review=ReviewType.CONTINUED_STAY, episode_day=day)
+    assert stay.outcome is Outcome.MEETS
+    assert stay.extended_stay_reason is None or "treatment" in stay.extended_stay_reason.split(",")
+
+
+@pytest.mark.parametrize("name", sorted(SUBSETS))
+def test_nobody_is_ready_while_an_order_runs_that_nobody_has_read(name: str) -> None:
+    subset = SUBSETS[name]
+    for review in (ReviewType.DISCHARGE, ReviewType.CONTINUED_STAY):
+        ready = asked(name, review=review)
+        assert ready.discharge_ready is True
+        sample = Sample(True, AT, "ZZ1 RXO[1]-1", "")
+        order = Reading("unmapped_parenteral_order", sample, sample, sample)
+        held = asked(name, review=review, beside={order.fact: order})
+        assert (held.outcome, held.discharge_ready) == (Outcome.PEND, None)
+        assert held.missing == ("unmapped_parenteral_order",)
+    assert subset.id in plugin.umbridge_manifest().subsets

@@ -285,7 +285,9 @@ def _continued(ask: Ask, subset: Subset, exam: Examination) -> Judged:
         return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,)
     behind = _titles(exam, f"status.on_course_{day}", False)
     if not stay.value:
-        words = f"Day {ask.day}: behind the course without a listed reason; not reached: {behind}."
+        words = (
+            f"Day {ask.day}: behind the course without a listed reason; not reached: {behind or 'undecided'}."
+        )
         return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,)
     result = replace(result, outcome=Outcome.MEETS, supported=Level.ACUTE)
     if exam.decide(f"status.on_course_{day}").value:
