@@ -272,3 +272,21 @@ def test_a_retrospective_review_is_answered_as_the_admission(tmp_path: Path) -> 
     ]
     assert found[0] == found[1]
     assert found[0].outcome is Outcome.MEETS
+
+
+def test_a_fact_in_whose_place_another_is_known_is_not_looked_at(tmp_path: Path) -> None:
+    """Urine is read where the blood was not, and never against it."""
+    text = FILE.format(low="spo2 < 90 %", more="").replace(
+        'bleeds = { kind = "boolean" }', 'bleeds = { kind = "boolean", unless = "spo2" }'
+    )
+    text = text.replace("[criterion.flare]", '[criterion.flare]\noptional = { bleeds = "spo2" }')
+    (tmp_path / "lungs.toml").write_text(text)
+    subset = load_content(tmp_path).subsets["lungs"]
+    assert subset.examine(case({"bleeds": True})).truth("flare") is True
+    assert subset.examine(case({"bleeds": True, "spo2": Decimal(95)})).truth("flare") is False
+    unread = reading("spo2", Decimal(95), "{furlong}")  # a value that cannot be used takes no place
+    assert subset.examine(case({"bleeds": True, "spo2": unread})).truth("flare") is True
+    assert not [line for line in map(str, lint(tmp_path)) if "bleeds is Y" in line]
+    (tmp_path / "lungs.toml").write_text(text.replace('unless = "spo2"', 'unless = "nobody"'))
+    with pytest.raises(ContentError, match="another fact of this file"):
+        load_content(tmp_path)

@@ -46,6 +46,39 @@ def test_each_plugin_answers_as_the_case_lists(shared: Path, name: str) -> None:
         assert {key: seen.get(key) for key in want.get("scores", {})} == want.get("scores", {})
 
 
+#: Clinical cases whose answer waits for more than content: the moment of a review (5, 8, 9), an answer
+#: without any measurement (10, 11, 14), a baseline that silence gives (28), Medicare's rule (14, 37, 38).
+WAITING = {5, 8, 9, 10, 11, 14, 28, 37, 38}
+
+
+@pytest.mark.parametrize("name", [f"U{number:02d}" for number in range(1, 65) if number not in WAITING])
+def test_content_answers_the_clinical_cases(shared: Path, name: str) -> None:
+    folder = shared / "vignettes" / "cases" / name
+    if not folder.exists():
+        pytest.skip(f"{name} is not beside this repository")
+    expected = json.loads((folder / "expected.json").read_text())
+    if expected["kind"] != "review":
+        pytest.skip(f"{name} is about a stay, not about content")
+    words = ["screen", str(folder), "--site", str(shared / "vignettes" / expected["site"]), "--json"]
+    done = CliRunner().invoke(main, [*words, "--as-of", expected["as_of"]])
+    assert done.exit_code == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    found = {row["plugin"]: row for row in rows if row["review"] == expected["review"]}
+    for want in (expected, *expected.get("also", ())):
+        row = found[want["plugin"]]
+        if want["subset"] is None:
+            assert row["outcome"] == "NOT_APPLICABLE"
+            continue
+        listed = {key: want[key] for key in ("outcome", "subset", "missing") if key in want}
+        if want["outcome"] != "PEND" and want.get("supported") is not None:
+            listed["supported"] = want["supported"]
+        if isinstance(want.get("discharge_ready"), bool):
+            listed["discharge_ready"] = want["discharge_ready"]
+        assert {key: row.get(key) for key in listed} == listed
+        if want.get("discharge_ready") == "UNKNOWN":
+            assert row.get("discharge_ready") is None
+
+
 #: Units that mean the same exactly, and what the number is then multiplied by (or the degrees made of it).
 OTHER_UNITS = {
     "g/dL": ("g/L", Decimal(10)),
