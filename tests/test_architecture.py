@@ -285,6 +285,8 @@ TESTED_IN = {
     "umbridge/authorities.py": "tests/test_facilities.py",  # each facility's, as its profile says
     "umbridge/stay/together.py": "tests/test_facilities.py",  # whose stays they are
     "umbridge/turns.py": "tests/test_moves.py",  # queues, as lanes join and part
+    "umbridge/stay/payers.py": "tests/test_notices.py",  # which payers owe them
+    "umbridge/stay/ground.py": "tests/test_notices.py",  # what they rest on
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
     "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change
     "umbridge/stay/settle.py": "tests/test_fold.py",  # orders and spans, in any order of arrival

@@ -52,6 +52,12 @@ def look(ward: Ward, clock: Clock) -> int:
     return found
 
 
+def looks(ward: Ward, clock: Clock) -> None:
+    """Looks until nothing is overdue: one at each of a stay's moments that have passed."""
+    while look(ward, clock):
+        pass
+
+
 def opened(ward: Ward) -> list[tuple[str, str]]:
     return [(kind, state) for _, kind, state in ward.reviews()]
 
@@ -62,7 +68,8 @@ def test_a_due_day_opens_its_review_though_nothing_is_said(ward: Ward, clock: Cl
     ward.begin()
     assert opened(ward) == [("ADMISSION", "open")]
     clock.now = DAY_THREE - timedelta(microseconds=1)
-    assert look(ward, clock) == 0
+    looks(ward, clock)
+    assert opened(ward) == [("ADMISSION", "open")]
     clock.now = DAY_THREE + timedelta(hours=7)
     assert look(ward, clock) == 1
     assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
@@ -78,7 +85,7 @@ def test_a_daemon_that_was_away_finds_it_at_its_start(ward: Ward, clock: Clock) 
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
     clock.now = DAY_THREE + timedelta(days=5)
     ward.begin()
-    assert look(ward, clock) == 1
+    looks(ward, clock)
     assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
 
     def as_of(batch: object) -> datetime:
@@ -114,9 +121,26 @@ def test_a_stay_that_does_not_open_holds_up_no_other(
     clock.now = DAY_THREE + timedelta(hours=1)
     ward.begin()
     assert look(ward, clock) == 6
+    looks(ward, clock)
     assert [kind for kind, _ in opened(ward)].count("CONTINUED_STAY") == 1
     assert [record.message for record in caplog.records] == ["deadline_failed"] * 5
     assert look(ward, clock) == 0
+    ward.end()
+
+
+def test_an_exception_stands_though_nothing_is_said(ward: Ward, clock: Clock) -> None:
+    """An inpatient of whom no order has come within twelve hours; the second midnight of who is none."""
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
+    ward.begin()
+    clock.now = START + timedelta(hours=12)
+    assert look(ward, clock) == 0
+    clock.now += timedelta(minutes=1)
+    assert look(ward, clock) == 1
+    assert look(ward, clock) == 0  # once
+    (stay,) = ward.stays(DAY_THREE)
+    assert stay["exceptions"] == ["INPATIENT_ORDER_MISSING"]
+    assert opened(ward) == [("ADMISSION", "open")]  # nothing is judged again for it
     ward.end()
 
 

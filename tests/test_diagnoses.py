@@ -16,7 +16,7 @@ from umbridge.model import Coded, Coverage, Diagnosis, Event, Patient, Visit
 from umbridge.site import default_site
 from umbridge.stay.diagnoses import REASONS, Unlisted, icd10_of, place_of
 from umbridge.stay.fold import StayFold
-from umbridge.stay.person import primary_of
+from umbridge.stay.payers import in_force
 
 SITE = default_site()
 BEGAN = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
@@ -161,8 +161,7 @@ CAME, NOW = date(2026, 3, 2), date(2026, 3, 5)
 )
 def test_a_cover_pays_between_its_days(begins: str, ends: str, pays: bool) -> None:
     first, second = Coverage(1, "ZZ", "COM", begins=begins, ends=ends), Coverage(2, "ZZ", "MCR")
-    assert primary_of((first, second), CAME, NOW) == (first if pays else second)
-    assert primary_of((first,), CAME, NOW) == (first if pays else None)
+    assert list(in_force((first, second), CAME, NOW)) == ([first, second] if pays else [second])
 
 
 def test_no_cover_in_force_is_said() -> None:

@@ -155,6 +155,17 @@ def test_the_same_reading_differs_in_nothing() -> None:
     assert anew.differences(outline, later) == ()  # when it counts is no value
 
 
+def test_form_4_is_read_as_it_stands() -> None:
+    one, increments = StayFold(SITE), []
+    for seq, frame in enumerate(sample.stay(0, BEGAN), 1):
+        increments.append(one.apply(event_of(er7.parse(frame), SITE), seq) or b"{}")
+    state = json.loads(one.head())
+    state["form"] = 4
+    outline = anew.outline_stored(SITE, json.dumps(state).encode(), increments)
+    assert outline == anew.outline_of(one)
+    assert outline.facts
+
+
 def test_form_3_is_read_as_it_was_meant() -> None:
     """A later stage, then a later message, takes the place; what was withdrawn is none."""
     course = {"lifecycle": "active", "spans": [["INPATIENT", 1]], "discharged_at": None, "patient": "1"}

@@ -244,8 +244,9 @@ class Visit:
     attending: str = ""  # PV1-7.1
     expected_admission: datetime | None = None  # PV2-8
     expected_return: datetime | None = None  # PV2-47, from a leave
-    days: tuple[str, ...] = ()  # "PV1-44", "PV1-45": sent as a day without an hour
+    days: tuple[str, ...] = ()  # "PV1-44", "PV1-45", "PV2-9": sent as a day without an hour
     deleted: tuple[str, ...] = ()  # "PV1-44", "PV1-45", "PV2-9": sent as HL7's delete
+    admission_type: str | None = None  # PV1-4: N is a newborn
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +353,7 @@ class Case:
     as_of: datetime
     episode_day: int  # day 1 is the local date of the inpatient start (or of observation's)
     diagnoses: tuple[str, ...]  # ICD-10-CM codes, principal first
-    payer_class: str  # MEDICARE_FFS MEDICARE_ADVANTAGE MEDICAID COMMERCIAL SELF_PAY UNKNOWN
+    payer_class: str  # one of site.PAYER_CLASSES; UNKNOWN where nobody has said
     observation_hours: Decimal | None  # hours of observation so far; None when it never began
     observation_ended: bool
     facts: Mapping[str, Reading] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from umbridge.hl7 import ack, er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, RowState
 from umbridge.shadow import read_files
-from umbridge.site import SiteProfile, default_site
+from umbridge.site import PAYER_CLASSES, SiteProfile, default_site
 from umbridge.spellings import CODE_SYSTEMS
 from umbridge.stay.facts import identify, is_loinc
 from umbridge.stay.identity import parts
@@ -156,7 +156,7 @@ def _lines(seen: Seen) -> Iterator[str]:
     for (code, text), count in seen.orders.most_common(_LISTED):
         yield f'# CONFIRM {_text(code)} = "FACT"     # {count} x {_plain(text)}'.rstrip()
     yield ""
-    yield "# MEDICARE_FFS MEDICARE_ADVANTAGE MEDICAID COMMERCIAL SELF_PAY"
+    yield f"# {' '.join(each for each in PAYER_CLASSES if each != 'UNKNOWN')}"
     for name, counter in (("IN1-15", seen.plan_types), ("IN1-2", seen.plans)):
         yield f'[payers."{name}"]'
         yield from _proposed(counter, lambda code: f'{_text(code)} = "COMMERCIAL"')

@@ -71,6 +71,7 @@ class StayLine:
     events_applied: JsonValue = within("ops")
     exceptions: JsonValue = within("ops")
     notices_due: JsonValue = within("ops")
+    notices_missed: JsonValue = within("ops")
 
 
 @view

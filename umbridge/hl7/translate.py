@@ -206,8 +206,11 @@ class _Reading(Results):
         if pv2 is not None:
             expected, coming = self.time(pv2[9], "PV2", 9), self.time(pv2[8], "PV2", 8)
             back = self.time(pv2[47], "PV2", 47)
+        some_day: tuple[str, ...] = () if pv2 is None or expected is None or has_hour(pv2[9]) else ("PV2-9",)
         if pv1 is None:
-            return Visit(expected_discharge=expected, expected_admission=coming, expected_return=back)
+            return Visit(
+                expected_discharge=expected, expected_admission=coming, expected_return=back, days=some_day
+            )
         number = parts_of(message, pv1[19])
         place = parts_of(message, pv1[3])
         came, left = pv1[44], pv1[45]
@@ -235,8 +238,9 @@ class _Reading(Results):
             self.word(pv1[7]),
             coming,
             back,
-            days,
+            (*days, *some_day),
             deleted,
+            self.sent(pv1[4]),
         )
 
     def groups(self, mrn_authority: str) -> list[Group]:

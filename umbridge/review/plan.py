@@ -17,8 +17,9 @@ from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
 from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
+from umbridge.stay.payers import MEDICARE
 from umbridge.stay.payment import UNFORESEEN
-from umbridge.stay.view import MEDICARE, AskedReview, StatusSpan, Stay
+from umbridge.stay.view import AskedReview, StatusSpan, Stay
 
 #: Continued-stay reviews fall due on these days, then every 7 (VistA Claims Tracking, file 356.1); the
 #: whole row moves with the site's first day. Every 7 is also the longest that 42 CFR 482.30(e)(1) allows
@@ -125,8 +126,9 @@ def next_continued_stay(stay: Stay, completed: frozenset[str] = frozenset()) -> 
 
 
 def next_deadline(stay: Stay, completed: frozenset[str] = frozenset()) -> datetime | None:
-    """The next moment at which a review opens though nothing is said: hours of observation, a due day."""
-    found = []
+    """The next moment at which something is new though nothing is said: hours of observation, a due day, an
+    exception or a notice of the stay."""
+    found = [] if stay.next_turn is None else [stay.next_turn]
     span = stay.spans[-1] if stay.spans else None
     if span is not None and span.end is None and span.status is Status.OBSERVATION:
         number = 0

@@ -21,6 +21,7 @@ from umbridge.stay.course import Course
 from umbridge.stay.force import InForce
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
 from umbridge.stay.orders import Orders
+from umbridge.stay.payers import payers_of
 from umbridge.stay.person import (
     Diagnosed,
     Person,
@@ -30,7 +31,6 @@ from umbridge.stay.person import (
     merged,
     newer,
     note,
-    primary_of,
 )
 from umbridge.stay.procedures import Procedure, Procedures, procedures_of
 from umbridge.stay.record import (
@@ -295,8 +295,8 @@ class StayFold:
     def stay(self, as_of: datetime) -> Stay:
         """The stay with its clocks read at ``as_of``."""
         person, here = self.person(), self.here
-        cover = coverage_of(person)
-        primary = primary_of(cover, self._came(as_of), as_of.astimezone(here.zone).date())
+        cover, (came, until) = coverage_of(person), self._days(as_of)
+        payers = payers_of(cover, came, until, self.site)
         patient = self.patient
         aliases = sorted(old for old in self._standing if self._stands(old) == patient)
         aliases += [old for old in self._owners if old != patient]
@@ -312,26 +312,38 @@ class StayFold:
             mrn_aliases=tuple(dict.fromkeys(aliases)),
             birth_date=_said(person, "birth"),
             sex=_said(person, "sex"),
-            payer_class=self.site.payer_class(primary.plan_type, primary.plan_id) if primary else "UNKNOWN",
+            payers=payers,
             coverage=cover,
             certifications=certifications_of(person, here.zone),
             diagnoses=tuple(each.code for each in diagnoses_of(person)),
-            expected_discharge=None if expected is None else expected[0],
+            expected_discharge=None if expected is None else (expected[0], expected[2]),
+            care_start=self._care_start(instant(as_of)),
             events_applied=self._applied,
             has_other_patient=any(self._owner(each) != patient for each in strangers),
             has_moved=any(self._owner(each) == patient for each in strangers),
             has_ring=self._ring,
             unguarded=tuple(unguarded(self._people, self.site)),
-            has_no_cover=bool(cover) and primary is None,
+            has_no_cover=bool(cover) and not payers.standing,
             raised=tuple(sorted(raised)),
         )
         return view(here, self._timeline.course, identity, as_of)
 
-    def _came(self, as_of: datetime) -> date:
-        """The local date of the first contact: the date of service that a cover must be in force at."""
+    def _days(self, as_of: datetime) -> tuple[date, date]:
+        """The local dates of the first contact, which is the day of service, and of the last day so far."""
         course, zone = self._timeline.course, self.here.zone
         first = course.first_at if course.care_start is None else course.care_start
-        return as_of.astimezone(zone).date() if first is None else local_date(first, zone)
+        now = instant(as_of)
+        last = now if course.discharged_at is None else min(now, course.discharged_at)
+        return local_date(last if first is None else first, zone), local_date(last, zone)
+
+    def _care_start(self, now: int) -> int | None:
+        """When hospital care began, as payment rules have it: the result that says so, else PV1-44."""
+        course, listed = self._timeline.course, self._results.get("care_start")
+        contact = course.first_at if course.care_start is None else course.care_start
+        for each in reversed([] if listed is None else listed.between(contact, now)):
+            if each.value is not None and self.is_patient(each.patient):
+                return instant(datetime.fromisoformat(str(each.value)))
+        return course.care_start
 
 
 def combined(one: bytes, other: bytes) -> bytes:

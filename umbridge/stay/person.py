@@ -7,9 +7,8 @@ received last), so the order of arrival does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import astuple
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -64,7 +63,8 @@ def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: 
         _newest(person, "expected", when, None)
     elif event.visit.expected_discharge is not None:
         source = f"{event.control_id} PV2-9"
-        _newest(person, "expected", when, [instant(event.visit.expected_discharge), source])
+        is_day = "PV2-9" in event.visit.days
+        _newest(person, "expected", when, [instant(event.visit.expected_discharge), source, is_day])
     if event.coverage:
         plans = sorted(event.coverage, key=_paying)[:PLANS_KEPT]
         _newest(person, "cover", when, [list(astuple(plan)) for plan in plans])
@@ -155,19 +155,6 @@ def certifications_of(person: Person, zone: ZoneInfo) -> tuple[Certification, ..
 def coverage_of(person: Person) -> tuple[Coverage, ...]:
     """IN1 as the newest message has it, in the order of paying: IN1-22 where it is sent, then IN1-1."""
     return tuple(Coverage(*row) for row in person.get("cover", (None, ()))[1])
-
-
-def primary_of(cover: Sequence[Coverage], begins: date, until: date) -> Coverage | None:
-    """The cover that pays first of those in force (IN1-12, IN1-13) between two days of a stay.
-
-    One that ended before the patient came, or begins after ``until``, pays nothing.
-    """
-    for each in cover:
-        has_ended = bool(each.ends) and each.ends < f"{begins:%Y%m%d}"
-        is_to_come = bool(each.begins) and each.begins > f"{until:%Y%m%d}"
-        if not has_ended and not is_to_come:
-            return each
-    return None
 
 
 def newer(one: Person, other: Person) -> Person:

@@ -185,6 +185,7 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
 def _visit(visit: Visit, identity: RecordData) -> RecordData:
     fields: dict[str, str] = {}
     named = {"class": visit.patient_class, "type": visit.patient_type, "service": visit.service}
+    named["admission"] = visit.admission_type
     for name, value in named.items():
         if value is not None:
             fields[name] = value

@@ -1,4 +1,4 @@
-"""What only several stays of one patient show: that two of them are open inpatient stays.
+"""What several stays of one patient show: two open inpatient stays, a return on the day of discharge.
 
 A lane's fold knows no other lane, so this is found where stays are looked at, as they are then.
 """
@@ -9,9 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from umbridge.model import Lifecycle, Status
+from umbridge.stay.clock import instant, local_date
 from umbridge.stay.view import Stay
 
 TWO_OPEN_STAYS = "TWO_OPEN_STAYS"
+SAME_DAY_READMISSION = "SAME_DAY_READMISSION"
 
 
 def is_open_inpatient(stay: Stay) -> bool:
@@ -19,16 +21,41 @@ def is_open_inpatient(stay: Stay) -> bool:
     return stay.status is Status.INPATIENT and stay.lifecycle in (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE)
 
 
+def is_readmission(stay: Stay, other: Stay) -> bool:
+    """Whether it began inpatient on the date of the other's discharge, from inpatient care of one hospital.
+
+    For related symptoms Medicare has both on one claim (Medicare Claims Processing Manual ch. 3 s. 40.2.5):
+    a person looks. Nothing of the one stay is taken over into the other.
+    """
+    left, zone = other.discharged_at, stay.site.zone
+    if other.site is not stay.site or left is None or other.lifecycle is not Lifecycle.DISCHARGED:
+        return False
+    if other.status is not Status.INPATIENT:
+        return False
+    return any(
+        span.status is Status.INPATIENT
+        and instant(left) <= instant(span.start)
+        and local_date(instant(left), zone) == local_date(instant(span.start), zone)
+        for span in stay.spans
+    )
+
+
 def beside(stay: Stay, others: Iterable[Stay]) -> Stay:
-    """The stay, with the exception where another of its patient's stays is an open inpatient stay too.
+    """The stay, with the exceptions that its patient's other stays give it.
 
     A patient without a number is nobody's other self. Asks for no ``others`` unless they matter.
     """
-    if not stay.mrn or not is_open_inpatient(stay):
+    if not stay.mrn or stay.inpatient_start is None or stay.lifecycle is Lifecycle.CANCELLED:
         return stay
-    if not any(other.mrn == stay.mrn and is_open_inpatient(other) for other in others):
-        return stay
-    return replace(stay, exceptions=tuple(sorted({*stay.exceptions, TWO_OPEN_STAYS})))
+    found, is_open = set(stay.exceptions), is_open_inpatient(stay)
+    for other in others:
+        if other.mrn != stay.mrn:
+            continue
+        if is_open and is_open_inpatient(other):
+            found.add(TWO_OPEN_STAYS)
+        if is_readmission(stay, other):
+            found.add(SAME_DAY_READMISSION)
+    return stay if len(found) == len(stay.exceptions) else replace(stay, exceptions=tuple(sorted(found)))
 
 
 def side_by_side(stays: Sequence[Stay]) -> list[Stay]:

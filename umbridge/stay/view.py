@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from umbridge.model import (
@@ -17,11 +17,13 @@ from umbridge.model import (
     Status,
 )
 from umbridge.site import SiteProfile
-from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment
+from umbridge.stay.alarms import alarms
+from umbridge.stay.clock import instant, midnights, moment
 from umbridge.stay.course import REVIEW_OF, Claim, Course, Place, Span
+from umbridge.stay.ground import ground_of
+from umbridge.stay.notices import Notice, notices
+from umbridge.stay.payers import Payers
 from umbridge.stay.record import account_name
-
-MEDICARE = ("MEDICARE_FFS", "MEDICARE_ADVANTAGE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,6 @@ class AskedReview:
     level: Level | None
     by: str
     ended: str
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A notice the patient is owed, and the latest time to give it."""
-
-    type: str
-    due: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +107,8 @@ class Stay:
     events_applied: int
     exceptions: tuple[str, ...]
     notices_due: tuple[Notice, ...]
+    notices_missed: tuple[Notice, ...]
+    next_turn: datetime | None  # when an exception or a notice is another though nothing is said
     site: SiteProfile
 
     @property
@@ -125,6 +121,9 @@ class Stay:
         """The keys of ``stays show --json``. Reviews are the review room's to plan, so they are handed in,
         and with them the local date of the next continued-stay review."""
         listed = list(reviews)
+
+        def listed_notices(found: tuple[Notice, ...]) -> list[dict[str, str]]:
+            return [{"type": each.type, "due": each.due.isoformat()} for each in found]
 
         def by_state(state: ReviewState) -> list[str]:
             return sorted(kind.value for kind, its in listed if its is state)
@@ -159,9 +158,8 @@ class Stay:
             "closed_reviews": by_state(ReviewState.CLOSED),
             "events_applied": self.events_applied,
             "exceptions": list(self.exceptions),
-            "notices_due": [
-                {"type": notice.type, "due": notice.due.isoformat()} for notice in self.notices_due
-            ],
+            "notices_due": listed_notices(self.notices_due),
+            "notices_missed": listed_notices(self.notices_missed),
         }
 
     def detail(self) -> dict[str, Any]:
@@ -212,11 +210,12 @@ class Identity:
     mrn_aliases: tuple[str, ...]
     birth_date: str
     sex: str
-    payer_class: str
+    payers: Payers
     coverage: tuple[Coverage, ...]
     certifications: tuple[Certification, ...]
     diagnoses: tuple[str, ...]
-    expected_discharge: int | None
+    expected_discharge: tuple[int, bool] | None  # and whether it is a day without an hour
+    care_start: int | None  # as payment rules have it
     events_applied: int
     has_other_patient: bool
     has_moved: bool
@@ -246,6 +245,17 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
     accounts = tuple(course.accounts) or identity.accounts
     contact = course.care_start if course.care_start is not None else course.first_at
     known_unit = site.units.get(unit or "")
+    ground = ground_of(
+        site,
+        course,
+        now,
+        expected=identity.expected_discharge,
+        care_start=identity.care_start,
+        has_medicare=identity.payers.has_medicare,
+        certifications=identity.certifications,
+    )
+    owed, raised = notices(ground), tuple(alarms(ground))
+    turns = [*owed.turns, *(alarm.since for alarm in raised)]
     return Stay(
         as_of=moment(now, zone),
         visit=course.visit or identity.visit or account_name(next(iter(accounts), "")),
@@ -299,15 +309,19 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         leave_midnights=leave,
         hospital_midnights=None if stayed is None else max(0, stayed - leave),
         readmission_index=is_out and status is Status.INPATIENT and _counts_as_index(site, course),
-        payer_class=identity.payer_class,
+        payer_class=identity.payers.first,
         coverage=identity.coverage,
         certifications=identity.certifications,
         diagnoses=identity.diagnoses,
-        expected_discharge=time(identity.expected_discharge),
+        expected_discharge=None
+        if identity.expected_discharge is None
+        else time(identity.expected_discharge[0]),
         voided=tuple((ReviewType(kind), moment(at, zone), claim) for kind, at, claim in course.voided),
         events_applied=identity.events_applied,
-        exceptions=_exceptions(site, course, identity, now),
-        notices_due=_notices(site, course, lifecycle, identity.payer_class, now),
+        exceptions=_exceptions(course, identity, (alarm.code for alarm in raised if alarm.since <= now)),
+        notices_due=owed.due,
+        notices_missed=owed.missed,
+        next_turn=time(min((at for at in turns if at > now), default=None)),
         site=site,
     )
 
@@ -339,24 +353,11 @@ def _counts_as_index(site: SiteProfile, course: Course) -> bool:
     return site.dispositions.get(course.disposition) not in ("DIED", "AGAINST_ADVICE", "TRANSFER_ACUTE")
 
 
-def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int) -> tuple[str, ...]:
-    found = {*course.flags, *identity.unguarded, *identity.raised}
-    grace = site.windows.order_to_adt_hours * HOUR
+def _exceptions(course: Course, identity: Identity, raised: Iterable[str]) -> tuple[str, ...]:
+    found = {*course.flags, *identity.unguarded, *identity.raised, *raised}
     for span in course.spans:
         if span.status in REVIEW_OF and span.evidence == "ADT" and span.start == course.unseen:
             found.add("STATUS_START_UNKNOWN")
-        if span.status != Status.INPATIENT:
-            continue
-        lasted = (now if span.end is None else min(now, span.end)) - span.start
-        if span.evidence == "ADT" and lasted > grace:
-            found.add("INPATIENT_ORDER_MISSING")
-        if (
-            span.evidence != "ADT"
-            and span.end is None
-            and course.registered != span.status
-            and lasted > grace
-        ):
-            found.add("ADT_LAG")
     if identity.has_other_patient:
         found.add("PATIENT_MISMATCH")
     if identity.has_moved:
@@ -366,28 +367,3 @@ def _exceptions(site: SiteProfile, course: Course, identity: Identity, now: int)
     if identity.has_no_cover:
         found.add("NO_COVER_IN_FORCE")
     return tuple(sorted(found))
-
-
-def _notices(
-    site: SiteProfile, course: Course, lifecycle: Lifecycle, payer: str, now: int
-) -> tuple[Notice, ...]:
-    """What a Medicare patient in the house is owed. A notice cannot be given after the patient has left.
-
-    MOON: observation of more than 24 h, by 36 h or its end if sooner (42 CFR 489.20(y)). IMM: inpatients,
-    within two calendar days of admission (42 CFR 405.1205(b)).
-    """
-    if payer not in MEDICARE or lifecycle not in (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE):
-        return ()
-    due: list[Notice] = []
-    observation = _last(course, Status.OBSERVATION)
-    if observation is not None:
-        end = now if observation.end is None else min(now, observation.end)
-        if end - observation.start > site.windows.moon_after_hours * HOUR:
-            latest = observation.start + site.windows.moon_due_hours * HOUR
-            latest = latest if observation.end is None else min(latest, observation.end)
-            due.append(Notice("MOON", moment(latest, site.zone)))
-    inpatient = _last(course, Status.INPATIENT)
-    if inpatient is not None and inpatient.end is None:
-        day = local_date(inpatient.start, site.zone) + timedelta(days=site.windows.imm_due_days)
-        due.append(Notice("IMM", moment(end_of_day(day, site.zone), site.zone)))
-    return tuple(due)
