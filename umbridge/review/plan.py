@@ -126,8 +126,7 @@ def next_continued_stay(stay: Stay, completed: frozenset[str] = frozenset()) -> 
 
 
 def next_deadline(stay: Stay, completed: frozenset[str] = frozenset()) -> datetime | None:
-    """The next moment at which something is new though nothing is said: hours of observation, a due day, an
-    exception or a notice of the stay."""
+    """The next moment at which a review opens, or an alarm or notice of the stay is due, in silence."""
     found = [] if stay.next_turn is None else [stay.next_turn]
     span = stay.spans[-1] if stay.spans else None
     if span is not None and span.end is None and span.status is Status.OBSERVATION:
@@ -246,7 +245,7 @@ def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
         if due > local_date(instant(until), stay.site.zone):
             return
         is_extended = (due - first).days + 1 >= stay.site.windows.extended_stay_day
-        opening = _Opening(
+        yield _Opening(
             ReviewType.CONTINUED_STAY,
             span.claim,
             moment(start_of_day(due, stay.site.zone), stay.site.zone),
@@ -257,7 +256,6 @@ def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
             "EXTENDED_STAY" if is_extended else "DUE_DAY",
             ended,
         )
-        yield opening
 
 
 def _continued_dates(
