@@ -299,6 +299,7 @@ TESTED_IN = {
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
     "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
     "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
+    "umbridge/stay/counted.py": "tests/test_moment.py",  # in time, and as corrected since
     "umbridge/stay/cut.py": "tests/test_moment.py",  # what it leaves out of a review
     "umbridge/stay/ends.py": "tests/test_bounds.py",  # every order and quotient of bounds
     "umbridge/stay/assays.py": "tests/test_case.py",

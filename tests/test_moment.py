@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
-from test_case import ARRIVAL, at, obx, orm, oru
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_case import ARRIVAL, at, obx, orm, oru, with_diagnosis
 
 from umbridge.model import Event, Reading, ReviewType
 from umbridge.review.case import case
@@ -108,3 +111,154 @@ def test_the_window_reaches_back_to_the_arrival_unless_observation_went_before()
             early, told(orm("ADTOBS", 2), 2), told(orm("ADTINPT", 2 + hours, placer="P2"), 2 + hours)
         )
         assert ("heart_rate" in seen(watched, 40)) is is_seen
+
+
+# --- what counts ------------------------------------------------------------------------------------
+
+
+ORDERED = told(orm("ADTINPT", 6), 6)  # T is 6 h; reports until 10 h
+
+
+def pulse(value: str, collected: float, hours: float, report: str = "R1", status: str = "F") -> Event:
+    return told(oru(obx("8867-4", value, collected, "/min", report=report, status=status)), hours)
+
+
+@pytest.mark.parametrize(
+    ("collected", "reported", "counts"),
+    [
+        (5, 5.1, True),
+        (6, 6.1, True),
+        (6.01, 6.1, False),
+        (5.5, 10, True),
+        (5.5, 10.01, False),
+        (-0.1, 1, False),
+    ],
+)
+def test_a_result_counts_by_when_it_was_collected_and_told(
+    collected: float, reported: float, counts: bool
+) -> None:
+    fold = fold_of(ORDERED, pulse("88", 1, 1.1), pulse("140", collected, reported, "R2"))
+    high = seen(fold, 40)["heart_rate"].high.value
+    assert high == (140 if counts else 88)
+
+
+def test_a_correction_of_what_counted_counts_whenever_it_is_told() -> None:
+    was = (ORDERED, pulse("140", 5, 5.1), pulse("90", 4, 4.1, "R2"))
+    assert seen(fold_of(*was), 40)["heart_rate"].high.value == 140
+    assert seen(fold_of(*was, pulse("99", 5, 30, status="C")), 40)["heart_rate"].high.value == 99
+    assert seen(fold_of(*was, pulse("", 5, 30, status="D")), 40)["heart_rate"].high.value == 90
+    restamped = seen(fold_of(*was, pulse("99", 20, 30, status="C")), 40)["heart_rate"]
+    assert (restamped.high.value, restamped.high.at) == (99, at(5))
+    early = (ORDERED, pulse("140", 5, 5.1, status="P"), pulse("90", 4, 4.1, "R2"))
+    assert seen(fold_of(*early, pulse("120", 5, 30)), 40)["heart_rate"].high.value == 120
+
+
+def test_a_correction_of_what_did_not_count_changes_nothing() -> None:
+    was = (ORDERED, pulse("90", 5, 5.1), pulse("140", 5.5, 11, "R2"), pulse("150", 9, 9.1, "R3"))
+    for more in (
+        (),
+        (pulse("130", 5.5, 12, "R2", "C"),),
+        (pulse("130", 5.5, 12, "R3", "C"),),  # moved into the window by its correction
+        (pulse("", 5.5, 12, "R2", "D"),),
+    ):
+        found = seen(fold_of(*was, *more), 40)["heart_rate"]
+        assert (found.low.value, found.high.value) == (90, 90)
+
+
+def test_a_treatment_is_read_at_the_moment_by_what_was_told_in_time() -> None:
+    wanted = frozenset({"vasopressor"})
+    code = next(code for code, fact in SITE.intensity_orders.items() if fact == "vasopressor")
+
+    def on(*events: Event) -> bool:
+        return bool(seen(fold_of(ORDERED, *events), 60, wanted=wanted)["vasopressor"].latest.value)
+
+    begun = told(orm(code, 3, placer="V1"), 3)
+    assert on(begun) and not on()
+    assert on(begun, told(orm(code, 20, "DC", "V1"), 20))  # ended the next day
+    assert not on(begun, told(orm(code, 5, "DC", "V1"), 5))
+    assert on(begun, told(orm(code, 5, "DC", "V1"), 20))  # said too late
+    assert not on(told(orm(code, 7, placer="V1"), 7))  # begun too late
+    assert on(told(orm(code, 3, placer="V1"), 10)) and not on(told(orm(code, 3, placer="V1"), 10.01))
+
+
+def listed(code: str, hours: float) -> Event:
+    event = replace(with_diagnosis(code), message_type="ADT", trigger="A08", visit=ARRIVAL.visit)
+    return told(event, hours)
+
+
+def test_the_principal_diagnosis_is_the_one_in_force_at_the_moment_else_the_first_that_comes() -> None:
+    def principal(*events: Event) -> tuple[str, ...]:
+        fold = fold_of(ORDERED, *events)
+        stay = fold.stay(at(60))
+        return case(fold, stay, review_at(fold, 60), HEART, "ZZ").diagnoses
+
+    assert principal(listed("J18.9", 1), listed("A41.9", 20)) == ("J18.9",)
+    assert principal(listed("J18.9", 1), listed("A41.9", 6)) == ("A41.9",)
+    assert principal(listed("J18.9", 1), listed("A41.9", 6.01)) == ("J18.9",)
+    assert principal(listed("J18.9", 20), listed("A41.9", 30)) == ("J18.9",)
+    assert principal(listed("A41.9", 30), listed("J18.9", 20)) == ("J18.9",)
+    assert principal() == ()
+
+
+# --- properties -------------------------------------------------------------------------------------
+
+quarters = st.integers(0, 160).map(lambda n: n / 4)
+#: A few reports, so that corrections find something; each as (value, collected, told after, report, status).
+sayings = st.tuples(
+    st.integers(40, 180),
+    quarters,
+    st.integers(0, 60).map(lambda n: n / 4),
+    st.sampled_from("AB"),
+    st.sampled_from("PFFFCD"),
+)
+
+
+def said(number: int, row: tuple[int, float, float, str, str]) -> Event:
+    value, collected, after, report, status = row
+    hours = collected + after + number / 1000  # no two are told at once
+    return replace(pulse(str(value), collected, hours, report, status), control_id=f"ZZ-{number}")
+
+
+def answer(events: list[Event], hours: float = 200) -> object:
+    found = seen(fold_of(*events), hours).get("heart_rate")
+    return None if found is None else (found.latest, found.low, found.high, found.series)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(sayings, max_size=12), st.randoms())
+def test_any_order_of_arrival_gives_the_same_at_the_moment(
+    rows: list[tuple[int, float, float, str, str]], shuffled: Random
+) -> None:
+    events = [ORDERED, *(said(number, row) for number, row in enumerate(rows))]
+    mixed = list(events)
+    shuffled.shuffle(mixed)
+
+    def bare(events: list[Event]) -> object:
+        return answer(events)
+
+    assert bare(events) == bare(mixed)
+    looked = StayFold(SITE)  # and it does not matter who looked meanwhile
+    looked.apply(ARRIVAL, 0)
+    for seq, event in enumerate(mixed, 1):
+        looked.apply(event, seq)
+        if reviews(looked.stay(at(200))):
+            seen(looked, 200)
+    found = seen(looked, 200).get("heart_rate")
+    assert (None if found is None else (found.latest, found.low, found.high, found.series)) == bare(events)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(sayings, max_size=8), st.lists(sayings, min_size=1, max_size=4))
+def test_what_comes_too_late_changes_nothing_but_by_correcting(
+    rows: list[tuple[int, float, float, str, str]], late: list[tuple[int, float, float, str, str]]
+) -> None:
+    """Collected after T, or told after T and the grace, and no correction: in reports of their own."""
+    before = [ORDERED, *(said(number, row) for number, row in enumerate(rows))]
+    more = []
+    for number, (value, collected, after, report, _) in enumerate(late, 100):
+        fresh = f"N{report}{number}"
+        if collected > 6:
+            more.append(said(number, (value, collected, after, fresh, "F")))
+        more.append(said(number, (value, collected, 10.25 + after, fresh + "L", "F")))
+        more.append(said(number, (value, 5, 10.25 + after, fresh + "C", "C")))  # of a value nobody had told
+    assert answer(before) == answer(before + more)

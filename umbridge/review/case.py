@@ -34,12 +34,20 @@ def case(
         requested_level=review.requested_level,
         as_of=at,
         episode_day=review.episode_day,
-        diagnoses=stay.diagnoses,
+        diagnoses=_diagnoses(fold, stay, review),
         payer_class=stay.payer_class,
         observation_hours=hours,
         observation_ended=ended,
         facts=readings(fold, at, review=review.judged.cut, wanted=wanted, stay=stay),
     )
+
+
+def _diagnoses(fold: StayFold, stay: Stay, review: Review) -> tuple[str, ...]:
+    """Those in force at the moment of a first look, else those of now; principal first."""
+    told_by = review.judged.cut.told_by
+    if told_by is None:
+        return stay.diagnoses
+    return tuple(each.code for each in fold.diagnoses(told_by, instant(review.judged_at)))
 
 
 def _observation(stay: Stay, at: int) -> tuple[Decimal | None, bool]:

@@ -7,7 +7,7 @@ old value is told again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from umbridge.stay.reasons import Reason
@@ -44,10 +44,12 @@ class Value:
         "is_unplaced",
         "is_unsure",
         "slot",
+        "told",
     )
 
     def __init__(self, stated: Result) -> None:
         self.slot = self.content = stated
+        self.told = stated.sent  # when it was first said
         self.former: tuple[int, ...] = ()
         self.is_final = stated.kind != PRELIMINARY
         self.is_held = False  # a correction or withdrawal has decided: what is told again changes nothing
@@ -55,6 +57,12 @@ class Value:
         self.is_replaced = False  # it was preliminary, and its final is another value
         self.is_unsure = False  # a correction may have meant this one or another
         self.is_unplaced = False  # it is a correction, and nobody knows of what
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is used: it stands, nothing about it is in doubt, and it says something."""
+        said = self.content.value
+        return self.is_standing and not self.is_unsure and said is not None and said is not LOST
 
     def shown(self) -> Result:
         slot, content = self.slot, self.content
@@ -121,6 +129,11 @@ class Account:
         """What counts at a place, None where nothing does."""
         value = self.shown.get(place)
         return None if value is None else value.shown()
+
+    @property
+    def values(self) -> Sequence[Value]:
+        """All that were ever stated, in the order told; gone ones too."""
+        return self._values
 
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         """The statements that say what a value is, and what has become of it; all others are superseded."""
@@ -351,8 +364,7 @@ class Account:
         value.is_unsure = is_unsure
 
     def _show(self, value: Value, changed: list[Place]) -> None:
-        said = value.content.value
-        if value.is_standing and not value.is_unsure and said is not None and said is not LOST:
+        if value.is_shown:
             place = value.slot.place
             self.shown[place] = value
             changed.append(place)

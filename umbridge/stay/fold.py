@@ -25,12 +25,16 @@ from umbridge.stay.payers import payers_of
 from umbridge.stay.person import (
     Diagnosed,
     Person,
+    Word,
+    as_told,
     certifications_of,
     coverage_of,
     diagnoses_of,
     merged,
     newer,
     note,
+    primary_of,
+    word_of,
 )
 from umbridge.stay.procedures import Procedure, Procedures, procedures_of
 from umbridge.stay.record import (
@@ -52,6 +56,7 @@ from umbridge.stay.view import Identity, Stay, view
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
 FORM = 5
+PAST_KEPT = 8
 
 
 class NeedsRefold(Exception):  # noqa: N818 - not a failure: the answer is StayFold.refold
@@ -77,6 +82,8 @@ class StayFold:
         self._orders = Orders()
         self.procedures = Procedures()
         self._withdrawn: dict[tuple[str, ...], list[Result]] = {}  # whole reports, by number and service
+        self._words: list[Word] = []
+        self._past: dict[tuple[int, int], Person] = {}  # by until when it was told, and of which moment
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -141,6 +148,7 @@ class StayFold:
             for results in self._results.values():
                 results.forget_looks()
             self._orders.forget()
+            self._past.clear()
         return changed
 
     def _stands(self, patient: str) -> str:
@@ -155,7 +163,7 @@ class StayFold:
         here, sent = self.site.at(event.facility), instant(event.sent_at)
         patient = patient_key(event.patient, here)
         said, plain = said_of(event, seq, self.site)
-        at = instant(event.effective_at)
+        at, word = instant(event.effective_at), word_of(patient, event, seq, self.site)
         rows: dict[str, list[Any]] = {
             "changes": [
                 [at, sent, seq, *change, event.part or nth]
@@ -165,6 +173,7 @@ class StayFold:
             "orders": [list(each) for each in said],
             "plain": [list(each) for each in plain],
             "procedures": [list(each) for each in procedures_of(event, seq, patient)],
+            "words": [] if word is None else [list(word)],
             **rows_of(event, seq, patient, here),
         }
         return {name: its for name, its in rows.items() if its} or None
@@ -189,6 +198,11 @@ class StayFold:
             self._orders.add_plain(Plain(*row))
         for row in rows.get("procedures", ()):
             self.procedures.add(Procedure(*row))
+        for row in rows.get("words", ()):
+            word = Word(*row)
+            self._words.append(word)
+            if self._past:
+                self._past = {key: its for key, its in self._past.items() if key[0] < word.sent and its}
         for at, sent, seq, kind, old, new, *part in rows.get("changes", ()):  # form 4 has no part
             self._changes.append(((at, 0, sent, seq, *(part or (0,))), Change(kind, old, new)))
         return [Record.decoded(row) for row in rows.get("course", ())]
@@ -268,9 +282,10 @@ class StayFold:
     def results(self, fact: str) -> ResultList | None:
         return self._results.get(fact)
 
-    def orders(self, fact: str) -> InForce | None:
-        """The orders of one treatment."""
-        return self._orders.in_force(fact)
+    def orders(self, fact: str, told_by: int | None = None) -> InForce | None:
+        """The orders of one treatment; with ``told_by``, by what was told until then."""
+        orders = self._orders if told_by is None else self._orders.as_told(told_by, self._stands)
+        return orders.in_force(fact)
 
     def unused_orders(self) -> list[tuple[Said, str]]:
         """Statements about orders that the stay has no use for, each with its reason."""
@@ -281,16 +296,33 @@ class StayFold:
 
         Under every number the patient has had: the newest word counts, whichever number it came under.
         """
-        own = self._people.get(self.patient, {})
+        return self._person_of(self._people)
+
+    def _person_of(self, people: dict[str, Person]) -> Person:
+        own = people.get(self.patient, {})
         if self._standing:
-            for patient, said in self._people.items():
+            for patient, said in people.items():
                 if patient and patient != self.patient and self._stands(patient) == self.patient:
                     own = newer(own, said) if own else said
-        return merged(own, self._people.get("", {}) if self.patient else {})
+        return merged(own, people.get("", {}) if self.patient else {})
 
-    def diagnoses(self) -> list[Diagnosed]:
-        """ICD-10-CM codes in force and where each was said, principal first."""
-        return diagnoses_of(self.person())
+    def person_at(self, told_by: int, at: int) -> Person:
+        """The diagnoses and the expected discharge: what was told until an instant of what was so at one."""
+        key = (told_by, at)
+        if key not in self._past:
+            people = as_told(self._words, told_by, at)
+            known = {patient: its | {"first": [0]} for patient, its in people.items()}
+            person = self._person_of(known)
+            if len(self._past) >= PAST_KEPT:
+                self._past.clear()
+            if not diagnoses_of(person):
+                return person  # the next that comes may be the first
+            self._past[key] = person
+        return self._past[key]
+
+    def diagnoses(self, told_by: int | None = None, at: int = 0) -> list[Diagnosed]:
+        """ICD-10-CM codes in force and where each was said, principal first; with ``told_by``, as then."""
+        return diagnoses_of(self.person() if told_by is None else self.person_at(told_by, at))
 
     def stay(self, as_of: datetime) -> Stay:
         """The stay with its clocks read at ``as_of``."""

@@ -92,15 +92,35 @@ class Orders:
         self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
         self._facts: dict[str, InForce] = {}
         self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
+        self._past: dict[int, Orders] = {}  # by the instant until which it was told
 
     def in_force(self, fact: str) -> InForce | None:
         """The orders of one treatment; None where none was told of."""
         return self._facts.get(fact)
 
+    def as_told(self, told_by: int, stands: Callable[[str], str]) -> Orders:
+        """The orders by what was told until an instant, made once until more of that comes in.
+
+        Which orders there are that are neither a status nor a treatment is not cut: it only tells orders of
+        one number apart.
+        """
+        past = self._past.get(told_by)
+        if past is None:
+            past = self._past[told_by] = Orders()
+            past._plain, past._plain_at = self._plain, self._plain_at
+            for shelf in self._shelves.values():
+                for said in shelf.said:
+                    if said.sent <= told_by:
+                        past.add(said)
+            past.settle(stands)
+        return past
+
     # -- taking in ---------------------------------------------------------------------------------------
 
     def add(self, said: Said) -> None:
         """Take in one statement. The same again, under whatever receipt number, changes nothing."""
+        if self._past:
+            self._past = {told_by: its for told_by, its in self._past.items() if told_by < said.sent}
         if said.placer:
             place = shelf_of("P", said.placer)
             self._put(place, said)
@@ -138,6 +158,7 @@ class Orders:
 
     def forget(self) -> None:
         """Numbers of patients stand for others than before: read everything again."""
+        self._past.clear()
         for place in self._shelves:
             self._mark(place)
 

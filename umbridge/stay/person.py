@@ -74,6 +74,57 @@ def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: 
     _diagnose(person, when, event, site)
 
 
+class Word(NamedTuple):
+    """What one message said of the diagnoses and of the expected discharge."""
+
+    patient: str
+    sent: int
+    when: Stamp
+    expected: list[Any] | None
+    is_list: bool  # the diagnoses replace those that were listed before
+    diagnoses: list[list[Any]]  # name and row of the register
+
+
+def word_of(patient: str, event: Event, seq: int, site: SiteProfile) -> Word | None:
+    """None where it said nothing of either."""
+    if event.message_type == "ADT" and event.trigger in _PERSON_ONLY:
+        return None
+    when, expected = stamp(event, seq), None
+    if event.visit.expected_discharge is not None:
+        expected = [instant(event.visit.expected_discharge), f"{event.control_id} PV2-9"]
+    diagnoses = [] if not event.diagnoses else _diagnoses(when, event, site)
+    if expected is None and not event.diagnoses:
+        return None
+    is_list = event.message_type == "ADT" and not any(each.action for each in event.diagnoses)
+    is_list = is_list and bool(event.diagnoses)
+    return Word(patient, instant(event.sent_at), when, expected, is_list, diagnoses)
+
+
+def as_told(words: Sequence[Word], told_by: int, at: int) -> dict[str, Person]:
+    """The registers of both by patient, as told by an instant of what was so at another.
+
+    The first diagnoses that come, where there are none by then; an expectation is of no moment, and goes by
+    when it was told alone.
+    """
+    people: dict[str, Person] = {}
+    later: list[Word] = []
+    for word in words:
+        is_told = word.sent <= told_by
+        person = people.setdefault(word.patient, {})
+        if is_told and word.expected is not None:
+            _newest(person, "expected", word.when, word.expected)
+        if is_told and word.when[2] <= at:
+            _take_diagnoses(person, word.when, word.is_list, word.diagnoses)
+        elif word.diagnoses:
+            later.append(word)
+    later.sort(key=lambda word: word.when)
+    for word in later:
+        if any(diagnoses_of(person) for person in people.values()):
+            break
+        _take_diagnoses(people[word.patient], word.when, word.is_list, word.diagnoses)
+    return people
+
+
 def _diagnose(person: Person, when: Stamp, event: Event, site: SiteProfile) -> None:
     """Each code by the newest message that has it, and the newest list that replaced what ADT said before.
 
@@ -83,16 +134,27 @@ def _diagnose(person: Person, when: Stamp, event: Event, site: SiteProfile) -> N
     """
     if not event.diagnoses:
         return
-    held = person.setdefault("diagnoses", {})
+    is_list = event.message_type == "ADT" and not any(each.action for each in event.diagnoses)
+    _take_diagnoses(person, when, is_list, _diagnoses(when, event, site))
+
+
+def _diagnoses(when: Stamp, event: Event, site: SiteProfile) -> list[list[Any]]:
+    """Name and row of each diagnosis in the register."""
     is_adt = event.message_type == "ADT"
-    if is_adt and not any(each.action for each in event.diagnoses):
-        _newest(person, "listed", when, None)
+    found = []
     for diagnosis in event.diagnoses:
         code = icd10_of(diagnosis, site)
-        if isinstance(code, Unlisted):
-            continue
-        row = [when, list(place_of(diagnosis)), diagnosis.deleted, diagnosis.source, is_adt]
-        name = code if is_adt else _OF_ORDER + code
+        if not isinstance(code, Unlisted):
+            row = [when, list(place_of(diagnosis)), diagnosis.deleted, diagnosis.source, is_adt]
+            found.append([code if is_adt else _OF_ORDER + code, row])
+    return found
+
+
+def _take_diagnoses(person: Person, when: Stamp, is_list: bool, rows: list[list[Any]]) -> None:
+    held = person.setdefault("diagnoses", {})
+    if is_list:
+        _newest(person, "listed", when, None)
+    for name, row in rows:
         before = held.get(name)
         if before is None or before[0] < when or (before[0] == when and row[1] < before[1]):
             held[name] = row

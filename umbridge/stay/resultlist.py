@@ -13,13 +13,17 @@ from operator import attrgetter
 from typing import Any
 
 from umbridge.interval import Interval
+from umbridge.model import Reading
 from umbridge.stay import results
 from umbridge.stay.account import Account, Outcome
+from umbridge.stay.clock import HOUR
+from umbridge.stay.counted import corrected, counted, is_counted
 from umbridge.stay.results import Look, in_order
-from umbridge.stay.statements import LOST, PRELIMINARY, Place, Result, again
+from umbridge.stay.statements import FINAL, LOST, PRELIMINARY, Place, Result, again
 
 _LOST_NUMBERS = 8  # of a statement that is no longer kept
 _STAMP = attrgetter("stamp")
+_APART = 48 * HOUR  # a statement so much later than a moment is about no value of that moment's days
 _FINAL_THEN_NEWEST = attrgetter("kind", "sent", "seq", "part")
 _Named = tuple[str, str, str, str]  # which result: report, service, code, sub-id
 _Key = tuple[str, str, str, str, str]  # whose, and which
@@ -63,6 +67,17 @@ class _Group:
         return changed
 
 
+class Kept:
+    """The results of one window of a moment that is past, and what its reader made of them."""
+
+    __slots__ = ("first", "last", "own", "results", "shown", "told_by")
+
+    def __init__(self, first: int | None, last: int, told_by: int, own: str, results: list[Result]) -> None:
+        self.first, self.last, self.told_by, self.own = first, last, told_by, own
+        self.results = results
+        self.shown: Reading | None = None
+
+
 class ResultList:
     """The results of one fact.
 
@@ -78,6 +93,7 @@ class ResultList:
     __slots__ = (
         "_groups",
         "_has_ties",
+        "_kept",
         "_looks",
         "_person",
         "_persons",
@@ -101,6 +117,7 @@ class ResultList:
         self._results: list[Result] = []
         self._looks: dict[object, Look] = {}
         self._person = person
+        self._kept: dict[str, Kept] = {}  # looks at moments that are past, by window
         self._persons: dict[str, str] = {}  # whose each patient key was when the groups were made
         self._withdrawn = {} if withdrawn is None else withdrawn
         for its in self._withdrawn.values():
@@ -141,6 +158,54 @@ class ResultList:
         look.reach(self._results, low, high, first, is_own)
         return look if look.newest else None
 
+    def kept(self, name: str, first: int | None, last: int, told_by: int, own: str) -> Kept:
+        """The window called ``name``, of a moment that is past: gone through once, until it may differ.
+
+        Its results are in the order of time; those that do not count have no value. ``own`` as in ``look``.
+        """
+        self.settle()
+        kept = self._kept.get(name)
+        if kept is None or (kept.first, kept.last, kept.told_by, kept.own) != (first, last, told_by, own):
+            kept = self._kept[name] = Kept(first, last, told_by, own, self._counted(first, last, told_by))
+        return kept
+
+    def _counted(self, first: int | None, last: int, told_by: int) -> list[Result]:
+        found: list[Result] = []
+        for key, group in self._groups.items():
+            if group.account is not None:
+                found += counted(self._told(key, group), bool(key[1]), told_by)
+            else:
+                slots = (slot for slot in group.slots.values() if is_counted(slot, told_by))
+                found += [max(slot, key=_FINAL_THEN_NEWEST) for slot in slots]
+        within = [each for each in found if (first is None or first <= each.at) and each.at <= last]
+        return in_order(within)
+
+    def is_corrected(
+        self, first: int | None, last: int, told_by: int, since: int, is_own: Callable[[str], bool]
+    ) -> bool:
+        """Whether a value of such a window was corrected or withdrawn by what was told after ``since``."""
+        self.settle()
+        for key, group in self._groups.items():
+            if group.account is None and all(len(slot) == 1 for slot in group.slots.values()):
+                continue
+            told = self._told(key, group)
+            if not is_own(group.patient) or told[-1].sent <= since:
+                continue
+            for at in corrected(told, bool(key[1]), told_by, since):
+                if (first is None or first <= at) and at <= last:
+                    return True
+        return False
+
+    def _spoil(self, stated: Result, group: _Group | None) -> None:
+        """Look again at past moments for which a statement may count, or of whose values it may say more."""
+        is_new = (
+            stated.kind <= FINAL and stated.is_plain and (group is None or stated.place not in group.slots)
+        )
+        for name, its in list(self._kept.items()):
+            is_apart = group is None or group.account is None or stated.at > its.last + _APART
+            if stated.sent <= its.told_by or not (is_new and is_apart):
+                del self._kept[name]
+
     def add(self, stated: Result) -> None:
         """Take in one statement, whenever it was told. The same again changes nothing."""
         self.has_bounds = self.has_bounds or isinstance(stated.value, Interval)
@@ -148,6 +213,8 @@ class ResultList:
         person = self._persons.setdefault(patient, patient)  # whose it is, is asked when somebody looks
         key = (person, *stated.named)
         group = self._groups.get(key)
+        if self._kept:
+            self._spoil(stated, group)
         if group is None:
             group = self._groups[key] = _Group(stated.named, patient)
             if stated[1:3] in self._withdrawn:
@@ -185,6 +252,7 @@ class ResultList:
     def withdraw(self, withdrawal: Result) -> None:
         """No result of this report and service counts that was told before. ``withdrawn`` has it already."""
         self._persons.setdefault(withdrawal.patient, withdrawal.patient)
+        self._kept.clear()
         for key, group in self._groups.items():
             if key[1:3] == withdrawal[1:3]:
                 self._open(key, group)
@@ -244,16 +312,21 @@ class ResultList:
 
     def _refold(self, key: _Key, group: _Group) -> None:
         account = group.account = Account(has_report=bool(key[1]))
-        whose, reports = self._person(group.patient), self._withdrawn.get(key[1:3], ())
-        told = [each for each in reports if self._person(each.patient) == whose]
-        told += group.statements()
-        told.sort(key=_STAMP)
+        told = self._told(key, group)
         for stated in told:
             account.tell(stated)
         group.newest = told[-1].stamp
         for place in group.slots:
             self._publish(place, account.at(place))
         self._mark(key, group)
+
+    def _told(self, key: _Key, group: _Group) -> list[Result]:
+        """All that was said about one result, in the order told."""
+        whose, reports = self._person(group.patient), self._withdrawn.get(key[1:3], ())
+        told = [each for each in reports if self._person(each.patient) == whose]
+        told += group.statements()
+        told.sort(key=_STAMP)
+        return told
 
     def _mark(self, key: _Key, group: _Group) -> None:
         if group.account is not None and group.account.unsure:
@@ -274,6 +347,7 @@ class ResultList:
         self._stale.clear()
         self._unsure.clear()
         self._unread.clear()
+        self._kept.clear()
         for old in before.values():
             named = old.named
             for patient in old.patients():
@@ -339,6 +413,7 @@ class ResultList:
     def forget_looks(self) -> None:
         """Whose results count has changed: look afresh."""
         self._looks.clear()
+        self._kept.clear()
 
     def between(self, first: int | None, last: int) -> list[Result]:
         """All from ``first`` to ``last``, both included, oldest first; what does not count has no value."""

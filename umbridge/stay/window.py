@@ -109,14 +109,18 @@ class _Window:
         self.now = instant(as_of)
         self.cut = cut
         self._name = cut.window
+        # Until then nothing can have been told too late, and the window slides as any other does.
+        self._told_by = None if cut.told_by is None or instant(stay.as_of) <= cut.told_by else cut.told_by
         self.zone = stay.site.zone
         self.contact = None if stay.first_contact is None else instant(stay.first_contact)
         self.patient = fold.patient
         self._closed: dict[str, Sample] | None = None
         self._own: dict[str, bool] = {}
         self._moments: dict[int, datetime] = {}
+        told = fold.diagnoses() if cut.told_by is None else fold.diagnoses(cut.told_by, self.now)
+        is_past = cut.told_by is not None  # then those of a later moment are left out already
         self._diagnoses = [
-            (each.code.replace(".", ""), each) for each in fold.diagnoses() if each.at <= self.now
+            (each.code.replace(".", ""), each) for each in told if is_past or each.at <= self.now
         ]
 
     def reading(self, fact: str) -> Reading | None:
@@ -182,14 +186,20 @@ class _Window:
         listed = self.fold.results(kind.id)
         if listed is None:
             return []
-        within = listed.between(self.first_instant(kind), self.now)
+        within = self._within(listed, kind.id, self.first_instant(kind), self.now)
         return [each for each in within if each.value is not None and self.is_own(each.patient)]
 
     def of_stay(self, kind: FactType) -> list[Result]:
         """Usable results since the first contact, however long ago."""
         listed = self.fold.results(kind.id)
-        within = [] if listed is None else listed.between(self.contact, self.now)
+        within = [] if listed is None else self._within(listed, "stay", self.contact, self.now)
         return [each for each in within if each.value is not None and self.is_own(each.patient)]
+
+    def _within(self, listed: ResultList, name: str, first: int | None, last: int) -> list[Result]:
+        """The results of a stretch of time; of a moment that is past, those that were told in time."""
+        if self._told_by is None:
+            return listed.between(first, last)
+        return listed.kept(f"{self._name} {name}", first, last, self._told_by, self.patient).results
 
     def sample(self, kind: FactType, result: Result) -> Sample:
         value = result.value
@@ -216,10 +226,20 @@ class _Window:
 
     def sent(self, kind: FactType) -> Reading | None:
         listed = self.fold.results(kind.id)
+        if listed is not None and self._told_by is not None:
+            return self._of_past(kind, listed, kind.id, self.first_instant(kind))
         if listed is not None and listed.has_bounds:
             return self.of_results(kind, self.usable(kind))
         look = self.look(kind)
         return None if look is None else self.of_look(kind, look)
+
+    def _of_past(self, kind: FactType, listed: ResultList, name: str, first: int | None) -> Reading | None:
+        assert self._told_by is not None  # noqa: S101 - only a past moment is asked for
+        kept = listed.kept(f"{self._name} {name}", first, self.now, self._told_by, self.patient)
+        if kept.shown is None:
+            usable = [each for each in kept.results if each.value is not None and self.is_own(each.patient)]
+            kept.shown = self.of_results(kind, usable)
+        return kept.shown
 
     def of_look(self, kind: FactType, look: Look) -> Reading:
         if look.shown is not None:
@@ -292,7 +312,8 @@ class _Window:
         for tension in self.usable(dictionary()["pao2"]):
             if tension.at in times or inspired is None:
                 continue
-            for fraction in reversed(inspired.between(tension.at, tension.at)):  # the last told
+            same = self._within(inspired, f"at {tension.at}", tension.at, tension.at)
+            for fraction in reversed(same):  # the last told
                 ratio = divided(value_of(tension), fraction.value) if self.is_own(fraction.patient) else None
                 if ratio is not None:
                     source = f"{tension.source} / {fraction.source}"
@@ -332,9 +353,14 @@ class _Window:
     def expected_discharge(self, kind: FactType) -> Reading | None:
         """PV2-9 or an OBX, whichever was said last."""
         sent = self.sent(kind)
-        when, said = self.fold.person().get("expected", ([0], None))
-        limit = self.now if self.cut.told_by is None else self.cut.told_by
-        if said is None or when[0] > limit or (sent is not None and instant(sent.latest.at) >= when[0]):
+        until = self.cut.told_by
+        person = self.fold.person() if until is None else self.fold.person_at(until, self.now)
+        when, said = person.get("expected", ([0], None))
+        if (
+            said is None
+            or (until is None and when[0] > self.now)
+            or (sent is not None and instant(sent.latest.at) >= when[0])
+        ):
             return sent
         value = moment(said[0], self.zone).isoformat()
         return single(kind.id, Sample(value, moment(when[0], self.zone), said[1]))
@@ -355,16 +381,19 @@ class _Window:
 
     def treatment(self, kind: FactType) -> Reading | None:
         """In force now: the newest of an OBX of the last 24 h and the orders up to now."""
-        turns = self.fold.orders(kind.id)
+        turns = self.fold.orders(kind.id, self._told_by)
         newest = None if turns is None else turns.newest(self.now, self.is_own)
         listed = self.fold.results(kind.id)
-        sent: Look | None = None
-        if listed is not None:
-            first = self.now - TREATMENT_OBX_HOURS * HOUR
-            first = first if self.contact is None else max(first, self.contact)
-            sent = self._looked(listed, kind, "treatment", first)
-        if sent is not None and (newest is None or sent.newest[-1].at >= newest.at):
-            return self.of_look(kind, sent)
+        first = self.now - TREATMENT_OBX_HOURS * HOUR
+        first = first if self.contact is None else max(first, self.contact)
+        sent: Reading | None = None
+        if listed is not None and self._told_by is not None:
+            sent = self._of_past(kind, listed, kind.id, first)
+        elif listed is not None:
+            look = self._looked(listed, kind, f"{self._name} treatment", first)
+            sent = None if look is None else self.of_look(kind, look)
+        if sent is not None and (newest is None or instant(sent.latest.at) >= newest.at):
+            return sent
         order = None if turns is None else turns.in_force(self.now, self.is_own)
         if order is not None:
             return single(kind.id, Sample(True, self.clock(order.at), order.source))
