@@ -80,7 +80,7 @@ class Word(NamedTuple):
     patient: str
     sent: int
     when: Stamp
-    expected: list[Any] | None
+    expected: list[Any] | None  # empty where it takes the expectation away
     is_list: bool  # the diagnoses replace those that were listed before
     diagnoses: list[list[Any]]  # name and row of the register
 
@@ -89,8 +89,12 @@ def word_of(patient: str, event: Event, seq: int, site: SiteProfile) -> Word | N
     """None where it said nothing of either."""
     if event.message_type == "ADT" and event.trigger in _PERSON_ONLY:
         return None
-    when, expected = stamp(event, seq), None
-    if event.visit.expected_discharge is not None:
+    when = stamp(event, seq)
+    expected: list[Any] | None = None
+    never_was = event.message_type == "ADT" and event.trigger in _NEVER_WAS
+    if never_was or "PV2-9" in event.visit.deleted:
+        expected = []
+    elif event.visit.expected_discharge is not None:
         expected = [instant(event.visit.expected_discharge), f"{event.control_id} PV2-9"]
     diagnoses = [] if not event.diagnoses else _diagnoses(when, event, site)
     if expected is None and not event.diagnoses:
@@ -112,7 +116,7 @@ def as_told(words: Sequence[Word], told_by: int, at: int) -> dict[str, Person]:
         is_told = word.sent <= told_by
         person = people.setdefault(word.patient, {})
         if is_told and word.expected is not None:
-            _newest(person, "expected", word.when, word.expected)
+            _newest(person, "expected", word.when, word.expected or None)
         if is_told and word.when[2] <= at:
             _take_diagnoses(person, word.when, word.is_list, word.diagnoses)
         elif word.diagnoses:

@@ -161,7 +161,13 @@ class _Window:
         """Whether nothing was sent: not that no value could be had, nor one that nobody can read or that was
         withdrawn."""
         listed = self.fold.results(kind.id)
-        within = () if listed is None else listed.between(self.first_instant(kind), self.now)
+        if listed is None:
+            return True
+        first = self.first_instant(kind)
+        within = listed.between(first, self.now)
+        if self._told_by is not None:
+            within = [each for each in within if each.sent <= self._told_by]
+            within += self._within(listed, kind.id, first, self.now)
         return not any(self.is_own(each.patient) for each in within)
 
     @property
@@ -326,14 +332,15 @@ class _Window:
 
     def turns(self, fact: str) -> InForce | None:
         """The orders of one treatment."""
-        return self.fold.orders(fact)
+        return self.fold.orders(fact, self._told_by)
 
     def given(self, fact: str, at: int) -> Sample | None:
         """Whether a treatment was given at an instant, and by what; None where nobody can say."""
         kind = dictionary()[fact]
         turns, listed = self.turns(fact), self.fold.results(fact)
         newest = None if turns is None else turns.newest(at, self.is_own)
-        sent = () if listed is None else listed.between(at - TREATMENT_OBX_HOURS * HOUR, at)
+        first = at - TREATMENT_OBX_HOURS * HOUR
+        sent = [] if listed is None else self._within(listed, f"at {at}", first, at)
         own = [each for each in sent if each.value is not None and self.is_own(each.patient)]
         if own and (newest is None or own[-1].at >= newest.at):
             return self.sample(kind, own[-1])
@@ -381,7 +388,7 @@ class _Window:
 
     def treatment(self, kind: FactType) -> Reading | None:
         """In force now: the newest of an OBX of the last 24 h and the orders up to now."""
-        turns = self.fold.orders(kind.id, self._told_by)
+        turns = self.turns(kind.id)
         newest = None if turns is None else turns.newest(self.now, self.is_own)
         listed = self.fold.results(kind.id)
         first = self.now - TREATMENT_OBX_HOURS * HOUR
