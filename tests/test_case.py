@@ -31,8 +31,9 @@ from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, load_site, pa
 from umbridge.stay.assays import NO_FLAG
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.stay.prevailing import part2_facts, prevailing
 from umbridge.stay.treatments import NO_ORDER
-from umbridge.stay.window import part2_facts, prevailing, readings
+from umbridge.stay.window import readings
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
 SITE = default_site()

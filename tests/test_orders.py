@@ -640,7 +640,7 @@ def _no_namespace(kind: str, number: str) -> str:
         (orders, "INHERITED", frozenset(), lambda: runs(folded(*CHILDREN)) is False),
         (force, "_IN_FORCE", frozenset(), lambda: runs(folded(*LONGER), 8) is False),
         (said, "_NEW", frozenset(), lambda: odd(folded(*LABORATORY)) == [OrderReason.UNMAPPED]),
-        (orders, "_by_patient", lambda its, stands: [its], lambda: runs(folded(*STRANGER)) is True),
+        (orders, "by_patient", lambda its, stands: [its], lambda: runs(folded(*STRANGER)) is True),
         (effects, "_ENDING", frozenset({Effect.ENDS}), lambda: runs(folded(*COMPLETED)) is False),
     ],
 )

@@ -55,6 +55,7 @@ STAY_KEYS = [  # in the order of the README of the golden cases
     "events_applied",
     "exceptions",
     "notices_due",
+    "notices_missed",
 ]
 
 

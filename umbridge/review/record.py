@@ -11,7 +11,7 @@ from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.stay.fold import Stay
 from umbridge.stay.part2 import is_code
-from umbridge.stay.window import part2_facts
+from umbridge.stay.prevailing import part2_facts
 
 PART2 = "PART2_SUD"  # 42 CFR Part 2: what says so goes to the restricted compartment only
 

@@ -33,36 +33,6 @@ def counted(told: Sequence[Result], has_report: bool, told_by: int) -> Iterator[
             yield now.shown()._replace(at=at)
 
 
-def corrected(told: Sequence[Result], has_report: bool, told_by: int, since: int) -> Iterator[int]:
-    """The times of values told by ``told_by`` that were changed or taken back after ``since``."""
-    account, before = Account(has_report), dict[Value, tuple[int, object]]()
-    for stated in told:
-        if stated.sent > since:
-            before = _added(account, before, told_by)
-        account.tell(stated)
-    if told and told[-1].sent <= since:
-        return
-    for value, (at, said) in before.items():
-        if said is not None and _said(_followed(account, value)) != said:
-            yield at
-
-
-def _added(
-    account: Account, known: dict[Value, tuple[int, object]], told_by: int
-) -> dict[Value, tuple[int, object]]:
-    """With the values that were told since, as they are now."""
-    found = dict(known)
-    for value in account.values:
-        if value not in known and value.told <= told_by:
-            found[value] = (value.slot.at, _said(value))
-    return found
-
-
-def _said(value: Value) -> object:
-    """What a value says where it is used; None where it is not."""
-    return value.content.value if value.is_shown else None
-
-
 def _followed(account: Account, value: Value) -> Value:
     """The value itself, or the final one that a preliminary one of another time has become."""
     if value.is_standing:

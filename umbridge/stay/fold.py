@@ -33,7 +33,6 @@ from umbridge.stay.person import (
     merged,
     newer,
     note,
-    primary_of,
     word_of,
 )
 from umbridge.stay.procedures import Procedure, Procedures, procedures_of
@@ -55,7 +54,7 @@ from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-FORM = 5
+FORM = 6
 PAST_KEPT = 8
 
 

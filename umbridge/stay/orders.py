@@ -18,13 +18,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from umbridge.stay.effect import Effect
-from umbridge.stay.force import BESIDE, INHERITED, SAYS_WHAT, InForce, OrderLine, Turn, beside, line_of
+from umbridge.stay.force import BESIDE, INHERITED, InForce, OrderLine, Turn, beside, line_of
 from umbridge.stay.numbers import Numbers, alike, shelf_of
+from umbridge.stay.oneorder import alike_until, are_one, by_patient
 from umbridge.stay.reasons import OrderReason
-from umbridge.stay.record import Record, same_patient
+from umbridge.stay.record import Record
 from umbridge.stay.said import DISCHARGE, REPLACEMENT, STATUS, UNREAD, Plain, Said
 
 PLAIN = 16_384
@@ -300,12 +300,12 @@ class Orders:
                 self._read(place, shelf, stands)
                 self._raised.update(shelf.raised())
             shelf.more = []
-            alike = _alike_until(runs, shelf.runs)
+            alike = alike_until(runs, shelf.runs)
             for fact, start, end in runs[alike:]:
                 self._facts[fact].remove(start, end)
             for fact, start, end in shelf.runs[alike:]:
                 self._facts.setdefault(fact, InForce()).add(start, end)
-            alike = _alike_until(records, shelf.records)
+            alike = alike_until(records, shelf.records)
             gone += records[alike:]
             new += shelf.records[alike:]
         self._changed = set()
@@ -334,7 +334,7 @@ class Orders:
             own = BESIDE * (1 + used[0].seq * BESIDE + used[0].part)
             inherited = self._inherited(used, frozenset({name}))
             above = [said._replace(what="", part=said.part + own) for said in inherited]
-            for mine in _by_patient(used, stands):
+            for mine in by_patient(used, stands):
                 for what in sorted({said.what for said in mine if said.what}):
                     line = line_of(what, mine, above)
                     lines.append(line)
@@ -363,7 +363,7 @@ class Orders:
             its = [said for said in its if said.what != UNREAD]
             kinds.discard(UNREAD)
         others = codes - {""}
-        is_one = "^" in name or len(kinds) + bool(others) < 2 or (not others and _is_one(its))
+        is_one = "^" in name or len(kinds) + bool(others) < 2 or (not others and are_one(its))
         used: list[Said] = []
         for said in its:
             if said.does not in _READ:
@@ -410,30 +410,3 @@ class Orders:
         """What may change the stay and could not be used, of patients that ``is_own`` accepts, as codes."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
         return raised - {_EXCEPTIONS[OrderReason.NOT_FOUND]} if len(self._plain) >= PLAIN else raised
-
-
-def _alike_until(one: list[Any], other: list[Any]) -> int:
-    """How far two lists begin alike."""
-    if one is other:
-        return len(one)
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (mine, its) in enumerate(pairs) if mine != its), min(len(one), len(other)))
-
-
-def _is_one(its: list[Said]) -> bool:
-    """Whether kinds under one number are parts of one order: told of in one message, or by a change of it."""
-    rows = [
-        {said.seq for said in its if said.what == what and said.does in SAYS_WHAT}
-        for what in {said.what for said in its if said.what}
-    ]
-    return bool(set.intersection(*rows)) or any(said.is_change for said in its)
-
-
-def _by_patient(its: list[Said], stands: Callable[[str], str]) -> Iterator[list[Said]]:
-    """The statements by whose order it is: another patient's under the same number is another order."""
-    owners = {stands(said.patient) for said in its} - {""}
-    if len(owners) < 2:
-        yield its
-        return
-    for owner in sorted(owners):
-        yield [said for said in its if same_patient(owner, stands(said.patient))]

@@ -7,6 +7,7 @@ received last), so the order of arrival does not matter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, NamedTuple

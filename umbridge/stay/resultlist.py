@@ -17,7 +17,7 @@ from umbridge.model import Reading
 from umbridge.stay import results
 from umbridge.stay.account import Account, Outcome
 from umbridge.stay.clock import HOUR
-from umbridge.stay.counted import corrected, counted, is_counted
+from umbridge.stay.counted import counted, is_counted
 from umbridge.stay.results import Look, in_order
 from umbridge.stay.statements import FINAL, LOST, PRELIMINARY, Place, Result, again
 
@@ -179,22 +179,6 @@ class ResultList:
                 found += [max(slot, key=_FINAL_THEN_NEWEST) for slot in slots]
         within = [each for each in found if (first is None or first <= each.at) and each.at <= last]
         return in_order(within)
-
-    def is_corrected(
-        self, first: int | None, last: int, told_by: int, since: int, is_own: Callable[[str], bool]
-    ) -> bool:
-        """Whether a value of such a window was corrected or withdrawn by what was told after ``since``."""
-        self.settle()
-        for key, group in self._groups.items():
-            if group.account is None and all(len(slot) == 1 for slot in group.slots.values()):
-                continue
-            told = self._told(key, group)
-            if not is_own(group.patient) or told[-1].sent <= since:
-                continue
-            for at in corrected(told, bool(key[1]), told_by, since):
-                if (first is None or first <= at) and at <= last:
-                    return True
-        return False
 
     def _spoil(self, stated: Result, group: _Group | None) -> None:
         """Look again at past moments for which a statement may count, or of whose values it may say more."""

@@ -7,11 +7,11 @@ implies (``implied``), and what a finished form leaves out where the profile say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
@@ -26,6 +26,7 @@ from umbridge.stay.fold import StayFold
 from umbridge.stay.force import InForce
 from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
 from umbridge.stay.payment import PAYMENT_FACTS
+from umbridge.stay.prevailing import latest_only, prevailing, severity_of
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.results import Look
 from umbridge.stay.serial import SERIAL_FACTS
@@ -59,15 +60,7 @@ def readings(
     for fact in fold.sent & plain:  # what was never sent is unknown, and most of the facts never are
         found[fact] = window.reading(fact)
     known = {fact: reading for fact, reading in sorted(found.items()) if reading is not None}
-    return {fact: _latest(each) for fact, each in known.items()} if cut.is_later else known
-
-
-def _latest(reading: Reading) -> Reading:
-    """As a later look is told of it, whose rules are those of the first and ask for the worst."""
-    kind = dictionary().get(reading.fact)
-    if kind is None or not kind.is_measured:
-        return reading
-    return replace(reading, low=reading.latest, high=reading.latest)
+    return {fact: latest_only(each) for fact, each in known.items()} if cut.is_later else known
 
 
 @lru_cache(maxsize=64)
@@ -82,22 +75,6 @@ def _parted(wanted: frozenset[str], closed: frozenset[str]) -> tuple[frozenset[s
         and kinds[fact].closed_by not in closed
     )
     return plain, tuple(wanted - plain)
-
-
-def prevailing(reading: Reading, review: ReviewType) -> tuple[Sample, ...]:
-    """The value the dictionary says this review goes by: one sample, or lowest and highest where both count.
-
-    A first review takes the worst of the window; a continued stay the latest vital sign or laboratory value.
-    """
-    kind = dictionary().get(reading.fact)
-    if kind is None or kind.worst == "latest" or (Cut(review).by_latest and kind.is_measured):
-        return (reading.latest,)
-    return {
-        "max": (reading.high,),
-        "worst": (reading.high,),
-        "min": (reading.low,),
-        "both": (reading.low, reading.high),
-    }[kind.worst]
 
 
 class _Window:
@@ -227,7 +204,7 @@ class _Window:
         return self._looked(listed, kind, self._name, self.first_instant(kind))
 
     def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
-        rank = number_of if kind.kind == "number" else _severity(kind) if kind.worst == "worst" else None
+        rank = number_of if kind.kind == "number" else severity_of(kind) if kind.worst == "worst" else None
         return listed.look(name, first, self.now, self.patient, self.is_own, rank, SERIES_KEPT)
 
     def sent(self, kind: FactType) -> Reading | None:
@@ -417,16 +394,6 @@ class _Window:
         return prevailing(reading, self.cut.review)
 
 
-@cache
-def _codes(fact: str) -> dict[str, int]:
-    return {code: place for place, code in enumerate(dictionary()[fact].codes)}
-
-
-def _severity(kind: FactType) -> Callable[[Result], int]:
-    places = _codes(kind.id)
-    return lambda each: places[str(each.value)]
-
-
 _SPECIAL = {
     "troponin_ratio": troponin,
     "potassium": potassium,
@@ -444,9 +411,3 @@ _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     **SERIAL_FACTS,
     **TREATMENT_FACTS,
 }
-
-
-def part2_facts(facts: Iterable[str]) -> tuple[str, ...]:
-    """Those that carry substance-use content (42 CFR part 2)."""
-    known = dictionary()
-    return tuple(sorted(fact for fact in facts if fact in known and known[fact].part2))
