@@ -42,7 +42,7 @@ times = st.datetimes(timezones=st.just(UTC))
 numbers = st.integers(0, 2**53)
 snapshots = st.builds(Snapshot, blobs, st.lists(blobs, max_size=3).map(tuple))
 rows = st.lists(st.builds(SealedOut, numbers, words, blobs, numbers), max_size=3).map(tuple)
-lanes = st.builds(WholeLane, rows, st.booleans())
+lanes = st.builds(WholeLane, rows, st.booleans(), st.none() | snapshots)
 purposes: st.SearchStrategy[Purpose] = (
     st.builds(TakeIn, st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple))
     | st.builds(ScreenAgain)
@@ -111,6 +111,8 @@ answers: st.SearchStrategy[Answer] = (
         st.lists(st.builds(Changed, words, st.sampled_from(ReviewState), texts), max_size=3),
         st.lists(open_lines, max_size=2).map(tuple),
         st.none() | times,
+        st.dictionaries(words, numbers, max_size=2),
+        st.lists(words, max_size=2).map(tuple),
     )
 )
 

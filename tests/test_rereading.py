@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,17 @@ from installation import START_SECONDS, Installation
 from test_upgrade import contents, kept, verdict
 
 from umbridge import delivery, rereading, roster, sample
+from umbridge.casework.docket import Done
 from umbridge.hl7 import er7
+from umbridge.lanecommands import RecordWork
+from umbridge.review.standing import LaneReviews
 from umbridge.site import default_site, load_site
 from umbridge.stay import anew
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
 from umbridge.store import engine
 from umbridge.store.opening import hold_pen, open_keys
+from umbridge.turns import Deadline
 
 WHY = ("--purpose", "HPAYMT")
 SITE = default_site()
@@ -132,6 +138,63 @@ def test_a_kill_on_the_way_leaves_the_rest_to_the_next_start(tmp_path: Path) -> 
     assert said
     assert len(said) == len({each[1:3] for each in said})  # each was asked once, whichever daemon did it
     assert verdict(one.settings)[0] == "PASS"
+
+
+def marks(one: Installation) -> dict[str, str]:
+    with closing(sqlite3.connect(one.settings.store / engine.DATABASE)) as db:
+        rows = db.execute("SELECT name, value FROM meta WHERE name LIKE 'anew/%'")
+        return {str(name): str(value) for name, value in rows}
+
+
+def heads(one: Installation) -> dict[bytes, bytes]:
+    with closing(sqlite3.connect(one.settings.store / engine.DATABASE)) as db:
+        return {
+            bytes(lane): bytes(sealed) for lane, sealed in db.execute("SELECT lane, sealed FROM stay_head")
+        }
+
+
+def test_a_kill_after_the_last_fold_loses_no_mark(installation: Installation, tmp_path: Path) -> None:
+    """The mark is written with the fold: there is no moment between the two."""
+    installation.roles("administrator", "ur_nurse")
+    daemon = installation.start()
+    frames = [
+        ("", frame) for n in range(6) for frame in sample.stay(n, datetime.now(UTC) - timedelta(hours=4))
+    ]
+    asyncio.run(delivery.send_all("127.0.0.1", daemon.port, frames, connections=1, done=lambda sent: None))
+    daemon.worked()
+    read_again(installation)
+    assert daemon.stop() == 0
+    installation.edit('UMB-SPO2RA = "spo2_room_air"\n', "", "site.toml")
+    shutil.copytree(installation.directory, tmp_path / "other")
+    other = Installation.at(tmp_path / "other")
+    daemon = other.start()
+    read_again(other)
+    assert daemon.stop() == 0
+    assert set(marks(other).values()) == {"facts"}
+
+    before = heads(installation)
+    daemon = installation.start()
+    until = time.monotonic() + START_SECONDS
+    while any(before[lane] == sealed for lane, sealed in heads(installation).items()):
+        assert time.monotonic() < until, "never folded again"
+    daemon.kill()
+    daemon = installation.start()
+    read_again(installation)
+    assert daemon.stop() == 0
+    assert marks(installation) == marks(other)
+
+
+def test_a_mark_goes_with_a_stay_that_is_joined(installation: Installation) -> None:
+    gone, into = b"\1" * 32, b"\2" * 32
+    work = Deadline(BEGAN)
+    done = Done(BEGAN, b"{}", [], differs=("facts",))
+    common: dict[str, Any] = {"work": work, "seq": 1, "said": LaneReviews(), "due": None, "open": None}
+    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+        pen.call(RecordWork(lane=gone, done=done, **common))
+        pen.call(RecordWork(lane=into, done=replace(done, differs=("times",)), **common))
+        pen.call(RecordWork(lane=into, done=replace(done, differs=()), gone=(gone,), **common))
+        with pen.reading() as reader:
+            assert reader.notes_under(anew.MARK) == {anew.mark_of(into): "facts times"}
 
 
 # --- what is compared -------------------------------------------------------------------------------

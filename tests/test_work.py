@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from umbridge.casework.docket import (
     Need,
     NeedRows,
     NeedSnapshot,
+    Reread,
     SealedOut,
     Snapshot,
+    TakeIn,
     Task,
     WholeLane,
 )
@@ -28,7 +31,7 @@ from umbridge.casework.work import Casework, questions_of, to_screen
 from umbridge.criteria.host import Host
 from umbridge.review.standing import InForce, LaneReviews
 from umbridge.shadow import Shadow
-from umbridge.site import SiteProfile, default_site
+from umbridge.site import SiteProfile, default_site, load_site
 
 BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
 NUMBER = SCHEMAS["determination"].number
@@ -146,6 +149,31 @@ def test_another_site_profile_asks_for_every_row_and_writes_every_increment(host
     whole = [made for _, made in done.increments]
     assert whole[: len(book.increments)] == book.increments
     assert len(book.increments) > 0
+
+
+def test_a_stay_that_is_folded_under_other_rules_says_what_differs_and_not_what_is_new(
+    host: Host, tmp_path: Path
+) -> None:
+    """Whatever has it folded again: also where it is the next message, as no earlier try could fold it."""
+    site, book = default_site(), Book()
+    told = list(sample.stay(1, BEGAN))
+    work = office(host, site)
+    for frame in told[:-1]:
+        book.take(one(work, book.next(frame)))
+    text = files("umbridge").joinpath("default_site.toml").read_text("utf-8")
+    (tmp_path / "site.toml").write_text(text.replace('UMB-MELENA = "melena"', ""), encoding="utf-8")
+    (tmp_path / "same.toml").write_text(f"{text}# not read otherwise", encoding="utf-8")
+    other, same = load_site(tmp_path / "site.toml"), load_site(tmp_path / "same.toml")
+    last, before = book.next(told[-1]), Snapshot(book.head, tuple(book.increments))
+    whole = WholeLane(tuple(book.rows), renew=True, before=before)
+    for purpose, rows in ((TakeIn(), whole), (Reread(), replace(whole, rows=whole.rows[:-1]))):
+        task = replace(last, stored=rows, purpose=purpose)
+        done = one(office(host, other), task)
+        assert isinstance(done, Done) and done.differs == ("facts",)
+        done = one(office(host, same), task)
+        assert isinstance(done, Done) and done.differs == ()
+    done = one(office(host, site), replace(last, stored=whole))
+    assert isinstance(done, Done) and done.differs == ()  # the same rules
 
 
 def test_a_late_event_needs_no_row_read_again(host: Host) -> None:

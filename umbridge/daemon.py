@@ -34,8 +34,9 @@ from umbridge.overview import status_row
 from umbridge.pipeline import Pipeline
 from umbridge.registration import Registration
 from umbridge.reload import Reload, users_text
-from umbridge.rereading import MARK, Rereading
+from umbridge.rereading import Rereading
 from umbridge.site import SiteProfile, load_site
+from umbridge.stay.anew import MARK
 from umbridge.stay.profile import check_site
 from umbridge.store import ground
 from umbridge.store.commands import WriteEntries, WriteEntry
@@ -218,7 +219,7 @@ class Daemon:
         again = Registration(pen, parts.site, self._inquiry.charset, pipeline.refold)
         registering = asyncio.create_task(again.run(), name="registration")
         anew = Rereading(pen, parts.site, pipeline.read_anew, lambda: pipeline.backlog)
-        rereading = asyncio.create_task(anew.run(), name="rereading")
+        reading_anew = asyncio.create_task(anew.run(), name="rereading")
         listing = asyncio.create_task(self._inquiry.worklist.prepare(), name="worklist")
         try:
             await desk.open()
@@ -250,7 +251,7 @@ class Daemon:
             waiting.cancel()
             listing.cancel()
             registering.cancel()
-            rereading.cancel()
+            reading_anew.cancel()
             await asyncio.to_thread(self._witnesses.close)
             await desk.close()
             with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING

@@ -13,6 +13,7 @@ from umbridge.casework.docket import Determined, Done
 from umbridge.model import RowState
 from umbridge.review.standing import InForce, LaneReviews
 from umbridge.review.worklist import WorklistLine, with_answers
+from umbridge.stay.anew import mark_of
 from umbridge.stay.clock import instant
 from umbridge.store.commands import Transaction
 from umbridge.turns import AskedAgain, Deadline, LaneWork, Message, ReadAnew, Row
@@ -62,6 +63,7 @@ class RecordWork:
             for one in (lane, *self.gone):
                 tx.refolded(one, seq)
             tx.renew_stay(lane, done.increments)
+        self._mark(tx)
         tx.save_stay(lane, seq, said, done.head, () if self.renew else done.increments)
         lines = with_answers(done.open, said)
         tx.save_open_reviews(lane, lines, self.open)
@@ -70,6 +72,16 @@ class RecordWork:
             tx.wait_until(lane, due)
         self._finish(tx)
         return Recorded(said, due, lines)
+
+    def _mark(self, tx: Transaction) -> None:
+        """A person is to know of a stay that says something else now; a joined lane brings its mark."""
+        found = set(self.done.differs)
+        for one in self.gone:
+            found.update((tx.note(mark_of(one)) or "").split())
+            tx.drop_note(mark_of(one))
+        if found:
+            found.update((tx.note(mark_of(self.lane)) or "").split())
+            tx.put_note(mark_of(self.lane), " ".join(sorted(found)))
 
     def _determination(self, tx: Transaction, item: Determined) -> InForce:
         texts = list(item.texts)

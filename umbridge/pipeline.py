@@ -347,7 +347,10 @@ class Pipeline:
                     for each in (lane, *gone)
                     for row in self._read(lambda reader, each=each: reader.folded_rows(each, until))  # type: ignore[misc]
                 }
-                return replace(task, stored=WholeLane(tuple(rows[place] for place in sorted(rows)), renew))
+                saved = self._read(lambda reader: reader.stay(lane)) if renew else None
+                before = None if saved is None else Snapshot(saved.head, saved.increments)
+                whole = WholeLane(tuple(rows[place] for place in sorted(rows)), renew, before)
+                return replace(task, stored=whole)
             case other:
                 assert_never(other)
 

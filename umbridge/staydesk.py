@@ -19,11 +19,11 @@ from umbridge.model import Event
 from umbridge.naming import Namer
 from umbridge.opened import Opened
 from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number
-from umbridge.rereading import MARK
 from umbridge.review.plan import stay_json
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
+from umbridge.stay.anew import MARK, mark_of
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import event_of, taken_part
@@ -178,7 +178,7 @@ class StayDesk:
                     yield blank(StayLine, exceptions=[inbox.UNREADABLE])
                     continue
                 row = stay_json(stay, said.completed)
-                row["exceptions"] += READ_ANEW if f"{MARK}{lane.hex()}" in marked else []
+                row["exceptions"] += READ_ANEW if mark_of(lane) in marked else []
                 yield StayLine(**row)
 
         return self._door.disclose(viewer, query, lines)
@@ -186,7 +186,7 @@ class StayDesk:
     def show(self, viewer: Viewer, query: StaysShow) -> Iterator[Seen[StayView]]:
         lane = self.lane(query.visit)
         with self._pen.reading() as reader:
-            count, is_marked = int(reader.has_stay(lane)), reader.note(f"{MARK}{lane.hex()}") is not None
+            count, is_marked = int(reader.has_stay(lane)), reader.note(mark_of(lane)) is not None
 
         def one(opened: Opened) -> Iterator[StayView]:
             try:

@@ -47,6 +47,7 @@ class WholeLane:
 
     rows: tuple[SealedOut, ...]
     renew: bool = False  # every increment is to be written again, not only this row's
+    before: Snapshot | None = None  # with ``renew``: the stay as it is stored, under whichever rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class Done:
     open: tuple[WorklistLine, ...] = ()  # the reviews that wait for a person now, without their answers
     due: datetime | None = None  # when the next review opens though nothing is said
     unused: Mapping[str, int] = field(default_factory=dict)  # "FIELD reason" -> how often in this row
+    differs: tuple[str, ...] = ()  # in which parts the stay says something else than under other rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +232,13 @@ def task_out(task: Task) -> bytes:
         case Snapshot(kept, increments):
             head["snapshot"] = len(increments)
             parts += [kept, *increments]
-        case WholeLane(rows, renew):
+        case WholeLane(rows, renew, before):
             head["rows"] = [(row.seq, row.feed, row.part) for row in rows]
             head["renew"] = renew
             parts += [row.frame for row in rows]
+            if before is not None:
+                head["before"] = len(before.increments)
+                parts += [before.head, *before.increments]
         case None:
             pass
         case unknown:
@@ -256,9 +261,11 @@ def task_in(body: bytes) -> Task:
     if "snapshot" in head:
         stored = Snapshot(rest[0], tuple(rest[1:]))
     elif "rows" in head:
-        named = zip(head["rows"], rest, strict=True)
+        named = zip(head["rows"], rest, strict=False)
         rows = tuple(SealedOut(seq, feed, raw, part) for (seq, feed, part), raw in named)
-        stored = WholeLane(rows, head["renew"])
+        old = rest[len(rows) :]
+        before = Snapshot(old[0], tuple(old[1:])) if "before" in head else None
+        stored = WholeLane(rows, head["renew"], before)
     return Task(
         head["seq"],
         lane,
@@ -302,6 +309,7 @@ def answer_out(answer: Answer) -> bytes:
         "open": [worklist.encoded(line) for line in answer.open],
         "due": None if answer.due is None else answer.due.isoformat(),
         "unused": answer.unused,
+        "differs": answer.differs,
     }
     return frame(head, parts)
 
@@ -336,4 +344,5 @@ def answer_in(body: bytes) -> Answer:
         tuple(worklist.decoded(line) for line in head["open"]),
         None if head["due"] is None else datetime.fromisoformat(head["due"]),
         head["unused"],
+        tuple(head["differs"]),
     )

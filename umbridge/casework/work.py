@@ -41,6 +41,7 @@ from umbridge.review.record import changed_draft, determination_draft, is_met
 from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, level_supported, settled, waves
 from umbridge.review.worklist import lines
 from umbridge.site import SiteProfile
+from umbridge.stay.anew import differences, is_read, outline_of, outline_stored
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
 from umbridge.stay.identity import event_of, taken_part
@@ -178,6 +179,7 @@ class Begun:
     stay: Stay
     questions: list[tuple[Review, Case]]
     unused: Mapping[str, int]
+    differs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +278,10 @@ class Casework:
                 pass
             case other:
                 assert_never(other)
+        differs: tuple[str, ...] = ()
         if isinstance(task.stored, WholeLane):
             rows = self._events(task.stored.rows)
+            differs = self._differs(task.stored.before, rows, task.seq if events else None, fold)
             as_of = max([as_of, *(event.sent_at for _, event in rows)])  # of a lane that joined, too
             written = rows if task.stored.renew else events
             increments = increments_of((seq, fold.increment(event, seq)) for seq, event in written)
@@ -290,7 +294,20 @@ class Casework:
         elif isinstance(task.purpose, Reread):
             asked = tuple(review for review in asked if not _is_closed(task, review))
         questions = questions_of(fold, stay, asked, self._host)
-        return Begun(task, whole, fold, increments, as_of, stay, questions, not_used)
+        return Begun(task, whole, fold, increments, as_of, stay, questions, not_used, differs)
+
+    def _differs(
+        self, before: Snapshot | None, rows: list[tuple[int, Event]], new: int | None, fold: StayFold
+    ) -> tuple[str, ...]:
+        """In which parts a stay that was folded under other rules says something else under these.
+
+        ``new``: the row that it has not taken in before. What that one says is news, no other reading.
+        """
+        if before is None or is_read(before.head, self._site):
+            return ()
+        known = [(seq, event) for seq, event in rows if seq != new]
+        now = fold if new is None else StayFold.refold(self._site, known)
+        return differences(outline_stored(self._site, before.head, before.increments), outline_of(now))
 
     def _fold(self, task: Task) -> StayFold | Need:
         """The lane as its last worked row left it, taken out of the cache until this row is worked too."""
@@ -362,6 +379,7 @@ class Casework:
             lines(stay, planned),
             due,
             begun.unused,
+            begun.differs,
         )
 
 

@@ -16,6 +16,12 @@ from umbridge.stay.fold import FORM, StayFold
 from umbridge.stay.identity import followed
 
 _EVER = 1 << 62
+MARK = "anew/"  # and a lane: the store's note of a stay that says something else since it was read again
+
+
+def mark_of(lane: bytes) -> str:
+    """The note's name."""
+    return f"{MARK}{lane.hex()}"
 
 
 def reading_of(site: SiteProfile) -> str:
