@@ -447,7 +447,7 @@ OPENS = {
         "_remake": "the list made again from the stays; nothing is shown",
         "_events": "the same",
     },
-    "umbridge/rereading.py": {"_saved": "before and after: that a stay differs is noted, no more"},
+    "umbridge/rereading.py": {"_is_behind": "the rules a stay stands under, no more"},
     "umbridge/registration.py": {"_page": "a page of rows: their numbers are looked for, nothing is shown"},
     "umbridge/quarantine.py": {
         "_check": "a row is worked again: its numbers are looked for, nothing is shown"
