@@ -85,7 +85,7 @@ def look(ward: Ward, clock: Clock, hours: float) -> None:
     """The clock goes on, and what is due by it is looked at."""
     clock.now = max(clock.now, START + timedelta(hours=hours))
     assert ward.pipeline is not None
-    ward.on_loop(Deadlines(ward.pen, ward.pipeline, clock).look())
+    ward.on_loop(Deadlines(ward.pen, ward.pipeline, clock).catch_up())
     ward.idle()
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
-Table: TypeAlias = dict[str, Any]
+Table: TypeAlias = Mapping[str, str | list[str]]  # as a profile should have it; whoever reads it checks
 
 #: What a chart may be taken as complete for, and the event (a fact that is Y) that has to be told for it.
 EVENTS = {

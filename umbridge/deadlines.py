@@ -19,6 +19,7 @@ from umbridge.store.writer import Pen
 
 LOOK_SECONDS = 30.0  # reviews are due by hours and days
 AT_ONCE = 256
+ROUNDS = 64
 
 
 class Deadlines:
@@ -40,10 +41,19 @@ class Deadlines:
             self._pipeline.look_at(lane, moment(due, ZoneInfo("UTC")))
         return len(found)
 
+    async def catch_up(self) -> None:
+        """Look until no moment has passed: a daemon that was away finds several of one stay, one by one.
+
+        Raises StoreError. ``ROUNDS`` end it where a stay cannot be looked at: the next look tries again.
+        """
+        for _ in range(ROUNDS):
+            if not await self.look():
+                return
+            await self._pipeline.idle()
+
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             with contextlib.suppress(StoreError):  # the daemon is ending, and says so itself
-                await self.look()
-                await self._pipeline.idle()
+                await self.catch_up()
             await asyncio.sleep(LOOK_SECONDS)

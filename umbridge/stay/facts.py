@@ -228,7 +228,7 @@ def _fact_type(fact: str, entry: Any) -> FactType:
     )
 
 
-def _of_its_group(fact: str, entry: Mapping[str, Any]) -> None:
+def _of_its_group(fact: str, entry: Mapping[str, str]) -> None:
     """Keys that only treatments have, and the one that they do not have."""
     if entry.get("class", "ACUTE") not in _CLASSES:
         raise ContentError(f"dictionary.toml: {fact}.class: expected one of {', '.join(_CLASSES)}")
