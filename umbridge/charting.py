@@ -75,8 +75,9 @@ def drug_orders(reads: Reads, orders: Table) -> DrugOrders:
 def assumptions(reads: Reads, tree: object) -> Mapping[str, str]:
     """Of ``[assumptions]``: each with the one event that can close it. Raises ConfigError likewise."""
     found = reads.table(tree, "assumptions")
+    read: dict[str, str] = {}
     for name in found:
         if name not in EVENTS:
             reads.fail(f"assumptions.{name}", f"one of the known keys: {', '.join(EVENTS)}")
-        reads.one_of(found[name], f"assumptions.{name}", (EVENTS[name],))
-    return MappingProxyType(dict(found))
+        read[name] = reads.one_of(found[name], f"assumptions.{name}", (EVENTS[name],))
+    return MappingProxyType(read)
