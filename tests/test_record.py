@@ -96,7 +96,7 @@ def values(result: ScreenResult, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_only_a_result_that_meets_closes_a_review_and_silence_says_nothing(outcome: Outcome) -> None:
-    expected = {Outcome.MEETS: True, Outcome.MEETS_ADVISE_HIGHER: True, Outcome.NOT_APPLICABLE: None}
+    expected = {Outcome.MEETS: True, Outcome.NOT_APPLICABLE: None}
     assert is_met(ScreenResult(outcome)) is expected.get(outcome, False)
 
 

@@ -17,10 +17,14 @@ PART2 = "PART2_SUD"  # 42 CFR Part 2: what says so goes to the restricted compar
 
 
 def is_met(result: ScreenResult) -> bool | None:
-    """True when the screen meets the request, None when the plugin has nothing to say about it."""
+    """True where nothing is left for a person to answer, None when the plugin has nothing to say about it.
+
+    That a higher level is advised is a question to a person: were it closed by itself, an under-treated
+    patient would leave the worklist unseen.
+    """
     if result.outcome is Outcome.NOT_APPLICABLE:
         return None
-    return result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+    return result.outcome is Outcome.MEETS
 
 
 Cited: TypeAlias = dict[str, str]  # fact, value, unit, at, from
