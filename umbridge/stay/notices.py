@@ -18,8 +18,8 @@ from umbridge.stay.course import Span
 from umbridge.stay.ground import Ground
 
 #: 42 CFR 405.1205(c), 422.620(c): the follow-up copy is given at most two calendar days before the
-#: discharge, and is not needed where the first notice was. CMS asks for four hours to think it over
-#: (Medicare Claims Processing Manual ch. 30 s. 200.3).
+#: discharge, and is not needed where the first notice was. The four hours to think it over are unsigned:
+#: the manual that is said to ask for them (ch. 30 s. 200.3) was not seen.
 FOLLOW_UP_DAYS = 2
 FOLLOW_UP_HOURS = 4
 #: The first copy may be given before the admission: 42 CFR 405.1205(b)(3).
