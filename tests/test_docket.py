@@ -52,11 +52,13 @@ purposes: st.SearchStrategy[Purpose] = (
 texts = st.lists(
     st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=9), min_size=1
 )
-verdicts = st.builds(Verdict, st.none() | st.booleans(), st.sampled_from([1, 2]))
+holds = st.lists(words, max_size=2).map(tuple)
+verdicts = st.builds(Verdict, st.none() | st.booleans(), st.sampled_from([1, 2]), holds)
 in_force = st.builds(
     InForce,
     st.none() | st.booleans(),
     st.sampled_from([1, 2]),
+    holds,
     entry=numbers,
     outcome=st.sampled_from(Outcome),
 )

@@ -101,7 +101,7 @@ def test_only_a_result_that_meets_closes_a_review_and_silence_says_nothing(outco
 
 
 def test_a_full_result_fills_the_contracts_keys() -> None:
-    line = screen_line("ZZVN0000000", REVIEW, "interqual_like", FULL)
+    line = screen_line("ZZVN0000000", REVIEW, "interqual_like", FULL, closes=False)
     assert line["requested"] == {"status": "INPATIENT", "level": "ACUTE"}
     assert line["supported"] == "OBS"
     assert line["evidence"][0] == {
@@ -119,7 +119,8 @@ def test_a_full_result_fills_the_contracts_keys() -> None:
 def test_an_empty_result_has_the_fixed_keys_and_no_other() -> None:
     empty = ScreenResult(Outcome.NOT_APPLICABLE)
     assert optional_keys(empty) == {}
-    line = screen_line("V", REVIEW, "p", empty)
+    line = screen_line("V", REVIEW, "p", empty, closes=True)
+    assert (line["closes"], line["hold"]) == (True, [])
     assert (line["subset"], line["supported"], line["missing"], line["avoidable_day"]) == (
         None,
         None,
@@ -182,7 +183,7 @@ def test_the_ledger_and_the_printed_line_agree(
     outcome: Outcome, supported: Level | None, missing: tuple[str, ...], text: str, tags: tuple[str, ...]
 ) -> None:
     result = ScreenResult(outcome, supported=supported, missing=missing, rationale=text, tags=tags)
-    found, line = values(result), screen_line(STAY.visit, REVIEW, "interqual_like", result)
+    found, line = values(result), screen_line(STAY.visit, REVIEW, "interqual_like", result, closes=True)
     for name in ("visit", "outcome", "supported", "episode_day"):
         assert found.get(name) == line[name]
     tells = found.get("sens_evidence", {}) if "PART2_SUD" in tags else found

@@ -21,7 +21,7 @@ CASES = ("G01", "G02", "G03", "G07", "G17", "G18")
 BEGAN = datetime.fromisoformat("2026-01-12T09:00:00-05:00")
 KEYS = [
     *("visit", "review", "episode_day", "plugin", "subset", "edition", "digest", "requested", "outcome"),
-    *("supported", "missing", "rationale", "evidence", "avoidable_day"),
+    *("supported", "missing", "rationale", "evidence", "avoidable_day", "closes", "hold"),
 ]
 OPTIONAL = {
     *("advise_higher", "advise_missing", "basis", "discharge_ready", "extended_stay_reason"),

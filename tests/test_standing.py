@@ -11,6 +11,7 @@ import pytest
 
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.standing import InForce, LaneReviews, ReviewRecord, decoded, encoded
+from umbridge.review.waves import Verdict
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 LATER = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
@@ -45,6 +46,15 @@ def test_it_is_written_in_the_same_form() -> None:
         "latest": {},
         "as_of": "0001-01-01T00:00:00+00:00",
     }
+
+
+def test_a_reason_that_keeps_a_review_open_is_kept_with_the_answer() -> None:
+    held = InForce(True, 1, ("NO_MEASURED_FACT",), entry=9, outcome=Outcome.MEETS)
+    said = LaneReviews(AT, {"ADMISSION-2": ReviewRecord(ReviewState.OPEN, {"zz_a": held})})
+    assert decoded(json.loads(json.dumps(encoded(said)))) == said
+    assert said.completed == frozenset()
+    assert said.after(AT, [("ADMISSION-2", "zz_a", MEETS)], ()).completed == {"ADMISSION-2"}
+    assert InForce.of(Verdict(True, 1, held.hold), entry=9, outcome=Outcome.MEETS) == held
 
 
 def test_a_change_leaves_what_was_there_as_it_was() -> None:

@@ -10,13 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umbridge.model import Level, Outcome, ScreenResult
-from umbridge.review.waves import CEILING, LEVEL_SUPPORTED, Verdict, level_supported, settled, waves
+from umbridge.review.waves import (
+    ADVISED_HIGHER,
+    CEILING,
+    LEVEL_SUPPORTED,
+    Verdict,
+    holds,
+    level_supported,
+    settled,
+    waves,
+)
 
 AT = datetime(2026, 3, 3, 10, 5, tzinfo=UTC)
 MEETS, HIGHER, REFER, PEND, NONE = (
     *(Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER, Outcome.REFER, Outcome.PEND),
     Outcome.NOT_APPLICABLE,
 )
+
+
+KEPT = "ZZ_KEPT"
 
 
 def said(outcome: Outcome, supported: Level | None, ceiling: str = "") -> ScreenResult:
@@ -112,3 +124,28 @@ def test_settling_an_open_answer_never_takes_a_known_level_back() -> None:
 )
 def test_the_later_wave_goes_first(entries: list[tuple[bool | None, int]], closes: bool) -> None:
     assert settled([Verdict(met, wave) for met, wave in entries]) is closes
+
+
+@given(
+    st.lists(
+        st.builds(
+            Verdict,
+            st.none() | st.booleans(),
+            st.sampled_from([1, 2]),
+            st.sampled_from([(), (KEPT,), (ADVISED_HIGHER, KEPT)]),
+        ),
+        max_size=4,
+    )
+)
+def test_one_hold_in_the_deciding_wave_keeps_a_review_open(entries: list[Verdict]) -> None:
+    deciding = max((each.wave for each in entries if each.met is not None), default=0)
+    judged = [each for each in entries if each.wave == deciding and each.met is not None]
+    assert settled(entries) is (bool(judged) and all(each.met and not each.hold for each in judged))
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_a_plugin_may_add_reasons_and_take_none_away(outcome: Outcome) -> None:
+    own = (ADVISED_HIGHER,) if outcome is HIGHER else ()
+    assert holds(ScreenResult(outcome)) == own
+    assert holds(ScreenResult(outcome, hold=(KEPT,))) == (KEPT, *own)
+    assert holds(ScreenResult(outcome, hold=(ADVISED_HIGHER, KEPT))) == (ADVISED_HIGHER, KEPT)

@@ -85,7 +85,7 @@ class Book:
         self.head = done.head
         self.increments += [made for _, made in done.increments]
         answers = [
-            (each.review, each.plugin, InForce(each.verdict.met, entry=number, outcome=each.outcome))
+            (each.review, each.plugin, InForce.of(each.verdict, entry=number, outcome=each.outcome))
             for number, each in enumerate(done.determined)
         ]
         states = [(each.review, each.state) for each in done.changed]

@@ -113,6 +113,7 @@ FULL = ScreenResult(
     "post_acute",
     ("PART2_SUD",),
     {"psi_min": 60, "psi_class": "IV", "observation_discharge_false": ("bun",)},
+    ("ZZ_KEPT", "AGE_ONLY"),
 )
 
 
@@ -156,6 +157,12 @@ LIES: list[tuple[str, Any]] = [
     ("discharge_ready", "yes"),
     ("avoidable_day", "<script>"),
     ("basis", "x" * 121),
+    ("hold", "AGE_ONLY"),
+    ("hold", ["age only"]),
+    ("hold", ["age_only"]),
+    ("hold", [1]),
+    ("hold", ["X" * 41]),
+    ("hold", ["X"] * 9),
     ("extra", 1),
 ]
 

@@ -89,7 +89,7 @@ class RecordWork:
         if before is not None:
             texts[SUPERSEDES] = str(before.entry)
         entry = tx.entry(Spelt("determination", texts))
-        return InForce(item.verdict.met, item.verdict.wave, entry=entry, outcome=item.outcome)
+        return InForce.of(item.verdict, entry=entry, outcome=item.outcome)
 
     def _due(self, tx: Transaction) -> int | None:
         due = None if self.done.due is None else instant(self.done.due)

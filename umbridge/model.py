@@ -391,6 +391,7 @@ class ScreenResult:
     avoidable_attribution: str | None = None
     tags: tuple[str, ...] = ()
     scores: Mapping[str, int | str | tuple[str, ...]] = field(default_factory=dict)
+    hold: tuple[str, ...] = ()  # why a person has to see this answer, though it may meet: codes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from umbridge.hl7 import ack, batch, er7
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
 from umbridge.review.plan import stay_json
-from umbridge.review.record import ScreenLine, is_met, screen_line
+from umbridge.review.record import ScreenLine, screen_line, verdict
 from umbridge.review.waves import Verdict, settled
 from umbridge.site import SiteProfile
 from umbridge.stay.directory import Delivery, Directory
@@ -118,10 +118,17 @@ class Shadow:
             questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
             done = [item for each in screenings(host, questions) for item in each]
             for item in done:
-                verdict = Verdict(is_met(item.screened.result), item.wave)
-                state.verdicts.setdefault(item.review.id, {})[item.plugin] = verdict
+                said = verdict(item.screened.result, item.wave)
+                state.verdicts.setdefault(item.review.id, {})[item.plugin] = said
+            closing = state.completed
             lines.extend(
-                screen_line(stay.visit or key, item.review, item.plugin, item.screened.result)
+                screen_line(
+                    stay.visit or key,
+                    item.review,
+                    item.plugin,
+                    item.screened.result,
+                    closes=item.review.id in closing,
+                )
                 for item in done
             )
         return lines

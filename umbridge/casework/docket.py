@@ -302,7 +302,7 @@ def answer_out(answer: Answer) -> bytes:
         "as_of": answer.as_of.isoformat(),
         "increments": [seq for seq, _ in answer.increments],
         "determined": [
-            (each.review, each.plugin, each.verdict.met, each.verdict.wave, each.outcome)
+            (each.review, each.plugin, (each.verdict.met, each.verdict.wave, each.verdict.hold), each.outcome)
             for each in answer.determined
         ],
         "changed": [(each.review, each.state) for each in answer.changed],
@@ -332,8 +332,8 @@ def answer_in(body: bytes) -> Answer:
         fold,
         increments,
         [
-            Determined(review, plugin, Verdict(met, wave), Outcome(outcome), said)
-            for (review, plugin, met, wave, outcome), said in zip(
+            Determined(review, plugin, Verdict(met, wave, tuple(hold)), Outcome(outcome), said)
+            for (review, plugin, (met, wave, hold), outcome), said in zip(
                 head["determined"], texts[:count], strict=True
             )
         ],

@@ -37,7 +37,7 @@ from umbridge.hl7 import er7
 from umbridge.model import Case, Event, ReviewState
 from umbridge.review.case import case
 from umbridge.review.plan import Review, next_deadline, reviews
-from umbridge.review.record import changed_draft, determination_draft, is_met
+from umbridge.review.record import changed_draft, determination_draft, verdict
 from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, level_supported, settled, waves
 from umbridge.review.worklist import lines
 from umbridge.site import SiteProfile
@@ -358,9 +358,9 @@ class Casework:
                 as_of=begun.as_of,
             )
             result = item.screened.result
-            verdict = Verdict(is_met(result), item.wave)
-            verdicts.setdefault(item.review.id, {})[item.plugin] = verdict
-            determined.append(Determined(item.review.id, item.plugin, verdict, result.outcome, _texts(draft)))
+            said_of = verdict(result, item.wave)
+            verdicts.setdefault(item.review.id, {})[item.plugin] = said_of
+            determined.append(Determined(item.review.id, item.plugin, said_of, result.outcome, _texts(draft)))
         completed = frozenset(name for name, each in verdicts.items() if settled(each.values()))
         planned = reviews(stay, completed, task.said.reviews)
         changed = [

@@ -33,6 +33,8 @@ WHY_LIMIT = 500  # characters
 EVIDENCE_LIMIT = 256  # entries; the dictionary has 135 facts
 _WORD = re.compile(r"[A-Za-z0-9_.,:/+-]{1,120}")
 _FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_HOLD = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+MOST_HOLDS = 8
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -195,7 +197,7 @@ def result_out(result: ScreenResult) -> dict[str, Any]:
     for name in ("extended_stay_reason", "avoidable_day", "avoidable_attribution"):
         if getattr(result, name) is not None:
             found[name] = getattr(result, name)
-    for name in ("missing", "advise_missing", "tags"):
+    for name in ("missing", "advise_missing", "tags", "hold"):
         if getattr(result, name):
             found[name] = list(getattr(result, name))
     if result.supported is not None:
@@ -301,6 +303,13 @@ def _scores_in(data: object) -> Mapping[str, int | str | tuple[str, ...]]:
     return found
 
 
+def _holds_in(data: object) -> tuple[str, ...]:
+    """Reasons in codes of their own form: what a plugin says here is shown to people who see no finding."""
+    found = _words(data, "hold", MOST_HOLDS)
+    _check(all(_HOLD.fullmatch(code) for code in found), "hold")
+    return found
+
+
 def _one_of(allowed: tuple[str, ...]) -> Callable[[object, str], str]:
     def check(value: object, code: str) -> str:
         if value not in allowed:
@@ -320,7 +329,7 @@ _PLAIN: Mapping[str, Callable[[object, str], str]] = {
 }
 _OTHER = frozenset(
     {"outcome", "subset", "edition", "digest", "rationale", "discharge_ready", "missing", "advise_missing"}
-    | {"tags", "supported", "evidence", "scores"}
+    | {"tags", "supported", "evidence", "scores", "hold"}
 )
 _KEYS = _OTHER | _PLAIN.keys()
 
@@ -361,6 +370,7 @@ def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
         discharge_ready=ready,
         tags=_words(data.get("tags", []), "tags", 20),
         scores=_scores_in(data.get("scores", {})),
+        hold=_holds_in(data.get("hold", [])),
         advise_higher=plain.get("advise_higher"),
         basis=plain.get("basis"),
         extended_stay_reason=plain.get("extended_stay_reason"),

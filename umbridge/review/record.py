@@ -9,6 +9,7 @@ from umbridge_audit.entry import Draft, JsonValue
 
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
+from umbridge.review.waves import Verdict, holds
 from umbridge.stay.fold import Stay
 from umbridge.stay.part2 import is_code
 from umbridge.stay.prevailing import part2_facts
@@ -25,6 +26,11 @@ def is_met(result: ScreenResult) -> bool | None:
     if result.outcome is Outcome.NOT_APPLICABLE:
         return None
     return result.outcome is Outcome.MEETS
+
+
+def verdict(result: ScreenResult, wave: int) -> Verdict:
+    """What an answer comes to for its review."""
+    return Verdict(is_met(result), wave, holds(result))
 
 
 Cited: TypeAlias = dict[str, str]  # fact, value, unit, at, from
@@ -67,6 +73,8 @@ class ScreenLine(Optional):
     rationale: str
     evidence: list[Cited]
     avoidable_day: str | None
+    closes: bool  # the review as a whole, by the answers of all plugins together
+    hold: list[str]
 
 
 def optional_keys(result: ScreenResult) -> Optional:
@@ -98,8 +106,8 @@ def evidence_json(result: ScreenResult) -> list[Cited]:
     ]
 
 
-def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult) -> ScreenLine:
-    """One result as it is printed."""
+def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult, *, closes: bool) -> ScreenLine:
+    """One result as it is printed. ``closes``: whether the answers of all plugins close the review."""
     return {
         "visit": visit,
         "review": review.type.value,
@@ -115,6 +123,8 @@ def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult) -
         "rationale": result.rationale,
         "evidence": evidence_json(result),
         "avoidable_day": result.avoidable_day,
+        "closes": closes,
+        "hold": list(holds(result)),
         **optional_keys(result),
     }
 

@@ -24,6 +24,11 @@ class InForce(Verdict):
     entry: int = field(kw_only=True)
     outcome: Outcome = field(kw_only=True)
 
+    @staticmethod
+    def of(said: Verdict, *, entry: int, outcome: Outcome) -> InForce:
+        """An answer that is in entry ``entry`` now."""
+        return InForce(said.met, said.wave, said.hold, entry=entry, outcome=outcome)
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
@@ -81,12 +86,16 @@ _UNSPOKEN = ReviewRecord()
 
 
 class AnswerRow(TypedDict, total=False):
-    """``InForce`` as it lies in the store; before there were waves it had no ``wave``."""
+    """``InForce`` as it lies in the store; before there were waves it had no ``wave``.
+
+    ``hold`` is there where it says something: records of before are without it, and nothing held them.
+    """
 
     entry: Required[int]
     outcome: Required[str]
     met: Required[bool | None]
     wave: int
+    hold: list[str]
 
 
 class LaneReviewsRow(TypedDict):
@@ -98,12 +107,16 @@ class LaneReviewsRow(TypedDict):
 
 
 def answer_encoded(one: InForce) -> AnswerRow:
-    return {"entry": one.entry, "outcome": one.outcome, "met": one.met, "wave": one.wave}
+    row: AnswerRow = {"entry": one.entry, "outcome": one.outcome, "met": one.met, "wave": one.wave}
+    if one.hold:
+        row["hold"] = list(one.hold)
+    return row
 
 
 def answer_decoded(body: AnswerRow) -> InForce:
     """An answer of before there were waves counts as the first's."""
-    return InForce(body["met"], body.get("wave", 1), entry=body["entry"], outcome=Outcome(body["outcome"]))
+    said = Verdict(body["met"], body.get("wave", 1), tuple(body.get("hold", ())))
+    return InForce.of(said, entry=body["entry"], outcome=Outcome(body["outcome"]))
 
 
 def encoded(said: LaneReviews) -> LaneReviewsRow:

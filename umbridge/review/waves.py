@@ -15,14 +15,31 @@ from umbridge.model import Level, Outcome, Reading, Sample, ScreenResult
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
 CEILING = "supported_max"
+#: The host's own reason to keep a review open: the patient may need more than was ordered.
+ADVISED_HIGHER = "ADVISED_HIGHER"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one plugin's answer comes to for a review: met, not met, or None where it does not apply."""
+    """What one plugin's answer comes to for a review: met, not met, or None where it does not apply.
+
+    One that is met and has a ``hold`` waits for a person nevertheless.
+    """
 
     met: bool | None
     wave: int = 1  # 1 or 2
+    hold: tuple[str, ...] = ()
+
+    @property
+    def closes(self) -> bool:
+        return self.met is True and not self.hold
+
+
+def holds(result: ScreenResult) -> tuple[str, ...]:
+    """Why a person has to see this answer: the plugin's reasons, and the host's, which no plugin can take
+    away."""
+    own = (ADVISED_HIGHER,) if result.outcome is Outcome.MEETS_ADVISE_HIGHER else ()
+    return tuple(dict.fromkeys((*result.hold, *own)))
 
 
 def waves(wanted: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -73,10 +90,10 @@ def settled(said: Iterable[Verdict]) -> bool:
 
     An applicable answer of the second wave goes before the first's: for Medicare, other criteria do not
     overrule 42 CFR 412.3 (42 CFR 422.101(b)(2) and (b)(6)). Within a wave every applicable answer must be
-    met.
+    met, and none may wait for a person.
     """
     by_wave: dict[int, list[bool]] = {}
     for each in said:
         if each.met is not None:
-            by_wave.setdefault(each.wave, []).append(each.met)
+            by_wave.setdefault(each.wave, []).append(each.closes)
     return bool(by_wave) and all(by_wave[max(by_wave)])
