@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from umbridge_audit.entry import JsonValue
-from umbridge_audit.redact import GROUPS, REDACTED, AccessTable, Cell, Permission, Role
+from umbridge_audit.redact import GROUPS, REDACTED, SHOWN_OF_STAYS, AccessTable, Cell, Permission, Role
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge import inquiry, views
@@ -107,6 +107,11 @@ def test_a_stays_views_have_every_key_of_a_stay() -> None:
     stay = StayFold(default_site()).stay(EPOCH)
     assert list(places(StayLine)) == list(stay_json(stay))
     assert list(places(StayView)) == [*stay_json(stay), *stay.detail()]
+
+
+def test_what_the_access_table_may_name_of_a_stay_a_stay_is_shown_with() -> None:
+    shown = {(place.compartment, place.slot) for place in places(StayView).values()}
+    assert {(group, name) for group, names in SHOWN_OF_STAYS.items() for name in names} <= shown
 
 
 # -- the registry ------------------------------------------------------------------------------------------

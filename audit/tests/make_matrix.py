@@ -9,6 +9,8 @@ from pathlib import Path
 
 from umbridge_audit.redact import _FIELDS, GROUPS, PURPOSES, AccessTable, Permission
 
+OF_MESSAGES = "(fields of messages)"  # what no row can name: shown where the whole compartment is
+
 PAGE = Path(__file__).with_name("golden_matrix.txt")
 
 
@@ -34,10 +36,11 @@ def lines() -> list[str]:
 def _cells(permission: Permission) -> list[str]:
     cells = []
     for group in GROUPS:
+        every = _FIELDS[group] | {OF_MESSAGES}
         for sight in ("show", "mask"):
-            fields = sorted(f for f in _FIELDS[group] if permission.may(group, f) == sight)
+            fields = sorted(f for f in every if permission.may(group, f) == sight)
             if fields:
-                left = sorted(_FIELDS[group] - set(fields))
+                left = sorted(every - set(fields))
                 but = f" but {' '.join(left)}" if left else ""
                 few = len(left) < len(fields) / 10  # what is left out is then what a reader looks for
                 cells.append(f"{group} {sight}: {f'every field{but}' if few else ' '.join(fields)}")

@@ -14,11 +14,13 @@ from umbridge_audit.redact import _FIELDS, GROUPS, PURPOSES, TELLING, AccessTabl
 TABLE = AccessTable.load()
 ROLES = sorted(TABLE.roles)
 
+OF_A_MESSAGE = "ZZ-1"  # a field of a message, which no row can name
+
 # The golden matrix, for the purpose of the role's own work: open ops ident clin fin sens; Y all, M or R some,
 GOLDEN = {
     ("ur_nurse", "HPAYMT"): "Y Y Y Y M -",
     ("case_manager", "HOPERAT"): "Y Y Y Y M -",
-    ("physician_advisor", "TREAT"): "Y Y Y Y - -",
+    ("physician_advisor", "TREAT"): "Y Y Y Y M -",
     ("billing", "HPAYMT"): "Y M M R Y -",
     ("him", "PATRQT"): "Y M Y M - -",
     ("compliance_auditor", "HCOMPL"): "Y M R R R R",
@@ -32,7 +34,7 @@ GOLDEN = {
 
 def letter(role: str, purpose: str, group: str) -> str:
     permission = TABLE.permission([role], purpose)
-    sights = {permission.may(group, field) for field in _FIELDS[group]}
+    sights = {permission.may(group, field) for field in (*_FIELDS[group], OF_A_MESSAGE)}
     if sights == {"show"}:
         return "Y"
     if sights == {"hide"}:
@@ -67,6 +69,22 @@ def test_roles_combine_by_union(roles: list[str], purpose: str, group: str, data
     )
 
 
+@pytest.mark.parametrize("role", ["ur_nurse", "case_manager", "physician_advisor"])
+def test_who_reviews_a_stay_sees_what_the_payer_said_of_it_and_nothing_else_of_money(role: str) -> None:
+    """45 CFR 164.502(b), 164.514(d)(2): who pays, what was authorized and which days were avoidable are
+    the work; the policy, its holder and the guarantor, which only messages have, are not."""
+    for purpose in TABLE.roles[role].purposes:
+        permission = TABLE.permission([role], purpose)
+        shown = {field for field in _FIELDS["fin"] if permission.may("fin", field) == "show"}
+        assert shown == {
+            *("payer_class", "coverage", "authorizations", "avoidable_day", "avoidable_attribution")
+        }
+        assert {permission.may("fin", field) for field in ("IN1-36", "IN2-2", "GT1-3", "ACC-1", "code")} == {
+            "hide"
+        }
+        assert not permission.opens("sens")
+
+
 def test_unknown_roles_grant_nothing() -> None:
     assert not TABLE.permission(["root", "Administrator"], "HOPERAT").any
     for name in ("role:nobody", "billing", "", "role:"):
@@ -77,7 +95,8 @@ def test_unknown_roles_grant_nothing() -> None:
 def test_summary_is_what_may_be_shown() -> None:
     assert TABLE.permission(["administrator"], "HOPERAT").summary() == "open:* ops:*-subset"
     assert TABLE.permission(["administrator", "ur_nurse"], "HOPERAT").summary() == (
-        "open:* ops:* ident:* clin:* fin:payer_class"
+        "open:* ops:* ident:* clin:* "
+        "fin:authorizations,avoidable_attribution,avoidable_day,coverage,payer_class"
     )
     assert TABLE.permission(["physician_advisor"], "HCOMPL").summary() == ""
     assert "clin:as_of,episode_day,outcome" in TABLE.permission(["billing"], "HPAYMT").summary()

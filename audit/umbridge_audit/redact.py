@@ -232,11 +232,17 @@ def _cell(name: str, compartment: str, cell: object) -> Cell:
         case _:
             raise ValueError(f"access table: role {name}, {compartment}: neither Y, -, M, R nor X")
     if not all(isinstance(field, str) and field in _FIELDS[compartment] for field in listed):
-        raise ValueError(f"access table: role {name}, {compartment}: a field that no entry has")
+        raise ValueError(
+            f"access table: role {name}, {compartment}: a field that neither an entry nor a stay has"
+        )
     return found
 
 
+#: What a stay is shown with and no entry has: a row may name these too. A test holds them to the views.
+SHOWN_OF_STAYS = {"fin": frozenset(("coverage", "authorizations"))}
+
 _FIELDS: dict[str, frozenset[str]] = {
     group: frozenset(name for schema in SCHEMAS.values() for name, c in schema.slots if c == group)
+    | SHOWN_OF_STAYS.get(group, frozenset())
     for group in GROUPS
 }
