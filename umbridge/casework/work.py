@@ -102,13 +102,18 @@ class _Put:
     """Questions that the first wave of plugins has, and the cases that the second is to get."""
 
     questions: Sequence[Question]
+    first: tuple[str, ...]
     second: tuple[str, ...]
     cases: list[dict[str, Case]]
     asked: Asked
 
 
 def put(host: Host, questions: Sequence[Question]) -> _Put:
-    """Put every question to the first wave of plugins, with each plugin's pseudonym and facts."""
+    """Put every question to the first wave of plugins, with each plugin's pseudonym and facts.
+
+    One without a diagnosis is put to none of them: which criteria apply is not known, so that no plugin can
+    say that its own do, nor that none do.
+    """
     wanted = {name: host.declared(name) for name in host.names}
     first, second = waves(wanted)
     declared = {name: frozenset(facts) for name, facts in wanted.items()}
@@ -123,7 +128,11 @@ def put(host: Host, questions: Sequence[Question]) -> _Put:
         }
         for _, whole, pseudonym in questions
     ]
-    return _Put(questions, second, cases, host.ask([{name: each[name] for name in first} for each in cases]))
+    asked = [
+        {name: own[name] for name in (first if whole.diagnoses else ())}
+        for own, (_, whole, _) in zip(cases, questions, strict=True)
+    ]
+    return _Put(questions, first, second, cases, host.ask(asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,10 @@ class _Heard:
 
 def heard(host: Host, asked: _Put) -> _Heard:
     """Take what the first wave of plugins says, and put to the second what that comes to."""
-    said = host.answers(asked.asked)
+    said = [
+        answer if whole.diagnoses else {name: host.undiagnosed(name) for name in asked.first}
+        for answer, (_, whole, _) in zip(host.answers(asked.asked), asked.questions, strict=True)
+    ]
     found = [
         [Screening(review, name, each) for name, each in sorted(answer.items())]
         for (review, _, _), answer in zip(asked.questions, said, strict=True)

@@ -40,6 +40,9 @@ FAILURES: Mapping[str, str] = {
     "plugin_impure": "The criteria plugin answered the same question differently in a fresh process.",
     "case_too_large": "The case is too large to be sent to a criteria plugin.",
 }
+#: What a case lacks of which no diagnosis is known; no id of the dictionary, as the diagnosis is no fact.
+PRINCIPAL_DIAGNOSIS = "principal_diagnosis"
+UNDIAGNOSED = "No principal diagnosis was sent (DG1): which criteria apply is not known."
 PROBE_ONE_IN = 1000  # so many good answers are asked for again, in a fresh worker; at random
 _NOT_ITS_OWN = frozenset({"case_too_large", "plugin_unavailable", "plugin_suspended"})
 
@@ -307,6 +310,19 @@ class Host:
             return Screened(result_in(own["result"], link.manifest, case), took, link.isolation)
         except WireError:
             return self._failed(link, "plugin_reply_invalid", took)
+
+    def undiagnosed(self, name: str) -> Screened:
+        """The host's own answer for a plugin where no principal diagnosis is known: one to be had."""
+        link = self._links[name]
+        said = link.manifest
+        result = ScreenResult(
+            Outcome.PEND,
+            edition="" if said is None else said.edition,
+            digest="" if said is None else said.digest,
+            missing=(PRINCIPAL_DIAGNOSIS,),
+            rationale=UNDIAGNOSED,
+        )
+        return Screened(result, 0, link.isolation)
 
     @staticmethod
     def _failed(link: Link | None, code: str, took: int) -> Screened:
