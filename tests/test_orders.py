@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -35,27 +36,35 @@ def at(hours: float) -> datetime:
 
 
 def part(control: str, placer: str, hours: float, code: str = "", **other: Any) -> Order:
-    """One ORC said and taking effect at ``hours``; by number alone where it has no code."""
+    """One ORC said and taking effect at ``hours``; by number alone where it has no code.
+
+    ``entered`` is ORC-9: it was said and takes effect then, where that is before the message.
+    """
+    entered = other.get("entered")
+    effective = at(other.get("effective", hours if entered is None else entered))
     return Order(
         control,
         placer,
         other.get("filler", ""),
         other.get("status", ""),
         Coded(code),
-        at(other.get("effective", hours)),
+        effective,
         "",
         f"ZZ-{control}-{other.get('status', '')}-{hours} ORC[1]",
         parent=other.get("parent", ""),
         parent_filler=other.get("parent_filler", ""),
-        told_at=at(hours),
-        changed_at=at(other.get("effective", hours)),
+        told_at=at(hours if entered is None else min(entered, hours)),
+        changed_at=effective,
+        entered_at=None if entered is None else at(entered),
         timing=other.get("timing"),
         is_detailed=bool(code),
     )
 
 
-def message(*parts: Order, identifiers: tuple[tuple[str, str, str], ...] = MRN) -> Event:
-    told = parts[0].told_at or START
+def message(
+    *parts: Order, identifiers: tuple[tuple[str, str, str], ...] = MRN, sent: float | None = None
+) -> Event:
+    told = (parts[0].told_at or START) if sent is None else at(sent)
     return Event(
         "ORM",
         "O01",
@@ -71,7 +80,7 @@ def message(*parts: Order, identifiers: tuple[tuple[str, str, str], ...] = MRN) 
 
 def orm(control: str, placer: str, hours: float, code: str = "", **other: Any) -> Event:
     who = other.pop("identifiers", MRN)
-    return message(part(control, placer, hours, code, **other), identifiers=who)
+    return message(part(control, placer, hours, code, **other), identifiers=who, sent=hours)
 
 
 def arrival(trigger: str = "A04", hours: float = 0, **visit: Any) -> Event:
@@ -197,6 +206,101 @@ def test_what_was_told_last_counts_whenever_it_took_effect() -> None:
     assert runs(entered_late) is True
     arrived_late = folded(ED, orm("DC", "71^ZZEHR", 2, FLUIDS), orm("NW", "71^ZZEHR", 1, FLUIDS))
     assert runs(arrived_late) is False
+
+
+# --- ORC-9 of the order in what is said of it later -------------------------------------------------------
+
+
+def in_any_order(*events: Event) -> Iterator[StayFold]:
+    """The numbers of receipt stay: what differs is which comes first."""
+    for numbered in permutations(enumerate(events)):
+        yield arrived(list(numbered))[0]
+
+
+@pytest.mark.parametrize("control", ["CA", "DC", "OC", "CR", "OD", "DR", "HD", "RP"])
+def test_an_end_that_repeats_the_orders_own_time_is_told_and_takes_effect_when_it_was_sent(
+    control: str,
+) -> None:
+    its = {"entered": 1}
+    events = (
+        ED,
+        orm("NW", "71^ZZEHR", 1.1, FLUIDS, **its),
+        orm("SC", "71^ZZEHR", 3, status="IP", entered=2),
+        orm(control, "71^ZZEHR", 5, **its),
+    )
+    for fold in in_any_order(*events):
+        assert [runs(fold, hours) for hours in (1, 4.9, 5)] == [True, True, False]
+        assert (odd(fold), told(fold)["exceptions"]) == ([], [])
+    asked = (
+        ED,
+        orm("NW", "72^ZZEHR", 1.1, "ADTINPT", **its),
+        orm("SC", "72^ZZEHR", 3, status="IP", entered=2),
+        arrival("A06", 4, patient_class="I", patient_type="INP", unit="4W"),
+        orm(control, "72^ZZEHR", 5, **its),
+    )
+    for fold in in_any_order(*asked):  # it came after registration had acted: a person has to look
+        assert told(fold)["status"] == "INPATIENT"
+        assert told(fold)["exceptions"] == ["STATUS_ORDER_CANCELLED"]
+
+
+def test_a_copy_of_orc_9_and_orc_15_takes_effect_when_it_was_sent_or_later() -> None:
+    its = {"entered": 1, "effective": 0.5}
+    ended = (ED, orm("NW", "71^ZZEHR", 1.1, FLUIDS, **its), orm("DC", "71^ZZEHR", 5, **its))
+    for fold in in_any_order(*ended):
+        assert [runs(fold, hours) for hours in (0.5, 4.9, 5)] == [True, True, False]
+    own = (ED, orm("NW", "71^ZZEHR", 1.1, FLUIDS, **its), orm("DC", "71^ZZEHR", 5, entered=1, effective=3))
+    for fold in in_any_order(*own):  # an ORC-15 of its own says from when
+        assert [runs(fold, hours) for hours in (0.5, 2.9, 3)] == [True, True, False]
+    its = {"entered": 1, "effective": 9}  # for the evening
+    held = (
+        *(ED, orm("NW", "71^ZZEHR", 1.1, FLUIDS, **its)),
+        *(orm("HD", "71^ZZEHR", 3, **its), orm("RL", "71^ZZEHR", 4, **its)),
+    )
+    for fold in in_any_order(*held):
+        assert [runs(fold, hours) for hours in (3.5, 4, 8.9, 9)] == [False, False, False, True]
+    for fold in in_any_order(*held[:3]):
+        assert runs(fold, 9) is False
+
+
+def test_an_order_told_again_with_its_own_time_does_not_begin_again() -> None:
+    """ORC-9 is of the transaction: the same words of the same moment are the same transaction."""
+    begun = orm("NW", "71^ZZEHR", 1.1, FLUIDS, entered=1)
+    again = orm("NW", "71^ZZEHR", 8, FLUIDS, entered=1)
+    for fold in in_any_order(ED, begun, orm("DC", "71^ZZEHR", 5, entered=4.9), again):
+        assert [runs(fold, hours) for hours in (1, 4.8, 4.9, 8)] == [True, True, False, False]
+    both = (message(part("NW", "71", 1, FLUIDS, entered=1), part("NW", "71", 1, PRESSOR, entered=1)),)
+    once_more = orm("NW", "71", 8, FLUIDS, entered=1)
+    for fold in in_any_order(ED, *both, orm("DC", "71", 5, entered=4.9), once_more):
+        assert runs(fold, 8) is False
+    ring = [ED, begun] + [
+        orm(control, "71^ZZEHR", hours, entered=1)
+        for hours, control in ((2, "HD"), (3, "RL"), (4, "HD"), (5, "HD"), (6, "RL"))
+    ]
+    fold = folded(*ring)
+    assert [runs(fold, hours) for hours in (1, 2, 3, 4, 5, 6)] == [True, False, True, False, False, True]
+
+
+STEPS = ["CA", "DC", "HD", "RL", "UC", "CR", "SC IP", "SC CM", "XO", "OK"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from([FLUIDS, "ADTINPT"]), st.lists(st.sampled_from(STEPS), max_size=7), st.randoms())
+def test_a_sender_that_repeats_orc_9_is_read_as_one_that_leaves_it_out(
+    code: str, steps: list[str], random: Any
+) -> None:
+    """Whichever of the messages comes first."""
+    words = ["NW", *(each for n, each in enumerate(steps) if each not in steps[n - 1 : n])]
+
+    def read(entered: float | None) -> tuple[object, ...]:
+        parts = [
+            orm(word[:2], "71^ZZEHR", n, code if n == 1 else "", status=word[3:], entered=entered)
+            for n, word in enumerate(words, 1)
+        ]
+        numbered = list(enumerate([ED, *parts]))
+        random.shuffle(numbered)
+        return whole(arrived(numbered)[0])
+
+    assert read(1) == read(None)
 
 
 # --- whose number -----------------------------------------------------------------------------------------
@@ -491,8 +595,8 @@ fillers = st.sampled_from(["", "", "", "8", "8^ZZF", "9^ZZF"])
 
 
 @st.composite
-def any_order(draw: st.DrawFn) -> Order:
-    hours = draw(st.integers(1, 8))
+def any_order(draw: st.DrawFn, hours: int) -> Order:
+    entered = draw(st.sampled_from([None, None, 1, 1, 2, 2, 3, 5, 9]))
     timing = draw(st.sampled_from([None, None, Timing(None, at(6), False), Timing(None, None, True)]))
     is_child = draw(st.integers(0, 3)) == 0
     return part(
@@ -502,7 +606,8 @@ def any_order(draw: st.DrawFn) -> Order:
         draw(st.sampled_from(CODES)),
         filler=draw(fillers),
         status=draw(st.sampled_from(["", "", "", "CM", "IP", "DC", "ZZ"])),
-        effective=draw(st.integers(1, 9)),
+        entered=entered,
+        effective=draw(st.sampled_from([hours if entered is None else entered, 1, 2, 5, 9])),
         timing=timing,
         parent=draw(numbers) if is_child else "",
         parent_filler=draw(fillers) if is_child else "",
@@ -514,8 +619,10 @@ def any_event(draw: st.DrawFn) -> Event:
     kind = draw(st.integers(0, 9))
     if kind == 0:
         return arrival(draw(st.sampled_from(["A01", "A03", "A04", "A08"])), draw(st.integers(0, 9)))
-    parts = draw(st.lists(any_order(), min_size=1, max_size=2))
-    return message(*parts, identifiers=draw(st.sampled_from([MRN, MRN, MRN, MRN, OTHER, ()])))
+    sent = draw(st.integers(1, 8))
+    parts = draw(st.lists(any_order(sent), min_size=1, max_size=2))
+    whose = draw(st.sampled_from([MRN, MRN, MRN, MRN, OTHER, ()]))
+    return message(*parts, identifiers=whose, sent=sent)
 
 
 FACTS = ("iv_fluids", "vasopressor")
@@ -642,6 +749,7 @@ def _no_namespace(kind: str, number: str) -> str:
         (said, "_NEW", frozenset(), lambda: odd(folded(*LABORATORY)) == [OrderReason.UNMAPPED]),
         (orders, "by_patient", lambda its, stands: [its], lambda: runs(folded(*STRANGER)) is True),
         (effects, "_ENDING", frozenset({Effect.ENDS}), lambda: runs(folded(*COMPLETED)) is False),
+        (orders, "retold", lambda its: its, lambda: runs(folded(*COPIED[::-1])) is False),
     ],
 )
 def test_a_planted_fault_is_seen(
@@ -655,6 +763,12 @@ def test_a_planted_fault_is_seen(
 BARE = [ED, orm("NW", "71^ZZEHR", 1, FLUIDS), orm("DC", "71", 2)]
 BARE_FILLER = [ED, orm("NW", "71", 1, FLUIDS, filler="F1^ZZL"), orm("OC", "", 2, filler="F1")]
 CHILDREN = [ED, PARENT, orm("CH", "72^ZZEHR", 1.1, FLUIDS, parent="71^ZZEHR"), orm("DC", "71^ZZEHR", 2)]
+COPIED = [
+    ED,
+    orm("NW", "71^ZZEHR", 1, FLUIDS, entered=1),
+    orm("SC", "71^ZZEHR", 3, status="IP", entered=2),
+    orm("DC", "71^ZZEHR", 4, entered=1),
+]
 LONGER = [
     ED,
     orm("NW", "71^ZZEHR", 1, FLUIDS, timing=Timing(None, at(5), False)),

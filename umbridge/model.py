@@ -145,6 +145,7 @@ class Order:
     is_detailed: bool = False  # whether an order detail segment was there
     routes: tuple[str, ...] = ()  # RXR-1.1 (and .4) of each RXR behind the detail: how a drug is given
     is_drug: bool = False  # whether the detail is an RXO or RXE
+    entered_at: datetime | None = None  # ORC-9 as sent; None where it has no hour
 
 
 class Timing(NamedTuple):

@@ -90,9 +90,9 @@ class _Ordering:
         source = detail if (self.again or orc is None) and detail is not None else orc
         takes_effect = self.time(row[15], orc, 15) if row[15] else None
         entered = self.time(row[9], orc, 9) if row[9] else None
-        told_at = sent_at
-        if entered is not None and len(row[9]) > _DATE:
-            told_at = min(entered, told_at)  # a date alone does not say which of a day's statements came last
+        is_exact = entered is not None and len(row[9]) > _DATE
+        entered_at = entered if is_exact else None  # a date alone does not say what came last on that day
+        told_at = sent_at if entered_at is None else min(entered_at, sent_at)
         at = takes_effect or entered
         begins = at
         if at is None and self.obr is not None:
@@ -115,6 +115,7 @@ class _Ordering:
             detail is not None,
             self.routes() if self.routed else (),
             detail is not None and detail.name in _DRUGS,
+            entered_at,
         )
 
     def routes(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-FORM = 6
+FORM = 7
 PAST_KEPT = 8
 
 

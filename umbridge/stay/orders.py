@@ -19,69 +19,25 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from umbridge.stay.effect import Effect
-from umbridge.stay.force import BESIDE, INHERITED, InForce, OrderLine, Turn, beside, line_of
+from umbridge.stay.force import BESIDE, INHERITED, InForce, Turn, beside, line_of
 from umbridge.stay.numbers import Numbers, alike, shelf_of
-from umbridge.stay.oneorder import alike_until, are_one, by_patient
+from umbridge.stay.oneorder import alike_until, are_one, by_patient, retold
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
 from umbridge.stay.said import DISCHARGE, REPLACEMENT, STATUS, UNREAD, Plain, Said
+from umbridge.stay.shelf import NUMBERS, READ, Shelf
 
 PLAIN = 16_384
-_READ = frozenset(Effect)
 #: The exception of the stay for a statement that is not used and may matter.
 _EXCEPTIONS = {OrderReason.NOT_FOUND: "ORDER_NOT_FOUND", OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}
 _UNREAD = "ORDER_UNREAD"
-#: Where a statement has its numbers.
-_NUMBERS = slice(Said._fields.index("placer"), Said._fields.index("apart") + 1)
-
-
-class _Shelf:
-    """The statements of one number in any namespace, and what was made of them."""
-
-    __slots__ = ("fillers", "groups", "line", "more", "odd", "records", "runs", "said")
-
-    def __init__(self) -> None:
-        self.said: list[Said] = []
-        self.fillers: set[str] = set()  # where statements by filler number may lie that speak of the same
-        self.line: OrderLine | None = None  # where it is one order and nothing else: it only has to go on
-        self.more: list[Said] = []  # with these
-        self.groups: dict[str, list[Said]] | None = None
-        self.records: list[Record] = []
-        self.runs: list[tuple[str, Turn, Turn | None]] = []
-        self.odd: list[tuple[Said, str, str]] = []  # what is not used, why, and the exception that it is
-
-    def raised(self) -> Iterator[tuple[str, str]]:
-        return ((code, said.patient) for said, _, code in self.odd if code)
-
-    def goes_on(self, said: Said) -> bool:
-        """Whether a statement is the next about the one order here, by no other numbers than it has."""
-        line, last = self.line, self.said[-1] if self.said else None
-        if line is None or last is None or self.groups is None or said < last:
-            return False
-        is_same = said[_NUMBERS] == last[_NUMBERS] and said.patient == last.patient
-        return is_same and said.what in ("", line.what) and said.does in _READ
-
-    def go_on(self, name: str, its: list[Said], line: OrderLine) -> None:
-        """Take the statements that came since one by one, and read only what they can have changed."""
-        since = max(0, len(line.runs) - 1)
-        old = len(list(line.records(name + line.what, since)))
-        for said in self.more:
-            line.step(said)
-            its.append(said)
-        if line.what in (STATUS, DISCHARGE):
-            self.records = self.records[: len(self.records) - old] + list(
-                line.records(name + line.what, since)
-            )
-        else:
-            self.runs = self.runs[:since] + [(line.what, *run) for run in line.turns(name, since)]
 
 
 class Orders:
     """The register. ``add`` and ``add_plain`` take in, ``settle`` says what that changes in the stay."""
 
     def __init__(self) -> None:
-        self._shelves: dict[str, _Shelf] = {}
+        self._shelves: dict[str, Shelf] = {}
         self._changed: set[str] = set()
         self._plain: dict[str, str] = {}  # number -> codes
         self._plain_at: dict[str, set[str]] = {}  # shelf -> the plain numbers with a namespace
@@ -164,7 +120,7 @@ class Orders:
 
     def _put(self, place: str, said: Said) -> bool:
         """Whether it lies there now; it does not where the same does, received earlier."""
-        held = self._shelves.setdefault(place, _Shelf()).said
+        held = self._shelves.setdefault(place, Shelf()).said
         at = bisect_left(held, said[:2])
         while at < len(held) and held[at][:2] == said[:2]:
             if held[at][3:] == said[3:]:
@@ -176,12 +132,10 @@ class Orders:
             at += 1
         shelf = self._shelves[place]
         if shelf.goes_on(said):
-            held.append(said)
-            shelf.more.append(said)
             self._changed.add(place)
         else:
-            insort(held, said)
             self._mark(place)
+        insort(held, said)
         if said.filler:
             shelf.fillers.add(shelf_of("F", said.filler))
         return True
@@ -189,7 +143,8 @@ class Orders:
     def _mark(self, place: str) -> None:
         if place in self._shelves:
             self._changed.add(place)
-            self._shelves[place].groups = None
+            shelf = self._shelves[place]
+            shelf.groups = shelf.line = shelf.entries = None
 
     def _tie(self, filler: str, placer: str) -> None:
         """The two numbers are one order's: what came by the filler's alone may speak of the placer's."""
@@ -203,7 +158,7 @@ class Orders:
             self._mark(before)
             if before != place:
                 self._shelves[before].said.remove(said)
-                shelf = self._shelves.setdefault(place, _Shelf())
+                shelf = self._shelves.setdefault(place, Shelf())
                 insort(shelf.said, said)
                 shelf.fillers.add(at)
                 self._alone[at][said] = place
@@ -234,6 +189,7 @@ class Orders:
             for said in shelf.said:
                 name = self._name(place, numbers, said.placer, said.filler, said.what)
                 shelf.groups.setdefault(name, []).append(said)
+            shelf.groups = {name: retold(its) for name, its in shelf.groups.items()}
         return shelf.groups
 
     def _numbers(self, place: str) -> Numbers:
@@ -323,7 +279,7 @@ class Orders:
             waiting += [child for each in at for child in self._children.get(each, ())]
         return changed
 
-    def _read(self, place: str, shelf: _Shelf, stands: Callable[[str], str]) -> None:
+    def _read(self, place: str, shelf: Shelf, stands: Callable[[str], str]) -> None:
         records: list[Record] = []
         runs: dict[tuple[str, Turn, Turn | None], None] = {}
         shelf.odd, shelf.line, lines = [], None, []
@@ -352,7 +308,7 @@ class Orders:
         first = its[0]
         if first.parent or first.parent_filler or first.apart or self._codes(place, place, its):
             return False
-        return all(said[_NUMBERS] == first[_NUMBERS] and said.patient == first.patient for said in its)
+        return all(said[NUMBERS] == first[NUMBERS] and said.patient == first.patient for said in its)
 
     def _used(self, place: str, name: str, its: list[Said], odd: list[tuple[Said, str, str]]) -> list[Said]:
         """The statements that tell of a status or a treatment; of the others, why not."""
@@ -366,7 +322,7 @@ class Orders:
         is_one = "^" in name or len(kinds) + bool(others) < 2 or (not others and are_one(its))
         used: list[Said] = []
         for said in its:
-            if said.does not in _READ:
+            if said.does not in READ:
                 odd.append((said, said.does, _UNREAD if said.what or (kinds and name) else ""))
                 continue
             reason = None

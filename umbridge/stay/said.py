@@ -50,6 +50,8 @@ class Said(NamedTuple):
     visit: str = ""
     account: str = ""
     facility: str = ""
+    entered: int | None = None  # ORC-9 where it has an hour
+    word: str = ""  # ORC-1 and ORC-5
 
     @property
     def when(self) -> tuple[int, int, int, int]:
@@ -164,6 +166,8 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 stop,
                 f"{order.source} {code or 'uncoded'}" if what == UNREAD else order.source,
                 names.patient,
+                entered=None if order.entered_at is None else instant(order.entered_at),
+                word=f"{order.control} {order.status.upper()}",
             )
         )
         if asked is not None:
