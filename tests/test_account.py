@@ -220,6 +220,43 @@ CASES: list[tuple[str, list[Result], list[tuple[int, int]], bool]] = [
     ("another code's", [said("F", 88), said("W", None, sent=60, code="8889-8")], [(5, 88)], False),
     ("another sub-id's", [said("F", 88, sub="1"), said("W", None, sent=60, sub="2")], [(5, 88)], False),
     ("another patient's", [said("F", 88), said("W", None, sent=60, patient="2")], [(5, 88)], False),
+    # a withdrawal that is sent again means no other value
+    (
+        "again, of its time",
+        [said("F", 88), said("F", 89, 6), said("W", None, sent=60), said("W", None, sent=70)],
+        [(6, 89)],
+        False,
+    ),
+    (
+        "again, of the one that there was",
+        [said("F", 88), said("W", None, 7, sent=60), said("F", 90, 8, sent=65), said("W", None, 7, sent=70)],
+        [(8, 90)],
+        False,
+    ),
+    (
+        "again, without a time: of which",
+        [
+            *(said("F", 88), said("W", None, None, sent=60)),
+            *(said("F", 90, 8, sent=65), said("W", None, None, sent=70)),
+        ],
+        [],
+        True,
+    ),
+    (
+        "again, of nobody knows which",
+        [
+            *(said("F", 88), said("F", 89, 6), said("W", None, 7, sent=60)),
+            *(said("W", None, 6, sent=65), said("F", 90, 8, sent=66), said("W", None, 7, sent=70)),
+        ],
+        [(8, 90)],
+        True,
+    ),
+    (
+        "a value after all, not another's",
+        [said("F", 88), said("F", 89, 6), said("W", None, sent=60), said("C", 90, sent=70)],
+        [(5, 90), (6, 89)],
+        False,
+    ),
     # U
     # a final of another time
     ("of the preliminary", [said("P", 80), said("F", 88, 3, sent=60)], [(3, 88)], False),
@@ -452,6 +489,7 @@ def test_any_order_and_any_repeats_give_the_same(
 def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
     """docs/meaning.md's rules for moments and values without a time, as plainly as they can be written."""
     values: list[dict[str, object]] = []
+    open_ones: dict[object, list[dict[str, object]]] = {}
     for s in sorted(made, key=lambda s: (s.sent, min(s.kind, CORRECTED), s.seq)):
         mine = [v for v in values if v["of"] == (*s[1:5], s.patient)]
         alive = [v for v in mine if v["alive"]]
@@ -482,8 +520,18 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
                 one[0]["kind"] = FINAL
         else:
             takes = s.kind != CORRECTED or s.value is None
-            meant = [v for v in alive if v["time"] == s.first] or alive
+            meant = [v for v in alive if v["time"] == s.first]
+            if not meant and any(not v["alive"] and not v["gone"] for v in names[-1:]):
+                if not takes:
+                    for v in mine:
+                        v["names"] = [n for n in v["names"] if n != s.name]  # type: ignore[attr-defined]
+                    values.append({**new(s), "held": True})
+                settle_finals(values)
+                continue
+            asked = open_ones.get((s[1:5], s.patient, s.name))
+            meant = meant or (alive if asked is None else [v for v in asked if v["alive"]])
             is_sure = len(meant) == 1 and (bool(s.report) or meant[0]["time"] == s.first)
+            is_sure = is_sure and (asked is None or meant[0]["time"] == s.first)
             if is_sure:
                 for v in mine:
                     v["names"] = [n for n in v["names"] if n != s.name]  # type: ignore[attr-defined]
@@ -500,7 +548,10 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
                 continue
             for v in meant:
                 v.update(held=True, doubt=True)
+            if meant and takes:
+                open_ones.setdefault((s[1:5], s.patient, s.name), meant)
             if s.kind == UNOBTAINABLE or (meant and takes):
+                settle_finals(values)
                 continue
             for v in mine:
                 v["names"] = [n for n in v["names"] if n != s.name]  # type: ignore[attr-defined]

@@ -84,6 +84,7 @@ class Account:
         "_finals",
         "_has_report",
         "_names",
+        "_open",
         "_standing",
         "_vague",
         "_values",
@@ -101,6 +102,7 @@ class Account:
         self._early: dict[Value, None] = {}  # those of them that are preliminary
         self._finals: list[tuple[Value, list[Value]]] = []  # finals, and the preliminary values of which
         self._vague = 0  # how many have no exact time
+        self._open: dict[Name, list[Value]] = {}  # withdrawals of nobody knows which, and of which
         self.shown: dict[Place, Value] = {}
         self.unsure = 0
         self.unread = Unread()
@@ -266,6 +268,10 @@ class Account:
 
     def _correct(self, stated: Result, changed: list[Place]) -> None:
         withdraws = stated.kind != CORRECTED or stated.value is None
+        if self._is_told_again(stated):
+            if not withdraws:
+                self._add(stated, changed).is_held = True  # there is a value after all
+            return
         meant, is_sure = self._meant(stated)
         if is_sure:
             (value,) = meant
@@ -285,6 +291,8 @@ class Account:
             value.is_held = True
             self._set_unsure(value, True)
             self._show(value, changed)
+        if meant and withdraws:
+            self._open.setdefault(stated.name, meant)
         if stated.kind == UNOBTAINABLE or (meant and withdraws):
             return  # X says that there is none: one that comes later is another attempt
         value = self._add(stated, changed)
@@ -295,11 +303,21 @@ class Account:
             self._set_unsure(value, True)
             self._show(value, changed)
 
+    def _is_told_again(self, stated: Result) -> bool:
+        """Whether the value that it names by its moment is withdrawn already: it means no other."""
+        is_moment = stated.first == stated.last
+        return is_moment and self._is_gone(stated.name) and not self._at.get((stated.first, stated.last))
+
+    def _is_gone(self, name: Name) -> bool:
+        value = self._names.get(name)
+        return value is not None and not value.is_standing and not value.is_replaced
+
     def _meant(self, stated: Result) -> tuple[list[Value], bool]:
         """The values that a correction may mean, and whether it is sure which.
 
         The one of the same time, else the one of the same day, else the only one. Without a report only the
-        time names a value. Corrections of one message do not correct one another.
+        time names a value. Corrections of one message do not correct one another. A withdrawal that was told
+        before means what it meant then: what has become the only value since is another one.
         """
 
         def may(value: Value) -> bool:
@@ -310,11 +328,14 @@ class Account:
             if same:
                 return same, len(same) == 1
         others = [value for value in self._standing if may(value)]
+        is_again = stated.name in self._open or self._is_gone(stated.name)
+        if stated.name in self._open and stated.first == stated.last:
+            return [value for value in self._open[stated.name] if value in self._standing], False
         if stated.first != NEVER and (self._vague or stated.first != stated.last):
             near = [each for each in others if each.slot.first != NEVER and _overlap(each.slot, stated)]
             if near:
-                return near, len(near) == 1
-        return others, len(others) == 1 and self._has_report
+                return near, len(near) == 1 and not is_again
+        return others, len(others) == 1 and self._has_report and not is_again
 
     # -- values ------------------------------------------------------------------------------------------
 
