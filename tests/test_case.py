@@ -156,10 +156,10 @@ def test_a_series_holds_the_newest_four() -> None:
 def test_without_messages_nothing_is_known_but_person_and_silence() -> None:
     found = seen(hours=1)
     treatments = {fact for fact, kind in dictionary().items() if kind.closed_world}
-    counted = {"midnights_so_far", "unforeseen_departure"}  # from care_start; nobody has left
+    counted = {"unforeseen_departure", "inpatient_only_procedure"}  # nobody has left; no procedure is ordered
     counted |= {"spo2_limit", "o2_above_usual", "without_oxygen"}  # nothing usual stated, no oxygen ordered
     counted |= {"unmapped_parenteral_order"}  # N: no such order in a feed that carries all
-    assert set(found) == {"age", "sex", "care_start", "specimen_hemolyzed"} | counted | treatments
+    assert set(found) == {"age", "sex", "specimen_hemolyzed"} | counted | treatments
     assert {found[fact].latest.source for fact in treatments} == {NO_ORDER}
     assert {found[fact].latest.value for fact in treatments} == {False}
     assert found["specimen_hemolyzed"].latest.source == NO_FLAG
@@ -291,9 +291,9 @@ def test_age_is_whole_years_on_the_local_date(day: str, age: int) -> None:
 
 
 def test_midnights_run_from_care_and_from_the_order() -> None:
-    order = orm("ADTINPT", 14)  # 3 March, midnight in New York
+    order, first = orm("ADTINPT", 14), oru(obx("6690-2", "9", 1, "10*3/uL"))  # 3 March, midnight in New York
     plan = replace(order, visit=replace(order.visit, expected_discharge=at(40)), orders=order.orders)
-    found = seen(plan, hours=15)
+    found = seen(first, plan, hours=15)
     assert found["midnights_from_care"].latest.value == 2
     assert found["midnights_from_order"].latest.value == 1
     assert found["expected_discharge"].latest.value == at(40).astimezone(SITE.zone).isoformat()

@@ -124,7 +124,7 @@ def test_midnights_are_local_dates_even_when_the_clocks_change(start: int, stay:
     now = arrived + timedelta(minutes=stay)
     here = event("A04", arrived, visit=Visit(number="ZZVN5", patient_class="E", admitted_at=arrived))
     days = (now.astimezone(ZONE).date() - arrived.astimezone(ZONE).date()).days
-    assert value(facts(here, now=now), "midnights_so_far") == days
+    assert value(facts(here, ordered(arrived, "ADTOBS"), now=now), "midnights_so_far") == days
 
 
 @pytest.mark.parametrize(

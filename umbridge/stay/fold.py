@@ -14,8 +14,9 @@ from collections.abc import Iterable, Set
 from datetime import date, datetime
 from typing import Any
 
-from umbridge.model import Event
+from umbridge.model import Event, Status
 from umbridge.site import SiteProfile
+from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
 from umbridge.stay.force import InForce
@@ -348,7 +349,7 @@ class StayFold:
             certifications=certifications_of(person, here.zone),
             diagnoses=tuple(each.code for each in diagnoses_of(person)),
             expected_discharge=None if expected is None else (expected[0], expected[2]),
-            care_start=self._care_start(instant(as_of)),
+            care_start=self._care_start(instant(as_of)) if payers.has_medicare else None,
             events_applied=self._applied,
             has_other_patient=any(self._owner(each) != patient for each in strangers),
             has_moved=any(self._owner(each) == patient for each in strangers),
@@ -368,13 +369,29 @@ class StayFold:
         return local_date(last if first is None else first, zone), local_date(last, zone)
 
     def _care_start(self, now: int) -> int | None:
-        """When hospital care began, as payment rules have it: the result that says so, else PV1-44."""
+        """When hospital care began: the result that says so, else what was done first, else PV1-44.
+
+        Only alarms ask, about a patient who is not an inpatient.
+        """
         course, listed = self._timeline.course, self._results.get("care_start")
+        if not course.spans or course.spans[-1].status == Status.INPATIENT:
+            return None
         contact = course.first_at if course.care_start is None else course.care_start
         for each in reversed([] if listed is None else listed.between(contact, now)):
             if each.value is not None and self.is_patient(each.patient):
                 return instant(datetime.fromisoformat(str(each.value)))
-        return course.care_start
+        found = None
+        if contact is not None:
+            found = first_care(
+                contact,
+                now,
+                facts=self.sent,
+                within=lambda fact, first, last: self._results[fact].between(first, last),
+                orders=self.orders,
+                statuses=((each.start, each.source) for each in course.spans if each.evidence == "ORDER"),
+                is_own=self.is_patient,
+            )
+        return course.care_start if found is None else found[0]
 
 
 def combined(one: bytes, other: bytes) -> bytes:

@@ -1,4 +1,8 @@
-"""Facts a payment rule asks for, made from the stay: midnights of care, its end, payer and admission."""
+"""Facts a payment rule asks for, made from the stay: midnights of care, its end, payer and admission.
+
+And what silence says of two that only people send: a stay without any procedure has none that Medicare pays
+for inpatients only, and who was asked for the documented expectation had the place to document an exception.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,16 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from umbridge.model import FactValue, Reading, Sample
+from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, midnights, moment
+from umbridge.stay.derived import single
+from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.fold import StayFold
+from umbridge.stay.force import InForce
+from umbridge.stay.statements import Result
 from umbridge.stay.view import Stay
+
+PROCEDURE, PLANNED, EXPECTATION = "procedure_24h", "operative_plan", "expectation_documented"
 
 #: Ends that shorten a stay without undoing the expectation: death and transfer are the examples of 42 CFR
 #: 412.3(d)(1)(ii); leaving against advice and the choice of hospice are CMS's (Reviewing Short Stay Hospital
@@ -21,11 +33,28 @@ UNFORESEEN = ("DIED", "TRANSFER_ACUTE", "AGAINST_ADVICE", "HOSPICE")
 class Look(Protocol):
     """One look at a stay's facts at one moment, as ``window`` takes it. ``now`` is an instant."""
 
+    fold: StayFold
     stay: Stay
+    contact: int | None
     now: int
     zone: ZoneInfo
 
+    @property
+    def told_by(self) -> int: ...
+
+    def clock(self, at: int) -> datetime: ...
+
+    def first_on(self, fact: str, first: int, last: int) -> list[Result]: ...
+
     def reading(self, fact: str) -> Reading | None: ...
+
+    def sent(self, kind: FactType) -> Reading | None: ...
+
+    def turns(self, fact: str) -> InForce | None: ...
+
+    def expected(self) -> tuple[int, int, str] | None: ...
+
+    def is_own(self, patient: str) -> bool: ...
 
 
 def _single(look: Look, fact: str, value: FactValue, source: str, unit: str = "") -> Reading:
@@ -36,6 +65,36 @@ def _single(look: Look, fact: str, value: FactValue, source: str, unit: str = ""
 def _left(look: Look) -> datetime | None:
     left = look.stay.discharged_at
     return left if left is not None and instant(left) <= look.now else None
+
+
+def care_start(look: Look, kind: FactType) -> Reading | None:
+    """As somebody said, else by what was done first; never the registration."""
+    sent = look.sent(kind)
+    if sent is not None or look.contact is None:
+        return sent
+    ordered = (each for each in look.stay.spans if each.evidence == "ORDER")
+    found = first_care(
+        look.contact,
+        look.now,
+        facts=look.fold.sent,
+        within=look.first_on,
+        orders=look.turns,
+        statuses=((instant(each.start), each.source) for each in ordered),
+        is_own=look.is_own,
+    )
+    if found is None:
+        return None
+    start = look.clock(found[0])
+    return single(kind.id, Sample(start.isoformat(), start, found[1]))
+
+
+def expected_discharge(look: Look, kind: FactType) -> Reading | None:
+    """PV2-9 or an OBX, whichever was said last."""
+    sent, said = look.sent(kind), look.expected()
+    if said is None or (sent is not None and instant(sent.latest.at) >= said[1]):
+        return sent
+    at, told, source = said
+    return single(kind.id, Sample(moment(at, look.zone).isoformat(), moment(told, look.zone), source))
 
 
 def _expected(look: Look) -> tuple[datetime, str] | None:
@@ -126,6 +185,37 @@ def admission_start(look: Look) -> Reading | None:
     return _single(look, "admission_start", start.isoformat(), "status")
 
 
+def no_procedure(look: Look) -> Sample | None:
+    """N where the feed brings every order, none of a procedure stands and none is planned, and no PR1 stands:
+    42 CFR 412.3(d)(2) speaks of a procedure. Whether a procedure that stands is on Medicare's list only the
+    site can say."""
+    silence = look.reading(PROCEDURE)
+    if silence is None or silence.latest.value is not False:
+        return None
+    plan = look.sent(dictionary()[PLANNED])
+    if plan is not None and plan.latest.value is True:
+        return None
+    if any(turn.is_on and look.is_own(turn.patient) for turn in look.turns(PROCEDURE) or ()):
+        return None
+    if any(look.fold.procedures.told(look.told_by, look.is_own)):
+        return None
+    return Sample(False, moment(look.now, look.zone), f"{silence.latest.source}, implied by {PROCEDURE}")
+
+
+def no_exception(look: Look) -> Sample | None:
+    """N once somebody answered whether the expectation is documented: the exception of 42 CFR 412.3(d)(3)
+    stands in the same record, and counts only where the record has it."""
+    asked = look.sent(dictionary()[EXPECTATION])
+    if asked is None:
+        return None
+    return Sample(False, asked.latest.at, f"{asked.latest.source}, implied by {EXPECTATION}")
+
+
+#: What silence about a fact means; None where it means nothing. An answer that was sent is left alone.
+UNSAID: Mapping[str, Callable[[Look], Sample | None]] = {
+    "inpatient_only_procedure": no_procedure,
+    "case_by_case_documented": no_exception,
+}
 PAYMENT_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
     "midnights_from_care": midnights_from_care,
     "midnights_from_order": midnights_from_order,

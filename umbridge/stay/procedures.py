@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from umbridge.model import Event
@@ -50,11 +50,13 @@ class Procedures:
     def between(
         self, first: int, last: int, told_by: int, is_own: Callable[[str], bool]
     ) -> Iterable[Procedure]:
-        """Those that stand, of patients that ``is_own`` accepts, told of by ``told_by``, oldest first."""
-        found = []
+        """Those of a stretch of time, oldest first; otherwise as ``told``."""
+        return sorted(each for each in self.told(told_by, is_own) if first <= each.at <= last)
+
+    def told(self, told_by: int, is_own: Callable[[str], bool]) -> Iterator[Procedure]:
+        """Those that stand, whenever they are, told of by ``told_by``, of ``is_own`` patients."""
         for held in self._said.values():
             told = min(held, key=lambda each: each[3:])
             stands = not max(held, key=lambda each: each[3:]).is_gone
-            if stands and first <= told.at <= last and told.sent <= told_by and is_own(told.patient):
-                found.append(told)
-        return sorted(found)
+            if stands and told.sent <= told_by and is_own(told.patient):
+                yield told

@@ -25,7 +25,7 @@ from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.force import InForce
 from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
-from umbridge.stay.payment import PAYMENT_FACTS
+from umbridge.stay.payment import PAYMENT_FACTS, UNSAID, care_start, expected_discharge
 from umbridge.stay.prevailing import latest_only, prevailing, severity_of
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.results import Look
@@ -71,7 +71,8 @@ def _parted(wanted: frozenset[str], closed: frozenset[str]) -> tuple[frozenset[s
         fact
         for fact in wanted
         if fact in kinds
-        and not (fact in _SPECIAL or fact in IMPLIED or kinds[fact].closed_world or kinds[fact].icd10)
+        and not (fact in _SPECIAL or fact in IMPLIED or fact in UNSAID)
+        and not (kinds[fact].closed_world or kinds[fact].icd10)
         and kinds[fact].closed_by not in closed
     )
     return plain, tuple(wanted - plain)
@@ -111,9 +112,10 @@ class _Window:
         implied = IMPLIED.get(fact)
         if implied is not None:
             found = beside(fact, found, implied(self), is_silent=found is None and self.is_silent(kind))
-        closed = self.closed.get(kind.closed_by)
-        if found is None and closed is not None and self.is_silent(kind):
-            found = single(fact, closed)
+        unsaid = UNSAID.get(fact)
+        silence = self.closed.get(kind.closed_by) if unsaid is None else unsaid(self)
+        if found is None and silence is not None and self.is_silent(kind):
+            found = single(fact, silence)
         return found
 
     def stated(self, kind: FactType) -> Reading | None:
@@ -146,6 +148,11 @@ class _Window:
             within = [each for each in within if each.sent <= self._told_by]
             within += self._within(listed, kind.id, first, self.now)
         return not any(self.is_own(each.patient) for each in within)
+
+    @property
+    def told_by(self) -> int:
+        """The instant by which what counts must have been told."""
+        return self.now if self._told_by is None else self._told_by
 
     @property
     def present(self) -> _Window:
@@ -328,26 +335,21 @@ class _Window:
             return None
         return Sample(False, self.clock(at), NO_ORDER if newest is None else newest.source)
 
-    def care_start(self, kind: FactType) -> Reading | None:
-        sent, start = self.sent(kind), self.stay.care_start
-        if sent is not None or start is None or instant(start) > self.now:
-            return sent
-        return single(kind.id, Sample(start.isoformat(), start, "PV1-44"))
+    def first_on(self, fact: str, first: int, last: int) -> list[Result]:
+        """Results of one fact in the order of time, at least those of a stretch; as known at the moment."""
+        listed = self.fold.results(fact)
+        if listed is None or self._told_by is None:
+            return [] if listed is None else listed.between(first, last)
+        return self._within(listed, "stay", self.contact, self.now)
 
-    def expected_discharge(self, kind: FactType) -> Reading | None:
-        """PV2-9 or an OBX, whichever was said last."""
-        sent = self.sent(kind)
+    def expected(self) -> tuple[int, int, str] | None:
+        """PV2-9: the discharge, when that was told, and the source; None where there is none."""
         until = self.cut.told_by
         person = self.fold.person() if until is None else self.fold.person_at(until, self.now)
         when, said = person.get("expected", ([0], None))
-        if (
-            said is None
-            or (until is None and when[0] > self.now)
-            or (sent is not None and instant(sent.latest.at) >= when[0])
-        ):
-            return sent
-        value = moment(said[0], self.zone).isoformat()
-        return single(kind.id, Sample(value, moment(when[0], self.zone), said[1]))
+        if said is None or (until is None and when[0] > self.now):
+            return None
+        return said[0], when[0], said[1]
 
     def diagnosed(self, kind: FactType) -> Reading | None:
         """Y from a standing DG1 wins over an N that was sent; the source then names both."""
@@ -401,8 +403,8 @@ _SPECIAL = {
     "pao2_fio2": _Window.oxygenation,
     "spo2_room_air": _Window.room_air,
     "failed_outpatient_therapy": failed_therapy,
-    "care_start": _Window.care_start,
-    "expected_discharge": _Window.expected_discharge,
+    "care_start": care_start,
+    "expected_discharge": expected_discharge,
 }
 _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     **BASELINE_FACTS,

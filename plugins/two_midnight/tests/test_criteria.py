@@ -75,9 +75,10 @@ def screen(
 
 def rule(v: Mapping[str, Value]) -> bool:
     """42 CFR 412.3(d) with the mapping of clinical need, written out a second time."""
-    crossed = int(str(v["midnights_from_care"])) >= 2 or int(str(v["midnights_so_far"])) >= 2
+    to_cross, received = int(str(v["midnights_from_care"])) >= 2, int(str(v["midnights_so_far"])) >= 2
     cut_short = int(str(v["midnights_expected"])) >= 2 and v["unforeseen_departure"] is True
-    benchmark = v["expectation_documented"] and (crossed or cut_short) and v["level_supported"] != "HOME"
+    expected = v["expectation_documented"] and (to_cross or cut_short)
+    benchmark = v["level_supported"] != "HOME" and (expected or received)
     return bool(benchmark or v["inpatient_only_procedure"] or v["case_by_case_documented"])
 
 
@@ -144,6 +145,10 @@ def test_more_facts_never_unsettle_it(values: dict[str, Value], data: st.DataObj
         ({"midnights_from_care": Decimal(1)}, False),  # one short
         ({"midnights_from_care": Decimal(1), "midnights_so_far": Decimal(2)}, True),
         ({"expectation_documented": False}, False),
+        ({"expectation_documented": False, "midnights_so_far": Decimal(1)}, False),
+        ({"expectation_documented": False, "midnights_so_far": Decimal(2)}, True),  # received
+        ({"expectation_documented": False, "unforeseen_departure": True}, False),  # shorter than what?
+        ({"level_supported": "HOME", "midnights_so_far": Decimal(2)}, False),  # not of hospital care
         ({"level_supported": "HOME"}, False),
         ({"level_supported": "CRITICAL"}, True),
         ({"midnights_from_care": Decimal(1), "unforeseen_departure": True}, True),
@@ -203,16 +208,16 @@ def test_without_any_fact_it_pends_and_names_what_to_ask_for() -> None:
     assert {"level_supported", "expectation_documented", "case_by_case_documented"} <= set(result.missing)
 
 
-def test_the_start_of_care_taken_from_registration_is_said_so() -> None:
-    sample = Sample(str(TIMES["care_start"]), AT, "PV1-44")
+def test_the_start_of_care_that_nobody_stated_is_said_so() -> None:
+    sample = Sample(str(TIMES["care_start"]), AT, "ZZ1 OBX[1]-5, first test or order")
     facts = readings(BENCHMARK) | {"care_start": Reading("care_start", sample, sample, sample, (sample,))}
     case = Case(
         *("zz", ReviewType.ADMISSION, Status.INPATIENT, Level.ACUTE, AT, 1, ("J18.9",), "MEDICARE_FFS", None),
         False,
         facts,
     )
-    assert "triage and waiting may be in it" in plugin.umbridge_screen(case).rationale
-    assert "triage" not in screen(BENCHMARK).rationale
+    assert "Nobody said when care began" in plugin.umbridge_screen(case).rationale
+    assert "Nobody said" not in screen(BENCHMARK).rationale
 
 
 def test_an_admission_without_an_order_is_said_so() -> None:

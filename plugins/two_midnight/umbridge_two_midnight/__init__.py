@@ -43,6 +43,7 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     "midnights_expected": ("care_start", "expected_discharge"),
     "midnights_so_far": ("care_start",),
 }
+SHOWN = "first test or order"  # ends the source of a start of care that nobody stated
 BASES: Mapping[str, str] = {
     "status.benchmark": "BENCHMARK",
     "status.inpatient_only": "INPATIENT_ONLY",
@@ -151,6 +152,6 @@ def _words(case: Case, head: str, titles: list[str]) -> str:
         words += f" Midnights from the start of care: {nights.latest.value}."
         if "midnights_from_order" not in case.facts:  # counted to the same end, from the order
             words += " No inpatient order was seen: 42 CFR 412.3(a) asks for one."
-    if start is not None and start.latest.source.startswith("PV1"):
-        words += " The start of care is the registration's; triage and waiting may be in it."
+    if start is not None and start.latest.source.endswith(SHOWN):
+        words += " Nobody said when care began: it is counted from the first test, treatment or order."
     return words
