@@ -248,3 +248,41 @@ def test_the_rise_is_that_of_some_pair_and_no_pair_rises_more(drawn: list[tuple[
     pairs = [b - a for a, x in values for b, y in values if 0 < y - x <= 48 and y >= 91 - 24]
     expected = max(Decimal(0), *pairs) if pairs else None
     assert value(found, "creatinine_rise_48h") == expected
+
+
+# --- organs that failed before ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ((), Decimal(0)),
+        (
+            (yes_no("UMB-HXRENAL", "N", 1), yes_no("UMB-HXLIVER", "N", 1), yes_no("UMB-HOMEO2", "N", 1)),
+            Decimal(0),
+        ),
+        ((yes_no("UMB-HXRENAL", "Y", 1),), None),
+        ((yes_no("UMB-HXLIVER", "Y", 1),), None),
+        ((yes_no("UMB-HOMEO2", "Y", 1),), None),
+        ((obx("UMB-CREATBL", "1.1", 1, "mg/dL"),), Decimal(0)),
+        ((obx("UMB-CREATBL", "1.2", 1, "mg/dL"),), None),  # has points of its own
+        ((obx("UMB-CREATBL", "<1.2", 1, "mg/dL"),), Decimal(0)),
+        ((obx("UMB-CREATBL", ">0.9", 1, "mg/dL"),), None),
+        ((yes_no("UMB-HXRENAL", "Y", 1), obx("UMB-SOFABL", "3", 1, "{score}")), Decimal(3)),
+        ((obx("UMB-SOFABL", "", 1, "{score}", status="X"),), None),  # asked, and no answer to be had
+    ],
+)
+def test_the_baseline_of_sofa_is_nought_unless_an_organ_is_known_to_have_failed(
+    stated: Sequence[Observation], expected: Decimal | None
+) -> None:
+    assert value(shown(*([oru(*stated)] if stated else [])), "sofa_baseline") == expected
+
+
+def test_a_diagnosis_of_kidney_disease_leaves_the_baseline_open() -> None:
+    for code, expected in (("N18.4", None), ("I10", Decimal(0))):
+        told = replace(
+            ARRIVAL, control_id="ZZ-9", diagnoses=(Diagnosis(2, code, "I10", "F", False, "ZZ DG1[2]"),)
+        )
+        assert value(shown(told), "sofa_baseline") == expected
+    found = shown()["sofa_baseline"].latest
+    assert found.source == "none known: renal_disease, liver_disease, home_oxygen, baseline_creatinine"

@@ -159,7 +159,7 @@ def test_without_messages_nothing_is_known_but_person_and_silence() -> None:
     counted = {"unforeseen_departure", "inpatient_only_procedure"}  # nobody has left; no procedure is ordered
     counted |= {"spo2_limit", "o2_above_usual", "without_oxygen"}  # nothing usual stated, no oxygen ordered
     counted |= {"unmapped_parenteral_order"}  # N: no such order in a feed that carries all
-    assert set(found) == {"age", "sex", "specimen_hemolyzed"} | counted | treatments
+    assert set(found) == {"age", "sex", "specimen_hemolyzed", "sofa_baseline"} | counted | treatments
     assert {found[fact].latest.source for fact in treatments} == {NO_ORDER}
     assert {found[fact].latest.value for fact in treatments} == {False}
     assert found["specimen_hemolyzed"].latest.source == NO_FLAG

@@ -200,6 +200,7 @@ def test_what_is_no_finding_is_never_closed() -> None:
 MADE = {
     *("age", "sex", "spo2_limit", "o2_above_usual", "without_oxygen", "specimen_hemolyzed"),
     *("unmapped_parenteral_order", "inpatient_only_procedure", "unforeseen_departure"),
+    "sofa_baseline",  # assumed 0 by the definition of sepsis
 }
 
 

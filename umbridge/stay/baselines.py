@@ -25,6 +25,10 @@ LIMIT, LIMIT_AT_TARGET, BELOW_USUAL = Decimal(90), Decimal(88), Decimal(2)
 #: A usual saturation that can be true: what lies outside is a mistake, which moves no limit. Unsigned.
 USUAL = (Decimal(70), Decimal(100))
 ROOM_AIR = Decimal("0.21")  # the oxygen of air, as a fraction
+#: Creatinine, in mg/dL, from which kidneys have a point of SOFA (Vincent, Intensive Care Med 1996;22:707).
+KIDNEY_POINT = Decimal("1.2")
+#: Organ dysfunction of before, each by its own fact: kidneys, liver, lungs.
+_FAILED_BEFORE = ("renal_disease", "liver_disease", "home_oxygen")
 #: Sources that no message is: no baseline was stated.
 ABSOLUTE = "baseline:none"
 #: Support that gives oxygen too, whether or not it is ordered by itself.
@@ -160,6 +164,25 @@ def workup_complete(look: Look) -> Reading | None:
     return _only("workup_complete", look.reading("tia_workup_complete"), True)
 
 
+def no_dysfunction(look: Look) -> Sample | None:
+    """SOFA of 0 before this illness, of a patient who is not known to have had an organ dysfunction: Sepsis-3
+    (JAMA 2016;315:801) assumes so. What is known to be one leaves the score before open: somebody has to say.
+    """
+    if any(_is_stated(look.reading(fact)) for fact in _FAILED_BEFORE):
+        return None
+    creatinine = look.reading("baseline_creatinine")
+    if creatinine is not None and not as_interval(measured(creatinine.latest)).holds("<", KIDNEY_POINT):
+        return None
+    known = ", ".join((*_FAILED_BEFORE, "baseline_creatinine"))
+    return Sample(
+        Decimal(0), look.clock(look.now), f"none known: {known}", dictionary()["sofa_baseline"].unit
+    )
+
+
+def _is_stated(reading: Reading | None) -> bool:
+    return reading is not None and reading.latest.value is True
+
+
 def _only(fact: str, reading: Reading | None, value: bool) -> Reading | None:
     if reading is None or reading.latest.value is not value:
         return None
@@ -170,6 +193,8 @@ def _number(sample: Sample) -> Decimal:
     return sample.value if isinstance(sample.value, Decimal) else LIMIT
 
 
+#: What silence about a baseline means; None where it means nothing.
+UNSTATED: Mapping[str, Callable[[Look], Sample | None]] = {"sofa_baseline": no_dysfunction}
 BASELINE_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
     "gas_not_needed": gas_not_needed,
     "o2_above_usual": o2_above_usual,

@@ -16,7 +16,7 @@ from functools import lru_cache
 from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
 from umbridge.stay.assays import hemolyzed, potassium, troponin
-from umbridge.stay.baselines import BASELINE_FACTS, on_room_air
+from umbridge.stay.baselines import BASELINE_FACTS, UNSTATED, on_room_air
 from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.cut import Cut
 from umbridge.stay.derived import DERIVED_FACTS, single
@@ -71,7 +71,7 @@ def _parted(wanted: frozenset[str], closed: frozenset[str]) -> tuple[frozenset[s
         fact
         for fact in wanted
         if fact in kinds
-        and not (fact in _SPECIAL or fact in IMPLIED or fact in UNSAID)
+        and not (fact in _SPECIAL or fact in IMPLIED or fact in _SILENT)
         and not (kinds[fact].closed_world or kinds[fact].icd10)
         and kinds[fact].closed_by not in closed
     )
@@ -112,7 +112,7 @@ class _Window:
         implied = IMPLIED.get(fact)
         if implied is not None:
             found = beside(fact, found, implied(self), is_silent=found is None and self.is_silent(kind))
-        unsaid = UNSAID.get(fact)
+        unsaid = _SILENT.get(fact)
         silence = self.closed.get(kind.closed_by) if unsaid is None else unsaid(self)
         if found is None and silence is not None and self.is_silent(kind):
             found = single(fact, silence)
@@ -406,6 +406,7 @@ _SPECIAL = {
     "care_start": care_start,
     "expected_discharge": expected_discharge,
 }
+_SILENT: Mapping[str, Callable[[_Window], Sample | None]] = {**UNSAID, **UNSTATED}
 _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     **BASELINE_FACTS,
     **DERIVED_FACTS,
