@@ -334,11 +334,111 @@ def test_two_orders_of_one_number_without_a_namespace() -> None:
     assert told(fold)["exceptions"] == ["ORDER_AMBIGUOUS"]
     laboratory = folded(ED, orm("NW", "71", 1, FLUIDS), orm("NW", "71", 1.5, "LAB1"), orm("DC", "71", 2))
     assert (runs(laboratory), told(laboratory)["exceptions"]) == (True, ["ORDER_AMBIGUOUS"])
+    filler = folded(
+        *(ED, orm("NW", "71", 1, FLUIDS), orm("NW", "71", 1.2, PRESSOR, filler="8^ZZL")),
+        orm("OC", "", 2, filler="8^ZZL"),
+    )
+    assert (runs(filler), told(filler)["exceptions"]) == (True, ["ORDER_AMBIGUOUS"])
     named = folded(ED, orm("NW", "71", 1, FLUIDS), orm("NW", "71", 1.5, "LAB1"), orm("DC", "71", 2, "LAB1"))
     assert (runs(named), odd(named), told(named)["exceptions"]) == (True, [OrderReason.UNMAPPED], [])
     other = [ED, orm("NW", "71", 1, FLUIDS), orm("NW", "71^ZZLAB", 1.5, "LAB1")]
     assert runs(folded(*other, orm("DC", "71^ZZLAB", 2))) is True
     assert told(folded(*other, orm("DC", "71", 2)))["exceptions"] == ["ORDER_AMBIGUOUS"]
+
+
+@pytest.mark.parametrize("control", ["DC", "CA", "OC", "HD", "XO CM", "SC DC"])
+@pytest.mark.parametrize("number", ["72^ZZEHR", "72"])
+def test_a_bare_number_with_a_code_that_nobody_knows_is_not_taken_for_a_status_order(
+    number: str, control: str
+) -> None:
+    """Nobody gives a status order another code: the number may be another application's."""
+    for code, key in (("ADTINPT", "status"), ("ADTDC", "pending")):
+        before = [ED, orm("NW", number, 1, code)]
+        after = [*before, orm(control[:2], "72", 2, "LAB9", status=control[3:])]
+        for fold in in_any_order(*after):
+            assert told(fold, 1.5)[key] == told(fold)[key] == told(folded(*before))[key]
+            assert (odd(fold), told(fold, 3)["exceptions"]) == ([OrderReason.AMBIGUOUS], ["ORDER_AMBIGUOUS"])
+    both = [ED, orm("NW", number, 1, "ADTINPT", filler="F1^ZZL")]
+    for its in ("72", ""):  # the filler number says that it is this one
+        for fold in in_any_order(*both, orm("CA", its, 2, "BEDREQ", filler="F1^ZZL")):
+            assert (told(fold)["status"], odd(fold)) == ("ED", [])
+
+
+@pytest.mark.parametrize(("code", "is_running"), [(FLUIDS, True), ("ADTINPT", None)])
+@pytest.mark.parametrize(
+    ("number", "its"), [("72^ZZEHR", "72"), ("72", "72"), ("72", "72^ZZLAB"), ("72^ZZEHR", "72^ZZLAB")]
+)
+def test_an_ordinary_order_of_a_bare_number_is_another_one(
+    code: str, is_running: bool | None, number: str, its: str
+) -> None:
+    before = [ED, orm("NW", number, 1, code)]
+    both = [*before, orm("NW", its, 1.2, "LAB1")]
+    for fold in in_any_order(*both, orm("DC", "72", 2, "LAB1")):  # the code says which
+        assert (runs(fold), told(fold)["status"]) == (runs(folded(*before)), told(folded(*before))["status"])
+        assert (odd(fold), told(fold, 3)["exceptions"]) == ([OrderReason.UNMAPPED], [])
+    for fold in in_any_order(*both, orm("DC", "72", 2)):
+        assert (runs(fold), told(fold)["status"]) == (runs(folded(*before)), told(folded(*before))["status"])
+        assert (odd(fold), told(fold, 3)["exceptions"]) == ([OrderReason.AMBIGUOUS], ["ORDER_AMBIGUOUS"])
+
+
+DRUG = {"is_drug": True, "routes": ("IV",)}
+
+
+def drug(control: str, placer: str, hours: float, code: str) -> Event:
+    """An order for a drug that goes into a vein, and that the profile does not know."""
+    return message(replace(part(control, placer, hours, code), **DRUG))
+
+
+@pytest.mark.parametrize("number", ["71^ZZEHR", "71"])
+def test_a_drug_coded_anew_ends_with_its_order_and_is_no_other_order(number: str) -> None:
+    begun = [ED, orm("NW", "71^ZZEHR", 1, FLUIDS), drug("XR", number, 1.5, "NDC-1")]
+    unread = "unmapped_parenteral_order"
+    for fold in in_any_order(*begun):
+        assert (runs(fold), runs(fold, fact=unread), odd(fold)) == (True, False, [])
+    for ended in (drug("DC", number, 2, "NDC-1"), orm("DC", number, 2)):
+        for fold in in_any_order(*begun, ended):
+            assert (runs(fold), runs(fold, fact=unread), odd(fold)) == (False, False, [])
+    for fold in in_any_order(ED, orm("NW", "71^ZZEHR", 1, "ADTINPT"), drug("NW", "71", 1.5, "NDC-1")):
+        assert (told(fold)["status"], runs(fold, fact=unread)) == ("INPATIENT", True)  # a status is no drug
+    for fold in in_any_order(ED, orm("NW", number, 1, "ADTINPT"), drug("DC", "71", 1.5, "NDC-1")):
+        assert told(fold)["status"] == "INPATIENT"
+
+
+BARE_STEPS = st.tuples(
+    st.sampled_from(["NW", "CA", "DC", "HD", "RL", "CR", "OC", "SC IP", "SC CM", "XO", "UC"]),
+    st.sampled_from(["LAB1", "LAB2", "LAB9"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["72^ZZEHR", "72"]),
+    st.lists(st.sampled_from(STEPS), max_size=4),
+    st.lists(BARE_STEPS, min_size=1, max_size=5),
+    st.randoms(),
+)
+def test_a_code_that_nobody_knows_under_a_bare_number_moves_no_status(
+    number: str, steps: list[str], bare: list[tuple[str, str]], random: Any
+) -> None:
+    """It is another order's, and if that was not told of, the stay says so."""
+    mine = [ED, orm("NW", number, 1, "ADTINPT")]
+    mine += [
+        orm(word[:2], number, n, "ADTINPT", status=word[3:], effective=n) for n, word in enumerate(steps, 2)
+    ]
+    others = [
+        orm(word[:2], "72", n + 0.5, code, status=word[3:]) for n, (word, code) in enumerate(bare, 1)
+    ]
+    numbered = list(enumerate([*mine, *others]))
+    random.shuffle(numbered)
+    fold, alone = arrived(numbered)[0], folded(*mine)
+    for key in ("status", "inpatient_start", "open_reviews", "void_reviews", "pending"):
+        assert told(fold)[key] == told(alone)[key]
+    raised = {"ORDER_AMBIGUOUS"} if OrderReason.AMBIGUOUS in odd(fold) else set()
+    assert set(told(fold)["exceptions"]) - set(told(alone)["exceptions"]) == raised
+    known = {code for word, code in bare if word == "NW"}
+    says = {"XO", "NW"}  # that there is such an order, and no more
+    doubtful = [code for word, code in bare if word not in says and code not in known]
+    assert odd(fold).count(OrderReason.AMBIGUOUS) == len(doubtful)
 
 
 def test_two_parts_of_one_order_end_together() -> None:
@@ -749,6 +849,7 @@ def _no_namespace(kind: str, number: str) -> str:
         (said, "_NEW", frozenset(), lambda: odd(folded(*LABORATORY)) == [OrderReason.UNMAPPED]),
         (orders, "by_patient", lambda its, stands: [its], lambda: runs(folded(*STRANGER)) is True),
         (effects, "_ENDING", frozenset({Effect.ENDS}), lambda: runs(folded(*COMPLETED)) is False),
+        (orders, "is_meant", lambda *_: True, lambda: told(folded(*UNKNOWN))["status"] == "INPATIENT"),
         (orders, "retold", lambda its: its, lambda: runs(folded(*COPIED[::-1])) is False),
     ],
 )
@@ -763,6 +864,7 @@ def test_a_planted_fault_is_seen(
 BARE = [ED, orm("NW", "71^ZZEHR", 1, FLUIDS), orm("DC", "71", 2)]
 BARE_FILLER = [ED, orm("NW", "71", 1, FLUIDS, filler="F1^ZZL"), orm("OC", "", 2, filler="F1")]
 CHILDREN = [ED, PARENT, orm("CH", "72^ZZEHR", 1.1, FLUIDS, parent="71^ZZEHR"), orm("DC", "71^ZZEHR", 2)]
+UNKNOWN = [ED, orm("NW", "72^ZZEHR", 1, "ADTINPT"), orm("CA", "72", 2, "LAB9")]
 COPIED = [
     ED,
     orm("NW", "71^ZZEHR", 1, FLUIDS, entered=1),

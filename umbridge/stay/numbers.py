@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from umbridge.stay.said import Said
+from umbridge.stay.said import NO_TREATMENT, UNREAD, Said
 
 
 def shelf_of(kind: str, number: str) -> str:
@@ -31,10 +31,11 @@ class Numbers:
             number = each.placer if kind == "P" else each.filler
             if "^" in number and not each.apart:
                 self._known.setdefault(number, set()).update({each.what} - {""})
-            elif number and each.what:
+            elif number and each.what and (each.what != UNREAD or each.is_new):
                 bare.add(each.what)
         self._plain = set(plain)
         self._known.update((number, set()) for number in self._plain - self._known.keys())
+        self._is_coded_anew = UNREAD not in bare
         self._is_own = any(not self._fitting(what) for what in bare)
 
     def name(self, number: str, what: str) -> str:
@@ -50,5 +51,7 @@ class Numbers:
 
     def _fitting(self, what: str) -> list[str]:
         """The orders with a namespace that one of that kind without may be."""
+        if what == UNREAD and self._is_coded_anew:  # a pharmacy's own code for one of the treatments
+            return [n for n, its in self._known.items() if its - NO_TREATMENT or not (its or n in self._plain)]
         exact = [number for number, its in self._known.items() if what in its]
         return exact or [each for each, its in self._known.items() if not its and each not in self._plain]

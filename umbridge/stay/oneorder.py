@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from umbridge.stay.force import SAYS_WHAT
+from umbridge.stay.numbers import alike
 from umbridge.stay.record import same_patient
-from umbridge.stay.said import Said
+from umbridge.stay.said import NO_TREATMENT, Said
 
 
 def alike_until(one: list[Any], other: list[Any]) -> int:
@@ -25,6 +26,18 @@ def are_one(its: list[Said]) -> bool:
         for what in {said.what for said in its if said.what}
     ]
     return bool(set.intersection(*rows)) or any(said.is_change for said in its)
+
+
+def is_meant(said: Said, its: list[Said], kinds: set[str]) -> bool:
+    """Whether a number without a namespace, with a code that nobody knows, means the one order that has it.
+
+    Pharmacies code a treatment anew. Nobody does that to a status order: the number may be another
+    application's, unless the filler number is the order's too.
+    """
+    if not said.code or not kinds & NO_TREATMENT:
+        return True
+    is_named = bool(said.placer) or "^" in said.filler
+    return is_named and any(alike(said.filler, each.filler) for each in its if each.what)
 
 
 def by_patient(its: list[Said], stands: Callable[[str], str]) -> Iterator[list[Said]]:

@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from umbridge.stay.force import BESIDE, INHERITED, InForce, Turn, beside, line_of
 from umbridge.stay.numbers import Numbers, alike, shelf_of
-from umbridge.stay.oneorder import alike_until, are_one, by_patient, retold
+from umbridge.stay.oneorder import alike_until, are_one, by_patient, is_meant, retold
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
-from umbridge.stay.said import DISCHARGE, REPLACEMENT, STATUS, UNREAD, Plain, Said
+from umbridge.stay.said import DISCHARGE, NO_TREATMENT, REPLACEMENT, STATUS, UNREAD, Plain, Said
 from umbridge.stay.shelf import NUMBERS, READ, Shelf
 
 PLAIN = 16_384
@@ -314,32 +314,41 @@ class Orders:
         """The statements that tell of a status or a treatment; of the others, why not."""
         kinds = {said.what for said in its if said.what}
         codes = self._codes(place, name, its)
-        if UNREAD in kinds and len(kinds) > 1:  # it has a code that somebody has read: it is that
-            codes |= {said.code for said in its if said.what == UNREAD}
-            its = [said for said in its if said.what != UNREAD]
+        if UNREAD in kinds and kinds - NO_TREATMENT != {UNREAD}:  # somebody has read one of its codes
+            codes |= {said.code for said in its if said.what == UNREAD and said.is_new}
+            its = [said._replace(what="") if said.what == UNREAD else said for said in its]
             kinds.discard(UNREAD)
-        others = codes - {""}
-        is_one = "^" in name or len(kinds) + bool(others) < 2 or (not others and are_one(its))
+        others = (self._beside(place, its) if "^" in name or not name else codes) - {""}
+        is_one = ("^" in name or len(kinds) < 2) and not others
+        is_one = is_one or (not others and are_one(its))
         used: list[Said] = []
         for said in its:
             if said.does not in READ:
                 odd.append((said, said.does, _UNREAD if said.what or (kinds and name) else ""))
                 continue
             reason = None
-            if not name:
+            is_doubtful = not said.what and (said.is_bare or "^" not in name)
+            if is_doubtful and said.code in others:
+                reason = OrderReason.UNMAPPED
+            elif not name:
                 may_matter = said.what or place[0] == "P" or self._is_mapped(said.filler)
                 reason = OrderReason.AMBIGUOUS if may_matter else OrderReason.UNMAPPED
             elif not said.what and not kinds:
                 reason = OrderReason.UNMAPPED if said.code or codes else OrderReason.NOT_FOUND
-            elif not said.what and "^" not in name and said.code in others:
-                reason = OrderReason.UNMAPPED
-            elif not said.what and not is_one:
+            elif is_doubtful and not (is_one and is_meant(said, its, kinds)):
                 reason = OrderReason.AMBIGUOUS
             if reason is None:
                 used.append(said)
             else:
                 odd.append((said, reason.value, _EXCEPTIONS.get(reason, "")))
         return used
+
+    def _beside(self, place: str, its: list[Said]) -> set[str]:
+        """What orders are called that a number without a namespace may mean, and that have another one."""
+        keys = {place, *(f"F{said.filler}" for said in its if said.is_bare and not said.placer)}
+        mapped = {said.placer or said.filler for said in self._shelves[place].said if said.what}
+        keys |= {place[0] + number for number in self._plain_at.get(place, ()) if number not in mapped}
+        return {code for key in keys if key in self._plain for code in self._plain[key].split("\n")}
 
     def _is_mapped(self, filler: str) -> bool:
         shelves = (self._shelves.get(shelf_of("P", placer)) for placer in self._tied(filler))

@@ -13,6 +13,8 @@ from umbridge.stay.record import names_of
 
 #: What an order is, besides a treatment, which is named by its fact.
 STATUS, DISCHARGE = "+status", "+discharge"
+#: What is no treatment.
+NO_TREATMENT = frozenset({STATUS, DISCHARGE})
 #: An order for a drug that goes past gut and skin, and of which no list of the profile says what it is.
 UNREAD = "unmapped_parenteral_order"
 #: Orders that have another order's placer number: table 0119, comments on PA and on RO.
@@ -61,6 +63,15 @@ class Said(NamedTuple):
     @property
     def claim(self) -> tuple[int, int]:
         return (self.seq, self.part)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether its number has no namespace: it may be another application's."""
+        return "^" not in (self.placer or self.filler)
+
+    @property
+    def is_new(self) -> bool:
+        return self.word.partition(" ")[0] in _NEW
 
 
 class Plain(NamedTuple):

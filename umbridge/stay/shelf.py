@@ -8,7 +8,7 @@ from umbridge.stay.effect import Effect
 from umbridge.stay.force import OrderLine, Turn
 from umbridge.stay.oneorder import Entries
 from umbridge.stay.record import Record
-from umbridge.stay.said import DISCHARGE, STATUS, Said
+from umbridge.stay.said import DISCHARGE, NO_TREATMENT, STATUS, Said
 
 #: What says something of its order; anything else is the reason why it does not.
 READ = frozenset(Effect)
@@ -43,6 +43,8 @@ class Shelf:
         is_same = said[NUMBERS] == last[NUMBERS] and said.patient == last.patient
         if not (is_same and said.what in ("", self.line.what) and said.does in READ):
             return False
+        if said.code and said.is_bare and self.line.what in NO_TREATMENT:
+            return False  # it may be another application's
         if said.entered is None:
             read: Said | None = said
         else:
