@@ -425,9 +425,7 @@ def test_a_code_that_nobody_knows_under_a_bare_number_moves_no_status(
     mine += [
         orm(word[:2], number, n, "ADTINPT", status=word[3:], effective=n) for n, word in enumerate(steps, 2)
     ]
-    others = [
-        orm(word[:2], "72", n + 0.5, code, status=word[3:]) for n, (word, code) in enumerate(bare, 1)
-    ]
+    others = [orm(word[:2], "72", n + 0.5, code, status=word[3:]) for n, (word, code) in enumerate(bare, 1)]
     numbered = list(enumerate([*mine, *others]))
     random.shuffle(numbered)
     fold, alone = arrived(numbered)[0], folded(*mine)

@@ -52,6 +52,8 @@ class Numbers:
     def _fitting(self, what: str) -> list[str]:
         """The orders with a namespace that one of that kind without may be."""
         if what == UNREAD and self._is_coded_anew:  # a pharmacy's own code for one of the treatments
-            return [n for n, its in self._known.items() if its - NO_TREATMENT or not (its or n in self._plain)]
+            return [
+                n for n, its in self._known.items() if its - NO_TREATMENT or not (its or n in self._plain)
+            ]
         exact = [number for number, its in self._known.items() if what in its]
         return exact or [each for each, its in self._known.items() if not its and each not in self._plain]

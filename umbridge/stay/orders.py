@@ -42,9 +42,9 @@ class Orders:
         self._plain: dict[str, str] = {}  # number -> codes
         self._plain_at: dict[str, set[str]] = {}  # shelf -> the plain numbers with a namespace
         self._ties: dict[str, dict[str, set[str]]] = {}  # filler's shelf -> filler -> placers
-        self._alone: dict[
-            str, dict[Said, str]
-        ] = {}  # filler's shelf -> what has no placer, and where it lies
+        self._fillers: dict[str, set[str]] = {}  # shelf -> where what is said of the same may lie
+        #: Filler's shelf -> what has no placer, and where it lies.
+        self._alone: dict[str, dict[Said, str]] = {}
         self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
         self._facts: dict[str, InForce] = {}
         self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
@@ -137,7 +137,7 @@ class Orders:
             self._mark(place)
         insort(held, said)
         if said.filler:
-            shelf.fillers.add(shelf_of("F", said.filler))
+            self._fillers.setdefault(place, set()).add(shelf_of("F", said.filler))
         return True
 
     def _mark(self, place: str) -> None:
@@ -153,14 +153,16 @@ class Orders:
         if placer in placers:
             return
         placers.add(placer)
+        self._fillers.setdefault(shelf_of("P", placer), set()).add(at)
+        for child in self._children.get(at, ()):
+            self._mark(child)
         for said, before in list(self._alone.get(at, {}).items()):
             place = self._placed(said)
             self._mark(before)
             if before != place:
                 self._shelves[before].said.remove(said)
-                shelf = self._shelves.setdefault(place, Shelf())
-                insort(shelf.said, said)
-                shelf.fillers.add(at)
+                insort(self._shelves.setdefault(place, Shelf()).said, said)
+                self._fillers.setdefault(place, set()).add(at)
                 self._alone[at][said] = place
                 self._mark(place)
                 for kind, parent in (("P", said.parent), ("F", said.parent_filler)):
@@ -275,7 +277,7 @@ class Orders:
             if place in changed or place not in self._shelves:
                 continue
             changed.add(place)
-            at = (place, *self._shelves[place].fillers)
+            at = (place, *self._fillers.get(place, ()))
             waiting += [child for each in at for child in self._children.get(each, ())]
         return changed
 

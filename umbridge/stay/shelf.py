@@ -19,11 +19,10 @@ NUMBERS = slice(Said._fields.index("placer"), Said._fields.index("apart") + 1)
 class Shelf:
     """The statements of one number in any namespace, and what was made of them."""
 
-    __slots__ = ("entries", "fillers", "groups", "line", "more", "odd", "records", "runs", "said")
+    __slots__ = ("entries", "groups", "line", "more", "odd", "records", "runs", "said")
 
     def __init__(self) -> None:
         self.said: list[Said] = []
-        self.fillers: set[str] = set()  # where statements by filler number may lie that speak of the same
         self.line: OrderLine | None = None  # where it is one order and nothing else: it only has to go on
         self.more: list[Said] = []  # with these
         self.entries: Entries | None = None  # of that one order
