@@ -208,6 +208,7 @@ def test_importing_umbridge_is_light() -> None:
 
 # Modules without a test file of their own name: where they are tested instead, and why there.
 TESTED_IN = {
+    "umbridge/carers.py": "tests/test_practitioners.py",
     "umbridge/review/worklist.py": "tests/test_worklist.py",  # lines, kept and made again
     "umbridge/store/worklist.py": "tests/test_worklist.py",  # the same, by due time, unit and payer
     "umbridge/lanecommands.py": "tests/test_moves.py",  # what they write is what a run over files finds

@@ -87,7 +87,7 @@ def oru(*observations: Observation) -> Event:
 
 
 def orm(code: str, hours: float, control: str = "NW", placer: str = "P1") -> Event:
-    order = Order(control, placer, "", "", Coded(code), at(hours), "", f"ZZ ORC@{hours}")
+    order = Order(control, placer, "", "", Coded(code), at(hours), (), f"ZZ ORC@{hours}")
     return replace(oru(), message_type="ORM", trigger="O01", orders=(order,))
 
 

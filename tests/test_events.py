@@ -29,6 +29,7 @@ from test_fold import (
     whole,
 )
 
+from umbridge.carers import ATTENDING, Practitioner
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Coverage, Diagnosis, Event
@@ -38,6 +39,9 @@ from umbridge.stay.fold import StayFold
 from umbridge.stay.telling import Telling
 
 GONE = adt("A03", 30, sent=31, discharged_at=at(30), disposition="01", **WARD)
+
+
+DOCTOR = (Practitioner(ATTENDING, "ZZDOC1", "UMBH"),)
 
 
 def time(hours: float) -> str:
@@ -185,7 +189,7 @@ AFTER = WITHIN | {"A01", "A04", "A05", "A11", "A13", "A12", "A25", "A38", "A52",
 def seen_of(fold: StayFold, hours: float = 200) -> tuple[object, ...]:
     stay = fold.stay(at(hours))
     what = stay_json(stay)
-    more = (stay.first_contact, stay.places, stay.leaves, stay.attending, stay.disposition)
+    more = (stay.first_contact, stay.places, stay.leaves, stay.practitioners, stay.disposition)
     return (
         *({key: what[key] for key in WHOLE}.items()),
         *more,
@@ -221,7 +225,7 @@ def test_a_cancelled_opening_leaves_nothing_in_the_stay_that_begins_again(
     first = adt(
         opening,
         *(24, 24.1),
-        **{**WARD, "admitted_at": at(24), "attending": "ZZDOC1", "expected_discharge": at(70)},
+        **{**WARD, "admitted_at": at(24), "practitioners": DOCTOR, "expected_discharge": at(70)},
         expected_admission=at(30),
     )
     cancel = adt("A38" if opening == "A05" else "A11", 24.2, **WARD, admitted_at=at(24))
@@ -346,7 +350,7 @@ def test_what_is_deleted_on_the_wire() -> None:
 @pytest.mark.parametrize("trigger", ["A08", "A02", "A54", "A16", "A21", "A03"])
 def test_a_status_that_no_message_saw_begin_is_said(trigger: str) -> None:
     """Connected in mid-stay: the first message's time stands in, and a person should know."""
-    place = {**WARD, **({"attending": "ZZDOC1"} if trigger == "A54" else {})}
+    place = {**WARD, **({"practitioners": DOCTOR} if trigger == "A54" else {})}
     first = adt(trigger, 30, **place)
     then = [adt("A08", 31, **WARD)] if trigger != "A03" else []
     found = told(folded(first, *then), 32)

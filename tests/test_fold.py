@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from umbridge.carers import ADMITTING, ATTENDING, CONSULTING, ORDERING, Practitioner
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.hl7.triggers import APPLIED, GROUPED
@@ -59,7 +60,9 @@ def adt(trigger: str, hours: float, sent: float | None = None, **other: Any) -> 
 
 
 def orm(code: str, hours: float, control: str = "NW", placer: str = "P1", **other: Any) -> Event:
-    order = Order(control, placer, "", other.pop("status", ""), Coded(code), at(hours), "", "ZZ ORC[1]")
+    order = Order(
+        control, placer, "", other.pop("status", ""), Coded(code), at(hours), other.pop("by", ()), "ZZ ORC[1]"
+    )
     event = adt("O01", hours, identifiers=other.pop("identifiers", MRN))
     return replace(event, message_type="ORM", orders=(order,), sent_at=at(other.get("sent", hours)))
 
@@ -108,6 +111,13 @@ def any_event(draw: st.DrawFn) -> Event:
     kind = draw(st.integers(0, 9))
     if kind < 6:
         more: dict[str, Any] = dict(draw(visits))
+        more["practitioners"] = tuple(
+            Practitioner(role, number, "UMBH" if number else "")
+            for role in (ATTENDING, CONSULTING, ADMITTING)
+            for number in draw(
+                st.sampled_from([(), (), ("ZZDOC1",), ("ZZDOC1", "ZZDOC2"), ("ZZDOC2",), ("",)])
+            )
+        )
         if draw(st.booleans()):
             more["admitted_at"] = at(draw(times))
         if draw(st.booleans()):
@@ -140,7 +150,8 @@ def any_event(draw: st.DrawFn) -> Event:
     if kind < 8:
         code = draw(st.sampled_from(["ADTINPT", "ADTOBS", "ADTINPTICU", "ADTDC", "RTNIV", "RTVENT"]))
         control = draw(st.sampled_from(["NW", "NW", "NW", "CA", "DC"]))
-        return orm(code, hours, control, draw(st.sampled_from("PQ")), identifiers=identifiers)
+        by = draw(st.sampled_from([(), (Practitioner(ORDERING, "ZZDOC3", "UMBH"),)]))
+        return orm(code, hours, control, draw(st.sampled_from("PQ")), identifiers=identifiers, by=by)
     status = draw(st.sampled_from("FFCWPX"))
     value = draw(st.sampled_from(["88", "130", ""]))
     more = {"taken": draw(st.integers(0, 3)), "is_timed": draw(st.booleans()), "identifiers": identifiers}
@@ -281,7 +292,11 @@ UNDONE = [
     (adt("A03", 60, discharged_at=at(60), disposition="01"), "A13", ("active", "on_leave")),
     (adt("A21", 60), "A52", ("active",)),
     (adt("A22", 60), "A53", ("on_leave",)),
-    (adt("A54", 60, attending="ZZDOC9"), "A55", ("active", "on_leave", "planned", "discharged")),
+    (
+        adt("A54", 60, practitioners=(Practitioner(ATTENDING, "ZZDOC9", ""),)),
+        "A55",
+        ("active", "on_leave", "planned", "discharged"),
+    ),
     (adt("A09", 60, unit="RADX"), "A33", ("active", "on_leave")),
     (adt("A10", 60, unit="4W", room="2", bed="C"), "A32", ("active", "on_leave")),
 ]
@@ -300,6 +315,7 @@ def test_whatever_came_before_a_cancel_gives_it_back(
     after = folded(*events, target, adt(cancel, 61))
     found = told(after, 70)
     assert {key: found[key] for key in STATE} == {key: stood[key] for key in STATE}
+    assert after.stay(at(70)).practitioners == before.stay(at(70)).practitioners
 
 
 def test_a_pending_admission_opens_a_cancelled_stay_again_until_it_is_cancelled_itself() -> None:
@@ -328,7 +344,7 @@ TRANSFERRED = (*ADMITTED, adt("A02", 4, unit="MICU", room="1"))
         (ADMITTED, adt("A16", 60), "A25"),
         (ADMITTED, adt("A21", 60), "A52"),
         ((*ADMITTED, adt("A21", 5)), adt("A22", 60), "A53"),
-        (ADMITTED, adt("A54", 60, attending="ZZDOC9"), "A55"),
+        (ADMITTED, adt("A54", 60, practitioners=(Practitioner(ATTENDING, "ZZDOC9", ""),)), "A55"),
         (ADMITTED, adt("A09", 60, unit="RADX"), "A33"),
         (ADMITTED, adt("A10", 60, unit="4W", room="2"), "A32"),
     ],

@@ -78,7 +78,7 @@ def pulse(hours: float, mrn: str, visit: str, value: int, account: str = "") -> 
 
 
 def order(hours: float, mrn: str, visit: str, code: str, control: str = "NW") -> Event:
-    asked = Order(control, f"P-{visit}", "", "", Coded(code), at(hours), "", "ZZ ORC[1]")
+    asked = Order(control, f"P-{visit}", "", "", Coded(code), at(hours), (), "ZZ ORC[1]")
     return replace(adt("O01", hours, mrn, visit), message_type="ORM", orders=(asked,))
 
 

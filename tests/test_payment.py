@@ -52,7 +52,7 @@ def stamp(when: datetime) -> str:
 
 
 def ordered(when: datetime, code: str = "ADTINPT") -> Event:
-    order = Order("NW", "ZZP1", "", "", Coded(code), when, "", "ZZ ORC[1]")
+    order = Order("NW", "ZZP1", "", "", Coded(code), when, (), "ZZ ORC[1]")
     return event("O01", when, "ORM", orders=(order,))
 
 

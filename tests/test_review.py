@@ -57,7 +57,7 @@ def adt(trigger: str, hours: float, patient_class: str, patient_type: str, **oth
 
 
 def orm(code: str, hours: float, control: str = "NW", placer: str = "P1") -> Event:
-    order = Order(control, placer, "", "", Coded(code), at(hours), "", "ZZ ORC[1]")
+    order = Order(control, placer, "", "", Coded(code), at(hours), (), "ZZ ORC[1]")
     return Event("ORM", "O01", f"ZZ-{hours}-{code}", "P", at(hours), at(hours), orders=(order,))
 
 

@@ -160,7 +160,8 @@ def test_a_registration_in_full() -> None:
     assert event.patient.identifiers == (("222", "UMBH", "MR"), ("111", "OTHER", "PI"))
     assert (event.patient.account, event.patient.birth_date, event.patient.sex) == ("AC1", "19530914", "M")
     visit = event.visit
-    assert (visit.number, visit.authority, visit.attending) == ("VN1", "UMBH", "990001")
+    assert (visit.number, visit.authority) == ("VN1", "UMBH")
+    assert visit.practitioners[0] == ("attending", "990001", "")
     assert (visit.patient_class, visit.patient_type, visit.service) == ("E", "EDP", "MED")
     assert (visit.unit, visit.room, visit.bed) == ("ED", "12", "1")
     assert (visit.admitted_at, visit.discharged_at) == (at(2026, 1, 12, 14, 5), None)
@@ -224,7 +225,8 @@ def test_an_order() -> None:
     ).orders
     assert (order.control, order.placer, order.filler, order.status) == ("NW", "P1^ZZEHR", "F1", "")
     assert order.code == Coded("ADTINPT", "Admit to inpatient", "99UMB")
-    assert (order.at, order.practitioner, order.source) == (at(2026, 1, 12, 15, 21), "990001", "ZZ-1 ORC[1]")
+    assert (order.at, order.source) == (at(2026, 1, 12, 15, 21), "ZZ-1 ORC[1]")
+    assert [each.number for each in order.practitioners] == ["990001"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
+from umbridge.carers import Practitioner
 from umbridge.interval import Interval
 from umbridge.rowstate import RowState as RowState  # noqa: PLC0414 - the one place for all states
 
@@ -134,7 +135,7 @@ class Order:
     status: str  # ORC-5
     code: Coded  # OBR-4, RXO-1 or RXE-2
     at: datetime  # ORC-15, else ORC-9, else OBR-7, else MSH-7: when what it says takes effect
-    practitioner: str  # ORC-12.1
+    practitioners: tuple[Practitioner, ...]  # ORC-12, else OBR-16
     source: str  # "UMB0003 ORC[1]"
     alternates: tuple[Coded, ...] = ()  # other codes for the same: OBR-4.4, and RXO-1 beside an RXE-2
     parent: str = ""  # ORC-8.1, else OBR-29.1: the placer number of the order that this is a child of
@@ -242,7 +243,7 @@ class Visit:
     discharged_at: datetime | None = None  # PV1-45
     disposition: str | None = None  # PV1-36
     expected_discharge: datetime | None = None  # PV2-9
-    attending: str = ""  # PV1-7.1
+    practitioners: tuple[Practitioner, ...] = ()  # PV1-7, -8, -9, -17; of ADT messages
     expected_admission: datetime | None = None  # PV2-8
     expected_return: datetime | None = None  # PV2-47, from a leave
     days: tuple[str, ...] = ()  # "PV1-44", "PV1-45", "PV2-9": sent as a day without an hour

@@ -80,6 +80,7 @@ class StayView(StayLine):
 
     spans: JsonValue = within("clin")
     locations: JsonValue = within("ident")
+    practitioners: JsonValue = within("ident")
     leaves: JsonValue = within("ident")
     payer_class: str | None = within("fin")
     coverage: JsonValue = within("fin")

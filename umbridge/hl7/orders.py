@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
+from umbridge.carers import ORDERING, Practitioner
 from umbridge.hl7.er7 import Segment
 from umbridge.hl7.fields import coded_of, entity_of, entity_within, leaf, parts_of, repetitions_of
+from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
 from umbridge.model import Coded, Order, Timing
 
@@ -104,7 +106,7 @@ class _Ordering:
             reading.word(row[5]) if row[5] else "",
             code,
             begins or sent_at,
-            reading.word(row[12]) if row[12] else "",
+            self.ordering(row[12]),
             f"{self.message.control_id} {source.name}[{source.nth}]" if source else self.message.control_id,
             alternates,
             entity_within(self.message, parents[0]) if above else "",
@@ -117,6 +119,11 @@ class _Ordering:
             detail is not None and detail.name in _DRUGS,
             entered_at,
         )
+
+    def ordering(self, signed: bytes) -> tuple[Practitioner, ...]:
+        """ORC-12, else OBR-16, which is the same field (4.5.1.12)."""
+        raw = signed or (b"" if self.obr is None else self.obr.field(16))
+        return practitioners_of(self.message, ORDERING, raw) if raw else ()
 
     def routes(self) -> tuple[str, ...]:
         """RXR-1 of each: the code, and the other one that says the same."""

@@ -28,6 +28,7 @@ from umbridge.hl7.fields import (
 from umbridge.hl7.lines import MOST_SEGMENTS
 from umbridge.hl7.moments import happened, has_hour, moments
 from umbridge.hl7.orders import DETAILS, ordered
+from umbridge.hl7.practitioners import of_visit
 from umbridge.hl7.reading import MOST, ONCE
 from umbridge.hl7.results import Report, Results
 from umbridge.hl7.times import parse_date
@@ -235,7 +236,7 @@ class _Reading(Results):
             happened(self, left, self.sent_at, "PV1", 45) if left else None,
             self.sent(pv1[36]),
             expected,
-            self.word(pv1[7]),
+            of_visit(message, pv1) if message.kind[0] == "ADT" else (),
             coming,
             back,
             (*days, *some_day),

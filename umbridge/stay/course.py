@@ -10,6 +10,7 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from umbridge.model import Level, ReviewType, Status
+from umbridge.stay.practitioners import Held
 from umbridge.stay.status import StatusOrderInForce
 
 # Bounds, so that no sender can make a snapshot grow without end. Real stays stay far below them.
@@ -77,7 +78,16 @@ class Course:
 
     __slots__ = (
         *("lifecycle", "fields", "patient", "visit", "accounts", "care_start", "first_at", "discharged_at"),
-        *("discharge_claim", "disposition", "attending", "pending", "spans", "places", "orders", "voided"),
+        *(
+            "discharge_claim",
+            "disposition",
+            "practitioners",
+            "pending",
+            "spans",
+            "places",
+            "orders",
+            "voided",
+        ),
         *("leaves", "asked", "flags", "registered", "coming", "facility", "unseen"),
     )
 
@@ -92,7 +102,7 @@ class Course:
         self.discharged_at: int | None = None
         self.discharge_claim: Claim | None = None
         self.disposition = ""
-        self.attending = ""
+        self.practitioners: list[Held] = []
         self.pending: dict[str, int] = {}
         self.spans: list[Span] = []
         self.places: list[Place] = []
@@ -130,6 +140,7 @@ class Course:
         course.voided = [Voided(kind, at, _claim(claim)) for kind, at, claim in course.voided]
         course.leaves = [Leave(*row) for row in course.leaves]
         course.asked = _asked(course.asked)
+        course.practitioners = [Held(*row) for row in course.practitioners]
         return course
 
     # -- what handlers share -----------------------------------------------------------------------------

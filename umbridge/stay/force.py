@@ -6,6 +6,7 @@ effective time. An order that is to begin this evening and is cancelled at noon 
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -123,6 +124,7 @@ class OrderLine:
             visit=known.visit,
             account=known.account,
             facility=known.facility,
+            by=said.by or known.by,
         )
 
     def _open(self, said: Said, start: int) -> None:
@@ -221,6 +223,8 @@ def _record(
     data["status"] = shown.status or None
     data["level"] = shown.level
     data["source"] = shown.source
+    if shown.by:
+        data["by"] = json.loads(shown.by)
     seq, part = claim or said.claim
     return Record((at, RANK[ORDER], said.told, seq, part), ORDER, shown.patient, data)
 

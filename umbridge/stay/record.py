@@ -11,6 +11,7 @@ from umbridge.authorities import authority_in
 from umbridge.model import Event, Patient, Visit
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import MINUTE, instant
+from umbridge.stay.practitioners import Named, by_role
 
 ORDER = "ORDER"
 #: Causal rank at equal times: what makes the other happen goes first (HL7 v2 ch. 3 events, table 0003).
@@ -48,7 +49,7 @@ class RecordData(TypedDict, total=False):
     # of an ADT event
     fields: dict[str, str]  # "" clears the field
     disposition: str  # "" takes it away
-    attending: str
+    care: dict[str, list[Named]]  # who cares for the patient, by role; [] where the field is deleted
     admitted: int
     discharged: int
     coming: int
@@ -63,6 +64,7 @@ class RecordData(TypedDict, total=False):
     status: str | None
     level: int | None
     source: str
+    by: list[Named]  # who signed it
 
 
 class Record(NamedTuple):
@@ -194,8 +196,8 @@ def _visit(visit: Visit, identity: RecordData) -> RecordData:
     data = identity.copy()
     if visit.disposition is not None:
         data["disposition"] = visit.disposition
-    if visit.attending:
-        data["attending"] = visit.attending
+    if visit.practitioners:
+        data["care"] = by_role(visit.practitioners)
     if fields:
         data["fields"] = fields
     if visit.admitted_at is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
+from umbridge.carers import ORDERING
 from umbridge.model import Event, Order
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
 from umbridge.stay.effect import Effect, effect
+from umbridge.stay.practitioners import by_role
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import names_of
 
@@ -54,6 +57,7 @@ class Said(NamedTuple):
     facility: str = ""
     entered: int | None = None  # ORC-9 where it has an hour
     word: str = ""  # ORC-1 and ORC-5
+    by: str = ""  # who signed it, as JSON: what a statement is compared and found by can hold no list
 
     @property
     def when(self) -> tuple[int, int, int, int]:
@@ -118,6 +122,11 @@ def _is_plain(order: Order, does: Effect) -> bool:
         does is Effect.BEGINS and order.control not in _NEW
     )
     return _is_introduced(order) and not is_child and not says_more
+
+
+def _signed(order: Order) -> str:
+    its = by_role(order.practitioners).get(ORDERING)
+    return json.dumps(its, separators=(",", ":")) if its else ""
 
 
 def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list[Plain]]:
@@ -188,5 +197,6 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 visit=names.visit,
                 account=names.account,
                 facility=event.facility if event.facility in site.places else "",
+                by=_signed(order),
             )
     return said, plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
 from umbridge.stay.course import ORDERS, Course, Span
+from umbridge.stay.practitioners import order_ended, ordered
 from umbridge.stay.record import ORDER, Record
 from umbridge.stay.status import Resolved, StatusOrderInForce, from_registration, resolve
 
@@ -31,6 +32,9 @@ def order(course: Course, site: SiteProfile, record: Record) -> None:
         asked = StatusOrderInForce(data["placer"], data["status"], data["level"], began, data["source"])
         others = [each for each in course.orders if each is not held]
         course.orders = [*others, asked][-ORDERS:]
+        course.practitioners = ordered(
+            course.practitioners, data.get("by", ()), record.at, data["placer"], data["status"]
+        )
         if course.lifecycle is None:
             course.lifecycle = Lifecycle.ACTIVE
         settle(course, site, record)
@@ -39,6 +43,7 @@ def order(course: Course, site: SiteProfile, record: Record) -> None:
 
 
 def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusOrderInForce) -> None:
+    course.practitioners = order_ended(course.practitioners, held.placer, record.at)
     if course.lifecycle == Lifecycle.DISCHARGED:  # orders are closed when the patient has gone
         course.orders = [each for each in course.orders if each is not held]
         return

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from umbridge.carers import ATTENDING
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
 from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, REVIEW_OF, Claim, Course, Leave, Span
 from umbridge.stay.happening import Placed
+from umbridge.stay.practitioners import attending, told
 from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, RecordData
 from umbridge.stay.settle import order, settle, settle_discharge
 from umbridge.stay.status import from_registration, resolve
@@ -46,6 +48,7 @@ def step(course: Course, site: SiteProfile, placed: Placed) -> None:
     elif record.trigger in CANCELS:
         if course.lifecycle is None and record.trigger not in ("A11", "A38"):
             course.lifecycle = Lifecycle.ACTIVE
+        _attended_before(course, None, record)
     elif record.trigger not in RENAMES:
         _event(course, site, placed)
 
@@ -54,7 +57,8 @@ def _begin_again(course: Course) -> None:
     """Nothing that was said of the stay that never was is said of the one that begins."""
     course.fields, course.places, course.leaves = {}, [], []
     course.care_start = course.first_at = course.coming = course.registered = course.unseen = None
-    course.attending = course.disposition = course.facility = ""
+    course.disposition = course.facility = ""
+    course.practitioners = [row for row in course.practitioners if row.order]  # orders are cancelled apart
 
 
 def seen(course: Course, record: Record) -> None:
@@ -109,6 +113,7 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
         if is_after and _would_change(course, site, record):
             course.flag("STATUS_CHANGE_AFTER_DISCHARGE")
         _update(course, record.data, but=_STATUS_FIELDS if is_after and not is_over else ())
+        _care(course, record)
         if not is_over or not course.places:
             course.settle_place(at)
         if is_over:
@@ -145,7 +150,12 @@ def _update(course: Course, data: RecordData, but: tuple[str, ...] = ()) -> None
             course.fields[name] = value
         else:
             course.fields.pop(name, None)
-    course.attending = data.get("attending") or course.attending
+
+
+def _care(course: Course, record: Record) -> None:
+    said = record.data.get("care")
+    if said:
+        course.practitioners = told(course.practitioners, said, record.at)
 
 
 # -- what single triggers do beyond updating fields -----------------------------------------------------
@@ -187,7 +197,20 @@ def _move(course: Course, record: Record) -> None:
 
 
 def _attend(course: Course, record: Record) -> None:
-    course.attending = record.data.get("attending") or course.attending
+    """Of an A54 that alone is new; the rest of its PV1 repeats what was told before."""
+    said = record.data.get("care", {})
+    if ATTENDING in said:
+        course.practitioners = told(course.practitioners, {ATTENDING: said[ATTENDING]}, record.at)
+
+
+def _attended_before(course: Course, beside: Course | None, record: Record) -> None:
+    """PV1-7 of an A55 is who attends without the change: it counts where nothing else says who does, and
+    where it does not repeat who was cancelled."""
+    its = record.data.get("care", {}).get(ATTENDING) if record.trigger == "A55" else None
+    if its and not attending(course.practitioners):
+        gone = set() if beside is None else attending(beside.practitioners)
+        said = [each for each in its if tuple(each) not in gone]
+        course.practitioners = told(course.practitioners, {ATTENDING: said}, record.at)
 
 
 def _discharge(course: Course, placed: Placed) -> None:
@@ -285,6 +308,7 @@ def take_back(
             course.fields, course.places = dict(beside.fields), list(beside.places)
             course.care_start, course.first_at = beside.care_start, beside.first_at
             course.facility, course.coming = beside.facility, beside.coming
+            course.practitioners = list(beside.practitioners)
         _empty(course)
         _update(course, record.data)
         course.leave_place(record.at)
@@ -295,6 +319,7 @@ def take_back(
             _update(course, {"fields": {name: fields.get(name, "") for name in LOCATION}})
             course.settle_place(record.at)
             settle(course, site, record)
+    _attended_before(course, beside, record)
     if course.lifecycle is None:
         course.lifecycle = Lifecycle.ACTIVE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from umbridge.model import (
     Certification,
@@ -63,6 +63,17 @@ class AskedReview:
     ended: str
 
 
+class StayPractitioner(NamedTuple):
+    """Who held a role in the care of the patient, and when; of an order, the status that it asked for."""
+
+    role: str
+    number: str
+    authority: str
+    since: datetime
+    until: datetime | None
+    status: str
+
+
 @dataclass(frozen=True, slots=True)
 class Stay:
     """One encounter as the feed tells it. Times are on the facility's clock."""
@@ -81,7 +92,7 @@ class Stay:
     unit: str | None
     bed: str | None
     unit_level: Level | None
-    attending: str
+    practitioners: tuple[StayPractitioner, ...]
     care_start: datetime | None
     first_contact: datetime | None
     inpatient_start: datetime | None
@@ -190,6 +201,17 @@ class Stay:
                 }
                 for place in self.places
             ],
+            "practitioners": [
+                {
+                    "role": each.role,
+                    "number": each.number,
+                    "authority": each.authority or None,
+                    "since": time(each.since),
+                    "until": time(each.until),
+                    "status": each.status or None,
+                }
+                for each in self.practitioners
+            ],
             "leaves": [{"out": time(out), "back": time(back)} for out, back in self.leaves],
             "payer_class": self.payer_class,
             "coverage": [asdict(each) for each in self.coverage],
@@ -282,7 +304,10 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         unit=unit,
         bed=course.fields.get("room") or course.fields.get("bed"),
         unit_level=None if known_unit is None else known_unit.level,
-        attending=course.attending,
+        practitioners=tuple(
+            StayPractitioner(*row[:3], moment(row.since, zone), time(row.until), row.status)
+            for row in course.practitioners
+        ),
         care_start=time(course.care_start),
         first_contact=time(contact),
         inpatient_start=time(start),
