@@ -234,6 +234,13 @@ def test_a_cancelled_opening_leaves_nothing_in_the_stay_that_begins_again(
         assert seen_of(folded(*order)) == seen_of(folded(second))
 
 
+def test_a_plan_that_is_cancelled_shows_nothing_of_the_admission_cancelled_before_it() -> None:
+    gone = (adt("A01", -1, admitted_at=at(-1), practitioners=DOCTOR, **WARD), adt("A11", 90))
+    planned = (adt("A05", 99, **WARD), adt("A38", 100, **ED))
+    for order in itertools.permutations((*gone, *planned)):
+        assert seen_of(folded(*order)) == seen_of(folded(*planned))
+
+
 def test_the_facility_of_a_cancelled_opening_is_not_where_the_stay_began() -> None:
     west = '\n[facilities.west]\nmsh4 = ["ZZWEST"]\ntimezone = "America/Los_Angeles"\n'
     text = DEFAULT_SITE.read_text("utf-8") + west

@@ -291,7 +291,10 @@ def take_back(
 ) -> None:
     """A cancel in its place: ``beside`` has what the cancelled event made of the course."""
     record = placed.record
-    if is_shell and record.trigger == "A38" and course.lifecycle not in (None, Lifecycle.PLANNED):
+    is_planned = course.lifecycle in (None, Lifecycle.PLANNED) or (
+        course.lifecycle == Lifecycle.CANCELLED and beside is not None  # planned again since
+    )
+    if is_shell and record.trigger == "A38" and not is_planned:
         return  # the patient came after all; what was planned is history
     (known if is_shell and beside is not None else seen)(course, record)
     is_first = record.trigger == "A13" and course.lifecycle is None and not course.spans
