@@ -159,6 +159,7 @@ def test_an_admission_that_is_cancelled_takes_its_practitioners_and_leaves_the_o
     order = orm("ADTINPT", 1, by=doctors(ORDERING, "3"))
     told = (adt("A01", 0, practitioners=named, **WARD), order, adt("A11", 3))
     again = adt("A01", 5, practitioners=doctors(ATTENDING, "4"), **WARD)
+    assert {row[1] for row in rows(folded(*told))} == {"1", "2", "3"}  # a cancelled stay shows what it was
     assert [row[:2] for row in rows(folded(*told, again), 48, ATTENDING, CONSULTING)] == [(ATTENDING, "4")]
     assert rows(folded(*told, again), 48, ORDERING) == [(ORDERING, "3", 1, None)]
 
