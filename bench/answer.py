@@ -42,6 +42,16 @@ def python_of(checkout: Path) -> str:
     return str(found)
 
 
+def code_of(python: str) -> str:
+    """Where the code lies that this interpreter runs: asked before anything is measured."""
+    asked = "import umbridge.daemon as it; print(it.__file__)"
+    words = [python, "-c", asked]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"bench: {python} cannot import umbridge; run `make check` there first")
+    return done.stdout.strip()
+
+
 def once(python: str, count: int, frames: Sequence[int], rows: int, stores: Path) -> dict[str, Any]:
     """One measurement in a process of its own, by the code that this interpreter has installed."""
     words = [f"--count={count}", "--frames", *map(str, frames), f"--grown={rows}", f"--cache={stores}"]
@@ -69,13 +79,13 @@ def compare(
     pythons: Sequence[str], count: int, frames: Sequence[int], rows: int, rounds: int, stores: Path
 ) -> list[dict[str, dict[str, float]]]:
     """The medians of each interpreter's code, measured in turn, so that other load meets all alike."""
+    if len(pythons) > 1 and len(code := {code_of(each) for each in pythons}) == 1:
+        raise SystemExit(f"bench: both interpreters run the code in {code.pop()}: nothing to compare")
     runs: list[list[dict[str, Any]]] = [[] for _ in pythons]
     for number in range(rounds):
         order = list(enumerate(pythons))
         for index, python in order if number % 2 == 0 else order[::-1]:
             runs[index].append(once(python, count, frames, rows, stores))
-    if len(pythons) > 1 and len({run[0]["code"] for run in runs}) == 1:
-        raise SystemExit(f"bench: both interpreters run the code in {runs[0][0]['code']}: nothing to compare")
     return [medians(each, frames) for each in runs]
 
 

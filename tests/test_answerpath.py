@@ -28,17 +28,17 @@ def test_one_run_measures_this_code_at_each_size_of_a_commit(tmp_path: Path) -> 
 
 def test_a_grown_store_is_made_once_and_measured_as_it_stands(tmp_path: Path) -> None:
     for run in (1, 2):
-        assert set(answer.once(sys.executable, 16, (8,), 700, tmp_path)) == {"8", "code"}
+        assert set(answer.once(sys.executable, 16, (8,), 120, tmp_path)) == {"8", "code"}
         (folder,) = tmp_path.iterdir()
         with closing(sqlite3.connect(folder / "site/store/umbridge.db")) as connection:
             (rows, last) = connection.execute("SELECT count(*), max(seq) FROM inbox").fetchone()
-            assert rows == last >= 700 + 16 * run
+            assert rows == last >= 120 + 16 * run
             counted = "SELECT count(*) FROM inbox WHERE state = 'DETERMINED'"
-            assert connection.execute(counted).fetchone() == (700,)
+            assert connection.execute(counted).fetchone() == (120,)
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     (folder / "whole").unlink()  # as a run leaves it that was broken off
     shutil.rmtree(folder / "site/store")
-    assert "8" in answer.once(sys.executable, 16, (8,), 700, tmp_path)
+    assert "8" in answer.once(sys.executable, 16, (8,), 120, tmp_path)
 
 
 def test_a_comparison_of_a_checkout_with_itself_is_refused(tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ def empty_store() -> Iterator[tuple[sqlite3.Cursor, Path]]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / DATABASE
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("PRAGMA synchronous=OFF")  # what is asked here is no matter of a disk
             engine.create_tables(db)
             yield db.cursor(), path
 
