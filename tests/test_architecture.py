@@ -279,6 +279,7 @@ TESTED_IN = {
     "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
     "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands
     "umbridge/oversight.py": "tests/test_keycare.py",  # commands, each run in the test of what it calls
+    "umbridge/casework/asking.py": "tests/test_work.py",  # rows together, and what each comes to alone
     "umbridge/casework/child.py": "tests/test_office.py",  # a process, seen from the end that starts it
     "umbridge/stay/directory.py": "tests/test_identity.py",  # which stays, by events
     "umbridge/store/directory.py": "tests/test_moves.py",  # against the one in memory
@@ -301,6 +302,7 @@ TESTED_IN = {
     "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
     "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
     "umbridge/stay/counted.py": "tests/test_moment.py",  # in time, and as corrected since
+    "umbridge/stay/corrections.py": "tests/test_closing.py",  # what opens a closed review again
     "umbridge/stay/cut.py": "tests/test_moment.py",  # what it leaves out of a review
     "umbridge/stay/ends.py": "tests/test_bounds.py",  # every order and quotient of bounds
     "umbridge/stay/assays.py": "tests/test_case.py",
@@ -320,6 +322,7 @@ TESTED_IN = {
     "umbridge/stay/prevailing.py": "tests/test_case.py",
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name
+    "umbridge/review/schedule.py": "tests/test_review.py",  # on which days its reviews open
     "umbridge/store/tables.py": "tests/test_store_host.py",  # declarations, and the same as SQL
     "umbridge/store/engine.py": "tests/test_faults.py",  # durability, with kills
     "umbridge/store/inbox.py": "tests/test_faults.py",  # nothing lost, nothing twice, with kills

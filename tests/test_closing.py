@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,16 +12,19 @@ from test_host import HEAD, install
 from test_work import Book, one
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge.casework.docket import Done
+from umbridge.casework.docket import Done, Reread, Silence, Snapshot
 from umbridge.casework.work import Casework
 from umbridge.criteria.host import Host
-from umbridge.model import Outcome
+from umbridge.model import Outcome, ReviewState
+from umbridge.review.closing import Answered, Closing, after
+from umbridge.review.standing import LaneReviews, ReviewRecord, decoded, encoded
 from umbridge.site import default_site
+from umbridge.stay.clock import HOUR
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NUMBER = SCHEMAS["determination"].number
 NAMES = {"pulse": "zz-one"}
-#: A vendor's: 100 a minute and more meets, 150 and more is more than was asked for; it needs no diagnosis.
+#: A vendor's: a last pulse of 100 meets, one of 150 is more than was asked for. It needs no diagnosis.
 PULSE = HEAD.replace('("bun", "sbp")', '("heart_rate",)') + (
     """
 @hookimpl
@@ -28,8 +32,8 @@ def umbridge_screen(case):
     told = case.facts.get("heart_rate")
     if told is None:
         return ScreenResult(Outcome.PEND, "cap", "2026.1", DIGEST, missing=("heart_rate",))
-    met = Outcome.MEETS if told.high.value >= 100 else Outcome.REFER
-    said = Outcome.MEETS_ADVISE_HIGHER if told.high.value >= 150 else met
+    pulse = told.latest.value
+    said = Outcome.MEETS_ADVISE_HIGHER if pulse >= 150 else Outcome.MEETS if pulse >= 100 else Outcome.REFER
     return ScreenResult(said, "cap", "2026.1", DIGEST)
 """
 )
@@ -49,21 +53,23 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         found.stop()
 
 
+def at(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
 def stamp(hours: float) -> str:
-    return (START + timedelta(hours=hours)).strftime("%Y%m%d%H%M%S+0000")
+    return at(hours).strftime("%Y%m%d%H%M%S+0000")
 
 
 class Ward:
     """One stay, told message by message to one caseworker."""
 
     def __init__(self, host: Host) -> None:
+        self.host = host
         self.book = Book()
-        self.book.task = self.book.task.__class__(
-            0, self.book.task.lane, "zz", b"", 0, self.book.task.said, NAMES
-        )
+        self.book.task = replace(self.book.task, pseudonyms=NAMES)
         self.work = Casework(default_site(), host, charsets={})
         self.count = 0
-        self.done: Done | None = None
 
     def tell(self, kind: str, hours: float, *segments: str) -> Done:
         self.count += 1
@@ -71,7 +77,7 @@ class Ward:
         whole = [head, *([f"EVN||{stamp(hours)}"] if kind.startswith("ADT") else [])]
         whole += ["PID|1||ZZ4^^^UMBH^MR||ZZTEST^ALDER||19541110|F", *segments]
         frame = ("\r".join(whole) + "\r").encode()
-        self.done = self.book.take(one(self.work, self.book.next(frame)))
+        self.done: Done = self.book.take(one(self.work, self.book.next(frame)))
         return self.done
 
     def arrive(self, hours: float = 0, diagnosis: str = "J18.9") -> Done:
@@ -93,6 +99,31 @@ class Ward:
             if name.partition("-")[0] == kind
         ]
         return found
+
+    def hush(self, hours: float, purpose: Reread | None = None) -> Done:
+        """A moment comes and no message does; or the rules of reading are others."""
+        book = self.book
+        last = replace(
+            book.task,
+            seq=len(book.rows),
+            frame=book.rows[-1].frame,
+            after=len(book.rows),
+            purpose=purpose or Silence(at(hours)),
+            stored=Snapshot(book.head, tuple(book.increments)),
+        )
+        self.done = book.take(one(Casework(default_site(), self.host, charsets={}), last))
+        return self.done
+
+    def reopened(self, kind: str = "ADMISSION") -> str:
+        (found,) = [
+            each.reopened
+            for name, each in self.book.task.said.reviews.items()
+            if name.partition("-")[0] == kind
+        ]
+        return found
+
+    def exceptions(self) -> tuple[str, ...]:
+        return self.book.task.said.exceptions
 
 
 def pv1(patient_class: str = "", place: str = "", patient_type: str = "") -> str:
@@ -119,3 +150,189 @@ def test_without_a_diagnosis_a_plugin_that_needs_none_is_not_asked_either(host: 
     done = ward.tell("ADT^A08", 2, pv1("E", "ED^12", "EDP"), *dg1("J18.9"))
     assert outcomes(done) == {"pulse": Outcome.MEETS}
     assert ward.state() == "closed"
+
+
+def admitted(host: Host, value: int = 120) -> Ward:
+    """Arrived at 0, pulse at half past, inpatient at 1: T is 4 h and reports count until 8 h."""
+    ward = Ward(host)
+    ward.arrive()
+    ward.pulse(value, 0.5, 0.6)
+    ward.order(1)
+    return ward
+
+
+def test_a_correction_of_what_counted_opens_it_and_the_next_one_closes_it_again(host: Host) -> None:
+    for told in (2, 30):  # before T and long after it
+        ward = admitted(host)
+        assert ward.state() == "closed"
+        ward.pulse(80, 0.5, told, status="C")
+        assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
+        assert [line.reason for line in ward.done.open if line.type == "ADMISSION"] == ["FACT_CORRECTED"]
+        ward.pulse(130, 0.5, told + 1, status="C")
+        assert (ward.state(), ward.reopened()) == ("closed", "")
+
+
+def test_a_withdrawal_of_what_counted_opens_it_and_of_what_did_not_changes_nothing(host: Host) -> None:
+    ward = admitted(host)
+    ward.pulse(90, 5, 5.1, "R2")  # after T
+    ward.pulse(90, 5, 6, "R2", "D")
+    assert (ward.state(), ward.exceptions()) == ("closed", ())
+    ward.pulse(120, 0.5, 7, status="W")
+    assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
+
+
+def test_a_correction_after_which_it_still_meets_leaves_it_closed(host: Host) -> None:
+    ward = admitted(host)
+    ward.pulse(101, 0.5, 30, status="C")
+    assert (ward.state(), ward.exceptions()) == ("closed", ())
+
+
+def test_a_correction_that_was_sent_first_and_came_last_is_seen(host: Host) -> None:
+    """By when it came, not by when it was told: the feed had it somewhere."""
+    ward = admitted(host)
+    ward.tell("ADT^A08", 3, pv1("E", "ED^12", "EDP"))
+    ward.pulse(80, 0.5, 0.8, status="C")
+    assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
+
+
+def test_who_gets_better_before_the_moment_stays_closed_and_a_person_is_told_at_it(host: Host) -> None:
+    ward = admitted(host)
+    ward.pulse(80, 2, 2.1, "R2")
+    assert (ward.state(), ward.exceptions()) == ("closed", ())
+    ward.hush(4)
+    assert (ward.state(), ward.exceptions()) == ("closed", ("CLOSED_EARLY_DIFFERS",))
+    ward.tell("ADT^A08", 5, pv1("E", "ED^12", "EDP"))
+    assert (ward.state(), ward.exceptions()) == ("closed", ("CLOSED_EARLY_DIFFERS",))
+    ward.pulse(120, 3.9, 7.9, "R3")  # collected before T, and told within the grace
+    assert (ward.state(), ward.exceptions()) == ("closed", ())
+
+
+def test_a_correction_opens_what_was_closed_early_and_differs(host: Host) -> None:
+    ward = admitted(host)
+    ward.pulse(80, 2, 2.1, "R2")
+    ward.hush(4)
+    ward.pulse(60, 0.5, 20, status="C")
+    assert (ward.state(), ward.reopened(), ward.exceptions()) == ("open", "FACT_CORRECTED", ())
+
+
+def test_what_is_collected_after_the_moment_or_told_too_late_changes_nothing(host: Host) -> None:
+    for value in (80, 160):
+        ward = admitted(host)
+        ward.pulse(value, 4.01, 4.1, "R2")
+        assert outcomes(ward.pulse(value, 3, 8.01, "R3")) == {"pulse": Outcome.MEETS}
+        assert (ward.state(), ward.exceptions()) == ("closed", ())
+
+
+def test_a_higher_level_that_is_advised_opens_it_for_a_person(host: Host) -> None:
+    for collected, told in ((2, 2.1), (3, 7.9)):
+        ward = admitted(host)
+        ward.pulse(160, collected, told, "R2")
+        assert (ward.state(), ward.reopened()) == ("open", "ADVISED_HIGHER")
+
+
+def test_it_is_judged_once_at_its_moment_in_silence(host: Host) -> None:
+    ward = Ward(host)
+    ward.arrive()
+    done = ward.order(1)
+    assert done.due == START + timedelta(hours=4)
+    ward.pulse(80, 2, 2.1)
+    done = ward.pulse(120, 3, 3.1, "R2")
+    assert ward.state() == "closed"
+    assert [each.outcome for each in ward.hush(4).determined] == [Outcome.MEETS]
+    assert ward.hush(4.5).determined == []
+    assert ward.done.due is None or ward.done.due > START + timedelta(hours=4)
+
+
+MOMENT = 4 * HOUR
+CLOSED = Closing(7, HOUR, MOMENT)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFER, Outcome.PEND, Outcome.MEETS_ADVISE_HIGHER, None])
+@pytest.mark.parametrize("is_final", [False, True])
+@pytest.mark.parametrize("is_corrected", [False, True])
+@pytest.mark.parametrize("moment", [MOMENT, MOMENT + 1])
+def test_three_reasons_open_a_review_and_nothing_else_does(
+    outcome: Outcome | None, is_final: bool, is_corrected: bool, moment: int
+) -> None:
+    """``outcome`` None: the plugin failed. That opens nothing and says nothing of the stay."""
+    outcomes = () if outcome is None else (outcome,)
+    said = Answered(Closing(9, MOMENT, moment), False, is_final, outcomes, has_failed=outcome is None)
+    now, why = after(CLOSED, said, lambda held: is_corrected)
+    expected = (
+        "FACT_CORRECTED"
+        if is_corrected
+        else "MOMENT_MOVED"
+        if moment != MOMENT
+        else "ADVISED_HIGHER"
+        if outcome is Outcome.MEETS_ADVISE_HIGHER
+        else ""
+    )
+    assert why == expected
+    differs = is_final and outcome is not None
+    assert now == (None if expected else replace(CLOSED, differs=differs))
+    assert after(None, said, lambda held: is_corrected) == (None, "")  # an open one stays open
+    met = replace(said, is_met=True)
+    assert after(CLOSED, met, lambda held: is_corrected) == (met.closing, "")
+    assert after(None, met, lambda held: is_corrected) == (met.closing, "")
+
+
+def test_an_order_that_moves_the_start_has_it_judged_as_of_then(host: Host) -> None:
+    """Registered as an inpatient at 6; the order is of 8, and inpatient care begins with it."""
+    ward = Ward(host)
+    ward.arrive()
+    ward.pulse(120, 5, 5.1)
+    ward.tell("ADT^A01", 6, pv1("I", "4W^310", "INP"), *dg1("J18.9"))
+    ward.pulse(80, 7, 7.1, "R2")  # after T
+    assert (ward.state(), ward.exceptions()) == ("closed", ())
+    ward.order(8)
+    assert (ward.state(), ward.reopened()) == ("open", "MOMENT_MOVED")
+
+
+def test_an_order_in_the_place_of_another_has_a_review_of_its_own(host: Host) -> None:
+    ward = admitted(host)
+    ward.pulse(80, 6, 6.1, "R2")
+    ward.order(7, control="CA")
+    ward.order(7.5, placer="P2")
+    states = {name: str(each.state) for name, each in ward.book.task.said.reviews.items()}
+    assert states == {"ADMISSION-3": "void", "ADMISSION-6": "open"}
+
+
+def test_a_review_that_was_closed_in_a_store_of_before_stays_closed(host: Host) -> None:
+    ward = admitted(host)
+    row = encoded(ward.book.task.said)
+    del row["closings"], row["reopened"]
+    ward.book.task = replace(ward.book.task, said=decoded(row))
+    assert ward.book.task.said.completed
+    ward.pulse(80, 2, 2.1, "R2")
+    assert (ward.state(), ward.exceptions()) == ("closed", ())
+    ward.pulse(60, 0.5, 20, status="C")  # what it rested on is known from here on
+    assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
+
+
+def test_a_continued_stay_that_is_closed_is_not_asked_about_another_day(host: Host) -> None:
+    """It opens again for a correction or a higher level, until the next of its kind asks."""
+    ward = admitted(host)
+    ward.pulse(120, 45, 45.1, "R2")  # the third local day
+    ward.tell("ADT^A08", 45.2, pv1("I", "4W^310", "INP"))
+    assert ward.state("CONTINUED_STAY") == "closed"
+    ward.pulse(80, 48, 48.1, "R3")  # better in the afternoon: the next review asks
+    assert (ward.state("CONTINUED_STAY"), ward.reopened("CONTINUED_STAY")) == ("closed", "")
+    done = ward.pulse(80, 24 * 5 - 3, 24 * 5 - 2.9, "R4")  # the sixth day's review has opened
+    assert {each.review for each in done.determined} == {"ADMISSION-3", "CONTINUED_STAY-3-2"}
+
+
+def test_under_other_rules_what_is_closed_stays_so_and_a_person_is_told_where_it_no_longer_meets(
+    host: Host,
+) -> None:
+    """As in a store of before: nothing says when it was closed, and its answers stay as they were."""
+    for value, expected in ((120, ()), (80, ("CLOSED_EARLY_DIFFERS",)), (160, ("CLOSED_EARLY_DIFFERS",))):
+        ward = admitted(host)
+        ward.pulse(value, 3, 7.9, "R2")
+        held = ward.book.task.said.review("ADMISSION-3")
+        answers = {"pulse": replace(held.answers["pulse"], outcome=Outcome.MEETS, met=True)}
+        before = ReviewRecord(ReviewState.CLOSED, answers, Closing())
+        ward.book.task = replace(ward.book.task, said=LaneReviews(at(7.9), {"ADMISSION-3": before}))
+        done = ward.hush(7.9, Reread())
+        assert (done.determined, done.changed) == ([], [])
+        assert (ward.state(), ward.reopened(), ward.exceptions()) == ("closed", "", expected)
+        assert ward.book.task.said.review("ADMISSION-3").answers == answers

@@ -134,6 +134,7 @@ def test_an_exception_stands_though_nothing_is_said(ward: Ward, clock: Clock) ->
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
     ward.begin()
     clock.now = START + timedelta(hours=12)
+    assert look(ward, clock) == 1  # the moment of the admission's review
     assert look(ward, clock) == 0
     clock.now += timedelta(minutes=1)
     assert look(ward, clock) == 1

@@ -23,6 +23,7 @@ from umbridge.casework.docket import (
     SealedOut,
     Silence,
     Snapshot,
+    Stands,
     TakeIn,
     Task,
     WholeLane,
@@ -32,6 +33,7 @@ from umbridge.casework.docket import (
     task_out,
 )
 from umbridge.model import Level, Outcome, ReviewState, ReviewType, Status
+from umbridge.review.closing import Closing
 from umbridge.review.standing import InForce, LaneReviews, ReviewRecord
 from umbridge.review.waves import Verdict
 from umbridge.review.worklist import WorklistLine
@@ -62,12 +64,21 @@ in_force = st.builds(
     entry=numbers,
     outcome=st.sampled_from(Outcome),
 )
+closings = st.none() | st.builds(
+    Closing, st.none() | numbers, st.none() | numbers, st.none() | numbers, st.booleans()
+)
 said = st.builds(
     LaneReviews,
     times,
     st.dictionaries(
         words,
-        st.builds(ReviewRecord, st.sampled_from(ReviewState), st.dictionaries(words, in_force, max_size=2)),
+        st.builds(
+            ReviewRecord,
+            st.sampled_from(ReviewState),
+            st.dictionaries(words, in_force, max_size=2),
+            closings,
+            words,
+        ),
         max_size=3,
     ),
 )
@@ -111,6 +122,7 @@ answers: st.SearchStrategy[Answer] = (
         st.lists(st.tuples(numbers, blobs), max_size=3),
         st.lists(st.builds(Determined, words, words, verdicts, st.sampled_from(Outcome), texts), max_size=3),
         st.lists(st.builds(Changed, words, st.sampled_from(ReviewState), texts), max_size=3),
+        st.lists(st.builds(Stands, words, closings, words), max_size=2),
         st.lists(open_lines, max_size=2).map(tuple),
         st.none() | times,
         st.dictionaries(words, numbers, max_size=2),
@@ -160,5 +172,6 @@ def test_a_slot_spelt_for_the_ledger_holds_no_bare_line_feed(text: str) -> None:
         b"",
         [],
         [Determined("A-1", "zz", Verdict(None), Outcome.PEND, spelt)],
+        stands=[Stands("A-1", Closing(1, 2, None, differs=True)), Stands("A-2", None, "ADVISED_HIGHER")],
     )
     assert answer_in(body(answer_out(answer))) == answer

@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,17 @@ def note(one: Installation) -> str:
     return str(row[0]) if row else ""
 
 
+def passed(one: Installation) -> None:
+    """Wait until each moment that has passed was looked at: a kept store may be younger than a day."""
+    query, until = "SELECT count(*) FROM lane_due WHERE due <= ?", time.monotonic() + START_SECONDS
+    while True:
+        with closing(sqlite3.connect(one.settings.store / engine.DATABASE)) as db:
+            if not db.execute(query, (int(time.time() * 1e6),)).fetchone()[0]:
+                return
+        assert time.monotonic() < until, "never looked at"
+        time.sleep(0.02)
+
+
 def stays(one: Installation) -> list[dict[str, Any]]:
     return one.rows("stays", "list", *WHY)
 
@@ -84,13 +96,19 @@ def test_a_store_of_before_is_judged_by_the_reading_of_today(tmp_path: Path, ver
     said = answers(one)[len(had) :]
     assert said
     assert all(replay for *_, replay in said)
-    assert len({each[1:3] for each in said}) == len(said)  # each review once by each plugin
     waits = {row["review_id"] for row in one.rows("reviews", "list", *WHY)}
     closed = {review for row in stays(one) for review in row["closed_reviews"]}
-    assert closed  # of a type each: none of them was asked again
-    assert {review for _, review, _, _ in said} <= waits
+    assert closed  # of a type each
+    asked = Counter(each[1:3] for each in said)  # anew, and where its moment came meanwhile then
+    assert all(count <= 1 + (review in waits) for (review, _), count in asked.items())
+    assert {review for review, _ in asked} >= waits
     assert [row["exceptions"] for row in stays(one) if "READ_ANEW" in row["exceptions"]] == []
     assert verdict(one.settings)[0] == "PASS"
+    daemon = one.start()
+    daemon.worked()
+    passed(one)
+    assert daemon.stop() == 0
+    said = answers(one)[len(had) :]
     daemon = one.start()  # and once is enough
     daemon.worked()
     assert daemon.stop() == 0

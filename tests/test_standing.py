@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from umbridge.model import Outcome, ReviewState
+from umbridge.review.closing import Closing
 from umbridge.review.standing import InForce, LaneReviews, ReviewRecord, decoded, encoded
 from umbridge.review.waves import Verdict
 
@@ -37,15 +38,36 @@ def test_what_lies_in_a_store_is_read() -> None:
     assert (said.waiting, said.completed) == (1, frozenset({"OBSERVATION-1"}))
 
 
-def test_it_is_written_in_the_same_form() -> None:
+def test_it_is_written_in_the_same_form_and_with_what_closed_each() -> None:
     written = json.loads(json.dumps(encoded(decoded(AT_REST))))
     AT_REST["latest"]["OBSERVATION-1"]["zz_a"]["wave"] = 1
-    assert written == AT_REST
+    assert written == AT_REST | {"closings": {"OBSERVATION-1": [None, None, None, 0]}, "reopened": {}}
     assert encoded(LaneReviews()) == {
         "states": {},
         "latest": {},
         "as_of": "0001-01-01T00:00:00+00:00",
+        "closings": {},
+        "reopened": {},
     }
+
+
+def test_what_closed_a_review_is_kept_and_it_stays_closed_by_worse_answers() -> None:
+    closing = Closing(7, 3, 4, differs=True)
+    answers = {"zz_a": REFER}
+    said = LaneReviews(
+        AT,
+        {
+            "ADMISSION-2": ReviewRecord(ReviewState.CLOSED, answers, closing),
+            "DISCHARGE-3": ReviewRecord(ReviewState.OPEN, answers, None, "FACT_CORRECTED"),
+        },
+    )
+    assert decoded(json.loads(json.dumps(encoded(said)))) == said
+    assert said.completed == {"ADMISSION-2"}
+    assert said.exceptions == ("CLOSED_EARLY_DIFFERS",)
+    again = said.after(LATER, (), (), [("ADMISSION-2", None, "FACT_CORRECTED")])
+    assert (again.completed, again.exceptions) == (frozenset(), ())
+    assert again.review("ADMISSION-2").reopened == "FACT_CORRECTED"
+    assert said.after(LATER, (), [("ADMISSION-2", ReviewState.VOID)]).exceptions == ()
 
 
 def test_a_reason_that_keeps_a_review_open_is_kept_with_the_answer() -> None:
@@ -53,7 +75,6 @@ def test_a_reason_that_keeps_a_review_open_is_kept_with_the_answer() -> None:
     said = LaneReviews(AT, {"ADMISSION-2": ReviewRecord(ReviewState.OPEN, {"zz_a": held})})
     assert decoded(json.loads(json.dumps(encoded(said)))) == said
     assert said.completed == frozenset()
-    assert said.after(AT, [("ADMISSION-2", "zz_a", MEETS)], ()).completed == {"ADMISSION-2"}
     assert InForce.of(Verdict(True, 1, held.hold), entry=9, outcome=Outcome.MEETS) == held
 
 

@@ -14,6 +14,7 @@ from test_host import install
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge import sample
+from umbridge.casework.asking import questions_of
 from umbridge.casework.docket import (
     Done,
     Failed,
@@ -27,7 +28,7 @@ from umbridge.casework.docket import (
     Task,
     WholeLane,
 )
-from umbridge.casework.work import Casework, questions_of, to_screen
+from umbridge.casework.work import Casework, to_screen
 from umbridge.criteria.host import Host
 from umbridge.review.standing import InForce, LaneReviews
 from umbridge.shadow import Shadow
@@ -89,7 +90,9 @@ class Book:
             for number, each in enumerate(done.determined)
         ]
         states = [(each.review, each.state) for each in done.changed]
-        self.task = replace(self.task, said=self.task.said.after(done.as_of, answers, states))
+        stands = [(each.review, each.closing, each.reopened) for each in done.stands]
+        said = self.task.said.after(done.as_of, answers, states, stands)
+        self.task = replace(self.task, said=said)
         return done
 
 

@@ -50,12 +50,18 @@ class RecordWork:
         lane, seq, done = self.lane, self.seq, self.done
         answers = [(each.review, each.plugin, self._determination(tx, each)) for each in done.determined]
         tx.count_unused(self.feed, done.unused)
-        nth = tx.next_replay(seq) if answers and isinstance(self.work, ReadAnew) else 0
+        is_again = isinstance(
+            self.work, ReadAnew | Deadline
+        )  # the row was worked, and may be answered already
+        nth = tx.next_replay(seq) if answers and is_again else 0
         tx.record_determinations([(seq, review, plugin, nth, one.entry) for review, plugin, one in answers])
         for change in done.changed:
             tx.entry(Spelt("review.changed", change.texts))
         said = self.said.after(
-            done.as_of, answers, ((change.review, change.state) for change in done.changed)
+            done.as_of,
+            answers,
+            ((change.review, change.state) for change in done.changed),
+            ((each.review, each.closing, each.reopened) for each in done.stands),
         )
         for one in self.gone:
             tx.join_lanes(one, lane)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from umbridge.casework.work import questions_of, screenings, to_screen
+from umbridge.casework.asking import questions_of, screenings
+from umbridge.casework.work import to_screen
 from umbridge.criteria.host import Host
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7

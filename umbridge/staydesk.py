@@ -101,6 +101,7 @@ class ReviewLine:
     review_id: str | None = within("ops")
     opened_at: str | None = within("ident")
     episode_day: int | None = within("clin")
+    reason: str | None = within("ops")
     requested: JsonValue = within("clin")
     outcomes: JsonValue = within("clin")
     entries: JsonValue = within("ops")
@@ -179,7 +180,7 @@ class StayDesk:
                     yield blank(StayLine, exceptions=[inbox.UNREADABLE])
                     continue
                 row = stay_json(stay, said.completed)
-                row["exceptions"] += READ_ANEW if mark_of(lane) in marked else []
+                row["exceptions"] += [*said.exceptions, *(READ_ANEW if mark_of(lane) in marked else [])]
                 yield StayLine(**row)
 
         return self._door.disclose(viewer, query, lines)
@@ -195,7 +196,7 @@ class StayDesk:
             except SealError:
                 raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
             row = stay_json(stay, said.completed)
-            row["exceptions"] += READ_ANEW if is_marked else []
+            row["exceptions"] += [*said.exceptions, *(READ_ANEW if is_marked else [])]
             yield StayView(**row, **stay.detail())
 
         return self._door.disclose(viewer, query, one, count=count)
@@ -299,6 +300,7 @@ def _line(line: WorklistLine, now: datetime) -> ReviewLine:
         review_id=line.review_id,
         opened_at=line.opened_at.isoformat(),
         episode_day=line.episode_day,
+        reason=line.reason or None,
         requested={"status": line.requested_status.value, "level": line.requested_level.name},
         outcomes={plugin: answer.outcome for plugin, answer in answers},
         entries={plugin: answer.entry for plugin, answer in answers},

@@ -160,4 +160,5 @@ def remade(
         fold = StayFold.refold(site, events())
     stay = fold.stay(saved.said.as_of)
     planned = reviews(stay, saved.said.completed, saved.said.reviews)
-    return worklist.with_answers(worklist.lines(stay, planned), saved.said)
+    reopened = {name: each.reopened for name, each in saved.said.reviews.items()}
+    return worklist.with_answers(worklist.lines(stay, planned, reopened), saved.said)

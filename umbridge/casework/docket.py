@@ -15,6 +15,7 @@ from typing import Any, assert_never
 
 from umbridge.model import Outcome, ReviewState
 from umbridge.review import standing, worklist
+from umbridge.review.closing import Closing
 from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import Verdict
 from umbridge.review.worklist import WorklistLine
@@ -64,7 +65,7 @@ class ScreenAgain:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A deadline came and no message did: only reviews that opened by the clock are screened."""
+    """A deadline came and no message did: screened is what opened by the clock, or is judged for good now."""
 
     at: datetime
 
@@ -133,6 +134,15 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Stands:
+    """What the newest answers about a review come to: by which it is closed, or why it is open again."""
+
+    review: str
+    closing: Closing | None
+    reopened: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What a row came to. ``head`` and ``increments`` are the fold's, stored with the determinations."""
 
@@ -141,6 +151,7 @@ class Done:
     increments: list[tuple[int, bytes]]
     determined: list[Determined] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
+    stands: list[Stands] = field(default_factory=list)  # the reviews that were put to the plugins
     open: tuple[WorklistLine, ...] = ()  # the reviews that wait for a person now, without their answers
     due: datetime | None = None  # when the next review opens though nothing is said
     unused: Mapping[str, int] = field(default_factory=dict)  # "FIELD reason" -> how often in this row
@@ -306,6 +317,10 @@ def answer_out(answer: Answer) -> bytes:
             for each in answer.determined
         ],
         "changed": [(each.review, each.state) for each in answer.changed],
+        "stands": [
+            (each.review, each.closing and standing.closing_encoded(each.closing), each.reopened)
+            for each in answer.stands
+        ],
         "open": [worklist.encoded(line) for line in answer.open],
         "due": None if answer.due is None else answer.due.isoformat(),
         "unused": answer.unused,
@@ -340,6 +355,10 @@ def answer_in(body: bytes) -> Answer:
         [
             Changed(review, ReviewState(state), said)
             for (review, state), said in zip(head["changed"], texts[count:], strict=True)
+        ],
+        [
+            Stands(review, closing and standing.closing_decoded(closing), reopened)
+            for review, closing, reopened in head["stands"]
         ],
         tuple(worklist.decoded(line) for line in head["open"]),
         None if head["due"] is None else datetime.fromisoformat(head["due"]),

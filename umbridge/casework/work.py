@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar, assert_never
 from umbridge_audit.entry import Draft
 from umbridge_audit.slots import SCHEMAS
 
+from umbridge.casework.asking import Heard, Put, Screening, answers, heard, put, questions_of
 from umbridge.casework.docket import (
     Changed,
     Determined,
@@ -28,21 +29,25 @@ from umbridge.casework.docket import (
     SealedOut,
     Silence,
     Snapshot,
+    Stands,
     TakeIn,
     Task,
     WholeLane,
 )
-from umbridge.criteria.host import Asked, Host, Screened
+from umbridge.criteria.host import Host
 from umbridge.hl7 import er7
 from umbridge.model import Case, Event, ReviewState
-from umbridge.review.case import case
+from umbridge.review import closing
+from umbridge.review.closing import Closing
+from umbridge.review.moment import Judged
 from umbridge.review.plan import Review, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, verdict
-from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, level_supported, settled, waves
+from umbridge.review.waves import Verdict, settled
 from umbridge.review.worklist import lines
 from umbridge.site import SiteProfile
 from umbridge.stay.anew import differences, is_read, outline_of, outline_stored
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.clock import instant
+from umbridge.stay.corrections import is_corrected
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
 from umbridge.stay.identity import event_of, taken_part
 from umbridge.stay.unused import counted
@@ -51,132 +56,45 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Screening:
-    """One review of one stay, asked and answered."""
-
-    review: Review
-    plugin: str
-    screened: Screened
-    wave: int = 1
-
-
 def to_screen(stay: Stay, done: frozenset[str]) -> tuple[Review, ...]:
     """The reviews a message is put to: the open ones, and those that MEETS closed and nothing else has.
 
-    A result that is corrected or withdrawn after MEETS must be seen: the screen is asked again, supersedes
-    the earlier one, and the review opens again when it no longer meets.
+    A result that is corrected or withdrawn after MEETS must be seen: the screen is asked again and supersedes
+    the earlier one (``closing`` says what comes of it). Of reviews that ask what is so now, the newest of
+    its kind asks it: what an earlier one came to was about another day.
     """
-    open_now = [review for review in reviews(stay, done) if review.state is ReviewState.OPEN]
-    if not done:
-        return tuple(open_now)
-    still = [
-        review
-        for review in reviews(stay, frozenset())
-        if review.state is ReviewState.OPEN and review.id in done
+    planned = [each for each in reviews(stay, done) if each.stands]
+    newest = {each.type: each.id for each in planned}
+    found = [each for each in planned if each.state is ReviewState.OPEN]
+    found += [
+        each
+        for each in planned
+        if each.state is ReviewState.CLOSED
+        and (each.judged.moment is not None or newest[each.type] == each.id)
     ]
-    return (*open_now, *still)
+    return tuple(found)
 
 
-def _is_closed(task: Task, review: Review) -> bool:
-    """Whether the ledger says of a review that it is closed, or void."""
-    return task.said.review(review.id).state in (ReviewState.CLOSED, ReviewState.VOID)
+def _is_due(task: Task, review: Review) -> bool:
+    """Whether a review is put to the plugins though nothing was said: it is new, or its moment has come."""
+    judged = review.judged
+    has_come = judged.moment is not None and judged.is_final and judged.moment > instant(task.said.as_of)
+    return has_come or not task.said.review(review.id).answers
 
 
-_EVERY = frozenset((*dictionary(), *DERIVED))
+def _is_closed_by_other_rules(task: Task, review: Review) -> bool:
+    """Whether the ledger says of a review that it is closed, or void, and only the rules are others now."""
+    is_over = task.said.review(review.id).state in (ReviewState.CLOSED, ReviewState.VOID)
+    return is_over and isinstance(task.purpose, Reread)
 
 
-def questions_of(
-    fold: StayFold, stay: Stay, asked: tuple[Review, ...], host: Host
-) -> list[tuple[Review, Case]]:
-    """The cases of a stay's reviews, with every fact that any plugin wants, or that one may yet want."""
-    wanted = host.facts if host.all_heard else _EVERY
-    return [(review, case(fold, stay, review, wanted, "")) for review in asked]
+def _is_read_anew(task: Task, review: Review) -> bool:
+    """Whether a review is put to the plugins because the rules of reading changed.
 
-
-Question = tuple[Review, Case, Callable[[str], str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Put:
-    """Questions that the first wave of plugins has, and the cases that the second is to get."""
-
-    questions: Sequence[Question]
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    cases: list[dict[str, Case]]
-    asked: Asked
-
-
-def put(host: Host, questions: Sequence[Question]) -> _Put:
-    """Put every question to the first wave of plugins, with each plugin's pseudonym and facts.
-
-    One without a diagnosis is put to none of them: which criteria apply is not known, so that no plugin can
-    say that its own do, nor that none do.
+    A first look that is closed is, to tell a person where it no longer meets; what is said is not recorded.
     """
-    wanted = {name: host.declared(name) for name in host.names}
-    first, second = waves(wanted)
-    declared = {name: frozenset(facts) for name, facts in wanted.items()}
-    cases = [
-        {
-            name: replace(
-                whole,
-                pseudonym=pseudonym(name),
-                facts={fact: reading for fact, reading in whole.facts.items() if fact in declared[name]},
-            )
-            for name in wanted
-        }
-        for _, whole, pseudonym in questions
-    ]
-    asked = [
-        {name: own[name] for name in (first if whole.diagnoses else ())}
-        for own, (_, whole, _) in zip(cases, questions, strict=True)
-    ]
-    return _Put(questions, first, second, cases, host.ask(asked))
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What the first wave said, and what the second is asked meanwhile."""
-
-    found: list[list[Screening]]
-    second: Asked | None
-
-
-def heard(host: Host, asked: _Put) -> _Heard:
-    """Take what the first wave of plugins says, and put to the second what that comes to."""
-    said = [
-        answer if whole.diagnoses else {name: host.undiagnosed(name) for name in asked.first}
-        for answer, (_, whole, _) in zip(host.answers(asked.asked), asked.questions, strict=True)
-    ]
-    found = [
-        [Screening(review, name, each) for name, each in sorted(answer.items())]
-        for (review, _, _), answer in zip(asked.questions, said, strict=True)
-    ]
-    if not asked.second:
-        return _Heard(found, None)
-    later: list[dict[str, Case]] = []
-    for (_, whole, _), own, answer in zip(asked.questions, asked.cases, said, strict=True):
-        level = level_supported({name: each.result for name, each in answer.items()}, whole.as_of)
-        told = {} if level is None else {LEVEL_SUPPORTED: level}
-        later.append({name: replace(own[name], facts={**own[name].facts, **told}) for name in asked.second})
-    return _Heard(found, host.ask(later))
-
-
-def answers(host: Host, asked: _Put, so_far: _Heard) -> list[list[Screening]]:
-    """What all plugins say, by question."""
-    if so_far.second is not None:
-        for (review, _, _), place, answer in zip(
-            asked.questions, so_far.found, host.answers(so_far.second), strict=True
-        ):
-            place += [Screening(review, name, said, 2) for name, said in sorted(answer.items())]
-    return so_far.found
-
-
-def screenings(host: Host, questions: Sequence[Question]) -> list[list[Screening]]:
-    """Every question put to every plugin and answered: for the shadow run, as the daemon does it."""
-    asked = put(host, questions)
-    return answers(host, asked, heard(host, asked))
+    is_first_look = review.judged.moment is not None and review.state is ReviewState.CLOSED
+    return is_first_look or not _is_closed_by_other_rules(task, review)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +117,8 @@ class Underway:
     """Rows whose questions, if they have any, are with the plugins."""
 
     begun: Sequence[Begun | Need | Failed]
-    put: _Put | None
-    heard: _Heard | None = None  # what the first wave has said
+    put: Put | None
+    heard: Heard | None = None  # what the first wave has said
 
 
 class Casework:
@@ -302,9 +220,9 @@ class Casework:
         stay = fold.stay(as_of)
         asked = to_screen(stay, task.said.completed)
         if isinstance(task.purpose, Silence):
-            asked = tuple(review for review in asked if not task.said.review(review.id).answers)
+            asked = tuple(review for review in asked if _is_due(task, review))
         elif isinstance(task.purpose, Reread):
-            asked = tuple(review for review in asked if not _is_closed(task, review))
+            asked = tuple(review for review in asked if _is_read_anew(task, review))
         questions = questions_of(fold, stay, asked, self._host)
         return Begun(task, whole, fold, increments, as_of, stay, questions, not_used, differs)
 
@@ -355,6 +273,11 @@ class Casework:
         }
         determined: list[Determined] = []
         for item in said:
+            result = item.screened.result
+            said_of = verdict(result, item.wave)
+            verdicts.setdefault(item.review.id, {})[item.plugin] = said_of
+            if _is_closed_by_other_rules(task, item.review):
+                continue
             draft = determination_draft(
                 row=task.seq,
                 control_id=begun.event.control_id,
@@ -363,36 +286,72 @@ class Casework:
                 review=item.review,
                 plugin=item.plugin,
                 version=self._host.version(item.plugin),
-                result=item.screened.result,
+                result=result,
                 latency_us=item.screened.latency_us,
                 isolation=item.screened.isolation,
                 failed=item.screened.failed,
                 as_of=begun.as_of,
             )
-            result = item.screened.result
-            said_of = verdict(result, item.wave)
-            verdicts.setdefault(item.review.id, {})[item.plugin] = said_of
             determined.append(Determined(item.review.id, item.plugin, said_of, result.outcome, _texts(draft)))
-        completed = frozenset(name for name, each in verdicts.items() if settled(each.values()))
+        stands = self._stands(begun, said, verdicts)
+        closings = {name: each.closing for name, each in task.said.reviews.items()}
+        closings |= {each.review: each.closing for each in stands}
+        completed = frozenset(name for name, each in closings.items() if each is not None)
         planned = reviews(stay, completed, task.said.reviews)
         changed = [
             Changed(review.id, review.state, _texts(changed_draft(task.seq, review, stay)))
             for review in planned
             if task.said.review(review.id).state is not review.state
-            and not (isinstance(task.purpose, Reread) and _is_closed(task, review))
+            and not _is_closed_by_other_rules(task, review)
         ]
         due = next_deadline(stay, completed)
+        reopened = {name: each.reopened for name, each in task.said.reviews.items()}
+        reopened |= {each.review: each.reopened for each in stands}
         return Done(
             begun.as_of,
             begun.fold.head(),
             begun.increments,
             determined,
             changed,
-            lines(stay, planned),
+            stands,
+            lines(stay, planned, reopened),
             due,
             begun.unused,
             begun.differs,
         )
+
+    @staticmethod
+    def _stands(
+        begun: Begun, said: Sequence[Screening], verdicts: Mapping[str, Mapping[str, Verdict]]
+    ) -> list[Stands]:
+        """What the answers come to for each review that was put to the plugins."""
+        task, found = begun.task, dict[str, Stands]()
+        for review, _ in begun.questions:
+            record, judged = task.said.review(review.id), review.judged
+            own = [item.screened for item in said if item.review is review]
+            at = instant(judged.at)
+            held = record.closing
+            if held is not None and held.row is None:  # until now each row has asked again, and it met
+                held = Closing(task.after, at, judged.moment)
+            answered = closing.Answered(
+                Closing(task.seq, at, judged.moment),
+                is_met=settled(verdicts.get(review.id, {}).values()),
+                is_final=judged.is_final,
+                outcomes={each.result.outcome for each in own if each.failed is None},
+                has_failed=any(each.failed is not None for each in own),
+            )
+
+            def corrected(held: Closing, judged: Judged = judged) -> bool:
+                assert held.at is not None and held.row is not None  # noqa: S101 - set above where unknown
+                return is_corrected(begun.fold, begun.stay, judged.cut, held.at, held.row)
+
+            if held is not None and _is_closed_by_other_rules(task, review):
+                found[review.id] = Stands(review.id, closing.read_anew(held, answered), record.reopened)
+                continue
+            now, why = closing.after(held, answered, corrected)
+            stays_open = now is None and held is None
+            found[review.id] = Stands(review.id, now, record.reopened if stays_open else why)
+        return list(found.values())
 
 
 def increments_of(made: Iterable[tuple[int, bytes | None]]) -> list[tuple[int, bytes]]:

@@ -22,12 +22,14 @@ PERSISTS_HOURS = 24
 @dataclass(frozen=True, slots=True)
 class Judged:
     """``at``: windows and ages count back from it, and nothing collected after it counts. ``cut``: what of
-    the rest counts. ``is_final``: that moment has come; it is the same for ever.
+    the rest counts. ``is_final``: that moment has come; it is the same for ever. ``moment``: which it is,
+    had the patient not left before; None of a review of what is so now.
     """
 
     at: datetime
     cut: Cut
     is_final: bool = False
+    moment: int | None = None
 
 
 def judged_now(stay: Stay, kind: ReviewType) -> Judged:
@@ -49,7 +51,7 @@ def judged_first(stay: Stay, kind: ReviewType, span: StatusSpan) -> Judged:
         at = min(at, instant(stay.discharged_at))
     zone = stay.site.zone
     cut = Cut(kind, final + grace, from_arrival=not _follows_observation(stay, span))
-    return Judged(moment(min(at, now), zone), cut, is_final=now >= at)
+    return Judged(moment(min(at, now), zone), cut, is_final=now >= at, moment=final)
 
 
 def _follows_observation(stay: Stay, span: StatusSpan) -> bool:

@@ -9,26 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import count
 from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
+from umbridge.review.schedule import continued_dates, observation_hours
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
 from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
 from umbridge.stay.payers import MEDICARE
 from umbridge.stay.payment import UNFORESEEN
 from umbridge.stay.view import AskedReview, StatusSpan, Stay
 
-#: Continued-stay reviews fall due on these days, then every 7 (VistA Claims Tracking, file 356.1); the
-#: whole row moves with the site's first day. Every 7 is also the longest that 42 CFR 482.30(e)(1) allows
-#: between reviews of an extended stay.
-CONTINUED_STAY_DAYS = (3, 6, 9, 14, 21, 28)
-#: Whether to admit or send home is usually clear within 24 hours and seldom takes more than 48 (Medicare
-#: Benefit Policy Manual ch. 6 s. 20.6): hours of observation at which it is looked at, then every 24.
-OBSERVATION_HOURS = (8, 24, 36, 48)
-OBSERVATION_AGAIN = 24
 #: Days to decide on care asked for beforehand: 7 for Medicare Advantage and Medicaid (42 CFR 422.568(b)(1),
 #: 438.210(d)(1), from 2026), 15 for others (29 CFR 2560.503-1(f)(2)(iii)(A)). Urgent: 72 hours for all.
 PROSPECTIVE_DAYS = {"MEDICARE_ADVANTAGE": 7, "MEDICAID": 7}
@@ -36,6 +29,9 @@ PROSPECTIVE_DAYS_OTHERS = 15
 URGENT_HOURS = 72
 #: A short stay is looked at afterwards unless what nobody foresaw cut it short (42 CFR 412.3(d)(1)(ii)).
 SHORT_STAY_MIDNIGHTS = 2
+
+
+_HERE = (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +52,7 @@ class Review:
     requested_level: Level
     reason: str
     judged: Judged
+    stands: bool = True  # nothing but answers closes it
 
     @property
     def judged_at(self) -> datetime:
@@ -121,20 +118,24 @@ def next_continued_stay(stay: Stay, completed: frozenset[str] = frozenset()) -> 
     span = _inpatient(stay)
     if span is None or span.end is not None or stay.lifecycle is not Lifecycle.ACTIVE:
         return None
-    dates = [due for name, _, due in _continued_dates(stay, span, completed) if name not in completed]
+    dates = [due for _, due, is_done in _continued_dates(stay, span, completed) if not is_done]
     return dates[0] if dates else None
 
 
 def next_deadline(stay: Stay, completed: frozenset[str] = frozenset()) -> datetime | None:
-    """The next moment at which a review opens, or an alarm or notice of the stay is due, in silence."""
+    """The next moment, in silence: a review opens or is judged for good, an alarm or a notice is due."""
     found = [] if stay.next_turn is None else [stay.next_turn]
     span = stay.spans[-1] if stay.spans else None
+    kind = None if span is None or span.end is not None else REVIEW_OF.get(span.status.value)
+    if kind is not None and span is not None and stay.lifecycle in _HERE:
+        final = judged_first(stay, kind, span).moment
+        found += [] if final is None else [moment(final, stay.site.zone)]
     if span is not None and span.end is None and span.status is Status.OBSERVATION:
         number = 0
         while _looked(span, number).id in completed:
             number += 1
         if number:
-            found.append(_later(stay, span.start, _observation_hours(number)))
+            found.append(_later(stay, span.start, observation_hours(number)))
     day = next_continued_stay(stay, completed)
     if day is not None:
         found.append(moment(start_of_day(day, stay.site.zone), stay.site.zone))
@@ -171,7 +172,7 @@ def _observed(stay: Stay, span: StatusSpan, completed: frozenset[str]) -> Iterat
     until = stay.as_of if span.end is None else min(stay.as_of, span.end, key=instant)
     number = 0
     while True:
-        due = _later(stay, span.start, _observation_hours(number))
+        due = _later(stay, span.start, observation_hours(number))
         opened = due if number else span.start
         if number and instant(due) > instant(until):
             return
@@ -188,11 +189,6 @@ def _looked(span: StatusSpan, number: int) -> _Opening:
     """The look of that number, from 0, at a span of observation."""
     kind, place = ReviewType.OBSERVATION, number + 1 if number else 0
     return _Opening(kind, span.claim, span.start, span=span, number=place)
-
-
-def _observation_hours(number: int) -> int:
-    extra = number - len(OBSERVATION_HOURS) + 1
-    return OBSERVATION_HOURS[min(number, len(OBSERVATION_HOURS) - 1)] + OBSERVATION_AGAIN * max(extra, 0)
 
 
 def _asked(stay: Stay, asked: AskedReview) -> Iterator[_Opening]:
@@ -241,7 +237,7 @@ def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
     ended = "INCOMPLETE_AT_DISCHARGE" if stay.lifecycle is Lifecycle.DISCHARGED else ""
     until = stay.discharged_at if ended and stay.discharged_at is not None else stay.as_of
     first = local_date(instant(span.start), stay.site.zone)
-    for _, number, due in _continued_dates(stay, span, completed):
+    for number, due, _ in _continued_dates(stay, span, completed):
         if due > local_date(instant(until), stay.site.zone):
             return
         is_extended = (due - first).days + 1 >= stay.site.windows.extended_stay_day
@@ -260,42 +256,11 @@ def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
 
 def _continued_dates(
     stay: Stay, span: StatusSpan, completed: frozenset[str]
-) -> Iterator[tuple[str, int, date]]:
-    """(id, number, due) of the completed reviews, by the schedule, and of the next one.
+) -> Iterator[tuple[int, date, bool]]:
+    def is_done(number: int) -> bool:
+        return _Opening(ReviewType.CONTINUED_STAY, span.claim, span.start, number=number).id in completed
 
-    The next is due on a scheduled day, or on the day of return from a leave, when care is looked at again.
-    """
-    zone = stay.site.zone
-    start = local_date(instant(span.start), zone)
-    returns = [local_date(instant(back), zone) for _, back in stay.leaves if back is not None]
-    away = stay.lifecycle is Lifecycle.ON_LEAVE
-    left = local_date(instant(stay.leaves[-1][0]), zone) if away else None
-    number, before = 1, start - timedelta(days=1)
-    first = _scheduled(stay, start, before)
-    while True:
-        due = _scheduled(stay, start, before)
-        name = _Opening(ReviewType.CONTINUED_STAY, span.claim, span.start, number=number).id
-        is_next = name not in completed
-        if is_next:
-            back = max((each for each in returns if each > before and each >= first), default=None)
-            due = due if back is None else back
-            if left is not None and due >= left:
-                return
-        yield name, number, due
-        if is_next:
-            return
-        number, before = number + 1, due
-
-
-def _scheduled(stay: Stay, start: date, after: date) -> date:
-    """The first scheduled day of review after a date."""
-    shift = stay.site.windows.continued_stay_first_day - CONTINUED_STAY_DAYS[0]
-    for day in CONTINUED_STAY_DAYS:
-        due = start + timedelta(days=day + shift - 1)
-        if due > after:
-            return due
-    last = start + timedelta(days=CONTINUED_STAY_DAYS[-1] + shift - 1)
-    return last + timedelta(days=7 * ((after - last).days // 7 + 1))
+    return continued_dates(stay, span, is_done)
 
 
 def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Opening]:
@@ -369,6 +334,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         requested_level=level,
         reason=reason,
         judged=_judged(stay, opening),
+        stands=not (opening.is_void or opening.ended),
     )
 
 
@@ -397,6 +363,7 @@ def _lost(stay: Stay, name: str) -> Review | None:
         level,
         "GROUND_MOVED",
         judged_now(stay, kind),
+        stands=False,
     )
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Required, TypedDict
+from typing import NotRequired, Required, TypedDict
 
 from umbridge.model import Outcome, ReviewState
+from umbridge.review.closing import Closing
 from umbridge.review.waves import Verdict, settled
 
+#: The exception of a stay with a review that was closed before its moment, and does not meet at it.
+CLOSED_EARLY_DIFFERS = "CLOSED_EARLY_DIFFERS"
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -32,10 +35,16 @@ class InForce(Verdict):
 
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
-    """One review: the state it is in by its last entry, None where none says it; the answers by plugin."""
+    """One review: the state it is in by its last entry, None where none says it; the answers by plugin.
+
+    ``closing``: by which answers it may close, None while none let it. ``reopened``: why it opened again, ""
+    where it did not.
+    """
 
     state: ReviewState | None = None
     answers: Mapping[str, InForce] = field(default_factory=dict)
+    closing: Closing | None = None
+    reopened: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +64,32 @@ class LaneReviews:
 
     @property
     def completed(self) -> frozenset[str]:
-        """Reviews that may close by themselves."""
-        return frozenset(name for name, each in self.reviews.items() if settled(each.answers.values()))
+        """Reviews that may close by themselves, and those that did and have not opened again."""
+        return frozenset(name for name, each in self.reviews.items() if each.closing is not None)
+
+    @property
+    def exceptions(self) -> tuple[str, ...]:
+        """What a person has to look at, as codes of exceptions of the stay."""
+        differ = (
+            each.state is ReviewState.CLOSED and each.closing is not None and each.closing.differs
+            for each in self.reviews.values()
+        )
+        return (CLOSED_EARLY_DIFFERS,) if any(differ) else ()
 
     def after(
         self,
         as_of: datetime,
         answers: Iterable[tuple[str, str, InForce]],
         states: Iterable[tuple[str, ReviewState]],
+        closings: Iterable[tuple[str, Closing | None, str]] = (),
     ) -> LaneReviews:
-        """With newer answers, as (review, plugin, answer), and states, as (review, state)."""
+        """With newer answers, as (review, plugin, answer), and states, as (review, state).
+
+        ``closings``: what the answers come to, as (review, by which it is closed, why it is open again).
+        """
         found = dict(self.reviews)
+        for name, closing, reopened in closings:
+            found[name] = replace(found.get(name, _UNSPOKEN), closing=closing, reopened=reopened)
         for name, plugin, answer in answers:
             held = found.get(name, _UNSPOKEN)
             found[name] = replace(held, answers={**held.answers, plugin: answer})
@@ -78,7 +102,13 @@ class LaneReviews:
         found = dict(gone.reviews)
         for name, own in self.reviews.items():
             other = found.get(name, _UNSPOKEN)
-            found[name] = ReviewRecord(own.state or other.state, {**other.answers, **own.answers})
+            decided = other if own.closing is None and own.state is None else own
+            found[name] = ReviewRecord(
+                own.state or other.state,
+                {**other.answers, **own.answers},
+                decided.closing,
+                decided.reopened,
+            )
         return LaneReviews(max(self.as_of, gone.as_of), found)
 
 
@@ -98,12 +128,21 @@ class AnswerRow(TypedDict, total=False):
     hold: list[str]
 
 
+#: ``Closing`` as it lies in the store: row, at, moment, whether it differs.
+ClosingRow = list[int | None]
+
+
 class LaneReviewsRow(TypedDict):
-    """``LaneReviews`` as it lies in the store and goes to a caseworker."""
+    """``LaneReviews`` as it lies in the store and goes to a caseworker.
+
+    ``closings`` and ``reopened`` are not in one of before they were kept.
+    """
 
     states: dict[str, str]
     latest: dict[str, dict[str, AnswerRow]]
     as_of: str
+    closings: NotRequired[dict[str, ClosingRow]]
+    reopened: NotRequired[dict[str, str]]
 
 
 def answer_encoded(one: InForce) -> AnswerRow:
@@ -119,6 +158,15 @@ def answer_decoded(body: AnswerRow) -> InForce:
     return InForce.of(said, entry=body["entry"], outcome=Outcome(body["outcome"]))
 
 
+def closing_encoded(one: Closing) -> ClosingRow:
+    return [one.row, one.at, one.moment, int(one.differs)]
+
+
+def closing_decoded(row: ClosingRow) -> Closing:
+    number, at, moment, differs = row
+    return Closing(number, at, moment, bool(differs))
+
+
 def encoded(said: LaneReviews) -> LaneReviewsRow:
     """What ``decoded`` reads."""
     return {
@@ -129,6 +177,12 @@ def encoded(said: LaneReviews) -> LaneReviewsRow:
             if each.answers
         },
         "as_of": said.as_of.isoformat(),
+        "closings": {
+            name: closing_encoded(each.closing)
+            for name, each in said.reviews.items()
+            if each.closing is not None
+        },
+        "reopened": {name: each.reopened for name, each in said.reviews.items() if each.reopened},
     }
 
 
@@ -139,8 +193,17 @@ def decoded(body: LaneReviewsRow) -> LaneReviews:
         name: {plugin: answer_decoded(one) for plugin, one in by_plugin.items()}
         for name, by_plugin in body["latest"].items()
     }
+    closings = {name: closing_decoded(row) for name, row in body.get("closings", {}).items()}
+    if "closings" not in body:  # before it was kept, whatever met was closed, and opened when it did not
+        closings = {name: Closing() for name, its in answers.items() if settled(its.values())}
+    reopened = body.get("reopened", {})
     found = {
-        name: ReviewRecord(ReviewState(states[name]) if name in states else None, answers.get(name, {}))
-        for name in dict.fromkeys((*states, *answers))
+        name: ReviewRecord(
+            ReviewState(states[name]) if name in states else None,
+            answers.get(name, {}),
+            closings.get(name),
+            reopened.get(name, ""),
+        )
+        for name in dict.fromkeys((*states, *answers, *closings))
     }
     return LaneReviews(datetime.fromisoformat(body["as_of"]), found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from umbridge.model import Level, ReviewState, ReviewType, Status
 from umbridge.review import standing
@@ -29,11 +29,15 @@ class WorklistLine:
     mrn: str
     unit: str | None
     payer_class: str
+    reason: str = ""  # why it was opened, or opened again; "" in a line of before it was kept
     answers: Mapping[str, InForce] = field(default_factory=dict)  # by plugin
 
 
-def lines(stay: Stay, planned: Iterable[Review]) -> tuple[WorklistLine, ...]:
-    """The open ones among a stay's reviews; what screens came to is added ``with_answers``."""
+def lines(stay: Stay, planned: Iterable[Review], reopened: Mapping[str, str]) -> tuple[WorklistLine, ...]:
+    """The open ones among a stay's reviews; what screens came to is added ``with_answers``.
+
+    ``reopened``: why those were opened again that had been closed, by id.
+    """
     return tuple(
         WorklistLine(
             review_id=review.id,
@@ -47,6 +51,7 @@ def lines(stay: Stay, planned: Iterable[Review]) -> tuple[WorklistLine, ...]:
             mrn=stay.mrn,
             unit=stay.unit,
             payer_class=stay.payer_class,
+            reason=reopened.get(review.id) or review.reason,
         )
         for review in planned
         if review.state is ReviewState.OPEN
@@ -72,6 +77,7 @@ class WorklistRow(TypedDict):
     mrn: str
     unit: str | None
     payer_class: str
+    reason: NotRequired[str]
     answers: dict[str, AnswerRow]
 
 
@@ -89,6 +95,7 @@ def encoded(line: WorklistLine) -> WorklistRow:
         "mrn": line.mrn,
         "unit": line.unit,
         "payer_class": line.payer_class,
+        "reason": line.reason,
         "answers": {plugin: standing.answer_encoded(one) for plugin, one in line.answers.items()},
     }
 
@@ -106,5 +113,6 @@ def decoded(body: WorklistRow) -> WorklistLine:
         mrn=body["mrn"],
         unit=body["unit"],
         payer_class=body["payer_class"],
+        reason=body.get("reason", ""),
         answers={plugin: standing.answer_decoded(one) for plugin, one in body["answers"].items()},
     )

@@ -7,7 +7,7 @@ value is the one it had by then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from umbridge.stay.account import Account, Value
 from umbridge.stay.statements import Result
@@ -31,6 +31,29 @@ def counted(told: Sequence[Result], has_report: bool, told_by: int) -> Iterator[
         now = _followed(account, value)
         if now.is_shown:
             yield now.shown()._replace(at=at)
+
+
+def is_changed(
+    told: Sequence[Result], has_report: bool, told_by: int, row: int, is_within: Callable[[Result], bool]
+) -> bool:
+    """Whether any of the values that counted by what rows up to ``row`` had brought is another now, or gone.
+
+    By the row and not by when it was told: what was known when an answer was given is asked, whatever order
+    messages came in. A value whose time alone is another counts as it did.
+    """
+    before = [stated for stated in told if stated.seq <= row]
+    if not before or len(before) == len(told):
+        return False
+    now = list(counted(told, has_report, told_by))
+    return any(
+        is_within(each) and not any(_is_still(each, other) for other in now)
+        for each in counted(before, has_report, told_by)
+    )
+
+
+def _is_still(before: Result, now: Result) -> bool:
+    is_same_time = before.at == now.at or before.at in now.former or now.at in before.former
+    return before.value == now.value and is_same_time
 
 
 def _followed(account: Account, value: Value) -> Value:

@@ -177,14 +177,17 @@ class ResultList:
             else:
                 slots = (slot for slot in group.slots.values() if is_counted(slot, told_by))
                 found += [max(slot, key=_FINAL_THEN_NEWEST) for slot in slots]
-        within = [each for each in found if (first is None or first <= each.at) and each.at <= last]
-        return in_order(within)
+        return in_order([each for each in found if (first is None or first <= each.at) and each.at <= last])
+
+    def told(self) -> Iterator[tuple[list[Result], bool]]:
+        """All that was said about each result, in the order told, and whether a report names it."""
+        self.settle()
+        return ((self._told(key, group), bool(key[1])) for key, group in self._groups.items())
 
     def _spoil(self, stated: Result, group: _Group | None) -> None:
         """Look again at past moments for which a statement may count, or of whose values it may say more."""
-        is_new = (
-            stated.kind <= FINAL and stated.is_plain and (group is None or stated.place not in group.slots)
-        )
+        is_again = group is not None and stated.place in group.slots
+        is_new = stated.kind <= FINAL and stated.is_plain and not is_again
         for name, its in list(self._kept.items()):
             is_apart = group is None or group.account is None or stated.at > its.last + _APART
             if stated.sent <= its.told_by or not (is_new and is_apart):
@@ -308,9 +311,7 @@ class ResultList:
         """All that was said about one result, in the order told."""
         whose, reports = self._person(group.patient), self._withdrawn.get(key[1:3], ())
         told = [each for each in reports if self._person(each.patient) == whose]
-        told += group.statements()
-        told.sort(key=_STAMP)
-        return told
+        return sorted([*told, *group.statements()], key=_STAMP)
 
     def _mark(self, key: _Key, group: _Group) -> None:
         if group.account is not None and group.account.unsure:
@@ -328,10 +329,8 @@ class ResultList:
         if persons == self._persons:
             return
         before, self._groups, self._persons = self._groups, {}, persons
-        self._stale.clear()
-        self._unsure.clear()
-        self._unread.clear()
-        self._kept.clear()
+        for kept in (self._stale, self._unsure, self._unread, self._kept):
+            kept.clear()
         for old in before.values():
             named = old.named
             for patient in old.patients():

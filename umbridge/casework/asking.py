@@ -1,0 +1,120 @@
+"""Questions put to the plugins, one wave after the other, and their answers: one request to each for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from umbridge.criteria.host import Asked, Host, Screened
+from umbridge.model import Case
+from umbridge.review.case import case
+from umbridge.review.plan import Review
+from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, waves
+from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.fold import Stay, StayFold
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """One review of one stay, asked and answered."""
+
+    review: Review
+    plugin: str
+    screened: Screened
+    wave: int = 1
+
+
+_EVERY = frozenset((*dictionary(), *DERIVED))
+
+
+def questions_of(
+    fold: StayFold, stay: Stay, asked: tuple[Review, ...], host: Host
+) -> list[tuple[Review, Case]]:
+    """The cases of a stay's reviews, with every fact that any plugin wants, or that one may yet want."""
+    wanted = host.facts if host.all_heard else _EVERY
+    return [(review, case(fold, stay, review, wanted, "")) for review in asked]
+
+
+Question = tuple[Review, Case, Callable[[str], str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Questions that the first wave of plugins has, and the cases that the second is to get."""
+
+    questions: Sequence[Question]
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    cases: list[dict[str, Case]]
+    asked: Asked
+
+
+def put(host: Host, questions: Sequence[Question]) -> Put:
+    """Put every question to the first wave of plugins, with each plugin's pseudonym and facts.
+
+    One without a diagnosis is put to none of them: which criteria apply is not known, so that no plugin can
+    say that its own do, nor that none do.
+    """
+    wanted = {name: host.declared(name) for name in host.names}
+    first, second = waves(wanted)
+    declared = {name: frozenset(facts) for name, facts in wanted.items()}
+    cases = [
+        {
+            name: replace(
+                whole,
+                pseudonym=pseudonym(name),
+                facts={fact: reading for fact, reading in whole.facts.items() if fact in declared[name]},
+            )
+            for name in wanted
+        }
+        for _, whole, pseudonym in questions
+    ]
+    asked = [
+        {name: own[name] for name in (first if whole.diagnoses else ())}
+        for own, (_, whole, _) in zip(cases, questions, strict=True)
+    ]
+    return Put(questions, first, second, cases, host.ask(asked))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the first wave said, and what the second is asked meanwhile."""
+
+    found: list[list[Screening]]
+    second: Asked | None
+
+
+def heard(host: Host, asked: Put) -> Heard:
+    """Take what the first wave of plugins says, and put to the second what that comes to."""
+    said = [
+        answer if whole.diagnoses else {name: host.undiagnosed(name) for name in asked.first}
+        for answer, (_, whole, _) in zip(host.answers(asked.asked), asked.questions, strict=True)
+    ]
+    found = [
+        [Screening(review, name, each) for name, each in sorted(answer.items())]
+        for (review, _, _), answer in zip(asked.questions, said, strict=True)
+    ]
+    if not asked.second:
+        return Heard(found, None)
+    later: list[dict[str, Case]] = []
+    for (_, whole, _), own, answer in zip(asked.questions, asked.cases, said, strict=True):
+        level = level_supported({name: each.result for name, each in answer.items()}, whole.as_of)
+        told = {} if level is None else {LEVEL_SUPPORTED: level}
+        later.append({name: replace(own[name], facts={**own[name].facts, **told}) for name in asked.second})
+    return Heard(found, host.ask(later))
+
+
+def answers(host: Host, asked: Put, so_far: Heard) -> list[list[Screening]]:
+    """What all plugins say, by question."""
+    if so_far.second is not None:
+        for (review, _, _), place, answer in zip(
+            asked.questions, so_far.found, host.answers(so_far.second), strict=True
+        ):
+            place += [Screening(review, name, said, 2) for name, said in sorted(answer.items())]
+    return so_far.found
+
+
+def screenings(host: Host, questions: Sequence[Question]) -> list[list[Screening]]:
+    """Every question put to every plugin and answered: for the shadow run, as the daemon does it."""
+    asked = put(host, questions)
+    return answers(host, asked, heard(host, asked))

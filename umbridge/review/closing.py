@@ -1,0 +1,72 @@
+"""What becomes of a review when plugins have answered: it closes, stays closed, or opens again, and why.
+
+A review that is closed was an answer given to people. docs/judgement.md has the reasons for which it opens
+again; whatever else is told leaves it closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from umbridge.model import Outcome
+
+#: A value that counted in the answer that closed it was corrected or withdrawn, and it no longer meets.
+FACT_CORRECTED = "FACT_CORRECTED"
+#: The order behind it, or the arrival, has another time: the moment that it is judged as of is another.
+MOMENT_MOVED = "MOMENT_MOVED"
+#: The plugins now advise a higher level: that the patient needs more is for a person to see.
+ADVISED_HIGHER = "ADVISED_HIGHER"
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The newest answers by which a review may close. All None: of a store of before this was kept.
+
+    ``row``: the newest row of the stay then. ``at``: as of when they were given. ``moment``: that of a first
+    look, as it was known then. ``differs``: judged at that moment, it no longer meets.
+    """
+
+    row: int | None = None
+    at: int | None = None
+    moment: int | None = None
+    differs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the newest answers about a review come to. ``outcomes``: of the plugins, a failed one has none."""
+
+    closing: Closing  # were it to close by them
+    is_met: bool
+    is_final: bool  # judged at the moment of a first look
+    outcomes: Collection[Outcome]
+    has_failed: bool = False
+
+
+def read_anew(held: Closing, said: Answered) -> Closing:
+    """The closing of a review that is asked because the rules of reading changed: it stays closed."""
+    if said.is_met:
+        return said.closing
+    return replace(held, differs=held.differs or not said.has_failed)
+
+
+def after(
+    held: Closing | None, said: Answered, is_corrected: Callable[[Closing], bool]
+) -> tuple[Closing | None, str]:
+    """The review's closing now, None while it is open, and why it opens again, "" where it does not.
+
+    ``is_corrected``: whether a value that counted in the answers which closed it is another since.
+    """
+    if said.is_met:
+        return said.closing, ""
+    if held is None:
+        return None, ""
+    if is_corrected(held):
+        return None, FACT_CORRECTED
+    if held.moment is not None and held.moment != said.closing.moment:
+        return None, MOMENT_MOVED
+    if Outcome.MEETS_ADVISE_HIGHER in said.outcomes:
+        return None, ADVISED_HIGHER
+    # A plugin that failed says nothing about the stay: the next message asks it again.
+    return replace(held, differs=held.differs or (said.is_final and not said.has_failed)), ""
