@@ -181,6 +181,9 @@ def test_without_every_order_in_the_feed_nobody_knows_that_it_was_room_air() -> 
         ((obx("59408-5", "<92", 2, "%"),), False),
         ((obx("59408-5", "88", 2, "%"), yes_no("UMB-HOMEO2", "Y", 1)), True),
         ((obx("59408-5", "90", 2, "%"), obx("67775-7", "A", 2, kind="CWE")), True),
+        ((obx("UMB-SPO2RA", "90", 2, "%"),), True),  # on room air
+        ((obx("UMB-SPO2RA", "89.9", 2, "%"),), False),
+        ((obx("59408-5", "95", 2, "%"), obx("UMB-SPO2RA", "89", 2, "%")), False),
         *(((obx("59408-5", "90", 2, "%"), obx("67775-7", level, 2, kind="CWE")), False) for level in "CVPU"),
     ],
 )
@@ -193,6 +196,46 @@ def test_a_first_look_leaves_a_gas_out_by_the_worst_and_not_the_latest() -> None
     sent = oru(obx("59408-5", "85", 1, "%"), obx("59408-5", "96", 2, "%"))
     assert "gas_not_needed" not in shown(sent, review=ReviewType.ADMISSION)
     assert "gas_not_needed" in shown(sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_so"),
+    [
+        ((), False),
+        ((obx("8480-6", "100", 2, "mm[Hg]"),), True),
+        ((obx("8480-6", "99.9", 2, "mm[Hg]"),), False),
+        ((obx("8480-6", ">100", 2, "mm[Hg]"),), True),
+        ((obx("8480-6", "<180", 2, "mm[Hg]"),), False),
+    ],
+)
+def test_a_lactate_is_left_out_only_beside_a_pressure_that_is_not_low(
+    sent: Sequence[Observation], is_so: bool
+) -> None:
+    found = shown(*([oru(*sent)] if sent else []))
+    assert value(found, "lactate_not_needed") is (True if is_so else None)
+
+
+def test_a_first_look_leaves_a_lactate_out_by_the_lowest_pressure() -> None:
+    sent = oru(obx("8480-6", "88", 1, "mm[Hg]"), obx("8480-6", "124", 2, "mm[Hg]"))
+    assert "lactate_not_needed" not in shown(sent, review=ReviewType.ADMISSION)
+    assert "lactate_not_needed" in shown(sent)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "is_so"),
+    [
+        ("105", "45", True),
+        ("104.9", "45", False),
+        ("105", "44.9", False),
+        ("<105", "45", False),
+        ("130", "", False),
+    ],
+)
+def test_a_mean_pressure_is_left_out_only_where_the_others_come_to_65(
+    upper: str, lower: str, is_so: bool
+) -> None:
+    found = shown(oru(obx("8480-6", upper, 2, "mm[Hg]"), obx("8462-4", lower, 2, "mm[Hg]")))
+    assert value(found, "map_not_needed") is (True if is_so else None)
 
 
 def test_conditions_are_known_only_where_they_hold() -> None:

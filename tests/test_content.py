@@ -244,6 +244,7 @@ FAULTS = [
         "score.points.class[2]: expected classes from the lowest",
     ),
     ('arterial_ph = "spo2"', 'arterial_ph = "spo3"', "score.points.optional.arterial_ph: expected a fact"),
+    ('arterial_ph = "spo2"', 'arterial_ph = "Always"', "score.points.optional.arterial_ph: expected a fact"),
     ('mark = "mapping"  ', 'mark = "guess"  ', "criterion.many_points.mark: expected published"),
     ("ACUTE =", "OBS =", "rule.admission.ACUTE: expected a table (it is missing)"),
     (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from umbridge.criteria.examination import Examination
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
+    ALWAYS,
     Criterion,
     FactSpec,
     Group,
@@ -343,6 +344,19 @@ def test_what_may_yet_be_left_out_is_not_counted_on() -> None:
     assert look(rules, {}).decide("r.x").missing == ("n",)
     assert look(rules, {"a": True}).decide("r.x").missing == ("n",)
     assert look(rules, {"n": Decimal(11)}).decide("r.x").value is True
+
+
+def test_what_may_always_be_left_out_counts_only_where_it_was_measured() -> None:
+    over, under = leaf("n", ">", Decimal(10)), leaf("n", "<=", Decimal(10))
+    rules = rules_of(one(IfMeasured(over, ALWAYS), leaf("a", "is", True)))
+    assert look(rules, {}).decide("r.x").missing == ("a",)  # nobody is asked for it
+    assert look(rules, {"a": False}).decide("r.x").value is False
+    assert look(rules, {"a": False}).left_out() == ("n",)
+    assert look(rules, {"a": False, "n": Decimal(11)}).decide("r.x").value is True
+    assert look(rules, {"a": False, "n": Decimal(10)}).left_out() == ()
+    assert ALWAYS not in rules.needed()
+    # a test of the same fact that is not optional goes on asking for it
+    assert look(rules_of(one(IfMeasured(over, ALWAYS), under)), {}).decide("r.x").missing == ("n",)
 
 
 def test_scores_show_what_is_known() -> None:

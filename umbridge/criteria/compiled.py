@@ -113,7 +113,7 @@ class CompiledRules:
 
     def needed(self) -> tuple[str, ...]:
         """The facts that any rule, criterion or score reads, sorted."""
-        found = {node.beside for node in self.optional} | set(self.counted) | self.joined
+        found = {fact for node in self.optional for fact in node.hangs_on} | set(self.counted) | self.joined
         for leaf in self.leaves:
             spec = self.facts[leaf.fact]
             found |= {spec.id, spec.unless} - {""} if spec.minus is None else set(spec.minus)
@@ -156,7 +156,7 @@ class CompiledRules:
     def _beside(self, node: IfMeasured | Leaf) -> tuple[str, ...]:
         """Facts of which an answer hangs on whether they are known, beside what the tests came to."""
         if isinstance(node, IfMeasured):
-            return (node.beside, node.leaf.fact)
+            return (*node.hangs_on, node.leaf.fact)
         return self.facts[node.fact].minus or ()
 
     def tests_by_fact(self, keys: tuple[str, ...]) -> list[FactTests]:
@@ -174,7 +174,7 @@ class CompiledRules:
                     case Joint():
                         read |= set(node.facts)
                     case IfMeasured():
-                        read.add(node.beside)
+                        read.update(node.hangs_on)
                     case ScoreTest():
                         read |= {item.counts for item in self.scores[node.score].items}
                     case _:
@@ -197,12 +197,10 @@ class CompiledRules:
                 joined = self._numbers[node]
                 return lambda exam: exam.joint_truths[joined]
             case IfMeasured():
-                optional, fact, beside = self._numbers[node.leaf], node.leaf.fact, node.beside
+                optional = self._numbers[node.leaf]
                 return lambda exam: (
                     False
-                    if (truth := exam.truths[optional]) is None
-                    and beside in exam.known
-                    and fact not in exam.known  # measured, and left open by its bounds, is not left out
+                    if (truth := exam.truths[optional]) is None and node.is_left_out(exam.known)
                     else truth
                 )
             case Not():

@@ -12,6 +12,7 @@ from typing import Any
 from umbridge.criteria.made import difference
 from umbridge.criteria.strictfile import ID, StrictFile
 from umbridge.criteria.tree import (
+    ALWAYS,
     READS,
     Criterion,
     FactSpec,
@@ -156,11 +157,14 @@ class Notation(StrictFile):
         return self.criteria[name]
 
     def left_out(self, table: Mapping[str, Any], where: str) -> dict[str, str]:
-        """``optional``: facts that may be left out, each with the fact that stands in for it."""
+        """``optional``: facts that may be left out, each with the fact that stands in for it, or always."""
         found: dict[str, str] = self.take(table, "optional", dict, where, {})
         for fact, beside in found.items():
-            if fact not in self.facts or not isinstance(beside, str) or beside not in self.facts:
-                raise self.fail(f"{where}.optional.{fact}", "a fact and the fact that stands in for it")
+            stands_in = isinstance(beside, str) and (beside == ALWAYS or beside in self.facts)
+            if fact not in self.facts or not stands_in:
+                raise self.fail(
+                    f"{where}.optional.{fact}", f'a fact and the fact that stands in for it, or "{ALWAYS}"'
+                )
         return found
 
     def rule(self, table: Mapping[str, Any], where: str) -> Node:

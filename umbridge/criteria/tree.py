@@ -7,7 +7,7 @@ A rule is a tree of small frozen nodes; ``examination`` asks it about one patien
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from typing import Any, TypeAlias
@@ -26,6 +26,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "is": operator.eq,
     "is not": operator.ne,
 }
+ALWAYS = "always"  # what ``optional`` says where no fact stands in
 TIMES = {"2 times": 2, "3 times": 3, "4 times": 4}  # of the newest samples, of which a case carries four
 READS = ("latest", "lowest", "highest", "any", "since", *TIMES)
 _EXACT = Context(prec=60)
@@ -107,7 +108,16 @@ class IfMeasured:
     """A leaf that the published rule lets one leave out: FALSE when unknown while ``beside`` is known."""
 
     leaf: Leaf
-    beside: str
+    beside: str  # a fact, or ALWAYS: a finding that counts only where it was made
+
+    @property
+    def hangs_on(self) -> tuple[str, ...]:
+        """The fact that stands in, where there is one."""
+        return () if self.beside == ALWAYS else (self.beside,)
+
+    def is_left_out(self, known: Container[str]) -> bool:
+        """Measured, and left open by its bounds, is not left out."""
+        return self.leaf.fact not in known and (self.beside == ALWAYS or self.beside in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +228,7 @@ def text_of(node: Node) -> str:
         case Joint():
             return f"{node.name} {node.op} {shown(node.value)} {node.unit}".rstrip()
         case IfMeasured():
-            return f"{text_of(node.leaf)} (optional beside {node.beside})"
+            return f"{text_of(node.leaf)} (optional{''.join(f' beside {fact}' for fact in node.hangs_on)})"
         case ScoreTest():
             return f"{node.score} {node.op} {node.value}"
         case Criterion():

@@ -204,7 +204,7 @@ class Truths:
             dict.fromkeys(
                 (self.rules.facts[node.leaf.fact].minus or (node.leaf.fact,))[-1]
                 for node in (self.rules.optional if optional is None else optional)
-                if node.leaf.fact not in self.known and node.beside in self.known
+                if node.is_left_out(self.known)
             )
         )
 

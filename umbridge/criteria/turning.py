@@ -10,7 +10,7 @@ from decimal import Decimal
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import Group, Item, Joint, Leaf, Node, Not, Score, ScoreTest, walk
-from umbridge.criteria.undecided import BOTTOM, NO, YES, Diagram, decide, readings_of
+from umbridge.criteria.undecided import BOTTOM, NO, YES, Diagram, readings_of
 from umbridge.model import Reading, Sample
 
 AT = datetime(2000, 1, 2, tzinfo=UTC)  # the question's moment, for patients made here
@@ -41,7 +41,9 @@ def only(rules: RuleSet, node: Node, scores: Mapping[str, Score] | None = None) 
 
 def always(rules: RuleSet, node: Node) -> bool | None:
     """The rule's truth where no fact can change it; None where some can."""
-    return decide(truths_of(only(rules, node).examine({})), node).value
+    diagram = Diagram(truths_of(only(rules, node).examine({})), node, measured=True)
+    found = diagram.build(node)
+    return None if diagram.support(found) else found == YES
 
 
 def item_tests(item: Item) -> tuple[tuple[Node, Score], ...]:
@@ -87,7 +89,7 @@ class Turning:
     def __init__(self, rules: RuleSet, node: Node, scores: Mapping[str, Score] | None = None) -> None:
         self.rules = only(rules, node, scores)
         self.node = node
-        self.diagram = Diagram(truths_of(self.rules.examine({}, AT)), node)
+        self.diagram = Diagram(truths_of(self.rules.examine({}, AT)), node, measured=True)
         self.root = self.diagram.build(node)
         self._paths = self._reached()
         #: Facts not measured in a patient: none, or those that would take another one's place.

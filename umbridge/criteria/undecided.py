@@ -114,10 +114,11 @@ def cells(rules: CompiledRules, fact: str) -> list[Cell]:
 
 
 class Diagram:
-    """A reduced ordered multi-valued decision diagram over the unknown facts of one examination."""
+    """A reduced ordered multi-valued decision diagram over the unknown facts of one examination, with
+    ``measured`` over those too that may always be left out."""
 
-    def __init__(self, exam: Truths, root: Node) -> None:
-        self.exam, self.rules = exam, exam.rules
+    def __init__(self, exam: Truths, root: Node, *, measured: bool = False) -> None:
+        self.exam, self.rules, self._measured = exam, exam.rules, measured
         self.joints = [
             node
             for node in dict.fromkeys(walk(root, exam.rules.scores))
@@ -254,7 +255,7 @@ class Diagram:
             case Joint():
                 return self._joint(node)
             case IfMeasured():
-                left_out = node.leaf.fact not in self.exam.known and node.beside in self.exam.known
+                left_out = node.is_left_out(self.exam.known) and not (self._measured and not node.hangs_on)
                 return NO if left_out else self._leaf(node.leaf, optional=True)
             case Not():
                 return self.choose(self.build(node.child), NO, YES)
@@ -413,7 +414,6 @@ def _order(exam: Truths, root: Node) -> list[str]:
 
 def decide(exam: Truths, root: Node) -> Decision:
     """The exact truth of a rule and, where it has none yet, the facts that can still flip it."""
-    diagram = Diagram(exam, root)
-    found = diagram.build(root)
+    found = (diagram := Diagram(exam, root)).build(root)
     missing = {asked_for(exam.rules.facts[fact], exam.known) for fact in diagram.support(found)}
     return Decision(None if missing else found == YES, tuple(sorted(missing)))

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from umbridge.interval import as_interval
+from umbridge.interval import as_interval, plus, times
 from umbridge.model import Reading, Sample
 from umbridge.stay.derived import single
 from umbridge.stay.ends import measured, value_of
@@ -25,6 +25,8 @@ LIMIT, LIMIT_AT_TARGET, BELOW_USUAL = Decimal(90), Decimal(88), Decimal(2)
 #: A usual saturation that can be true: what lies outside is a mistake, which moves no limit. Unsigned.
 USUAL = (Decimal(70), Decimal(100))
 ROOM_AIR = Decimal("0.21")  # the oxygen of air, as a fraction
+#: Pressures in mm[Hg]: a systolic one from which nobody looks for hypoperfusion, and a mean that is low.
+NOT_LOW, LOW_MEAN = Decimal(100), Decimal(65)
 #: Creatinine, in mg/dL, from which kidneys have a point of SOFA (Vincent, Intensive Care Med 1996;22:707).
 KIDNEY_POINT = Decimal("1.2")
 #: Organ dysfunction of before, each by its own fact: kidneys, liver, lungs.
@@ -143,15 +145,44 @@ def gas_not_needed(look: Look) -> Reading | None:
     A blood gas is not taken from such a patient, so that none is missed. Else unknown, never N: it says which
     facts may be left out (``optional``). Chosen for umbridge, unsigned.
     """
-    saturation, limit, alert = look.reading("spo2"), look.reading("spo2_limit"), look.reading("consciousness")
-    if saturation is None or limit is None:
+    limit, alert = look.reading("spo2_limit"), look.reading("consciousness")
+    known = [each for each in map(look.reading, ("spo2", "spo2_room_air")) if each is not None]
+    if limit is None or not known:
         return None
     if alert is not None and any(each.value != "A" for each in look.prevailing(alert)):
         return None
-    (shown,) = look.prevailing(saturation)
-    if not as_interval(measured(shown)).holds(">=", _number(limit.latest)):
+    shown = [sample for each in known for sample in look.prevailing(each)]
+    if not all(as_interval(measured(each)).holds(">=", _number(limit.latest)) for each in shown):
         return None
-    return single("gas_not_needed", Sample(True, shown.at, shown.source))
+    return single("gas_not_needed", Sample(True, shown[0].at, shown[0].source))
+
+
+def lactate_not_needed(look: Look) -> Reading | None:
+    """Y where the systolic pressure is 100 mm[Hg] or more, else unknown: with a lower one, and with one that
+    nobody took, a lactate that was not taken is missed. Chosen for umbridge, unsigned.
+    """
+    pressure = look.reading("sbp")
+    if pressure is None:
+        return None
+    shown = look.prevailing(pressure)
+    if not all(as_interval(measured(each)).holds(">=", NOT_LOW) for each in shown):
+        return None
+    return single("lactate_not_needed", Sample(True, shown[0].at, shown[0].source))
+
+
+def map_not_needed(look: Look) -> Reading | None:
+    """Y where the pressures come to a mean of 65 mm[Hg] or more, (systolic + 2 diastolic) / 3, else unknown.
+
+    Cuffs measure the mean and charts often leave it out. Unsigned.
+    """
+    systolic, diastolic = look.reading("sbp"), look.reading("dbp")
+    if systolic is None or diastolic is None:
+        return None
+    (upper,), (lower,) = look.prevailing(systolic), look.prevailing(diastolic)
+    three = plus(times(measured(upper), Decimal(1)), times(measured(lower), Decimal(2)))
+    if not three.holds(">=", 3 * LOW_MEAN):
+        return None
+    return single("map_not_needed", Sample(True, lower.at, f"{upper.source}, {lower.source}"))
 
 
 def without_oxygen(look: Look) -> Reading | None:
@@ -197,6 +228,8 @@ def _number(sample: Sample) -> Decimal:
 UNSTATED: Mapping[str, Callable[[Look], Sample | None]] = {"sofa_baseline": no_dysfunction}
 BASELINE_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
     "gas_not_needed": gas_not_needed,
+    "lactate_not_needed": lactate_not_needed,
+    "map_not_needed": map_not_needed,
     "o2_above_usual": o2_above_usual,
     "spo2_limit": spo2_limit,
     "without_oxygen": without_oxygen,

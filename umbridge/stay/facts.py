@@ -129,6 +129,8 @@ DERIVED = (
     "effective_osmolality",
     "gas_not_needed",
     "hemoglobin_fall_24h",
+    "lactate_not_needed",
+    "map_not_needed",
     "midnights_expected",
     "midnights_from_care",
     "midnights_from_order",

@@ -120,6 +120,32 @@ def test_every_treatment_keeps_every_patient_at_its_level(subset: Subset) -> Non
         assert left.outcome is Outcome.REFER
 
 
+def test_a_lactate_that_nobody_took_is_asked_for_unless_the_pressure_is_known_not_to_be_low() -> None:
+    """A urinary infection with two systemic signs and nothing else: the lactate alone is open."""
+    uti = plugin.LIBRARY.subsets["uti"]
+    known: dict[str, Value] = dict.fromkeys(uti.rules.facts, False) | {
+        **{
+            "temperature": Decimal(39),
+            "heart_rate": Decimal(110),
+            "resp_rate": Decimal(18),
+            "wbc": Decimal(9),
+        },
+        **{"sbp": Decimal(100), "age": Decimal(50)},
+    }
+    for fact in ("lactate", "lactate_not_needed"):
+        del known[fact]
+    asked = plugin.umbridge_screen(case(plugin.LIBRARY, uti, known, Level.ACUTE))
+    assert (asked.outcome, asked.missing) == (Outcome.PEND, ("lactate",))
+    not_asked = plugin.umbridge_screen(
+        case(plugin.LIBRARY, uti, known | {"lactate_not_needed": True}, Level.ACUTE)
+    )
+    assert (not_asked.outcome, not_asked.supported) == (Outcome.REFER, Level.OBS)
+    assert "Not measured and, as the rule allows, not counted: lactate." in not_asked.rationale
+    for lactate, outcome in (("2.0", Outcome.REFER), ("2.1", Outcome.MEETS)):
+        measured = known | {"lactate": Decimal(lactate), "lactate_not_needed": True}
+        assert plugin.umbridge_screen(case(plugin.LIBRARY, uti, measured, Level.ACUTE)).outcome is outcome
+
+
 # --- one code, one file ----------------------------------------------------------------------------------
 
 
