@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.model import Coded, Event, Order, Patient, ReviewType, Timing, Visit
+from umbridge.model import Coded, Event, Observation, Order, Patient, ReviewType, Timing, Visit
 from umbridge.review.plan import stay_json
 from umbridge.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay import effect as effects
-from umbridge.stay import force, orders, said
+from umbridge.stay import force, orders, said, ties
 from umbridge.stay.effect import Effect
 from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import OrderReason
+from umbridge.stay.ties import Ties
 from umbridge.stay.window import readings
 
 SITE = default_site()
@@ -81,6 +82,15 @@ def message(
 def orm(control: str, placer: str, hours: float, code: str = "", **other: Any) -> Event:
     who = other.pop("identifiers", MRN)
     return message(part(control, placer, hours, code, **other), identifiers=who, sent=hours)
+
+
+def result(placer: str, filler: str, hours: float, service: str = "LAB1") -> Event:
+    """One value of a report: OBR-2, OBR-3 and OBR-4."""
+    value = Observation("NM", Coded("ZZ"), Coded(""), "1", "", "", "F", at(hours), filler, "ZZ OBX[1]-5")
+    value = value._replace(placer=placer, service=f"{service}^99ZZ")
+    return replace(
+        message(part("", "", hours)), message_type="ORU", trigger="R01", orders=(), observations=(value,)
+    )
 
 
 def arrival(trigger: str = "A04", hours: float = 0, **visit: Any) -> Event:
@@ -208,13 +218,35 @@ def test_what_was_told_last_counts_whenever_it_took_effect() -> None:
     assert runs(arrived_late) is False
 
 
+@pytest.mark.parametrize("control", ["CA", "OC", "CR", "DC", "OD", "DR"])
+def test_a_cancel_of_what_has_begun_ends_it_from_then_on(control: str) -> None:
+    """Table 0119 has CA and OC for what has not begun. What was given until then was given."""
+    begun = [ED, orm("NW", "71^ZZEHR", 1, FLUIDS), orm("SC", "71^ZZEHR", 2, status="IP")]
+    for fold in in_any_order(*begun, orm(control, "71^ZZEHR", 5)):
+        assert [runs(fold, hours) for hours in (1, 4.9, 5)] == [True, True, False]
+    for fold in in_any_order(*begun[:2], orm(control, "71^ZZEHR", 5, effective=0.5)):
+        assert [runs(fold, hours) for hours in (1, 4.9, 5)] == [
+            False
+        ] * 3  # ORC-15 says: from before it began
+    done = orm("SC", "71^ZZEHR", 3, status="CM")
+    for fold in in_any_order(*begun[:2], done, orm(control, "71^ZZEHR", 5)):
+        assert [runs(fold, hours) for hours in (2.9, 3, 5)] == [True, False, False]
+    for fold in in_any_order(*begun[:2], orm(control, "71^ZZEHR", 5), orm("UC", "71^ZZEHR", 6)):
+        assert runs(fold, 6) is (control in ("CA", "DC"))  # a request can be refused, what was done cannot
+
+
 # --- ORC-9 of the order in what is said of it later -------------------------------------------------------
 
 
 def in_any_order(*events: Event) -> Iterator[StayFold]:
-    """The numbers of receipt stay: what differs is which comes first."""
-    for numbered in permutations(enumerate(events)):
-        yield arrived(list(numbered))[0]
+    """The numbers of receipt stay: what differs is which comes first. Of many, some orders."""
+    numbered = list(enumerate(events))
+    orders_of = list(permutations(numbered)) if len(numbered) < 5 else []
+    for n in range(len(numbered)):
+        turned = [*numbered[n:], *numbered[:n]]
+        orders_of += [tuple(turned), tuple(turned[::-1])]
+    for each in dict.fromkeys(tuple(seq for seq, _ in its) for its in orders_of):
+        yield arrived([numbered[seq] for seq in each])[0]
 
 
 @pytest.mark.parametrize("control", ["CA", "DC", "OC", "CR", "OD", "DR", "HD", "RP"])
@@ -487,6 +519,125 @@ def test_the_filler_number_finds_what_is_tied_to_it() -> None:
     assert (runs(several), told(several, 3)["exceptions"]) == (True, ["ORDER_AMBIGUOUS"])
 
 
+OTHERS = {"filler": "F1^ZZPHARM"}  # the filler's number
+
+
+@pytest.mark.parametrize(
+    "tie",
+    [
+        orm("OK", "71^ZZEHR", 1.5, **OTHERS),
+        orm("SC", "71^ZZEHR", 1.5, "NDC-1", **OTHERS),
+        orm("OK", "71", 1.5, **OTHERS),
+        result("71^ZZEHR", "F1^ZZPHARM", 1.5),
+        result("71^ZZEHR", "F1^ZZPHARM", 3),
+        orm("NW", "71^ZZEHR", 1, FLUIDS, **OTHERS),
+    ],
+    ids=["OK", "SC", "bare", "result", "a result later", "the order"],
+)
+@pytest.mark.parametrize("code", ["", "NDC-1", FLUIDS])
+def test_the_filler_number_is_tried_where_nobody_knows_the_placer_number(tie: Event, code: str) -> None:
+    begun = orm("NW", "71^ZZEHR", 1, FLUIDS)
+    for ended in (
+        orm("DC", "9001^ZZCPOE", 2, code, **OTHERS),
+        orm("DC", "9001", 2, code, **OTHERS),
+        orm("DC", "", 2, code, **OTHERS),
+    ):
+        for fold in in_any_order(ED, begun, tie, ended):
+            assert (runs(fold, 1.9), runs(fold), odd(fold)) == (True, False, [])
+            assert told(fold)["exceptions"] == []
+    learnt = orm("SC", "9001^ZZCPOE", 1.6, **OTHERS)  # then the other placer number is enough
+    for fold in in_any_order(ED, begun, tie, learnt, orm("DC", "9001^ZZCPOE", 2, code)):
+        assert (runs(fold, 1.9), runs(fold), odd(fold)) == (True, False, [])
+    child = orm("CH", "72^ZZEHR", 1.1, PRESSOR, parent="9001^ZZCPOE")
+    for fold in in_any_order(ED, begun, learnt, tie, child, orm("DC", "71^ZZEHR", 2)):
+        assert (runs(fold), runs(fold, fact="vasopressor")) == (False, False)
+
+
+def test_a_status_order_is_found_by_the_filler_number_too() -> None:
+    begun = orm("NW", "72^ZZEHR", 1, "ADTINPT", filler="F2^ZZADT")
+    for code in ("", "BEDREQ"):
+        for fold in in_any_order(ED, begun, orm("CA", "9001^ZZCPOE", 2, code, filler="F2^ZZADT")):
+            assert (told(fold)["status"], odd(fold)) == ("ED", [])
+
+
+@pytest.mark.parametrize(
+    ("filler", "number"),
+    [("F1", "9001^ZZCPOE"), ("F1", "9001"), ("F1^ZZPHARM", "99^ZZEHR")],
+    ids=["a bare filler number", "bare numbers", "one application, two numbers"],
+)
+def test_two_numbers_that_may_be_two_orders_are_for_a_person(filler: str, number: str) -> None:
+    for code, is_running, status in ((FLUIDS, True, "ED"), ("ADTINPT", False, "INPATIENT")):
+        begun = orm("NW", "71^ZZEHR", 1, code, filler=filler)
+        ended = orm("DC", number, 2, filler=filler)
+        for fold in in_any_order(ED, begun, ended):
+            assert (runs(fold), told(fold)["status"]) == (is_running, status)
+            assert (odd(fold), told(fold, 3)["exceptions"]) == ([OrderReason.AMBIGUOUS], ["ORDER_AMBIGUOUS"])
+        ordered = orm("NW", number, 1.2, "LAB1")  # it is known after all, and is another order
+        for fold in in_any_order(ED, begun, ended, ordered):
+            assert (runs(fold), told(fold)["status"], odd(fold)) == (
+                is_running,
+                status,
+                [OrderReason.UNMAPPED],
+            )
+            assert told(fold, 3)["exceptions"] == []
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"placer": "5^ZZEHR", "filler": "F5^ZZLAB"},
+        {"placer": "5^ZZEHR"},
+        {"placer": "", "filler": "F5^ZZLAB"},
+    ],
+)
+@pytest.mark.parametrize("control", ["OC", "UC", "CR", "CA", "DC", "OD"])
+def test_an_order_whose_result_was_sent_is_known(control: str, named: dict[str, str]) -> None:
+    answered = result("5^ZZEHR", "F5^ZZLAB", 1)
+    for fold in in_any_order(ED, answered, orm(control, hours=2, **named)):
+        assert (odd(fold), told(fold)["exceptions"]) == ([OrderReason.UNMAPPED], [])
+    for number in ("5^ZZOTHER", "6^ZZEHR"):
+        for fold in in_any_order(ED, answered, orm(control, number, 2)):
+            assert told(fold)["exceptions"] == ["ORDER_NOT_FOUND"]
+
+
+def test_a_result_under_a_bare_number_makes_it_another_orders_too() -> None:
+    for begun in (orm("NW", "72^ZZEHR", 1, "ADTINPT"), orm("NW", "72", 1, "ADTINPT")):
+        for fold in in_any_order(ED, begun, result("72", "F5", 1.5), orm("CA", "72", 2)):
+            assert (told(fold)["status"], told(fold, 3)["exceptions"]) == ("INPATIENT", ["ORDER_AMBIGUOUS"])
+        for fold in in_any_order(ED, begun, result("72", "F5", 1.5), orm("CA", "72", 2, "LAB1")):
+            assert (told(fold)["status"], odd(fold)) == ("INPATIENT", [OrderReason.UNMAPPED])
+
+
+NAMES = [("71^ZZEHR", ""), ("71", ""), ("71^ZZEHR", "F1^ZZPHARM"), ("", "F1^ZZPHARM"), ("", "F1")]
+NAMES += [("9001^ZZCPOE", "F1^ZZPHARM"), ("9001^ZZCPOE", ""), ("9001", "F1^ZZPHARM")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([FLUIDS, "ADTINPT"]),
+    st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from(NAMES)), max_size=6),
+    st.integers(0, 8),
+    st.randoms(),
+)
+def test_an_order_is_one_under_each_of_its_numbers(
+    code: str, steps: list[tuple[str, tuple[str, str]]], late: int, random: Any
+) -> None:
+    """Whichever number each statement has, and whenever the numbers were tied to one another."""
+    begun = [ED, orm("NW", "71^ZZEHR", 1, code)]
+    ties = [result("71^ZZEHR", "F1^ZZPHARM", 1 + late), result("9001^ZZCPOE", "F1^ZZPHARM", 2 + late, code)]
+
+    def read(named: bool) -> tuple[object, ...]:
+        parts = []
+        for n, (word, (placer, filler)) in enumerate(steps, 2):
+            numbers = (placer, filler) if named else ("71^ZZEHR", "")
+            parts.append(orm(word[:2], numbers[0], n, status=word[3:], filler=numbers[1]))
+        numbered = list(enumerate([*begun, *ties, *parts]))
+        random.shuffle(numbered)
+        return whole(arrived(numbered)[0])
+
+    assert read(True) == read(False)
+
+
 def test_another_patients_number_is_another_order() -> None:
     fold = folded(ED, orm("NW", "71^ZZEHR", 1, FLUIDS), orm("DC", "71^ZZEHR", 2, identifiers=OTHER))
     assert runs(fold) is True
@@ -688,7 +839,7 @@ CONTROLS = ["NW"] * 4 + [
     "",
     "ZZ",
 ]
-numbers = st.sampled_from(["1", "1^ZZA", "1^ZZB", "2^ZZA", "2", ""])
+numbers = st.sampled_from(["1", "1^ZZA", "1^ZZB", "2^ZZA", "2", "3^ZZC", ""])
 fillers = st.sampled_from(["", "", "", "8", "8^ZZF", "9^ZZF"])
 
 
@@ -717,6 +868,8 @@ def any_event(draw: st.DrawFn) -> Event:
     kind = draw(st.integers(0, 9))
     if kind == 0:
         return arrival(draw(st.sampled_from(["A01", "A03", "A04", "A08"])), draw(st.integers(0, 9)))
+    if kind == 1:
+        return result(draw(numbers), draw(fillers), draw(st.integers(1, 8)), draw(st.sampled_from(CODES)))
     sent = draw(st.integers(1, 8))
     parts = draw(st.lists(any_order(sent), min_size=1, max_size=2))
     whose = draw(st.sampled_from([MRN, MRN, MRN, MRN, OTHER, ()]))
@@ -840,7 +993,9 @@ def _no_namespace(kind: str, number: str) -> str:
 @pytest.mark.parametrize(
     ("room", "name", "fault", "check"),
     [
-        (orders, "alike", lambda one, other: one == other, lambda: runs(folded(*BARE_FILLER)) is False),
+        (ties, "alike", lambda one, other: one == other, lambda: runs(folded(*BARE_FILLER)) is False),
+        (Ties, "home", lambda *_: None, lambda: runs(folded(*ELSEWHERE)) is False),
+        (said, "_learnt", lambda *_: [], lambda: odd(folded(*ANSWERED)) == [OrderReason.UNMAPPED]),
         (orders, "shelf_of", _no_namespace, lambda: runs(folded(*BARE)) is False),
         (orders, "INHERITED", frozenset(), lambda: runs(folded(*CHILDREN)) is False),
         (force, "_IN_FORCE", frozenset(), lambda: runs(folded(*LONGER), 8) is False),
@@ -862,6 +1017,8 @@ def test_a_planted_fault_is_seen(
 BARE = [ED, orm("NW", "71^ZZEHR", 1, FLUIDS), orm("DC", "71", 2)]
 BARE_FILLER = [ED, orm("NW", "71", 1, FLUIDS, filler="F1^ZZL"), orm("OC", "", 2, filler="F1")]
 CHILDREN = [ED, PARENT, orm("CH", "72^ZZEHR", 1.1, FLUIDS, parent="71^ZZEHR"), orm("DC", "71^ZZEHR", 2)]
+ELSEWHERE = [ED, orm("NW", "71^ZZEHR", 1, FLUIDS, **OTHERS), orm("DC", "9001^ZZCPOE", 2, **OTHERS)]
+ANSWERED = [ED, result("5^ZZEHR", "F5^ZZLAB", 1), orm("OC", "", 2, filler="F5^ZZLAB")]
 UNKNOWN = [ED, orm("NW", "72^ZZEHR", 1, "ADTINPT"), orm("CA", "72", 2, "LAB9")]
 COPIED = [
     ED,

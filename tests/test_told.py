@@ -112,6 +112,17 @@ def exceptions(*events: Event) -> tuple[str, ...]:
 # --- which value is read
 
 
+@pytest.mark.parametrize("control", ["OC", "CR", "UC", "CA", "DC"])
+@pytest.mark.parametrize("numbers", ["P17^ZZEHR|A17^ZZLAB", "P17^ZZEHR|", "|A17^ZZLAB"])
+def test_an_order_that_is_cancelled_after_its_result_takes_no_result_back(control: str, numbers: str) -> None:
+    """OBX-11 and OBR-25 say what has become of a value, not ORC-1."""
+    answer = oru("0901", obr(taken="0850").replace("||A17", "|P17^ZZEHR|A17"), obx(SODIUM, "131", "mmol/L"))
+    cancel = message("ORM^O01", "1000", f"ORC|{control}|{numbers}")
+    assert values(seen(answer, cancel), "sodium") == ["131"]
+    for events in ((answer, cancel), (cancel, answer)):
+        assert exceptions(*events) == exceptions(answer)
+
+
 def test_two_pressures_under_one_code_are_two() -> None:
     found = seen(
         oru(

@@ -22,13 +22,15 @@ def alike(one: str, other: str) -> bool:
 class Numbers:
     """The numbers on one shelf: those with a namespace, and whether one without is an order of its own."""
 
-    def __init__(self, kind: str, said: list[Said], plain: Iterable[str]) -> None:
-        self._kind = kind
+    def __init__(self, place: str, said: list[Said], plain: Iterable[str]) -> None:
+        self._kind = kind = place[0]
         self._known: dict[str, set[str]] = {}
         self.apart = sorted({each.filler for each in said if each.apart})
         bare: set[str] = set()
         for each in said:
             number = each.placer if kind == "P" else each.filler
+            if number.partition("^")[0] != place[1:]:
+                continue  # found by another number
             if "^" in number and not each.apart:
                 self._known.setdefault(number, set()).update({each.what} - {""})
             elif number and each.what and (each.what != UNREAD or each.is_new):

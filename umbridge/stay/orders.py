@@ -26,11 +26,17 @@ from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
 from umbridge.stay.said import DISCHARGE, NO_TREATMENT, REPLACEMENT, STATUS, UNREAD, Plain, Said
 from umbridge.stay.shelf import NUMBERS, READ, Shelf
+from umbridge.stay.ties import UNSURE, Ties
 
 PLAIN = 16_384
 #: The exception of the stay for a statement that is not used and may matter.
 _EXCEPTIONS = {OrderReason.NOT_FOUND: "ORDER_NOT_FOUND", OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}
 _UNREAD = "ORDER_UNREAD"
+
+
+def _own(said: Said) -> str:
+    """The shelf of its own number."""
+    return shelf_of("P", said.placer) if said.placer else shelf_of("F", said.filler)
 
 
 class Orders:
@@ -41,10 +47,10 @@ class Orders:
         self._changed: set[str] = set()
         self._plain: dict[str, str] = {}  # number -> codes
         self._plain_at: dict[str, set[str]] = {}  # shelf -> the plain numbers with a namespace
-        self._ties: dict[str, dict[str, set[str]]] = {}  # filler's shelf -> filler -> placers
-        self._fillers: dict[str, set[str]] = {}  # shelf -> where what is said of the same may lie
-        #: Filler's shelf -> what has no placer, and where it lies.
-        self._alone: dict[str, dict[Said, str]] = {}
+        self._ties = Ties()
+        self._pairs: set[tuple[str, str]] = set()  # learnt from orders that are neither
+        #: Shelf of its own number -> what another number may name, and where it lies.
+        self._loose: dict[str, dict[Said, str]] = {}
         self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
         self._facts: dict[str, InForce] = {}
         self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
@@ -64,6 +70,9 @@ class Orders:
         if past is None:
             past = self._past[told_by] = Orders()
             past._plain, past._plain_at = self._plain, self._plain_at
+            past._ties = Ties(self._ties.ordinary)
+            for pair in self._pairs:
+                past._ties.tie(*pair)
             for shelf in self._shelves.values():
                 for said in shelf.said:
                     if said.sent <= told_by:
@@ -77,16 +86,17 @@ class Orders:
         """Take in one statement. The same again, under whatever receipt number, changes nothing."""
         if self._past:
             self._past = {told_by: its for told_by, its in self._past.items() if told_by < said.sent}
-        if said.placer:
-            place = shelf_of("P", said.placer)
-            self._put(place, said)
+        if said.placer or said.filler:
             if said.filler:
-                self._tie(said.filler, said.placer)
+                if said.placer:
+                    self._tie(said.filler, said.placer)
                 self._mark(shelf_of("F", said.filler))
-        elif said.filler:
+            if said.placer and said.is_told_of and self._ties.know(said.placer):
+                self._place_again(shelf_of("P", said.placer))
             place = self._placed(said)
-            if self._put(place, said):
-                self._alone.setdefault(shelf_of("F", said.filler), {})[said] = place
+            is_new = self._put(place, said)
+            if is_new and not (said.placer and self._ties.is_known(said.placer)):
+                self._loose.setdefault(_own(said), {})[said] = place
         else:
             place = f"C{said.what}{said.status}{said.code}"  # no number at all: the order of that code
             self._put(place, said)
@@ -104,13 +114,22 @@ class Orders:
             if kind + number not in self._plain and len(self._plain) >= PLAIN:
                 continue
             self._plain[kind + number] = known
+            place = shelf_of(kind, number)
             if "^" in number:
-                self._plain_at.setdefault(shelf_of(kind, number), set()).add(number)
-            self._mark(shelf_of(kind, number))
-            for placer in self._tied(number) if kind == "F" else ():
-                self._mark(shelf_of("P", placer))
+                self._plain_at.setdefault(place, set()).add(number)
+            is_news = kind == "P" and plain.code and number not in self._ties.ordinary.get(place, ())
+            if is_news:
+                self._ties.ordinary.setdefault(place, set()).add(number)
+                self._place_again(place)
+            near = {shelf_of("P", each) for each in self._ties.all_tied(number)} if kind == "F" else ()
+            for each in (place, *near):
+                if each in self._shelves:
+                    self._past.clear()
+                    self._mark(each)
         if plain.placer and plain.filler:
-            self._tie(plain.filler, plain.placer)
+            self._pairs.add((plain.filler, plain.placer))
+            if self._tie(plain.filler, plain.placer):
+                self._past.clear()
 
     def forget(self) -> None:
         """Numbers of patients stand for others than before: read everything again."""
@@ -126,7 +145,7 @@ class Orders:
             if held[at][3:] == said[3:]:
                 if held[at].seq <= said.seq:
                     return False
-                self._alone.get(shelf_of("F", said.filler), {}).pop(held.pop(at), None)
+                self._loose.get(_own(said), {}).pop(held.pop(at), None)
                 self._mark(place)  # what was made of it is made again
                 break
             at += 1
@@ -136,8 +155,6 @@ class Orders:
         else:
             self._mark(place)
         insort(held, said)
-        if said.filler:
-            self._fillers.setdefault(place, set()).add(shelf_of("F", said.filler))
         return True
 
     def _mark(self, place: str) -> None:
@@ -146,37 +163,39 @@ class Orders:
             shelf = self._shelves[place]
             shelf.groups = shelf.line = shelf.entries = None
 
-    def _tie(self, filler: str, placer: str) -> None:
-        """The two numbers are one order's: what came by the filler's alone may speak of the placer's."""
-        at = shelf_of("F", filler)
-        placers = self._ties.setdefault(at, {}).setdefault(filler, set())
-        if placer in placers:
-            return
-        placers.add(placer)
-        self._fillers.setdefault(shelf_of("P", placer), set()).add(at)
-        for child in self._children.get(at, ()):
-            self._mark(child)
-        for said, before in list(self._alone.get(at, {}).items()):
-            place = self._placed(said)
-            self._mark(before)
-            if before != place:
+    def _tie(self, filler: str, placer: str) -> bool:
+        """The two numbers are one order's: what came by one of them alone may speak of the other's."""
+        if not self._ties.tie(filler, placer):
+            return False
+        self._place_again(shelf_of("P", placer))
+        return True
+
+    def _place_again(self, place: str) -> None:
+        """More is known of the placer numbers of a shelf: what they and their fillers mean is asked again."""
+        for at in self._ties.near(place):
+            self._mark(at)
+            for child in self._children.get(at, ()):
+                self._mark(child)
+            for said, before in list(self._loose.get(at, {}).items()):
+                place = self._placed(said)
+                self._mark(before)
+                if before == place:
+                    continue
                 self._shelves[before].said.remove(said)
                 insort(self._shelves.setdefault(place, Shelf()).said, said)
-                self._fillers.setdefault(place, set()).add(at)
-                self._alone[at][said] = place
+                self._loose[at][said] = place
                 self._mark(place)
                 for kind, parent in (("P", said.parent), ("F", said.parent_filler)):
                     if parent:
                         self._children[shelf_of(kind, parent)].add(place)
 
     def _placed(self, said: Said) -> str:
-        """Where a statement by filler number alone lies: with the one placer number it is tied to."""
-        shelves = {shelf_of("P", placer) for placer in self._tied(said.filler)}
+        """Where a statement lies: with the order's placer number, or with the one that is tied to its own."""
+        if said.placer:
+            home = None if said.apart else self._ties.home(said.placer, said.filler)
+            return shelf_of("P", home or said.placer)
+        shelves = {shelf_of("P", placer) for placer in self._ties.tied(said.filler)}
         return shelves.pop() if len(shelves) == 1 else shelf_of("F", said.filler)
-
-    def _tied(self, filler: str) -> set[str]:
-        ties = self._ties.get(shelf_of("F", filler), {})
-        return {placer for each, its in ties.items() if alike(each, filler) for placer in its}
 
     # -- which order -------------------------------------------------------------------------------------
 
@@ -196,7 +215,7 @@ class Orders:
 
     def _numbers(self, place: str) -> Numbers:
         shelf = self._shelves.get(place)
-        return Numbers(place[0], [] if shelf is None else shelf.said, self._plain_at.get(place, ()))
+        return Numbers(place, [] if shelf is None else shelf.said, self._plain_at.get(place, ()))
 
     def _name(self, place: str, numbers: Numbers, placer: str, filler: str, what: str = "") -> str:
         if place[0] == "C":
@@ -205,8 +224,11 @@ class Orders:
             if alike(each, filler):
                 return f"F{each}"
         if placer:
-            return numbers.name(placer, what)
-        placers = self._tied(filler)
+            home = self._ties.home(placer, filler)
+            if home == UNSURE and f"P{placer}" in self._plain:
+                home = None  # an ordinary order, though nobody ordered it here
+            return "" if home == UNSURE else numbers.name(home or placer, what)
+        placers = self._ties.tied(filler)
         if place[0] == "P":
             names = {numbers.name(each, what) for each in placers}
             return names.pop() if len(names) == 1 else ""
@@ -216,9 +238,10 @@ class Orders:
         """The parents of an order, by the numbers that one of its statements gives."""
         places = []
         if said.parent:
-            places.append((shelf_of("P", said.parent), said.parent, ""))
+            parent = self._ties.home(said.parent, "") or said.parent
+            places.append((shelf_of("P", parent), parent, ""))
         if said.parent_filler:
-            tied = {shelf_of("P", placer) for placer in self._tied(said.parent_filler)}
+            tied = {shelf_of("P", placer) for placer in self._ties.tied(said.parent_filler)}
             place = tied.pop() if len(tied) == 1 else shelf_of("F", said.parent_filler)
             places.append((place, "", said.parent_filler))
         for place, placer, filler in places:
@@ -277,7 +300,7 @@ class Orders:
             if place in changed or place not in self._shelves:
                 continue
             changed.add(place)
-            at = (place, *self._fillers.get(place, ()))
+            at = self._ties.near(place)
             waiting += [child for each in at for child in self._children.get(each, ())]
         return changed
 
@@ -329,7 +352,8 @@ class Orders:
                 odd.append((said, said.does, _UNREAD if said.what or (kinds and name) else ""))
                 continue
             reason = None
-            is_doubtful = not said.what and (said.is_bare or "^" not in name)
+            is_own = not said.placer or shelf_of("P", said.placer) == place  # else its filler number found it
+            is_doubtful = not said.what and ((said.is_bare and is_own) or "^" not in name)
             if is_doubtful and said.code in others:
                 reason = OrderReason.UNMAPPED
             elif not name:
@@ -353,7 +377,7 @@ class Orders:
         return {code for key in keys if key in self._plain for code in self._plain[key].split("\n")}
 
     def _is_mapped(self, filler: str) -> bool:
-        shelves = (self._shelves.get(shelf_of("P", placer)) for placer in self._tied(filler))
+        shelves = (self._shelves.get(shelf_of("P", placer)) for placer in self._ties.tied(filler))
         return any(said.what for shelf in shelves if shelf is not None for said in shelf.said)
 
     def _codes(self, place: str, name: str, its: list[Said]) -> set[str]:

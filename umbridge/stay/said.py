@@ -74,6 +74,12 @@ class Said(NamedTuple):
         return "^" not in (self.placer or self.filler)
 
     @property
+    def is_told_of(self) -> bool:
+        """Whether it says what is ordered by its number, and not that something known has ended."""
+        says = self.does in (Effect.BEGINS, Effect.STANDS) and (self.what != UNREAD or self.is_new)
+        return says and bool(self.what)
+
+    @property
     def is_new(self) -> bool:
         return self.word.partition(" ")[0] in _NEW
 
@@ -83,7 +89,7 @@ class Plain(NamedTuple):
 
     placer: str
     filler: str
-    code: str  # "" where it is not new: pharmacies code an order anew, which makes it no other order
+    code: str  # "" where an order is not new: pharmacies code an order anew, which makes it no other order
 
 
 def unused(order: Order, site: SiteProfile) -> str:
@@ -131,12 +137,13 @@ def _signed(order: Order) -> str:
 
 def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list[Plain]]:
     """What of one message belongs to the orders of its stay."""
+    learnt = _learnt(event, site) if event.observations else []
     if not event.orders:
-        return [], []
+        return [], learnt
     names, sent, site = names_of(event, site), instant(event.sent_at), site.at(event.facility)
     replaced = {order.placer for order in event.orders if order.control == "RU"}
     said: list[Said] = []
-    plain: list[Plain] = []
+    plain = learnt
     for part, order in enumerate(event.orders, 1):
         does = effect(order.control, order.status, site.order_meanings)
         what, asked = _what(order, site), site.status_order(order)
@@ -200,3 +207,14 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 by=_signed(order),
             )
     return said, plain
+
+
+def _learnt(event: Event, site: SiteProfile) -> list[Plain]:
+    """The orders that the results of a message answer: OBR-2 and OBR-3 name one order (HL7 v2 7.4.1.2)."""
+    named = {(each.placer, each.report, each.service.partition("^")[0]) for each in event.observations}
+    orders, treatments = site.status_orders, site.intensity_orders
+    return [
+        Plain(placer, filler, "" if code in orders or code in treatments else code)
+        for placer, filler, code in sorted(named)
+        if placer or filler
+    ]
