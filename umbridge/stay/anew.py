@@ -16,6 +16,7 @@ from umbridge.stay.fold import FORM, StayFold
 from umbridge.stay.identity import followed
 
 _EVER = 1 << 62
+_AS_THEY_STAND = range(4, FORM + 1)  # later forms have more, and nothing of an earlier one means otherwise
 MARK = "anew/"  # and a lane: the store's note of a stay that says something else since it was read again
 
 
@@ -58,7 +59,7 @@ def outline_of(fold: StayFold) -> Outline:
 def outline_stored(site: SiteProfile, head: bytes, increments: Iterable[bytes]) -> Outline:
     """Of a stored fold, whichever version wrote it: from form 3 on, the oldest that was in use."""
     state = json.loads(head)
-    if state.get("form") in (FORM, 4):
+    if state.get("form") in _AS_THEY_STAND:
         return outline_of(StayFold.restore(site, head, increments, any_reading=True))
     facts: dict[str, tuple[int, str]] = {}
     if state.get("form") == 3:
