@@ -114,7 +114,7 @@ BUILT = {
     *("config check", "listen", "messages replay", "messages dismiss", "messages quarantine list"),
     *("keys list", "keys rotate", "users list", "users add", "users role", "users disable"),
     *("breakglass list", "breakglass review", "report access", "report disclosures", "report breach-scope"),
-    *("disclosures record", "backup create", "backup verify"),
+    *("stays acknowledge", "disclosures record", "backup create", "backup verify"),
     *("ledger proof", "ledger checkpoint"),
 }
 

@@ -67,6 +67,7 @@ QUESTIONS: list[tuple[str, Row]] = [
 ACTS: list[tuple[str, Row]] = [
     ("messages.replay", {"seqs": [99_999]}),
     ("messages.dismiss", {"seqs": [99_999]}),
+    ("stays.acknowledge", {"visit": VISIT}),
     ("users.add", {"account": "zz-new", "user": "zz-new", "roles": "him"}),
     ("users.role", {"account": "zz-none", "roles": "him"}),
     ("users.disable", {"account": "zz-none"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shutil
 import sqlite3
@@ -139,9 +140,38 @@ def test_a_stay_that_says_something_else_is_marked_for_a_person(installation: In
     assert daemon.stop() == 0
     said = answers(installation)[len(had) :]
     assert all(replay for *_, replay in said)
-    with closing(sqlite3.connect(installation.settings.store / engine.DATABASE)) as db:
-        names = [str(name) for (name,) in db.execute("SELECT value FROM meta WHERE name LIKE 'anew/%'")]
-    assert set(names) == {"facts"}
+    assert set(marks(installation).values()) == {"facts"}
+    acknowledge(installation, [row["visit"] for row in marked])
+    assert marks(installation) == {}
+    assert verdict(installation.settings)[0] == "PASS"
+
+
+def acknowledge(one: Installation, visits: list[str]) -> None:
+    """A person of the roles that review stays closes the exception after looking, with a reason."""
+    close, why = ("stays", "acknowledge"), ("--reason", "ZZ the profile lost a code")
+    for roles in (["administrator"], ["it_ops"], ["compliance_auditor"]):
+        one.roles(*roles)
+        one.run(*close, visits[0], *why, check=77)
+    for role, visit in zip(itertools.cycle(["case_manager", "physician_advisor"]), visits, strict=False):
+        one.roles(role)
+        assert "reason" in one.run(*close, visit, check=2).stderr
+        other = one.run(*close, visit, "--exception", "PATIENT_MISMATCH", *why, check=2)
+        assert "its ground" in other.stderr
+        (done,) = one.rows(*close, visit, *why)
+        assert done == {
+            "exception": "READ_ANEW",
+            "detail": "facts",
+            "state": "closed",
+            "entry": done["entry"],
+        }
+        (entry,) = one.rows("ledger", "show", str(done["entry"]), *WHY)
+        told = entry["slots"]
+        assert (told["patient"], told["exception"], told["detail"]) == (visit, "READ_ANEW", "facts")
+        assert (told["roles"], told["reason"]) == ([role], why[1])
+        (shown,) = one.rows("stays", "show", visit, *WHY)
+        assert "READ_ANEW" not in shown["exceptions"]
+        assert visit not in one.run(*close, visit, *why, check=2).stderr  # not another time
+    one.run(*close, "ZZNOBODY", *why, check=2)
 
 
 def test_a_kill_on_the_way_leaves_the_rest_to_the_next_start(tmp_path: Path) -> None:

@@ -19,26 +19,16 @@ from umbridge.feedcommands import GROUPS as FEED_GROUPS
 from umbridge.options import Installation, as_json, purpose, reason, with_config
 from umbridge.options import ask as _ask
 from umbridge.options import need_purpose as _need
-from umbridge.options import print_one as _one
 from umbridge.options import print_rows as _print
 from umbridge.oversight import GROUPS
 from umbridge.plugincommands import GROUPS as PLUGIN_GROUPS
 from umbridge.rowstate import RowState
+from umbridge.staycommands import GROUPS as STAY_GROUPS
+from umbridge.staycommands import STAY_COLUMNS
 
 MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
 UNUSED_COLUMNS = ("feed", "count", "field", "code", "fact", "reason", "last")
 RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
-REVIEW_COLUMNS = ("due", "overdue", "visit", "unit", "review", "episode_day", "requested", "outcomes")
-STAY_COLUMNS = (
-    "visit",
-    "lifecycle",
-    "status",
-    "unit",
-    "bed",
-    "inpatient_start",
-    "open_reviews",
-    "exceptions",
-)
 
 
 class Group(click.Group):
@@ -305,7 +295,7 @@ def _moment(text: str | None, zone: Any, option: str = "--as-of") -> datetime | 
     return found if found.tzinfo else found.replace(tzinfo=zone)
 
 
-# --- messages and stays ---------------------------------------------------------------------------------
+# --- messages ---------------------------------------------------------------------------------
 
 
 @main.group()
@@ -449,70 +439,6 @@ def quarantine_list(where: Installation, purpose: str | None, as_json: bool) -> 
     """What was set aside and why. `messages replay` works it again, `messages dismiss` ends the matter."""
     args = {"purpose": purpose, "state": RowState.QUARANTINED.value}
     _print(_ask(where, "messages.list", args), MESSAGE_COLUMNS, as_json)
-
-
-@main.group()
-def stays() -> None:
-    """The stays the messages add up to."""
-
-
-@stays.command("list")
-@with_config
-@purpose
-@as_json
-def stays_list(where: Installation, purpose: str | None, as_json: bool) -> None:
-    """Every stay, in the order in which they last changed."""
-    _need(purpose)
-    _print(_ask(where, "stays.list", {"purpose": purpose}), STAY_COLUMNS, as_json)
-
-
-@stays.command("show")
-@click.argument("visit")
-@with_config
-@purpose
-@reason
-@as_json
-def stays_show(
-    where: Installation, visit: str, purpose: str | None, reason: str | None, as_json: bool
-) -> None:
-    """One stay, by its visit as lists show it: lifecycle, status, place, reviews, exceptions, notices due."""
-    _need(purpose)
-    _one(where, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
-
-
-# --- reviews --------------------------------------------------------------------------------------------
-
-
-@main.group()
-def reviews() -> None:
-    """The worklist: what waits for a person."""
-
-
-@reviews.command("list")
-@click.option("--due", is_flag=True, help="Only what is due within 24 hours, or was due before.")
-@click.option("--overdue", is_flag=True, help="Only what was due before now.")
-@click.option("--unit", help="Only patients who are in this unit.")
-@click.option("--payer", help="Only this payer class: MEDICARE_FFS, COMMERCIAL, …")
-@click.option(
-    "--after", metavar="DUE/REVIEW_ID", help="After this line, as its due time and number: the next page."
-)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
-@with_config
-@purpose
-@as_json
-def reviews_list(where: Installation, purpose: str | None, as_json: bool, **asked: Any) -> None:
-    """Reviews that wait for a person, the earliest due first, with what each plugin's screen came to.
-
-    A screen that MEETS closes its review by itself; everything else stands here. `ledger show` has the
-    rationale of an entry. With --limit, the last line's due time and number, as DUE/REVIEW_ID, are what
-    --after takes for the next page; DUE is empty for a line without one.
-    """
-    _need(purpose)
-    args = {name: value for name, value in asked.items() if value}
-    rows = list(_ask(where, "reviews.list", {"purpose": purpose, **args}))
-    _print(rows, REVIEW_COLUMNS, as_json)
-    if not as_json and rows and len(rows) == asked["limit"]:  # the table has no room for what names a line
-        click.echo(f"next page: --after {rows[-1]['due'] or ''}/{rows[-1]['review_id']}", err=True)
 
 
 # --- the ledger -----------------------------------------------------------------------------------------
@@ -690,7 +616,7 @@ def status(where: Installation, as_json: bool) -> int:
     return 0
 
 
-for group in (*GROUPS, *FEED_GROUPS, *PLUGIN_GROUPS):
+for group in (*GROUPS, *STAY_GROUPS, *FEED_GROUPS, *PLUGIN_GROUPS):
     main.add_command(group)
 
 

@@ -15,6 +15,7 @@ from umbridge_audit.entry import JsonValue
 from umbridge_audit.redact import AccessTable
 
 from umbridge.accounting import Accountings, RecordDisclosure, ReportDisclosures
+from umbridge.acknowledging import AcknowledgeStay, Acknowledging
 from umbridge.backup import Backups, CreateBackup
 from umbridge.config import Settings, User
 from umbridge.door import Door
@@ -71,6 +72,7 @@ QUERIES: tuple[type[Query[Any]], ...] = (
 ACTS: tuple[type[Act[Any]], ...] = (
     ReplayMessages,
     DismissMessages,
+    AcknowledgeStay,
     AddUser,
     ChangeRoles,
     DisableUser,
@@ -129,6 +131,7 @@ class Inquiry:
             RecordDisclosure: accountings.record,
             ReplayMessages: settlement.replay,
             DismissMessages: settlement.dismiss,
+            AcknowledgeStay: Acknowledging(door, stays.lane).close,
             CreateBackup: Backups(settings, door).create,
             ApprovePlugin: Roster(settings, door).approve,
         }

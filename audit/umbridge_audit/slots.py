@@ -73,6 +73,7 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
             "ident": "patient recipient address what statement",
         },
     ),
+    "exception.close": ("actor state", {"ops": f"{_WHO} exception detail", "ident": "patient"}),
     "backup.create": ("actor state", {"ops": f"{_WHO} digest bytes entries kid"}),
 }
 
