@@ -101,10 +101,80 @@ def test_an_inpatient_order_opens_the_admission_review_at_its_own_level() -> Non
         assert review.episode_day == 1
 
 
-def test_a_later_order_moves_the_requested_level_and_opens_nothing_new() -> None:
-    stay = stay_of(*INPATIENT, orm("ADTINPTICU", 5, placer="P2"), hours=6)
-    (review,) = reviews(stay)
-    assert (review.id, review.requested_level, review.opened_at) == ("ADMISSION-2", Level.CRITICAL, at(1))
+@pytest.mark.parametrize(
+    ("ordered", "now", "level"),
+    [
+        (3, 3.5, Level.CRITICAL),
+        (3, 60, Level.CRITICAL),
+        (4, 60, Level.CRITICAL),
+        (4.01, 4.02, Level.ACUTE),  # T is 4 h
+        (24, 60, Level.ACUTE),
+    ],
+)
+@pytest.mark.parametrize("placer", ["P1", "P2"])  # another order, or the same with another level
+def test_an_admission_asks_for_the_level_of_its_moment(
+    ordered: float, now: float, level: Level, placer: str
+) -> None:
+    told = (*INPATIENT, orm("ADTINPTICU", ordered, placer=placer))
+    for events in (told, (*reversed(told),)):
+        found = [each for each in reviews(stay_of(*events, hours=now)) if each.type is ReviewType.ADMISSION]
+        assert [(each.requested_level, each.opened_at) for each in found] == [(level, at(1))]
+
+
+def test_reviews_of_what_is_so_now_ask_for_the_level_in_force() -> None:
+    """By the order or the transfer that came last; by the unit where no order named a level."""
+    up, icu = adt("A02", 30, "I", "INP", unit="MICU"), orm("ADTINPTICU", 30, placer="P2")
+
+    def asked(*events: Event) -> Level:
+        (level,) = {
+            each.requested_level
+            for each in open_reviews(stay_of(*events, hours=60))
+            if each.type is ReviewType.CONTINUED_STAY
+        }
+        return level
+
+    ward = (adt("A01", 0, "I", "INP", unit="4W"), orm("ADTINPT", 1))
+    assert asked(*ward) is Level.ACUTE
+    assert asked(*ward, icu) is Level.CRITICAL
+    assert asked(*ward, up) is Level.CRITICAL
+    assert asked(*ward, up, orm("ADTINPTIMC", 31, placer="P3")) is Level.INTERMEDIATE
+    assert asked(*ward, icu, adt("A02", 31, "I", "INP", unit="5SD")) is Level.INTERMEDIATE
+    assert asked(adt("A01", 0, "I", "INP", unit="5SD")) is Level.INTERMEDIATE  # no order named one
+    assert asked(adt("A01", 0, "I", "INP", unit="ED")) is Level.ACUTE
+
+
+@pytest.mark.parametrize("done", [0, 1])
+@pytest.mark.parametrize("moved", [20, 41.5, 60, 110])
+def test_one_continued_stay_is_open_at_a_time(moved: float, done: int) -> None:
+    """``moved``: before, on, and after the third day, and on the sixth; ``done``: how many were completed."""
+    events = (
+        adt("A01", 0, "I", "INP", unit="4W"),
+        orm("ADTINPT", 1),
+        adt("A02", moved, "I", "INP", unit="MICU"),
+    )
+    kind = ReviewType.CONTINUED_STAY
+    completed = frozenset(f"CONTINUED_STAY-1-{number + 1}" for number in range(done))
+    transfer = "CONTINUED_STAY-3"
+    for hours in range(0, 24 * 12, 5):
+        stay = (
+            stay_of(*(each for each in events if each.sent_at <= at(hours)), hours=hours) if hours else None
+        )
+        found = () if stay is None else open_reviews(stay, completed)
+        assert sum(each.type is kind for each in found) <= 1
+        if hours >= moved:
+            assert transfer in {each.id for each in found}
+    later = stay_of(*events, hours=24 * 12)
+    (found_one,) = [each for each in open_reviews(later, completed) if each.type is kind]
+    assert (found_one.id, found_one.requested_level) == (transfer, Level.CRITICAL)
+    was_due = {20: 20, 41.5: 41.5, 60: 41.5, 110: 110 if done else 41.5}[moved]
+    if done and moved == 60:
+        was_due = 60
+    assert found_one.due is not None
+    assert found_one.due.astimezone(ZONE).date() == at(was_due).astimezone(ZONE).date()
+    after = open_reviews(later, completed | {transfer})
+    (next_one,) = [each for each in after if each.type is kind]  # and then the next scheduled one
+    assert next_one.reason in ("DUE_DAY", "EXTENDED_STAY")
+    assert next_one.opened_at.astimezone(ZONE).date() > at(moved).astimezone(ZONE).date()
 
 
 def test_without_an_order_the_status_gives_the_level() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
-from umbridge.review.schedule import continued_dates, observation_hours
+from umbridge.review.schedule import Turn, continued_dates, level_now, observation_hours
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
 from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
 from umbridge.stay.payers import MEDICARE
@@ -118,8 +118,8 @@ def next_continued_stay(stay: Stay, completed: frozenset[str] = frozenset()) -> 
     span = _inpatient(stay)
     if span is None or span.end is not None or stay.lifecycle is not Lifecycle.ACTIVE:
         return None
-    dates = [due for _, due, is_done in _continued_dates(stay, span, completed) if not is_done]
-    return dates[0] if dates else None
+    dates = _continued_dates(stay, span, completed)
+    return next((due for _, due, turn in dates if turn is Turn.NEXT), None)
 
 
 def next_deadline(stay: Stay, completed: frozenset[str] = frozenset()) -> datetime | None:
@@ -156,7 +156,7 @@ def _openings(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
         elif kind is ReviewType.OBSERVATION:
             yield from _observed(stay, span, completed)
     for asked in stay.asked:
-        yield from _asked(stay, asked)
+        yield from _asked(stay, asked, completed)
     yield from _continued(stay, completed)
 
 
@@ -191,7 +191,7 @@ def _looked(span: StatusSpan, number: int) -> _Opening:
     return _Opening(kind, span.claim, span.start, span=span, number=place)
 
 
-def _asked(stay: Stay, asked: AskedReview) -> Iterator[_Opening]:
+def _asked(stay: Stay, asked: AskedReview, completed: frozenset[str]) -> Iterator[_Opening]:
     """Planned care, a transfer to another level, a discharge that is coming."""
     last = stay.spans[-1] if stay.spans else None
     ended = asked.ended or ("INCOMPLETE_AT_DISCHARGE" if stay.lifecycle is Lifecycle.DISCHARGED else "")
@@ -209,16 +209,16 @@ def _asked(stay: Stay, asked: AskedReview) -> Iterator[_Opening]:
             asked.type,
             asked.claim,
             asked.at,
-            moment(end_of_day(asked.at.date(), stay.site.zone), stay.site.zone),
+            moment(end_of_day(_transfer_due(stay, asked, completed), stay.site.zone), stay.site.zone),
             last,
-            asked.level,
+            None if last is None else level_now(stay, last),
             reason="TRANSFERRED",
             ended=ended,
         )
     elif last is not None and last.status.value in REVIEW_OF:
         expected = stay.expected_discharge
         due = expected if expected is not None and instant(expected) > instant(asked.at) else None
-        yield _Opening(asked.type, asked.claim, asked.at, due, last, last.level, ended=ended)
+        yield _Opening(asked.type, asked.claim, asked.at, due, last, level_now(stay, last), ended=ended)
 
 
 def _prospective_due(stay: Stay, asked: AskedReview) -> datetime:
@@ -230,15 +230,20 @@ def _prospective_due(stay: Stay, asked: AskedReview) -> datetime:
 
 
 def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
-    """Each opens on its due day once the one before it is completed; a leave puts it off."""
+    """Each opens on its due day once the one before it is completed; a leave puts it off.
+
+    One is open at a time: a transfer's takes the place of one that was due, and the next waits for it.
+    """
     span = _inpatient(stay)
     if span is None or stay.lifecycle is Lifecycle.CANCELLED:
         return
     ended = "INCOMPLETE_AT_DISCHARGE" if stay.lifecycle is Lifecycle.DISCHARGED else ""
     until = stay.discharged_at if ended and stay.discharged_at is not None else stay.as_of
     first = local_date(instant(span.start), stay.site.zone)
-    for number, due, _ in _continued_dates(stay, span, completed):
-        if due > local_date(instant(until), stay.site.zone):
+    moved = _transfer(stay)
+    is_asked = moved is not None and _Opening(moved.type, moved.claim, moved.at).id not in completed
+    for number, due, turn in _continued_dates(stay, span, completed):
+        if due > local_date(instant(until), stay.site.zone) or (is_asked and turn is Turn.NEXT):
             return
         is_extended = (due - first).days + 1 >= stay.site.windows.extended_stay_day
         yield _Opening(
@@ -247,20 +252,36 @@ def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
             moment(start_of_day(due, stay.site.zone), stay.site.zone),
             moment(end_of_day(due, stay.site.zone), stay.site.zone),
             span,
-            span.level,
+            level_now(stay, span),
             number,
             "EXTENDED_STAY" if is_extended else "DUE_DAY",
-            ended,
+            "TRANSFERRED" if turn is Turn.REPLACED else ended,
         )
 
 
 def _continued_dates(
     stay: Stay, span: StatusSpan, completed: frozenset[str]
-) -> Iterator[tuple[int, date, bool]]:
+) -> Iterator[tuple[int, date, Turn]]:
     def is_done(number: int) -> bool:
         return _Opening(ReviewType.CONTINUED_STAY, span.claim, span.start, number=number).id in completed
 
-    return continued_dates(stay, span, is_done)
+    moved = _transfer(stay)
+    return continued_dates(stay, span, is_done, None if moved is None else instant(moved.at))
+
+
+def _transfer_due(stay: Stay, asked: AskedReview, completed: frozenset[str]) -> date:
+    """On the day of the transfer, or on that of the review in whose place it comes: it is no less overdue."""
+    day, span = asked.at.date(), _inpatient(stay)
+    if span is None or asked != _transfer(stay):
+        return day
+    dates = _continued_dates(stay, span, completed)
+    return min((due for _, due, turn in dates if turn is Turn.REPLACED), default=day)
+
+
+def _transfer(stay: Stay) -> AskedReview | None:
+    """The transfer whose review stands: each ends the one before."""
+    asked = (each for each in reversed(stay.asked) if each.type is ReviewType.CONTINUED_STAY)
+    return next((each for each in asked if not each.ended), None)
 
 
 def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Opening]:
@@ -322,7 +343,9 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
     status = _REQUESTED.get(opening.type, Status.INPATIENT)
     if opening.type is ReviewType.DISCHARGE and opening.span is not None:
         status = opening.span.status
-    level = DEFAULT_LEVEL.get(status.value, Level.HOME) if opening.level is None else opening.level
+    judged, level = _judged(stay, opening), opening.level
+    if judged.moment is not None and opening.span is not None:  # what was asked for then is the question
+        level = opening.span.level_at(instant(judged.at))
     return Review(
         id=name,
         type=opening.type,
@@ -331,9 +354,9 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         due=opening.due,
         episode_day=_episode_day(stay, opening),
         requested_status=status,
-        requested_level=level,
+        requested_level=DEFAULT_LEVEL.get(status.value, Level.HOME) if level is None else level,
         reason=reason,
-        judged=_judged(stay, opening),
+        judged=judged,
         stands=not (opening.is_void or opening.ended),
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from enum import Enum
 
-from umbridge.model import Lifecycle
-from umbridge.stay.clock import instant, local_date
+from umbridge.model import Level, Lifecycle, ReviewType, Status
+from umbridge.stay.clock import instant, local_date, moment, start_of_day
 from umbridge.stay.view import StatusSpan, Stay
 
 #: Continued-stay reviews fall due on these days, then every 7 (VistA Claims Tracking, file 356.1); the
@@ -19,6 +20,14 @@ OBSERVATION_HOURS = (8, 24, 36, 48)
 OBSERVATION_AGAIN = 24
 
 
+class Turn(Enum):
+    """Of a review in the row of continued-stay reviews."""
+
+    DONE = "done"
+    REPLACED = "replaced"  # by that of a transfer, which asked in its place
+    NEXT = "next"
+
+
 def observation_hours(number: int) -> int:
     """After so many hours the look of that number is due, from 0."""
     extra = number - len(OBSERVATION_HOURS) + 1
@@ -26,11 +35,12 @@ def observation_hours(number: int) -> int:
 
 
 def continued_dates(
-    stay: Stay, span: StatusSpan, is_done: Callable[[int], bool]
-) -> Iterator[tuple[int, date, bool]]:
-    """(number, due, whether it is completed) of the completed reviews, by the schedule, and of the next one.
+    stay: Stay, span: StatusSpan, is_done: Callable[[int], bool], moved: int | None
+) -> Iterator[tuple[int, date, Turn]]:
+    """(number, due, turn) of the reviews that are done or replaced, by the schedule, and of the next one.
 
     The next is due on a scheduled day, or on the day of return from a leave, when care is looked at again.
+    ``moved``: the instant of the transfer that has a review.
     """
     zone = stay.site.zone
     start = local_date(instant(span.start), zone)
@@ -41,14 +51,16 @@ def continued_dates(
     first = scheduled(stay, start, before)
     while True:
         due = scheduled(stay, start, before)
-        is_next = not is_done(number)
-        if is_next:
+        turn = Turn.DONE if is_done(number) else Turn.NEXT
+        if turn is Turn.NEXT:
             back = max((each for each in returns if each > before and each >= first), default=None)
             due = due if back is None else back
             if left is not None and due >= left:
                 return
-        yield number, due, not is_next
-        if is_next:
+            if moved is not None and instant(moment(start_of_day(due, zone), zone)) <= moved:
+                turn = Turn.REPLACED
+        yield number, due, turn
+        if turn is Turn.NEXT:
             return
         number, before = number + 1, due
 
@@ -62,3 +74,13 @@ def scheduled(stay: Stay, start: date, after: date) -> date:
             return due
     last = start + timedelta(days=CONTINUED_STAY_DAYS[-1] + shift - 1)
     return last + timedelta(days=7 * ((after - last).days // 7 + 1))
+
+
+def level_now(stay: Stay, span: StatusSpan) -> Level | None:
+    """What is asked for now: by the last order of a level or transfer to another, else by the unit."""
+    since, level = span.levels[-1] if span.levels else (instant(span.start), span.level)
+    for asked in stay.asked:
+        if asked.type is ReviewType.CONTINUED_STAY and instant(asked.at) >= since:
+            level = asked.level
+    is_by_unit = level is None and span.status is Status.INPATIENT and (stay.unit_level or 0) >= Level.ACUTE
+    return stay.unit_level if is_by_unit else level

@@ -14,14 +14,17 @@ from umbridge.stay.practitioners import Held
 from umbridge.stay.status import StatusOrderInForce
 
 # Bounds, so that no sender can make a snapshot grow without end. Real stays stay far below them.
-SPANS, ACCOUNTS, ORDERS, LEAVES, VOIDED, PLACES, ASKED = 32, 16, 16, 32, 32, 64, 32
+SPANS, ACCOUNTS, ORDERS, LEAVES, VOIDED, PLACES, ASKED, LEVELS = 32, 16, 16, 32, 32, 64, 32, 16
 
 #: Row number and part of the message that first spoke for something: it names the review that follows.
 Claim = tuple[int, int]
 
 
 class Span(NamedTuple):
-    """Time in one status. ``evidence`` is ORDER or ADT; ``placer`` the order that began it."""
+    """Time in one status. ``evidence`` is ORDER or ADT; ``placer`` the order that began it.
+
+    ``levels``: each level of care that orders asked for, with since when; ``level`` is the last.
+    """
 
     status: str
     start: int
@@ -31,6 +34,14 @@ class Span(NamedTuple):
     level: int | None
     placer: str
     claim: Claim
+    levels: tuple[tuple[int, int | None], ...] = ()
+
+    def asking(self, at: int, level: int | None) -> Span:
+        """The same, with a level that is asked for from then on."""
+        if self.levels and self.levels[-1][1] == level:
+            return self._replace(level=level)
+        first, later = self.levels[:1], self.levels[1:]
+        return self._replace(level=level, levels=(*first, *later[2 - LEVELS :], (at, level)))
 
 
 class Place(NamedTuple):
@@ -247,7 +258,11 @@ def _claim_or_none(row: Sequence[int] | None) -> Claim | None:
 
 
 def _spans(rows: Iterable[Sequence[Any]]) -> list[Span]:
-    return [Span(*row)._replace(claim=_claim(row[-1])) for row in rows]
+    spans = [Span(*row) for row in rows]  # form 4 has no levels
+    return [
+        each._replace(claim=_claim(each.claim), levels=tuple((at, level) for at, level in each.levels))
+        for each in spans
+    ]
 
 
 def _asked(rows: Iterable[Sequence[Any]]) -> list[Asked]:

@@ -101,16 +101,15 @@ def settle(course: Course, site: SiteProfile, record: Record) -> None:
     if asked is None:
         span = Span(found.status, at, None, "ADT", found.source, None, "", record.claim)
     else:
-        span = Span(
-            found.status, asked.at, None, ORDER, asked.source, asked.level, asked.placer, record.claim
-        )
+        span = Span(found.status, asked.at, None, ORDER, asked.source, None, asked.placer, record.claim)
+        span = span.asking(asked.at, asked.level)
     if current is None or current.status != span.status:
         if not course.spans and record.trigger not in _BEGINNINGS:
             course.unseen = span.start
         _begin(course, span, current, at)
         return
     course.confirm(record.claim)
-    _confirm(course, found, course.spans[-1], span)
+    _confirm(course, found, course.spans[-1], span, at)
 
 
 def _begin(course: Course, span: Span, current: Span | None, at: int) -> None:
@@ -131,16 +130,17 @@ def _begin(course: Course, span: Span, current: Span | None, at: int) -> None:
     course.begin(span)
 
 
-def _confirm(course: Course, found: Resolved, current: Span, span: Span) -> None:
-    """The same status from other evidence."""
+def _confirm(course: Course, found: Resolved, current: Span, span: Span, at: int) -> None:
+    """The same status from other evidence. A level that is asked for now does not change what was asked."""
     if found.order is None:
         course.spans[-1] = current._replace(evidence="ADT", source=found.source)
     elif current.evidence == ORDER:
-        course.spans[-1] = current._replace(level=found.order.level)
+        course.spans[-1] = current.asking(at, found.order.level)
     else:
         # Registration came first: inpatient care still begins with the order (42 CFR 412.3(a)).
         start = max(span.start, current.start)
-        course.spans[-1] = span._replace(start=start, claim=current.claim)
+        levels = current.asking(at, span.level).levels if current.levels else span.levels
+        course.spans[-1] = span._replace(start=start, claim=current.claim, levels=levels)
         if len(course.spans) > 1:
             course.spans[-2] = course.spans[-2]._replace(end=start)
 

@@ -28,7 +28,10 @@ from umbridge.stay.record import account_name
 
 @dataclass(frozen=True, slots=True)
 class StatusSpan:
-    """Time in one status. ``evidence`` is ORDER or ADT, ``source`` the order's address or the PV1 field."""
+    """Time in one status. ``evidence`` is ORDER or ADT, ``source`` the order's address or the PV1 field.
+
+    ``levels``: each level that orders asked for, with the instant since when; ``level`` is the last.
+    """
 
     status: Status
     start: datetime
@@ -37,6 +40,12 @@ class StatusSpan:
     source: str
     level: Level | None
     claim: Claim
+    levels: tuple[tuple[int, Level | None], ...] = ()
+
+    def level_at(self, at: int) -> Level | None:
+        """The one that was asked for then; the first, where the first order came later."""
+        asked = [level for since, level in self.levels if since <= at]
+        return asked[-1] if asked else self.levels[0][1] if self.levels else self.level
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +304,9 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
                 time(span.end),
                 span.evidence,
                 span.source,
-                None if span.level is None else Level(span.level),
+                _level(span.level),
                 span.claim,
+                tuple((at, _level(level)) for at, level in span.levels),
             )
             for span in course.spans
         ),
@@ -324,7 +334,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
                 ReviewType(each.type),
                 moment(each.at, zone),
                 each.claim,
-                None if each.level is None else Level(each.level),
+                _level(each.level),
                 each.by,
                 each.ended,
             )
@@ -349,6 +359,10 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         next_turn=time(min((at for at in turns if at > now), default=None)),
         site=site,
     )
+
+
+def _level(level: int | None) -> Level | None:
+    return None if level is None else Level(level)
 
 
 def _place(site: SiteProfile, place: Place) -> LocationSpan:
