@@ -46,7 +46,7 @@ def told(held: Sequence[Held], said: dict[str, list[Named]], at: int) -> list[He
     person's too, and a number that is not sent is no other person.
     """
     rows = list(held)
-    for role, its in said.items():
+    for role, its in sorted(said.items()):  # JSON, which a restored stay comes from, keeps no other order
         names = {(number, authority) for number, authority in its}
         holding = {row[1:3] for row in rows if row.role == role and row.until is None}
         goes_on = role != CONSULTING and bool(names & holding)
