@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbridge.stay import account, results
+from umbridge.stay.likeness import Told, base_of
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.statements import (
     CONFIRMED,
@@ -75,10 +75,10 @@ def said(
 
 
 def told(*statements: Result, withdrawn: Iterable[Result] = ()) -> ResultList:
-    reports = defaultdict(list)
+    of_stay = Told()
     for each in withdrawn:
-        reports[each.report, each.service].append(each)
-    held = ResultList(withdrawn=reports)
+        of_stay.withdrawn.setdefault(base_of(each.report), []).append(each)
+    held = ResultList(told=of_stay)
     for each in statements:
         held.add(each)
     return held
@@ -424,13 +424,13 @@ def test_a_report_withdrawn_whole_takes_all_that_was_told_before(
 ) -> None:
     statements = [said("F", 88), said("F", 89, 6, sub="2"), said("F", 90, 8, sent=70), said("F", 88, sent=75)]
     assert standing(told(*statements, withdrawn=withdrawn)) == left
-    reports: dict[tuple[str, ...], list[Result]] = defaultdict(list)
-    held = ResultList(withdrawn=reports)
+    of_stay = Told()
+    held = ResultList(told=of_stay)
     for each in statements:
         held.add(each)
         list(held)
     for each in withdrawn:
-        reports[each.report, each.service].append(each)
+        of_stay.withdrawn.setdefault(base_of(each.report), []).append(each)
         held.withdraw(each)
     assert standing(held) == left
 
@@ -440,20 +440,43 @@ def test_a_report_withdrawn_whole_takes_all_that_was_told_before(
 moments = st.one_of(st.integers(1, 4), st.integers(1, 4), st.none(), st.sampled_from([(1, 2), (3, 4)]))
 
 
+#: Names of which none can be another, as report, service and sub-id.
+APART = [
+    ("R1", "LAB^99LAB", "1"),
+    ("R1", "LAB^99LAB", "1"),
+    ("R1", "LAB^99LAB", "2"),
+    ("R2", "LAB^99LAB", "1"),
+    ("", "MON^99LAB", "1"),
+]
+#: Names of which some can be.
+ALIKE = [
+    *[("R1^ZZLAB", "LAB^99LAB", "")] * 3,
+    *[("R1", "LAB^99LAB", ""), ("R1^ZZPOCT", "LAB^99LAB", ""), ("placer P1", "LAB^99LAB", "")],
+    *[("R2^ZZLAB", "LAB^99LAB", ""), ("R1^ZZLAB", "24323-8^LN", ""), ("R1^ZZLAB", "", "")],
+    *[("", "LAB^99LAB", ""), ("R1^ZZLAB", "LAB^99LAB", "1"), ("R1^ZZLAB", "LAB^99LAB", "2")],
+]
+
+
 @st.composite
-def statements(draw: st.DrawFn, most: int = 8, times: st.SearchStrategy = moments) -> list[Result]:
+def statements(
+    draw: st.DrawFn,
+    most: int = 8,
+    times: st.SearchStrategy = moments,
+    names: list[tuple[str, str, str]] = APART,
+) -> list[Result]:
     made = []
     for seq in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from("PFFFFCCWXU"))
         value = None if KINDS[kind] in VALUELESS else draw(st.one_of(st.integers(1, 99), st.none()))
-        when = draw(times)
+        when, (report, service, sub) = draw(times), draw(st.sampled_from(names))
         made.append(
             said(
                 *(kind, value, when),
                 sent=draw(st.sampled_from([50, 60, 70, 80])),
                 seq=seq,
-                report=draw(st.sampled_from(["R1", "R1", "R1", "R2", ""])),
-                sub=draw(st.sampled_from(["", "", "1"])),
+                report=report,
+                service=service,
+                sub=sub,
                 nth=draw(st.sampled_from([0, 0, 0, 1])),
                 patient=draw(st.sampled_from(["1", "1", "2"])),
             )

@@ -317,6 +317,9 @@ TESTED_IN = {
     "umbridge/stay/force.py": "tests/test_orders.py",  # what the register comes to
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
     "umbridge/stay/resultlist.py": "tests/test_account.py",  # accounts, many of them
+    "umbridge/stay/kinship.py": "tests/test_likeness.py",  # which names are looked at together
+    "umbridge/stay/onevalue.py": "tests/test_account.py",  # what an account holds
+    "umbridge/stay/thread.py": "tests/test_likeness.py",  # accounts under names that may be one
     "umbridge/stay/statements.py": "tests/test_account.py",  # what accounts are made of
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
     "umbridge/stay/oneorder.py": "tests/test_orders.py",  # the orders of a stay are made of them

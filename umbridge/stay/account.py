@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from umbridge.stay.onevalue import Value
 from umbridge.stay.reasons import Reason
 from umbridge.stay.statements import (
     CONFIRMED,
     CORRECTED,
     FINAL,
     LOST,
-    MARK,
     NEVER,
     PRELIMINARY,
     REPORT_WITHDRAWN,
@@ -29,47 +29,6 @@ from umbridge.stay.statements import (
 from umbridge.stay.unread import Unread
 
 Outcome = Literal["in_force", "superseded", "withdrawn", "correction_ambiguous"]
-
-
-class Value:
-    """One value of a result: what says what it is, and when it was collected."""
-
-    __slots__ = (
-        "content",
-        "former",
-        "is_final",
-        "is_held",
-        "is_replaced",
-        "is_standing",
-        "is_unplaced",
-        "is_unsure",
-        "slot",
-        "told",
-    )
-
-    def __init__(self, stated: Result) -> None:
-        self.slot = self.content = stated
-        self.told = stated.sent  # when it was first said
-        self.former: tuple[int, ...] = ()
-        self.is_final = stated.kind != PRELIMINARY
-        self.is_held = False  # a correction or withdrawal has decided: what is told again changes nothing
-        self.is_standing = True
-        self.is_replaced = False  # it was preliminary, and its final is another value
-        self.is_unsure = False  # a correction may have meant this one or another
-        self.is_unplaced = False  # it is a correction, and nobody knows of what
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether it is used: it stands, nothing about it is in doubt, and it says something."""
-        said = self.content.value
-        return self.is_standing and not self.is_unsure and said is not None and said is not LOST
-
-    def shown(self) -> Result:
-        slot, content = self.slot, self.content
-        source = content.source.removesuffix(MARK) if self.is_final else content.source
-        if slot is content and not self.former and source is content.source:
-            return content
-        return Result(*slot[:9], *content[9:15], source, self.former)
 
 
 class Account:
@@ -93,7 +52,7 @@ class Account:
         "unsure",
     )
 
-    def __init__(self, has_report: bool) -> None:
+    def __init__(self, has_report: bool, shown: dict[Place, Value] | None = None) -> None:
         self._has_report = has_report
         self._names: dict[Name, Value] = {}
         self._values: list[Value] = []
@@ -103,7 +62,7 @@ class Account:
         self._finals: list[tuple[Value, list[Value]]] = []  # finals, and the preliminary values of which
         self._vague = 0  # how many have no exact time
         self._open: dict[Name, list[Value]] = {}  # withdrawals of nobody knows which, and of which
-        self.shown: dict[Place, Value] = {}
+        self.shown: dict[Place, Value] = {} if shown is None else shown  # its own, or with others' values
         self.unsure = 0
         self.unread = Unread()
 
@@ -154,6 +113,56 @@ class Account:
             value.content = stated._replace(value=LOST)
             self._show(value, changed)
         return changed
+
+    # -- beside others of one thread ---------------------------------------------------------------------
+
+    def is_told(self, stated: Result) -> bool:
+        """Whether a correction has anything here that it can mean: without a report, of its time."""
+        return bool(self._values) and (self._has_report or stated.name in self._names)
+
+    def told_of(self, stated: Result) -> tuple[bool, bool]:
+        """Whether another message told of a value that stands, and whether of the time of this one."""
+        found = any(each.content.seq != stated.seq for each in self._standing)
+        return found, found and bool(self._of_time(stated))
+
+    def has_beside(self, stated: Result) -> bool:
+        """Whether the same message states a value of the same time under another name."""
+        its = self._at.get((stated.first, stated.last), ()) if stated.kind <= FINAL else ()
+        return any(each.content.seq == stated.seq and each.content.named != stated.named for each in its)
+
+    def doubt(self, stated: Result) -> list[Place]:
+        """A correction may mean one of these values, or another result's."""
+        changed: list[Place] = []
+        others = [each for each in self._standing if each.content.seq != stated.seq]
+        for value in self._of_time(stated) or others:
+            value.is_held = True
+            self._set_unsure(value, True)
+            self._show(value, changed)
+        return changed
+
+    def keep_in_doubt(self, stated: Result) -> list[Place]:
+        """Of a correction of nobody knows which result: what it says, and cannot be used."""
+        changed: list[Place] = []
+        value = self._names.get(stated.name)
+        if stated.is_unread:
+            self.unread.add(stated)
+        if stated.kind == CORRECTED and stated.value is not None:
+            value = value or self._add(stated, changed)
+            value.content, value.is_held, value.is_unplaced = stated, True, True
+            self._set_unsure(value, True)
+            self._show(value, changed)
+        elif value is not None and value.is_standing:
+            self._withdraw(value, changed)
+        return changed
+
+    def _of_time(self, stated: Result) -> list[Value]:
+        if stated.first == NEVER or stated.kind == REPORT_WITHDRAWN:
+            return []
+        found = [v for v in self._at.get((stated.first, stated.last), ()) if v.content.seq != stated.seq]
+        if found or not (self._vague or stated.first != stated.last):
+            return found
+        others = [each for each in self._standing if each.content.seq != stated.seq]
+        return [each for each in others if each.slot.first != NEVER and _overlap(each.slot, stated)]
 
     # -- statements --------------------------------------------------------------------------------------
 

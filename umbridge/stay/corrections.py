@@ -30,6 +30,6 @@ def is_corrected(fold: StayFold, stay: Stay, cut: Cut, at: int, row: int) -> boo
             return (first is None or first <= each.at) and each.at <= at and fold.is_patient(each.patient)
 
         said = () if listed is None else listed.told()
-        if any(is_changed(told, has_report, told_by, row, is_within) for told, has_report in said):
+        if any(is_changed(told, made, told_by, row, is_within) for told, made in said):
             return True
     return False

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from umbridge.stay.account import Account, Value
+from umbridge.stay.onevalue import Value
 from umbridge.stay.statements import Result
+from umbridge.stay.thread import Thread
 
 
 def is_counted(stated: Sequence[Result], told_by: int) -> bool:
@@ -18,23 +19,26 @@ def is_counted(stated: Sequence[Result], told_by: int) -> bool:
     return any(each.sent <= told_by for each in stated)
 
 
-def counted(told: Sequence[Result], has_report: bool, told_by: int) -> Iterator[Result]:
-    """The values of one result, from all that was told about it in the order told; those that stand."""
-    account = Account(has_report)
+def counted(told: Sequence[Result], thread: Thread, told_by: int) -> Iterator[Result]:
+    """The values of one thread that stand, once it is told all that was told about it, in the order told."""
     late = next((place for place, stated in enumerate(told) if stated.sent > told_by), len(told))
     for stated in told[:late]:
-        account.tell(stated)
-    times = {value: value.slot.at for value in account.values}
+        thread.tell(stated)
+    times = {value: value.slot.at for value in thread.values}
     for stated in told[late:]:
-        account.tell(stated)
+        thread.tell(stated)
     for value, at in times.items():
-        now = _followed(account, value)
+        now = _followed(thread, value)
         if now.is_shown:
             yield now.shown()._replace(at=at)
 
 
 def is_changed(
-    told: Sequence[Result], has_report: bool, told_by: int, row: int, is_within: Callable[[Result], bool]
+    told: Sequence[Result],
+    made: Callable[[], Thread],
+    told_by: int,
+    row: int,
+    is_within: Callable[[Result], bool],
 ) -> bool:
     """Whether any of the values that counted by what rows up to ``row`` had brought is another now, or gone.
 
@@ -44,10 +48,10 @@ def is_changed(
     before = [stated for stated in told if stated.seq <= row]
     if not before or len(before) == len(told):
         return False
-    now = list(counted(told, has_report, told_by))
+    now = list(counted(told, made(), told_by))
     return any(
         is_within(each) and not any(_is_still(each, other) for other in now)
-        for each in counted(before, has_report, told_by)
+        for each in counted(before, made(), told_by)
     )
 
 
@@ -56,11 +60,11 @@ def _is_still(before: Result, now: Result) -> bool:
     return before.value == now.value and is_same_time
 
 
-def _followed(account: Account, value: Value) -> Value:
+def _followed(thread: Thread, value: Value) -> Value:
     """The value itself, or the final one that a preliminary one of another time has become."""
     if value.is_standing:
         return value
-    for other in account.values:
+    for other in thread.values:
         if other.is_standing and value.slot.at in other.former:
             return other
     return value

@@ -21,6 +21,7 @@ from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
 from umbridge.stay.force import InForce
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
+from umbridge.stay.likeness import Told, base_of
 from umbridge.stay.orders import Orders
 from umbridge.stay.payers import payers_of
 from umbridge.stay.person import (
@@ -49,7 +50,7 @@ from umbridge.stay.record import (
 )
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.said import Plain, Said, said_of
-from umbridge.stay.statements import Result, again, rows_of, stated, withdrawal
+from umbridge.stay.statements import again, rows_of, stated, withdrawal
 from umbridge.stay.timeline import Timeline
 from umbridge.stay.view import Identity, Stay, view
 
@@ -81,7 +82,7 @@ class StayFold:
         self._results: dict[str, ResultList] = {}
         self._orders = Orders()
         self.procedures = Procedures()
-        self._withdrawn: dict[tuple[str, ...], list[Result]] = {}  # whole reports, by number and service
+        self._told = Told(self._whose)
         self._words: list[Word] = []
         self._past: dict[tuple[int, int], Person] = {}  # by until when it was told, and of which moment
 
@@ -181,21 +182,27 @@ class StayFold:
     def _load(self, rows: dict[str, Any]) -> list[Record]:
         """Take in one message's rows but for its records: those are returned, to go in by effective order."""
         for row in rows.get("facts", ()):
+            self._told.take(row[0], row[3], row[4], row[6], row[7])
             for fact, result in stated(row):
                 listed = self._results.get(fact)
                 if listed is None:
-                    listed = self._results[fact] = ResultList(self._whose, self._withdrawn)
+                    listed = self._results[fact] = ResultList(self._whose, self._told)
                 listed.add(result)
         for row in rows.get("withdrawn", ()):
             told = withdrawal(row)
-            before = self._withdrawn.setdefault((told.report, told.service), [])
+            self._told.take(told.patient, told.report, told.service, told.placer, told.other)
+            before = self._told.withdrawn.setdefault(base_of(told.report), [])
             if not again(before, told):
                 for listed in self._results.values():
                     listed.withdraw(told)
         for row in rows.get("orders", ()):
-            self._orders.add(Said(*row))
+            said = Said(*row)
+            self._orders.add(said)
+            self._told.tie(said.patient, said.filler, said.placer)
         for row in rows.get("plain", ()):
-            self._orders.add_plain(Plain(*row))
+            plain = Plain(*row)
+            self._orders.add_plain(plain)
+            self._told.tie(plain.patient, plain.filler, plain.placer)
         for row in rows.get("procedures", ()):
             self.procedures.add(Procedure(*row))
         for row in rows.get("words", ()):

@@ -6,84 +6,35 @@ it (a correction, a withdrawal, a time that is no moment) what was told is gone 
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from umbridge.interval import Interval
-from umbridge.model import Reading
 from umbridge.stay import results
-from umbridge.stay.account import Account, Outcome
+from umbridge.stay.account import Outcome
 from umbridge.stay.clock import HOUR
 from umbridge.stay.counted import counted, is_counted
-from umbridge.stay.results import Look, in_order
-from umbridge.stay.statements import FINAL, LOST, PRELIMINARY, Place, Result, again
+from umbridge.stay.kinship import Kinship
+from umbridge.stay.likeness import Told
+from umbridge.stay.results import Kept, Look, in_order
+from umbridge.stay.statements import FINAL, PRELIMINARY, Place, Result, again
+from umbridge.stay.thread import Group, Thread, join, reaches
 
-_LOST_NUMBERS = 8  # of a statement that is no longer kept
 _STAMP = attrgetter("stamp")
 _APART = 48 * HOUR  # a statement so much later than a moment is about no value of that moment's days
 _FINAL_THEN_NEWEST = attrgetter("kind", "sent", "seq", "part")
-_Named = tuple[str, str, str, str]  # which result: report, service, code, sub-id
 _Key = tuple[str, str, str, str, str]  # whose, and which
-
-
-class _Group:
-    """The statements about one result that are kept, by place, and when those were told that are not."""
-
-    __slots__ = ("account", "is_early", "lost", "named", "newest", "patient", "slots")
-
-    def __init__(self, named: _Named, patient: str) -> None:
-        self.named = named
-        self.patient = patient
-        self.slots: dict[Place, list[Result]] = {}
-        self.lost: dict[str, array[int]] = {}  # by patient
-        self.is_early = False  # a preliminary value was told: a final of another time may be its own
-        self.account: Account | None = None  # None while each time has one value and there is no more to it
-        self.newest: tuple[int, ...] = ()  # the stamp of the last that the account was told
-
-    def patients(self) -> set[str]:
-        return {*self.lost, *(place[-1] for place in self.slots)}
-
-    def statements(self) -> Iterator[Result]:
-        for slot in self.slots.values():
-            yield from slot
-        for patient, numbers in self.lost.items():
-            for n in range(0, len(numbers), _LOST_NUMBERS):
-                at, first, last, nth, *told = numbers[n : n + _LOST_NUMBERS]
-                kind, sent, seq, part = told
-                named = (at, *self.named, first, last, nth, patient)
-                yield Result(*named, kind, sent, seq, part, LOST, "", "")
-
-    def lose(self, place: Place) -> list[Place]:
-        """Keep of a place only what later statements need. Returns where else this changes something."""
-        changed: list[Place] = []
-        for stated in self.slots.pop(place):
-            kept = self.lost.setdefault(stated.patient, array("q"))
-            kept.extend([stated.at, *stated.name, *stated[9:13]])
-            if self.account is not None:
-                changed += self.account.lose(stated)
-        return changed
-
-
-class Kept:
-    """The results of one window of a moment that is past, and what its reader made of them."""
-
-    __slots__ = ("first", "last", "own", "results", "shown", "told_by")
-
-    def __init__(self, first: int | None, last: int, told_by: int, own: str, results: list[Result]) -> None:
-        self.first, self.last, self.told_by, self.own = first, last, told_by, own
-        self.results = results
-        self.shown: Reading | None = None
 
 
 class ResultList:
     """The results of one fact.
 
     ``person`` says whose a patient key is now: the statements about one result of one person are taken
-    together. ``withdrawn`` has the reports that are withdrawn whole, and the list sees what is added to it
-    once it is told (``withdraw``).
+    together. ``told`` has what the stay's messages say of reports, and which are withdrawn whole; the list
+    sees what is added to it when somebody looks, and a withdrawal once it is told (``withdraw``).
 
     What is dropped from the middle is the value, not that it was told: when, and of which moment, is kept in
     64 bytes (some hundreds where the result has corrections). So a correction of a value that is no longer
@@ -94,22 +45,23 @@ class ResultList:
         "_groups",
         "_has_ties",
         "_kept",
+        "_kinship",
         "_looks",
         "_person",
         "_persons",
         "_places",
         "_results",
         "_stale",
+        "_told",
         "_unread",
         "_unsure",
-        "_withdrawn",
         "has_bounds",
     )
 
     def __init__(
         self,
         person: Callable[[str], str] = str,
-        withdrawn: Mapping[tuple[str, ...], Sequence[Result]] | None = None,
+        told: Told | None = None,
     ) -> None:
         self._has_ties = False  # whether any two have one time
         self.has_bounds = False  # whether any result was one: then the window has to be gone through
@@ -119,14 +71,15 @@ class ResultList:
         self._person = person
         self._kept: dict[str, Kept] = {}  # looks at moments that are past, by window
         self._persons: dict[str, str] = {}  # whose each patient key was when the groups were made
-        self._withdrawn = {} if withdrawn is None else withdrawn
-        for its in self._withdrawn.values():
+        self._told = Told(person) if told is None else told
+        for its in self._told.withdrawn.values():
             for each in its:
                 self._persons[each.patient] = each.patient
-        self._groups: dict[_Key, _Group] = {}
-        self._stale: dict[_Key, _Group] = {}
-        self._unsure: dict[_Key, _Group] = {}
-        self._unread: dict[_Key, _Group] = {}
+        self._groups: dict[_Key, Group] = {}
+        self._stale: dict[Thread, None] = {}
+        self._unsure: dict[Thread, None] = {}
+        self._unread: dict[Thread, None] = {}
+        self._kinship = Kinship(self._told, self._persons)
 
     def look(
         self,
@@ -171,25 +124,32 @@ class ResultList:
 
     def _counted(self, first: int | None, last: int, told_by: int) -> list[Result]:
         found: list[Result] = []
-        for key, group in self._groups.items():
-            if group.account is not None:
-                found += counted(self._told(key, group), bool(key[1]), told_by)
+        threads: dict[Thread, None] = {}
+        for group in self._groups.values():
+            if group.thread is not None:
+                threads[group.thread] = None
             else:
                 slots = (slot for slot in group.slots.values() if is_counted(slot, told_by))
                 found += [max(slot, key=_FINAL_THEN_NEWEST) for slot in slots]
+        for thread in threads:
+            found += counted(self._all_of(thread), self._anew(thread.groups), told_by)
         return in_order([each for each in found if (first is None or first <= each.at) and each.at <= last])
 
-    def told(self) -> Iterator[tuple[list[Result], bool]]:
-        """All that was said about each result, in the order told, and whether a report names it."""
+    def told(self) -> Iterator[tuple[list[Result], Callable[[], Thread]]]:
+        """All that was said about results that may be one, in the order told, and what to tell it to."""
         self.settle()
-        return ((self._told(key, group), bool(key[1])) for key, group in self._groups.items())
+        threads = dict.fromkeys(group.thread or self._anew([group]) for group in self._groups.values())
+        return ((self._all_of(each), partial(self._anew, each.groups)) for each in threads)
 
-    def _spoil(self, stated: Result, group: _Group | None) -> None:
+    def _anew(self, groups: list[Group]) -> Thread:
+        return Thread(self._told, groups)
+
+    def _spoil(self, stated: Result, group: Group | None) -> None:
         """Look again at past moments for which a statement may count, or of whose values it may say more."""
         is_again = group is not None and stated.place in group.slots
         is_new = stated.kind <= FINAL and stated.is_plain and not is_again
         for name, its in list(self._kept.items()):
-            is_apart = group is None or group.account is None or stated.at > its.last + _APART
+            is_apart = group is None or group.thread is None or stated.at > its.last + _APART
             if stated.sent <= its.told_by or not (is_new and is_apart):
                 del self._kept[name]
 
@@ -203,11 +163,17 @@ class ResultList:
         if self._kept:
             self._spoil(stated, group)
         if group is None:
-            group = self._groups[key] = _Group(stated.named, patient)
-            if stated[1:3] in self._withdrawn:
-                self._open(key, group)
-            elif not stated.is_plain:
-                group.account = Account(has_report=bool(stated.report))
+            group = self._groups[key] = Group(stated.named, patient)
+            self._kinship.enter(group)
+            self._relate(group)
+            if group.thread is None and not stated.is_plain:
+                group.thread = Thread(self._told, [group])
+        if stated.kind > FINAL:
+            if reaches(stated) and not group.is_reaching and (stated.sent < group.since or not stated.report):
+                self._kinship.reach(group)
+                self._relate(group)
+        elif stated.kind and stated.sent < group.since:
+            group.since = stated.sent
         place = stated.place
         slot = group.slots.get(place)
         if slot is None:
@@ -216,112 +182,137 @@ class ResultList:
             count = len(slot)
             if again(slot, stated):
                 return
-            if len(slot) == count and group.account is not None:
-                self._open(key, group)
+            if len(slot) == count and group.thread is not None:
+                self._open(group)
         if stated.kind == PRELIMINARY and stated.report:
             group.is_early = True
-        account = group.account
+        thread = group.thread
         is_one = not group.is_early or (len(group.slots) == 1 and not group.lost)
-        if account is None and stated.is_plain and patient == group.patient and is_one:  # nearly always
+        if thread is None and stated.is_plain and patient == group.patient and is_one:  # nearly always
             if slot is None:
                 self._insert(place, stated)
             else:
                 self._publish(place, max(slot, key=_FINAL_THEN_NEWEST))
             return
-        if account is None:
-            account = self._open(key, group)
-        changed = self._tell(key, group, stated)
+        if thread is None:
+            thread = self._open(group)
+        changed = self._tell(thread, stated)
         if slot is None:
-            self._insert(place, account.at(place))
+            self._insert(place, thread.at(place))
         for each in changed:
-            self._publish(each, account.at(each))
+            self._publish(each, thread.at(each))
 
     def withdraw(self, withdrawal: Result) -> None:
-        """No result of this report and service counts that was told before. ``withdrawn`` has it already."""
-        self._persons.setdefault(withdrawal.patient, withdrawal.patient)
+        """No result of this report and service counts that was told before. ``told`` has it already."""
+        patient = withdrawal.patient
+        self._persons.setdefault(patient, patient)
         self._kept.clear()
-        for key, group in self._groups.items():
-            if key[1:3] == withdrawal[1:3]:
-                self._open(key, group)
+        for group in self._kinship.under(withdrawal.report, patient):
+            if self._told.is_withdrawn(withdrawal, [group.named], group.patient) is not None:
+                self._open(group)
 
     def settle(self) -> None:
-        """Bring in what came later than it was told, and follow who is who."""
+        """Bring in what came later than it was told, and follow who is who and what was told together."""
         if len(self._persons) > 1:
             self._regroup()
-        for key, group in self._stale.items():
-            self._refold(key, group)
+        if self._kinship.has_news():
+            for group in self._kinship.news():
+                self._relate(group)
+                if group.thread is not None and (len(group.thread.groups) > 1 or self._told.withdrawn):
+                    self._open(group)
+        for thread in self._stale:
+            self._refold(thread)
         self._stale.clear()
 
     def exceptions(self, is_own: Callable[[str], bool]) -> Iterator[str]:
         """What a person has to look at among the results of these patients, as codes of exceptions."""
         self.settle()
-        if self._unsure and any(is_own(group.patient) for group in self._unsure.values()):
+        if self._unsure and any(is_own(thread.patient) for thread in self._unsure):
             yield "CORRECTION_AMBIGUOUS"
         if not self._unread:
             return
-        accounts = [group.account for group in self._unread.values() if is_own(group.patient)]
+        unread = [each for thread in self._unread if is_own(thread.patient) for each in thread.unread]
         newest = next(
             (e.at for e in reversed(self._results) if e.value is not None and is_own(e.patient)), None
         )
-        if any(account is not None and account.unread.matter(newest) for account in accounts):
+        if any(each.matter(newest) for each in unread):
             yield "RESULT_UNREAD"
 
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         """Each value that was stated and is kept, and what has become of it: exactly one thing."""
         self.settle()
+        threads = {group.thread: None for group in self._groups.values() if group.thread is not None}
+        found: dict[int, Outcome] = {id(each): its for thread in threads for each, its in thread.outcomes()}
         for group in self._groups.values():
-            if group.account is None:
-                told = {id(max(slot, key=_FINAL_THEN_NEWEST)) for slot in group.slots.values()}
-                found: dict[int, Outcome] = dict.fromkeys(told, "in_force")
-            else:
-                found = {id(each): outcome for each, outcome in group.account.outcomes()}
             for slot in group.slots.values():
+                if group.thread is None:
+                    found[id(max(slot, key=_FINAL_THEN_NEWEST))] = "in_force"
                 for each in slot:
                     if each.value is not None:
                         yield each, found.get(id(each), "superseded")
 
-    def _open(self, key: _Key, group: _Group) -> Account:
-        """Go by what was told after what: there is more to this result than one value at each time."""
-        group.account = group.account or Account(has_report=bool(key[1]))
-        self._stale[key] = group
-        return group.account
+    # -- which belong together -------------------------------------------------------------------------
 
-    def _tell(self, key: _Key, group: _Group, stated: Result) -> list[Place]:
-        if group.account is None or key in self._stale:
+    def _relate(self, group: Group) -> None:
+        """Take a group together with those that it may be one with, and with withdrawals of its report."""
+        kin = self._kinship.of(group)
+        if kin:
+            self._kept.clear()
+            is_new = not group.slots and all(each.thread is not None for each in kin)
+            thread, gone = join(self._told, [group, *kin])
+            for held in (self._stale, self._unsure, self._unread):
+                for each in gone:
+                    held.pop(each, None)
+            if gone or not is_new:
+                self._stale[thread] = None
+        if (
+            self._told.withdrawn
+            and next(self._told.withdrawals(group.named, group.patient), None) is not None
+        ):
+            self._open(group)
+
+    # -- what they come to -----------------------------------------------------------------------------
+
+    def _open(self, group: Group) -> Thread:
+        """Go by what was told after what: there is more to this result than one value at each time."""
+        thread = group.thread = group.thread or Thread(self._told, [group])
+        self._stale[thread] = None
+        return thread
+
+    def _tell(self, thread: Thread, stated: Result) -> list[Place]:
+        if thread in self._stale:
             return []
-        if stated.stamp < group.newest:
-            self._stale[key] = group
+        if stated.stamp < thread.newest:
+            self._stale[thread] = None
             return []
-        group.newest = stated.stamp
-        changed = group.account.tell(stated)
-        self._mark(key, group)
+        changed = thread.tell(stated)
+        self._mark(thread)
         return changed
 
-    def _refold(self, key: _Key, group: _Group) -> None:
-        account = group.account = Account(has_report=bool(key[1]))
-        told = self._told(key, group)
-        for stated in told:
-            account.tell(stated)
-        group.newest = told[-1].stamp
-        for place in group.slots:
-            self._publish(place, account.at(place))
-        self._mark(key, group)
+    def _refold(self, thread: Thread) -> None:
+        thread.clear()
+        for stated in self._all_of(thread):
+            thread.tell(stated)
+        for group in thread.groups:
+            for place in group.slots:
+                self._publish(place, thread.at(place))
+        self._mark(thread)
 
-    def _told(self, key: _Key, group: _Group) -> list[Result]:
-        """All that was said about one result, in the order told."""
-        whose, reports = self._person(group.patient), self._withdrawn.get(key[1:3], ())
-        told = [each for each in reports if self._person(each.patient) == whose]
-        return sorted([*told, *group.statements()], key=_STAMP)
+    def _all_of(self, thread: Thread) -> list[Result]:
+        """All that was said about the results of one thread, in the order told."""
+        told: dict[int, Result] = {}
+        for group in thread.groups:
+            if self._told.withdrawn:
+                told.update((id(each), each) for each in self._told.withdrawals(group.named, group.patient))
+            told.update((id(each), each) for each in group.statements())
+        return sorted(told.values(), key=_STAMP)
 
-    def _mark(self, key: _Key, group: _Group) -> None:
-        if group.account is not None and group.account.unsure:
-            self._unsure[key] = group
-        else:
-            self._unsure.pop(key, None)
-        if group.account is not None and group.account.unread:
-            self._unread[key] = group
-        else:
-            self._unread.pop(key, None)
+    def _mark(self, thread: Thread) -> None:
+        for held, has in ((self._unsure, thread.unsure), (self._unread, thread.unread)):
+            if has:
+                held[thread] = None
+            else:
+                held.pop(thread, None)
 
     def _regroup(self) -> None:
         """Take together again whose patient keys have become one person's, or are no longer."""
@@ -337,12 +328,17 @@ class ResultList:
                 key = (persons[patient], *named)
                 group = self._groups.get(key)
                 if group is None:
-                    group = self._groups[key] = _Group(named, patient)
+                    group = self._groups[key] = Group(named, patient)
                 group.is_early = group.is_early or old.is_early
+                group.since = min(group.since, old.since)
+                group.is_reaching = group.is_reaching or old.is_reaching
                 group.slots |= {place: its for place, its in old.slots.items() if place[-1] == patient}
                 if patient in old.lost:
                     group.lost[patient] = old.lost[patient]
-                self._open(key, group)
+                self._open(group)
+        self._kinship = Kinship(self._told, persons, self._groups.values())
+        for group in self._groups.values():
+            self._relate(group)
 
     def _publish(self, place: Place, result: Result | None) -> None:
         """Let this be what counts at a place, where that is kept."""
@@ -381,9 +377,11 @@ class ResultList:
             del self._looks[kind]
         key = (self._persons[lost[-1]], *lost[1:5])
         group = self._groups[key]
-        for each in group.lose(lost):
-            self._publish(each, None if group.account is None else group.account.at(each))
-        self._mark(key, group)
+        changed, thread = group.lose(lost), group.thread
+        if thread is not None:
+            for each in changed:
+                self._publish(each, thread.at(each))
+            self._mark(thread)
 
     def _is_told_before(self, index: int, result: Result) -> bool:
         """Whether any of those of one time that stand before a place was told after what comes there."""
@@ -395,6 +393,7 @@ class ResultList:
 
     def forget_looks(self) -> None:
         """Whose results count has changed: look afresh."""
+        self._kinship.forget()
         self._looks.clear()
         self._kept.clear()
 

@@ -157,3 +157,14 @@ class Look:
         self._to -= 1
         self.shown = None
         return True
+
+
+class Kept:
+    """The results of one window of a moment that is past, and what its reader made of them."""
+
+    __slots__ = ("first", "last", "own", "results", "shown", "told_by")
+
+    def __init__(self, first: int | None, last: int, told_by: int, own: str, results: list[Result]) -> None:
+        self.first, self.last, self.told_by, self.own = first, last, told_by, own
+        self.results = results
+        self.shown: Reading | None = None

@@ -90,6 +90,7 @@ class Plain(NamedTuple):
     placer: str
     filler: str
     code: str  # "" where an order is not new: pharmacies code an order anew, which makes it no other order
+    patient: str = ""
 
 
 def unused(order: Order, site: SiteProfile) -> str:
@@ -137,10 +138,10 @@ def _signed(order: Order) -> str:
 
 def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list[Plain]]:
     """What of one message belongs to the orders of its stay."""
-    learnt = _learnt(event, site) if event.observations else []
-    if not event.orders:
-        return [], learnt
+    if not event.orders and not event.observations:
+        return [], []
     names, sent, site = names_of(event, site), instant(event.sent_at), site.at(event.facility)
+    learnt = _learnt(event, site, names.patient) if event.observations else []
     replaced = {order.placer for order in event.orders if order.control == "RU"}
     said: list[Said] = []
     plain = learnt
@@ -159,7 +160,7 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
         elif not what:
             is_new = order.control in _NEW
             if _is_introduced(order) and (is_new or does in (Effect.BEGINS, Effect.STANDS)):
-                plain.append(Plain(order.placer, order.filler, code if is_new else ""))
+                plain.append(Plain(order.placer, order.filler, code if is_new else "", names.patient))
             if _is_plain(order, does):
                 continue
         timing, stop = order.timing, None
@@ -209,12 +210,12 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
     return said, plain
 
 
-def _learnt(event: Event, site: SiteProfile) -> list[Plain]:
+def _learnt(event: Event, site: SiteProfile, patient: str) -> list[Plain]:
     """The orders that the results of a message answer: OBR-2 and OBR-3 name one order (HL7 v2 7.4.1.2)."""
     named = {(each.placer, each.report, each.service.partition("^")[0]) for each in event.observations}
     orders, treatments = site.status_orders, site.intensity_orders
     return [
-        Plain(placer, filler, "" if code in orders or code in treatments else code)
+        Plain(placer, filler, "" if code in orders or code in treatments else code, patient)
         for placer, filler, code in sorted(named)
         if placer or filler
     ]

@@ -1,0 +1,100 @@
+"""Which results of one fact have to be looked at together, as what is told of one may be about another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from umbridge.stay.likeness import Told, base_of
+from umbridge.stay.statements import PLACER
+from umbridge.stay.thread import Group
+
+
+class Kinship:
+    """The groups of one list, found by the numbers of their reports.
+
+    Nearly every report has a number that no other is like: then one search finds that there is nothing.
+    ``persons`` says whose each patient key is.
+    """
+
+    __slots__ = ("_bases", "_has_placers", "_persons", "_reaching", "_seen", "_told", "_vocabulary")
+
+    def __init__(self, told: Told, persons: Mapping[str, str], groups: Iterable[Group] = ()) -> None:
+        self._told, self._persons = told, persons
+        self._bases: dict[str, list[Group]] = {}  # by the report's number without its namespace
+        self._reaching: dict[str, dict[Group, None]] = {}  # by the numbers at which they have to be found
+        self._has_placers = False  # whether any report is known by its placer's number alone
+        self.caught_up()
+        for group in groups:
+            self.enter(group)
+            if group.is_reaching:
+                self.reach(group)
+
+    def enter(self, group: Group) -> None:
+        """A group that was not known before."""
+        report = group.named[0]
+        self._bases.setdefault(base_of(report), []).append(group)
+        self._has_placers = self._has_placers or report.startswith(PLACER)
+
+    def reach(self, group: Group) -> None:
+        """A correction came of which nothing was told before under its name: it may mean another's value."""
+        group.is_reaching = True
+        for base in self._told.bases(group.named[0], group.patient):
+            self._reaching.setdefault(base, {})[group] = None
+
+    def of(self, group: Group) -> list[Group]:
+        """Those that a group may be one with."""
+        return [each for each in self._nearby(group) if self._is_of(group, each)]
+
+    def under(self, report: str, patient: str) -> Iterable[Group]:
+        """Those whose report may be this one."""
+        for base in self._told.bases(report, patient):
+            yield from self._bases.get(base, ())
+
+    def has_news(self) -> bool:
+        return self._seen != len(self._told.log) or self._vocabulary != self._told.vocabulary
+
+    def news(self) -> list[Group]:
+        """The groups of which something has come to be known elsewhere since this was last asked."""
+        told, found = self._told, dict[Group, None]()
+        if self._vocabulary != told.vocabulary:
+            found.update((group, None) for its in self._bases.values() for group in its)
+        elif self._has_placers or self._reaching or told.withdrawn:
+            for pair in told.log[self._seen :]:
+                for number in pair:
+                    found.update(dict.fromkeys(self._bases.get(base_of(number), ())))
+        self.caught_up()
+        for group in found:
+            if group.is_reaching:
+                self.reach(group)
+        return list(found)
+
+    def caught_up(self) -> None:
+        self._seen, self._vocabulary = len(self._told.log), self._told.vocabulary
+
+    def forget(self) -> None:
+        """Whose numbers are whose has changed: everything is news."""
+        self._vocabulary = -1
+
+    def _nearby(self, group: Group) -> Iterable[Group]:
+        report, bases, reaching = group.named[0], self._bases, self._reaching
+        if group.is_reaching and not report:
+            return [each for its in bases.values() for each in its]
+        found: dict[Group, None] = {}
+        for base in self._told.bases(report, group.patient, on_its_order=group.is_reaching):
+            found.update(dict.fromkeys(bases.get(base, ())))
+            found.update(reaching.get(base, {}))
+        if reaching:
+            found.update(reaching.get("", {}))
+            if group.is_reaching:
+                found.update(dict.fromkeys(bases.get("", ())))
+            elif not report:
+                found.update((each, None) for its in reaching.values() for each in its)
+        return found
+
+    def _is_of(self, one: Group, other: Group) -> bool:
+        if one is other or self._persons[one.patient] != self._persons[other.patient]:
+            return False
+        told, names = self._told, (one.named, other.named, one.patient)
+        if told.is_same(*names):
+            return True
+        return (one.is_reaching or other.is_reaching) and (told.is_near(*names) or told.is_sibling(*names))

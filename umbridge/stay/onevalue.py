@@ -1,0 +1,46 @@
+"""One value of a result: which statement says what it is, which gave it its time, and whether it stands."""
+
+from __future__ import annotations
+
+from umbridge.stay.statements import LOST, MARK, PRELIMINARY, Result
+
+
+class Value:
+    """One value of a result: what says what it is, and when it was collected."""
+
+    __slots__ = (
+        "content",
+        "former",
+        "is_final",
+        "is_held",
+        "is_replaced",
+        "is_standing",
+        "is_unplaced",
+        "is_unsure",
+        "slot",
+        "told",
+    )
+
+    def __init__(self, stated: Result) -> None:
+        self.slot = self.content = stated
+        self.told = stated.sent  # when it was first said
+        self.former: tuple[int, ...] = ()
+        self.is_final = stated.kind != PRELIMINARY
+        self.is_held = False  # a correction or withdrawal has decided: what is told again changes nothing
+        self.is_standing = True
+        self.is_replaced = False  # it was preliminary, and its final is another value
+        self.is_unsure = False  # a correction may have meant this one or another
+        self.is_unplaced = False  # it is a correction, and nobody knows of what
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is used: it stands, nothing about it is in doubt, and it says something."""
+        said = self.content.value
+        return self.is_standing and not self.is_unsure and said is not None and said is not LOST
+
+    def shown(self) -> Result:
+        slot, content = self.slot, self.content
+        source = content.source.removesuffix(MARK) if self.is_final else content.source
+        if slot is content and not self.former and source is content.source:
+            return content
+        return Result(*slot[:9], *content[9:15], source, self.former)

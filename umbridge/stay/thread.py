@@ -1,0 +1,262 @@
+"""What was told under names that may be of one result: which statement is about which, in the order told.
+
+Most results have one name, and one account. Where a sender spells a name otherwise the account is the one
+that the name must mean; a correction that may mean several leaves a doubt on each of them, and on itself.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+
+from umbridge.stay.account import Account, Outcome
+from umbridge.stay.likeness import Named, Told, base_of
+from umbridge.stay.onevalue import Value
+from umbridge.stay.statements import (
+    CORRECTED,
+    EVER,
+    LOST,
+    REPORT_WITHDRAWN,
+    UNOBTAINABLE,
+    WITHDRAWN,
+    Name,
+    Place,
+    Result,
+)
+from umbridge.stay.unread import Unread
+
+_LOST_NUMBERS = 8  # of a statement that is no longer kept
+
+
+class Group:
+    """The statements under one name that are kept, by place, and when those were told that are not."""
+
+    __slots__ = ("is_early", "is_reaching", "lost", "named", "patient", "since", "slots", "thread")
+
+    def __init__(self, named: Named, patient: str) -> None:
+        self.named = named
+        self.patient = patient
+        self.slots: dict[Place, list[Result]] = {}
+        self.lost: dict[str, array[int]] = {}  # by patient
+        self.is_early = False  # a preliminary value was told: a final of another time may be its own
+        self.since = EVER  # when a value was first told
+        self.is_reaching = False  # a correction came of which nothing was told before under this name
+        self.thread: Thread | None = None  # None while each time has one value and there is no more to it
+
+    def patients(self) -> set[str]:
+        return {*self.lost, *(place[-1] for place in self.slots)}
+
+    def statements(self) -> Iterator[Result]:
+        for slot in self.slots.values():
+            yield from slot
+        for patient, numbers in self.lost.items():
+            for n in range(0, len(numbers), _LOST_NUMBERS):
+                at, first, last, nth, *told = numbers[n : n + _LOST_NUMBERS]
+                kind, sent, seq, part = told
+                named = (at, *self.named, first, last, nth, patient)
+                yield Result(*named, kind, sent, seq, part, LOST, "", "")
+
+    def lose(self, place: Place) -> list[Place]:
+        """Keep of a place only what later statements need. Returns where else this changes something."""
+        changed: list[Place] = []
+        for stated in self.slots.pop(place):
+            kept = self.lost.setdefault(stated.patient, array("q"))
+            kept.extend([stated.at, *stated.name, *stated[9:13]])
+            if self.thread is not None:
+                changed += self.thread.lose(stated)
+        return changed
+
+
+def reaches(stated: Result) -> bool:
+    """Whether it may mean what was told under another name. X of a monitor means its own moment only."""
+    return stated.kind in (CORRECTED, WITHDRAWN) or (stated.kind == UNOBTAINABLE and stated.report != "")
+
+
+class _Story:
+    """One result, and the names under which it was told."""
+
+    __slots__ = ("account", "names")
+
+    def __init__(self, account: Account, named: Named) -> None:
+        self.account, self.names = account, [named]
+
+
+class Thread:
+    """The accounts of results whose names may be one's, told of one statement after the other."""
+
+    __slots__ = (
+        *("_by_base", "_by_name", "_meant", "_stories", "_told", "_unread", "_unsure"),
+        *("groups", "newest", "patient", "shown"),
+    )
+
+    def __init__(self, told: Told, groups: Sequence[Group]) -> None:
+        self._told = told
+        self.groups = list(groups)
+        self.patient = self.groups[0].patient
+        self.clear()
+
+    def clear(self) -> None:
+        self.newest: tuple[int, ...] = ()  # the stamp of the last that was told
+        self.shown: dict[Place, Value] = {}
+        self._stories: list[_Story] = []
+        self._unsure: dict[_Story, None] = {}
+        self._unread: dict[_Story, None] = {}
+        self._by_name: dict[Named, _Story] = {}
+        self._by_base: dict[str, dict[_Story, None]] = {}
+        #: What a correction under a name of its own meant, by name and time: told again it means the same.
+        self._meant: dict[tuple[Named, Name], list[_Story]] = {}
+
+    def tell(self, stated: Result) -> list[Place]:
+        """Take in what was told after all before it. Returns the places at which something changed."""
+        self.newest = stated.stamp
+        if stated.kind == REPORT_WITHDRAWN:
+            return self._withdraw(stated)
+        story = self._story(stated)
+        return self._doubt(stated) if story is None else self._noted(story, story.account.tell(stated))
+
+    def _noted(self, story: _Story, changed: list[Place]) -> list[Place]:
+        for held, has in ((self._unsure, story.account.unsure), (self._unread, story.account.unread)):
+            if has:
+                held[story] = None
+            else:
+                held.pop(story, None)
+        return changed
+
+    def at(self, place: Place) -> Result | None:
+        """What counts at a place, None where nothing does."""
+        value = self.shown.get(place)
+        return None if value is None else value.shown()
+
+    def lose(self, stated: Result) -> list[Place]:
+        """Forget what a statement says that is no longer kept."""
+        meant = self._meant.get((stated.named, stated.name))
+        own = self._by_name.get(stated.named)
+        stories = meant if meant is not None and len(meant) == 1 else [] if own is None else [own]
+        return [place for each in stories for place in self._noted(each, each.account.lose(stated))]
+
+    @property
+    def values(self) -> Iterator[Value]:
+        for story in self._stories:
+            yield from story.account.values
+
+    @property
+    def unsure(self) -> bool:
+        return bool(self._unsure)
+
+    @property
+    def unread(self) -> list[Unread]:
+        return [story.account.unread for story in self._unread]
+
+    def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
+        for story in self._stories:
+            yield from story.account.outcomes()
+
+    # -- which -----------------------------------------------------------------------------------------
+
+    def _story(self, stated: Result) -> _Story | None:
+        """The result that a statement is about; None where it may be one of several."""
+        named = stated.named
+        story = self._by_name.get(named)
+        if reaches(stated):
+            meant = self._meant.get((named, stated.name))
+            if meant is None and (story is None or not story.account.is_told(stated)):
+                meant, is_sure = self._reached(stated)
+                if meant and meant != [story]:
+                    meant = meant if is_sure else [*meant, story or self._new(named)]
+                    self._meant[named, stated.name] = meant
+                else:
+                    meant = None
+            if meant is not None:
+                return meant[0] if len(meant) == 1 else None
+        if story is None:
+            same = [each for each in self._nearby(named) if self._is_same(each, named)]
+            if len(same) != 1 or same[0].account.has_beside(stated):
+                return self._new(named)
+            story = self._by_name[named] = same[0]
+            story.names.append(named)
+            self._index(story, named)
+        elif len(story.names) > 1 and story.account.has_beside(stated):
+            return self._new(named)  # one message has both names: they are two results
+        return story
+
+    def _new(self, named: Named) -> _Story:
+        story = self._by_name[named] = _Story(Account(named[0] != "", self.shown), named)
+        self._stories.append(story)
+        self._index(story, named)
+        return story
+
+    def _index(self, story: _Story, named: Named) -> None:
+        self._by_base.setdefault(base_of(named[0]), {})[story] = None
+
+    def _nearby(self, named: Named, *, on_its_order: bool = False) -> list[_Story]:
+        """The results of the reports that may be this one, and of others on its order if asked for."""
+        if len(self._stories) < 2:
+            return self._stories
+        found: dict[_Story, None] = {}
+        for base in self._told.bases(named[0], self.patient, on_its_order=on_its_order):
+            found.update(self._by_base.get(base, {}))
+        return list(found)
+
+    def _is_same(self, story: _Story, named: Named) -> bool:
+        return all(self._told.is_same(each, named, self.patient) for each in story.names)
+
+    def _reached(self, stated: Result) -> tuple[list[_Story], bool]:
+        """Where nothing was told under its name: which results a correction may mean, and whether it is sure.
+
+        Those that differ in what was not sent; those of its very time if there are any. Without a report's
+        number only the time names a value. A report of another number on the same order may be the corrected
+        one anew, where it is of the same time, or the original may not have come: nobody knows.
+        """
+        named, patient = stated.named, self.patient
+        nearby = dict.fromkeys(self._stories if not named[0] else self._nearby(named, on_its_order=True))
+        nearby.update(self._by_base.get("", {}))
+        timed: list[_Story] = []
+        others: list[_Story] = []
+        siblings: list[_Story] = []
+        is_sure = True  # where another name of it is no name of this one, what it was told of is not
+        for story in nearby:
+            told_of, is_timed = story.account.told_of(stated)
+            if not told_of:
+                continue
+            near = [self._told.is_near(each, named, patient) for each in story.names]
+            if any(near):
+                (timed if is_timed else others).append(story)
+                is_sure = is_sure and all(near)
+            elif is_timed and any(self._told.is_sibling(each, named, patient) for each in story.names):
+                siblings.append(story)
+        meant = timed or [*others, *siblings]
+        is_named = named[0] != "" and all(each.names[0][0] for each in others)
+        is_found = bool(timed) or (is_named and not siblings)
+        return meant, len(meant) == 1 and is_found and is_sure
+
+    def _doubt(self, stated: Result) -> list[Place]:
+        """A correction that may mean one of several results, or another that never came."""
+        *meant, own = self._meant[stated.named, stated.name]
+        changed = [place for each in meant for place in each.account.doubt(stated)]
+        changed += own.account.keep_in_doubt(stated)
+        for each in (*meant, own):
+            self._noted(each, [])
+        return changed
+
+    def _withdraw(self, withdrawal: Result) -> list[Place]:
+        changed: list[Place] = []
+        for story in self._stories:
+            is_sure = self._told.is_withdrawn(withdrawal, story.names, self.patient)
+            if is_sure is not None:
+                account = story.account
+                changed += account.tell(withdrawal) if is_sure else account.doubt(withdrawal)
+                self._noted(story, [])
+        return changed
+
+
+def join(told: Told, groups: Sequence[Group]) -> tuple[Thread, list[Thread]]:
+    """Let these be of one thread, the greatest of theirs. Returns it, and those that are no longer."""
+    threads = {each.thread: None for each in groups if each.thread is not None}
+    thread = max(threads, key=lambda each: len(each.groups), default=None) or Thread(told, groups[:1])
+    gone = [each for each in threads if each is not thread]
+    for group in (*groups, *(each for other in gone for each in other.groups)):
+        if group.thread is not thread:
+            if group not in thread.groups:
+                thread.groups.append(group)
+            group.thread = thread
+    return thread, gone
