@@ -328,6 +328,7 @@ TESTED_IN = {
     "umbridge/stay/prevailing.py": "tests/test_case.py",
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name
+    "umbridge/review/afterwards.py": "tests/test_late.py",  # by what plugins support
     "umbridge/review/schedule.py": "tests/test_review.py",  # on which days its reviews open
     "umbridge/store/tables.py": "tests/test_store_host.py",  # declarations, and the same as SQL
     "umbridge/store/engine.py": "tests/test_faults.py",  # durability, with kills

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from test_host import HEAD, install
@@ -25,8 +26,7 @@ START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NUMBER = SCHEMAS["determination"].number
 NAMES = {"pulse": "zz-one"}
 #: A vendor's: a last pulse of 100 meets, one of 150 is more than was asked for. It needs no diagnosis.
-PULSE = HEAD.replace('("bun", "sbp")', '("heart_rate",)') + (
-    """
+PULSE = """
 @hookimpl
 def umbridge_screen(case):
     told = case.facts.get("heart_rate")
@@ -36,13 +36,11 @@ def umbridge_screen(case):
     said = Outcome.MEETS_ADVISE_HIGHER if pulse >= 150 else Outcome.MEETS if pulse >= 100 else Outcome.REFER
     return ScreenResult(said, "cap", "2026.1", DIGEST)
 """
-)
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    folder = tmp_path_factory.mktemp("vendor")
-    install(folder, "pulse", PULSE)
+def hosted(folder: Path, screen: str) -> Iterator[Host]:
+    """A host with one plugin, of this answer."""
+    install(folder, "pulse", HEAD.replace('("bun", "sbp")', '("heart_rate",)') + screen)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         before = os.environ.get("PYTHONPATH", "")
@@ -51,6 +49,11 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         found.start(sorted(NAMES))
         yield found
         found.stop()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    yield from hosted(tmp_path_factory.mktemp("vendor"), PULSE)
 
 
 def at(hours: float) -> datetime:

@@ -81,6 +81,7 @@ said = st.builds(
         ),
         max_size=3,
     ),
+    st.lists(words, max_size=2).map(tuple),
 )
 tasks = st.builds(
     Task,
@@ -126,6 +127,7 @@ answers: st.SearchStrategy[Answer] = (
         st.lists(open_lines, max_size=2).map(tuple),
         st.none() | times,
         st.dictionaries(words, numbers, max_size=2),
+        st.lists(words, max_size=2).map(tuple),
         st.lists(words, max_size=2).map(tuple),
     )
 )

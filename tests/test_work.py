@@ -91,7 +91,7 @@ class Book:
         ]
         states = [(each.review, each.state) for each in done.changed]
         stands = [(each.review, each.closing, each.reopened) for each in done.stands]
-        said = self.task.said.after(done.as_of, answers, states, stands)
+        said = self.task.said.after(done.as_of, answers, states, stands, done.raised)
         self.task = replace(self.task, said=said)
         return done
 

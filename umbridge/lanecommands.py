@@ -62,6 +62,7 @@ class RecordWork:
             answers,
             ((change.review, change.state) for change in done.changed),
             ((each.review, each.closing, each.reopened) for each in done.stands),
+            done.raised,
         )
         for one in self.gone:
             tx.join_lanes(one, lane)

@@ -180,7 +180,7 @@ class StayDesk:
                     yield blank(StayLine, exceptions=[inbox.UNREADABLE])
                     continue
                 row = stay_json(stay, said.completed)
-                row["exceptions"] += [*said.exceptions, *(READ_ANEW if mark_of(lane) in marked else [])]
+                row["exceptions"] = _exceptions(stay, said, is_marked=mark_of(lane) in marked)
                 yield StayLine(**row)
 
         return self._door.disclose(viewer, query, lines)
@@ -196,7 +196,7 @@ class StayDesk:
             except SealError:
                 raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
             row = stay_json(stay, said.completed)
-            row["exceptions"] += [*said.exceptions, *(READ_ANEW if is_marked else [])]
+            row["exceptions"] = _exceptions(stay, said, is_marked=is_marked)
             yield StayView(**row, **stay.detail())
 
         return self._door.disclose(viewer, query, one, count=count)
@@ -260,6 +260,11 @@ class StayDesk:
             event = event_of(message, self._site)
             for part in wanted:
                 yield row.seq, taken_part(event, part)
+
+
+def _exceptions(stay: Stay, said: LaneReviews, *, is_marked: bool) -> list[str]:
+    """What the stay itself shows, what plugins' answers give it, and whether it was read otherwise before."""
+    return sorted({*stay.exceptions, *said.exceptions}) + (READ_ANEW if is_marked else [])
 
 
 def place_of(said: str) -> Place | None:

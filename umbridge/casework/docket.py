@@ -156,6 +156,7 @@ class Done:
     due: datetime | None = None  # when the next review opens though nothing is said
     unused: Mapping[str, int] = field(default_factory=dict)  # "FIELD reason" -> how often in this row
     differs: tuple[str, ...] = ()  # in which parts the stay says something else than under other rules
+    raised: tuple[str, ...] = ()  # exceptions of the stay that go by plugins' answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +326,7 @@ def answer_out(answer: Answer) -> bytes:
         "due": None if answer.due is None else answer.due.isoformat(),
         "unused": answer.unused,
         "differs": answer.differs,
+        "raised": answer.raised,
     }
     return frame(head, parts)
 
@@ -364,4 +366,5 @@ def answer_in(body: bytes) -> Answer:
         None if head["due"] is None else datetime.fromisoformat(head["due"]),
         head["unused"],
         tuple(head["differs"]),
+        tuple(head["raised"]),
     )

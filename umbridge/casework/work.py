@@ -36,8 +36,8 @@ from umbridge.casework.docket import (
 )
 from umbridge.criteria.host import Host
 from umbridge.hl7 import er7
-from umbridge.model import Case, Event, ReviewState
-from umbridge.review import closing
+from umbridge.model import Case, Event, Lifecycle, ReviewState
+from umbridge.review import afterwards, closing
 from umbridge.review.closing import Closing
 from umbridge.review.moment import Judged
 from umbridge.review.plan import Review, next_deadline, reviews
@@ -50,6 +50,7 @@ from umbridge.stay.clock import instant
 from umbridge.stay.corrections import is_corrected
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
 from umbridge.stay.identity import event_of, taken_part
+from umbridge.stay.late import LATE_CRITICAL_RESULT
 from umbridge.stay.unused import counted
 
 P = ParamSpec("P")
@@ -108,6 +109,7 @@ class Begun:
     as_of: datetime
     stay: Stay
     questions: list[tuple[Review, Case]]
+    late: list[tuple[Review, Case]]  # asked beside them and recorded nowhere, where there are any: two
     unused: Mapping[str, int]
     differs: tuple[str, ...]
 
@@ -151,7 +153,7 @@ class Casework:
             (review, whole, each.task.pseudonyms.__getitem__)
             for each in begun
             if isinstance(each, Begun)
-            for review, whole in each.questions
+            for review, whole in (*each.questions, *each.late)
         ]
         return Underway(begun, put(self._host, questions) if questions else None)
 
@@ -174,7 +176,8 @@ class Casework:
                 done.append(each)
                 continue
             own = [screening for _ in each.questions for screening in next(said)]
-            finished = self._guarded(self._finish, each, own)
+            late = [next(said) for _ in each.late]
+            finished = self._guarded(self._finish, each, own, late)
             if isinstance(finished, Done):
                 self._folds[each.task.lane] = (each.task.seq, each.fold)
             done.append(finished)
@@ -224,7 +227,9 @@ class Casework:
         elif isinstance(task.purpose, Reread):
             asked = tuple(review for review in asked if _is_read_anew(task, review))
         questions = questions_of(fold, stay, asked, self._host)
-        return Begun(task, whole, fold, increments, as_of, stay, questions, not_used, differs)
+        late = () if isinstance(task.purpose, Silence) else afterwards.looks(fold, stay)
+        beside = afterwards.of_one_illness(questions_of(fold, stay, late, self._host))
+        return Begun(task, whole, fold, increments, as_of, stay, questions, beside, not_used, differs)
 
     def _differs(
         self, before: Snapshot | None, rows: list[tuple[int, Event]], new: int | None, fold: StayFold
@@ -265,7 +270,7 @@ class Casework:
     def _event(self, feed: str, raw: bytes) -> Event:
         return event_of(er7.parse(raw, self._charsets.get(feed, "utf-8")), self._site)
 
-    def _finish(self, begun: Begun, said: list[Screening]) -> Done:
+    def _finish(self, begun: Begun, said: list[Screening], late: list[list[Screening]]) -> Done:
         task, stay = begun.task, begun.stay
         digest = hashlib.sha256(task.frame).hexdigest() if said else ""
         verdicts: dict[str, dict[str, Verdict]] = {
@@ -318,7 +323,27 @@ class Casework:
             due,
             begun.unused,
             begun.differs,
+            self._raised(begun, late),
         )
+
+    @staticmethod
+    def _raised(begun: Begun, late: list[list[Screening]]) -> tuple[str, ...]:
+        """The exceptions of the stay that plugins' answers give it; as before while they were not asked."""
+        if begun.stay.lifecycle is not Lifecycle.DISCHARGED:
+            return ()
+        if not late:
+            return begun.task.said.raised if isinstance(begun.task.purpose, Silence) else ()
+        known, now = (
+            {
+                item.plugin: item.screened.result
+                for item in each
+                if item.wave == 1 and not item.screened.failed
+            }
+            for each in late
+        )
+        if not known.keys() & now.keys():
+            return begun.task.said.raised
+        return (LATE_CRITICAL_RESULT,) if afterwards.is_critical(known, now) else ()
 
     @staticmethod
     def _stands(

@@ -53,6 +53,7 @@ class LaneReviews:
 
     as_of: datetime = NEVER
     reviews: Mapping[str, ReviewRecord] = field(default_factory=dict)
+    raised: tuple[str, ...] = ()  # exceptions of the stay that went by answers which no review has
 
     def review(self, name: str) -> ReviewRecord:
         return self.reviews.get(name, _UNSPOKEN)
@@ -74,7 +75,7 @@ class LaneReviews:
             each.state is ReviewState.CLOSED and each.closing is not None and each.closing.differs
             for each in self.reviews.values()
         )
-        return (CLOSED_EARLY_DIFFERS,) if any(differ) else ()
+        return (*([CLOSED_EARLY_DIFFERS] if any(differ) else []), *self.raised)
 
     def after(
         self,
@@ -82,6 +83,7 @@ class LaneReviews:
         answers: Iterable[tuple[str, str, InForce]],
         states: Iterable[tuple[str, ReviewState]],
         closings: Iterable[tuple[str, Closing | None, str]] = (),
+        raised: tuple[str, ...] = (),
     ) -> LaneReviews:
         """With newer answers, as (review, plugin, answer), and states, as (review, state).
 
@@ -95,7 +97,7 @@ class LaneReviews:
             found[name] = replace(held, answers={**held.answers, plugin: answer})
         for name, state in states:
             found[name] = replace(found.get(name, _UNSPOKEN), state=state)
-        return LaneReviews(as_of, found)
+        return LaneReviews(as_of, found, raised)
 
     def joined(self, gone: LaneReviews) -> LaneReviews:
         """With those of a lane that became part of this one; where both speak of a review, this counts."""
@@ -109,7 +111,7 @@ class LaneReviews:
                 decided.closing,
                 decided.reopened,
             )
-        return LaneReviews(max(self.as_of, gone.as_of), found)
+        return LaneReviews(max(self.as_of, gone.as_of), found, self.raised)
 
 
 _UNSPOKEN = ReviewRecord()
@@ -135,7 +137,7 @@ ClosingRow = list[int | None]
 class LaneReviewsRow(TypedDict):
     """``LaneReviews`` as it lies in the store and goes to a caseworker.
 
-    ``closings`` and ``reopened`` are not in one of before they were kept.
+    ``closings``, ``reopened`` and ``raised`` are not in one of before they were kept.
     """
 
     states: dict[str, str]
@@ -143,6 +145,7 @@ class LaneReviewsRow(TypedDict):
     as_of: str
     closings: NotRequired[dict[str, ClosingRow]]
     reopened: NotRequired[dict[str, str]]
+    raised: NotRequired[list[str]]
 
 
 def answer_encoded(one: InForce) -> AnswerRow:
@@ -183,6 +186,7 @@ def encoded(said: LaneReviews) -> LaneReviewsRow:
             if each.closing is not None
         },
         "reopened": {name: each.reopened for name, each in said.reviews.items() if each.reopened},
+        "raised": list(said.raised),
     }
 
 
@@ -206,4 +210,4 @@ def decoded(body: LaneReviewsRow) -> LaneReviews:
         )
         for name in dict.fromkeys((*states, *answers, *closings))
     }
-    return LaneReviews(datetime.fromisoformat(body["as_of"]), found)
+    return LaneReviews(datetime.fromisoformat(body["as_of"]), found, tuple(body.get("raised", ())))

@@ -21,6 +21,7 @@ from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
 from umbridge.stay.force import InForce
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
+from umbridge.stay.late import LATE_CRITICAL_RESULT, TROPONIN, has_troponin_risen
 from umbridge.stay.likeness import Told, base_of
 from umbridge.stay.orders import Orders
 from umbridge.stay.payers import payers_of
@@ -342,6 +343,10 @@ class StayFold:
         raised = self._orders.exceptions(self.is_patient)
         for its in self._results.values():
             raised.update(its.exceptions(self.is_patient))
+        left = self._timeline.course.discharged_at
+        troponin = None if left is None else self._results.get(TROPONIN)
+        if left is not None and troponin is not None and has_troponin_risen(troponin, left, self.is_patient):
+            raised.add(LATE_CRITICAL_RESULT)
         strangers = [each for each in self._people if not self.is_patient(each)]
         _, expected = person.get("expected", (None, None))
         identity = Identity(
