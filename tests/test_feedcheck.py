@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from installation import Installation
 
 from umbridge import feedcheck, sample
 from umbridge.errors import UsageError
-from umbridge.site import default_site
+from umbridge.hl7 import ack
+from umbridge.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay.facts import dictionary
 
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
@@ -103,9 +105,10 @@ def test_a_feed_without_numbers_of_the_sites_is_said_first() -> None:
         "UMBH^EPI",
         "empty",
     ]
-    assert all(
-        "mrn_types" in each.unused.settle for each in rest if each.unused.reason == "number_of_another"
-    )
+    settled = {each.unused.code: each.unused.settle.partition(", if")[0] for each in rest}
+    assert settled["UMBH^EPI"] == '[site] mrn_types = ["MR", "EPI"]'
+    assert settled["?^MR"] == '[site] mrn_authority_aliases = ["…"]'  # it does not look like a name
+    assert settled["empty"] == "have the sender fill PID-3"
     own = findings(messages[0].replace(b"^^^UMBH^MR", b"^^^UMBH^MRN"), *strange)
     assert not any(each.unused.reason == "no_own_number" for each in own)
     assert number.decode() not in repr(own)
@@ -135,7 +138,7 @@ def test_the_command_prints_a_finding_a_line_and_its_code_says_whether_there_are
     ward = next(row for row in found if row["code"] == "ZZWARD")
     assert ward["message"].endswith("X")
     _, text = run(installation, "--feed", str(feed), check=1)
-    assert f"{len(good) + 1} messages, {len(good) + 1} of them read" in text
+    assert f"{len(good) + 1} messages, {len(good) + 1} of them read; " in text
     assert "[units] ZZWARD" in text
     nothing = tmp_path / "nothing.hl7"
     nothing.write_bytes(b"not hl7\r")
@@ -147,6 +150,87 @@ def test_the_command_prints_a_finding_a_line_and_its_code_says_whether_there_are
     (feed / "9.hl7").unlink()
     _, text = run(installation, "--feed", str(feed), check=0)
     assert "no segment of these is read: " in text
+
+
+def test_what_would_not_be_worked_is_counted_by_reason_and_settled(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Refused and set aside are findings, each with the way out; what means nothing here is counted only."""
+    good = sample.stay(0, BEGAN)[0]
+    two = good.replace(b"ADT^A04", b"ADT^A08") + b"PID|2||ZZ2^^^UMBH^MR||ZZTEST^TWO\r"
+    cases = {
+        "fragment": good + b"DSC|ZZ1|F\r",
+        "fragment_2": good + b"DSC|ZZ2|F\r",
+        "several": two,
+        "own": good.replace(b"ADT^A04^ADT_A01", b"ADT^Z01"),
+        "beds": good.replace(b"ADT^A04^ADT_A01", b"ADT^A20"),
+        "good": good,
+    }
+    feed = tmp_path / "kept"
+    feed.mkdir()
+    for name, data in cases.items():
+        (feed / f"{name}.hl7").write_bytes(data)
+    rows, _ = run(installation, "--feed", str(feed), "--json", check=1)
+    *found, last = rows
+    assert (last["messages"], last["read"], last["findings"]) == (6, 1, 3)
+    assert last["set_aside"] == {"continued": 2, "several_patients": 1}
+    assert (last["refused"], last["ignored"]) == ({"event_unknown": 1}, {"bed_status": 1})
+    settled = {row["problem"]: (row["count"], row["settle"]) for row in found}
+    assert settled["continued"] == (2, "have the sender switch fragmenting off and send the whole")
+    assert settled["several_patients"][1] == "have the sender send one message a patient"
+    assert 'ignored_events = ["ADT^Z01"]' in settled["event_unknown"][1]
+    _, text = run(installation, "--feed", str(feed), check=1)
+    assert "6 messages, 1 of them read, " in text
+    assert "3 set aside (2 x continued, 1 x several_patients)" in text
+    installation.edit("(?m)^port =", 'ignored_events = ["ADT^Z01"]\nport =')
+    rows, _ = run(installation, "--feed", str(feed), "--json", check=1)
+    assert (rows[-1]["refused"], rows[-1]["findings"]) == ({}, 2)
+
+
+def test_every_way_out_of_what_is_set_aside_is_known() -> None:
+    source = Path(ack.__file__).read_text("utf-8")
+    reasons = set(re.findall(r'Disposition\(RowState\.QUARANTINED, "(\w+)"', source))
+    assert reasons == feedcheck._WAYS_OUT.keys()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "settle"),
+    [
+        (b"^^^UMBH^AN", b"^^^ZZACC^AN", '[site] account_authority_aliases = ["ZZACC"]'),
+        (b"^^^UMBH^VN", b"^^^ZZVIS^VN", '[site] visit_authority_aliases = ["ZZVIS"]'),
+        (b"^^^UMBH^MR", b"^^^ZZMRN^MR", '[site] mrn_authority_aliases = ["ZZMRN"]'),
+        (b"^^^UMBH^MR", b"^^^UMBH^ZZT", '[site] mrn_types = ["MR", "ZZT"]'),
+    ],
+)
+def test_the_line_that_settles_a_number_settles_it(old: bytes, new: bytes, settle: str) -> None:
+    message = sample.stay(0, BEGAN)[0]
+    assert old in message
+    (finding,) = findings(message.replace(old, new))[-1:]
+    assert finding.unused.reason == "number_of_another"
+    line = finding.unused.settle.partition(", if")[0]
+    assert line == settle
+    text = DEFAULT_SITE.read_text("utf-8")
+    settled = feedcheck.Sample(parse_site(text.replace("[site]\n", f"[site]\n{line[7:]}\n", 1).encode()))
+    settled.take(message.replace(old, new))
+    assert list(settled.findings()) == []
+
+
+def test_no_line_calls_a_system_that_is_known_icd_10() -> None:
+    """Of several systems the one that nobody lists is named: ICD-9 is not to be mapped to ICD-10."""
+    message = sample.stay(0, BEGAN)[0] + b"DG1|9||584.9^ZZ^I9^ZZ1^ZZ^ZZSYS\r"
+    (finding,) = findings(message)
+    assert finding.unused.settle == '[code_systems] I10 = ["ZZSYS"], if that is ICD-10-CM'
+
+
+def test_an_order_is_named_by_the_field_that_has_its_code() -> None:
+    head = b"MSH|^~\\&|ZZ|UMBH|U|U|20260302110000-0500||%s|ZZ1|P|2.5.1\rPID|1||ZZ1^^^UMBH^MR\rORC|NW|1\r"
+    for kind, detail, field in (
+        (b"ORM^O01", b"OBR|1|1||ZZQ\r", "OBR-4"),
+        (b"ORM^O01", b"RXO|ZZQ\r", "RXO-1"),
+        (b"RDE^O11", b"RXE||ZZQ\r", "RXE-2"),
+    ):
+        found = findings(head % kind + detail)
+        assert [each.unused.field for each in found if each.unused.code == "ZZQ^"] == [field]
 
 
 def test_a_sample_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

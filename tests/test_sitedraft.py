@@ -48,6 +48,76 @@ def test_what_came_is_listed_with_how_often_for_a_person_to_confirm(feed: Path) 
         assert secret not in text
 
 
+def message(
+    facility: str = "UMBH", obx: str = "", pid3: str = "ZZ1^^^UMBH^MR", kind: str = "ORU^R01"
+) -> bytes:
+    head = f"MSH|^~\\&|ZZLAB|{facility}|U|U|20260302110000-0500||{kind}|ZZ1|P|2.5.1\r"
+    return f"{head}PID|1||{pid3}||ZZTEST^ADA\rPV1|1|I|4W\rOBR|1||R1\r{obx}".encode()
+
+
+def drafted(tmp_path: Path, *messages: bytes) -> str:
+    path = tmp_path / "sample.hl7"
+    path.write_bytes(b"".join(messages))
+    return sitedraft.draft([str(path)])
+
+
+def confirmed(text: str) -> str:
+    """As a person leaves it who takes every proposal there is."""
+    lines = [line for line in text.splitlines() if '= "FACT"' not in line]
+    return "\n".join(line.removeprefix("# CONFIRM ") for line in lines) + "\n"
+
+
+def test_every_proposal_is_a_line_that_the_profile_takes(feed: Path, tmp_path: Path) -> None:
+    west = message("ZZWEST", "OBX|1|NM|NA^SODIUM^ZZLAB||140|mmol/L|||||F\r", "ZZ9^^^WEST^MR")
+    both = drafted(tmp_path, *(m for n in range(2) for m in sample.stay(n, BEGAN)), west)
+    site = parse_site(confirmed(both).encode())
+    check_site(site)
+    assert site.facilities == ("UMBH", "ZZWEST")
+    assert site.at("ZZWEST").mrn_authority == "WEST"
+    assert site.units["ED"].is_ed
+    assert site.observations["ZZLAB"]["NA"] == "sodium"
+    assert site.status_orders
+
+
+def test_another_facility_is_for_a_person_to_confirm(tmp_path: Path) -> None:
+    text = drafted(tmp_path, message(), message(), message("ZZWEST"))
+    assert 'facilities = ["UMBH"]     # CONFIRM: MSH-4 of 2 of 3 messages' in text
+    assert '# CONFIRM [facilities."ZZWEST"]     # 1 x' in text
+    assert parse_site(text.encode()).facilities == ("UMBH",)
+
+
+def test_without_msh_4_the_draft_says_so(tmp_path: Path) -> None:
+    assert "# CONFIRM: no message has MSH-4" in drafted(tmp_path, message(""))
+
+
+@pytest.mark.parametrize(
+    ("coded", "line"),
+    [
+        ("2951-2^SODIUM^LN", "#   1 x 2951-2 sodium"),  # read as it is
+        ("2951-2^SODIUM^ZZLAB", '# CONFIRM "2951-2" = "sodium"'),  # LOINC's code under another name
+        ("NA^SODIUM SERPL^ZZLAB", '# CONFIRM "NA" = "sodium"'),
+        ("NAU^SODIUM URINE^ZZLAB", '# CONFIRM "NAU" = "FACT"'),  # of another specimen
+        ("ZZQ^SODIUM POTASSIUM^ZZLAB", '# CONFIRM "ZZQ" = "FACT"'),  # of two
+        ("2955-3^SODIUM URINE^LN", '# CONFIRM "2955-3" = "FACT"'),  # a code of LOINC's that is no fact here
+        ("2955-3^SODIUM URINE^LOINC", '# CONFIRM "2955-3" = "FACT"'),
+        ("ZZX^^", '# CONFIRM "ZZX" = "FACT"'),
+    ],
+)
+def test_a_result_is_read_proposed_or_listed(coded: str, line: str, tmp_path: Path) -> None:
+    text = drafted(tmp_path, message(obx=f"OBX|1|NM|{coded}||140|mmol/L|||||F\r"))
+    assert line in text
+    check_site(parse_site(text.encode()))
+
+
+def test_what_was_not_read_is_said(tmp_path: Path) -> None:
+    text = drafted(tmp_path, message(), message(kind="ADT^A20"), message(obx="DSC|ZZ1|F\r"))
+    assert "drafted from 1 of the 3 messages" in text
+    assert "# Not read: 1 x ADT^A20 IGNORED bed_status" in text
+    assert "# Not read: 1 x ORU^R01 QUARANTINED continued" in text
+    with pytest.raises(UsageError, match=r"1 x ORU.R01 QUARANTINED continued"):
+        drafted(tmp_path, message(obx="DSC|ZZ1|F\r"))
+
+
 def test_a_confirmed_line_takes_effect(feed: Path) -> None:
     text = sitedraft.draft([str(feed)])
     confirmed = text.replace('# CONFIRM "4W" =', '"4W" =')

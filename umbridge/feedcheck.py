@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from umbridge.errors import Hl7Error
 from umbridge.hl7 import ack, dictionary, er7
@@ -19,6 +19,15 @@ from umbridge.stay.facts import Fact, feeds, read
 from umbridge.stay.facts import dictionary as fact_dictionary
 from umbridge.stay.identity import event_of, has_own_number, parts, strange_numbers
 from umbridge.stay.unused import Unused, segments_not_read, unused
+
+#: What becomes of a message that is not worked, as the last line says it.
+_KEPT = {RowState.REFUSED: "refused", RowState.QUARANTINED: "set_aside", RowState.IGNORED: "ignored"}
+#: The way out of what is set aside; docs/operations.md has each with what happened.
+_WAYS_OUT = {
+    "continued": "have the sender switch fragmenting off and send the whole",
+    "several_patients": "have the sender send one message a patient",
+    "too_many_segments": "have the sender send several messages, one report (OBR) each",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +41,20 @@ class Finding:
 
 @dataclass(slots=True)
 class Sample:
-    """Messages of a feed, read one by one. ``messages`` counts all, ``read`` those that would be worked."""
+    """Messages of a feed, read one by one. ``messages`` counts all, ``read`` those that would be worked.
+
+    ``kept`` are those that would not: by what becomes of them, and why. What is refused or set aside is a
+    finding, for somebody has to act; what means nothing here by its type or trigger is none.
+    """
 
     site: SiteProfile
+    ignored_events: frozenset[str] = frozenset()  # those of the feeds
     messages: int = 0
     read: int = 0
     seen: Counter[str] = field(default_factory=Counter)  # usable values by fact
     not_read: Counter[str] = field(default_factory=Counter)  # segments that nothing is read from, by name
     advice: Counter[str] = field(default_factory=Counter)  # on the structure, by what it says
+    kept: dict[str, Counter[str]] = field(default_factory=dict)
     _found: Counter[Unused] = field(default_factory=Counter)
     _first: dict[Unused, str] = field(default_factory=dict)
     _own_numbers: int = 0
@@ -51,21 +66,22 @@ class Sample:
         try:
             message = er7.parse(data)
         except Hl7Error as exc:
-            self._add(
-                "", Unused("MSH", "", getattr(exc, "reason", "unreadable"), says="no header that can be read")
-            )
+            reason = getattr(exc, "reason", "unreadable")
+            self._keep("", RowState.REFUSED, Unused("MSH", "", reason, says="no header that can be read"))
             return None
-        refused = ack.refusal(message)
+        refused, kind = ack.refusal(message, self.ignored_events), "^".join(message.kind)
         if refused is not None:
-            self._add(
-                message.control_id, Unused(refused.location, "", refused.reason, says="it would be refused")
-            )
+            one = Unused(refused.location, kind, refused.reason, says="it would be refused")
+            if refused.reason in ("message_type_unknown", "event_unknown"):
+                settle = f'ignored_events = ["{kind}"] of the feed in umbridge.toml, if it means nothing here'
+                one = replace(one, settle=settle)
+            self._keep(message.control_id, RowState.REFUSED, one)
             return None
         disposition = ack.used(message)
         if disposition.state is not RowState.PENDING:
-            kind = "^".join(message.kind)
-            says = f"it would be {disposition.state.value}: see docs/intake.md"
-            self._add(message.control_id, Unused("MSH-9", kind, disposition.reason, says=says))
+            says, settle = f"it would be {disposition.state.value}", _WAYS_OUT.get(disposition.reason, "")
+            one = Unused("MSH-9", kind, disposition.reason, says=says, settle=settle)
+            self._keep(message.control_id, disposition.state, one)
             return None
         self.read += 1
         event = event_of(message, self.site)
@@ -76,8 +92,10 @@ class Sample:
         for part in parts(event):
             self._of_patients += 1
             self._own_numbers += has_own_number(part, self.site)
-            for note in strange_numbers(part, self.site):
-                self._add(message.control_id, _number(note))
+            for number in strange_numbers(part, self.site):
+                place, code, says, settle = number
+                one = Unused(place, code, "number_of_another", says=says, settle=settle)
+                self._add(message.control_id, one)
             for observation in part.observations:
                 found = read(observation, self.site)
                 if isinstance(found, Fact):
@@ -87,6 +105,11 @@ class Sample:
                 if fact is not None:
                     self.seen[fact] += 1
         return event
+
+    def _keep(self, message: str, state: RowState, one: Unused) -> None:
+        self.kept.setdefault(_KEPT[state], Counter())[one.reason] += 1
+        if state is not RowState.IGNORED:
+            self._add(message, one)
 
     def _add(self, message: str, one: Unused) -> None:
         self._found[one] += 1
@@ -103,22 +126,14 @@ class Sample:
             yield Finding(self._first[one], one, count)
 
 
-def _number(note: str) -> Unused:
-    """A note about a number: field, authority and type, and what it says."""
-    place, _, says = note.partition(": ")
-    field_, _, code = place.partition(" ")
-    settle = "[site] mrn_types, mrn_authority_aliases, visit_authority_aliases" if "[site]" in says else ""
-    return Unused(field_, code, "number_of_another", says=says, settle=settle)
-
-
 def _weight(one: Unused) -> int:
     """What could change an answer goes first: a hospital has a hundred orders that mean nothing here."""
     return 2 if one.reason == "order_unmapped" else 1 if one.reason == "unmapped" or not one.settle else 0
 
 
-def sample_of(site: SiteProfile, paths: Sequence[str]) -> Sample:
+def sample_of(site: SiteProfile, paths: Sequence[str], ignored_events: Iterable[str] = ()) -> Sample:
     """Files or folders of messages, read. Raises UsageError for a path that is not there."""
-    sample = Sample(site)
+    sample = Sample(site, frozenset(ignored_events))
     for _, data in read_files(paths):
         sample.take(data)
     return sample

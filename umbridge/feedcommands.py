@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from umbridge import settingsfile, terminal
@@ -43,8 +45,9 @@ def config_check(config_file: str | None, samples: tuple[str, ...], as_json: boo
     """Check settings, site profile, users and keys; exit 78 with the key's name when one is wrong.
 
     With --feed: every value, code and segment of the sample that is not used, a line each with the reason,
-    how often, and the line of the site profile that would settle it. Exit 1 where there are findings, 3 where
-    no message could be read.
+    how often, and the line of the site profile that would settle it. The last line says how many messages
+    were read, and how many would be refused, set aside or ignored, by reason. Exit 1 where there are
+    findings, 3 where no message could be read.
     """
     from umbridge import setup
 
@@ -58,10 +61,12 @@ def config_check(config_file: str | None, samples: tuple[str, ...], as_json: boo
 
 
 def _check_feed(where: str, samples: tuple[str, ...], as_json: bool) -> int:
-    from umbridge import feedcheck
+    from umbridge import config, feedcheck
     from umbridge.site import load_site
 
-    sample = feedcheck.sample_of(load_site(_site(None, where)), samples)
+    settings = config.load(Path(where))
+    events = {event for feed in settings.feeds.values() for event in feed.ignored_events}
+    sample = feedcheck.sample_of(load_site(str(settings.site)), samples, events)
     found = list(sample.findings())
     for each in found:
         one = each.unused
@@ -86,14 +91,19 @@ def _check_feed(where: str, samples: tuple[str, ...], as_json: bool) -> int:
                 f"{each.count} x {terminal.clean(what)}: {one.reason}, {one.says}{terminal.clean(rest)}"
             )
     if as_json:
-        last: Row = {"messages": sample.messages, "findings": len(found)}
+        last: Row = {"messages": sample.messages, "findings": len(found), "read": sample.read}
+        last |= {what: sample.kept.get(what, {}) for what in ("set_aside", "refused", "ignored")}
         terminal.json_line(last | {"segments_not_read": sample.not_read, "advice": sample.advice})
     else:
         for counted, what in ((sample.not_read, "no segment of these is read"), (sample.advice, "advice")):
             if counted:
                 said = ", ".join(f"{count} x {name}" for name, count in sorted(counted.items()))
                 click.echo(f"{what}: {terminal.clean(said)}")
-        click.echo(f"{sample.messages} messages, {sample.read} of them read, {len(found)} findings")
+        read = [f"{sample.messages} messages", f"{sample.read} of them read"]
+        for what, by_reason in sample.kept.items():
+            reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(by_reason.items()))
+            read.append(f"{by_reason.total()} {what.replace('_', ' ')} ({reasons})")
+        click.echo(f"{', '.join(read)}; {len(found)} findings")
     if not sample.read:
         return NOTHING_READ
     return 1 if found else 0

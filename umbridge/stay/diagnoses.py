@@ -26,9 +26,10 @@ _FINAL = "F"  # table 0052
 
 
 class Unlisted(NamedTuple):
-    """Why a DG1 gives no diagnosis: one of ``REASONS``."""
+    """Why a DG1 gives no diagnosis: one of ``REASONS``. ``system``: what it names that nobody lists."""
 
     reason: str
+    system: str = ""
 
 
 def icd10_of(diagnosis: Diagnosis, site: SiteProfile) -> str | Unlisted:
@@ -44,11 +45,11 @@ def icd10_of(diagnosis: Diagnosis, site: SiteProfile) -> str | Unlisted:
     for code in bare:
         if _FORM.fullmatch(code):
             return code
-    if all(
-        site.spellings.system(each.system) in site.spellings.systems.values() for each in codes if each.system
-    ):
-        return Unlisted("diagnosis_unlike_icd10" if bare else "diagnosis_not_icd10")
-    return Unlisted("diagnosis_system_unknown")
+    spellings = site.spellings
+    for each in codes:
+        if each.system and spellings.system(each.system) not in spellings.systems.values():
+            return Unlisted("diagnosis_system_unknown", each.system)
+    return Unlisted("diagnosis_unlike_icd10" if bare else "diagnosis_not_icd10")
 
 
 def place_of(diagnosis: Diagnosis) -> tuple[int, ...]:

@@ -38,6 +38,9 @@ def event_of(message: Message, site: SiteProfile) -> Event:
     return translate(message, here.zone, mrn_authority=here.mrn_authority)
 
 
+_NO_NUMBER = "have the sender fill PID-3"
+
+
 class Change(NamedTuple):
     """A patient key that gave way to another: the ``same`` person, or a stay ``moved`` to another person."""
 
@@ -73,33 +76,64 @@ def has_own_number(event: Event, site: SiteProfile) -> bool:
     return bool(key) and authority_in(key) in site.own_mrns
 
 
-def strange_numbers(event: Event, site: SiteProfile) -> list[str]:
-    """For the person who writes the profile: numbers that it calls nobody's, by authority and type.
+class Strange(NamedTuple):
+    """A number that the profile calls nobody's, by authority and type, and the line that would settle it."""
 
-    Never a number itself.
-    """
-    notes: list[str] = []
+    field: str
+    code: str
+    says: str
+    settle: str
+
+
+def strange_numbers(event: Event, site: SiteProfile) -> list[Strange]:
+    """For the person who writes the profile. Never a number itself."""
+    found: list[Strange] = []
     here: SiteProfile = site.at(event.facility)
-    sent = sorted({f"{_word(space)}^{_word(kind)}" for _, space, kind in event.patient.identifiers})
+    visit, patient = event.visit, event.patient
+    sent = " ".join(sorted({f"{_word(space)}^{_word(kind)}" for _, space, kind in patient.identifiers}))
     if not has_own_number(event, site):
-        says = "no number of the site's: see mrn_authority, mrn_authority_aliases and mrn_types in [site]"
-        notes.append(f"PID-3 {' '.join(sent) or 'empty'}: {says}")
+        found.append(Strange("PID-3", sent or "empty", "no number of the site's", _ours(event, here)))
     own = {
         number
-        for number, space, kind in event.patient.identifiers
+        for number, space, kind in patient.identifiers
         if here.mrns.of(space) == here.mrns.own and kind.upper() in here.mrn_types
     }
     if len(own) > 1:
-        notes.append(f"PID-3 {' '.join(sent)}: several numbers of the site's; mrn_types in [site] picks one")
-    visit, patient = event.visit, event.patient
+        settle = '[site] mrn_types = ["MR"], the types of the patient\'s own number, the preferred first'
+        found.append(Strange("PID-3", sent, "several numbers of the site's", settle))
     if visit.number and here.visits.of(visit.authority) != here.visits.own:
-        notes.append(f"PV1-19 authority {_word(visit.authority)}: not the site's visit_authority")
+        found.append(_other("PV1-19", "visit", visit.authority))
     if patient.account and here.accounts.of(patient.account_authority) != here.accounts.own:
-        authority = _word(patient.account_authority)
-        notes.append(f"PID-18 authority {authority}: not the site's account_authority")
+        found.append(_other("PID-18", "account", patient.account_authority))
     if len(site.places) > 1 and event.facility not in site.facilities:
-        notes.append(f"MSH-4 {_word(event.facility)}: no facility of the profile's; read as [site]'s")
-    return notes
+        code = _word(event.facility)
+        settle = f'[facilities.NAME] msh4 = ["{_named(event.facility)}"], or [site] facilities'
+        found.append(Strange("MSH-4", code, "no facility of the profile's; read as [site]'s", settle))
+    return found
+
+
+def _other(field: str, name: str, authority: str) -> Strange:
+    code = _word(authority)
+    settle = f'[site] {name}_authority_aliases = ["{_named(authority)}"], if that is the site\'s own'
+    return Strange(field, f"authority {code}", f"not the site's {name}_authority", settle)
+
+
+def _ours(event: Event, here: SiteProfile) -> str:
+    """The line that would make one of these numbers the site's own: by its type, else by its authority."""
+    sent = event.patient.identifiers
+    of_type = [space for _, space, kind in sent if kind.upper() in here.mrn_types]
+    if of_type:
+        return f'[site] mrn_authority_aliases = ["{_named(of_type[0])}"], if that is the site\'s own'
+    of_site = [kind for _, space, kind in sent if here.mrns.of(space) == here.mrns.own]
+    if of_site:
+        return f'[site] mrn_types = ["MR", "{_named(of_site[0])}"], if those are the patient\'s own'
+    return "[site] mrn_types and mrn_authority_aliases, if one of these is the site's" if sent else _NO_NUMBER
+
+
+def _named(sent: str) -> str:
+    """The same in a line to copy: what is not shown is for whoever copies it to fill in."""
+    word = _word(sent)
+    return "…" if word in ("", "?") else word
 
 
 def _word(sent: str) -> str:

@@ -17,7 +17,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay import diagnoses
 from umbridge.stay.diagnoses import Unlisted, icd10_of
 from umbridge.stay.effect import effect
-from umbridge.stay.facts import Unusable, dictionary, read
+from umbridge.stay.facts import Unusable, by_loinc, dictionary, read
 from umbridge.stay.reasons import OrderReason, Reason
 
 
@@ -66,7 +66,7 @@ def unused(event: Event, site: SiteProfile) -> Iterator[Unused]:
             if isinstance(found, Unusable):
                 yield _value(observation, found)
         for order in each.orders:
-            yield from _order(order, site)
+            yield from _order(order, "RXE-2" if each.message_type == "RDE" else "RXO-1", site)
         for diagnosis in each.diagnoses:
             code = icd10_of(diagnosis, site)
             if isinstance(code, Unlisted):
@@ -115,11 +115,10 @@ def _value(observation: Observation, found: Unusable) -> Unused:
 
 
 def _map(code: Coded) -> str:
-    if code.system in ("LN", "LOINC"):
-        return "if `umbridge facts list` has its fact, map the code: [observations.LN]"
-    return (
-        f'[observations.{_key(code.system or "SYSTEM")}] {_key(code.code)} = "FACT" of `umbridge facts list`'
-    )
+    """Which fact is a person's to say, unless the code is LOINC's under another name."""
+    known = by_loinc().get(code.code)
+    fact = '"FACT" of `umbridge facts list`, if it is one' if known is None else _text(known.id)
+    return f"[observations.{_key(code.system)}] {_key(code.code)} = {fact}"
 
 
 def _unit(observation: Observation, found: Unusable) -> str:
@@ -133,12 +132,14 @@ def _unit(observation: Observation, found: Unusable) -> str:
     return f"[units_of_measure] {_key(observation.unit)} = one of {taken}"
 
 
-def _order(order: Order, site: SiteProfile) -> Iterator[Unused]:
+def _order(order: Order, drug: str, site: SiteProfile) -> Iterator[Unused]:
+    """``drug``: where a drug's code stands in messages of this type."""
     is_known = site.status_order(order) is not None or site.treatment(order) is not None
     if order.code.code and not is_known:
         settle = f'[orders.intensity] {_key(order.code.code)} = "FACT" or [orders.status], if it counts'
         why = OrderReason.UNMAPPED
-        yield Unused("OBR-4", _said(order.code), why.value, says=why.says, settle=settle)
+        field = drug if order.is_drug else "OBR-4"
+        yield Unused(field, _said(order.code), why.value, says=why.says, settle=settle)
         return
     said = effect(order.control, order.status, site.order_meanings)
     if isinstance(said, OrderReason):
@@ -157,12 +158,13 @@ def _order(order: Order, site: SiteProfile) -> Iterator[Unused]:
 
 
 def _diagnosis(code: Coded, why: Unlisted) -> Unused:
-    settle = ""
-    if why.reason == "diagnosis_system_unknown":
-        settle = f'[code_systems] I10 = ["{code.system or "NAME"}"], if that is ICD-10-CM'
+    says = diagnoses.REASONS[why.reason]
     if why.reason == "diagnosis_missing":
-        return Unused("DG1-3", "", why.reason, says=diagnoses.REASONS[why.reason])
-    return Unused("DG1-3", f"^{code.system}", why.reason, says=diagnoses.REASONS[why.reason], settle=settle)
+        return Unused("DG1-3", "", why.reason, says=says)
+    if why.system:
+        settle = f"[code_systems] I10 = [{_text(why.system)}], if that is ICD-10-CM"
+        return Unused("DG1-3", f"^{why.system}", why.reason, says=says, settle=settle)
+    return Unused("DG1-3", f"^{code.system}", why.reason, says=says)
 
 
 def _visit(event: Event, site: SiteProfile) -> Iterator[Unused]:
@@ -196,7 +198,8 @@ def _note(note: str) -> Iterator[Unused]:
     field, reason = (match[1] + (match[2] or ""), match[3]) if match else ("MSH", note)
     if (field, reason) in _SAID_ELSEWHERE:
         return
-    yield Unused(field, "", reason, says=NOTES.get(reason, ""))
+    settle = f"have the sender fill {field}" if reason == "time_missing" else ""
+    yield Unused(field, "", reason, says=NOTES.get(reason, ""), settle=settle)
 
 
 #: What the reader's words say.
@@ -206,7 +209,7 @@ NOTES = {
     "time_hour_24": "hour 24: read as the next midnight",
     "time_leap_second": "second 60: read as second 59",
     "time_offset_unreadable": "an offset that does not exist: read as the site's own time",
-    "time_missing": "no time at all: the time of receipt stands in",
+    "time_missing": "no time in MSH-7: EVN-2 stands in, without it this counts as told before all else",
     "time_after_message": "a time after the message that tells of it: the message's own time stands in",
     "date_unreadable": "what was sent is no date",
     "date_coarse": "a date that is less exact than a day: not used",
@@ -222,14 +225,15 @@ NOTES = {
 }
 
 
+def _text(value: str) -> str:
+    """A text as TOML writes it."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _said(code: Coded) -> str:
     return f"{code.code}^{code.system}" if code.code or code.system else ""
 
 
 def _key(name: str) -> str:
     """A name as TOML writes a key."""
-    return (
-        name
-        if re.fullmatch(r"[A-Za-z0-9_-]+", name)
-        else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    )
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
