@@ -60,12 +60,13 @@ def note(one: Installation) -> str:
     return str(row[0]) if row else ""
 
 
-def passed(one: Installation) -> None:
+def passed(one: Installation, now: datetime | None = None) -> None:
     """Wait until each moment that has passed was looked at: a kept store may be younger than a day."""
+    moment = int((now or datetime.now(UTC)).timestamp() * 1e6)
     query, until = "SELECT count(*) FROM lane_due WHERE due <= ?", time.monotonic() + START_SECONDS
     while True:
         with closing(sqlite3.connect(one.settings.store / engine.DATABASE)) as db:
-            if not db.execute(query, (int(time.time() * 1e6),)).fetchone()[0]:
+            if not db.execute(query, (moment,)).fetchone()[0]:
                 return
         assert time.monotonic() < until, "never looked at"
         time.sleep(0.02)
