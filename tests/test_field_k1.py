@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from umbridge.criteria.host import Host
+from umbridge.hl7 import er7
+from umbridge.hl7.translate import translate
 from umbridge.shadow import Shadow, read_files
 from umbridge.site import default_site
 
@@ -29,17 +31,24 @@ def host() -> Iterator[Host]:
 class Said:
     """A case's stay, and what interqual_like says of its admission."""
 
-    def __init__(self, shared: Path, host: Host, name: str) -> None:
+    def __init__(self, shared: Path, host: Host, name: str, *changes: tuple[bytes, bytes]) -> None:
+        """``changes``: of the messages, where what is expected names another value as well."""
         shadow = Shadow(SITE)
-        for _, frame in read_files([str(shared / "field" / name)]):
+        frames = [frame for _, frame in read_files([str(shared / "field" / name)])]
+        for old, new in changes:
+            assert any(old in frame for frame in frames)
+            frames = [frame.replace(old, new) for frame in frames]
+        for frame in frames:
             shadow.take(frame)
         assert shadow.unread == {}
         (lane,) = shadow.lanes.values()
         self._fold = lane.fold
+        self.notes = {note for frame in frames for note in translate(er7.parse(frame), SITE.zone).notes}
         self.exceptions = lane.fold.stay(lane.as_of).exceptions
         rows: list[Any] = shadow.screen(host, None)
         (row,) = [r for r in rows if r["plugin"] == "interqual_like" and r["review"] == "ADMISSION"]
         self.outcome, self.missing, self.supported = row["outcome"], row["missing"], row["supported"]
+        self.subset = row["subset"]
 
     def values(self, fact: str) -> list[str]:
         return [str(each.value) for each in self._fold.results(fact) or () if each.value is not None]
@@ -72,6 +81,12 @@ def test_f04_a_correction_with_another_time(shared: Path, host: Host) -> None:
     assert (said.outcome, said.exceptions) == ("REFER", ())
 
 
+def test_f04_a_withdrawal_with_another_time(shared: Path, host: Host) -> None:
+    said = Said(shared, host, "F04_correction_other_time/a2_corr_newtime", (b"|C|", b"|W|"))
+    assert said.values("sodium") == []
+    assert (said.outcome, said.missing, said.exceptions) == ("PEND", ["sodium"], ())
+
+
 def test_f05_a_correction_without_a_time(shared: Path, host: Host) -> None:
     said = Said(shared, host, "F05_correction_without_OBR7/a2_corr_no7")
     assert said.values("creatinine") == ["0.9", "0.9"]  # that of the first report, and the corrected one
@@ -101,3 +116,4 @@ def test_f33_a_time_after_its_message_is_not_waited_for(shared: Path, host: Host
     said = Said(shared, host, "F33_future_OBX14/i2_obx14_utc_nooffset")
     assert said.values("sodium") == ["122"]
     assert (said.outcome, said.supported) == ("MEETS", "ACUTE")
+    assert any("OBX[" in note and note.endswith("-14 time_after_message") for note in said.notes)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from test_field_k1 import Said, host
 
+from umbridge.criteria.host import Host
 from umbridge.shadow import Shadow, read_files
 from umbridge.site import default_site
 from umbridge.stay.view import Stay
+
+__all__ = ["host"]
 
 
 @pytest.fixture
@@ -16,10 +20,12 @@ def field(shared: Path) -> Path:
     return shared / "field"
 
 
-def only_stay(case: Path) -> Stay:
+def only_stay(case: Path, without: bytes = b"") -> Stay:
     shadow = Shadow(default_site())
-    for _, frame in read_files([str(case)]):
-        shadow.take(frame)
+    frames = [frame for _, frame in read_files([str(case)])]
+    assert any(without in frame for frame in frames)
+    for frame in frames:
+        shadow.take(frame.replace(without, b""))
     assert shadow.unread == {}
     (state,) = shadow.lanes.values()
     return state.fold.stay(state.as_of)
@@ -27,6 +33,16 @@ def only_stay(case: Path) -> Stay:
 
 def test_f21_the_icd10_code_counts_wherever_it_stands(field: Path) -> None:
     assert only_stay(field / "F21_DG1_alternate/dm_dg1_snomed_first").diagnoses == ("E87.1",)
+
+
+def test_f21_that_code_picks_the_criteria(shared: Path, host: Host) -> None:
+    said = Said(shared, host, "F21_DG1_alternate/dm_dg1_snomed_first")
+    assert (said.subset, said.outcome, said.supported) == ("aki_electrolyte", "MEETS", "ACUTE")
+
+
+def test_f21_snomed_alone_is_no_icd10(field: Path) -> None:
+    icd10 = b"^E87.1^Hypo-osmolality^I10"
+    assert only_stay(field / "F21_DG1_alternate/dm_dg1_snomed_first", without=icd10).diagnoses == ()
 
 
 @pytest.mark.parametrize("name", ["d1_dg1_2_I9_letter", "d1_dg1_2_ICD9", "d1_sys_9"])

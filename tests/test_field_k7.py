@@ -34,11 +34,13 @@ def test_f25_a_trigger_of_the_standard_is_ignored_not_refused(field: Path, name:
     read = only(field / "F25_events_of_2_9" / name)
     assert ack.refusal(read) is None
     assert ack.used(read).state is RowState.IGNORED
+    assert ack.code_due(read, None) == "AA"
 
 
-def test_f26_each_patient_of_a_message_has_its_own_sodium(field: Path) -> None:
+@pytest.mark.parametrize("case", ["k1_multi", "k1_multi_patient_oru"])
+def test_f26_each_patient_of_a_message_has_its_own_sodium(field: Path, case: str) -> None:
     shadow = Shadow(SITE)
-    for _, frame in read_files([str(field / "F26_several_patients_no_way_out/k1_multi_patient_oru")]):
+    for _, frame in read_files([str(field / "F26_several_patients_no_way_out" / case)]):
         shadow.take(frame)
     assert shadow.unread == {}
     found = {lane: state.fold.results("sodium") for lane, state in shadow.lanes.items()}
