@@ -326,6 +326,7 @@ TESTED_IN = {
     "umbridge/stay/oneorder.py": "tests/test_orders.py",  # the orders of a stay are made of them
     "umbridge/stay/shelf.py": "tests/test_orders.py",
     "umbridge/stay/ties.py": "tests/test_orders.py",
+    "umbridge/stay/ordinary.py": "tests/test_orders.py",
     "umbridge/stay/prevailing.py": "tests/test_case.py",
     "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name

@@ -18,11 +18,14 @@ from umbridge.model import Coded, Event, Observation, Order, Patient, ReviewType
 from umbridge.review.plan import stay_json
 from umbridge.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay import effect as effects
-from umbridge.stay import force, orders, said, ties
+from umbridge.stay import fold as fold_room
+from umbridge.stay import force, orders, ordinary, said, ties
 from umbridge.stay.effect import Effect
 from umbridge.stay.fold import StayFold
+from umbridge.stay.orders import Orders
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.ties import Ties
+from umbridge.stay.unused import orders_unused
 from umbridge.stay.window import readings
 
 SITE = default_site()
@@ -765,11 +768,11 @@ def test_a_new_order_that_was_cancelled_at_once_is_known() -> None:
 
 
 def test_too_many_plain_numbers_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orders, "PLAIN", 3)
+    monkeypatch.setattr(ordinary, "MOST", 3)
     events = [ED, *(orm("NW", f"{n}^ZZLAB", 1, "LAB1") for n in range(9)), orm("CA", "79^ZZEHR", 2)]
     assert told(folded(*events[:3], events[-1]))["exceptions"] == ["ORDER_NOT_FOUND"]
     fold = folded(*events)
-    assert len(fold._orders._plain) == 3
+    assert len(fold._orders._ordinary) == 3
     assert told(fold)["exceptions"] == []
 
 
@@ -816,7 +819,7 @@ def test_the_site_says_what_its_words_mean() -> None:
     ],
 )
 def test_what_one_order_says_by_itself(order: Order, reason: str) -> None:
-    assert said.unused(order, SITE) == reason
+    assert (said.unused(order, SITE) or "") == reason
 
 
 # --- any order of arrival, any number of repeats ----------------------------------------------------------
@@ -916,32 +919,77 @@ def test_any_order_of_arrival_and_any_repeats_give_the_same(
     assert whole(restored) == expected
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(any_event(), max_size=12))
-def test_every_statement_is_used_or_has_exactly_one_reason(events: list[Event]) -> None:
-    fold = StayFold.refold(SITE, enumerate(events))
-    reasons = {reason.value for reason in OrderReason}
-    held = Counter((each.seq, each.part) for shelf in fold._orders._shelves.values() for each in shelf.said)
+def accounted(events: list[Event]) -> StayFold:
+    """Each order of each message is read into a line of its order, or has exactly one reason."""
+    read = Counter[tuple[int, int]]()
+
+    def line_of(what: str, mine: list[said.Said], above: list[said.Said]) -> force.OrderLine:
+        read.update({each.claim: 1 for each in mine if each.what in ("", what)})
+        return force.line_of(what, mine, above)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(orders, "line_of", line_of)
+        fold = StayFold.refold(SITE, enumerate(events))
     unused = Counter((each.seq, each.part) for each, _ in fold.unused_orders())
-    assert {reason for _, reason in fold.unused_orders()} <= reasons
-    assert max([*held.values(), *unused.values()], default=1) == 1
-    twice = Counter[object]()
+    assert max(unused.values(), default=1) == 1
+    assert not unused.keys() & read.keys()
+    held = [each for shelf in fold._orders._shelves.values() for each in shelf.said]
+    assert {each.claim for each in held} == unused.keys() | read.keys()
+    twins = {(each.told, each.sent, *each[3:]): each.claim for each in held}
     for seq, event in enumerate(events):
+        kept = {each.part: each for each in said.said_of(event, seq, SITE)[0]}
+        counted = Counter(id(order) for order, _ in orders_unused(event, seq, fold))
         for number, order in enumerate(event.orders, 1):
-            alone = said.unused(order, SITE)
-            assert not alone or alone in reasons
-            is_held, is_unused = held[seq, number], unused[seq, number]
-            if is_held:
-                kept = [why for each, why in fold.unused_orders() if (each.seq, each.part) == (seq, number)]
-                assert kept == ([alone] if alone else kept)
-                continue
-            assert not is_unused
-            twice[order] += not alone
-    assert all(events_with(events, order) > 1 for order, count in twice.items() if count)
+            its = kept.get(number)
+            is_read = its is not None and twins[(its.told, its.sent, *its[3:])] in read
+            assert is_read or counted[id(order)] == 1
+            is_unread = its is not None and its.what == said.UNREAD  # of it the code has a reason
+            assert is_unread or not (is_read and counted[id(order)])
+    return fold
 
 
-def events_with(events: list[Event], order: object) -> int:
-    return sum(each == order for event in events for each in event.orders)
+@st.composite
+def any_drug(draw: st.DrawFn) -> Event:
+    """An order for a drug that goes into a vein, and that the profile does not know."""
+    event = draw(any_event())
+    return replace(event, orders=tuple(replace(each, **DRUG) for each in event.orders))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(any_event(), any_event(), any_drug()), max_size=12))
+def test_every_order_is_read_or_has_exactly_one_reason(events: list[Event]) -> None:
+    accounted(events)
+
+
+DROPPED = [
+    ED,
+    orm("NW", "71^ZZEHR", 1, FLUIDS),
+    drug("DC", "71^ZZEHR", 2, "NDC-1"),
+    orm("CA", "72^ZZEHR", 2),
+    orm("CA", "9^ZZLAB", 2, "LAB1"),
+    orm("SS", "71^ZZEHR", 2, FLUIDS),
+    orm("DC", "71^ZZEHR", 3, identifiers=OTHER),
+]
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "fault"),
+    [
+        (fold_room, "said_of", lambda event, seq, site: ([], said.said_of(event, seq, site)[1])),
+        (Orders, "_used", lambda self, place, name, its, odd: [each for each in its if each.what]),
+        (Orders, "why", lambda self, told: None),
+        (said, "unused", lambda order, site: None),
+    ],
+    ids=["taken in nowhere", "not read", "no reason of the stay's", "no reason of its own"],
+)
+def test_an_order_that_is_dropped_without_a_reason_is_seen(
+    monkeypatch: pytest.MonkeyPatch, room: Any, name: str, fault: object
+) -> None:
+    events = [*DROPPED, orm("NW", "8^ZZLAB", 2, "LAB1")]
+    accounted(events)
+    monkeypatch.setattr(room, name, fault)
+    with pytest.raises((AssertionError, KeyError)):
+        accounted(events)
 
 
 def test_a_repeat_that_comes_first_gives_way_to_what_was_received_before_it() -> None:

@@ -22,7 +22,8 @@ from umbridge.site import default_site
 from umbridge.stay import account, results
 from umbridge.stay.assays import NO_FLAG
 from umbridge.stay.facts import DERIVED, Fact, dictionary, feeds, read
-from umbridge.stay.fold import StayFold, combined
+from umbridge.stay.fold import StayFold
+from umbridge.stay.record import combined
 from umbridge.stay.statements import kind_of
 from umbridge.stay.window import readings
 

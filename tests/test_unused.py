@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -18,8 +19,9 @@ from umbridge.hl7.translate import translate
 from umbridge.site import default_site
 from umbridge.stay import diagnoses
 from umbridge.stay.facts import Fact, read
+from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import OrderReason, Reason
-from umbridge.stay.unused import NOTES, REASONS, Unused, segments_not_read, unused
+from umbridge.stay.unused import NOTES, REASONS, Unused, counted, orders_unused, segments_not_read, unused
 
 SITE = default_site()
 AT = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
@@ -133,6 +135,53 @@ def test_segments_that_nothing_is_read_from_are_named() -> None:
     assert translate(message, ZoneInfo("UTC")).sent_at.year == AT.year
 
 
+def test_segments_of_an_order_are_read_in_orders_only() -> None:
+    def named(kind: str, *segments: str) -> list[str]:
+        message = er7.parse((HEAD.format(kind=kind) + "\r".join(segments) + "\r").encode())
+        return [one.field for one in segments_not_read(message)]
+
+    drug = ("ORC|NW|P1", "RXO|A", "TQ1|1", "RXR|IV")
+    assert named("RDE^O11", *drug) == []
+    assert named("ADT^A01", *drug) == ["ORC", "RXO", "TQ1", "RXR"]
+    assert named("ORU^R01", "ORC|RE|P1", "OBR|1|P1", "TQ1|1", "OBX|1") == ["TQ1"]
+    assert named("OMG^O19", "ORC|NW|P1", "OBR|1|P1", "PID|1", "ORC|RE|P2", "OBR|1|P2", "TQ1|1") == ["TQ1"]
+
+
+def test_orders_are_counted_by_what_the_stay_made_of_them() -> None:
+    """By number: a cancel that found its order is used, whatever its code; one that found none is counted."""
+    fold = StayFold(SITE)
+    kept: Counter[str] = Counter()
+    texts = [
+        "ORC|NW|71^ZZEHR\rRXO|RXNACLIV",
+        "ORC|DC|71^ZZEHR\rRXO|NDC-1",
+        "ORC|CA|79^ZZEHR",
+        "ORC|OC||F9^ZZLAB",
+        "ORC|NW|80^ZZEHR\rOBR|1|||ZZLAB",
+        "ORC|CA|80^ZZEHR",
+        "ORC|SS|80^ZZEHR",
+        "ORC|ZZ|71^ZZEHR",
+        "ORC|XO|71^ZZEHR|||ZZ",
+        "ORC|CA",
+        "ORC|NW|81^ZZA\rRXO|RXNACLIV\rORC|NW|81^ZZB\rRXO|RXNACLIV\rORC|CA|81",
+    ]
+    for seq, text in enumerate(texts):
+        message = er7.parse((HEAD.format(kind="ORM^O01") + f"PV1|1|I|MED\r{text}\r").encode())
+        event = translate(message, SITE.zone, mrn_authority="UMBH")
+        fold.apply(event, seq)
+        kept += counted(message, [event], SITE, list(orders_unused(event, seq, fold)))
+    assert {name: count for name, count in kept.items() if " order_" in name} == {
+        "ORC-2 order_not_found": 1,
+        "ORC-3 order_not_found": 1,
+        "OBR-4 order_unmapped": 1,
+        "ORC-2 order_unmapped": 1,
+        "ORC-1 order_says_nothing": 1,
+        "ORC-1 order_control_unknown": 1,
+        "ORC-5 order_status_unknown": 1,
+        "ORC-2 order_number_missing": 1,
+        "ORC-2 order_ambiguous": 1,
+    }
+
+
 def test_it_is_counted_shown_and_listed(installation: Installation) -> None:
     """In `status` by feed, field and reason; of one message and of all with the code, for whom it is."""
     installation.roles("ur_nurse")
@@ -142,14 +191,14 @@ def test_it_is_counted_shown_and_listed(installation: Installation) -> None:
     messages = [("", frame) for frame in frames]
     asyncio.run(delivery.send_all("127.0.0.1", running.port, messages, connections=1, done=sent.append))
     status = running.worked()
-    counted = status["feeds"][0]["not_used"]
-    assert counted["OBX-6 unit_unknown"] > 0
-    assert counted["NK1 segment_not_read"] > 0
+    tally = status["feeds"][0]["not_used"]
+    assert tally["OBX-6 unit_unknown"] > 0
+    assert tally["NK1 segment_not_read"] > 0
     rows = installation.rows("messages", "unused")
     units = [row for row in rows if row["reason"] == "unit_unknown"]
     assert {row["code"] for row in units} == {"ZZ/UNIT"}
     assert {row["fact"] for row in units} == {"heart_rate", "resp_rate"}
-    assert sum(row["count"] for row in units) == counted["OBX-6 unit_unknown"]
+    assert sum(row["count"] for row in units) == tally["OBX-6 unit_unknown"]
     assert installation.rows("messages", "unused", "--feed", "nobody") == []
     seq = units[0]["last"]
     (shown,) = installation.rows("messages", "show", str(seq), "--purpose", "HPAYMT")

@@ -48,10 +48,11 @@ from umbridge.site import SiteProfile
 from umbridge.stay.anew import differences, is_read, outline_of, outline_stored
 from umbridge.stay.clock import instant
 from umbridge.stay.corrections import is_corrected
-from umbridge.stay.fold import NeedsRefold, Stay, StayFold, combined
+from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import event_of, taken_part
 from umbridge.stay.late import LATE_CRITICAL_RESULT
-from umbridge.stay.unused import counted
+from umbridge.stay.record import combined
+from umbridge.stay.unused import counted, orders_unused
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,7 +205,6 @@ class Casework:
         match task.purpose:
             case TakeIn(parts):
                 events = [(task.seq, taken_part(whole, part)) for part in parts]
-                not_used = counted(message, [event for _, event in events], self._site)
             case Silence(at):
                 as_of = max(as_of, at)
             case ScreenAgain() | Reread():
@@ -220,6 +220,9 @@ class Casework:
             increments = increments_of((seq, fold.increment(event, seq)) for seq, event in written)
         else:
             increments = increments_of((seq, fold.apply(event, seq)) for seq, event in events)
+        if events:
+            orders = [each for seq, event in events for each in orders_unused(event, seq, fold)]
+            not_used = counted(message, [event for _, event in events], self._site, orders)
         stay = fold.stay(as_of)
         asked = to_screen(stay, task.said.completed)
         if isinstance(task.purpose, Silence):

@@ -39,6 +39,7 @@ from umbridge.stay.person import (
     word_of,
 )
 from umbridge.stay.procedures import Procedure, Procedures, procedures_of
+from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import (
     Key,
     Record,
@@ -299,6 +300,10 @@ class StayFold:
         """Statements about orders that the stay has no use for, each with its reason."""
         return sorted(self._orders.odd())
 
+    def why_unused(self, said: Said) -> OrderReason | None:
+        """Why the stay has no use for a statement that it has taken in, as things stand."""
+        return self._orders.why(said)
+
     def person(self) -> Person:
         """The registers of the stay's patient, completed by messages that named no patient.
 
@@ -404,14 +409,6 @@ class StayFold:
                 is_own=self.is_patient,
             )
         return course.care_start if found is None else found[0]
-
-
-def combined(one: bytes, other: bytes) -> bytes:
-    """Two increments of one row as one: a message may be about a stay in several of its parts."""
-    rows: dict[str, list[Any]] = json.loads(one)
-    for name, its in json.loads(other).items():
-        rows[name] = rows.get(name, []) + its
-    return canonical(rows)
 
 
 def _said(person: Person, name: str) -> str:

@@ -6,8 +6,8 @@ The filler number names an order of its own where the placer number is another's
 parent's, and a replacement after RU (table 0119, comments on PA and RO).
 
 Of orders that are neither a status nor a treatment, as most laboratory orders, only the numbers and the code
-are kept, so that a statement by number alone is not taken for one about an order that nobody has told of:
-``PLAIN`` numbers a stay, some 150 bytes each. A stay with more of them raises no ORDER_NOT_FOUND.
+are kept, so that a statement by number alone is not taken for one about an order that nobody has told of.
+A stay with more of them than are kept raises no ORDER_NOT_FOUND.
 
 The statements of one number lie on one shelf and are read again together when one is added: taking one in
 costs the same however many orders a stay has.
@@ -22,21 +22,28 @@ from collections.abc import Callable, Iterable, Iterator
 from umbridge.stay.force import BESIDE, INHERITED, InForce, Turn, beside, line_of
 from umbridge.stay.numbers import Numbers, alike, shelf_of
 from umbridge.stay.oneorder import alike_until, are_one, by_patient, is_meant, retold
+from umbridge.stay.ordinary import Ordinary
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
 from umbridge.stay.said import DISCHARGE, NO_TREATMENT, REPLACEMENT, STATUS, UNREAD, Plain, Said
 from umbridge.stay.shelf import NUMBERS, READ, Shelf
 from umbridge.stay.ties import UNSURE, Ties
 
-PLAIN = 16_384
 #: The exception of the stay for a statement that is not used and may matter.
 _EXCEPTIONS = {OrderReason.NOT_FOUND: "ORDER_NOT_FOUND", OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}
 _UNREAD = "ORDER_UNREAD"
+_REASONS = {each.value: each for each in OrderReason}
 
 
 def _own(said: Said) -> str:
     """The shelf of its own number."""
     return shelf_of("P", said.placer) if said.placer else shelf_of("F", said.filler)
+
+
+def _strange(said: Said) -> tuple[Said, str, str]:
+    """By the number of another patient's order: its own patient has none of that number."""
+    why = OrderReason.UNMAPPED if said.code else OrderReason.NOT_FOUND
+    return said, why.value, _EXCEPTIONS.get(why, "")
 
 
 class Orders:
@@ -45,9 +52,8 @@ class Orders:
     def __init__(self) -> None:
         self._shelves: dict[str, Shelf] = {}
         self._changed: set[str] = set()
-        self._plain: dict[str, str] = {}  # number -> codes
-        self._plain_at: dict[str, set[str]] = {}  # shelf -> the plain numbers with a namespace
-        self._ties = Ties()
+        self._ordinary = Ordinary()
+        self._ties = Ties(self._ordinary)
         self._pairs: set[tuple[str, str]] = set()  # learnt from orders that are neither
         #: Shelf of its own number -> what another number may name, and where it lies.
         self._loose: dict[str, dict[Said, str]] = {}
@@ -69,8 +75,7 @@ class Orders:
         past = self._past.get(told_by)
         if past is None:
             past = self._past[told_by] = Orders()
-            past._plain, past._plain_at = self._plain, self._plain_at
-            past._ties = Ties(self._ties.ordinary)
+            past._ordinary, past._ties = self._ordinary, Ties(self._ordinary)
             for pair in self._pairs:
                 past._ties.tie(*pair)
             for shelf in self._shelves.values():
@@ -98,7 +103,7 @@ class Orders:
             if is_new and not (said.placer and self._ties.is_known(said.placer)):
                 self._loose.setdefault(_own(said), {})[said] = place
         else:
-            place = f"C{said.what}{said.status}{said.code}"  # no number at all: the order of that code
+            place = self._placed(said)
             self._put(place, said)
         for kind, parent in (("P", said.parent), ("F", said.parent_filler)):
             if parent:
@@ -106,20 +111,9 @@ class Orders:
 
     def add_plain(self, plain: Plain) -> None:
         """Take in that there is an order that is neither a status nor a treatment."""
-        for kind, number in (("P", plain.placer), ("F", plain.filler)):
-            codes = set(self._plain.get(kind + number, plain.code).split("\n")) | {plain.code}
-            known = "\n".join(sorted(codes))
-            if not number or self._plain.get(kind + number) == known:
-                continue
-            if kind + number not in self._plain and len(self._plain) >= PLAIN:
-                continue
-            self._plain[kind + number] = known
+        for kind, number in self._ordinary.take(plain):
             place = shelf_of(kind, number)
-            if "^" in number:
-                self._plain_at.setdefault(place, set()).add(number)
-            is_news = kind == "P" and plain.code and number not in self._ties.ordinary.get(place, ())
-            if is_news:
-                self._ties.ordinary.setdefault(place, set()).add(number)
+            if kind == "P" and plain.code:
                 self._place_again(place)
             near = {shelf_of("P", each) for each in self._ties.all_tied(number)} if kind == "F" else ()
             for each in (place, *near):
@@ -191,6 +185,8 @@ class Orders:
 
     def _placed(self, said: Said) -> str:
         """Where a statement lies: with the order's placer number, or with the one that is tied to its own."""
+        if not said.placer and not said.filler:
+            return f"C{said.what}{said.status}{said.code}"  # no number at all: the order of that code
         if said.placer:
             home = None if said.apart else self._ties.home(said.placer, said.filler)
             return shelf_of("P", home or said.placer)
@@ -215,7 +211,7 @@ class Orders:
 
     def _numbers(self, place: str) -> Numbers:
         shelf = self._shelves.get(place)
-        return Numbers(place, [] if shelf is None else shelf.said, self._plain_at.get(place, ()))
+        return Numbers(place, [] if shelf is None else shelf.said, self._ordinary.spaced(place))
 
     def _name(self, place: str, numbers: Numbers, placer: str, filler: str, what: str = "") -> str:
         if place[0] == "C":
@@ -225,7 +221,7 @@ class Orders:
                 return f"F{each}"
         if placer:
             home = self._ties.home(placer, filler)
-            if home == UNSURE and f"P{placer}" in self._plain:
+            if home == UNSURE and f"P{placer}" in self._ordinary:
                 home = None  # an ordinary order, though nobody ordered it here
             return "" if home == UNSURE else numbers.name(home or placer, what)
         placers = self._ties.tied(filler)
@@ -315,7 +311,11 @@ class Orders:
             own = BESIDE * (1 + used[0].seq * BESIDE + used[0].part)
             inherited = self._inherited(used, frozenset({name}))
             above = [said._replace(what="", part=said.part + own) for said in inherited]
-            for mine in by_patient(used, stands):
+            groups = [mine for mine in by_patient(used, stands) if any(said.what for said in mine)]
+            if len(groups) != 1 or len(groups[0]) != len(used):
+                theirs = {said.claim for mine in groups for said in mine}
+                shelf.odd += [_strange(said) for said in used if said.claim not in theirs]
+            for mine in groups:
                 for what in sorted({said.what for said in mine if said.what}):
                     line = line_of(what, mine, above)
                     lines.append(line)
@@ -373,8 +373,8 @@ class Orders:
         """What orders are called that a number without a namespace may mean, and that have another one."""
         keys = {place, *(f"F{said.filler}" for said in its if said.is_bare and not said.placer)}
         mapped = {said.placer or said.filler for said in self._shelves[place].said if said.what}
-        keys |= {place[0] + number for number in self._plain_at.get(place, ()) if number not in mapped}
-        return {code for key in keys if key in self._plain for code in self._plain[key].split("\n")}
+        keys |= {place[0] + number for number in self._ordinary.spaced(place) if number not in mapped}
+        return self._ordinary.codes(keys)
 
     def _is_mapped(self, filler: str) -> bool:
         shelves = (self._shelves.get(shelf_of("P", placer)) for placer in self._ties.tied(filler))
@@ -386,8 +386,8 @@ class Orders:
         if name[:1] == "P":
             keys |= {f"P{said.placer}" for said in its if said.placer}
         if "^" not in name:
-            keys |= {place[0] + number for number in self._plain_at.get(place, ())}
-        return {code for key in keys if key in self._plain for code in self._plain[key].split("\n")}
+            keys |= {place[0] + number for number in self._ordinary.spaced(place)}
+        return self._ordinary.codes(keys)
 
     # -- what is not used --------------------------------------------------------------------------------
 
@@ -397,7 +397,17 @@ class Orders:
             for said, reason, _ in shelf.odd:
                 yield said, reason
 
+    def why(self, said: Said) -> OrderReason | None:
+        """Why a statement that was taken in is not used, as things stand; also of one told again."""
+        shelf = self._shelves[self._placed(said)]
+        at = bisect_left(shelf.said, said[:2])
+        its = set()
+        while at < len(shelf.said) and shelf.said[at][:2] == said[:2]:
+            its |= {shelf.said[at].claim} if shelf.said[at][3:] == said[3:] else set()
+            at += 1
+        return next((_REASONS[why] for each, why, _ in shelf.odd if each.claim in its), None)
+
     def exceptions(self, is_own: Callable[[str], bool]) -> set[str]:
         """What may change the stay and could not be used, of patients that ``is_own`` accepts, as codes."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
-        return raised - {_EXCEPTIONS[OrderReason.NOT_FOUND]} if len(self._plain) >= PLAIN else raised
+        return raised - {_EXCEPTIONS[OrderReason.NOT_FOUND]} if self._ordinary.is_full else raised

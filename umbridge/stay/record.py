@@ -103,6 +103,14 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
+def combined(one: bytes, other: bytes) -> bytes:
+    """Two increments of one row as one: a message may be about a stay in several of its parts."""
+    rows: dict[str, list[Any]] = json.loads(one)
+    for name, its in json.loads(other).items():
+        rows[name] = rows.get(name, []) + its
+    return canonical(rows)
+
+
 def patient_key(patient: Patient, site: SiteProfile) -> str:
     """The number that the patient is known by: NUMBER, or NUMBER^AUTHORITY; "" where none is sent.
 

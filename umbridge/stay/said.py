@@ -93,16 +93,16 @@ class Plain(NamedTuple):
     patient: str = ""
 
 
-def unused(order: Order, site: SiteProfile) -> str:
-    """Why an order says nothing of a status or a treatment by itself; "" where the stay has to tell."""
+def unused(order: Order, site: SiteProfile) -> OrderReason | None:
+    """Why an order says nothing of a status or a treatment by itself; None where the stay has to tell."""
     does = effect(order.control, order.status, site.order_meanings)
     if isinstance(does, OrderReason):
-        return does.value
+        return does
     if _what(order, site):
-        return ""
+        return None
     if not order.placer and not order.filler:
         return OrderReason.UNMAPPED if order.code.code else OrderReason.NUMBER_MISSING
-    return OrderReason.UNMAPPED if _is_plain(order, does) else ""
+    return OrderReason.UNMAPPED if _is_plain(order, does) else None
 
 
 def _what(order: Order, site: SiteProfile) -> str:

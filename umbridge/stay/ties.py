@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from umbridge.stay.numbers import alike, shelf_of
+from umbridge.stay.ordinary import Ordinary
 
 #: A placer number that may be the name of another one's order, and nothing says surely of which.
 UNSURE = ""
@@ -17,12 +18,11 @@ class Ties:
     (HL7 v2 4.5.1.3: the filler number is unique within the filler).
     """
 
-    def __init__(self, ordinary: dict[str, set[str]] | None = None) -> None:
+    def __init__(self, ordinary: Ordinary) -> None:
         self._placers: dict[str, dict[str, set[str]]] = {}  # filler's shelf -> filler -> placers
         self._fillers: dict[str, set[str]] = {}  # placer's shelf -> the fillers' shelves
         self._known: dict[str, set[str]] = {}  # placer's shelf -> numbers of a status or treatment
-        #: The same of orders that are neither.
-        self.ordinary: dict[str, set[str]] = {} if ordinary is None else ordinary
+        self._ordinary = ordinary  # the same of orders that are neither
 
     def tie(self, filler: str, placer: str) -> bool:
         """Whether that is news."""
@@ -44,7 +44,7 @@ class Ties:
 
     def is_known(self, placer: str) -> bool:
         at = shelf_of("P", placer)
-        known = (*self._known.get(at, ()), *self.ordinary.get(at, ()))
+        known = (*self._known.get(at, ()), *self._ordinary.called(at))
         return any(alike(each, placer) for each in known)
 
     def all_tied(self, filler: str) -> set[str]:

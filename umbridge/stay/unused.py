@@ -1,7 +1,7 @@
 """What of one message was read and is not used, each with one reason and the line that would settle it.
 
-Codes, units and the names of fields, never values. What only the stay can tell (an order that nobody placed,
-a correction that fits several values) is an exception of the stay and is not listed here.
+Codes, units and the names of fields, never values. What only the stay can tell of an order by number is
+counted, and not listed of one message; a correction that fits several values is an exception of the stay.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from umbridge.hl7.er7 import Message
+from umbridge.hl7.triggers import ORDERS
 from umbridge.model import Coded, Event, Observation, Order
 from umbridge.site import SiteProfile
-from umbridge.stay import diagnoses
+from umbridge.stay import diagnoses, said
 from umbridge.stay.diagnoses import Unlisted, icd10_of
-from umbridge.stay.effect import effect
 from umbridge.stay.facts import Unusable, by_loinc, dictionary, read
+from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import OrderReason, Reason
 
 
@@ -52,6 +53,7 @@ _READ = frozenset(
         *("RQD", "RQ1", "TQ1", "DG1", "PR1", "IN1", "IN3", "DSC", "FHS", "BHS", "BTS", "FTS"),
     )
 )
+_ORDER_ONLY = frozenset(("RXO", "RXE", "RXR", "ODS", "ODT", "RQD", "RQ1", "TQ1"))
 _STATUS = re.compile(r"status_")
 _UNIT = (Reason.UNIT_MISSING, Reason.UNIT_UNKNOWN, Reason.UNIT_UNFIT)
 _SAID_ELSEWHERE = {("OBX-5", "repeated"), ("DG1-3", "missing")}  # by the value's and the diagnosis's reason
@@ -61,33 +63,66 @@ _NOTE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[\d+\])?(-\d+)? (\w+)")
 def unused(event: Event, site: SiteProfile) -> Iterator[Unused]:
     """Of an event, or of each of several in one message."""
     for each in event.several or (event,):
-        for observation in each.observations:
-            found = read(observation, site)
-            if isinstance(found, Unusable):
-                yield _value(observation, found)
         for order in each.orders:
-            yield from _order(order, "RXE-2" if each.message_type == "RDE" else "RXO-1", site)
-        for diagnosis in each.diagnoses:
-            code = icd10_of(diagnosis, site)
-            if isinstance(code, Unlisted):
-                yield _diagnosis(Coded(diagnosis.code, "", diagnosis.system or diagnosis.method), code)
-        yield from _visit(each, site)
-        for note in each.notes:
-            yield from _note(note)
+            yield from _order(order, each.message_type, site)
+        yield from _but_orders(each, site)
 
 
-def counted(message: Message, events: Iterable[Event], site: SiteProfile) -> Counter[str]:
-    """What of a message is not used by the stay that takes these parts of it in, by "FIELD reason"."""
-    found = Counter(f"{one.field} {one.reason}" for event in events for one in unused(event, site))
+def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
+    for observation in event.observations:
+        found = read(observation, site)
+        if isinstance(found, Unusable):
+            yield _value(observation, found)
+    for diagnosis in event.diagnoses:
+        code = icd10_of(diagnosis, site)
+        if isinstance(code, Unlisted):
+            yield _diagnosis(Coded(diagnosis.code, "", diagnosis.system or diagnosis.method), code)
+    yield from _visit(event, site)
+    for note in event.notes:
+        yield from _note(note)
+
+
+def orders_unused(event: Event, seq: int, fold: StayFold) -> Iterator[tuple[Order, OrderReason]]:
+    """The orders of one message that was taken in which its stay has no use for, as things stand."""
+    kept = {each.part: each for each in said.said_of(event, seq, fold.site)[0]} if event.orders else {}
+    for part, order in enumerate(event.orders, 1):
+        why = said.unused(order, fold.site)
+        if why is None and part in kept:
+            why = fold.why_unused(kept[part])
+        if why is not None:
+            yield order, why
+
+
+def counted(
+    message: Message, events: Iterable[Event], site: SiteProfile, orders: Iterable[tuple[Order, OrderReason]]
+) -> Counter[str]:
+    """What of a message is not used by the stay that takes these parts of it in, by "FIELD reason".
+
+    ``orders``: those of them that the stay has no use for, and why.
+    """
+    found = Counter(
+        f"{one.field} {one.reason}"
+        for event in events
+        for each in event.several or (event,)
+        for one in _but_orders(each, site)
+    )
+    found.update(f"{_field(order, message.kind[0], why)} {why}" for order, why in orders)
     found.update(f"{one.field} {one.reason}" for one in segments_not_read(message))
     return found
 
 
 def segments_not_read(message: Message) -> Iterator[Unused]:
-    """The segments that nothing is read from, by name."""
+    """The segments that nothing is read from, by name: an order's too where the message is of no order."""
+    is_order, patients = message.kind[0] in ORDERS, 0
+    is_report = bool(message.lines_of(b"OBR"))
     for segment in message.walk():
-        if segment.name not in _READ and re.fullmatch(r"[A-Z][A-Z0-9]{2}", segment.name):
-            yield Unused(segment.name, "", "segment_not_read", says=REASONS["segment_not_read"])
+        name = segment.name
+        patients += name == "PID"
+        is_read = name in _READ
+        if name in _ORDER_ONLY or (name == "ORC" and not is_report):
+            is_read = is_order and patients < 2  # behind a second PID stand earlier results
+        if not is_read and re.fullmatch(r"[A-Z][A-Z0-9]{2}", name):
+            yield Unused(name, "", "segment_not_read", says=REASONS["segment_not_read"])
 
 
 def _value(observation: Observation, found: Unusable) -> Unused:
@@ -132,29 +167,35 @@ def _unit(observation: Observation, found: Unusable) -> str:
     return f"[units_of_measure] {_key(observation.unit)} = one of {taken}"
 
 
-def _order(order: Order, drug: str, site: SiteProfile) -> Iterator[Unused]:
-    """``drug``: where a drug's code stands in messages of this type."""
-    is_known = site.status_order(order) is not None or site.treatment(order) is not None
-    if order.code.code and not is_known:
-        settle = f'[orders.intensity] {_key(order.code.code)} = "FACT" or [orders.status], if it counts'
+def _order(order: Order, kind: str, site: SiteProfile) -> Iterator[Unused]:
+    """By the message alone. Of an order by number it can only say that its code is not mapped."""
+    why = said.unused(order, site)
+    if why is None and order.code.code and site.status_order(order) is None and site.treatment(order) is None:
         why = OrderReason.UNMAPPED
-        field = drug if order.is_drug else "OBR-4"
-        yield Unused(field, _said(order.code), why.value, says=why.says, settle=settle)
+    if why is None:
         return
-    said = effect(order.control, order.status, site.order_meanings)
-    if isinstance(said, OrderReason):
-        is_status = said is OrderReason.STATUS_UNKNOWN
-        settle = f'[orders.meaning] {_key(order.status)} = "in_force", "ended", "fulfilled" or "nothing"'
-        yield Unused(
-            "ORC-5" if is_status else "ORC-1",
-            order.status if is_status else order.control,
-            said.value,
-            says=said.says,
-            settle=settle if is_status else "",
-        )
-    elif not (order.code.code or is_known or order.placer or order.filler):
-        why = OrderReason.NUMBER_MISSING
-        yield Unused("ORC-2", "", why.value, says=why.says)
+    field = _field(order, kind, why)
+    code, settle = "", ""
+    if why is OrderReason.UNMAPPED and order.code.code:
+        code = _said(order.code)
+        settle = f'[orders.intensity] {_key(order.code.code)} = "FACT" or [orders.status], if it counts'
+    elif field == "ORC-5":
+        code = order.status
+        settle = f'[orders.meaning] {_key(code)} = "in_force", "ended", "fulfilled" or "nothing"'
+    elif field == "ORC-1":
+        code = order.control
+    yield Unused(field, code, why.value, says=why.says, settle=settle)
+
+
+def _field(order: Order, kind: str, why: OrderReason) -> str:
+    """Where an order in a message of this type has what is the reason that it is not used."""
+    if why is OrderReason.UNMAPPED and order.code.code:
+        return ("RXE-2" if kind == "RDE" else "RXO-1") if order.is_drug else "OBR-4"
+    if why is OrderReason.STATUS_UNKNOWN:
+        return "ORC-5"
+    if why in (OrderReason.CONTROL_MISSING, OrderReason.CONTROL_UNKNOWN, OrderReason.SAYS_NOTHING):
+        return "ORC-1"
+    return "ORC-2" if order.placer or not order.filler else "ORC-3"
 
 
 def _diagnosis(code: Coded, why: Unlisted) -> Unused:

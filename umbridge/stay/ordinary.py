@@ -1,0 +1,59 @@
+"""The orders of a stay that are neither a status nor a treatment: their numbers, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from umbridge.stay.numbers import shelf_of
+from umbridge.stay.said import Plain
+
+#: So many numbers a stay, some 150 bytes each.
+MOST = 16_384
+
+
+class Ordinary:
+    """By number, with "P" before a placer's and "F" before a filler's."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, str] = {}
+        self._spaced: dict[str, set[str]] = {}  # shelf -> the numbers with a namespace
+        self._called: dict[str, set[str]] = {}  # shelf -> the numbers of which a code was told
+
+    def take(self, plain: Plain) -> list[tuple[str, str]]:
+        """Kind and number of each of which this is news."""
+        news = []
+        for kind, number in (("P", plain.placer), ("F", plain.filler)):
+            key, place = kind + number, shelf_of(kind, number)
+            before = self._codes.get(key)
+            known = "\n".join(sorted({*(() if before is None else before.split("\n")), plain.code}))
+            if not number or before == known or (before is None and self.is_full):
+                continue
+            self._codes[key] = known
+            if "^" in number:
+                self._spaced.setdefault(place, set()).add(number)
+            if plain.code:
+                self._called.setdefault(place, set()).add(number)
+            news.append((kind, number))
+        return news
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._codes
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._codes) >= MOST
+
+    def spaced(self, place: str) -> Collection[str]:
+        """The numbers on a shelf that have a namespace."""
+        return self._spaced.get(place, ())
+
+    def called(self, place: str) -> Collection[str]:
+        """The numbers on a shelf of which somebody has said what is ordered."""
+        return self._called.get(place, ())
+
+    def codes(self, keys: Iterable[str]) -> set[str]:
+        """What the orders of these numbers are called; "" of one that nobody called anything."""
+        return {code for key in keys if key in self._codes for code in self._codes[key].split("\n")}
