@@ -24,7 +24,7 @@ from umbridge.stay.assays import NO_FLAG
 from umbridge.stay.facts import DERIVED, Fact, dictionary, feeds, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.record import combined
-from umbridge.stay.statements import kind_of
+from umbridge.stay.statements import UNTIMED, kind_of
 from umbridge.stay.window import readings
 
 SITE = default_site()
@@ -334,6 +334,19 @@ def test_a_date_is_a_day_and_a_late_time_is_the_messages() -> None:
     assert values(seen(*sheet), "sodium") == ["119", "121"]  # still told apart by the time as it was sent
     again = oru("0945", obr(taken="1350"), obx(SODIUM, "139", "mmol/L", "C"))
     assert values(seen(*sheet, again), "sodium") == ["121", "139"]
+
+
+@pytest.mark.parametrize("report", ["A17^ZZLAB", ""])
+def test_evidence_says_that_no_collection_time_was_sent(report: str) -> None:
+    untimed = oru("0901", obr(report), obx(SODIUM, "119", "mmol/L", "P"))
+    assert seen(untimed)["sodium"].latest.source == f"ZZ-0901-0 OBX[1]-5{UNTIMED} preliminary"
+    timed = oru("0930", obr("A17^ZZLAB", "0850"), obx(SODIUM, "119", "mmol/L"))
+    assert seen(untimed, timed)["sodium"].latest.source == (
+        "ZZ-0930-0 OBX[1]-5" if report else f"ZZ-0901-0 OBX[1]-5{UNTIMED} preliminary"
+    )
+    moved = oru("0930", obr("A17^ZZLAB"), obx(SODIUM, "121", "mmol/L", "C"))
+    first = oru("0901", obr("A17^ZZLAB", "0850"), obx(SODIUM, "119", "mmol/L"))
+    assert seen(first, moved)["sodium"].latest.source == "ZZ-0930-0 OBX[1]-5"  # the time is the original's
 
 
 # --- nothing is dropped unsaid

@@ -116,6 +116,15 @@ def test_each_thing_is_used_or_has_exactly_one_reason(segments: list[str], kind:
     assert len(diagnosed) <= len(event.diagnoses)
 
 
+def test_a_value_without_a_collection_time_is_said_with_what_to_do() -> None:
+    obx = "OBX|1|NM|2951-2^Sodium^LN||122|mmol/L|||||F"
+    (one,) = found("OBR|1||ZZ1^LAB|CHEM", obx)
+    assert (one.field, one.reason, one.fact) == ("OBX-14", "collection_time_missing", "sodium")
+    assert "OBR-7" in one.settle
+    assert found("OBR|1||ZZ1^LAB|CHEM|||202603020850", obx) == []
+    assert found("OBR|1||ZZ1^LAB|CHEM", f"{obx}|||202603020850") == []
+
+
 def test_each_of_several_patients_is_looked_at() -> None:
     segments = [
         "PV1|1|I|MED" + "|" * 16 + "ZZV1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from umbridge.stay.statements import LOST, MARK, PRELIMINARY, Result
+from umbridge.stay.statements import LOST, MARK, NEVER, PRELIMINARY, UNTIMED, Result
 
 
 class Value:
@@ -40,7 +40,11 @@ class Value:
 
     def shown(self) -> Result:
         slot, content = self.slot, self.content
-        source = content.source.removesuffix(MARK) if self.is_final else content.source
-        if slot is content and not self.former and source is content.source:
+        source = content.source.removesuffix(MARK)
+        if slot.first == NEVER:
+            source += UNTIMED
+        if not self.is_final and content.source.endswith(MARK):
+            source += MARK
+        if slot is content and not self.former and source == content.source:
             return content
         return Result(*slot[:9], *content[9:15], source, self.former)

@@ -43,6 +43,8 @@ SAYS_NONE = frozenset(
 #: Before the number of a report that is known by its placer number alone: no filler's number is like it.
 PLACER = "placer "
 MARK = " preliminary"  # behind the source of a value that is not final
+#: Behind that of a value which counts from MSH-7, as neither OBX-14 nor OBR-7 says when it was collected.
+UNTIMED = " (collection time not sent)"
 
 _KIND = 6  # where a written statement has its kind
 Place = tuple[int, str, str, str, str, int, int, int, str]
@@ -178,6 +180,8 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
         else:
             first = last = at  # nothing else names a value that no report does
         value, source = None, observation.source
+        if told is None and first == at:
+            source += UNTIMED
         if isinstance(found, Fact):
             value, original = found.value, found.original
             source += MARK if found.preliminary else ""

@@ -17,7 +17,7 @@ from umbridge.model import Coded, Event, Observation, Order
 from umbridge.site import SiteProfile
 from umbridge.stay import diagnoses, said
 from umbridge.stay.diagnoses import Unlisted, icd10_of
-from umbridge.stay.facts import Unusable, by_loinc, dictionary, read
+from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import OrderReason, Reason
 
@@ -46,6 +46,7 @@ REASONS = {
     "disposition_unmapped": "a discharge disposition that the profile does not have",
     "payer_unmapped": "a plan that the profile does not have: its payer class is UNKNOWN",
     "segment_not_read": "a segment that nothing here is read from",
+    "collection_time_missing": "neither OBX-14 nor OBR-7 says when it was collected: it counts from MSH-7",
 }
 _READ = frozenset(
     (
@@ -73,6 +74,8 @@ def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
         found = read(observation, site)
         if isinstance(found, Unusable):
             yield _value(observation, found)
+        elif observation.told is None:
+            yield _untimed(observation, found)
     for diagnosis in event.diagnoses:
         code = icd10_of(diagnosis, site)
         if isinstance(code, Unlisted):
@@ -147,6 +150,14 @@ def _value(observation: Observation, found: Unusable) -> Unused:
     elif reason is Reason.STATUS_NONE:
         settle = "have the sender fill OBX-11"
     return Unused("OBX-5", coded, reason, kind, found.fact, reason.says, settle)
+
+
+def _untimed(observation: Observation, found: Fact) -> Unused:
+    """It is read; whether it lies in the window that a review asks for, nobody said."""
+    reason = "collection_time_missing"
+    settle = "have the sender fill OBR-7 or OBX-14: a result that is sent late counts as if it were new"
+    coded = _said(observation.code)
+    return Unused("OBX-14", coded, reason, observation.value_type, found.fact, REASONS[reason], settle)
 
 
 def _map(code: Coded) -> str:
@@ -239,10 +250,16 @@ def _note(note: str) -> Iterator[Unused]:
     field, reason = (match[1] + (match[2] or ""), match[3]) if match else ("MSH", note)
     if (field, reason) in _SAID_ELSEWHERE:
         return
-    settle = f"have the sender fill {field}" if reason == "time_missing" else ""
-    yield Unused(field, "", reason, says=NOTES.get(reason, ""), settle=settle)
+    yield Unused(field, "", reason, says=NOTES.get(reason, ""), settle=_SETTLE.get(reason, ""))
 
 
+#: What to do about some of them.
+_SETTLE = {
+    "time_missing": "have the sender fill MSH-7",
+    "time_after_message": "where the sender writes another zone: [site] or [facilities.NAME] timezone",
+    "time_unreadable": "have the sender write YYYYMMDDHHMM[SS][+/-ZZZZ]",
+    "report_unnamed": "have the sender fill OBR-3 or OBR-2",
+}
 #: What the reader's words say.
 NOTES = {
     "time_unreadable": "what was sent is no time",
