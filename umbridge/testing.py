@@ -39,6 +39,7 @@ from umbridge.specimens import (
     diagnosis,
     examined,
     joint_values,
+    reading,
     said_by,
     step,
 )
@@ -125,6 +126,11 @@ _SETTINGS = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )
+
+
+def _sent(subset: Subset, fact: str) -> str:
+    """The fact that people send: of a comparison the one that the other is compared with."""
+    return (subset.rules.facts[fact].minus or (fact,))[-1]
 
 
 def _without(question: Case, fact: str) -> Case:
@@ -230,8 +236,7 @@ class CriteriaKit:
         library = type(self).library
         subset, values = data.draw(patients(library))
         level, review = data.draw(st.sampled_from(REQUESTS)), data.draw(st.sampled_from(REVIEWS))
-        read = {node.leaf.fact for node in subset.rules.optional}
-        optional = {(subset.rules.facts[fact].minus or (fact,))[-1] for fact in read}
+        optional = {_sent(subset, node.leaf.fact) for node in subset.rules.optional}
         optional |= {spec.id for spec in subset.rules.of_diagnosis} | type(self).may_move | {"age"}
         dropped = data.draw(st.sets(st.sampled_from(sorted(set(values) - optional))))
         kept = {fact: value for fact, value in values.items() if fact not in dropped}
@@ -249,6 +254,31 @@ class CriteriaKit:
             if isinstance(value, int) and f"{name}_min" in part.scores:
                 low, high = part.scores[f"{name}_min"], part.scores[f"{name}_max"]
                 assert int(str(low)) <= value <= int(str(high))
+
+    @given(st.data())
+    @_FEW
+    def test_one_more_fact_never_unsettles_an_answer(self, data: st.DataObject) -> None:
+        """But for a fact that was left out until then, and one that takes another's place: they count now."""
+        subset, values = data.draw(patients(type(self).library))
+        rules, rng = subset.rules, data.draw(st.randoms(use_true_random=False))
+        pairs = sorted({(_sent(subset, node.leaf.fact), *node.hangs_on) for node in rules.optional})
+        counts_now = {pair[0] for pair in pairs} | set(rules.replaced.values())
+        for _ in range(4):
+            unknown = set(rng.sample(sorted(values), rng.randint(0, min(3, len(values)))))
+            unknown |= set(rng.choice(pairs)) if pairs else set()  # an answer hangs on one that is left out
+            if rng.random() < 0.5:
+                unknown |= {fact for fact in values if rng.random() < 0.5}
+            unknown -= {"age", *(spec.id for spec in rules.of_diagnosis)}
+            known = {fact: value for fact, value in values.items() if fact not in unknown}
+            question, before = self._asked(data, subset, known), examined(subset, known)
+            is_settled = self.screen(question).outcome is not Outcome.PEND
+            settled = [key for key in (*rules.criteria, *rules.rules) if before.truth(key) is not None]
+            for fact in rng.sample(sorted(unknown - counts_now), min(4, len(unknown - counts_now))):
+                after = examined(subset, {**known, fact: values[fact]})
+                assert [key for key in settled if after.truth(key) is None] == [], (subset.id, fact)
+                if is_settled:
+                    more = {**question.facts, fact: reading(subset, fact, values[fact])}
+                    assert self.screen(replace(question, facts=more)).outcome is not Outcome.PEND, fact
 
     @given(st.data())
     @_SETTINGS
