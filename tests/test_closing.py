@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_host import HEAD, install
 from test_work import Book, one
 from umbridge_audit.slots import SCHEMAS
 
+from umbridge.casework import work
 from umbridge.casework.docket import Done, Reread, Silence, Snapshot
 from umbridge.casework.work import Casework
 from umbridge.criteria.host import Host
@@ -20,7 +22,10 @@ from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Answered, Closing, after
 from umbridge.review.standing import LaneReviews, ReviewRecord, decoded, encoded
 from umbridge.site import default_site
-from umbridge.stay.clock import HOUR
+from umbridge.stay import corrections
+from umbridge.stay.clock import HOUR, instant
+from umbridge.stay.counted import is_changed
+from umbridge.stay.statements import Result
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NUMBER = SCHEMAS["determination"].number
@@ -339,3 +344,47 @@ def test_under_other_rules_what_is_closed_stays_so_and_a_person_is_told_where_it
         assert (done.determined, done.changed) == ([], [])
         assert (ward.state(), ward.reopened(), ward.exceptions()) == ("closed", "", expected)
         assert ward.book.task.said.review("ADMISSION-3").answers == answers
+
+
+def _by_when_it_was_told(told: Sequence[Result], made: Any, told_by: int, row: int, is_within: Any) -> bool:
+    """As if what was sent before the newest of the known had been known."""
+    last = max((each.sent for each in told if each.seq <= row), default=0)
+    known = [each._replace(seq=0 if each.sent <= max(last, instant(at(3))) else row + 1) for each in told]
+    return is_changed(known, made, told_by, row, is_within)
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "planted", "seen_by"),
+    [
+        (
+            work,
+            "is_corrected",
+            lambda *_: False,
+            test_a_correction_of_what_counted_opens_it_and_the_next_one_closes_it_again,
+        ),
+        (
+            work,
+            "is_corrected",
+            lambda *_: True,
+            test_who_gets_better_before_the_moment_stays_closed_and_a_person_is_told_at_it,
+        ),
+        (work, "_is_due", lambda *_: False, test_it_is_judged_once_at_its_moment_in_silence),
+        (
+            corrections,
+            "is_changed",
+            _by_when_it_was_told,
+            test_a_correction_that_was_sent_first_and_came_last_is_seen,
+        ),
+    ],
+)
+def test_a_planted_bug_is_seen(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    room: Any,
+    name: str,
+    planted: Callable[..., Any],
+    seen_by: Callable[[Host], None],
+) -> None:
+    monkeypatch.setattr(room, name, planted)
+    with pytest.raises(AssertionError):
+        seen_by(host)
