@@ -208,6 +208,7 @@ def test_importing_umbridge_is_light() -> None:
 
 # Modules without a test file of their own name: where they are tested instead, and why there.
 TESTED_IN = {
+    "umbridge/drawing.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit draws
     "umbridge/carers.py": "tests/test_practitioners.py",
     "umbridge/review/worklist.py": "tests/test_worklist.py",  # lines, kept and made again
     "umbridge/store/worklist.py": "tests/test_worklist.py",  # the same, by due time, unit and payer
@@ -282,7 +283,7 @@ TESTED_IN = {
     "umbridge/staycommands.py": "tests/test_staydesk.py",  # the same
     "umbridge/acknowledging.py": "tests/test_rereading.py",  # what it closes is made there
     "umbridge/oversight.py": "tests/test_keycare.py",  # commands, each run in the test of what it calls
-    "umbridge/casework/asking.py": "tests/test_work.py",  # rows together, and what each comes to alone
+    "umbridge/casework/asking.py": "tests/test_waves_asked.py",  # two waves, in worker processes
     "umbridge/casework/child.py": "tests/test_office.py",  # a process, seen from the end that starts it
     "umbridge/stay/directory.py": "tests/test_identity.py",  # which stays, by events
     "umbridge/store/directory.py": "tests/test_moves.py",  # against the one in memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbridge.model import Level, Outcome, ScreenResult
+from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT
+from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.review.record import verdict
 from umbridge.review.waves import (
     ADVISED_HIGHER,
     CEILING,
@@ -18,6 +21,7 @@ from umbridge.review.waves import (
     holds,
     level_supported,
     settled,
+    told_of_a_measurement,
     waves,
 )
 
@@ -82,6 +86,49 @@ def test_the_fact_says_which_plugin_supports_what() -> None:
     ]
     assert (found.latest.source, found.low.source) == ("plugin:zz_b", "plugin:zz_a")
     assert found.high is found.latest
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([(MEETS, Level.ACUTE, (AGE_ONLY,))], None),  # need of hospital care is a finding, no birthday
+        ([(MEETS, Level.ACUTE, (NO_MEASURED_FACT,))], None),
+        ([(MEETS, Level.ACUTE, (KEPT,))], "ACUTE"),  # a plugin's own reason takes no level away
+        ([(MEETS, Level.ACUTE, (AGE_ONLY,)), (REFER, Level.OBS, ())], "OBS"),
+        ([(REFER, Level.OBS, (AGE_ONLY,)), (REFER, Level.HOME, ())], None),  # and it may be more than home
+        ([(REFER, Level.HOME, (KEPT,)), (REFER, Level.HOME, ())], "HOME"),
+    ],
+)
+def test_an_answer_without_a_measurement_supports_nothing(
+    answers: list[tuple[Outcome, Level, tuple[str, ...]]], expected: str | None
+) -> None:
+    given = {f"zz_{i}": replace(said(o, level), hold=hold) for i, (o, level, hold) in enumerate(answers)}
+    found = level_supported(given, AT)
+    assert (None if found is None else found.latest.value) == expected
+
+
+def told(*facts: str) -> Case:
+    sample = Sample(True, AT, "ZZ1 OBX[1]-5")
+    readings = {fact: Reading(fact, sample, sample, sample, (sample,)) for fact in facts}
+    asked = (ReviewType.ADMISSION, Status.INPATIENT, Level.ACUTE)
+    return Case("zz", *asked, AT, 1, ("J18.9",), "COMMERCIAL", None, False, readings)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("level", [None, Level.HOME, Level.OBS, Level.ACUTE])
+def test_a_plugin_that_was_told_of_no_measurement_closes_nothing(
+    outcome: Outcome, level: Level | None
+) -> None:
+    """Also one with code of its own, which puts its answers through nothing of ours."""
+    plain = said(outcome, level)
+    for facts in ((), ("age", "vasopressor", "worsened_congestion")):
+        found = told_of_a_measurement(plain, told(*facts))
+        assert not verdict(found, 1).closes
+        if outcome is not NONE and level:
+            assert level_supported({"zz": found}, AT) is None
+    assert told_of_a_measurement(plain, told("age", "sbp")) is plain
+    by_age = replace(plain, hold=(AGE_ONLY,))
+    assert told_of_a_measurement(by_age, told()) is by_age  # the reason is given already
 
 
 ANSWERS = [

@@ -34,6 +34,7 @@ __all__ = [
     "every",
     "hookimpl",
     "load_content",
+    "on_measurement",
     "one",
     "pend_for_age",
     "pend_for_order",

@@ -5,16 +5,19 @@ Values come from the content: each threshold and one step either side of it, eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from itertools import product
 from typing import Any
 
 from umbridge.criteria.content import Library, Subset
 from umbridge.criteria.examination import Examination
 from umbridge.criteria.made import of_diagnosis
 from umbridge.criteria.tree import Joint, is_within
+from umbridge.measured import measurements
 from umbridge.model import Case, FactValue, Level, Reading, ReviewType, Sample, Status
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
@@ -165,3 +168,26 @@ def case(
     if other.get("review") in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
         other.setdefault("episode_day", 2)
     return Case(**(settled | other))
+
+
+def unmeasured(subset: Subset, *unknown: str) -> Iterator[dict[str, Value]]:
+    """Each fact that is no measurement at its first value, at its last, and mixed."""
+    left_out = {*measurements(ReviewType.PROSPECTIVE), *unknown}
+    offered = {
+        fact: choices(subset, fact)
+        for fact, spec in subset.rules.facts.items()
+        if fact not in left_out and not spec.is_made
+    }
+    mixed = random.Random(subset.id)  # noqa: S311 - patients, not secrets
+    yield {fact: options[0] for fact, options in offered.items()}
+    yield {fact: options[-1] for fact, options in offered.items()}
+    yield {fact: mixed.choice(options) for fact, options in offered.items()}
+
+
+def questions(library: Library, subset: Subset, values: Mapping[str, Value]) -> Iterator[Case]:
+    """What can be asked about one patient: each review, level and status, without and after observation."""
+    statuses = (Status.INPATIENT, Status.OBSERVATION)
+    for level, review, status, spent in product(REQUESTS, ReviewType, statuses, (None, Decimal(30))):
+        asked = {"requested_status": status, "observation_hours": spent}
+        ended = spent is not None
+        yield case(library, subset, values, level, review=review, observation_ended=ended, **asked)

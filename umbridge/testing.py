@@ -26,7 +26,10 @@ from hypothesis import strategies as st
 from umbridge.criteria.content import Library, Subset
 from umbridge.criteria.tree import Leaf
 from umbridge.criteria.turning import always, idle_tests
+from umbridge.drawing import elsewhere, without
+from umbridge.drawing import patients as patients  # noqa: PLC0414 - the kit is imported from one place
 from umbridge.interval import Interval
+from umbridge.measured import MEASURED, ORGAN_SUPPORT
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.specimens import (
     AT,
@@ -34,15 +37,15 @@ from umbridge.specimens import (
     REVIEWS,
     Value,
     case,
-    choices,
-    codes_of,
     diagnosis,
     examined,
     joint_values,
+    questions,
     reading,
-    said_by,
     step,
+    unmeasured,
 )
+from umbridge.specimens import choices as choices  # noqa: PLC0414 - likewise
 from umbridge.stay.facts import dictionary
 from umbridge.vignettes import Expected
 
@@ -97,30 +100,6 @@ def vignette_case(
     )
 
 
-def patients(
-    library: Library, only: Subset | None = None
-) -> st.SearchStrategy[tuple[Subset, dict[str, Value]]]:
-    """A subset and a value for each of its facts, on or beside a threshold."""
-
-    @st.composite
-    def drawn(draw: st.DrawFn) -> tuple[Subset, dict[str, Value]]:
-        subset = only or draw(st.sampled_from(sorted(library.subsets.values(), key=lambda s: s.id)))
-        rng = draw(st.randoms(use_true_random=False))
-        quiet = rng.random()
-        values: dict[str, Value] = {}
-        for fact, spec in sorted(subset.rules.facts.items()):
-            if spec.is_made:
-                continue
-            options = choices(subset, fact)
-            values[fact] = rng.random() < quiet if options == (False, True) else rng.choice(options)
-        of_diagnosis = [spec.id for spec in subset.rules.of_diagnosis]
-        if of_diagnosis:
-            values |= said_by(subset, rng.choice(codes_of(library, subset)), of_diagnosis)
-        return subset, values
-
-    return drawn()
-
-
 _SETTINGS = settings(
     max_examples=60,
     deadline=None,
@@ -131,30 +110,6 @@ _SETTINGS = settings(
 def _sent(subset: Subset, fact: str) -> str:
     """The fact that people send: of a comparison the one that the other is compared with."""
     return (subset.rules.facts[fact].minus or (fact,))[-1]
-
-
-def _without(question: Case, fact: str) -> Case:
-    return replace(question, facts={name: found for name, found in question.facts.items() if name != fact})
-
-
-def _elsewhere(question: Case, moved: Decimal) -> Case:
-    """The same question of another patient: other times and sources, numbers moved a little."""
-
-    def other(sample: Sample) -> Sample:
-        value = sample.value + moved if isinstance(sample.value, Decimal) else sample.value
-        return Sample(value, sample.at + timedelta(minutes=90), "ZZ2 OBX[9]-5", sample.unit)
-
-    facts = {
-        fact: Reading(
-            fact,
-            other(reading.latest),
-            other(reading.low),
-            other(reading.high),
-            tuple(other(sample) for sample in reading.series),
-        )
-        for fact, reading in question.facts.items()
-    }
-    return replace(question, facts=facts)
 
 
 #: What a question is, beside its facts; the hours of observation and whether it ended go together.
@@ -324,8 +279,8 @@ class CriteriaKit:
         others = [  # one thing different at a time: what is forgotten shows best so
             replace(first, **{name: getattr(second, name) for name in names}) for names in ASKED_BY
         ]
-        others += [_without(first, fact) for fact in ("age", *sorted(dropped)[:1])]
-        others = [_elsewhere(each, moved if each == first else Decimal(0)) for each in others]
+        others += [without(first, fact) for fact in ("age", *sorted(dropped)[:1])]
+        others = [elsewhere(each, moved if each == first else Decimal(0)) for each in others]
         subset.rules.forget()
         self.screen(first)
         after = [self.screen(other) for other in others]
@@ -389,6 +344,28 @@ class CriteriaKit:
             assert result.missing
             ageless = self.screen(replace(case(type(self).library, subset, {}, level), facts={}))
             assert "age" in ageless.missing
+
+    def test_without_a_measurement_nothing_closes(self, subset: Subset) -> None:
+        """Whatever age, diagnosis, orders and assessments say, of every review, level and status. A plugin
+        with code of its own puts its answer through ``on_measurement``."""
+        for values in unmeasured(subset):
+            for question in questions(type(self).library, subset, values):
+                result = self.screen(question)
+                assert result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or result.hold
+                assert result.outcome in (Outcome.PEND, Outcome.NOT_APPLICABLE) or result.hold
+
+    def test_a_measurement_that_no_rule_reads_closes_no_first_look(self, subset: Subset) -> None:
+        if subset.shown_by:
+            return
+        unread = min(MEASURED - set(subset.rules.facts))
+        sample = Sample(Decimal(1), AT, "ZZ1 OBX[9]-5", "{unread}")
+        beside = {unread: Reading(unread, sample, sample, sample, (sample,))}
+        for values in unmeasured(subset, *ORGAN_SUPPORT):
+            for question in questions(type(self).library, subset, values):
+                if question.review in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
+                    continue
+                result = self.screen(replace(question, facts={**question.facts, **beside}))
+                assert result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or result.hold
 
     def test_the_age_and_the_date_of_service_are_kept_to(self, subset: Subset) -> None:
         def aged(years: int) -> Case:

@@ -9,7 +9,7 @@ from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.model import Case
 from umbridge.review.case import case
 from umbridge.review.plan import Review
-from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, waves
+from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, told_of_a_measurement, waves
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import Stay, StayFold
 
@@ -84,11 +84,20 @@ class Heard:
     second: Asked | None
 
 
+def _as_taken(said: Screened, own: Case) -> Screened:
+    result = told_of_a_measurement(said.result, own)
+    return said if result is said.result else replace(said, result=result)
+
+
 def heard(host: Host, asked: Put) -> Heard:
     """Take what the first wave of plugins says, and put to the second what that comes to."""
     said = [
         answer if whole.diagnoses else {name: host.undiagnosed(name) for name in asked.first}
         for answer, (_, whole, _) in zip(host.answers(asked.asked), asked.questions, strict=True)
+    ]
+    said = [
+        {name: _as_taken(each, own[name]) for name, each in answer.items()}
+        for answer, own in zip(said, asked.cases, strict=True)
     ]
     found = [
         [Screening(review, name, each) for name, each in sorted(answer.items())]

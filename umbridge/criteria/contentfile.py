@@ -20,9 +20,10 @@ FORMAT = 1
 _SHARED = ("citation", "fact", "computed", "score", "criterion", "avoidable")  # what a part may bring
 _TOP = frozenset(
     {"format", "id", "title", "edition", "effective_from", "effective_to", "icd10", "age_from", "include"}
-    | {"fallback", "icd10_not", "icd10_7th", "elsewhere", "tags", "approval", "rule", *_SHARED}
+    | {"fallback", "icd10_not", "icd10_7th", "elsewhere", "tags", "approval", "rule", "shown_by", *_SHARED}
 )
 _APPROVAL = ("draft", "approved")
+_SHOWN_BY = ("imaging", "bedside")
 
 Derive = Callable[[Mapping[str, Node]], Mapping[str, Node]]
 
@@ -74,6 +75,7 @@ class Subset:
     approval: Approval = Approval("draft")
     icd10_7th: tuple[str, ...] = ()  # of codes with a seventh character, those that it may be
     elsewhere: tuple[Elsewhere, ...] = ()
+    shown_by: str = ""  # "imaging" or "bedside": what shows the illness, where no measurement does
 
     def examine(self, case: Case, keys: tuple[str, ...] = ()) -> Examination:
         """Put the rules to a case: its facts, and what they ask of its principal diagnosis."""
@@ -226,6 +228,7 @@ class ContentFile(Notation):
             approval=self.approval(),
             icd10_7th=self.texts(data, "icd10_7th", "") if "icd10_7th" in data else (),
             elsewhere=elsewhere,
+            shown_by=self.shown_by(),
         )
         if found.effective_to is not None and found.effective_to < found.effective_from:
             raise self.fail("effective_to", "a date on or after effective_from")
@@ -245,6 +248,12 @@ class ContentFile(Notation):
             for key in ("icd10", "beside")
         )
         return Elsewhere(codes, beside, fact, self.take(table, "to", str, where) if "to" in table else "")
+
+    def shown_by(self) -> str:
+        shown = self.take(self.data, "shown_by", str, "") if "shown_by" in self.data else ""
+        if "shown_by" in self.data and shown not in _SHOWN_BY:
+            raise self.fail("shown_by", " or ".join(_SHOWN_BY))
+        return shown
 
     def approval(self) -> Approval:
         """What the file says of its own clinical approval; a file that says nothing is a draft."""

@@ -2,6 +2,7 @@
 
 from umbridge.criteria.content import BARRIER, Library, Subset, load_content
 from umbridge.criteria.examination import Examination
+from umbridge.criteria.grounds import on_measurement
 from umbridge.criteria.levels import LevelContent, pend_for_age, pend_for_order
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
@@ -45,6 +46,7 @@ __all__ = [
     "every",
     "hookimpl",
     "load_content",
+    "on_measurement",
     "one",
     "pend_for_age",
     "pend_for_order",

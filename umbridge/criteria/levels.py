@@ -13,6 +13,7 @@ from pathlib import Path
 
 from umbridge.criteria.content import BARRIER, READY, UNREAD_ORDER, Library, Subset, load_content
 from umbridge.criteria.examination import truths_of
+from umbridge.criteria.grounds import HELD, Ground, facts_read, ground, held, pend_unmeasured, to_measure
 from umbridge.criteria.tree import Decision, IfMeasured, Node, one
 from umbridge.criteria.truths import Truths
 from umbridge.model import Case, Evidence, Level, Manifest, Outcome, ReviewType, ScreenResult
@@ -100,6 +101,7 @@ class Episode:
     levels: tuple[Level, ...]  # those with a rule, highest first
     scores: tuple[str, ...]
     optional: tuple[IfMeasured, ...]
+    read: frozenset[str]  # the facts that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Ask:
     level: Level
     is_age_known: bool
     barrier: str | None
+    review: ReviewType
+    ground: Ground
 
 
 class LevelContent:
@@ -152,7 +156,11 @@ class LevelContent:
         exam = subset.examine(case, episode.asked)
         barrier = case.facts.get(BARRIER)
         ask = Ask(
-            case.requested_level, "age" in case.facts, None if barrier is None else str(barrier.latest.value)
+            case.requested_level,
+            "age" in case.facts,
+            None if barrier is None else str(barrier.latest.value),
+            case.review,
+            ground(case, exam, episode.read),
         )
         result, deciding = truths_of(exam).kept(_judged, episode, ask)
         result = replace(
@@ -175,13 +183,16 @@ def _episode(subset: Subset, name: str) -> Episode | None:
     """None where the subset has no rule for it."""
     rules = subset.rules
     if name == "discharge":
-        return Episode(subset, name, (READY,), (), (), ()) if READY in rules.rules else None
+        if READY not in rules.rules:
+            return None
+        return Episode(subset, name, (READY,), (), (), (), facts_read(rules, (READY,)))
     key = or_above(name, Level.OBS)
     levels = tuple(level for level in LEVELS if f"{name}.{level.name}" in rules.rules)
     if not levels:
         return None
     asked = (key, READY) if name == "continued" and READY in rules.rules else (key,)
-    return Episode(subset, name, asked, levels, rules.scores_read(key), rules.left_out_by(key))
+    read = facts_read(rules, asked)
+    return Episode(subset, name, asked, levels, rules.scores_read(key), rules.left_out_by(key), read)
 
 
 def _judged(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, tuple[str, ...]]:
@@ -191,6 +202,11 @@ def _judged(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, t
         result = _discharge(truths)
     else:
         result, deciding = _levels(truths, episode, ask)
+    if not ask.ground.is_measured:
+        missing = to_measure(episode.subset.rules, episode.asked, ask.review)
+        result = pend_unmeasured(result, ask.review, missing)
+    elif ask.review in HELD and not episode.subset.shown_by:
+        result = held(truths, result, _going_by(episode, ask, result), ask.ground)
     if not ask.is_age_known:
         result = pend_for_age(result)
     return replace(
@@ -199,6 +215,12 @@ def _judged(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, t
         tags=episode.subset.tags,
         rationale=result.rationale[:MOST_CHARACTERS],
     ), deciding
+
+
+def _going_by(episode: Episode, ask: Ask, result: ScreenResult) -> tuple[str, ...]:
+    """The rule that an answer goes by: of the level asked for, or of a lower one that is all it supports."""
+    level = min(ask.level, result.supported or Level.HOME)
+    return () if level is Level.HOME else (or_above(episode.name, level),)
 
 
 def _levels(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, tuple[str, ...]]:

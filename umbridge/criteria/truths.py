@@ -98,6 +98,21 @@ class Truths:
         """A rule ("section.name") or criterion, by Kleene. Raises KeyError when there is none."""
         return self.rules._compiled[key](self)
 
+    def of(self, node: Node) -> Truth:
+        """A node of these rules, by Kleene."""
+        return self.rules._compile(node)(self)
+
+    def only(self, facts: Sequence[str]) -> Truths:
+        """The same patient with all but these facts unknown."""
+        tests = zip(self.rules.leaves, self.truths, strict=True)
+        state = State(
+            tuple([truth if leaf.fact in facts else None for leaf, truth in tests]),
+            self.known.intersection(facts),
+            tuple([value if fact in facts else None for fact, value in self._counted.items()]),
+            tuple([(None, None, None) for _ in self._joints]),
+        )
+        return Truths(self.rules, state, self._exactly)
+
     def item_bounds(self, score: str, index: int) -> tuple[int, int]:
         """Least and most points one item can still give."""
         self.bounds(score)

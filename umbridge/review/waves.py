@@ -7,10 +7,12 @@ like any other fact; it is then asked in the second wave and finds there what th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from umbridge.model import Level, Outcome, Reading, Sample, ScreenResult
+from umbridge.criteria.grounds import NO_MEASURED_FACT, UNMEASURED
+from umbridge.measured import measured
+from umbridge.model import Case, Level, Outcome, Reading, Sample, ScreenResult
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
@@ -42,6 +44,20 @@ def holds(result: ScreenResult) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*result.hold, *own)))
 
 
+def told_of_a_measurement(result: ScreenResult, case: Case) -> ScreenResult:
+    """A first-wave plugin's answer as the host takes it: held where the plugin was told of no measurement.
+
+    Content is held to more by its engine. What a vendor's own code rests on nobody can see; that it cannot
+    rest on a measurement, the host can.
+    """
+    is_said = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or bool(result.supported)
+    if not is_said or result.outcome is Outcome.NOT_APPLICABLE or UNMEASURED.intersection(result.hold):
+        return result
+    if measured(case.facts, case.review):
+        return result
+    return replace(result, hold=(*result.hold, NO_MEASURED_FACT))
+
+
 def waves(wanted: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Plugin names by wave, from the facts each one's manifest declares. Either wave may be empty."""
     second = {name for name, facts in wanted.items() if LEVEL_SUPPORTED in facts}
@@ -54,11 +70,14 @@ def level_supported(answers: Mapping[str, ScreenResult], as_of: datetime) -> Rea
     A plugin that is undecided, or failed, may yet support more, so the fact is a least level: anything above
     HOME is known as soon as one plugin supports it; HOME is known only when every plugin that judged has
     settled that nothing above it is supported. Otherwise, and when no plugin judged, it is unknown (None).
-    The series holds one sample a plugin, by name; ``source`` names the plugin.
+    An answer that rests on no measurement supports nothing here, and leaves open what it would support.
+    The series holds one sample a plugin that counts, by name; ``source`` names the plugin.
     """
     judged = {name: each for name, each in sorted(answers.items()) if _has_judged(each)}
     samples = [
-        Sample((each.supported or Level.HOME).name, as_of, f"plugin:{name}") for name, each in judged.items()
+        Sample((each.supported or Level.HOME).name, as_of, f"plugin:{name}")
+        for name, each in judged.items()
+        if not UNMEASURED.intersection(each.hold)
     ]
     if not samples:
         return None

@@ -8,6 +8,7 @@ from decimal import Context, Decimal
 from typing import Protocol
 
 from umbridge.interval import Interval, as_number, least, most, plus, quotient, times
+from umbridge.measured import IMPLIED_BY
 from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.ends import divided, end_of, least_reached, measured, most_reached, value_of
@@ -72,7 +73,7 @@ def altered_mentation(look: Look) -> Reading | None:
         full = None if score is None else look.prevailing(score)[0]
         if full is None or full.value != FULL_SCORE:
             return None
-        return single("altered_mentation", Sample(False, full.at, f"{full.source}, implied by gcs"))
+        return single("altered_mentation", Sample(False, full.at, f"{full.source}{IMPLIED_BY}gcs"))
     (sample,) = look.prevailing(reading)
     return single("altered_mentation", Sample(sample.value != "A", sample.at, sample.source))
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from umbridge.interval import as_interval
+from umbridge.measured import IMPLIED_BY, OVER
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.derived import single
 from umbridge.stay.ends import measured
@@ -25,7 +26,6 @@ HYPOTENSION = Decimal(90)
 THERAPY_HOURS = Decimal(48)
 #: An alert patient who is not confused opens the eyes, answers and obeys: 4 + 5 + 6. Unsigned.
 GCS_OF_ALERT = Decimal(15)
-_OVER = " over "
 
 
 class Look(Protocol):
@@ -43,7 +43,7 @@ def _by(look: Look, fact: str) -> Sample | None:
 
 
 def _answer(value: FactValue, sample: Sample, fact: str, unit: str = "") -> Sample:
-    return Sample(value, sample.at, f"{sample.source}, implied by {fact}", unit)
+    return Sample(value, sample.at, f"{sample.source}{IMPLIED_BY}{fact}", unit)
 
 
 def normal_ecg(look: Look) -> Sample | None:
@@ -91,7 +91,7 @@ def beside(fact: str, sent: Reading | None, implied: Sample | None, *, is_silent
         return single(fact, implied) if implied is not None and is_silent else None
     if implied is None or sent.latest.value == implied.value:
         return sent
-    return named(sent, f"{sent.latest.source}{_OVER}{implied.source}")
+    return named(sent, f"{sent.latest.source}{OVER}{implied.source}")
 
 
 def named(reading: Reading, source: str) -> Reading:
@@ -112,5 +112,5 @@ def failed_therapy(look: Look, kind: FactType) -> Reading | None:
         return None
     if not is_short:
         return sent
-    source = f"{hours.latest.source}{_OVER}{sent.latest.source}"
+    source = f"{hours.latest.source}{OVER}{sent.latest.source}"
     return single(kind.id, Sample(False, sent.latest.at, source))

@@ -112,7 +112,8 @@ def test_every_treatment_keeps_every_patient_at_its_level(subset: Subset) -> Non
     for fact, each in dictionary().items():
         if each.level is None:
             continue
-        question = case(plugin.LIBRARY, subset, {fact: True}, each.level, review=ReviewType.CONTINUED_STAY)
+        known: dict[str, Value] = {fact: True, "spo2": Decimal(97)}  # nothing measured, nothing decided
+        question = case(plugin.LIBRARY, subset, known, each.level, review=ReviewType.CONTINUED_STAY)
         result = plugin.umbridge_screen(question)
         assert result.outcome is Outcome.MEETS, (fact, result.missing)
         assert result.discharge_ready is False

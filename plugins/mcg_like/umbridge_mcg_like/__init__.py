@@ -29,6 +29,7 @@ from umbridge import (
     every,
     hookimpl,
     load_content,
+    on_measurement,
     one,
     pend_for_age,
     pend_for_order,
@@ -109,7 +110,8 @@ def umbridge_screen(case: Case) -> ScreenResult:
         hours is not None and hours > OBSERVATION_BOUND_HOURS,
         case.episode_day,
     )
-    result, deciding = _judged(ask, subset, exam)
+    result, deciding, asked = _judged(ask, subset, exam)
+    result = on_measurement(case, subset, exam, result, *asked)
     if "age" not in case.facts and result.outcome is not Outcome.NOT_APPLICABLE:
         result = pend_for_age(result)
     if case.review in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
@@ -125,7 +127,8 @@ def umbridge_screen(case: Case) -> ScreenResult:
     return pend_for_order(case, result)
 
 
-Judged: TypeAlias = tuple[ScreenResult, tuple[str, ...]]  # without its evidence; the rules whose that is
+#: An answer without its evidence; the rules whose evidence it has; those that were asked.
+Judged: TypeAlias = tuple[ScreenResult, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def _judged(ask: Ask, subset: Subset, exam: Examination) -> Judged:
         case ReviewType.DISCHARGE:
             return _discharge(exam)
         case _:
-            return _not_applicable(f"{subset.title}: no content for this review and status."), ()
+            return _not_applicable(f"{subset.title}: no content for this review and status."), (), ()
 
 
 def _admitted(case: Case) -> datetime:
@@ -234,7 +237,7 @@ def _inpatient(ask: Ask, exam: Examination) -> Judged:
         scores=scores,
         rationale=" ".join(words + _notes(exam)),
     )
-    return result, deciding
+    return result, deciding, (key,) if met.value else (key, "observation.indications")
 
 
 def _observation(ask: Ask, exam: Examination) -> Judged:
@@ -265,12 +268,13 @@ def _observation(ask: Ask, exam: Examination) -> Judged:
         scores=exam.scores(),
         rationale=" ".join(words + _notes(exam)),
     )
-    return result, (key,)
+    return result, (key,), ("status.observation",)
 
 
 def _continued(ask: Ask, subset: Subset, exam: Examination) -> Judged:
     day = max(1, min(ask.day, _days(subset.rules.rules)))
     key = f"status.stay_{day}"
+    asked = (key, "discharge.ready")
     stay, ready = exam.decide(key), exam.decide("discharge.ready")
     result = ScreenResult(
         Outcome.PEND,
@@ -279,19 +283,19 @@ def _continued(ask: Ask, subset: Subset, exam: Examination) -> Judged:
         rationale=f"Day {ask.day} undecided; not known: {', '.join(stay.missing)}.",
     )
     if stay.value is None:
-        return result, (key,)
+        return result, (key,), asked
     if ready.value:
         words = f"Day {ask.day}: every discharge item is reached: refer to secondary review."
-        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,)
+        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,), asked
     behind = _titles(exam, f"status.on_course_{day}", False)
     if not stay.value:
         words = (
             f"Day {ask.day}: behind the course without a listed reason; not reached: {behind or 'undecided'}."
         )
-        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,)
+        return replace(result, outcome=Outcome.REFER, supported=Level.HOME, rationale=words), (key,), asked
     result = replace(result, outcome=Outcome.MEETS, supported=Level.ACUTE)
     if exam.decide(f"status.on_course_{day}").value:
-        return replace(result, rationale=f"Day {ask.day}: on course."), (key,)
+        return replace(result, rationale=f"Day {ask.day}: on course."), (key,), asked
     reasons = [k.partition(".")[2] for k in subset.rules.rules if k.startswith("extended.") and exam.truth(k)]
     result = replace(
         result,
@@ -299,7 +303,7 @@ def _continued(ask: Ask, subset: Subset, exam: Examination) -> Judged:
         rationale=f"Day {ask.day}: not reached: {behind or 'undecided'}; extended-stay reason: "
         f"{', '.join(reasons) or 'undecided'}.",
     )
-    return result, (key,)
+    return result, (key,), asked
 
 
 def _discharge(exam: Examination) -> Judged:
@@ -317,4 +321,4 @@ def _discharge(exam: Examination) -> Judged:
         discharge_ready=ready.value,
         rationale=words,
     )
-    return result, ("discharge.ready",)
+    return result, ("discharge.ready",), ("discharge.ready",)

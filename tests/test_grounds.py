@@ -1,0 +1,276 @@
+"""What an answer rests on: the definition case by case, by the answer that content gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from umbridge import Case, Level, LevelContent, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.errors import ContentError
+from umbridge.model import FactValue
+
+AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
+FILE = """
+format = 1
+id = "zz"
+title = "ZZ"
+edition = "1"
+effective_from = 2022-01-01
+icd10 = ["J44"]
+age_from = 18
+[citation]
+ours = "Ours, of 2026"
+[fact]
+age = { kind = "number", whole = true, from = 18, to = 120 }
+sex = { kind = "code", codes = ["F", "M"] }
+sbp = { kind = "number", unit = "mm[Hg]", worst = "low" }
+spo2 = { kind = "number", unit = "%", worst = "low" }
+spo2_limit = { kind = "number", unit = "%" }
+pao2 = { kind = "number", unit = "mm[Hg]", worst = "low" }
+creatinine = { kind = "number", unit = "mg/dL", worst = "high" }
+baseline_creatinine = { kind = "number", unit = "mg/dL" }
+asa_class = { kind = "number", unit = "{score}" }
+ciwa_ar = { kind = "number", unit = "{score}", whole = true, from = 0, to = 67 }
+worsened_congestion = { kind = "boolean" }
+telemetry = { kind = "boolean" }
+vasopressor = { kind = "boolean" }
+[computed]
+times_baseline = { ratio = ["creatinine", "baseline_creatinine"] }
+[score.risk]
+title = "Risk"
+cite = ["ours"]
+item = [
+  { id = "age", counts = "age" },
+  { id = "sex", when = "sex is F", points = -10 },
+  { id = "pressure", when = "sbp < 90 mm[Hg]", points = 20 },
+]
+[score.withdrawal]
+title = "Withdrawal"
+cite = ["ours"]
+item = [{ id = "ciwa_ar", counts = "ciwa_ar" }]
+[criterion.shaking]
+title = "Withdrawal of 20 or more"
+cite = ["ours"]
+when = "withdrawal >= 20"
+[criterion.risk_high]
+title = "Risk of 90 or more"
+cite = ["ours"]
+when = "risk >= 90"
+[criterion.very_old]
+title = "95 or older"
+cite = ["ours"]
+when = "age >= 95"
+[criterion.congested]
+title = "Congested"
+cite = ["ours"]
+when = "worsened_congestion is Y"
+[criterion.low_while_watched]
+title = "Low pressure while on telemetry, or a congestion"
+cite = ["ours"]
+one = [{ all = ["sbp < 90 mm[Hg]", "telemetry is Y"] }, "worsened_congestion is Y"]
+[criterion.hypoxic]
+title = "Below the limit"
+cite = ["ours"]
+when = "spo2 < spo2_limit %"
+[criterion.steady]
+title = "Steady"
+cite = ["ours"]
+all = ["sbp >= 100 mm[Hg]", "telemetry is N"]
+[criterion.injured]
+title = "Twice the baseline"
+cite = ["ours"]
+when = "times_baseline >= 2"
+[criterion.frail]
+title = "ASA class 4 or more"
+cite = ["ours"]
+when = "asa_class >= 4 {score}"
+[criterion.no_gas]
+title = "No low gas"
+cite = ["ours"]
+optional = { pao2 = "telemetry" }
+not = "pao2 < 60 mm[Hg]"
+[criterion.shocked]
+title = "In shock"
+cite = ["ours"]
+when = "vasopressor is Y"
+[rule.admission]
+CRITICAL = { one = ["shocked", "injured"] }
+INTERMEDIATE = { one = ["hypoxic", "shaking"] }
+ACUTE = { one = ["low_while_watched", "risk_high", { all = ["very_old", "congested"] }] }
+OBS = { one = ["very_old", { all = ["no_gas", { not = "steady" }] }] }
+[rule.continued]
+ACUTE = { one = ["congested"] }
+[rule.discharge]
+ready = { all = ["steady"] }
+[rule.prospective]
+ACUTE = { one = ["frail", "congested"] }
+"""
+UNITS = {
+    **{"sbp": "mm[Hg]", "pao2": "mm[Hg]", "spo2": "%", "spo2_limit": "%", "creatinine": "mg/dL"},
+    **{"baseline_creatinine": "mg/dL", "heart_rate": "/min", "asa_class": "{score}"},
+    "ciwa_ar": "{score}",
+}
+Known = dict[str, FactValue]
+QUIET: Known = {"sbp": Decimal(120), "spo2": Decimal(97), "spo2_limit": Decimal(90), "pao2": Decimal(90)}
+QUIET |= {
+    "ciwa_ar": Decimal(0),
+    "creatinine": Decimal(1),
+    "baseline_creatinine": Decimal(1),
+    "age": Decimal(60),
+    "sex": "M",
+}
+QUIET |= {"worsened_congestion": False, "telemetry": False, "vasopressor": False, "asa_class": Decimal(1)}
+AGED = {"age": Decimal(92)}
+CONGESTED: Known = {"worsened_congestion": True}
+NONE, BY_AGE = ("NO_MEASURED_FACT",), ("AGE_ONLY",)
+
+
+def content(tmp_path: Path, more: str = "") -> LevelContent:
+    (tmp_path / "zz.toml").write_text(FILE.replace("age_from = 18", f"age_from = 18\n{more}"))
+    return LevelContent(tmp_path)
+
+
+def asked(values: Known, level: Level = Level.ACUTE, review: ReviewType = ReviewType.ADMISSION) -> Case:
+    facts = {}
+    for fact, value in values.items():
+        sample = Sample(value, AT, f"ZZ1 {fact}", UNITS.get(fact, ""))
+        facts[fact] = Reading(fact, sample, sample, sample, (sample,))
+    return Case(
+        pseudonym="zz",
+        review=review,
+        requested_status=Status.INPATIENT,
+        requested_level=level,
+        as_of=AT,
+        episode_day=1,
+        diagnoses=("J44.1",),
+        payer_class="COMMERCIAL",
+        observation_hours=None,
+        observation_ended=False,
+        facts=facts,
+    )
+
+
+def screened(tmp_path: Path, values: Known, *question: Level | ReviewType, more: str = "") -> ScreenResult:
+    return content(tmp_path, more).screen(asked(values, *question))  # type: ignore[arg-type]
+
+
+MET, HIGHER, REFER = Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER, Outcome.REFER
+
+
+@pytest.mark.parametrize(
+    ("more", "level", "outcome", "hold"),
+    [
+        (AGED, Level.ACUTE, MET, BY_AGE),  # the score reads a pressure, and its age is enough
+        (AGED | {"sbp": Decimal(85)}, Level.ACUTE, MET, BY_AGE),  # as it would be without
+        (AGED | {"age": Decimal(89), "sbp": Decimal(85)}, Level.ACUTE, MET, ()),  # here the pressure decides
+        (CONGESTED, Level.ACUTE, MET, NONE),
+        (CONGESTED | {"sbp": Decimal(85)}, Level.ACUTE, MET, NONE),  # measured, but in a branch that is false
+        (CONGESTED | {"sbp": Decimal(85), "telemetry": True}, Level.ACUTE, MET, ()),
+        (CONGESTED | AGED, Level.ACUTE, MET, BY_AGE),
+        ({"ciwa_ar": Decimal(20)}, Level.INTERMEDIATE, MET, ()),  # whose own number is the points
+        ({"spo2": Decimal(89)}, Level.INTERMEDIATE, MET, ()),  # one fact against another
+        ({"spo2": Decimal(89)}, Level.ACUTE, HIGHER, ()),  # a level above the one asked for
+        ({"creatinine": Decimal(2)}, Level.CRITICAL, MET, ()),  # one beside another
+        ({"vasopressor": True}, Level.CRITICAL, MET, ()),  # support of an organ, once something is measured
+        ({"sbp": Decimal(95)}, Level.OBS, MET, ()),  # what makes "steady" false makes "not steady" true
+        ({"telemetry": True}, Level.OBS, MET, ()),  # ... and here a gas of 90 is not a low one
+        ({"age": Decimal(95)}, Level.OBS, HIGHER, BY_AGE),
+        ({"age": Decimal(95), "sex": "F"}, Level.OBS, MET, NONE),  # reads no measurement at all
+        ({"age": Decimal(95), "sex": "F"}, Level.ACUTE, REFER, ()),  # waits for a person anyway
+        ({"age": Decimal(92)}, Level.INTERMEDIATE, REFER, BY_AGE),  # but others build on the level below
+        (CONGESTED, Level.INTERMEDIATE, REFER, ()),
+        ({"sbp": Decimal(95)}, Level.ACUTE, REFER, ()),
+        ({}, Level.ACUTE, REFER, ()),  # nothing above home: nothing to hold
+    ],
+)
+def test_what_an_answer_rests_on(
+    tmp_path: Path, more: Known, level: Level, outcome: Outcome, hold: tuple[str, ...]
+) -> None:
+    found = screened(tmp_path, QUIET | more, level)
+    assert (found.outcome, found.hold) == (outcome, hold)
+    assert ("by age alone" in found.rationale) is (hold == BY_AGE)
+    assert ("No measurement is among" in found.rationale) is (hold == NONE)
+
+
+def test_a_test_that_was_left_out_is_no_measurement(tmp_path: Path) -> None:
+    """No gas was taken, as the rule allows: what is left to make the level true is an order."""
+    known = {fact: value for fact, value in QUIET.items() if fact not in ("pao2", "sbp")}
+    found = screened(tmp_path, known | {"telemetry": True}, Level.OBS)
+    assert (found.outcome, found.hold) == (Outcome.MEETS, NONE)
+    measured = screened(tmp_path, known | {"telemetry": True, "sbp": Decimal(95)}, Level.OBS)
+    assert (measured.outcome, measured.hold) == (Outcome.MEETS, ())  # by what made "steady" false
+
+
+UNMEASURED = {fact: value for fact, value in QUIET.items() if fact not in UNITS or fact.startswith("b")}
+
+
+@pytest.mark.parametrize("review", [r for r in ReviewType if r is not ReviewType.PROSPECTIVE])
+@pytest.mark.parametrize("known", [{}, {"age": Decimal(120)}, CONGESTED, {"vasopressor": True}])
+def test_until_something_is_measured_nothing_is_decided(
+    tmp_path: Path, known: Known, review: ReviewType
+) -> None:
+    found = screened(tmp_path, UNMEASURED | known | {"spo2_limit": Decimal(90)}, Level.ACUTE, review)
+    later = {"sbp"} if review in (ReviewType.DISCHARGE, ReviewType.CONTINUED_STAY) else None
+    assert found.outcome is Outcome.PEND
+    assert set(found.missing) == (later or {"sbp", "spo2", "pao2", "creatinine", "ciwa_ar"})
+    assert found.supported is (None if review is ReviewType.DISCHARGE else Level.HOME)
+    assert (found.scores, found.hold, found.discharge_ready) == ({}, (), None)
+
+
+def test_one_measurement_is_enough_to_decide(tmp_path: Path) -> None:
+    """Also one that this file does not read: what it does read may be unknown, as ever."""
+    other: Known = {"heart_rate": Decimal(80)}
+    found = screened(tmp_path, UNMEASURED | CONGESTED | other)
+    assert (found.outcome, found.hold) == (Outcome.MEETS, NONE)
+    supported = screened(tmp_path, UNMEASURED | {"vasopressor": True} | other, Level.CRITICAL)
+    assert (supported.outcome, supported.hold) == (Outcome.MEETS, ())
+
+
+def test_a_measurement_in_another_unit_is_none(tmp_path: Path) -> None:
+    question = asked(UNMEASURED | CONGESTED | {"sbp": Decimal(120)})
+    wrong = replace(question.facts["sbp"].latest, unit="kPa")
+    facts = {**question.facts, "sbp": Reading("sbp", wrong, wrong, wrong, (wrong,))}
+    assert content(tmp_path).screen(replace(question, facts=facts)).outcome is Outcome.PEND
+
+
+def test_later_reviews_may_go_by_treatment_and_what_people_see(tmp_path: Path) -> None:
+    found = screened(tmp_path, QUIET | CONGESTED, Level.ACUTE, ReviewType.CONTINUED_STAY)
+    assert (found.outcome, found.hold) == (Outcome.MEETS, ())
+
+
+def test_before_a_planned_admission_the_asa_class_is_a_measurement(tmp_path: Path) -> None:
+    question = (Level.ACUTE, ReviewType.PROSPECTIVE)
+    frail = {**UNMEASURED, "asa_class": Decimal(4)}
+    assert screened(tmp_path, frail, *question).hold == ()
+    assert screened(tmp_path, {**frail, "asa_class": Decimal(1)} | CONGESTED, *question).hold == NONE
+    found = screened(tmp_path, UNMEASURED | CONGESTED, *question)
+    assert (found.outcome, found.missing) == (Outcome.PEND, ("asa_class",))
+
+
+@pytest.mark.parametrize("shown", ["imaging", "bedside"])
+def test_an_illness_that_is_shown_otherwise_needs_one_measurement_and_no_more(
+    tmp_path: Path, shown: str
+) -> None:
+    more = f'shown_by = "{shown}"'
+    assert screened(tmp_path, QUIET | CONGESTED, more=more).hold == ()
+    assert screened(tmp_path, UNMEASURED | CONGESTED, more=more).outcome is Outcome.PEND
+
+
+def test_how_it_is_shown_is_one_of_two_words(tmp_path: Path) -> None:
+    for wrong in ('"hearsay"', '""', "true"):
+        with pytest.raises(ContentError, match="shown_by"):
+            content(tmp_path, f"shown_by = {wrong}")
+
+
+def test_content_that_reads_no_measurement_has_none_to_ask_for_and_closes_nothing(tmp_path: Path) -> None:
+    head, _, rest = FILE.partition("[fact]")
+    kept = '[fact]\nworsened_congestion = { kind = "boolean" }\n[criterion.congested]'
+    body = rest.partition("[criterion.congested]")[2].partition("[criterion.low_while_watched]")[0]
+    rules = '[rule.admission]\nACUTE = { one = ["congested"] }\n'
+    (tmp_path / "zz.toml").write_text(head + kept + body + rules)
+    found = LevelContent(tmp_path).screen(asked(UNMEASURED | CONGESTED))
+    assert (found.outcome, found.missing, found.hold) == (Outcome.MEETS, (), NONE)
