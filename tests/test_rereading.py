@@ -173,6 +173,10 @@ def acknowledge(one: Installation, visits: list[str]) -> None:
         assert "READ_ANEW" not in shown["exceptions"]
         assert visit not in one.run(*close, visit, *why, check=2).stderr  # not another time
     one.run(*close, "ZZNOBODY", *why, check=2)
+    one.roles("him")  # what is hidden is not printed as if it were empty
+    text = one.run("stays", "show", visits[0], "--purpose", "PATRQT").stdout
+    assert "authorizations" in text.splitlines()[-1].removeprefix("not shown to your role: ").split()
+    assert not any(line.startswith("authorizations") for line in text.splitlines())
 
 
 def test_a_kill_on_the_way_leaves_the_rest_to_the_next_start(tmp_path: Path) -> None:

@@ -69,6 +69,24 @@ def test_the_earliest_due_comes_first(desk: Desk) -> None:
     assert due[len(dated) :] == [None] * (len(due) - len(dated))
 
 
+@pytest.mark.parametrize(
+    ("role", "purpose", "hidden"),
+    [
+        ("ur_nurse", "HPAYMT", []),
+        ("physician_advisor", "TREAT", []),
+        ("him", "PATRQT", ["payer_class", "coverage", "authorizations"]),
+    ],
+)
+def test_what_a_role_never_sees_of_a_stay_is_named_and_not_left_empty(
+    desk: Desk, role: str, purpose: str, hidden: list[str]
+) -> None:
+    """A payer's word that is hidden must not look like a payer who said nothing."""
+    (row,) = desk.ask((role,), "stays.show", visit="ZZVN0000000", purpose=purpose)
+    assert [name for name in row["hidden"] if name in ("payer_class", "coverage", "authorizations")] == hidden
+    assert all(row[name] is None for name in row["hidden"])
+    assert row["visit"] == "ZZVN0000000"
+
+
 def test_options_narrow_the_list_and_lose_nothing(desk: Desk) -> None:
     rows = worklist(desk)
     overdue = worklist(desk, overdue=True)

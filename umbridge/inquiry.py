@@ -145,7 +145,8 @@ class Inquiry:
         if asked is None:
             raise UsageError(f"unknown request {op!a}")
         for row in self._answers[asked](self.door.viewer(account, auth), asked.of(args)):
-            yield row.values
+            says = issubclass(asked, Query) and asked.says_hidden
+            yield {**row.values, "hidden": list(row.hidden)} if says else row.values
 
     def charset(self, name: str) -> str:
         """The one that a feed's messages are in when they do not say."""

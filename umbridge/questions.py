@@ -194,6 +194,7 @@ class Query(_Asked, Generic[V]):
 
     access: ClassVar[Access] = "search"
     purposes: ClassVar[tuple[str, ...]] = USUAL_PURPOSES  # one is taken of these where none is given
+    says_hidden: ClassVar[bool] = False  # whether its rows name what is hidden, which else looks empty
     stands_on: ClassVar[tuple[Need, ...]] = ()  # fields without which the answer as a whole would mislead
 
     purpose: str = text()

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from umbridge import terminal
 from umbridge.options import (
     Installation,
     as_json,
@@ -57,7 +58,15 @@ def stays_show(
 ) -> None:
     """One stay, by its visit as lists show it: lifecycle, status, place, reviews, exceptions, notices due."""
     need_purpose(purpose)
-    print_one(where, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}, as_json)
+    for row in ask(where, "stays.show", {"visit": visit, "purpose": purpose, "reason": reason}):
+        if as_json:
+            terminal.json_line(row)
+            continue
+        told = row.pop("hidden")
+        hidden = [str(name) for name in told] if isinstance(told, list) else []
+        terminal.fields({name: its for name, its in row.items() if name not in hidden})
+        if hidden:
+            click.echo(f"not shown to your role: {' '.join(hidden)}")
 
 
 @stays.command("acknowledge")

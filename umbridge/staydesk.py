@@ -120,6 +120,7 @@ class StaysShow(Query[StayView]):
     """``stays show``."""
 
     name: ClassVar[str] = "stays.show"
+    says_hidden = True
     access: ClassVar[Access] = "read"
     rows = (StayView,)
 

@@ -104,14 +104,23 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Seen(Generic[V_co]):
-    """A row as these eyes may see it: what is hidden is None or missing, what is masked says so."""
+    """A row as these eyes may see it: what is hidden is None or missing, what is masked says so.
+
+    ``hidden``: the fields that these eyes never see of such a row, whatever they hold.
+    """
 
     values: dict[str, JsonValue]
+    hidden: tuple[str, ...] = ()
 
 
 def redact(row: C, sees: Sees) -> Seen[C]:
     """The only way from a row to something that can be shown."""
-    return Seen(_fields(row, sees))
+    hidden = tuple(
+        name
+        for name, place in places(type(row)).items()
+        if place.compartment and sees.may(place.compartment, place.slot) == "hide"
+    )
+    return Seen(_fields(row, sees), hidden)
 
 
 def _fields(row: Any, sees: Sees) -> dict[str, JsonValue]:
