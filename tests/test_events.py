@@ -368,6 +368,32 @@ def test_a_status_that_no_message_saw_begin_is_said(trigger: str) -> None:
     assert "STATUS_START_UNKNOWN" not in told(seen, 32)["exceptions"]
 
 
+@pytest.mark.parametrize("trigger", ["A08", "A02", "A54", "A16", "A21", "A03"])
+def test_pv1_44_is_no_start_of_a_status_that_no_message_saw_begin(trigger: str) -> None:
+    """One rule for whichever message comes first: its time stands in, PV1-44 may be the arrival."""
+    place = {**WARD, **({"practitioners": DOCTOR} if trigger == "A54" else {})}
+    first = [adt(trigger, 30, admitted_at=at(1), **place)]
+    first += [adt("A08", 30, sent=31, admitted_at=at(1), **WARD)] if trigger in ("A54", "A16") else []
+    found = told(folded(*first), 32)
+    assert (found["inpatient_start"], found["care_start"]) == (time(30), time(1))
+    assert "STATUS_START_UNKNOWN" in found["exceptions"]
+    if trigger != "A03":
+        return
+    back = adt("A13", 33)  # the patient is still there, since nobody knows when
+    for order in itertools.permutations((*first, back)):
+        found = told(folded(*order), 34)
+        assert (found["lifecycle"], found["inpatient_start"]) == ("active", time(30))
+        assert "STATUS_START_UNKNOWN" in found["exceptions"]
+    came = adt("A01", 1, admitted_at=at(1), **WARD)
+    for order in itertools.permutations((*first, came)):
+        found = told(folded(*order), 34)
+        assert (found["inpatient_start"], found["exceptions"]) == (
+            time(1),
+            told(folded(came, *first), 34)["exceptions"],
+        )
+        assert "STATUS_START_UNKNOWN" not in found["exceptions"]
+
+
 OBSERVED = adt("A04", 0, admitted_at=at(0), **OBS)
 
 

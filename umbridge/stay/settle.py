@@ -67,15 +67,14 @@ def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusO
 
 
 def settle_discharge(course: Course, site: SiteProfile, record: Record) -> None:
-    """Close the stay. A discharge that comes first still says which status ended."""
+    """Close the stay. A discharge that comes first still says which status ended, and not when it began."""
     registered = from_registration(site, course.fields)
     current = course.current()
     if not course.spans and course.discharged_at is not None:
         found = resolve(site, registered, course.order_in_force())
         if found is not None:
-            start = course.discharged_at if course.care_start is None else course.care_start
+            start = course.unseen = course.discharged_at
             course.begin(Span(found.status, start, None, "ADT", found.source, None, "", record.claim))
-            course.unseen = start if course.care_start is None else None
     elif current is not None and registered is not None and registered.status == current.status:
         course.confirm(record.claim)
     end = record.at if course.discharged_at is None else course.discharged_at

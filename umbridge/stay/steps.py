@@ -302,6 +302,7 @@ def take_back(
         # The discharge came first. What it said of the status still holds.
         course.spans = [*beside.spans[:-1], beside.spans[-1]._replace(end=None)]
         course.fields, course.registered = dict(beside.fields), beside.registered
+        course.unseen = beside.unseen
         course.places = [*beside.places[:-1], *(each._replace(end=None) for each in beside.places[-1:])]
         course.care_start = beside.care_start
     if beside is not None:
