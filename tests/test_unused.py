@@ -17,16 +17,17 @@ from umbridge import delivery, sample
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.site import default_site
-from umbridge.stay import diagnoses
+from umbridge.stay import reasons
 from umbridge.stay.facts import Fact, read
 from umbridge.stay.fold import StayFold
-from umbridge.stay.reasons import OrderReason, Reason
-from umbridge.stay.unused import NOTES, REASONS, Unused, counted, orders_unused, segments_not_read, unused
+from umbridge.stay.reasons import DiagnosisReason, NoteReason, OrderReason, PartReason, Reason
+from umbridge.stay.unused import Unused, counted, orders_unused, segments_not_read, unused
 
 SITE = default_site()
 AT = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 HEAD = "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260302090000-0500||{kind}|ZZ1|P|2.5.1\rPID|1||ZZM1^^^UMBH^MR\r"
-KNOWN = {*map(str, Reason), *map(str, OrderReason), *diagnoses.REASONS, *REASONS, *NOTES}
+SETS = (Reason, OrderReason, DiagnosisReason, PartReason, NoteReason)
+KNOWN = {str(reason) for its in SETS for reason in its}
 
 
 def found(*segments: str, kind: str = "ORU^R01") -> list[Unused]:
@@ -35,8 +36,25 @@ def found(*segments: str, kind: str = "ORU^R01") -> list[Unused]:
 
 
 def test_every_reason_says_what_it_means() -> None:
-    assert all(reason.says for reason in (*Reason, *OrderReason))
-    assert all((*REASONS.values(), *NOTES.values(), *diagnoses.REASONS.values()))
+    said = [reason.says for its in SETS for reason in its]
+    assert all(said)
+    assert not [each for each in said if each.endswith(".")]  # a line to settle it may follow
+
+
+def test_no_reason_is_in_two_sets_and_no_two_say_the_same() -> None:
+    codes = [str(reason) for its in SETS for reason in its]
+    said = [reason.says for its in SETS for reason in its]
+    assert [code for code, count in Counter(codes).items() if count > 1] == []
+    assert [each for each, count in Counter(said).items() if count > 1] == []
+
+
+def test_the_reasons_are_read_in_one_sitting() -> None:
+    """A line each: the table is the page that a person reads."""
+    source = Path(reasons.__file__).read_text("utf-8")
+    assert source.count("\n") < 200
+    for its in SETS:
+        for reason in its:
+            assert f' = "{reason}", "{reason.says}"\n' in source, reason
 
 
 def test_every_word_of_the_reader_is_known() -> None:
@@ -46,19 +64,15 @@ def test_every_word_of_the_reader_is_known() -> None:
     said = set(re.findall(r'note\(f?"[^"]*? ?([a-z_A-Z]+)"\)', source))
     said |= set(re.findall(r'"((?:time|date)_[a-z0-9_]+)"', source))
     assert {"time_unreadable", "not_used", "more_segments", "number_unreadable"} <= said
-    assert said - NOTES.keys() == {"repeated"} - NOTES.keys()
+    assert said - set(map(str, NoteReason)) == {"repeated"}  # of OBX-5, said by its value's reason
+    assert set(map(str, NoteReason)) - said == {"more_notes"}  # written at the bound
 
 
 def test_the_page_has_every_reason() -> None:
     page = (Path(__file__).parents[1] / "docs/meaning.md").read_text(encoding="utf-8")
     table = page.partition("### Why what is no value is not used")[2]
     listed = dict(re.findall(r"(?m)^\| `(\w+)` \| (.*) \|$", table))
-    wanted = {
-        **REASONS,
-        **diagnoses.REASONS,
-        **{each.value: each.says for each in OrderReason},
-        **NOTES,
-    }
+    wanted = {str(reason): reason.says for its in SETS if its is not Reason for reason in its}
     assert listed == wanted
 
 
@@ -112,7 +126,7 @@ def test_each_thing_is_used_or_has_exactly_one_reason(segments: list[str], kind:
     assert len(not_read) == sum(not isinstance(each, Fact) for each in values)
     about_orders = [one for one in listed if one.reason in set(map(str, OrderReason))]
     assert len(about_orders) <= len(event.orders)
-    diagnosed = [one for one in listed if one.reason in diagnoses.REASONS]
+    diagnosed = [one for one in listed if one.reason in set(DiagnosisReason)]
     assert len(diagnosed) <= len(event.diagnoses)
 
 

@@ -12,23 +12,17 @@ from typing import NamedTuple
 
 from umbridge.model import Coded, Diagnosis
 from umbridge.site import SiteProfile
+from umbridge.stay.reasons import DiagnosisReason
 
 ICD10 = "I10"
-#: Why a DG1 gives no diagnosis.
-REASONS = {
-    "diagnosis_missing": "DG1-3 has no code",
-    "diagnosis_not_icd10": "no code of it is ICD-10-CM: DG1-3 or DG1-2 names other systems",
-    "diagnosis_system_unknown": "it names a system that neither HL7 nor [code_systems] has",
-    "diagnosis_unlike_icd10": "it names no system, and its code does not have the form of ICD-10-CM",
-}
 _FORM = re.compile(r"[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]{1,4}|[0-9A-Z]{0,4})", re.ASCII)
 _FINAL = "F"  # table 0052
 
 
 class Unlisted(NamedTuple):
-    """Why a DG1 gives no diagnosis: one of ``REASONS``. ``system``: what it names that nobody lists."""
+    """Why a DG1 gives no diagnosis. ``system``: what it names that nobody lists."""
 
-    reason: str
+    reason: DiagnosisReason
     system: str = ""
 
 
@@ -37,7 +31,7 @@ def icd10_of(diagnosis: Diagnosis, site: SiteProfile) -> str | Unlisted:
     first = Coded(diagnosis.code, "", diagnosis.system or diagnosis.method)
     codes = [each for each in (first, *diagnosis.others) if each.code.strip()]
     if not codes:
-        return Unlisted("diagnosis_missing")
+        return Unlisted(DiagnosisReason.MISSING)
     for each in codes:
         if site.spellings.system(each.system) == ICD10:
             return each.code.strip().upper()
@@ -48,8 +42,8 @@ def icd10_of(diagnosis: Diagnosis, site: SiteProfile) -> str | Unlisted:
     spellings = site.spellings
     for each in codes:
         if each.system and spellings.system(each.system) not in spellings.systems.values():
-            return Unlisted("diagnosis_system_unknown", each.system)
-    return Unlisted("diagnosis_unlike_icd10" if bare else "diagnosis_not_icd10")
+            return Unlisted(DiagnosisReason.SYSTEM_UNKNOWN, each.system)
+    return Unlisted(DiagnosisReason.UNLIKE if bare else DiagnosisReason.NOT_ICD10)
 
 
 def place_of(diagnosis: Diagnosis) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
-"""Why an OBX gives no value and an ORC says nothing of its order: one exact reason each, with its sentence.
+"""Why what was sent is not used: a code, and what it says. Closed sets, one reason a line.
 
-Both sets are closed.
+No set has a reason for "anything else", on purpose, and no code is in two sets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Self
 
 
 class _Worded(StrEnum):
-    """A code and, as ``says``, the sentence for people."""
+    """A code and, as ``says``, the words for people."""
 
     says: str
 
@@ -20,69 +20,56 @@ class _Worded(StrEnum):
         made.says = says
         return made
 
+    @property
+    def settle(self) -> str:
+        """What to do about it, where that is always the same."""
+        return _SETTLES.get(self, "")
+
 
 class Reason(_Worded):
-    """Of an OBX. There is no reason for "anything else", on purpose."""
+    """Of an OBX: why it gives no value. docs/values.md."""
 
     # the code and the status
-    UNMAPPED = (
-        "unmapped",
-        "OBX-3 is the code of no fact: neither a LOINC code of one nor in the site profile.",
-    )
-    WITHDRAWN = "withdrawn", "OBX-11 is D or W, or OBR-25 is X: the result is taken back."
-    STATUS_I = "status_I", "OBX-11 is I: the specimen is in the laboratory, there is no result yet."
-    STATUS_N = "status_N", "OBX-11 is N: nobody asked for this result."
-    STATUS_O = "status_O", "OBX-11 is O: the order only, no result."
-    STATUS_R = "status_R", "OBX-11 is R: entered and not verified."
-    STATUS_S = "status_S", "OBX-11 is S: a part of the results only."
-    STATUS_U = "status_U", "OBX-11 is U: final now, without the value again."
-    STATUS_X = "status_X", "OBX-11 is X: no result can be had."
-    STATUS_NONE = "status_none", "OBX-11 is empty."
-    STATUS_UNLISTED = "status_unlisted", "OBX-11 is a value of no table."
+    UNMAPPED = "unmapped", "OBX-3 is the code of no fact, neither LOINC's nor the profile's"
+    WITHDRAWN = "withdrawn", "OBX-11 is D or W, or OBR-25 is X: the result is taken back"
+    STATUS_I = "status_I", "OBX-11 is I: the specimen is in the laboratory, there is no result yet"
+    STATUS_N = "status_N", "OBX-11 is N: nobody asked for this result"
+    STATUS_O = "status_O", "OBX-11 is O: the order only, no result"
+    STATUS_R = "status_R", "OBX-11 is R: entered and not verified"
+    STATUS_S = "status_S", "OBX-11 is S: a part of the results only"
+    STATUS_U = "status_U", "OBX-11 is U: final now, without the value again"
+    STATUS_X = "status_X", "OBX-11 is X: no result can be had"
+    STATUS_NONE = "status_none", "OBX-11 is empty"
+    STATUS_UNLISTED = "status_unlisted", "OBX-11 is a value of no table"
     # any kind of fact
-    EMPTY = "empty", "OBX-5 is empty."
-    COMMENT = "comment", "Text that is no value of this fact: a remark beside its results."
-    REPEATED = (
-        "repeated",
-        "OBX-5 has repetitions that differ: whichever was picked would be picked by position.",
-    )
+    EMPTY = "empty", "OBX-5 is empty"
+    COMMENT = "comment", "text that is no value of this fact: a remark beside its results"
+    REPEATED = "repeated", "OBX-5 has repetitions that differ: a pick would be a pick by position"
     # numbers
-    NOT_A_NUMBER = "not_a_number", "OBX-2 says that it is a number, and it is none."
-    CODED_NOT_A_NUMBER = "coded_not_a_number", "A coded answer where the fact is a number."
-    TYPE_NOT_A_NUMBER = "type_not_a_number", "OBX-2 is a type that has no numbers, such as ED or XAD."
-    NUMBER_TOO_LONG = "number_too_long", "A number of more than 20 digits before or behind the point."
-    COMMA_IN_NUMBER = (
-        "comma_in_number",
-        "A comma: it could part thousands or decimals, and neither is guessed.",
-    )
-    EXPONENT_IN_NUMBER = "exponent_in_number", "A number with an exponent, such as 1.2e3."
-    UNIT_IN_NUMBER = "unit_in_number", "A number with its unit behind it: the unit belongs in OBX-6."
-    FLAG_IN_NUMBER = "flag_in_number", "A number with a flag behind it, such as H or *: it belongs in OBX-8."
-    RANGE = "range", "Two numbers as from and to, such as 3-5."
-    RATIO = "ratio", "Two numbers with : or / between them, such as 1:8 or 120/80."
-    GRADED = "graded", "A grade, such as 2+ or +++."
-    COMPARATOR_UNKNOWN = "comparator_unknown", "A comparator that is not <, <=, >, >= or =."
-    SEPARATOR_UNKNOWN = "separator_unknown", "An SN with a second number and no separator of table 2.A.69."
-    NO_UPPER_LIMIT = "no_upper_limit", "OBX-7 has no upper limit, which this fact is a multiple of."
-    UNIT_MISSING = "unit_missing", "A number without a unit: OBX-6 is empty, and the profile says of none."
-    UNIT_UNKNOWN = "unit_unknown", "OBX-6 is a unit that neither the program nor the profile knows."
-    UNIT_UNFIT = "unit_unfit", "OBX-6 is a known unit, but not one that this fact can be converted from."
+    NOT_A_NUMBER = "not_a_number", "OBX-2 says that it is a number, and it is none"
+    CODED_NOT_A_NUMBER = "coded_not_a_number", "a coded answer where the fact is a number"
+    TYPE_NOT_A_NUMBER = "type_not_a_number", "OBX-2 is a type that has no numbers, such as ED or XAD"
+    NUMBER_TOO_LONG = "number_too_long", "a number of more than 20 digits before or behind the point"
+    COMMA_IN_NUMBER = "comma_in_number", "a comma: it may part thousands or decimals, and neither is guessed"
+    EXPONENT_IN_NUMBER = "exponent_in_number", "a number with an exponent, such as 1.2e3"
+    UNIT_IN_NUMBER = "unit_in_number", "a number with its unit behind it: the unit belongs in OBX-6"
+    FLAG_IN_NUMBER = "flag_in_number", "a number with a flag behind it, such as H or *: it belongs in OBX-8"
+    RANGE = "range", "two numbers as from and to, such as 3-5"
+    RATIO = "ratio", "two numbers with : or / between them, such as 1:8 or 120/80"
+    GRADED = "graded", "a grade, such as 2+ or +++"
+    COMPARATOR_UNKNOWN = "comparator_unknown", "a comparator that is not <, <=, >, >= or ="
+    SEPARATOR_UNKNOWN = "separator_unknown", "an SN with a second number and no separator of table 2.A.69"
+    NO_UPPER_LIMIT = "no_upper_limit", "OBX-7 has no upper limit, which this fact is a multiple of"
+    UNIT_MISSING = "unit_missing", "a number without a unit: OBX-6 is empty, and the profile says of none"
+    UNIT_UNKNOWN = "unit_unknown", "OBX-6 is a unit that neither the program nor the profile knows"
+    UNIT_UNFIT = "unit_unfit", "OBX-6 is a known unit, but not one that this fact can be converted from"
     # yes or no, codes, times
-    NOT_YES_OR_NO = "not_yes_or_no", "An answer that is neither yes nor no, nor listed in the profile as one."
-    ANSWERED_UNKNOWN = (
-        "answered_unknown",
-        "The answer is that it is not known (table 0532: UNK, ASKU, NAV …).",
-    )
-    ANSWERS_DISAGREE = "answers_disagree", "The codes of one answer mean different things."
-    CODE_UNKNOWN = (
-        "code_unknown",
-        "An answer that is none of the fact's codes, nor listed in the profile as one.",
-    )
-    NOT_A_TIME = "not_a_time", "What was sent is no time."
-    TIME_WITHOUT_MINUTES = (
-        "time_without_minutes",
-        "A time that ends before its minutes: what is compared needs them.",
-    )
+    NOT_YES_OR_NO = "not_yes_or_no", "an answer that is neither yes nor no, nor listed in the profile as one"
+    ANSWERED_UNKNOWN = "answered_unknown", "the answer is that it is not known (table 0532: UNK, ASKU, NAV …)"
+    ANSWERS_DISAGREE = "answers_disagree", "the codes of one answer mean different things"
+    CODE_UNKNOWN = "code_unknown", "an answer that is none of the fact's codes, nor one of the profile's"
+    NOT_A_TIME = "not_a_time", "OBX-5 is no time"
+    TIME_WITHOUT_MINUTES = "time_without_minutes", "a time that ends before its minutes, which are compared"
 
 
 #: OBX-11 (table 0085) where it gives no value.
@@ -93,19 +80,69 @@ SILENT = frozenset({Reason.UNMAPPED, Reason.COMMENT})
 
 
 class OrderReason(_Worded):
-    """Of an ORC, with its detail where it has one."""
+    """Of an ORC, with its detail where it has one: why it says nothing of its order."""
 
-    CONTROL_MISSING = "order_control_missing", "ORC-1 is empty, or there is no ORC before the detail."
-    CONTROL_UNKNOWN = "order_control_unknown", "ORC-1 is in no version of HL7 table 0119."
-    STATUS_UNKNOWN = (
-        "order_status_unknown",
-        "ORC-5 is neither in HL7 table 0038 nor in the profile, and ORC-1 leaves it to ORC-5.",
-    )
-    SAYS_NOTHING = (
-        "order_says_nothing",
-        "A receipt, a question, a proposal or a refusal: whether the order is in force stays open.",
-    )
-    UNMAPPED = "order_unmapped", "The order's code is neither a status nor a treatment in the profile."
-    NUMBER_MISSING = "order_number_missing", "Neither a number nor a code: no order can be meant."
-    NOT_FOUND = "order_not_found", "By number alone, and no order of the stay has that number."
-    AMBIGUOUS = "order_ambiguous", "By number alone, and several orders of the stay have that number."
+    CONTROL_MISSING = "order_control_missing", "ORC-1 is empty, or there is no ORC before the detail"
+    CONTROL_UNKNOWN = "order_control_unknown", "ORC-1 is in no version of HL7 table 0119"
+    STATUS_UNKNOWN = "order_status_unknown", "ORC-5 decides, and is in neither table 0038 nor the profile"
+    SAYS_NOTHING = "order_says_nothing", "a receipt, question, proposal or refusal: nothing is said of force"
+    UNMAPPED = "order_unmapped", "the order's code is neither a status nor a treatment in the profile"
+    NUMBER_MISSING = "order_number_missing", "neither a number nor a code: no order can be meant"
+    NOT_FOUND = "order_not_found", "by number alone, and no order of the stay has that number"
+    AMBIGUOUS = "order_ambiguous", "by number alone, and several orders of the stay have that number"
+
+
+class DiagnosisReason(_Worded):
+    """Of a DG1: why it gives no diagnosis."""
+
+    MISSING = "diagnosis_missing", "DG1-3 has no code"
+    NOT_ICD10 = "diagnosis_not_icd10", "no code of it is ICD-10-CM: DG1-3 or DG1-2 names other systems"
+    SYSTEM_UNKNOWN = "diagnosis_system_unknown", "it names a system that neither HL7 nor [code_systems] has"
+    UNLIKE = "diagnosis_unlike_icd10", "it names no system, and its code does not have the form of ICD-10-CM"
+
+
+class PartReason(_Worded):
+    """Of codes of the visit and the cover, of segments, and of a result without a time of its own."""
+
+    UNIT = "unit_of_place_unmapped", "a nursing unit that the profile does not have: its level is unknown"
+    STATUS = "status_code_unmapped", "a code that the profile does not have: it gives no status"
+    DISPOSITION = "disposition_unmapped", "a discharge disposition that the profile does not have"
+    PAYER = "payer_unmapped", "a plan that the profile does not have: its payer class is UNKNOWN"
+    SEGMENT = "segment_not_read", "a segment that nothing here is read from"
+    UNTIMED = "collection_time_missing", "OBX-14 and OBR-7 do not say when it was collected: MSH-7 stands in"
+
+
+class NoteReason(_Worded):
+    """A word of the reader's (``umbridge/hl7``): what it found odd, and what stands in its place."""
+
+    TIME_UNREADABLE = "time_unreadable", "what was sent is no time"
+    TIME_COARSE = "time_coarse", "a time that is less exact than a day: its first moment counts"
+    TIME_HOUR_24 = "time_hour_24", "hour 24: read as the next midnight"
+    TIME_LEAP_SECOND = "time_leap_second", "second 60: read as second 59"
+    TIME_OFFSET_UNREADABLE = "time_offset_unreadable", "an offset that does not exist: the site's own is read"
+    TIME_MISSING = "time_missing", "no time in MSH-7: EVN-2 stands in, else it counts as told first of all"
+    TIME_AFTER_MESSAGE = "time_after_message", "a time after its message: the message's own time stands in"
+    DATE_UNREADABLE = "date_unreadable", "what was sent is no date"
+    DATE_COARSE = "date_coarse", "a date that is less exact than a day: not used"
+    REPORT_UNNAMED = "report_unnamed", "a whole report is withdrawn, and the message does not say which"
+    NUMBER_UNREADABLE = "number_unreadable", "no number where one belongs: the segment's place stands in"
+    MISSING = "missing", "nothing where something belongs"
+    NOT_USED = "not_used", "more of these than a stay has: the later ones are left out"
+    WITHOUT_ORC = "without_ORC", "an order without its ORC"
+    MORE_SEGMENTS = "more_segments", "more segments than are read"
+    MORE_GROUPS = "more_groups", "more patients than are read"
+    MORE_NOTES = "more_notes", "more oddities than are listed"
+
+
+#: The reader's words.
+NOTES = {str(reason): reason for reason in NoteReason}
+
+_SETTLES: dict[_Worded, str] = {
+    Reason.STATUS_NONE: "have the sender fill OBX-11",
+    Reason.NO_UPPER_LIMIT: "have the sender fill OBX-7: the ratio to its upper limit is what counts",
+    PartReason.UNTIMED: "have the sender fill OBR-7 or OBX-14: what is sent late counts as if it were new",
+    NoteReason.TIME_UNREADABLE: "have the sender write YYYYMMDDHHMM[SS][+/-ZZZZ]",
+    NoteReason.TIME_MISSING: "have the sender fill MSH-7",
+    NoteReason.TIME_AFTER_MESSAGE: "if the sender writes another zone: [site] or [facilities.NAME] timezone",
+    NoteReason.REPORT_UNNAMED: "have the sender fill OBR-3 or OBR-2",
+}

@@ -15,11 +15,11 @@ from umbridge.hl7.er7 import Message
 from umbridge.hl7.triggers import ORDERS
 from umbridge.model import Coded, Event, Observation, Order
 from umbridge.site import SiteProfile
-from umbridge.stay import diagnoses, said
+from umbridge.stay import said
 from umbridge.stay.diagnoses import Unlisted, icd10_of
 from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary, read
 from umbridge.stay.fold import StayFold
-from umbridge.stay.reasons import OrderReason, Reason
+from umbridge.stay.reasons import NOTES, DiagnosisReason, OrderReason, PartReason, Reason
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,15 +39,6 @@ class Unused:
     settle: str = ""
 
 
-#: Reasons of this module's own: what they say.
-REASONS = {
-    "unit_of_place_unmapped": "a nursing unit that the profile does not have: its level of care is unknown",
-    "status_code_unmapped": "a code that the profile does not have: it gives no status",
-    "disposition_unmapped": "a discharge disposition that the profile does not have",
-    "payer_unmapped": "a plan that the profile does not have: its payer class is UNKNOWN",
-    "segment_not_read": "a segment that nothing here is read from",
-    "collection_time_missing": "neither OBX-14 nor OBR-7 says when it was collected: it counts from MSH-7",
-}
 _READ = frozenset(
     (
         *("MSH", "EVN", "PID", "PV1", "PV2", "MRG", "OBX", "OBR", "ORC", "RXO", "RXE", "RXR", "ODS", "ODT"),
@@ -125,7 +116,7 @@ def segments_not_read(message: Message) -> Iterator[Unused]:
         if name in _ORDER_ONLY or (name == "ORC" and not is_report):
             is_read = is_order and patients < 2  # behind a second PID stand earlier results
         if not is_read and re.fullmatch(r"[A-Z][A-Z0-9]{2}", name):
-            yield Unused(name, "", "segment_not_read", says=REASONS["segment_not_read"])
+            yield Unused(name, "", PartReason.SEGMENT, says=PartReason.SEGMENT.says)
 
 
 def _value(observation: Observation, found: Unusable) -> Unused:
@@ -138,26 +129,20 @@ def _value(observation: Observation, found: Unusable) -> Unused:
             "OBX-6", observation.unit, reason, kind, found.fact, reason.says, _unit(observation, found)
         )
     if _STATUS.match(reason) or reason is Reason.WITHDRAWN:
-        return Unused("OBX-11", observation.status, reason, kind, found.fact, reason.says)
-    settle = ""
+        return Unused("OBX-11", observation.status, reason, kind, found.fact, reason.says, reason.settle)
+    settle = reason.settle
     if reason is Reason.NOT_YES_OR_NO:
         settle = '[answers] yes = ["WORD"] or no = ["WORD"], for the words your feed sends'
     elif reason is Reason.CODE_UNKNOWN:
         codes = " ".join(dictionary()[found.fact].codes)
         settle = f'[answers.codes.{found.fact}] "CODE" = one of {codes}'
-    elif reason is Reason.NO_UPPER_LIMIT:
-        settle = "have the sender fill OBX-7: the ratio to its upper limit is what counts"
-    elif reason is Reason.STATUS_NONE:
-        settle = "have the sender fill OBX-11"
     return Unused("OBX-5", coded, reason, kind, found.fact, reason.says, settle)
 
 
 def _untimed(observation: Observation, found: Fact) -> Unused:
     """It is read; whether it lies in the window that a review asks for, nobody said."""
-    reason = "collection_time_missing"
-    settle = "have the sender fill OBR-7 or OBX-14: a result that is sent late counts as if it were new"
-    coded = _said(observation.code)
-    return Unused("OBX-14", coded, reason, observation.value_type, found.fact, REASONS[reason], settle)
+    reason, coded = PartReason.UNTIMED, _said(observation.code)
+    return Unused("OBX-14", coded, reason, observation.value_type, found.fact, reason.says, reason.settle)
 
 
 def _map(code: Coded) -> str:
@@ -210,8 +195,8 @@ def _field(order: Order, kind: str, why: OrderReason) -> str:
 
 
 def _diagnosis(code: Coded, why: Unlisted) -> Unused:
-    says = diagnoses.REASONS[why.reason]
-    if why.reason == "diagnosis_missing":
+    says = why.reason.says
+    if why.reason is DiagnosisReason.MISSING:
         return Unused("DG1-3", "", why.reason, says=says)
     if why.system:
         settle = f"[code_systems] I10 = [{_text(why.system)}], if that is ICD-10-CM"
@@ -223,25 +208,23 @@ def _visit(event: Event, site: SiteProfile) -> Iterator[Unused]:
     visit = event.visit
     if visit.unit and visit.unit not in site.units:
         settle = f'[units] {_key(visit.unit)} = {{ level = "ACUTE" }}'
-        yield _code("PV1-3.1", visit.unit, "unit_of_place_unmapped", settle)
+        yield _code("PV1-3.1", visit.unit, PartReason.UNIT, settle)
     sent = {"PV1-18": visit.patient_type, "PV1-2": visit.patient_class, "PV1-10": visit.service}
     for field, codes in site.status_codes.items():
         value = sent.get(field)
         if value and value not in codes:
-            yield _code(
-                field, value, "status_code_unmapped", f'[status."{field}"] {_key(value)} = "INPATIENT" …'
-            )
+            yield _code(field, value, PartReason.STATUS, f'[status."{field}"] {_key(value)} = "INPATIENT" …')
     if visit.disposition and visit.disposition not in site.dispositions:
         settle = f'[dispositions] {_key(visit.disposition)} = "HOME" …'
-        yield _code("PV1-36", visit.disposition, "disposition_unmapped", settle)
+        yield _code("PV1-36", visit.disposition, PartReason.DISPOSITION, settle)
     for plan in event.coverage:
         if site.payer_class(plan.plan_type, plan.plan_id) == "UNKNOWN":
             field, code = ("IN1-15", plan.plan_type) if plan.plan_type else ("IN1-2", plan.plan_id)
-            yield _code(field, code, "payer_unmapped", f'[payers."{field}"] {_key(code)} = "COMMERCIAL" …')
+            yield _code(field, code, PartReason.PAYER, f'[payers."{field}"] {_key(code)} = "COMMERCIAL" …')
 
 
-def _code(field: str, code: str, reason: str, settle: str) -> Unused:
-    return Unused(field, code, reason, says=REASONS[reason], settle=settle)
+def _code(field: str, code: str, reason: PartReason, settle: str) -> Unused:
+    return Unused(field, code, reason, says=reason.says, settle=settle)
 
 
 def _note(note: str) -> Iterator[Unused]:
@@ -250,37 +233,8 @@ def _note(note: str) -> Iterator[Unused]:
     field, reason = (match[1] + (match[2] or ""), match[3]) if match else ("MSH", note)
     if (field, reason) in _SAID_ELSEWHERE:
         return
-    yield Unused(field, "", reason, says=NOTES.get(reason, ""), settle=_SETTLE.get(reason, ""))
-
-
-#: What to do about some of them.
-_SETTLE = {
-    "time_missing": "have the sender fill MSH-7",
-    "time_after_message": "where the sender writes another zone: [site] or [facilities.NAME] timezone",
-    "time_unreadable": "have the sender write YYYYMMDDHHMM[SS][+/-ZZZZ]",
-    "report_unnamed": "have the sender fill OBR-3 or OBR-2",
-}
-#: What the reader's words say.
-NOTES = {
-    "time_unreadable": "what was sent is no time",
-    "time_coarse": "a time that is less exact than a day: its first moment counts",
-    "time_hour_24": "hour 24: read as the next midnight",
-    "time_leap_second": "second 60: read as second 59",
-    "time_offset_unreadable": "an offset that does not exist: read as the site's own time",
-    "time_missing": "no time in MSH-7: EVN-2 stands in, without it this counts as told before all else",
-    "time_after_message": "a time after the message that tells of it: the message's own time stands in",
-    "date_unreadable": "what was sent is no date",
-    "date_coarse": "a date that is less exact than a day: not used",
-    "report_unnamed": "a whole report is withdrawn, and the message does not say which",
-    "number_unreadable": "no number where one belongs: the segment's place stands in",
-    "missing": "nothing where something belongs",
-    "not_used": "more of these than a stay has: the later ones are left out",
-    "repeated": "a field with repetitions: the first is read",
-    "without_ORC": "an order without its ORC",
-    "more_segments": "more segments than are read",
-    "more_groups": "more patients than are read",
-    "more_notes": "more oddities than are listed",
-}
+    why = NOTES.get(reason)
+    yield Unused(field, "", reason, says=why.says if why else "", settle=why.settle if why else "")
 
 
 def _text(value: str) -> str:
