@@ -122,6 +122,10 @@ class Ward:
         self.done = book.take(one(Casework(default_site(), self.host, charsets={}), last))
         return self.done
 
+    def states(self) -> dict[str, str]:
+        said = self.book.task.said.reviews
+        return {name.partition("-")[0]: str(each.state) for name, each in said.items()}
+
     def reopened(self, kind: str = "ADMISSION") -> str:
         (found,) = [
             each.reopened
@@ -344,6 +348,32 @@ def test_under_other_rules_what_is_closed_stays_so_and_a_person_is_told_where_it
         assert (done.determined, done.changed) == ([], [])
         assert (ward.state(), ward.reopened(), ward.exceptions()) == ("closed", "", expected)
         assert ward.book.task.said.review("ADMISSION-3").answers == answers
+
+
+def test_after_the_discharge_a_correction_has_the_admission_looked_at_afterwards(host: Host) -> None:
+    """The admission itself is over; who corrects a result next week has somebody look all the same."""
+    ward = admitted(host)
+    ward.tell("ADT^A03", 20, pv1("I", "4W^310", "INP"))
+    assert ward.states() == {"ADMISSION": "closed"}
+    ward.pulse(130, 0.5, 30, status="C")
+    assert ward.states() == {"ADMISSION": "closed"}
+    done = ward.pulse(80, 0.5, 200, status="C")
+    assert ward.states() == {"ADMISSION": "closed", "RETROSPECTIVE": "open"}
+    assert done.due is not None  # which nobody was asked about yet
+    done = ward.hush((done.due - START) / timedelta(hours=1))
+    assert {each.review.partition("-")[0]: each.outcome for each in done.determined} == {
+        "RETROSPECTIVE": Outcome.REFER
+    }
+    assert done.due is None
+    ward.tell("ADT^A13", 201, pv1("I", "4W^310", "INP"))
+    assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
+
+
+def test_who_leaves_before_the_moment_is_judged_as_of_leaving(host: Host) -> None:
+    ward = admitted(host)
+    ward.pulse(80, 2, 2.1, "R2")
+    ward.tell("ADT^A03", 3, pv1("I", "4W^310", "INP"))
+    assert (ward.state(), ward.exceptions()) == ("closed", ("CLOSED_EARLY_DIFFERS",))
 
 
 def _by_when_it_was_told(told: Sequence[Result], made: Any, told_by: int, row: int, is_within: Any) -> bool:

@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar, assert_never
 
 from umbridge_audit.entry import Draft
@@ -40,7 +40,7 @@ from umbridge.model import Case, Event, Lifecycle, ReviewState
 from umbridge.review import afterwards, closing
 from umbridge.review.closing import Closing
 from umbridge.review.moment import Judged
-from umbridge.review.plan import Review, next_deadline, reviews
+from umbridge.review.plan import COMPLETED, Review, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, verdict
 from umbridge.review.waves import Verdict, settled
 from umbridge.review.worklist import lines
@@ -56,14 +56,15 @@ from umbridge.stay.unused import counted, orders_unused
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SOON = timedelta(microseconds=1)  # after which the clock finds a stay due
 
 
 def to_screen(stay: Stay, done: frozenset[str]) -> tuple[Review, ...]:
     """The reviews a message is put to: the open ones, and those that MEETS closed and nothing else has.
 
     A result that is corrected or withdrawn after MEETS must be seen: the screen is asked again and supersedes
-    the earlier one (``closing`` says what comes of it). Of reviews that ask what is so now, the newest of
-    its kind asks it: what an earlier one came to was about another day.
+    the earlier one (``closing`` says what comes of it), also after the discharge. Of reviews that ask what is
+    so now, the newest of its kind asks it: what an earlier one came to was about another day.
     """
     planned = [each for each in reviews(stay, done) if each.stands]
     newest = {each.type: each.id for each in planned}
@@ -71,8 +72,7 @@ def to_screen(stay: Stay, done: frozenset[str]) -> tuple[Review, ...]:
     found += [
         each
         for each in planned
-        if each.state is ReviewState.CLOSED
-        and (each.judged.moment is not None or newest[each.type] == each.id)
+        if each.reason == COMPLETED and (each.judged.moment is not None or newest[each.type] == each.id)
     ]
     return tuple(found)
 
@@ -313,6 +313,13 @@ class Casework:
             and not _is_closed_by_other_rules(task, review)
         ]
         due = next_deadline(stay, completed)
+        asked = {review.id for review, _ in begun.questions}
+        is_new = (
+            each.state is ReviewState.OPEN and each.id not in asked and not task.said.review(each.id).answers
+            for each in planned
+        )
+        if self._host.names and any(is_new):  # what these answers have opened is asked about next
+            due = begun.as_of + SOON
         reopened = {name: each.reopened for name, each in task.said.reviews.items()}
         reopened |= {each.review: each.reopened for each in stands}
         return Done(

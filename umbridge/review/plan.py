@@ -31,6 +31,7 @@ URGENT_HOURS = 72
 SHORT_STAY_MIDNIGHTS = 2
 
 
+COMPLETED = "COMPLETED"  # the reason of a review that its answers have closed
 _HERE = (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE)
 
 
@@ -52,7 +53,7 @@ class Review:
     requested_level: Level
     reason: str
     judged: Judged
-    stands: bool = True  # nothing but answers closes it
+    stands: bool = True  # nothing but answers closes it, or for a first look the discharge
 
     @property
     def judged_at(self) -> datetime:
@@ -290,7 +291,7 @@ def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Openi
     if span is None or stay.lifecycle is not Lifecycle.DISCHARGED or stay.discharged_at is None:
         return
     admission = planned.get(_Opening(ReviewType.ADMISSION, span.claim, span.start).id)
-    if admission is None or admission.reason != "COMPLETED":
+    if admission is None or admission.reason != COMPLETED:
         reason = "NO_COMPLETED_ADMISSION_REVIEW"
     elif _is_short(stay, span, stay.discharged_at):
         reason = "SHORT_STAY"
@@ -337,7 +338,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
     if opening.is_void:
         state, reason = ReviewState.VOID, opening.ended
     elif name in completed:
-        state, reason = ReviewState.CLOSED, "COMPLETED"
+        state, reason = ReviewState.CLOSED, COMPLETED
     elif opening.ended:
         state, reason = ReviewState.CLOSED, opening.ended
     status = _REQUESTED.get(opening.type, Status.INPATIENT)
@@ -346,6 +347,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
     judged, level = _judged(stay, opening), opening.level
     if judged.moment is not None and opening.span is not None:  # what was asked for then is the question
         level = opening.span.level_at(instant(judged.at))
+    is_looked_at_after = judged.moment is not None and opening.ended == "INCOMPLETE_AT_DISCHARGE"
     return Review(
         id=name,
         type=opening.type,
@@ -357,7 +359,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         requested_level=DEFAULT_LEVEL.get(status.value, Level.HOME) if level is None else level,
         reason=reason,
         judged=judged,
-        stands=not (opening.is_void or opening.ended),
+        stands=not opening.is_void and (not opening.ended or is_looked_at_after),
     )
 
 
