@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.ruleset import RuleSet
-from umbridge.criteria.tree import Group, Item, Joint, Leaf, Node, Not, Score, ScoreTest, walk
+from umbridge.criteria.tree import FactSpec, Group, Item, Joint, Leaf, Node, Not, Score, ScoreTest, walk
 from umbridge.criteria.undecided import BOTTOM, NO, YES, Diagram, readings_of
 from umbridge.model import Reading, Sample
 
 AT = datetime(2000, 1, 2, tzinfo=UTC)  # the question's moment, for patients made here
 Test = Leaf | Joint
 Facts = Mapping[str, Reading]
+_KEPT = 2048  # answers remembered: the rules of a large folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,36 @@ def only(rules: RuleSet, node: Node, scores: Mapping[str, Score] | None = None) 
 
 def always(rules: RuleSet, node: Node) -> bool | None:
     """The rule's truth where no fact can change it; None where some can."""
+    return _always(node, *_reads(rules, node))
+
+
+def _reads(rules: RuleSet, node: Node) -> tuple[tuple[FactSpec, ...], tuple[Score, ...]]:
+    """All that a rule comes of beside itself. A part's rules come to the same in every file that has it."""
+    scores = {each.score for each in walk(node, rules.scores) if isinstance(each, ScoreTest)}
+    scores |= {rules.scores[name].of for name in scores} - {""}
+    alone = only(rules, node)
+    facts = {fact for test in read_tests(node, rules.scores) for fact in _facts_of(test)} | set(alone.counted)
+    for spec in [rules.facts[fact] for fact in facts]:
+        facts |= {*(spec.minus or ()), spec.unless} - {""}
+    facts |= {fact for each in alone.optional for fact in each.hangs_on}
+    return (
+        tuple(spec for fact, spec in sorted(rules.facts.items()) if fact in facts),
+        tuple(rules.scores[name] for name in sorted(scores)),
+    )
+
+
+def _facts_of(test: Test) -> tuple[str, ...]:
+    return (test.fact,) if isinstance(test, Leaf) else test.facts
+
+
+def _made(specs: tuple[FactSpec, ...], scores: tuple[Score, ...], node: Node) -> RuleSet:
+    facts = {spec.id: spec for spec in specs}
+    return RuleSet(facts, {score.id: score for score in scores}, {}, {"x.x": node})
+
+
+@lru_cache(maxsize=_KEPT)
+def _always(node: Node, specs: tuple[FactSpec, ...], scores: tuple[Score, ...]) -> bool | None:
+    rules = _made(specs, scores, node)
     diagram = Diagram(truths_of(only(rules, node).examine({})), node, measured=True)
     found = diagram.build(node)
     return None if diagram.support(found) else found == YES
@@ -68,10 +100,16 @@ def idle_tests(rules: RuleSet, node: Node) -> list[Test]:
 
     A higher band cannot turn a criterion that its lower band has met, but it must be able to count.
     """
+    return list(_idle_tests(node, *_reads(rules, node)))
+
+
+@lru_cache(maxsize=_KEPT)
+def _idle_tests(node: Node, specs: tuple[FactSpec, ...], scores_: tuple[Score, ...]) -> tuple[Test, ...]:
+    rules = _made(specs, scores_, node)
     turning = Turning(rules, node)
     left = [test for test in read_tests(node, rules.scores) if turning.by(test) is None]
     if not left:
-        return left
+        return ()
     read = {found.score for found in walk(node, rules.scores) if isinstance(found, ScoreTest)}
     for item in (item for key in sorted(read) for item in rules.scores[key].items):
         for rule, alone in item_tests(item):
@@ -80,7 +118,7 @@ def idle_tests(rules: RuleSet, node: Node) -> list[Test]:
             if among:
                 inner = Turning(rules, rule, scores)
                 left = [test for test in left if test not in among or inner.by(test) is None]
-    return left
+    return tuple(left)
 
 
 class Turning:

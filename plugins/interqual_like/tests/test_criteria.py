@@ -22,9 +22,9 @@ class TestContent(CriteriaKit):
     plugin = plugin
     library = plugin.LIBRARY
 
-
-def test_the_linter_finds_nothing() -> None:
-    assert [str(found) for found in lint(Path(plugin.__file__).with_name("content"))] == []
+    def test_each_test_of_each_criterion_can_turn_it(self) -> None:  # type: ignore[override]
+        """By the linter, once for every file: none is always true or false, and none has an idle test."""
+        assert [str(found) for found in lint(Path(plugin.__file__).with_name("content"))] == []
 
 
 def test_every_subset_answers_what_it_has_rules_for_and_nothing_else() -> None:
