@@ -69,6 +69,7 @@ def obx(code: str, value: str, hours: float, unit: str = "", kind: str = "NM", *
         at(hours),
         other.get("report", f"R{hours}"),
         f"ZZ {code}@{hours}",
+        told=(at(hours), at(hours)),
     )
 
 

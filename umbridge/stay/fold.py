@@ -27,9 +27,9 @@ from umbridge.stay.orders import Orders
 from umbridge.stay.payers import payers_of
 from umbridge.stay.person import (
     Diagnosed,
+    PastRegister,
     Person,
     Word,
-    as_told,
     certifications_of,
     coverage_of,
     diagnoses_of,
@@ -86,7 +86,8 @@ class StayFold:
         self.procedures = Procedures()
         self._told = Told(self._whose)
         self._words: list[Word] = []
-        self._past: dict[tuple[int, int], Person] = {}  # by until when it was told, and of which moment
+        #: By until when it was told, and of which moment: what it has of a patient by so many words.
+        self._past: dict[tuple[int, int], tuple[PastRegister, tuple[str, int], Person]] = {}
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -208,10 +209,7 @@ class StayFold:
         for row in rows.get("procedures", ()):
             self.procedures.add(Procedure(*row))
         for row in rows.get("words", ()):
-            word = Word(*row)
-            self._words.append(word)
-            if self._past:
-                self._past = {key: its for key, its in self._past.items() if key[0] < word.sent and its}
+            self._words.append(Word(*row))
         for at, sent, seq, kind, old, new, *part in rows.get("changes", ()):  # form 4 has no part
             self._changes.append(((at, 0, sent, seq, *(part or (0,))), Change(kind, old, new)))
         return [Record.decoded(row) for row in rows.get("course", ())]
@@ -322,16 +320,18 @@ class StayFold:
     def person_at(self, told_by: int, at: int) -> Person:
         """The diagnoses and the expected discharge: what was told until an instant of what was so at one."""
         key = (told_by, at)
-        if key not in self._past:
-            people = as_told(self._words, told_by, at)
-            known = {patient: its | {"first": [0]} for patient, its in people.items()}
+        register, made_of, person = self._past.get(key) or (PastRegister(told_by, at), ("", -1), {})
+        if made_of != (self.patient, len(self._words)):
+            for word in self._words[register.taken :]:
+                register.take(word)
+            known: dict[str, Person] = {
+                patient: its | {"first": [0]} for patient, its in register.people().items()
+            }
             person = self._person_of(known)
-            if len(self._past) >= PAST_KEPT:
+            if key not in self._past and len(self._past) >= PAST_KEPT:
                 self._past.clear()
-            if not diagnoses_of(person):
-                return person  # the next that comes may be the first
-            self._past[key] = person
-        return self._past[key]
+            self._past[key] = (register, (self.patient, len(self._words)), person)
+        return person
 
     def diagnoses(self, told_by: int | None = None, at: int = 0) -> list[Diagnosed]:
         """ICD-10-CM codes in force and where each was said, principal first; with ``told_by``, as then."""

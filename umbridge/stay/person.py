@@ -7,7 +7,7 @@ received last), so the order of arrival does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import insort
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -75,6 +75,10 @@ def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: 
     _diagnose(person, when, event, site)
 
 
+def _when(word: Word) -> Stamp:
+    return word.when
+
+
 class Word(NamedTuple):
     """What one message said of the diagnoses and of the expected discharge."""
 
@@ -105,29 +109,44 @@ def word_of(patient: str, event: Event, seq: int, site: SiteProfile) -> Word | N
     return Word(patient, instant(event.sent_at), when, expected, is_list, diagnoses)
 
 
-def as_told(words: Sequence[Word], told_by: int, at: int) -> dict[str, Person]:
+class PastRegister:
     """The registers of both by patient, as told by an instant of what was so at another.
 
-    The first diagnoses that come, where there are none by then; an expectation is of no moment, and goes by
-    when it was told alone.
+    ``take`` takes each word once. The first diagnoses that come count, where there are none by then; an
+    expectation is of no moment, and goes by when it was told alone.
     """
-    people: dict[str, Person] = {}
-    later: list[Word] = []
-    for word in words:
-        is_told = word.sent <= told_by
-        person = people.setdefault(word.patient, {})
+
+    __slots__ = ("_at", "_later", "_people", "_told_by", "taken")
+
+    def __init__(self, told_by: int, at: int) -> None:
+        self._told_by, self._at = told_by, at
+        self._people: dict[str, Person] = {}
+        self._later: list[Word] = []  # by when it was so
+        self.taken = 0
+
+    def take(self, word: Word) -> None:
+        self.taken += 1
+        is_told = word.sent <= self._told_by
+        person = self._people.setdefault(word.patient, {})
         if is_told and word.expected is not None:
             _newest(person, "expected", word.when, word.expected or None)
-        if is_told and word.when[2] <= at:
+        if is_told and word.when[2] <= self._at:
             _take_diagnoses(person, word.when, word.is_list, word.diagnoses)
         elif word.diagnoses:
-            later.append(word)
-    later.sort(key=lambda word: word.when)
-    for word in later:
-        if any(diagnoses_of(person) for person in people.values()):
-            break
-        _take_diagnoses(people[word.patient], word.when, word.is_list, word.diagnoses)
-    return people
+            insort(self._later, word, key=_when)
+
+    def people(self) -> dict[str, Person]:
+        if not self._later or any(map(diagnoses_of, self._people.values())):
+            return self._people
+        people: dict[str, Person] = {
+            patient: person | {"diagnoses": dict(person.get("diagnoses", {}))}
+            for patient, person in self._people.items()
+        }
+        for word in self._later:
+            _take_diagnoses(people[word.patient], word.when, word.is_list, word.diagnoses)
+            if any(map(diagnoses_of, people.values())):
+                break
+        return people
 
 
 def _diagnose(person: Person, when: Stamp, event: Event, site: SiteProfile) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
@@ -95,6 +95,7 @@ class _Window:
         self._closed: dict[str, Sample] | None = None
         self._own: dict[str, bool] = {}
         self._moments: dict[int, datetime] = {}
+        self._readings: dict[str, Reading | None] = {}
         told = fold.diagnoses() if cut.told_by is None else fold.diagnoses(cut.told_by, self.now)
         is_past = cut.told_by is not None  # then those of a later moment are left out already
         self._diagnoses = [
@@ -102,6 +103,12 @@ class _Window:
         ]
 
     def reading(self, fact: str) -> Reading | None:
+        """A fact as this look finds it, worked out once: derived facts go by one another."""
+        if fact not in self._readings:
+            self._readings[fact] = self._worked_out(fact)
+        return self._readings[fact]
+
+    def _worked_out(self, fact: str) -> Reading | None:
         kind = dictionary().get(fact)
         if kind is None:
             derive = _DERIVED.get(fact)
@@ -154,7 +161,7 @@ class _Window:
         """The instant by which what counts must have been told."""
         return self.now if self._told_by is None else self._told_by
 
-    @property
+    @cached_property
     def present(self) -> _Window:
         """A look at what is so now, whatever moment the review is judged at."""
         if self.cut.told_by is None:
@@ -206,9 +213,7 @@ class _Window:
     def look(self, kind: FactType) -> Look | None:
         """The fact's window without going through it again: what the last look at this fold left."""
         listed = self.fold.results(kind.id)
-        if listed is None:
-            return None
-        return self._looked(listed, kind, self._name, self.first_instant(kind))
+        return None if listed is None else self._looked(listed, kind, self._name, self.first_instant(kind))
 
     def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
         rank = number_of if kind.kind == "number" else severity_of(kind) if kind.worst == "worst" else None
@@ -311,9 +316,6 @@ class _Window:
                     break
         return self.of_results(kind, sorted(sent, key=lambda each: each.order))
 
-    def room_air(self, kind: FactType) -> Reading | None:
-        return self.of_results(kind, on_room_air(self))
-
     def turns(self, fact: str) -> InForce | None:
         """The orders of one treatment."""
         return self.fold.orders(fact, self._told_by)
@@ -396,12 +398,12 @@ class _Window:
         return prevailing(reading, self.cut.review)
 
 
-_SPECIAL = {
+_SPECIAL: Mapping[str, Callable[[_Window, FactType], Reading | None]] = {
     "troponin_ratio": troponin,
     "potassium": potassium,
     "specimen_hemolyzed": hemolyzed,
     "pao2_fio2": _Window.oxygenation,
-    "spo2_room_air": _Window.room_air,
+    "spo2_room_air": lambda look, kind: look.of_results(kind, on_room_air(look)),
     "failed_outpatient_therapy": failed_therapy,
     "care_start": care_start,
     "expected_discharge": expected_discharge,
