@@ -128,9 +128,15 @@ PAIR_FAULTS = [
     ('of = "stage"', 'of = "stages"', "kidney", "score.worse.of: expected the name of a score"),
     ('include = ["shared"]', 'include = ["other"]', "kidney", "include[1]: expected the name of a part"),
     ("icd10 = [", "fallback = true\nicd10 = [", "kidney", "icd10: expected a list, or fallback"),
-    ('state = "draft"', 'state = "draft"\nby = ["A"]', "kidney", "approval.state: expected approved"),
+    (
+        'state = "draft"',
+        'state = "draft"\nby = ["A"]',
+        "kidney",
+        "approval.state: expected reviewed or approved",
+    ),
     ('state = "draft"', 'state = "approved"', "kidney", "approval.by: expected a list (it is missing)"),
-    ('state = "draft"', 'state = "maybe"', "kidney", "approval.state: expected draft or approved"),
+    ('state = "draft"', 'state = "reviewed"', "kidney", "approval.by: expected a list (it is missing)"),
+    ('state = "draft"', 'state = "maybe"', "kidney", "approval.state: expected draft, reviewed, approved"),
     (
         "age_from",
         "effective_to = 2025-01-01\nage_from",

@@ -121,6 +121,7 @@ def test_an_empty_result_has_the_fixed_keys_and_no_other() -> None:
     assert optional_keys(empty) == {}
     line = screen_line("V", REVIEW, "p", empty, closes=True)
     assert (line["closes"], line["hold"]) == (True, [])
+    assert line["content_status"] == {"state": "draft", "by": [], "on": None}  # nobody has said more
     assert (line["subset"], line["supported"], line["missing"], line["avoidable_day"]) == (
         None,
         None,

@@ -22,6 +22,7 @@ BEGAN = datetime.fromisoformat("2026-01-12T09:00:00-05:00")
 KEYS = [
     *("visit", "review", "episode_day", "plugin", "subset", "edition", "digest", "requested", "outcome"),
     *("supported", "missing", "rationale", "evidence", "avoidable_day", "closes", "hold"),
+    "content_status",
 ]
 OPTIONAL = {
     *("advise_higher", "advise_missing", "basis", "discharge_ready", "extended_stay_reason"),

@@ -31,11 +31,12 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
+from umbridge.signed import ContentStatus
 
 ROOT = Path(__file__).parents[1]
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=timezone(timedelta(hours=-5)))
 DIGEST = "sha256:" + "0" * 64
-MANIFEST = Manifest("p", "1", "2026.1", DIGEST, ("cap",), ("bun", "sbp", "melena"))
+MANIFEST = Manifest("p", "1", "2026.1", DIGEST, ("cap",), ("bun", "sbp", "melena"), states=("reviewed",))
 
 values = st.one_of(
     st.booleans(),
@@ -114,6 +115,7 @@ FULL = ScreenResult(
     ("PART2_SUD",),
     {"psi_min": 60, "psi_class": "IV", "observation_discharge_false": ("bun",)},
     ("ZZ_KEPT", "AGE_ONLY"),
+    ContentStatus("reviewed", ("ZZ Signer, physician",), "2026-01-02"),
 )
 
 
@@ -163,6 +165,14 @@ LIES: list[tuple[str, Any]] = [
     ("hold", [1]),
     ("hold", ["X" * 41]),
     ("hold", ["X"] * 9),
+    ("content_status", ["final", ["ZZ"], "2026-01-02"]),
+    ("content_status", ["approved", [], "2026-01-02"]),
+    ("content_status", ["approved", ["ZZ"], ""]),
+    ("content_status", ["approved", ["ZZ"], "tomorrow"]),
+    ("content_status", ["draft", ["ZZ"], "2026-01-02"]),
+    ("content_status", ["approved", ["ZZ\n"], "2026-01-02"]),
+    ("content_status", ["approved", ["ZZ"] * 6, "2026-01-02"]),
+    ("content_status", "approved"),
     ("extra", 1),
 ]
 

@@ -13,6 +13,7 @@ __all__ = [
     "BARRIER",
     "Case",
     "ContentError",
+    "ContentStatus",
     "Decision",
     "Evidence",
     "Examination",

@@ -27,6 +27,7 @@ MEASURED = frozenset(
 #: Before a planned admission these two are what is measured of the patient.
 MEASURED_WHEN_PLANNED = frozenset({"asa_class", "bmi"})
 #: Support of an organ in force says as much as the number that it holds up, once anything is measured.
+#: Chosen for umbridge, unsigned.
 ORGAN_SUPPORT = frozenset(
     {"mechanical_ventilation", "vasopressor", "niv", "high_flow_o2", "renal_replacement"}
     | {"reperfusion_therapy", "temporary_pacing"}

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from umbridge.carers import Practitioner
 from umbridge.interval import Interval
 from umbridge.rowstate import RowState as RowState  # noqa: PLC0414 - the one place for all states
+from umbridge.signed import NOBODY, ContentStatus
 
 
 class Status(StrEnum):
@@ -394,6 +395,7 @@ class ScreenResult:
     tags: tuple[str, ...] = ()
     scores: Mapping[str, int | str | tuple[str, ...]] = field(default_factory=dict)
     hold: tuple[str, ...] = ()  # why a person has to see this answer, though it may meet: codes
+    content_status: ContentStatus = NOBODY  # of the subset that answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,3 +412,4 @@ class Manifest:
     bounds: bool = (
         False  # whether it knows that a number may be an Interval; else such facts are unknown to it
     )
+    states: tuple[str, ...] = ()  # draft, reviewed or approved, of each of ``subsets``; () for all draft

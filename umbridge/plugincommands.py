@@ -10,7 +10,10 @@ from umbridge import terminal
 from umbridge.controlclient import Row
 from umbridge.options import Installation, as_json, ask, print_rows, reason, with_config
 
-LIST_COLUMNS = ("plugin", "version", "edition", "isolation", "health", "why", "subsets", "digest", "package")
+LIST_COLUMNS = (
+    *("plugin", "version", "edition", "isolation", "health", "why", "content", "subsets", "digest"),
+    "package",
+)
 VIGNETTE_COLUMNS = ("vignette", "verdict", "outcome", "why")
 COVERAGE_COLUMNS = ("subset", "criterion", "true", "false", "unknown", "exercised")
 

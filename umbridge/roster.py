@@ -29,6 +29,7 @@ from umbridge.door import Door
 from umbridge.errors import ConfigError, UsageError
 from umbridge.hookspecs import ENTRY_POINT_GROUP, PACK_GROUP
 from umbridge.questions import Act, asked, some_number, text
+from umbridge.signed import STATES
 from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.writer import Pen
 from umbridge.views import Seen, view, within
@@ -261,6 +262,11 @@ def _draft(package: Package, actor: str, values: Mapping[str, JsonValue]) -> Dra
     return Draft(KIND, {**said, **values})
 
 
+def content_of(info: PluginInfo) -> dict[str, JsonValue]:
+    """How many of a plugin's subsets are in each state: drafts are content that no clinician answers for."""
+    return {state: info.states.count(state) for state in STATES if state in info.states}
+
+
 def rows(plugins: Iterable[PluginInfo]) -> list[dict[str, JsonValue]]:
     """The roster: what ``plugins list`` prints."""
     return [
@@ -270,6 +276,7 @@ def rows(plugins: Iterable[PluginInfo]) -> list[dict[str, JsonValue]]:
             "edition": info.edition,
             "digest": info.digest,
             "subsets": list(info.subsets),
+            "content": content_of(info),
             "isolation": info.isolation,
             "health": info.health,
             "why": info.why,

@@ -31,6 +31,7 @@ from umbridge.drawing import patients as patients  # noqa: PLC0414 - the kit is 
 from umbridge.interval import Interval
 from umbridge.measured import MEASURED, ORGAN_SUPPORT
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.signed import NOBODY
 from umbridge.specimens import (
     AT,
     REQUESTS,
@@ -329,6 +330,8 @@ class CriteriaKit:
             question = case(library, subset, {}, level, review=review, requested_status=status)
             result = self.screen(question)
             assert result.tags == (subset.tags if result.subset is not None else ())
+            is_said = result.subset is not None
+            assert result.content_status == (subset.content_status if is_said else NOBODY)
             if result.subset is None:
                 assert subset.id not in result.rationale
                 assert subset.title not in result.rationale

@@ -17,6 +17,7 @@ from umbridge.criteria.names import top_of
 from umbridge.criteria.package import ChangedError, kept, native
 from umbridge.errors import ConfigError, ContentError
 from umbridge.linter import ERROR, WARNING, lint
+from umbridge.signed import STATES
 from umbridge.site import load_site
 from umbridge.stay.profile import check_site
 from umbridge.vignettes import EXPECTED, CriterionRow, Remembering, coverage, judge, site_of
@@ -31,6 +32,7 @@ class About(TypedDict, total=False):
     edition: str
     digest: str
     subsets: list[str]
+    content: dict[str, int]
     facts: int
     isolation: str
 
@@ -152,6 +154,7 @@ def _about(info: PluginInfo, trial: Trial) -> None:
     trial.about["edition"] = info.edition
     trial.about["digest"] = info.digest
     trial.about["subsets"] = list(info.subsets)
+    trial.about["content"] = {state: info.states.count(state) for state in STATES if state in info.states}
     trial.about["facts"] = len(info.facts)
     trial.about["isolation"] = info.isolation
 

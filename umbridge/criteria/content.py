@@ -45,6 +45,10 @@ class Library:
         found |= {each.fact for subset in self.subsets.values() for each in subset.elsewhere if each.fact}
         return tuple(sorted(found))
 
+    def states(self) -> tuple[str, ...]:
+        """Of each subset, whether it is a draft, reviewed or approved: what a manifest says."""
+        return tuple(subset.approval.state for subset in self.subsets.values())
+
     def choose(self, case: Case, day: date | None = None) -> Subset | str:
         """The subset for a case, in the edition of ``day`` (else of the question's own), or why there is
         none, in words for the rationale. They do not name the subset it would have been: an answer without

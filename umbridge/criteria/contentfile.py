@@ -15,6 +15,7 @@ from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.strictfile import StrictFile
 from umbridge.criteria.tree import Criterion, Group, Item, Node, Not, Score, ScoreTest, one
 from umbridge.model import Case, Reading
+from umbridge.signed import DRAFT, STATES, ContentStatus
 
 FORMAT = 1
 _SHARED = ("citation", "fact", "computed", "score", "criterion", "avoidable")  # what a part may bring
@@ -22,7 +23,6 @@ _TOP = frozenset(
     {"format", "id", "title", "edition", "effective_from", "effective_to", "icd10", "age_from", "include"}
     | {"fallback", "icd10_not", "icd10_7th", "elsewhere", "tags", "approval", "rule", "shown_by", *_SHARED}
 )
-_APPROVAL = ("draft", "approved")
 _SHOWN_BY = ("imaging", "bedside")
 
 Derive = Callable[[Mapping[str, Node]], Mapping[str, Node]]
@@ -32,7 +32,7 @@ Derive = Callable[[Mapping[str, Node]], Mapping[str, Node]]
 class Approval:
     """Who answers for the content, as its file says; whether a site may run it is the site's own decision."""
 
-    state: str  # draft approved
+    state: str  # draft reviewed approved
     by: tuple[str, ...] = ()
     on: date | None = None
     note: str = ""
@@ -72,10 +72,16 @@ class Subset:
     is_fallback: bool = False  # for diagnoses that no other file covers, except those of ``icd10_not``
     icd10_not: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    approval: Approval = Approval("draft")
+    approval: Approval = Approval(DRAFT)
     icd10_7th: tuple[str, ...] = ()  # of codes with a seventh character, those that it may be
     elsewhere: tuple[Elsewhere, ...] = ()
     shown_by: str = ""  # "imaging" or "bedside": what shows the illness, where no measurement does
+
+    @property
+    def content_status(self) -> ContentStatus:
+        """Who answers for this file, as each of its results says."""
+        on = self.approval.on
+        return ContentStatus(self.approval.state, self.approval.by, on.isoformat() if on else "")
 
     def examine(self, case: Case, keys: tuple[str, ...] = ()) -> Examination:
         """Put the rules to a case: its facts, and what they ask of its principal diagnosis."""
@@ -259,13 +265,13 @@ class ContentFile(Notation):
         """What the file says of its own clinical approval; a file that says nothing is a draft."""
         table = self.take(self.data, "approval", dict, "", {})
         self.only(table, ("state", "by", "on", "note"), "approval")
-        state = self.take(table, "state", str, "approval", "draft")
-        if state not in _APPROVAL:
-            raise self.fail("approval.state", " or ".join(_APPROVAL))
+        state = self.take(table, "state", str, "approval", DRAFT)
+        if state not in STATES:
+            raise self.fail("approval.state", ", ".join(STATES))
         note = self.take(table, "note", str, "approval") if "note" in table else ""
-        if state == "draft":
+        if state == DRAFT:
             if "by" in table or "on" in table:
-                raise self.fail("approval.state", "approved, since it says by whom or when")
+                raise self.fail("approval.state", "reviewed or approved, since it says by whom or when")
             return Approval(state, note=note)
         return Approval(
             state, self.texts(table, "by", "approval"), self.take(table, "on", date, "approval"), note

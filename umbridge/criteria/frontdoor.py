@@ -20,11 +20,13 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
+from umbridge.signed import ContentStatus
 
 __all__ = [
     "BARRIER",
     "Case",
     "ContentError",
+    "ContentStatus",
     "Decision",
     "Evidence",
     "Examination",

@@ -28,6 +28,7 @@ from umbridge.criteria.sandbox import LEVELS
 from umbridge.criteria.wire import Told, case_out, result_in
 from umbridge.errors import ConfigError
 from umbridge.model import Case, Outcome, ScreenResult
+from umbridge.signed import DRAFT
 
 FAILURES: Mapping[str, str] = {
     "plugin_error": "The criteria plugin failed on this case.",
@@ -62,6 +63,7 @@ class PluginInfo:
     disclaimer: str = ""
     approved: str = ""  # the digest over its files that people approved; empty where nobody was asked
     why: str = ""  # why it is not running
+    states: tuple[str, ...] = ()  # of each subset, whether its content is draft, reviewed or approved
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ class Host:
                     "" if said is None else said.disclaimer,
                     self._found[name].digest,
                     link.why,
+                    () if said is None else said.states or (DRAFT,) * len(said.subsets),
                 )
             )
         return infos

@@ -17,6 +17,7 @@ from umbridge.criteria.grounds import HELD, Ground, facts_read, ground, held, pe
 from umbridge.criteria.tree import Decision, IfMeasured, Node, one
 from umbridge.criteria.truths import Truths
 from umbridge.model import Case, Evidence, Level, Manifest, Outcome, ReviewType, ScreenResult
+from umbridge.signed import NOBODY
 
 LEVELS = (Level.CRITICAL, Level.INTERMEDIATE, Level.ACUTE, Level.OBS)  # highest first
 EPISODES = {
@@ -139,6 +140,7 @@ class LevelContent:
             library.facts(),
             disclaimer,
             bounds=True,
+            states=library.states(),
         )
 
     def screen(self, case: Case) -> ScreenResult:
@@ -176,6 +178,7 @@ class LevelContent:
             digest=self.library.digest,
             rationale=why,
             tags=() if subset is None else subset.tags,
+            content_status=NOBODY if subset is None else subset.content_status,
         )
 
 
@@ -212,6 +215,7 @@ def _judged(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, t
     return replace(
         result,
         subset=episode.subset.id,
+        content_status=episode.subset.content_status,
         tags=episode.subset.tags,
         rationale=result.rationale[:MOST_CHARACTERS],
     ), deciding

@@ -27,6 +27,7 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
+from umbridge.signed import DRAFT, NOBODY, STATES, ContentStatus
 
 RATIONALE_LIMIT = 2000  # characters
 WHY_LIMIT = 500  # characters
@@ -34,6 +35,7 @@ EVIDENCE_LIMIT = 256  # entries; the dictionary has 135 facts
 _WORD = re.compile(r"[A-Za-z0-9_.,:/+-]{1,120}")
 _FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _HOLD = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MOST_HOLDS = 8
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -184,6 +186,7 @@ def manifest_out(manifest: Manifest) -> dict[str, Any]:
         "facts": list(manifest.facts),
         "disclaimer": manifest.disclaimer,
         "bounds": manifest.bounds,
+        "states": list(manifest.states),
     }
 
 
@@ -200,6 +203,8 @@ def result_out(result: ScreenResult) -> dict[str, Any]:
     for name in ("missing", "advise_missing", "tags", "hold"):
         if getattr(result, name):
             found[name] = list(getattr(result, name))
+    if (status := result.content_status) != NOBODY:
+        found["content_status"] = [status.state, list(status.by), status.on]
     if result.supported is not None:
         found["supported"] = result.supported.name
     if result.evidence:
@@ -232,7 +237,9 @@ def _words(value: object, code: str, limit: int = 500) -> tuple[str, ...]:
     return tuple(_word(item, code) for item in value)
 
 
-_MANIFEST = frozenset({"name", "version", "edition", "digest", "subsets", "facts", "disclaimer", "bounds"})
+_MANIFEST = frozenset(
+    {"name", "version", "edition", "digest", "subsets", "facts", "disclaimer", "bounds", "states"}
+)
 
 
 def manifest_in(data: object, name: str) -> Manifest:
@@ -246,6 +253,8 @@ def manifest_in(data: object, name: str) -> Manifest:
     facts, subsets = _words(data["facts"], "facts"), _words(data["subsets"], "subsets")
     _check(all(_FACT.fullmatch(fact) for fact in facts) and len(set(facts)) == len(facts), "facts")
     _check(subsets and len(set(subsets)) == len(subsets), "subsets")
+    states = _words(data["states"], "states")
+    _check(set(states) <= set(STATES) and len(states) in (0, len(subsets)), "states")
     return Manifest(
         name,
         _text(data["version"], "version", 60),
@@ -255,6 +264,7 @@ def manifest_in(data: object, name: str) -> Manifest:
         facts,
         _text(data["disclaimer"], "disclaimer", RATIONALE_LIMIT),
         data["bounds"],
+        states,
     )
 
 
@@ -310,6 +320,20 @@ def _holds_in(data: object) -> tuple[str, ...]:
     return found
 
 
+def _status_in(data: object) -> ContentStatus:
+    """Who answers for the content: nobody of a draft, and somebody on a day of anything else."""
+    if data is None:
+        return NOBODY
+    if not isinstance(data, list) or len(data) != 3 or not isinstance(data[1], list) or len(data[1]) > 5:
+        raise WireError("content_status")
+    state, by, on = data
+    names = tuple([_text(name, "content_status") for name in by])
+    day = _text(on, "content_status")
+    _check(state in STATES and (state == DRAFT) == (not names) == (not day), "content_status")
+    _check(not day or _DAY.fullmatch(day), "content_status")
+    return ContentStatus(state, names, day)
+
+
 def _one_of(allowed: tuple[str, ...]) -> Callable[[object, str], str]:
     def check(value: object, code: str) -> str:
         if value not in allowed:
@@ -329,7 +353,7 @@ _PLAIN: Mapping[str, Callable[[object, str], str]] = {
 }
 _OTHER = frozenset(
     {"outcome", "subset", "edition", "digest", "rationale", "discharge_ready", "missing", "advise_missing"}
-    | {"tags", "supported", "evidence", "scores", "hold"}
+    | {"tags", "supported", "evidence", "scores", "hold", "content_status"}
 )
 _KEYS = _OTHER | _PLAIN.keys()
 
@@ -371,6 +395,7 @@ def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
         tags=_words(data.get("tags", []), "tags", 20),
         scores=_scores_in(data.get("scores", {})),
         hold=_holds_in(data.get("hold", [])),
+        content_status=_status_in(data.get("content_status")),
         advise_higher=plain.get("advise_higher"),
         basis=plain.get("basis"),
         extended_stay_reason=plain.get("extended_stay_reason"),

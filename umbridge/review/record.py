@@ -10,6 +10,7 @@ from umbridge_audit.entry import Draft, JsonValue
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.review.waves import Verdict, holds
+from umbridge.signed import ContentStatusRow
 from umbridge.stay.fold import Stay
 from umbridge.stay.part2 import is_code
 from umbridge.stay.prevailing import part2_facts
@@ -75,6 +76,7 @@ class ScreenLine(Optional):
     avoidable_day: str | None
     closes: bool  # the review as a whole, by the answers of all plugins together
     hold: list[str]
+    content_status: ContentStatusRow
 
 
 def optional_keys(result: ScreenResult) -> Optional:
@@ -125,6 +127,7 @@ def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult, *
         "avoidable_day": result.avoidable_day,
         "closes": closes,
         "hold": list(holds(result)),
+        "content_status": result.content_status.row(),
         **optional_keys(result),
     }
 

@@ -93,7 +93,17 @@ DIGEST = _digest(TABLE)
 @hookimpl
 def umbridge_manifest() -> Manifest:
     facts = tuple(sorted({*LIBRARY.facts(), ADMISSION}))
-    return Manifest(NAME, VERSION, LIBRARY.edition, DIGEST, tuple(LIBRARY.subsets), facts, DISCLAIMER, True)
+    return Manifest(
+        NAME,
+        VERSION,
+        LIBRARY.edition,
+        DIGEST,
+        tuple(LIBRARY.subsets),
+        facts,
+        DISCLAIMER,
+        True,
+        LIBRARY.states(),
+    )
 
 
 @hookimpl
@@ -121,6 +131,7 @@ def umbridge_screen(case: Case) -> ScreenResult:
         subset=subset.id,
         edition=LIBRARY.edition,
         digest=DIGEST,
+        content_status=subset.content_status,
         tags=subset.tags,
         evidence=exam.evidence(*deciding),
     )

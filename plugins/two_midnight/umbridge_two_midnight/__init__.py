@@ -79,7 +79,9 @@ def umbridge_screen(case: Case) -> ScreenResult:
     rule = rule_for(case.payer_class, day)
     if rule is None:
         return _result(Outcome.NOT_APPLICABLE, f"No edition of the rule bound this payer on {day}.")
-    return replace(_judge(case, rule, rule.rules.examine(case.facts)), tags=rule.tags)
+    return replace(
+        _judge(case, rule, rule.rules.examine(case.facts)), tags=rule.tags, content_status=rule.content_status
+    )
 
 
 def admitted(case: Case) -> date:
