@@ -196,8 +196,10 @@ def workup_complete(look: Look) -> Reading | None:
 
 
 def no_dysfunction(look: Look) -> Sample | None:
-    """SOFA of 0 before this illness, of a patient who is not known to have had an organ dysfunction: Sepsis-3
-    (JAMA 2016;315:801) assumes so. What is known to be one leaves the score before open: somebody has to say.
+    """SOFA of 0 before this illness, of a patient who is not known to have had an organ dysfunction.
+
+    Sepsis-3 (JAMA 2016;315:801) assumes so, as recalled: unsigned. What is known to be one leaves the
+    score before open: somebody has to say.
     """
     if any(_is_stated(look.reading(fact)) for fact in _FAILED_BEFORE):
         return None

@@ -22,7 +22,8 @@ from umbridge.stay.ground import Ground
 #: the manual that is said to ask for them (ch. 30 s. 200.3) was not seen.
 FOLLOW_UP_DAYS = 2
 FOLLOW_UP_HOURS = 4
-#: The first copy may be given before the admission: 42 CFR 405.1205(b)(3).
+#: The first copy of a planned admission may be given before it, at most so many days. Unsigned: neither the
+#: paragraph of 42 CFR 405.1205(b) nor the manual that is said to have the days was seen.
 IMM_BEFORE_DAYS = 7
 MOON, IMM, IMM_FOLLOWUP = "MOON", "IMM", "IMM_FOLLOWUP"
 
