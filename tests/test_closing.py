@@ -15,7 +15,7 @@ from test_work import Book, one
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge.casework import work
-from umbridge.casework.docket import Done, Reread, Silence, Snapshot
+from umbridge.casework.docket import Done, Reread, ScreenAgain, Silence, Snapshot
 from umbridge.casework.work import Casework
 from umbridge.criteria.host import Host
 from umbridge.model import Outcome, ReviewState
@@ -108,7 +108,7 @@ class Ward:
         ]
         return found
 
-    def hush(self, hours: float, purpose: Reread | None = None) -> Done:
+    def hush(self, hours: float, purpose: Reread | ScreenAgain | None = None) -> Done:
         """A moment comes and no message does; or the rules of reading are others."""
         book = self.book
         last = replace(
@@ -231,7 +231,8 @@ def test_what_is_collected_after_the_moment_or_told_too_late_changes_nothing(hos
     for value in (80, 160):
         ward = admitted(host)
         ward.pulse(value, 4.01, 4.1, "R2")
-        assert outcomes(ward.pulse(value, 3, 8.01, "R3")) == {"pulse": Outcome.MEETS}
+        assert outcomes(ward.done) == {"pulse": Outcome.MEETS}
+        assert ward.pulse(value, 3, 8.01, "R3").determined == []  # the same question
         assert (ward.state(), ward.exceptions()) == ("closed", ())
 
 
@@ -330,7 +331,7 @@ def test_a_continued_stay_that_is_closed_is_not_asked_about_another_day(host: Ho
     ward.pulse(80, 48, 48.1, "R3")  # better in the afternoon: the next review asks
     assert (ward.state("CONTINUED_STAY"), ward.reopened("CONTINUED_STAY")) == ("closed", "")
     done = ward.pulse(80, 24 * 5 - 3, 24 * 5 - 2.9, "R4")  # the sixth day's review has opened
-    assert {each.review for each in done.determined} == {"ADMISSION-3", "CONTINUED_STAY-3-2"}
+    assert {each.review for each in done.determined} == {"CONTINUED_STAY-3-2"}
 
 
 def test_under_other_rules_what_is_closed_stays_so_and_a_person_is_told_where_it_no_longer_meets(
@@ -348,6 +349,22 @@ def test_under_other_rules_what_is_closed_stays_so_and_a_person_is_told_where_it
         assert (done.determined, done.changed) == ([], [])
         assert (ward.state(), ward.reopened(), ward.exceptions()) == ("closed", "", expected)
         assert ward.book.task.said.review("ADMISSION-3").answers == answers
+
+
+def test_the_question_that_a_closed_review_was_answered_is_not_put_again(host: Host) -> None:
+    """From its moment on nearly every message leaves it as it is; a person who asks again is answered."""
+    ward = admitted(host)
+    a08 = ("ADT^A08", pv1("E", "ED^12", "EDP"))
+    assert len(ward.tell(a08[0], 3, a08[1]).determined) == 1  # before its moment it follows the day
+    assert len(ward.tell(a08[0], 5, a08[1]).determined) == 1  # judged for good
+    for hours in (6, 30, 300):
+        assert "ADMISSION-3" not in {each.review for each in ward.tell(a08[0], hours, a08[1]).determined}
+    assert "ADMISSION-3" in {each.review for each in ward.hush(301, ScreenAgain()).determined}
+    done = ward.pulse(110, 0.5, 302, status="C")
+    assert {each.review: each.outcome for each in done.determined}["ADMISSION-3"] is Outcome.MEETS
+    ward.pulse(80, 0.5, 303, status="C")
+    assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
+    assert len(ward.tell(a08[0], 304, a08[1]).determined) >= 1  # an open one is asked each time
 
 
 def test_after_the_discharge_a_correction_has_the_admission_looked_at_afterwards(host: Host) -> None:

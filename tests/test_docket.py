@@ -65,7 +65,7 @@ in_force = st.builds(
     outcome=st.sampled_from(Outcome),
 )
 closings = st.none() | st.builds(
-    Closing, st.none() | numbers, st.none() | numbers, st.none() | numbers, st.booleans()
+    Closing, st.none() | numbers, st.none() | numbers, st.none() | numbers, st.booleans(), words
 )
 said = st.builds(
     LaneReviews,

@@ -41,7 +41,7 @@ def test_what_lies_in_a_store_is_read() -> None:
 def test_it_is_written_in_the_same_form_and_with_what_closed_each() -> None:
     written = json.loads(json.dumps(encoded(decoded(AT_REST))))
     AT_REST["latest"]["OBSERVATION-1"]["zz_a"]["wave"] = 1
-    added = {"closings": {"OBSERVATION-1": [None, None, None, 0]}, "reopened": {}, "raised": []}
+    added = {"closings": {"OBSERVATION-1": [None, None, None, 0, ""]}, "reopened": {}, "raised": []}
     assert written == AT_REST | added
     assert encoded(LaneReviews()) == {
         "states": {},

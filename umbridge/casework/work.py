@@ -230,9 +230,22 @@ class Casework:
         elif isinstance(task.purpose, Reread):
             asked = tuple(review for review in asked if _is_read_anew(task, review))
         questions = questions_of(fold, stay, asked, self._host)
+        if isinstance(task.purpose, TakeIn):
+            questions = [each for each in questions if not self._is_answered(task, *each)]
         late = () if isinstance(task.purpose, Silence) else afterwards.looks(fold, stay)
         beside = afterwards.of_one_illness(questions_of(fold, stay, late, self._host))
         return Begun(task, whole, fold, increments, as_of, stay, questions, beside, not_used, differs)
+
+    def _is_answered(self, task: Task, review: Review, whole: Case) -> bool:
+        """Whether a closed first look that was judged for good would be asked what it was asked last."""
+        held = task.said.review(review.id).closing
+        is_over = held is not None and review.judged.is_final and review.state is ReviewState.CLOSED
+        return is_over and held is not None and held.asked == self._digest(whole)
+
+    def _digest(self, whole: Case) -> str:
+        """A question, and whom it is put to. To the same the same plugins give the same answer."""
+        editions = [(info.name, info.version, info.digest) for info in self._host.plugins]
+        return hashlib.sha256(repr((whole, editions)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def _differs(
         self, before: Snapshot | None, rows: list[tuple[int, Event]], new: int | None, fold: StayFold
@@ -355,13 +368,12 @@ class Casework:
             return begun.task.said.raised
         return (LATE_CRITICAL_RESULT,) if afterwards.is_critical(known, now) else ()
 
-    @staticmethod
     def _stands(
-        begun: Begun, said: Sequence[Screening], verdicts: Mapping[str, Mapping[str, Verdict]]
+        self, begun: Begun, said: Sequence[Screening], verdicts: Mapping[str, Mapping[str, Verdict]]
     ) -> list[Stands]:
         """What the answers come to for each review that was put to the plugins."""
         task, found = begun.task, dict[str, Stands]()
-        for review, _ in begun.questions:
+        for review, whole in begun.questions:
             record, judged = task.said.review(review.id), review.judged
             own = [item.screened for item in said if item.review is review]
             at = instant(judged.at)
@@ -369,7 +381,7 @@ class Casework:
             if held is not None and held.row is None:  # until now each row has asked again, and it met
                 held = Closing(task.after, at, judged.moment)
             answered = closing.Answered(
-                Closing(task.seq, at, judged.moment),
+                Closing(task.seq, at, judged.moment, asked=self._digest(whole) if judged.is_final else ""),
                 is_met=settled(verdicts.get(review.id, {}).values()),
                 is_final=judged.is_final,
                 outcomes={each.result.outcome for each in own if each.failed is None},

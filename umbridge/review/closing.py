@@ -24,13 +24,15 @@ class Closing:
     """The newest answers by which a review may close. All None: of a store of before this was kept.
 
     ``row``: the newest row of the stay then. ``at``: as of when they were given. ``moment``: that of a first
-    look, as it was known then. ``differs``: judged at that moment, it no longer meets.
+    look, as it was known then. ``differs``: judged at that moment, it no longer meets. ``asked``: a digest of
+    the question that was put last.
     """
 
     row: int | None = None
     at: int | None = None
     moment: int | None = None
     differs: bool = False
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def read_anew(held: Closing, said: Answered) -> Closing:
     """The closing of a review that is asked because the rules of reading changed: it stays closed."""
     if said.is_met:
         return said.closing
-    return replace(held, differs=held.differs or not said.has_failed)
+    return _still(held, said, is_final=True)
 
 
 def after(
@@ -59,7 +61,7 @@ def after(
     ``is_corrected``: whether a value that counted in the answers which closed it is another since.
     """
     if said.is_met:
-        return said.closing, ""
+        return (replace(said.closing, asked="") if said.has_failed else said.closing), ""
     if held is None:
         return None, ""
     if is_corrected(held):
@@ -68,5 +70,11 @@ def after(
         return None, MOMENT_MOVED
     if Outcome.MEETS_ADVISE_HIGHER in said.outcomes:
         return None, ADVISED_HIGHER
-    # A plugin that failed says nothing about the stay: the next message asks it again.
-    return replace(held, differs=held.differs or (said.is_final and not said.has_failed)), ""
+    return _still(held, said, is_final=said.is_final), ""
+
+
+def _still(held: Closing, said: Answered, *, is_final: bool) -> Closing:
+    """A plugin that failed says nothing about the stay: the next message asks it again."""
+    if said.has_failed:
+        return replace(held, asked="")
+    return replace(held, differs=held.differs or is_final, asked=said.closing.asked)

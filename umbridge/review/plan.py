@@ -354,7 +354,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         state=state,
         opened_at=opening.opened_at,
         due=opening.due,
-        episode_day=_episode_day(stay, opening),
+        episode_day=_episode_day(stay, opening, judged),
         requested_status=status,
         requested_level=DEFAULT_LEVEL.get(status.value, Level.HOME) if level is None else level,
         reason=reason,
@@ -403,9 +403,13 @@ _REASON = {
 _REQUESTED = {ReviewType.OBSERVATION: Status.OBSERVATION}
 
 
-def _episode_day(stay: Stay, opening: _Opening) -> int:
-    """Day 1 is the local date on which the span began; a retrospective review looks at day 1."""
+def _episode_day(stay: Stay, opening: _Opening, judged: Judged) -> int:
+    """Day 1 is the local date on which the span began; a retrospective review looks at day 1.
+
+    A first look has the day that it is judged as of, whatever day it is now.
+    """
     if opening.span is None or opening.type in (ReviewType.RETROSPECTIVE, ReviewType.PROSPECTIVE):
         return 1
-    until = stay.as_of if opening.span.end is None else min(stay.as_of, opening.span.end)
+    now = stay.as_of if judged.moment is None else judged.at
+    until = now if opening.span.end is None else min(now, opening.span.end)
     return max(1, (until.date() - opening.span.start.date()).days + 1)

@@ -130,8 +130,8 @@ class AnswerRow(TypedDict, total=False):
     hold: list[str]
 
 
-#: ``Closing`` as it lies in the store: row, at, moment, whether it differs.
-ClosingRow = list[int | None]
+#: ``Closing`` as it lies in the store: row, at, moment, whether it differs, what was asked last.
+ClosingRow = tuple[int | None, int | None, int | None, int, str]
 
 
 class LaneReviewsRow(TypedDict):
@@ -162,12 +162,12 @@ def answer_decoded(body: AnswerRow) -> InForce:
 
 
 def closing_encoded(one: Closing) -> ClosingRow:
-    return [one.row, one.at, one.moment, int(one.differs)]
+    return one.row, one.at, one.moment, int(one.differs), one.asked
 
 
 def closing_decoded(row: ClosingRow) -> Closing:
-    number, at, moment, differs = row
-    return Closing(number, at, moment, bool(differs))
+    number, at, moment, differs, asked = row
+    return Closing(number, at, moment, bool(differs), asked)
 
 
 def encoded(said: LaneReviews) -> LaneReviewsRow:
