@@ -99,6 +99,26 @@ def test_care_begins_where_the_result_says_and_not_at_the_door() -> None:
     assert fold.stay(when(2026, 6, 4, 0, 0)).exceptions == ("SECOND_MIDNIGHT_PASSED",)
 
 
+def test_where_nobody_says_when_care_began_the_first_test_shows_it() -> None:
+    """Came and had a pulse taken before midnight, blood drawn after it."""
+    came, drawn = when(2026, 6, 1, 22, 0), when(2026, 6, 2, 0, 30)
+
+    def seen(code: str, value: str, unit: str, at: datetime) -> Event:
+        found = Observation(
+            "NM", Coded(code, "", "LN"), Coded(), value, unit, "", "F", at, code, f"ZZ {code}"
+        )
+        return replace(care(at, at), control_id=f"ZZ-{code}", observations=(found,))
+
+    triage, blood = seen("8867-4", "96", "/min", came), seen("6690-2", "9", "10*3/uL", drawn)
+    assert folded(began(came, **ED), triage).stay(when(2026, 6, 3, 0, 0)).exceptions == (
+        "SECOND_MIDNIGHT_PASSED",  # nothing but triage: by the arrival, too early and not too late
+    )
+    fold = folded(began(came, **ED), triage, blood)
+    assert fold.stay(when(2026, 6, 3, 0, 0)).exceptions == ()
+    assert fold.stay(when(2026, 6, 3, 22, 0)).exceptions == ("SECOND_MIDNIGHT_NEAR",)
+    assert fold.stay(when(2026, 6, 4, 0, 0)).exceptions == ("SECOND_MIDNIGHT_PASSED",)
+
+
 def test_without_a_start_of_care_the_patients_coming_counts() -> None:
     planned = adt("A05", -300, coverage=MEDICARE, patient_class="P", unit="CDU")
     fold = folded(planned, adt("A04", 0, **OBS))
@@ -247,7 +267,7 @@ def test_a_newborn_has_no_order_of_its_own(kind: str | None, expected: list[str]
 def test_the_order_may_come_within_the_sites_hours(minutes: int, expected: tuple[str, ...]) -> None:
     fold = folded(adt("A01", 0, **WARD))
     assert fold.stay(at(12) + minutes * MINUTE).exceptions == expected
-    deadline = next_deadline(fold.stay(at(1)))
+    deadline = next_deadline(fold.stay(at(5)))  # after the first look is judged for good
     assert deadline is not None
     assert at(12) < deadline < at(12) + MINUTE
     assert fold.stay(deadline).exceptions == ("INPATIENT_ORDER_MISSING",)
