@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from types import FrameType
 from typing import Any
@@ -16,12 +17,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bench import lane
 from bench.read import answered, files, hostile, streams, taken
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.lines import MOST_LINES, MOST_SEGMENTS
 from umbridge.hl7.translate import translate
 from umbridge.model import RowState
+from umbridge.site import default_site
+from umbridge.stay import person, results
 
 SMALL = 3_000
 GROWTH = 2.2  # for twice the bytes; what does not grow at all makes up for the rest
@@ -165,3 +169,50 @@ def test_lines_that_are_no_segments_do_not_count() -> None:
     # a segment of the sender's own, and one that is only its name, are segments
     many = er7.parse(head + b"\rZPI|1\rNTE" * MOST_SEGMENTS)
     assert ack.used(many).reason == "too_many_segments"
+
+
+# --- a stay, however many messages it has had
+
+
+def next_ten(told: list[bytes], before: int) -> int:
+    """The work of ten messages, taken in and looked at, of a lane that has had so many."""
+    made = lane.Lane(default_site(), told)
+    while made.applied < before:
+        made.fold(made.read())
+        if made.applied in (before - 1, before):
+            made.ask()
+    count = 0
+    for _ in range(10):
+        event = made.read()
+        count += steps(partial(made.fold, event)) + steps(made.ask)
+    return count
+
+
+@pytest.mark.parametrize("shape", ["vitals", "adt"])
+def test_the_next_messages_of_a_long_stay_are_no_more_work_than_those_of_a_short_one(shape: str) -> None:
+    told = lane.messages(320, shape)
+    assert next_ten(told, 300) <= 1.1 * next_ten(told, 50)
+
+
+def test_a_feed_of_results_that_runs_backwards_is_bound_by_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each result is the oldest: the window is looked at afresh, over the results that are kept of a fact."""
+    monkeypatch.setattr(results, "FIRST_KEPT", 8)
+    monkeypatch.setattr(results, "NEWEST_KEPT", 24)
+    told = [each for each in lane.messages(260) if b"ORU^R01" in each][::-1]
+    assert next_ten(told, 200) <= 1.1 * next_ten(told, 60)
+
+
+def _anew(self: person.PastRegister, at: int, words: Sequence[person.Word]) -> None:
+    self.__init__(0)  # type: ignore[misc]
+    REACH(self, at, words)
+
+
+REACH = person.PastRegister.reach
+
+
+def test_work_that_grows_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = lane.messages(320, "adt")
+    monkeypatch.setattr(person.PastRegister, "reach", _anew)
+    assert next_ten(told, 300) > 1.1 * next_ten(told, 50)

@@ -48,7 +48,13 @@ class Look(Protocol):
 
     def prevailing(self, reading: Reading) -> tuple[Sample, ...]: ...
 
+    def sent(self, kind: FactType) -> Reading | None: ...
+
     def usable(self, kind: FactType) -> list[Result]: ...
+
+    def count(self, kind: FactType) -> int | None: ...
+
+    def of_results(self, kind: FactType, results: list[Result]) -> Reading | None: ...
 
     def given(self, fact: str, at: int) -> Sample | None: ...
 
@@ -103,12 +109,23 @@ def _more_than_at_home(look: Look) -> Sample | None:
     return None if is_more is None else Sample(is_more, now.latest.at, source)
 
 
-def on_room_air(look: Look) -> list[Result]:
+def room_air(look: Look, kind: FactType) -> Reading | None:
+    """Saturations on room air, as they were sent or as nothing says that oxygen was given.
+
+    One that was sent as such is among all saturations too: as many of both are the same ones.
+    """
+    count = look.count(kind)
+    if count is not None and count == look.count(dictionary()["spo2"]):
+        return look.sent(kind)
+    return look.of_results(kind, _on_room_air(look))
+
+
+def _on_room_air(look: Look) -> list[Result]:
     """Saturations that were sent as such, and those sent while no oxygen was given: no order or charting of
     it, and no flow or raised fraction at the same time."""
     sent = look.usable(dictionary()["spo2_room_air"])
-    named = {each.place for each in sent}
-    others = [each for each in look.usable(dictionary()["spo2"]) if each.place not in named]
+    named = {(each.seq, each.part) for each in sent}  # one OBX gives both facts
+    others = [each for each in look.usable(dictionary()["spo2"]) if (each.seq, each.part) not in named]
     if not others:
         return sent
     on_oxygen = {

@@ -86,8 +86,8 @@ class StayFold:
         self.procedures = Procedures()
         self._told = Told(self._whose)
         self._words: list[Word] = []
-        #: By until when it was told, and of which moment: what it has of a patient by so many words.
-        self._past: dict[tuple[int, int], tuple[PastRegister, tuple[str, int], Person]] = {}
+        #: By until when it was told: what it has of a patient, at which moment and by so many words.
+        self._past: dict[int, tuple[PastRegister, tuple[str, int, int], Person]] = {}
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -319,18 +319,19 @@ class StayFold:
 
     def person_at(self, told_by: int, at: int) -> Person:
         """The diagnoses and the expected discharge: what was told until an instant of what was so at one."""
-        key = (told_by, at)
-        register, made_of, person = self._past.get(key) or (PastRegister(told_by, at), ("", -1), {})
-        if made_of != (self.patient, len(self._words)):
-            for word in self._words[register.taken :]:
-                register.take(word)
+        made_of = (self.patient, at, len(self._words))
+        register, before, person = self._past.get(told_by) or (PastRegister(told_by), None, {})
+        if before != made_of:
+            if at < register.at:
+                register = PastRegister(told_by)
+            register.reach(at, self._words)
             known: dict[str, Person] = {
                 patient: its | {"first": [0]} for patient, its in register.people().items()
             }
             person = self._person_of(known)
-            if key not in self._past and len(self._past) >= PAST_KEPT:
+            if told_by not in self._past and len(self._past) >= PAST_KEPT:
                 self._past.clear()
-            self._past[key] = (register, (self.patient, len(self._words)), person)
+            self._past[told_by] = (register, made_of, person)
         return person
 
     def diagnoses(self, told_by: int | None = None, at: int = 0) -> list[Diagnosed]:

@@ -216,6 +216,8 @@ UNSAID: Mapping[str, Callable[[Look], Sample | None]] = {
     "inpatient_only_procedure": no_procedure,
     "case_by_case_documented": no_exception,
 }
+#: Care that was received, and how it ended, is counted and not judged: read now by a first look too.
+PRESENT = frozenset({"midnights_so_far", "unforeseen_departure"})
 PAYMENT_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {
     "midnights_from_care": midnights_from_care,
     "midnights_from_order": midnights_from_order,

@@ -8,6 +8,7 @@ received last), so the order of arrival does not matter.
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -112,25 +113,36 @@ def word_of(patient: str, event: Event, seq: int, site: SiteProfile) -> Word | N
 class PastRegister:
     """The registers of both by patient, as told by an instant of what was so at another.
 
-    ``take`` takes each word once. The first diagnoses that come count, where there are none by then; an
+    The first diagnoses that come count, where there are none by then; an
     expectation is of no moment, and goes by when it was told alone.
     """
 
-    __slots__ = ("_at", "_later", "_people", "_told_by", "taken")
+    __slots__ = ("_later", "_people", "_told_by", "at", "taken")
 
-    def __init__(self, told_by: int, at: int) -> None:
-        self._told_by, self._at = told_by, at
+    def __init__(self, told_by: int) -> None:
+        self._told_by = told_by
         self._people: dict[str, Person] = {}
         self._later: list[Word] = []  # by when it was so
+        self.at = -(1 << 62)  # before any instant
         self.taken = 0
 
-    def take(self, word: Word) -> None:
-        self.taken += 1
+    def reach(self, at: int, words: Sequence[Word]) -> None:
+        """``at``: no earlier than before. ``words``: all of them; those that are new since are taken."""
+        is_later, self.at = at > self.at, at
+        if is_later and self._later:
+            waiting, self._later = self._later, []
+            for word in waiting:
+                self._take(word)
+        for word in words[self.taken :]:
+            self._take(word)
+        self.taken = len(words)
+
+    def _take(self, word: Word) -> None:
         is_told = word.sent <= self._told_by
         person = self._people.setdefault(word.patient, {})
         if is_told and word.expected is not None:
             _newest(person, "expected", word.when, word.expected or None)
-        if is_told and word.when[2] <= self._at:
+        if is_told and word.when[2] <= self.at:
             _take_diagnoses(person, word.when, word.is_list, word.diagnoses)
         elif word.diagnoses:
             insort(self._later, word, key=_when)

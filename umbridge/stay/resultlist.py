@@ -108,7 +108,7 @@ class ResultList:
         high = len(places) if places and places[-1][0] <= last else bisect_right(places, (last + 1,))
         if look is None or look.own != own or not look.can_reach(low, high):
             look = self._looks[kind] = Look(own, rank, kept)
-        look.reach(self._results, low, high, first, is_own)
+        look.reach(self._results, low, high, first, is_own, has_ties=self._has_ties)
         return look if look.newest else None
 
     def kept(self, name: str, first: int | None, last: int, told_by: int, own: str) -> Kept:
@@ -132,17 +132,16 @@ class ResultList:
                 slots = (slot for slot in group.slots.values() if is_counted(slot, told_by))
                 found += [max(slot, key=_FINAL_THEN_NEWEST) for slot in slots]
         for thread in threads:
-            found += counted(self._all_of(thread), self._anew(thread.groups), told_by)
+            found += counted(self._all_of(thread), Thread(self._told, thread.groups), told_by)
         return in_order([each for each in found if (first is None or first <= each.at) and each.at <= last])
 
     def told(self) -> Iterator[tuple[list[Result], Callable[[], Thread]]]:
         """All that was said about results that may be one, in the order told, and what to tell it to."""
         self.settle()
-        threads = dict.fromkeys(group.thread or self._anew([group]) for group in self._groups.values())
-        return ((self._all_of(each), partial(self._anew, each.groups)) for each in threads)
-
-    def _anew(self, groups: list[Group]) -> Thread:
-        return Thread(self._told, groups)
+        threads = dict.fromkeys(
+            group.thread or Thread(self._told, [group]) for group in self._groups.values()
+        )
+        return ((self._all_of(each), partial(Thread, self._told, each.groups)) for each in threads)
 
     def _spoil(self, stated: Result, group: Group | None) -> None:
         """Look again at past moments for which a statement may count, or of whose values it may say more."""
@@ -204,10 +203,9 @@ class ResultList:
 
     def withdraw(self, withdrawal: Result) -> None:
         """No result of this report and service counts that was told before. ``told`` has it already."""
-        patient = withdrawal.patient
-        self._persons.setdefault(patient, patient)
+        self._persons.setdefault(withdrawal.patient, withdrawal.patient)
         self._kept.clear()
-        for group in self._kinship.under(withdrawal.report, patient):
+        for group in self._kinship.under(withdrawal.report, withdrawal.patient):
             if self._told.is_withdrawn(withdrawal, [group.named], group.patient) is not None:
                 self._open(group)
 
@@ -373,8 +371,7 @@ class ResultList:
         del places[results.FIRST_KEPT], self._results[results.FIRST_KEPT]
         if places[results.FIRST_KEPT][0] == lost[0]:  # which of one time a look holds is another order
             self._looks.clear()
-        for kind in [kind for kind, look in self._looks.items() if not look.forget(gone)]:
-            del self._looks[kind]
+        self._looks = {kind: look for kind, look in self._looks.items() if look.forget(gone)}
         key = (self._persons[lost[-1]], *lost[1:5])
         group = self._groups[key]
         changed, thread = group.lose(lost), group.thread
@@ -403,6 +400,11 @@ class ResultList:
         low = 0 if first is None else bisect_left(self._places, (first,))
         found = self._results[low : bisect_right(self._places, (last + 1,))]
         return in_order(found) if self._has_ties else found
+
+    def count(self, first: int | None, last: int) -> int:
+        """How many are kept from ``first`` to ``last``, both included, whether or not they count."""
+        low = 0 if first is None else bisect_left(self._places, (first,))
+        return bisect_right(self._places, (last + 1,)) - low
 
     def __iter__(self) -> Iterator[Result]:
         self.settle()

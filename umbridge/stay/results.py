@@ -90,13 +90,24 @@ class Look:
         return self._from <= low and self._to <= high
 
     def reach(
-        self, results: list[Result], low: int, high: int, first: int | None, is_own: Callable[[str], bool]
+        self,
+        results: list[Result],
+        low: int,
+        high: int,
+        first: int | None,
+        is_own: Callable[[str], bool],
+        *,
+        has_ties: bool,
     ) -> None:
-        """Move on to ``results[low:high]``, all of it from the instant ``first`` on."""
+        """Move on to ``results[low:high]``, all of it from the instant ``first`` on.
+
+        ``has_ties``: whether any two results are of one time, so that their places are not their order.
+        """
+        arranged = in_order if has_ties else list
         changed = low != self._from
         if not changed and high == self._to:
             return
-        fresh = in_order(
+        fresh = arranged(
             [
                 each
                 for each in (results[max(low, self._to) : high] if self._to < high else ())
@@ -117,13 +128,13 @@ class Look:
                 head = results[self._to if self._head[0] == low else low : min(high, FIRST_KEPT)]
                 usable = [
                     *known,
-                    *in_order([each for each in head if each.value is not None and is_own(each.patient)]),
+                    *arranged([each for each in head if each.value is not None and is_own(each.patient)]),
                 ]
                 ends = [min(usable, key=rank), max(usable, key=rank)] if usable else []
                 self._head = (low, ends)
             elif low >= FIRST_KEPT:
                 self._head = (low, [])
-            for each in self._tail(results, low, high, is_own):
+            for each in arranged(self._tail(results, low, high, is_own)):
                 value = rank(each)
                 while self._lows and self._lows[-1][0] > value:
                     self._lows.pop()
@@ -132,7 +143,7 @@ class Look:
                 self._lows.append((value, each))
                 self._highs.append((value, each))
         if fresh:
-            self.newest = in_order([*self.newest, *fresh])[-self.kept :]
+            self.newest = arranged([*self.newest, *fresh])[-self.kept :]
         if changed or fresh:
             self.shown = None
         self._from, self._to = low, high
@@ -141,7 +152,7 @@ class Look:
         self, results: list[Result], low: int, high: int, is_own: Callable[[str], bool]
     ) -> list[Result]:
         tail = results[max(low, self._to, FIRST_KEPT) : high]
-        return in_order([each for each in tail if each.value is not None and is_own(each.patient)])
+        return [each for each in tail if each.value is not None and is_own(each.patient)]
 
     def forget(self, gone: Result) -> bool:
         """Result 256 is dropped from the list. False where the window must be looked at afresh."""

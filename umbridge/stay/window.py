@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
 from umbridge.stay.assays import hemolyzed, potassium, troponin
-from umbridge.stay.baselines import BASELINE_FACTS, UNSTATED, on_room_air
+from umbridge.stay.baselines import BASELINE_FACTS, UNSTATED, room_air
 from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.cut import Cut
 from umbridge.stay.derived import DERIVED_FACTS, single
@@ -25,7 +25,7 @@ from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.force import InForce
 from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
-from umbridge.stay.payment import PAYMENT_FACTS, UNSAID, care_start, expected_discharge
+from umbridge.stay.payment import PAYMENT_FACTS, PRESENT, UNSAID, care_start, expected_discharge
 from umbridge.stay.prevailing import latest_only, prevailing, severity_of
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.results import Look
@@ -37,8 +37,6 @@ from umbridge.stay.view import Stay
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
 SERIAL_KEPT = 16  # where repeats are the point: troponin
 TREATMENT_OBX_HOURS = 24
-#: Care that was received, and how it ended, is counted and not judged: read now by a first look too.
-PRESENT = frozenset({"midnights_so_far", "unforeseen_departure"})
 
 
 def readings(
@@ -164,9 +162,8 @@ class _Window:
     @cached_property
     def present(self) -> _Window:
         """A look at what is so now, whatever moment the review is judged at."""
-        if self.cut.told_by is None:
-            return self
-        return _Window(self.fold, self.stay.as_of, Cut(self.cut.review), self.stay)
+        is_now = self.cut.told_by is None
+        return self if is_now else _Window(self.fold, self.stay.as_of, Cut(self.cut.review), self.stay)
 
     # -- results ---------------------------------------------------------------------------------------
 
@@ -180,17 +177,22 @@ class _Window:
         return self.cut.first(kind, self.now, self.contact)
 
     def usable(self, kind: FactType) -> list[Result]:
-        listed = self.fold.results(kind.id)
-        if listed is None:
-            return []
-        within = self._within(listed, kind.id, self.first_instant(kind), self.now)
-        return [each for each in within if each.value is not None and self.is_own(each.patient)]
+        return self._usable(kind, kind.id, self.first_instant(kind))
 
     def of_stay(self, kind: FactType) -> list[Result]:
         """Usable results since the first contact, however long ago."""
+        return self._usable(kind, "stay", self.contact)
+
+    def _usable(self, kind: FactType, name: str, first: int | None) -> list[Result]:
         listed = self.fold.results(kind.id)
-        within = [] if listed is None else self._within(listed, "stay", self.contact, self.now)
-        return [each for each in within if each.value is not None and self.is_own(each.patient)]
+        within = [] if listed is None else self._within(listed, name, first, self.now)
+        own = {patient for patient in {each.patient for each in within} if self.is_own(patient)}
+        return [each for each in within if each.value is not None and each.patient in own]
+
+    def count(self, kind: FactType) -> int | None:
+        """How many results its window has, usable or not; None of a moment that is past."""
+        listed = self.fold.results(kind.id) if self._told_by is None else None
+        return None if listed is None else listed.count(self.first_instant(kind), self.now)
 
     def _within(self, listed: ResultList, name: str, first: int | None, last: int) -> list[Result]:
         """The results of a stretch of time; of a moment that is past, those that were told in time."""
@@ -210,22 +212,20 @@ class _Window:
             known = self._moments[at] = moment(at, self.zone)
         return known
 
-    def look(self, kind: FactType) -> Look | None:
-        """The fact's window without going through it again: what the last look at this fold left."""
-        listed = self.fold.results(kind.id)
-        return None if listed is None else self._looked(listed, kind, self._name, self.first_instant(kind))
-
     def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
         rank = number_of if kind.kind == "number" else severity_of(kind) if kind.worst == "worst" else None
         return listed.look(name, first, self.now, self.patient, self.is_own, rank, SERIES_KEPT)
 
     def sent(self, kind: FactType) -> Reading | None:
-        listed = self.fold.results(kind.id)
-        if listed is not None and self._told_by is not None:
-            return self._of_past(kind, listed, kind.id, self.first_instant(kind))
-        if listed is not None and listed.has_bounds:
+        """Unless the moment is past the window is not gone through: it is what the last look left."""
+        listed, first = self.fold.results(kind.id), self.first_instant(kind)
+        if listed is None:
+            return None
+        if self._told_by is not None:
+            return self._of_past(kind, listed, kind.id, first)
+        if listed.has_bounds:
             return self.of_results(kind, self.usable(kind))
-        look = self.look(kind)
+        look = self._looked(listed, kind, self._name, first)
         return None if look is None else self.of_look(kind, look)
 
     def _of_past(self, kind: FactType, listed: ResultList, name: str, first: int | None) -> Reading | None:
@@ -403,7 +403,7 @@ _SPECIAL: Mapping[str, Callable[[_Window, FactType], Reading | None]] = {
     "potassium": potassium,
     "specimen_hemolyzed": hemolyzed,
     "pao2_fio2": _Window.oxygenation,
-    "spo2_room_air": lambda look, kind: look.of_results(kind, on_room_air(look)),
+    "spo2_room_air": room_air,
     "failed_outpatient_therapy": failed_therapy,
     "care_start": care_start,
     "expected_discharge": expected_discharge,
