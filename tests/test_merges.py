@@ -158,6 +158,35 @@ def test_two_stays_of_the_two_numbers_stay_two(trigger: str) -> None:
     assert (ward.pulses("V2"), ward.pulses(VISIT)) == ({60}, {127, 88, 150})
 
 
+# --- visits and accounts that become one, or another person's -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trigger", "visits", "accounts", "old"),
+    [
+        ("A42", ("V1", "V2"), ("", ""), ""),
+        ("A50", ("V1", "V2"), ("", ""), ""),
+        ("A41", ("", "V1"), ("AC1", "AC2"), ""),
+        ("A44", ("", "V1"), ("AC1", "AC2"), OLD),
+        ("A45", ("V1", "V2"), ("", ""), OLD),
+    ],
+)
+def test_who_cared_for_the_patient_goes_with_the_stay(
+    trigger: str, visits: tuple[str, str], accounts: tuple[str, str], old: str
+) -> None:
+    """In every order of arrival, and whether the stays were two lanes or one."""
+    now = NEW if old else OLD
+    first = adt("A01", 0, OLD, "V1", "AC1", practitioners=(doctor(ATTENDING, "1"),), **WARD)
+    asked = order(1, OLD, "V1", "ADTINPT")
+    asked = replace(asked, orders=(replace(asked.orders[0], practitioners=(doctor(ORDERING, "4"),)),))
+    moved = changed(trigger, 3, old, now, visits=visits, accounts=accounts)
+    later = adt("A54", 5, now, visits[1], practitioners=(doctor(ATTENDING, "2"),))
+    for events in itertools.permutations((first, asked, moved, later)):
+        (fold,) = Ward().take(*events).folds.values()
+        found = [(each.role, each.number, each.until is None) for each in fold.stay(at(9)).practitioners]
+        assert found == [(ATTENDING, "1", False), (ORDERING, "4", True), (ATTENDING, "2", True)]
+
+
 # --- an expected discharge that is cancelled ----------------------------------------------------------------
 
 
