@@ -279,9 +279,9 @@ TESTED_IN = {
     "umbridge/store/notes.py": "tests/test_keycare.py",  # what keys, floods and second persons write there
     "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
     "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands
+    "umbridge/store/closing.py": "tests/test_acknowledging.py",
     "umbridge/stay/likely.py": "tests/test_sitedraft.py",  # what it proposes is read there
     "umbridge/staycommands.py": "tests/test_staydesk.py",  # the same
-    "umbridge/acknowledging.py": "tests/test_rereading.py",  # what it closes is made there
     "umbridge/oversight.py": "tests/test_keycare.py",  # commands, each run in the test of what it calls
     "umbridge/casework/asking.py": "tests/test_waves_asked.py",  # two waves, in worker processes
     "umbridge/casework/child.py": "tests/test_office.py",  # a process, seen from the end that starts it

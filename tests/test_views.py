@@ -106,7 +106,7 @@ def test_a_stays_views_have_every_key_of_a_stay() -> None:
     """A key that the fold learns to write is declared here, or no stay is shown at all."""
     stay = StayFold(default_site()).stay(EPOCH)
     assert list(places(StayLine)) == list(stay_json(stay))
-    assert list(places(StayView)) == [*stay_json(stay), *stay.detail()]
+    assert list(places(StayView)) == [*stay_json(stay), *stay.detail(), "acknowledged"]
 
 
 def test_what_the_access_table_may_name_of_a_stay_a_stay_is_shown_with() -> None:

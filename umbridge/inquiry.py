@@ -131,7 +131,7 @@ class Inquiry:
             RecordDisclosure: accountings.record,
             ReplayMessages: settlement.replay,
             DismissMessages: settlement.dismiss,
-            AcknowledgeStay: Acknowledging(door, stays.lane).close,
+            AcknowledgeStay: Acknowledging(door, site, stays.look).close,
             CreateBackup: Backups(settings, door).create,
             ApprovePlugin: Roster(settings, door).approve,
         }

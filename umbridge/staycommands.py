@@ -76,7 +76,11 @@ def stays_show(
 @reason
 @as_json
 def stays_acknowledge(where: Installation, as_json: bool, **asked: Any) -> None:
-    """Close an exception after looking: READ_ANEW, of a stay that says something else than before."""
+    """Close an exception of a stay after looking at it. The look, who closed it and why are on the ledger.
+
+    It is out of the list until the stay's next message, which may be another ground for it: then it is there
+    again, if it is still so. READ_ANEW, of a stay that reads otherwise since an upgrade, is closed for good.
+    """
     print_one(where, "stays.acknowledge", asked, as_json)
 
 

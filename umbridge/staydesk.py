@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -23,19 +23,19 @@ from umbridge.review.plan import stay_json
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
-from umbridge.stay.anew import MARK, mark_of
+from umbridge.stay.anew import MARK, mark_of, reading_of
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import event_of, taken_part
 from umbridge.stay.together import beside
 from umbridge.store import inbox
+from umbridge.store.closing import CLOSED, READ_ANEW, closed_name, closed_of
 from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
 from umbridge.views import Seen, blank, view, within
 from umbridge.worklist import Unreadable, Worklist
 
 OTHERS = 20  # stays of one patient that a stay is held against: one of years ago is not open
 DUE_SOON = timedelta(hours=24)
-READ_ANEW = ["READ_ANEW"]  # the exception of a stay that says something else since it was read anew
 
 
 # As PV1 and the ledger's slots have it: where and when a person lay is about the person, what was ordered and
@@ -85,6 +85,7 @@ class StayView(StayLine):
     payer_class: str | None = within("fin")
     coverage: JsonValue = within("fin")
     authorizations: JsonValue = within("fin")
+    acknowledged: JsonValue = within("ops", "exceptions")
 
 
 @view
@@ -172,6 +173,7 @@ class StayDesk:
         def lines(opened: Opened) -> Iterator[StayLine]:
             with self._pen.reading() as reader:
                 lanes, marked = reader.lanes(), reader.notes_under(MARK)
+                closed = reader.notes_under(CLOSED)
             for lane in lanes:
                 try:
                     stay, said = self._read(opened, lane)
@@ -181,7 +183,9 @@ class StayDesk:
                     yield blank(StayLine, exceptions=[inbox.UNREADABLE])
                     continue
                 row = stay_json(stay, said.completed)
-                row["exceptions"] = _exceptions(stay, said, is_marked=mark_of(lane) in marked)
+                raised = _exceptions(stay, said, is_marked=mark_of(lane) in marked)
+                gone = self._closed(lane, closed.get(closed_name(lane)))
+                row["exceptions"] = [code for code in raised if code not in gone]
                 yield StayLine(**row)
 
         return self._door.disclose(viewer, query, lines)
@@ -190,6 +194,7 @@ class StayDesk:
         lane = self.lane(query.visit)
         with self._pen.reading() as reader:
             count, is_marked = int(reader.has_stay(lane)), reader.note(mark_of(lane)) is not None
+            note = reader.note(closed_name(lane))
 
         def one(opened: Opened) -> Iterator[StayView]:
             try:
@@ -197,10 +202,29 @@ class StayDesk:
             except SealError:
                 raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
             row = stay_json(stay, said.completed)
-            row["exceptions"] = _exceptions(stay, said, is_marked=is_marked)
-            yield StayView(**row, **stay.detail())
+            raised, closed = _exceptions(stay, said, is_marked=is_marked), self._closed(lane, note)
+            row["exceptions"] = [code for code in raised if code not in closed]
+            looked_at = [code for code in raised if code in closed]
+            yield StayView(**row, **stay.detail(), acknowledged=looked_at)
 
         return self._door.disclose(viewer, query, one, count=count)
+
+    def look(self, viewer: Viewer, visit: str, reason: str) -> tuple[bytes, int, Sequence[str]]:
+        """The lane that a visit leads to, its newest message, and the exceptions that these eyes see: a look
+        like any other, on the ledger before it is made. Raises GoneError."""
+        lane = self.lane(visit)
+        with self._pen.reading() as reader:
+            seq = reader.stay_seq(lane)
+        (seen,) = self.show(viewer, StaysShow(visit=visit, reason=reason, purpose=""))
+        exceptions = seen.values["exceptions"]
+        return lane, seq or 0, [str(each) for each in exceptions] if isinstance(exceptions, list) else []
+
+    def _closed(self, lane: bytes, note: str | None) -> frozenset[str]:
+        """Which of its exceptions a person closed since its newest message."""
+        if note is None:
+            return frozenset()
+        with self._pen.reading() as reader:
+            return closed_of(note, reader.stay_seq(lane), reading_of(self._site))
 
     def worklist(self, viewer: Viewer, query: ReviewsList) -> Iterator[Seen[ReviewLine]]:
         """The reviews that wait for a person, the earliest due first; those without a due time last."""
@@ -265,7 +289,7 @@ class StayDesk:
 
 def _exceptions(stay: Stay, said: LaneReviews, *, is_marked: bool) -> list[str]:
     """What the stay itself shows, what plugins' answers give it, and whether it was read otherwise before."""
-    return sorted({*stay.exceptions, *said.exceptions}) + (READ_ANEW if is_marked else [])
+    return sorted({*stay.exceptions, *said.exceptions}) + ([READ_ANEW] if is_marked else [])
 
 
 def place_of(said: str) -> Place | None:
