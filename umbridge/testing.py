@@ -237,7 +237,8 @@ class CriteriaKit:
         library = type(self).library
         subset, values = data.draw(patients(library))
         level, review = data.draw(st.sampled_from(REQUESTS)), data.draw(st.sampled_from(REVIEWS))
-        kept = {fact: v for fact, v in values.items() if data.draw(st.booleans())}
+        rng = data.draw(st.randoms(use_true_random=False))
+        kept = {fact: value for fact, value in values.items() if rng.random() < 0.5}
         question = case(library, subset, kept, level, review=review)
         result = self.screen(question)
         assert isinstance(result.outcome, Outcome)
@@ -268,7 +269,8 @@ class CriteriaKit:
         """What is remembered between screens is no value of a patient, nor another question."""
         library = type(self).library
         subset, values = data.draw(patients(library))
-        kept = {fact: v for fact, v in values.items() if data.draw(st.booleans())}
+        rng = data.draw(st.randoms(use_true_random=False))
+        kept = {fact: value for fact, value in values.items() if rng.random() < 0.5}
         dropped = data.draw(st.sets(st.sampled_from(sorted(values)), max_size=1))
         first, second = self._asked(data, subset, kept), self._asked(data, subset, kept)
         moved = data.draw(st.sampled_from((Decimal(0), Decimal("0.001"), Decimal(1))))
