@@ -68,8 +68,9 @@ def confirmed(text: str) -> str:
 
 
 def test_every_proposal_is_a_line_that_the_profile_takes(feed: Path, tmp_path: Path) -> None:
+    home = message(kind="ADT^A03").replace(b"PV1|1|I|4W", b"PV1|1|OUT|4W" + b"|" * 33 + b"OUTPT")
     west = message("ZZWEST", "OBX|1|NM|NA^SODIUM^ZZLAB||140|mmol/L|||||F\r", "ZZ9^^^WEST^MR")
-    both = drafted(tmp_path, *(m for n in range(2) for m in sample.stay(n, BEGAN)), west)
+    both = drafted(tmp_path, *(m for n in range(2) for m in sample.stay(n, BEGAN)), west, home)
     site = parse_site(confirmed(both).encode())
     check_site(site)
     assert site.facilities == ("UMBH", "ZZWEST")
@@ -86,6 +87,18 @@ def test_another_facility_is_for_a_person_to_confirm(tmp_path: Path) -> None:
     assert parse_site(text.encode()).facilities == ("UMBH",)
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("INPATIENT", "INPATIENT"), ("Inp", "INPATIENT"), ("OBS", "OBSERVATION"), ("ZZ", "OUTPATIENT")],
+)
+def test_a_class_that_begins_the_name_of_a_status_is_proposed_as_it(
+    code: str, status: str, tmp_path: Path
+) -> None:
+    text = drafted(tmp_path, message().replace(b"PV1|1|I|", f"PV1|1|{code}|".encode()))
+    assert f'# CONFIRM "{code}" = "{status}"' in text
+    assert "visit_authority" in text and ": none was sent" in text
+
+
 def test_without_msh_4_the_draft_says_so(tmp_path: Path) -> None:
     assert "# CONFIRM: no message has MSH-4" in drafted(tmp_path, message(""))
 
@@ -97,6 +110,7 @@ def test_without_msh_4_the_draft_says_so(tmp_path: Path) -> None:
         ("2951-2^SODIUM^ZZLAB", '# CONFIRM "2951-2" = "sodium"'),  # LOINC's code under another name
         ("NA^SODIUM SERPL^ZZLAB", '# CONFIRM "NA" = "sodium"'),
         ("NAU^SODIUM URINE^ZZLAB", '# CONFIRM "NAU" = "FACT"'),  # of another specimen
+        ("NPC^Neutrophils per^ZZLAB", '# CONFIRM "NPC" = "FACT"'),  # a share is no count
         ("ZZQ^SODIUM POTASSIUM^ZZLAB", '# CONFIRM "ZZQ" = "FACT"'),  # of two
         ("2955-3^SODIUM URINE^LN", '# CONFIRM "2955-3" = "FACT"'),  # a code of LOINC's that is no fact here
         ("2955-3^SODIUM URINE^LOINC", '# CONFIRM "2955-3" = "FACT"'),
@@ -107,6 +121,17 @@ def test_a_result_is_read_proposed_or_listed(coded: str, line: str, tmp_path: Pa
     text = drafted(tmp_path, message(obx=f"OBX|1|NM|{coded}||140|mmol/L|||||F\r"))
     assert line in text
     check_site(parse_site(text.encode()))
+
+
+def test_a_code_with_several_texts_is_one_line_and_of_two_meanings_none_is_proposed(tmp_path: Path) -> None:
+    def obx(*texts: str) -> str:
+        return "".join(f"OBX|{n}|NM|NA^{text}^ZZLAB||140|mmol/L|||||F\r" for n, text in enumerate(texts, 1))
+
+    one = drafted(tmp_path, message(obx=obx("SODIUM", "Sodium", "SODIUM")))
+    assert '# CONFIRM "NA" = "sodium"     # 3 x SODIUM' in one
+    two = drafted(tmp_path, message(obx=obx("SODIUM", "POTASSIUM")))
+    assert '# CONFIRM "NA" = "FACT"     # 2 x ' in two
+    check_site(parse_site(confirmed(one).encode()))
 
 
 def test_what_was_not_read_is_said(tmp_path: Path) -> None:

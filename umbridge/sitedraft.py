@@ -15,7 +15,7 @@ from umbridge.errors import Hl7Error, UsageError
 from umbridge.facilities import USUAL_MRN_TYPES
 from umbridge.hl7 import ack, er7
 from umbridge.hl7.translate import facility_of, translate
-from umbridge.model import Coded, Event, RowState
+from umbridge.model import Coded, Event, RowState, Status
 from umbridge.shadow import read_files
 from umbridge.site import PAYER_CLASSES, SiteProfile, default_site
 from umbridge.spellings import CODE_SYSTEMS
@@ -157,7 +157,6 @@ def _lines(seen: Seen) -> Iterator[str]:
 def _site(seen: Seen) -> Iterator[str]:
     first, *others = [name for name, _ in _most(seen.facilities) if name] or [""]
     mrn, kind = _own_number(seen, first)
-    visit = _first(seen.visits) or mrn
     sent = (
         f"MSH-4 of {seen.facilities[first]} of {seen.messages} messages" if first else "no message has MSH-4"
     )
@@ -170,9 +169,9 @@ def _site(seen: Seen) -> Iterator[str]:
         where = f" from {place or 'no MSH-4'}" if others else ""
         number = f"{authority or 'no authority'} {type_ or 'no type'}{where}"
         yield f"#   {count} x {_plain(number)}"
-    for key, value in (("mrn", mrn), ("visit", visit), ("account", _first(seen.accounts) or visit)):
-        none = "" if value else ": none was sent, and a number without one is the site's own"
-        yield f"{key}_authority = {_text(value or 'CONFIRM')}     # CONFIRM{none}"
+    for key, sent_as in (("mrn", mrn), ("visit", _first(seen.visits)), ("account", _first(seen.accounts))):
+        none = "" if sent_as else ": none was sent, and a number without one is the site's own"
+        yield f"{key}_authority = {_text(sent_as or mrn or 'CONFIRM')}     # CONFIRM{none}"
     if kind.upper() not in USUAL_MRN_TYPES:
         yield f"# CONFIRM mrn_types = [{_text(kind)}]     # PID-3.5 of the site's own numbers"
     if others:
@@ -220,28 +219,37 @@ def _status(seen: Seen) -> Iterator[str]:
     yield ""
     yield "# PV1-18, patient type: user-defined."
     yield '[status."PV1-18"]'
-    yield from _proposed(seen.types, lambda code: f'{_text(code)} = "INPATIENT"')
+    yield from _proposed(seen.types, lambda code: f'{_text(code)} = "{_status_named(code, "INPATIENT")}"')
     yield ""
     yield "# PV1-2, patient class: HL7 table 0004 where it is one of its codes."
     yield '[status."PV1-2"]'
-    yield from _known(seen.classes, _PATIENT_CLASS, "OUTPATIENT")
+    yield from _known(seen.classes, _PATIENT_CLASS, lambda code: _status_named(code, "OUTPATIENT"))
+
+
+def _status_named(code: str, other: str) -> str:
+    """The status whose name a code begins, such as INP or Observation."""
+    word = code.upper()
+    return next((each.value for each in Status if len(word) > 2 and each.value.startswith(word[:3])), other)
 
 
 def _orders(seen: Seen) -> Iterator[str]:
-    asking = {code: asked for code in seen.orders if (asked := _asks(code[1])) is not None}
+    orders = _by_code(seen.orders)
+    asking = {code: asked for code, text, _ in orders if (asked := _asks(text)) is not None}
     yield "# Orders by OBR-4.1, RXO-1.1 or RXE-2.1. Which set the status? Here are those whose text says so."
     yield "[orders.status]"
     if not asking:
         yield '# None does. A line reads: "CODE" = { status = "INPATIENT", level = "ACUTE" }'
-    for (code, text), (wanted, level) in sorted(asking.items()):
-        what = f'{{ status = "{wanted}", level = "{level}" }}'
-        yield _confirm(f"{_text(code)} = {what}", seen.orders[code, text], text)
+    for code, text, count in orders:
+        if code in asking:
+            wanted, level = asking[code]
+            what = f'{{ status = "{wanted}", level = "{level}" }}'
+            yield _confirm(f"{_text(code)} = {what}", count, text)
     yield ""
     yield "# Which are treatment that counts? The facts: `umbridge facts list`. A laboratory test is none."
     yield "[orders.intensity]"
     yield "closed_world = false     # CONFIRM: true only if the feed carries every order"
-    for (code, text), count in seen.orders.most_common(_LISTED):
-        if (code, text) not in asking:
+    for code, text, count in orders:
+        if code not in asking:
             yield _confirm(f'{_text(code)} = "FACT"', count, text)
 
 
@@ -260,7 +268,7 @@ def _payers(seen: Seen) -> Iterator[str]:
 def _dispositions(seen: Seen) -> Iterator[str]:
     yield "# PV1-36."
     yield "[dispositions]"
-    yield from _known(seen.dispositions, _DISPOSITION, "OTHER")
+    yield from _known(seen.dispositions, _DISPOSITION, lambda code: "OTHER")
     yield ""
     yield "[avoidable_days]"
 
@@ -279,9 +287,10 @@ def _observations(seen: Seen) -> Iterator[str]:
         yield f"[observations.{_text(system)}]"
         if not system:
             yield "# no system was sent with these: one code may be two results of two senders"
-        for (code, text), count in coded.most_common(_LISTED):
-            fact = likely_fact(Coded(code, text, system)) or "FACT"
-            yield _confirm(f'{_text(code)} = "{fact}"', count, text)
+        for code, text, count in _by_code(coded):
+            facts = {likely_fact(Coded(code, each, system)) for one, each in coded if one == code}
+            fact = facts.pop() if len(facts) == 1 else ""  # of texts that disagree none is believed
+            yield _confirm(f'{_text(code)} = "{fact or "FACT"}"', count, text)
 
 
 # --- lines --------------------------------------------------------------------------------------------------
@@ -289,6 +298,16 @@ def _observations(seen: Seen) -> Iterator[str]:
 
 def _most(counter: Counter[str]) -> Iterable[tuple[str, int]]:
     return sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))[:_LISTED]
+
+
+def _by_code(counter: Counter[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    """Each code once, with its most frequent text, and how often it came; the most frequent first."""
+    texts: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for (code, text), count in counter.most_common():
+        texts.setdefault(code, text)
+        counts[code] += count
+    return [(code, texts[code], count) for code, count in _most(counts)]
 
 
 def _first(counter: Counter[str]) -> str:
@@ -305,13 +324,13 @@ def _proposed(counter: Counter[str], line: Callable[[str], str]) -> Iterator[str
             yield _confirm(line(code), count)
 
 
-def _known(counter: Counter[str], known: dict[str, str], other: str) -> Iterator[str]:
+def _known(counter: Counter[str], known: dict[str, str], other: Callable[[str], str]) -> Iterator[str]:
     """Codes of a standard's table as they are; of others that a person confirms."""
     for code, count in _most(counter):
         if code in known:
             yield f'{_text(code)} = "{known[code]}"     # {count} x'
         elif code:
-            yield _confirm(f'{_text(code)} = "{other}"', count)
+            yield _confirm(f'{_text(code)} = "{other(code)}"', count)
 
 
 def _text(value: str) -> str:

@@ -12,6 +12,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 _ELSEWHERE = frozenset(
     (
         *("urine", "ur", "csf", "fluid", "stool", "feces", "cord", "saliva", "sputum", "dialysate"),
+        *("per", "percent", "pct", "mean"),  # of a count the share, of cells their size
         *("goal", "target", "history", "family", "ratio", "clearance", "stain", "culture"),
     )
 )
