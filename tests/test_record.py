@@ -54,6 +54,7 @@ FULL = ScreenResult(
     avoidable_attribution="PAYER",
     tags=("ZZTAG",),
     scores={"curb65": 0, "psi_class": "IV"},
+    hold=("ZZ_KEPT",),
 )
 
 
@@ -83,6 +84,7 @@ def drafted(result: ScreenResult, *, stay: Stay = STAY, failed: str | None = Non
         isolation="process-only",
         failed=failed,
         as_of=BEGAN,
+        closes=False,
     )
 
 
@@ -264,6 +266,7 @@ RESULTS = st.builds(
     extended_stay_reason=st.sampled_from([None, "ZZREASON"]),
     avoidable_day=st.sampled_from([None, "ZZDAY"]),
     scores=st.sampled_from([{}, {"curb65": 0}]),
+    hold=st.sampled_from([(), ("AGE_ONLY",)]),
 )
 
 

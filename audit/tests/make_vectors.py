@@ -17,7 +17,7 @@ from umbridge_audit.handover import Handover, statement
 from umbridge_audit.policy import Policy
 from umbridge_audit.proof import write_receipt
 from umbridge_audit.seal import Composed, Xaes, compose, dek_commit, part_aad
-from umbridge_audit.slots import COMPARTMENTS, SCHEMAS, check_open, split_closed
+from umbridge_audit.slots import BY_NAME, COMPARTMENTS, SCHEMAS, check_open, split_closed
 from umbridge_audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash, root_of
 
 HERE = Path(__file__).parent
@@ -42,14 +42,19 @@ def stream(label: str) -> Callable[[int], bytes]:
     return take
 
 
+def kid_of(compartment: str) -> str:
+    return KID.replace("ops", compartment)
+
+
 def entry(kind: str, values: dict[str, JsonValue], seq: int, prev: bytes, ts: str) -> Composed:
-    schema = SCHEMAS[kind]
+    """``kind``, or one of its lists by name."""
+    schema = BY_NAME.get(kind) or SCHEMAS[kind]
     texts = schema.texts(values)
     texts[0], texts[1] = canonical(schema.name), canonical(ts)
     return compose(
         schema,
         texts,
-        {"ops": (KID, Xaes(DEK))},
+        {c: (kid_of(c), Xaes(DEK)) for c in schema.compartments},
         chain=CHAIN,
         gen=1,
         seq=seq,
@@ -117,6 +122,81 @@ def ledger() -> tuple[list[Composed], str, Policy]:
         frontier.append(made.leaf_hash)
     note = sign(Checkpoint(ORIGIN, 3, frontier.root()), key)
     return entries, note, Policy(vkey, genesis.leaf_hash)
+
+
+#: What a plugin said of an invented patient, and what was made of it.
+DETERMINED: dict[str, JsonValue] = {
+    "actor": "plugin:interqual_like",
+    "state": "screened",
+    "row": 7,
+    "control_id": "ZZTEST0007",
+    "message_digest": "cd" * 32,
+    "plugin": "interqual_like",
+    "plugin_version": "0.1.0",
+    "subset": "cap",
+    "edition": "2026.2",
+    "content_digest": "sha256:" + "ef" * 32,
+    "review": "ADMISSION",
+    "review_id": "ADMISSION-2",
+    "isolation": "full",
+    "latency_us": 480,
+    "visit": "ZZVN0000007",
+    "mrn": "ZZTEST7",
+    "outcome": "MEETS",
+    "requested_status": "INPATIENT",
+    "requested_level": "ACUTE",
+    "supported": "ACUTE",
+    "episode_day": 1,
+    "rationale": "ACUTE supported: PSI class IV. PSI 92, class IV. This level is reached by age alone.",
+    "evidence": [
+        {"at": "2026-02-17T12:00:00-05:00", "fact": "age", "from": "PID-7", "unit": "a", "value": "92"}
+    ],
+    "advise_higher": "NO",
+    "scores": {"psi": 92, "psi_class": "IV"},
+    "as_of": "2026-02-17T12:40:00-05:00",
+    "payer_class": "COMMERCIAL",
+}
+SINCE_2: dict[str, JsonValue] = {
+    "content_status": {"by": [], "on": None, "state": "draft"},
+    "rules": "2026.1",
+    "judged_at": "2026-02-17T12:00:00-05:00",
+    "closes": False,
+    "hold": ["AGE_ONLY"],
+}
+
+
+def determinations() -> tuple[list[Composed], str]:
+    """The genesis, a key for each compartment, the same determination by both lists, and the checkpoint."""
+    entries = ledger()[0][:1]
+    for c in COMPARTMENTS:
+        values: dict[str, JsonValue] = {"actor": "umbridge", "kid": kid_of(c), "alg": "XAES-256-GCM"}
+        values["commit"] = dek_commit(kid_of(c), DEK)
+        at = (len(entries), entries[-1].leaf_hash, "2026-11-22T08:00:01.250Z")
+        entries.append(entry("key.create", values, *at))
+    for name, more in (("determination/1", {}), ("determination/2", SINCE_2)):
+        at = (len(entries), entries[-1].leaf_hash, "2026-11-22T08:00:02.500Z")
+        entries.append(entry(name, {**DETERMINED, **more}, *at))
+    frontier = Frontier()
+    for made in entries:
+        frontier.append(made.leaf_hash)
+    key = Ed25519PrivateKey.from_private_bytes(SEED)
+    return entries, sign(Checkpoint(ORIGIN, len(entries), frontier.root()), key)
+
+
+def determination() -> str:
+    """Section 12's block: the slots of the last of them, and what comes of them."""
+    made = determinations()[0][-1]
+    schema = BY_NAME["determination/2"]
+    texts = schema.texts({**DETERMINED, **SINCE_2})
+    texts[0], texts[1] = canonical(schema.name), canonical("2026-11-22T08:00:02.500Z")
+    lines = [
+        f"Entry {made.record.seq} of `determinations.json`, slot by slot (number, compartment, name, value):",
+        "",
+        "```",
+    ]
+    lines += [f"{k} {c} {name} {texts[k]}" for k, (name, c) in enumerate(schema.slots)]
+    lines += ["```", "", "Its leaf and the leaf's hash:", "", "```"]
+    return "\n".join([*lines, made.record.leaf.decode(), made.leaf_hash.hex(), "```"])
 
 
 def example() -> str:
@@ -195,14 +275,15 @@ def receipt() -> str:
 
 
 def kinds() -> str:
-    lines = ["| kind/1 | open, after `schema ts` | by compartment |", "|---|---|---|"]
-    for schema in SCHEMAS.values():
+    lines = ["| kind | open, after `schema ts` | by compartment |", "|---|---|---|"]
+    for schema in BY_NAME.values():
         closed = "; ".join(
             f"{c}: " + " ".join(f"`{schema.names[k]}`" for k in schema.of[c])
             for c in COMPARTMENTS
             if c in schema.compartments
         )
-        lines.append(f"| `{schema.kind}` | {' '.join(f'`{n}`' for n in schema.open[2:])} | {closed or '–'} |")
+        name = schema.name.removesuffix("/1")
+        lines.append(f"| `{name}` | {' '.join(f'`{n}`' for n in schema.open[2:])} | {closed or '–'} |")
     return "\n".join(lines)
 
 
@@ -225,7 +306,12 @@ def handed_over() -> tuple[str, dict[str, object]]:
 
 def spec_text(current: str) -> str:
     """SPEC.md with its computed blocks written again."""
-    for name, text in (("example", example()), ("kinds", kinds()), ("handover", handed_over()[0])):
+    for name, text in (
+        ("example", example()),
+        ("kinds", kinds()),
+        ("determination", determination()),
+        ("handover", handed_over()[0]),
+    ):
         begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
         head, _, rest = current.partition(begin)
         _, _, tail = rest.partition(end)
@@ -233,22 +319,25 @@ def spec_text(current: str) -> str:
     return current
 
 
+def rows_of(entries: list[Composed]) -> list[dict[str, object]]:
+    """A ledger's records as a vector has them."""
+    return [
+        {
+            "seq": made.record.seq,
+            "leaf": made.record.leaf.decode(),
+            "leaf_hash": made.leaf_hash.hex(),
+            "open": made.record.open,
+            "closed": made.record.closed.hex(),
+            "parts": {c: ct.hex() for c, ct in made.record.parts.items()},
+        }
+        for made in entries
+    ]
+
+
 def files() -> dict[str, str]:
     """Every file of vectors/ by name."""
     entries, note, policy = ledger()
-    rows = []
-    for made in entries:
-        record = made.record
-        rows.append(
-            {
-                "seq": record.seq,
-                "leaf": record.leaf.decode(),
-                "leaf_hash": made.leaf_hash.hex(),
-                "open": record.open,
-                "closed": record.closed.hex(),
-                "parts": {c: ct.hex() for c, ct in record.parts.items()},
-            }
-        )
+    determined, note_of_those = determinations()
     roots = []
     frontier = Frontier()
     for n in range(33):
@@ -270,11 +359,17 @@ def files() -> dict[str, str]:
     nonce = stream("seal")(24)
     whole = {
         "ledger.json": {
-            "records": rows,
+            "records": rows_of(entries),
             "checkpoint": note,
             "policy": policy.text(),
             "seed": SEED.hex(),
             "keys": {KID: DEK.hex()},
+        },
+        "determinations.json": {
+            "records": rows_of(determined),
+            "checkpoint": note_of_those,
+            "policy": policy.text(),
+            "keys": {kid_of(c): DEK.hex() for c in COMPARTMENTS},
         },
         "tree.json": {
             "leaf": "the text 'leaf <n>', n from 0",

@@ -39,7 +39,8 @@ def kinds(spec: str) -> dict[str, list[tuple[str, str]]]:
             if ":" in group:
                 c, names = group.split(": ")
                 slots += [(n, c) for n in re.findall("`(.*?)`", names)]
-        found[kind.strip("`") + "/1"] = slots
+        name = kind.strip("`")
+        found[name if "/" in name else name + "/1"] = slots  # a number is written from 2 on
     return found
 
 

@@ -362,7 +362,7 @@ def test_a_receipt_is_checked_alone(full_lab: Any, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, [str(path), "--policy", str(policy), "--json"])
     said = json.loads(done.stdout)
     assert (done.exit_code, said["verdict"], said["level"], said["entry"]) == (0, "PASS", "receipt", 11)
-    assert said["shown"]["schema"] == "determination/1" and set(said["shown"]) == {"schema", "ts"}
+    assert said["shown"]["schema"] == "determination/2" and set(said["shown"]) == {"schema", "ts"}
     assert said["checkpoint"] == full_lab.ledger.size and said["head"] == full_lab.ledger.root.hex()
     done = CliRunner().invoke(main, [str(path), "--policy", str(policy)])
     assert done.stdout.startswith("PASS  level receipt  entry 11 of 22")

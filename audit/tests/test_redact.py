@@ -93,7 +93,7 @@ def test_unknown_roles_grant_nothing() -> None:
 
 
 def test_summary_is_what_may_be_shown() -> None:
-    assert TABLE.permission(["administrator"], "HOPERAT").summary() == "open:* ops:*-subset"
+    assert TABLE.permission(["administrator"], "HOPERAT").summary() == "open:* ops:*-content_status-subset"
     assert TABLE.permission(["administrator", "ur_nurse"], "HOPERAT").summary() == (
         "open:* ops:* ident:* clin:* "
         "fin:authorizations,avoidable_attribution,avoidable_day,coverage,payer_class"
@@ -134,7 +134,7 @@ sens = "-"
         ('ops = "-"', 'ops = { X = ["row"], M = [] }'),
         # what would tell restricted determinations from others, without sens and without the whole chart
         ('ops = "-"', 'ops = "Y"'),
-        ('ops = "-"', 'ops = { M = ["row", "subset"] }'),
+        *(('ops = "-"', f'ops = {{ M = ["row", "{field}"] }}') for field in sorted(TELLING["ops"])),
         ('ops = "-"', 'ops = { X = ["row"] }'),
         *(('clin = "-"', f'clin = {{ R = ["outcome", "{field}"] }}') for field in sorted(TELLING["clin"])),
         ('clin = "-"', 'clin = { X = ["outcome"] }'),
@@ -149,7 +149,7 @@ def test_a_broken_table_is_refused(old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('ops = "-"', 'ops = { X = ["subset"] }'),
+        ('ops = "-"', 'ops = { X = ["subset", "content_status"] }'),
         ('ops = "-"\nident = "-"\nclin = "-"', 'ops = "Y"\nident = "-"\nclin = "Y"'),
         ('fin = "-"\nsens = "-"', 'fin = "-"\nsens = { M = ["tags"] }'),
     ],

@@ -11,7 +11,7 @@ import pytest
 from umbridge_audit.checkpoint import VerifierKey, read_note
 from umbridge_audit.entry import FormatError, canonical, parse
 from umbridge_audit.seal import Xaes
-from umbridge_audit.slots import SCHEMAS
+from umbridge_audit.slots import BY_NAME
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -30,7 +30,7 @@ def test_spec_and_vectors_are_what_the_code_writes(make_vectors: ModuleType, spe
 
 def test_the_spec_lists_every_kind(oracle: ModuleType, spec_text: str) -> None:
     table = oracle.kinds(spec_text)
-    assert table == {schema.name: list(schema.slots) for schema in SCHEMAS.values()}
+    assert table == {schema.name: list(schema.slots) for schema in BY_NAME.values()}
 
 
 def test_xaes_vectors() -> None:
@@ -101,12 +101,13 @@ def test_c2sp_vkey_example() -> None:
     assert raw[:4] == key.key_id and key.good(body.encode(), raw[4:])
 
 
+@pytest.mark.parametrize(("name", "entries"), [("ledger.json", 3), ("determinations.json", 8)])
 def test_the_oracle_agrees_with_the_example(
-    oracle: ModuleType, make_vectors: ModuleType, spec_text: str, tmp_path: Path
+    oracle: ModuleType, spec_text: str, tmp_path: Path, name: str, entries: int
 ) -> None:
     import sqlite3
 
-    example = load("ledger.json")
+    example = load(name)
     path = tmp_path / "example.db"
     db = sqlite3.connect(path)
     db.executescript(
@@ -126,7 +127,7 @@ def test_the_oracle_agrees_with_the_example(
     db.commit()
     db.close()
     keys = {kid: bytes.fromhex(key) for kid, key in example["keys"].items()}
-    assert oracle.ledger(path, str(example["policy"]), spec_text, keys) == 3
+    assert oracle.ledger(path, str(example["policy"]), spec_text, keys) == entries
 
 
 def test_the_spec_names_every_fault(spec_text: str) -> None:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Literal
 
-from umbridge_audit.slots import COMPARTMENTS, SCHEMAS
+from umbridge_audit.slots import BY_NAME, COMPARTMENTS
 
 Sight = Literal["show", "mask", "hide"]
 REDACTED = "[redacted]"
@@ -22,11 +22,11 @@ GROUPS = ("open", *COMPARTMENTS)
 #: of them is empty tells as much as its value would, so who may not see ``sens`` sees none of them, of any
 #: determination. Who reads the whole chart (``clin = "Y"``) does, in the house: see decision 0093.
 TELLING = {
-    "ops": frozenset(("subset",)),
+    "ops": frozenset(("subset", "content_status")),
     "clin": frozenset(
         (
             *("missing", "rationale", "evidence", "basis", "advise_higher", "advise_missing", "scores"),
-            "extended_stay_reason",
+            *("extended_stay_reason", "hold"),
         )
     ),
 }
@@ -242,7 +242,7 @@ def _cell(name: str, compartment: str, cell: object) -> Cell:
 SHOWN_OF_STAYS = {"fin": frozenset(("coverage", "authorizations"))}
 
 _FIELDS: dict[str, frozenset[str]] = {
-    group: frozenset(name for schema in SCHEMAS.values() for name, c in schema.slots if c == group)
+    group: frozenset(name for schema in BY_NAME.values() for name, c in schema.slots if c == group)
     | SHOWN_OF_STAYS.get(group, frozenset())
     for group in GROUPS
 }

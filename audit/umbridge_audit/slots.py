@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from binascii import b2a_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256, shake_256
 from json.encoder import encode_basestring
 from struct import Struct
@@ -27,7 +27,8 @@ _ACCESS = ("actor outcome", {"ops": _ACCESS_OPS, "ident": "patient"})
 _WHO = "account roles auth reason"
 _PLUGIN = ("actor plugin reason", {"ops": "version digest detail"})
 
-# kind: (open slots after `schema ts`, slots of each compartment)
+# kind, or kind/number from 2: (open slots after `schema ts`, slots of each compartment). Of a kind's lists
+# the last is written; the others are those of entries of before, and are read and verified for ever.
 _TABLE: dict[str, tuple[str, dict[str, str]]] = {
     "genesis": ("actor org chain facility software config", {}),
     "message.received": _MESSAGE,
@@ -42,6 +43,19 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
             "ident": "visit mrn",
             "clin": "outcome requested_status requested_level supported episode_day missing rationale "
             "evidence basis advise_higher advise_missing scores discharge_ready extended_stay_reason as_of",
+            "fin": "payer_class avoidable_day avoidable_attribution",
+            "sens": "tags sens_rationale sens_evidence",
+        },
+    ),
+    "determination/2": (
+        "actor state",
+        {
+            "ops": "row control_id message_digest plugin plugin_version subset edition content_digest "
+            "content_status rules review review_id isolation latency_us replay supersedes",
+            "ident": "visit mrn",
+            "clin": "outcome requested_status requested_level supported episode_day missing rationale "
+            "evidence basis advise_higher advise_missing scores discharge_ready extended_stay_reason as_of "
+            "judged_at closes hold",
             "fin": "payer_class avoidable_day avoidable_attribution",
             "sens": "tags sens_rationale sens_evidence",
         },
@@ -202,8 +216,14 @@ class Schema:
         return texts
 
 
-SCHEMAS: dict[str, Schema] = {kind: Schema(kind, *spec) for kind, spec in _TABLE.items()}
-BY_NAME: dict[str, Schema] = {schema.name: schema for schema in SCHEMAS.values()}
+def _schemas() -> Iterator[Schema]:
+    for name, spec in _TABLE.items():
+        kind, _, edition = name.partition("/")
+        yield Schema(kind, *spec, edition=int(edition or "1"))
+
+
+BY_NAME: dict[str, Schema] = {schema.name: schema for schema in _schemas()}  # whatever an entry may be
+SCHEMAS: dict[str, Schema] = {schema.kind: schema for schema in BY_NAME.values()}  # what is written, by kind
 
 
 def salts(secret: bytes, count: int) -> list[bytes]:

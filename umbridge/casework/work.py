@@ -292,11 +292,11 @@ class Casework:
         verdicts: dict[str, dict[str, Verdict]] = {
             name: dict(each.answers) for name, each in task.said.reviews.items()
         }
+        for item in said:
+            verdicts.setdefault(item.review.id, {})[item.plugin] = verdict(item.screened.result, item.wave)
         determined: list[Determined] = []
         for item in said:
-            result = item.screened.result
-            said_of = verdict(result, item.wave)
-            verdicts.setdefault(item.review.id, {})[item.plugin] = said_of
+            result, own = item.screened.result, verdicts[item.review.id]
             if _is_closed_by_other_rules(task, item.review):
                 continue
             draft = determination_draft(
@@ -312,8 +312,10 @@ class Casework:
                 isolation=item.screened.isolation,
                 failed=item.screened.failed,
                 as_of=begun.as_of,
+                closes=settled(own.values()),
             )
-            determined.append(Determined(item.review.id, item.plugin, said_of, result.outcome, _texts(draft)))
+            spelt = Determined(item.review.id, item.plugin, own[item.plugin], result.outcome, _texts(draft))
+            determined.append(spelt)
         stands = self._stands(begun, said, verdicts)
         closings = {name: each.closing for name, each in task.said.reviews.items()}
         closings |= {each.review: each.closing for each in stands}

@@ -15,6 +15,9 @@ from umbridge.stay.fold import Stay
 from umbridge.stay.part2 import is_code
 from umbridge.stay.prevailing import part2_facts
 
+#: The edition of the daemon's own clinical rules (docs/judgement.md): what counts as a fact, when, and what
+#: closes. It goes up with each change that can turn an answer, as content's edition does.
+RULES = "2026.1"
 PART2 = "PART2_SUD"  # 42 CFR Part 2: what says so goes to the restricted compartment only
 
 
@@ -162,12 +165,13 @@ def determination_draft(
     isolation: str,
     failed: str | None,
     as_of: datetime,
+    closes: bool,
 ) -> Draft:
     """A screen as a ledger entry, but for ``supersedes``, which only the pen knows.
 
     What tells of substance use goes to ``sens`` alone: see ``_restricted``.
     """
-    evidence = evidence_json(result)
+    evidence, signed = evidence_json(result), result.content_status
     tells: dict[str, JsonValue] = {
         "subset": result.subset,
         "missing": list(result.missing) or None,
@@ -177,6 +181,8 @@ def determination_draft(
         "scores": dict(result.scores) or None,
         "extended_stay_reason": result.extended_stay_reason,
         "evidence": evidence or None,
+        "hold": list(holds(result)) or None,
+        "content_status": {"state": signed.state, "by": list(signed.by), "on": signed.on or None},
     }
     values: dict[str, JsonValue] = {
         "actor": f"plugin:{plugin}",
@@ -188,6 +194,7 @@ def determination_draft(
         "plugin_version": version,
         "edition": result.edition,
         "content_digest": result.digest,
+        "rules": RULES,
         "review": review.type.value,
         "review_id": review.id,
         "isolation": isolation,
@@ -201,6 +208,8 @@ def determination_draft(
         "episode_day": review.episode_day,
         "discharge_ready": result.discharge_ready,
         "as_of": as_of.isoformat(),
+        "judged_at": review.judged_at.isoformat(),
+        "closes": closes,
         "payer_class": stay.payer_class,
         "avoidable_day": result.avoidable_day,
         "avoidable_attribution": result.avoidable_attribution,

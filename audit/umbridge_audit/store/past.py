@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from umbridge_audit.entry import FormatError
-from umbridge_audit.slots import check_open
+from umbridge_audit.slots import BY_NAME, check_open
 from umbridge_audit.store.rows import Broken, Rows
 from umbridge_audit.store.subtrees import prove_inclusion
 
-# An open column begins [[0,"<44 characters of salt>","schema","<kind>/1"; SQL counts from 1.
+_INTRODUCING = [f'{each.name}"' for each in BY_NAME.values() if each.kind in ("key.create", "key.rotate")]
+# An open column begins [[0,"<44 characters of salt>","schema","<kind>/<number>"; SQL counts from 1.
 _KEY_ENTRIES = (
-    "SELECT seq, CAST(open AS BLOB) FROM ledger_entry WHERE seq >= ? AND seq < ? "
-    "AND substr(open, 62, 13) IN ('key.create/1\"', 'key.rotate/1\"') ORDER BY seq DESC"
+    "SELECT seq, CAST(open AS BLOB) FROM ledger_entry WHERE seq >= ? AND seq < ? AND ("  # noqa: S608  constants
+    + " OR ".join(f"substr(open, 62, {len(name)}) = '{name}'" for name in _INTRODUCING)
+    + ") ORDER BY seq DESC"
 )
 _BATCH = 4096
 

@@ -18,7 +18,7 @@ from umbridge_audit.entry import MAX_INT, FormatError, JsonValue, Record, parse,
 from umbridge_audit.examine import Page, Paged, SourceError, examine
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.seal import SealError, check_part, closed_of, open_part
-from umbridge_audit.slots import check_open
+from umbridge_audit.slots import BY_NAME, check_open
 
 _BATCH = 512
 # All that is called the ledger's (SPEC.md section 10): each column is under a hash, a number or a signature.
@@ -185,8 +185,8 @@ class Rows:
         Commitments are not checked here: this is for listing, ``verify`` is for believing.
         """
         wanted = frozenset(kinds)
-        # An open column begins [[0,"<44 characters of salt>","schema","<kind>/1"]: SQL passes the others by.
-        begins = [f'{kind}/1"' for kind in sorted(wanted)]
+        # An open column begins [[0,"<44 characters of salt>","schema","<kind>/<number>"]: SQL skips others.
+        begins = [f'{name}"' for name, schema in sorted(BY_NAME.items()) if schema.kind in wanted]
         among = f"AND ({' OR '.join(['substr(open, 62, ?) = ?'] * len(begins))}) " if begins else ""
         low = start
         while rows := self._fetch(
