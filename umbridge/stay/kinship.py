@@ -29,11 +29,13 @@ class Kinship:
             if group.is_reaching:
                 self.reach(group)
 
-    def enter(self, group: Group) -> None:
-        """A group that was not known before."""
+    def enter(self, group: Group) -> bool:
+        """A group that was not known before. False where it can be one with no other: nearly always."""
         report = group.named[0]
-        self._bases.setdefault(base_of(report), []).append(group)
+        its = self._bases.setdefault(base_of(report), [])
+        its.append(group)
         self._has_placers = self._has_placers or report.startswith(PLACER)
+        return len(its) > 1 or self._has_placers or bool(self._reaching)
 
     def reach(self, group: Group) -> None:
         """A correction came of which nothing was told before under its name: it may mean another's value."""

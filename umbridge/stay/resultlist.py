@@ -163,8 +163,8 @@ class ResultList:
             self._spoil(stated, group)
         if group is None:
             group = self._groups[key] = Group(stated.named, patient)
-            self._kinship.enter(group)
-            self._relate(group)
+            if self._kinship.enter(group) or self._told.withdrawn:
+                self._relate(group)
             if group.thread is None and not stated.is_plain:
                 group.thread = Thread(self._told, [group])
         if stated.kind > FINAL:

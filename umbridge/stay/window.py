@@ -83,8 +83,7 @@ class _Window:
         self.fold = fold
         self.stay = stay
         self.now = instant(as_of)
-        self.cut = cut
-        self._name = cut.window
+        self.cut, self._name = cut, cut.window
         # Until then nothing can have been told too late, and the window slides as any other does.
         self._told_by = None if cut.told_by is None or instant(stay.as_of) <= cut.told_by else cut.told_by
         self.zone = stay.site.zone
@@ -94,6 +93,7 @@ class _Window:
         self._own: dict[str, bool] = {}
         self._moments: dict[int, datetime] = {}
         self._readings: dict[str, Reading | None] = {}
+        self._unordered = Sample(False, self.clock(self.now), NO_ORDER)
         told = fold.diagnoses() if cut.told_by is None else fold.diagnoses(cut.told_by, self.now)
         is_past = cut.told_by is not None  # then those of a later moment are left out already
         self._diagnoses = [
@@ -218,14 +218,14 @@ class _Window:
 
     def sent(self, kind: FactType) -> Reading | None:
         """Unless the moment is past the window is not gone through: it is what the last look left."""
-        listed, first = self.fold.results(kind.id), self.first_instant(kind)
+        listed = self.fold.results(kind.id)
         if listed is None:
             return None
         if self._told_by is not None:
-            return self._of_past(kind, listed, kind.id, first)
+            return self._of_past(kind, listed, kind.id, self.first_instant(kind))
         if listed.has_bounds:
             return self.of_results(kind, self.usable(kind))
-        look = self._looked(listed, kind, self._name, first)
+        look = self._looked(listed, kind, self._name, self.first_instant(kind))
         return None if look is None else self.of_look(kind, look)
 
     def _of_past(self, kind: FactType, listed: ResultList, name: str, first: int | None) -> Reading | None:
@@ -369,9 +369,10 @@ class _Window:
 
     def treatment(self, kind: FactType) -> Reading | None:
         """In force now: the newest of an OBX of the last 24 h and the orders up to now."""
-        turns = self.turns(kind.id)
+        turns, listed = self.turns(kind.id), self.fold.results(kind.id)
+        if turns is None and listed is None:  # as of most treatments
+            return single(kind.id, self._unordered) if self.fold.site.closed_world else None
         newest = None if turns is None else turns.newest(self.now, self.is_own)
-        listed = self.fold.results(kind.id)
         first = self.now - TREATMENT_OBX_HOURS * HOUR
         first = first if self.contact is None else max(first, self.contact)
         sent: Reading | None = None
@@ -389,7 +390,7 @@ class _Window:
             return None
         if newest is not None:
             return single(kind.id, Sample(False, self.clock(newest.at), newest.source))
-        return single(kind.id, Sample(False, self.clock(self.now), NO_ORDER))
+        return single(kind.id, self._unordered)
 
     def prevailing(self, reading: Reading) -> tuple[Sample, ...]:
         kind = dictionary().get(reading.fact)
