@@ -99,7 +99,7 @@ class Course:
             "orders",
             "voided",
         ),
-        *("leaves", "asked", "flags", "registered", "coming", "facility", "unseen"),
+        *("leaves", "asked", "flags", "registered", "coming", "facility", "unseen", "emptied", "anew"),
     )
 
     def __init__(self) -> None:
@@ -127,6 +127,10 @@ class Course:
         self.facility = ""  # where the stay began
         #: When a status began that no message saw begin: the first that told of it.
         self.unseen: int | None = None
+        #: When it was told, with the receipt number, that nothing of the stay was left; and that of the last
+        #: of them after which the stay began anew.
+        self.emptied: list[int] | None = None
+        self.anew: list[int] | None = None
 
     def copied(self) -> Course:
         """A copy to step on without touching this one. What its lists hold is never changed in place."""

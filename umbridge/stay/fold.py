@@ -30,6 +30,7 @@ from umbridge.stay.person import (
     PastRegister,
     Person,
     Word,
+    begun_anew,
     certifications_of,
     coverage_of,
     diagnoses_of,
@@ -87,7 +88,7 @@ class StayFold:
         self._told = Told(self._whose)
         self._words: list[Word] = []
         #: By until when it was told: what it has of a patient, at which moment and by so many words.
-        self._past: dict[int, tuple[PastRegister, tuple[str, int, int], Person]] = {}
+        self._past: dict[int, tuple[PastRegister, tuple[object, ...], Person]] = {}
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -315,19 +316,19 @@ class StayFold:
             for patient, said in people.items():
                 if patient and patient != self.patient and self._stands(patient) == self.patient:
                     own = newer(own, said) if own else said
-        return merged(own, people.get("", {}) if self.patient else {})
+        person = merged(own, people.get("", {}) if self.patient else {})
+        return begun_anew(person, self._timeline.course.anew)
 
     def person_at(self, told_by: int, at: int) -> Person:
         """The diagnoses and the expected discharge: what was told until an instant of what was so at one."""
-        made_of = (self.patient, at, len(self._words))
-        register, before, person = self._past.get(told_by) or (PastRegister(told_by), None, {})
+        anew = self._timeline.course.anew
+        made_of = (self.patient, at, len(self._words), anew)
+        register, before, person = self._past.get(told_by) or (PastRegister(told_by, anew), None, {})
         if before != made_of:
-            if at < register.at:
-                register = PastRegister(told_by)
+            if at < register.at or register.anew != anew:
+                register = PastRegister(told_by, anew)
             register.reach(at, self._words)
-            known: dict[str, Person] = {
-                patient: its | {"first": [0]} for patient, its in register.people().items()
-            }
+            known: dict[str, Person] = {who: its | {"first": [0]} for who, its in register.people().items()}
             person = self._person_of(known)
             if told_by not in self._past and len(self._past) >= PAST_KEPT:
                 self._past.clear()

@@ -31,6 +31,7 @@ _PERSON_ONLY = frozenset({"A28", "A29", "A31"}) | GROUPED
 #: What takes back an opening of the stay.
 _NEVER_WAS = frozenset(trigger for trigger, kind in CANCELS.items() if kind in ("admit", "preadmit"))
 
+_ALWAYS = 1 << 62  # after each moment that a statement can be about
 _OF_ORDER = "order "  # before the code of an order's reason, which is not the same as ADT's of that code
 
 Stamp = list[int]
@@ -110,6 +111,18 @@ def word_of(patient: str, event: Event, seq: int, site: SiteProfile) -> Word | N
     return Word(patient, instant(event.sent_at), when, expected, is_list, diagnoses)
 
 
+def begun_anew(person: Person, anew: Sequence[int] | None) -> Person:
+    """Without the diagnoses that ADT told of a visit that never was; ``anew``: when its cancel was told.
+
+    A diagnosis is said of a visit (DG1 stands below PV1). Those of orders are the orders', cover is the
+    person's.
+    """
+    if anew is None:
+        return person
+    since, listed = [*anew, _ALWAYS], person.get("listed")
+    return person if listed is not None and listed[0] > since else {**person, "listed": [since, None]}
+
+
 class PastRegister:
     """The registers of both by patient, as told by an instant of what was so at another.
 
@@ -117,10 +130,10 @@ class PastRegister:
     expectation is of no moment, and goes by when it was told alone.
     """
 
-    __slots__ = ("_later", "_people", "_told_by", "at", "taken")
+    __slots__ = ("_later", "_people", "_told_by", "anew", "at", "taken")
 
-    def __init__(self, told_by: int) -> None:
-        self._told_by = told_by
+    def __init__(self, told_by: int, anew: Sequence[int] | None) -> None:
+        self._told_by, self.anew = told_by, anew
         self._people: dict[str, Person] = {}
         self._later: list[Word] = []  # by when it was so
         self.at = -(1 << 62)  # before any instant
@@ -139,7 +152,7 @@ class PastRegister:
 
     def _take(self, word: Word) -> None:
         is_told = word.sent <= self._told_by
-        person = self._people.setdefault(word.patient, {})
+        person = self._people.setdefault(word.patient, begun_anew({}, self.anew))
         if is_told and word.expected is not None:
             _newest(person, "expected", word.when, word.expected or None)
         if is_told and word.when[2] <= self.at:

@@ -57,6 +57,7 @@ def _begin_again(course: Course) -> None:
     """Nothing that was said of the stay that never was is said of the one that begins."""
     course.fields, course.places, course.leaves = {}, [], []
     course.care_start = course.first_at = course.coming = course.registered = course.unseen = None
+    course.anew = course.emptied
     course.disposition = course.facility = ""
     course.practitioners = [row for row in course.practitioners if row.order]  # orders are cancelled apart
 
@@ -250,12 +251,13 @@ def _pend(course: Course, record: Record) -> None:
 def _purge(course: Course, record: Record) -> None:
     """The sender deletes the visit or the person. What we know stays; what was open has no ground."""
     course.flag("DELETED_BY_SENDER")
-    _empty(course)
+    _empty(course, record)
     course.leave_place(record.at)
 
 
-def _empty(course: Course) -> None:
+def _empty(course: Course, record: Record) -> None:
     """A shell: nothing that opened the stay is left."""
+    course.emptied = [record.told, record.claim[0]]
     for span in course.spans:
         course.void_span(span)
     for kind in (ReviewType.PROSPECTIVE, ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
@@ -312,8 +314,8 @@ def take_back(
             course.fields, course.places = dict(beside.fields), list(beside.places)
             course.care_start, course.first_at = beside.care_start, beside.first_at
             course.facility, course.coming = beside.facility, beside.coming
-            course.practitioners = list(beside.practitioners)
-        _empty(course)
+            course.practitioners, course.anew = list(beside.practitioners), beside.anew
+        _empty(course, record)
         _update(course, record.data)
         course.leave_place(record.at)
         return
