@@ -450,6 +450,25 @@ def test_two_merges_in_one_message_are_taken_in_the_order_in_which_they_stand(wa
     assert ward.stays() == screened(frames)
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
+def test_two_numbers_merged_into_a_third_and_their_visits_into_one(
+    everything: Ward, order: tuple[int, ...]
+) -> None:
+    """A40 of both into 222, then A42 of one visit into the other: whichever of them comes first."""
+    ward, feed = everything, Feed()
+    frames = [
+        feed.adt("A01", 0, "111", "V1", "A1", PLACES[3]),
+        feed.adt("A04", 1, "333", "V4", place=PLACES[0]),
+        feed.merge(2, ("111", "222"), ("333", "222")),
+        feed.moved("A42", 3, ("333", "111"), ("V4", "V1"), place=ICU_BED),
+    ]
+    ward.work(*(frames[place] for place in order))
+    try:
+        assert ward.stays() == screened(frames)
+    finally:
+        ward.clear()
+
+
 def messages_of(shared: Path, case: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted((shared / "vignettes" / "cases" / case).glob("*.hl7"))]
 
