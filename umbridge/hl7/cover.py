@@ -54,8 +54,10 @@ def certifications(reading: Reading) -> tuple[Certification, ...]:
 
 def _rows(reading: Reading, name: bytes, last: int) -> list[list[bytes]]:
     """As many as a stay can have, each up to field ``last``; what is left out is noted."""
-    most = MOST[name]
-    if len(reading.message.lines_of(name)) > most:
+    lines, most = reading.message.lines_of(name), MOST[name]
+    if not lines:
+        return []
+    if len(lines) > most:
         reading.note(f"{name.decode()}[{most + 1}] not_used")
     return reading.rows(name, last, most)
 

@@ -215,10 +215,13 @@ class _Reading(Results):
         number = parts_of(message, pv1[19])
         place = parts_of(message, pv1[3])
         came, left = pv1[44], pv1[45]
-        deleted = tuple(name for name, raw in (("PV1-44", came), ("PV1-45", left)) if raw == NULL)
+        deleted: tuple[str, ...] = ()
+        if came == NULL:
+            deleted, came = ("PV1-44",), b""
+        if left == NULL:
+            deleted, left = (*deleted, "PV1-45"), b""
         if pv2 is not None and pv2[9] == NULL:
             deleted = (*deleted, "PV2-9")
-        came, left = came if came != NULL else b"", left if left != NULL else b""
         days: tuple[str, ...] = ("PV1-44",) if came and not has_hour(came) else ()
         if left and not has_hour(left):
             days = (*days, "PV1-45")
