@@ -23,12 +23,14 @@ class Ordinary:
         """Kind and number of each of which this is news."""
         news = []
         for kind, number in (("P", plain.placer), ("F", plain.filler)):
-            key, place = kind + number, shelf_of(kind, number)
+            key = kind + number
             before = self._codes.get(key)
-            known = "\n".join(sorted({*(() if before is None else before.split("\n")), plain.code}))
-            if not number or before == known or (before is None and self.is_full):
+            if not number or before == plain.code:
                 continue
-            self._codes[key] = known
+            known = "\n".join(sorted({*(() if before is None else before.split("\n")), plain.code}))
+            if before == known or (before is None and self.is_full):
+                continue
+            self._codes[key], place = known, shelf_of(kind, number)
             if "^" in number:
                 self._spaced.setdefault(place, set()).add(number)
             if plain.code:
