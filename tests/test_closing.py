@@ -135,7 +135,8 @@ class Ward:
         return found
 
     def exceptions(self) -> tuple[str, ...]:
-        return self.book.task.said.exceptions
+        said = self.book.task.said
+        return (*(["CLOSED_EARLY_DIFFERS"] if said.differing else []), *said.raised)
 
 
 def pv1(patient_class: str = "", place: str = "", patient_type: str = "") -> str:

@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import START_SECONDS, Installation
+from installation import START_SECONDS, Inside, Installation
 from test_upgrade import contents, kept, verdict
+from umbridge_audit.entry import Draft
 
 from umbridge import delivery, rereading, roster, sample
-from umbridge.casework.docket import Done
+from umbridge.casework.docket import Done, Stands
 from umbridge.hl7 import er7
 from umbridge.lanecommands import RecordWork
-from umbridge.review.standing import LaneReviews
+from umbridge.model import ReviewState
+from umbridge.review.closing import Closing
+from umbridge.review.standing import LaneReviews, ReviewRecord, differs_of
 from umbridge.site import default_site, load_site
 from umbridge.stay import anew
 from umbridge.stay.fold import FORM, StayFold
 from umbridge.stay.identity import event_of
 from umbridge.store import engine
+from umbridge.store.closing import CloseException
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.turns import Deadline
 
@@ -142,8 +146,20 @@ def test_a_stay_that_says_something_else_is_marked_for_a_person(installation: In
     said = answers(installation)[len(had) :]
     assert all(replay for *_, replay in said)
     assert set(marks(installation).values()) == {"facts"}
+    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+        for name in marks(installation):
+            lane = bytes.fromhex(name.removeprefix(anew.MARK))
+            pen.call(Inside(lambda batch, lane=lane: batch.put_note(differs_of(lane), "ADMISSION-5")))
     acknowledge(installation, [row["visit"] for row in marked])
     assert marks(installation) == {}
+    installation.roles("case_manager")
+    differ = {row["visit"] for row in stays(installation) if "CLOSED_EARLY_DIFFERS" in row["exceptions"]}
+    assert differ >= {row["visit"] for row in marked}
+    close = ("stays", "acknowledge", marked[0]["visit"], "--exception", "CLOSED_EARLY_DIFFERS")
+    (done,) = installation.rows(*close, "--reason", "ZZ it was right that evening")
+    assert (done["exception"], done["detail"]) == ("CLOSED_EARLY_DIFFERS", "ADMISSION-5")
+    (shown,) = installation.rows("stays", "show", marked[0]["visit"], *WHY)
+    assert "CLOSED_EARLY_DIFFERS" not in shown["exceptions"]
     assert verdict(installation.settings)[0] == "PASS"
 
 
@@ -248,6 +264,44 @@ def test_a_mark_goes_with_a_stay_that_is_joined(installation: Installation) -> N
         pen.call(RecordWork(lane=into, done=replace(done, differs=()), gone=(gone,), **common))
         with pen.reading() as reader:
             assert reader.notes_under(anew.MARK) == {anew.mark_of(into): "facts times"}
+
+
+def test_a_review_that_differs_is_said_once_and_no_longer_than_it_does(installation: Installation) -> None:
+    """A person who closed the exception is not told again of the same review, but is of another."""
+    lane, other = b"\2" * 32, b"\3" * 32
+    common: dict[str, Any] = {"work": Deadline(BEGAN), "seq": 1, "due": None, "open": None}
+    closed = {name: ReviewRecord(ReviewState.CLOSED, {}, Closing(1, 2, 3)) for name in ("A-1", "O-2")}
+    said = LaneReviews(BEGAN, closed)
+    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+
+        def work(
+            before: LaneReviews, where: bytes, gone: tuple[bytes, ...] = (), **differ: bool
+        ) -> LaneReviews:
+            stands = [Stands(name[0] + "-" + name[1], Closing(1, 2, 3, its)) for name, its in differ.items()]
+            done = Done(BEGAN, b"{}", [], stands=stands)
+            found = pen.call(RecordWork(lane=where, done=done, said=before, gone=gone, **common))
+            return found.said
+
+        def noted(where: bytes = lane) -> str | None:
+            with pen.reading() as reader:
+                return reader.note(differs_of(where))
+
+        one = work(said, lane, A1=False)
+        assert noted() is None
+        one = work(one, lane, A1=True)
+        assert noted() == "A-1"
+        draft = Draft("exception.close", {"actor": "zz"})
+        pen.call(CloseException(lane=lane, code="CLOSED_EARLY_DIFFERS", seq=1, reading="", draft=draft))
+        one = work(one, lane, A1=True)
+        assert noted() is None  # not of the same again
+        one = work(one, lane, O2=True)
+        assert noted() == "O-2"
+        one = work(one, lane, O2=False)
+        assert noted() is None
+        one = work(one, lane, O2=True)
+        work(said, other)
+        assert work(one, other, (lane,)).differing == {"A-1", "O-2"}  # joined: its note comes with it
+        assert (noted(), noted(other)) == (None, "O-2")
 
 
 # --- what is compared -------------------------------------------------------------------------------

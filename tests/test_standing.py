@@ -65,11 +65,11 @@ def test_what_closed_a_review_is_kept_and_it_stays_closed_by_worse_answers() -> 
     )
     assert decoded(json.loads(json.dumps(encoded(said)))) == said
     assert said.completed == {"ADMISSION-2"}
-    assert said.exceptions == ("CLOSED_EARLY_DIFFERS",)
+    assert said.differing == {"ADMISSION-2"}
     again = said.after(LATER, (), (), [("ADMISSION-2", None, "FACT_CORRECTED")])
-    assert (again.completed, again.exceptions) == (frozenset(), ())
+    assert (again.completed, again.differing) == (frozenset(), frozenset())
     assert again.review("ADMISSION-2").reopened == "FACT_CORRECTED"
-    assert said.after(LATER, (), [("ADMISSION-2", ReviewState.VOID)]).exceptions == ()
+    assert said.after(LATER, (), [("ADMISSION-2", ReviewState.VOID)]).differing == frozenset()
 
 
 def test_a_reason_that_keeps_a_review_open_is_kept_with_the_answer() -> None:

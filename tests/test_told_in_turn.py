@@ -89,5 +89,5 @@ def test_a_review_is_as_expected_after_each_message_in_turn(name: str, host: Hos
     said = turns.book.task.said
     states = [str(each.state) for name, each in said.reviews.items() if name.startswith(expected["review"])]
     assert states == [expected["review_state"]]
-    assert said.exceptions == ()
+    assert (said.differing, said.raised) == (frozenset(), ())
     assert not any(each.reopened for each in said.reviews.values())

@@ -11,7 +11,7 @@ from umbridge_audit.slots import SCHEMAS
 
 from umbridge.casework.docket import Determined, Done
 from umbridge.model import RowState
-from umbridge.review.standing import InForce, LaneReviews
+from umbridge.review.standing import InForce, LaneReviews, differs_of
 from umbridge.review.worklist import WorklistLine, with_answers
 from umbridge.stay.anew import mark_of
 from umbridge.stay.clock import instant
@@ -71,6 +71,7 @@ class RecordWork:
                 tx.refolded(one, seq)
             tx.renew_stay(lane, done.increments)
         self._mark(tx)
+        self._say_differing(tx, said)
         tx.save_stay(lane, seq, said, done.head, () if self.renew else done.increments)
         lines = with_answers(done.open, said)
         tx.save_open_reviews(lane, lines, self.open)
@@ -89,6 +90,18 @@ class RecordWork:
         if found:
             found.update((tx.note(mark_of(self.lane)) or "").split())
             tx.put_note(mark_of(self.lane), " ".join(sorted(found)))
+
+    def _say_differing(self, tx: Transaction, said: LaneReviews) -> None:
+        """Said once of each review: a person who has looked is not told again of the same."""
+        before, now = self.said.differing, said.differing
+        if before == now and not self.gone:
+            return
+        found = set(now - before)
+        for one in (self.lane, *self.gone):
+            found |= set((tx.note(differs_of(one)) or "").split()) & now
+            tx.drop_note(differs_of(one))
+        if found:
+            tx.put_note(differs_of(self.lane), " ".join(sorted(found)))
 
     def _determination(self, tx: Transaction, item: Determined) -> InForce:
         texts = list(item.texts)

@@ -79,7 +79,8 @@ def stays_acknowledge(where: Installation, as_json: bool, **asked: Any) -> None:
     """Close an exception of a stay after looking at it. The look, who closed it and why are on the ledger.
 
     It is out of the list until the stay's next message, which may be another ground for it: then it is there
-    again, if it is still so. READ_ANEW, of a stay that reads otherwise since an upgrade, is closed for good.
+    again, if it is still so. READ_ANEW, of a stay that reads otherwise since an upgrade, is closed for good,
+    and CLOSED_EARLY_DIFFERS for the review that differs.
     """
     print_one(where, "stays.acknowledge", asked, as_json)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -20,7 +20,7 @@ from umbridge.naming import Namer
 from umbridge.opened import Opened
 from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number
 from umbridge.review.plan import stay_json
-from umbridge.review.standing import LaneReviews
+from umbridge.review.standing import CLOSED_EARLY_DIFFERS, DIFFERS, LaneReviews, differs_of
 from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
 from umbridge.stay.anew import MARK, mark_of, reading_of
@@ -172,7 +172,8 @@ class StayDesk:
     def list(self, viewer: Viewer, query: StaysList) -> Iterator[Seen[StayLine]]:
         def lines(opened: Opened) -> Iterator[StayLine]:
             with self._pen.reading() as reader:
-                lanes, marked = reader.lanes(), reader.notes_under(MARK)
+                lanes = reader.lanes()
+                marked = reader.notes_under(MARK).keys() | reader.notes_under(DIFFERS).keys()
                 closed = reader.notes_under(CLOSED)
             for lane in lanes:
                 try:
@@ -183,7 +184,7 @@ class StayDesk:
                     yield blank(StayLine, exceptions=[inbox.UNREADABLE])
                     continue
                 row = stay_json(stay, said.completed)
-                raised = _exceptions(stay, said, is_marked=mark_of(lane) in marked)
+                raised = _exceptions(stay, said, lane, marked)
                 gone = self._closed(lane, closed.get(closed_name(lane)))
                 row["exceptions"] = [code for code in raised if code not in gone]
                 yield StayLine(**row)
@@ -193,7 +194,8 @@ class StayDesk:
     def show(self, viewer: Viewer, query: StaysShow) -> Iterator[Seen[StayView]]:
         lane = self.lane(query.visit)
         with self._pen.reading() as reader:
-            count, is_marked = int(reader.has_stay(lane)), reader.note(mark_of(lane)) is not None
+            count = int(reader.has_stay(lane))
+            marked = {each for each in (mark_of(lane), differs_of(lane)) if reader.note(each) is not None}
             note = reader.note(closed_name(lane))
 
         def one(opened: Opened) -> Iterator[StayView]:
@@ -202,7 +204,7 @@ class StayDesk:
             except SealError:
                 raise StoreError("this stay, or a message of it, does not open; restore a backup") from None
             row = stay_json(stay, said.completed)
-            raised, closed = _exceptions(stay, said, is_marked=is_marked), self._closed(lane, note)
+            raised, closed = _exceptions(stay, said, lane, marked), self._closed(lane, note)
             row["exceptions"] = [code for code in raised if code not in closed]
             looked_at = [code for code in raised if code in closed]
             yield StayView(**row, **stay.detail(), acknowledged=looked_at)
@@ -287,9 +289,12 @@ class StayDesk:
                 yield row.seq, taken_part(event, part)
 
 
-def _exceptions(stay: Stay, said: LaneReviews, *, is_marked: bool) -> list[str]:
-    """What the stay itself shows, what plugins' answers give it, and whether it was read otherwise before."""
-    return sorted({*stay.exceptions, *said.exceptions}) + ([READ_ANEW] if is_marked else [])
+def _exceptions(stay: Stay, said: LaneReviews, lane: bytes, notes: Set[str]) -> list[str]:
+    """What the stay itself shows, what plugins' answers give it, and what is noted of it for a person."""
+    found = {*stay.exceptions, *said.raised}
+    if differs_of(lane) in notes:
+        found.add(CLOSED_EARLY_DIFFERS)
+    return sorted(found) + ([READ_ANEW] if mark_of(lane) in notes else [])
 
 
 def place_of(said: str) -> Place | None:

@@ -17,6 +17,7 @@ from umbridge.review.waves import Verdict, settled
 
 #: The exception of a stay with a review that was closed before its moment, and does not meet at it.
 CLOSED_EARLY_DIFFERS = "CLOSED_EARLY_DIFFERS"
+DIFFERS = "differs/"  # and a lane: the store's note of such a stay, until a person has looked
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -69,13 +70,13 @@ class LaneReviews:
         return frozenset(name for name, each in self.reviews.items() if each.closing is not None)
 
     @property
-    def exceptions(self) -> tuple[str, ...]:
-        """What a person has to look at, as codes of exceptions of the stay."""
-        differ = (
-            each.state is ReviewState.CLOSED and each.closing is not None and each.closing.differs
-            for each in self.reviews.values()
+    def differing(self) -> frozenset[str]:
+        """Reviews that were closed before their moment, and do not meet at it."""
+        return frozenset(
+            name
+            for name, each in self.reviews.items()
+            if each.state is ReviewState.CLOSED and each.closing is not None and each.closing.differs
         )
-        return (*([CLOSED_EARLY_DIFFERS] if any(differ) else []), *self.raised)
 
     def after(
         self,
@@ -115,6 +116,11 @@ class LaneReviews:
 
 
 _UNSPOKEN = ReviewRecord()
+
+
+def differs_of(lane: bytes) -> str:
+    """The note's name."""
+    return f"{DIFFERS}{lane.hex()}"
 
 
 class AnswerRow(TypedDict, total=False):

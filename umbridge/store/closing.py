@@ -13,6 +13,7 @@ from typing import Self
 from umbridge_audit.entry import Draft
 
 from umbridge.errors import UsageError
+from umbridge.review.standing import CLOSED_EARLY_DIFFERS, differs_of
 from umbridge.stay.anew import mark_of
 from umbridge.store.commands import Transaction
 
@@ -55,7 +56,7 @@ def closed_of(note: str | None, seq: int | None, reading: str) -> frozenset[str]
 class CloseException:
     """One exception of a stay is closed, with its entry. ``seq``: the stay's newest message at the look.
 
-    Returns what differed, of a stay that was read anew, and the entry's number.
+    Returns what differed, of a stay that was read anew or a review that differs, and the entry's number.
     """
 
     lane: bytes
@@ -67,11 +68,12 @@ class CloseException:
     def apply(self, tx: Transaction) -> tuple[str | None, int]:
         if tx.stay_seq(self.lane) != self.seq:
             raise UsageError("a message of that stay came meanwhile; look again: `umbridge stays show`")
-        if self.code == READ_ANEW:
-            detail = tx.note(mark_of(self.lane))
+        marks = {READ_ANEW: mark_of(self.lane), CLOSED_EARLY_DIFFERS: differs_of(self.lane)}
+        if self.code in marks:
+            detail = tx.note(marks[self.code])
             if detail is None:
-                raise UsageError(f"somebody has closed {READ_ANEW} meanwhile")
-            tx.drop_note(mark_of(self.lane))
+                raise UsageError(f"somebody has closed {self.code} meanwhile")
+            tx.drop_note(marks[self.code])
         else:
             name, detail = closed_name(self.lane), None
             codes = closed_of(tx.note(name), self.seq, self.reading) | {self.code}
