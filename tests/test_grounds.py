@@ -37,6 +37,7 @@ asa_class = { kind = "number", unit = "{score}" }
 ciwa_ar = { kind = "number", unit = "{score}", whole = true, from = 0, to = 67 }
 worsened_congestion = { kind = "boolean" }
 telemetry = { kind = "boolean" }
+home_support_adequate = { kind = "boolean" }
 vasopressor = { kind = "boolean" }
 [computed]
 times_baseline = { ratio = ["creatinine", "baseline_creatinine"] }
@@ -93,6 +94,10 @@ title = "No low gas"
 cite = ["ours"]
 optional = { pao2 = "telemetry" }
 not = "pao2 < 60 mm[Hg]"
+[criterion.alone]
+title = "Hypoxic, and no support at home"
+cite = ["ours"]
+all = ["spo2 < spo2_limit %", "home_support_adequate is N"]
 [criterion.shocked]
 title = "In shock"
 cite = ["ours"]
@@ -100,7 +105,7 @@ when = "vasopressor is Y"
 [rule.admission]
 CRITICAL = { one = ["shocked", "injured"] }
 INTERMEDIATE = { one = ["hypoxic", "shaking"] }
-ACUTE = { one = ["low_while_watched", "risk_high", { all = ["very_old", "congested"] }] }
+ACUTE = { one = ["low_while_watched", "risk_high", "alone", { all = ["very_old", "congested"] }] }
 OBS = { one = ["very_old", { all = ["no_gas", { not = "steady" }] }] }
 [rule.continued]
 ACUTE = { one = ["congested"] }
@@ -123,6 +128,7 @@ QUIET |= {
     "age": Decimal(60),
     "sex": "M",
 }
+QUIET |= {"home_support_adequate": True}
 QUIET |= {"worsened_congestion": False, "telemetry": False, "vasopressor": False, "asa_class": Decimal(1)}
 AGED = {"age": Decimal(92)}
 CONGESTED: Known = {"worsened_congestion": True}
@@ -194,6 +200,16 @@ def test_what_an_answer_rests_on(
     assert (found.outcome, found.hold) == (outcome, hold)
     assert ("by age alone" in found.rationale) is (hold == BY_AGE)
     assert ("No measurement is among" in found.rationale) is (hold == NONE)
+
+
+def test_circumstances_lift_a_level_make_none_true_and_are_named(tmp_path: Path) -> None:
+    alone: Known = {"home_support_adequate": False}
+    found = screened(tmp_path, QUIET | alone)
+    assert (found.outcome, found.supported) == (Outcome.REFER, Level.HOME)
+    assert "no ground for a level by itself: home_support_adequate is N." in found.rationale
+    lifted = screened(tmp_path, QUIET | alone | {"spo2": Decimal(89)})
+    assert (lifted.supported, lifted.hold) == (Level.INTERMEDIATE, ())
+    assert "by itself" not in lifted.rationale + screened(tmp_path, QUIET).rationale
 
 
 def test_a_test_that_was_left_out_is_no_measurement(tmp_path: Path) -> None:

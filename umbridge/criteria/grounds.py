@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 from umbridge.criteria.compiled import CompiledRules
 from umbridge.criteria.contentfile import Subset
 from umbridge.criteria.examination import Examination, truths_of
-from umbridge.criteria.tree import Criterion, Group, IfMeasured, Joint, Leaf, Node, Not, ScoreTest, walk
+from umbridge.criteria.tree import (
+    Criterion,
+    Group,
+    IfMeasured,
+    Joint,
+    Leaf,
+    Node,
+    Not,
+    ScoreTest,
+    text_of,
+    walk,
+)
 from umbridge.criteria.truths import Truths
 from umbridge.measured import measured, measurements, supported
 from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
@@ -25,6 +36,8 @@ UNMEASURED = frozenset({NO_MEASURED_FACT, AGE_ONLY})
 HELD = frozenset(
     {ReviewType.ADMISSION, ReviewType.OBSERVATION, ReviewType.RETROSPECTIVE, ReviewType.PROSPECTIVE}
 )
+#: What is so around the patient: it can lift a level that a finding has reached, and makes none true alone.
+SOCIAL = frozenset({"home_support_adequate", "poor_adherence"})
 _OF_ITSELF = ("age", "sex")
 _WORDS = {
     AGE_ONLY: "This level is reached by age alone: a person has to see it.",
@@ -115,6 +128,12 @@ def held(truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Gro
     if not all(reasons) or not (is_met or (AGE_ONLY,) in reasons):
         return result
     return _held(result, min(reasons))
+
+
+def circumstances(truths: Truths, key: str) -> list[str]:
+    """What a rule asks of the patient's circumstances and finds so, for people to know of."""
+    asked = [node for node in walk(truths.rules.rules[key], truths.rules.scores) if isinstance(node, Leaf)]
+    return [text_of(leaf) for leaf in asked if leaf.fact in SOCIAL and truths.of(leaf)]
 
 
 def _held(result: ScreenResult, reasons: tuple[str, ...]) -> ScreenResult:

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from umbridge.criteria.content import BARRIER, READY, UNREAD_ORDER, Library, Subset, load_content
 from umbridge.criteria.examination import truths_of
-from umbridge.criteria.grounds import HELD, Ground, facts_read, ground, held, pend_unmeasured, to_measure
+from umbridge.criteria.grounds import (
+    HELD,
+    Ground,
+    circumstances,
+    facts_read,
+    ground,
+    held,
+    pend_unmeasured,
+    to_measure,
+)
 from umbridge.criteria.tree import Decision, IfMeasured, Node, one
 from umbridge.criteria.truths import Truths
 from umbridge.model import Case, Evidence, Level, Manifest, Outcome, ReviewType, ScreenResult
@@ -299,6 +308,9 @@ def _rationale(truths: Truths, episode: Episode, ask: Ask, result: ScreenResult)
         parts.append(
             "No level above home supported" + (" so far." if result.outcome is Outcome.PEND else ".")
         )
+    around = circumstances(truths, episode.asked[0]) if result.outcome is Outcome.REFER else ()
+    if around:
+        parts.append(f"True, and no ground for a level by itself: {'; '.join(around)}.")
     if result.advise_higher == "UNKNOWN":
         parts.append(f"A higher level is undecided; not known: {', '.join(result.advise_missing)}.")
     if result.discharge_ready:
