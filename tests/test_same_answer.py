@@ -158,7 +158,9 @@ def _of_its_new_time(said: Sequence[Result], thread: Any, told_by: int) -> Itera
         (
             "counted",
             _all_counts,
-            lambda: _inner(test_what_comes_too_late_changes_no_answer)([], [((0, 10), 1.0, 1.0)], False),
+            lambda: _inner(test_what_comes_too_late_changes_no_answer)(
+                [], [((1, 0), 1.0, 1.0), ((0, 10), 1.0, 1.0)], True
+            ),
         ),
         ("counted", _only_what_was_told, lambda: _corrected(is_moved=False)),
         ("counted", _of_its_new_time, lambda: _corrected(is_moved=True)),
