@@ -567,13 +567,30 @@ def test_a_short_stay_is_looked_at_afterwards(hours: float, plan: str, dispositi
     assert planned.get("RETROSPECTIVE-2") == (("open", "SHORT_STAY") if opens else None)
 
 
-def test_a_long_time_in_the_house_before_the_order_makes_no_short_stay() -> None:
-    events = (
-        replace(adt("A04", -40, "O", "OBS", admitted_at=at(-40)), coverage=(Coverage(1, "", "MCR"),)),
-        adt("A06", 0, "I", "INP"),
-        adt("A03", 20, "I", "INP"),
-    )
-    assert "RETROSPECTIVE-3" not in states(reviews(stay_of(*events, hours=90), frozenset({"ADMISSION-2"})))
+@pytest.mark.parametrize(
+    ("treated", "opens"),
+    [
+        (-40, False),  # 8 August, 23:00: treated from the door, three midnights of care
+        (-15.1, False),  # just before midnight: two
+        (-14.9, True),  # just after: two midnights were spent in the waiting room, and one is left
+        (2, True),  # nothing was given before the admission
+        (None, True),  # nothing shows care: it begins with the admission
+    ],
+)
+def test_a_short_stay_counts_from_where_care_begins_and_not_from_registration(
+    treated: float | None, opens: bool
+) -> None:
+    """42 CFR 412.3(d)(1) counts care, and waiting is none: one rule with ``two_midnight``."""
+    came = replace(adt("A04", -40, "E", "EDP", admitted_at=at(-40)), coverage=(Coverage(1, "", "MCR"),))
+    events = [came, adt("A06", 0, "I", "INP"), adt("A03", 30, "I", "INP")]
+    if treated is not None:
+        events.append(replace(orm("RXCEFTRIV", treated), patient=came.patient))
+    stay = stay_of(*events, hours=90)
+    assert (stay.status, stay.care_start) == ("INPATIENT", at(-40).astimezone(ZONE))
+    assert stay.care_seen == (None if treated is None else at(treated).astimezone(ZONE))
+    planned = reviews(stay, frozenset(each.id for each in reviews(stay) if each.type is ReviewType.ADMISSION))
+    found = [each.reason for each in planned if each.type is ReviewType.RETROSPECTIVE]
+    assert found == (["SHORT_STAY"] if opens else [])
 
 
 def test_a_payers_refusal_is_looked_at_afterwards() -> None:

@@ -306,10 +306,14 @@ def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Openi
 
 
 def _is_short(stay: Stay, span: StatusSpan, out: datetime) -> bool:
-    """Medicare, fewer than two midnights as an inpatient and in the house altogether (42 CFR 412.3(d))."""
+    """Medicare, fewer than two midnights of hospital care (42 CFR 412.3(d)(1)).
+
+    Care begins where ``two_midnight`` has it; where nothing shows that, with the admission: the time in the
+    house before it may have been waiting.
+    """
     if stay.payer_class not in MEDICARE or stay.disposition in UNFORESEEN:
         return False
-    began = span.start if stay.care_start is None else min(stay.care_start, span.start, key=instant)
+    began = span.start if stay.care_seen is None else stay.care_seen
     return midnights(instant(began), instant(out), stay.site.zone) < SHORT_STAY_MIDNIGHTS
 
 

@@ -388,29 +388,28 @@ class StayFold:
         return local_date(last if first is None else first, zone), local_date(last, zone)
 
     def _care_start(self, now: int) -> int | None:
-        """When hospital care began: the result that says so, else what was done first, else PV1-44.
-
-        Only alarms ask, about a patient who is not an inpatient.
-        """
+        """When hospital care began, as far as is known. Of an inpatient who is still here nobody asks."""
         course, listed = self._timeline.course, self._results.get("care_start")
-        if not course.spans or course.spans[-1].status == Status.INPATIENT:
+        left = course.discharged_at
+        if not course.spans or (course.spans[-1].status == Status.INPATIENT and left is None):
             return None
+        now = now if left is None else min(now, left)
         contact = course.first_at if course.care_start is None else course.care_start
         for each in reversed([] if listed is None else listed.between(contact, now)):
             if each.value is not None and self.is_patient(each.patient):
                 return instant(datetime.fromisoformat(str(each.value)))
-        found = None
-        if contact is not None:
-            found = first_care(
-                contact,
-                now,
-                facts=self.sent,
-                within=lambda fact, first, last: self._results[fact].between(first, last),
-                orders=self.orders,
-                statuses=((each.start, each.source) for each in course.spans if each.evidence == "ORDER"),
-                is_own=self.is_patient,
-            )
-        return course.care_start if found is None else found[0]
+        if contact is None:
+            return None
+        found = first_care(
+            contact,
+            now,
+            facts=self.sent,
+            within=lambda fact, first, last: self._results[fact].between(first, last),
+            orders=self.orders,
+            statuses=((each.start, each.source) for each in course.spans if each.evidence == "ORDER"),
+            is_own=self.is_patient,
+        )
+        return None if found is None else found[0]
 
 
 def _said(person: Person, name: str) -> str:

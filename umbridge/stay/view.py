@@ -102,7 +102,8 @@ class Stay:
     bed: str | None
     unit_level: Level | None
     practitioners: tuple[StayPractitioner, ...]
-    care_start: datetime | None
+    care_start: datetime | None  # PV1-44
+    care_seen: datetime | None  # where care began for Medicare's two midnights, once somebody asks
     first_contact: datetime | None
     inpatient_start: datetime | None
     observation_start: datetime | None
@@ -246,7 +247,7 @@ class Identity:
     certifications: tuple[Certification, ...]
     diagnoses: tuple[str, ...]
     expected_discharge: tuple[int, bool] | None  # and whether it is a day without an hour
-    care_start: int | None  # as payment rules have it
+    care_start: int | None  # as payment rules have it: what was said or done first, None where unknown
     events_applied: int
     has_other_patient: bool
     has_moved: bool
@@ -281,7 +282,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         course,
         now,
         expected=identity.expected_discharge,
-        care_start=identity.care_start,
+        care_start=course.care_start if identity.care_start is None else identity.care_start,
         has_medicare=identity.payers.has_medicare,
         certifications=identity.certifications,
     )
@@ -319,6 +320,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
             for row in course.practitioners
         ),
         care_start=time(course.care_start),
+        care_seen=time(identity.care_start),
         first_contact=time(contact),
         inpatient_start=time(start),
         observation_start=None if observation is None else moment(observation.start, zone),
