@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -139,6 +140,12 @@ class Ward:
         return (*(["CLOSED_EARLY_DIFFERS"] if said.differing else []), *said.raised)
 
 
+def written(done: Done) -> list[tuple[str, str, str]]:
+    """What the ledger is told of reviews: type, state, and why one is open again."""
+    slots = [SCHEMAS["review.changed"].number[name] for name in ("review", "state", "reason")]
+    return [(a, b, c) for each in done.changed for a, b, c in [[json.loads(each.texts[n]) for n in slots]]]
+
+
 def pv1(patient_class: str = "", place: str = "", patient_type: str = "") -> str:
     return f"PV1|1|{patient_class}|{place}" + "|" * 15 + f"{patient_type}|ZZV4^^^UMBH^VN"
 
@@ -178,7 +185,10 @@ def test_a_correction_of_what_counted_opens_it_and_the_next_one_closes_it_again(
     for told in (2, 30):  # before T and long after it
         ward = admitted(host)
         assert ward.state() == "closed"
-        ward.pulse(80, 0.5, told, status="C")
+        assert written(ward.done) == [("ADMISSION", "closed", "")]
+        done = ward.pulse(80, 0.5, told, status="C")
+        assert written(done)[:1] == [("ADMISSION", "open", "FACT_CORRECTED")]
+        assert {why for _, _, why in written(done)[1:]} <= {""}
         assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
         assert [line.reason for line in ward.done.open if line.type == "ADMISSION"] == ["FACT_CORRECTED"]
         ward.pulse(130, 0.5, told + 1, status="C")
@@ -242,6 +252,7 @@ def test_a_higher_level_that_is_advised_opens_it_for_a_person(host: Host) -> Non
         ward = admitted(host)
         ward.pulse(160, collected, told, "R2")
         assert (ward.state(), ward.reopened()) == ("open", "ADVISED_HIGHER")
+        assert written(ward.done) == [("ADMISSION", "open", "ADVISED_HIGHER")]
 
 
 def test_it_is_judged_once_at_its_moment_in_silence(host: Host) -> None:
@@ -300,6 +311,7 @@ def test_an_order_that_moves_the_start_has_it_judged_as_of_then(host: Host) -> N
     assert (ward.state(), ward.exceptions()) == ("closed", ())
     ward.order(8)
     assert (ward.state(), ward.reopened()) == ("open", "MOMENT_MOVED")
+    assert ("ADMISSION", "open", "MOMENT_MOVED") in written(ward.done)
 
 
 def test_an_order_in_the_place_of_another_has_a_review_of_its_own(host: Host) -> None:
@@ -377,14 +389,26 @@ def test_after_the_discharge_a_correction_has_the_admission_looked_at_afterwards
     assert ward.states() == {"ADMISSION": "closed"}
     done = ward.pulse(80, 0.5, 200, status="C")
     assert ward.states() == {"ADMISSION": "closed", "RETROSPECTIVE": "open"}
+    assert written(done) == [("RETROSPECTIVE", "open", "FACT_CORRECTED")]
+    assert [line.reason for line in done.open] == ["FACT_CORRECTED"]
     assert done.due is not None  # which nobody was asked about yet
     done = ward.hush((done.due - START) / timedelta(hours=1))
     assert {each.review.partition("-")[0]: each.outcome for each in done.determined} == {
         "RETROSPECTIVE": Outcome.REFER
     }
     assert done.due is None
-    ward.tell("ADT^A13", 201, pv1("I", "4W^310", "INP"))
+    assert [line.reason for line in done.open] == ["FACT_CORRECTED"]
+    done = ward.tell("ADT^A13", 201, pv1("I", "4W^310", "INP"))
     assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
+    again = {("ADMISSION", "open", "FACT_CORRECTED"), ("RETROSPECTIVE", "void", "")}
+    assert again <= set(written(done)) and {why for *_, why in written(done)} == {"FACT_CORRECTED", ""}
+
+
+def test_an_admission_that_no_answers_closed_is_looked_at_afterwards_for_that_reason(host: Host) -> None:
+    ward = admitted(host, 80)
+    done = ward.tell("ADT^A03", 20, pv1("I", "4W^310", "INP"))
+    assert {("ADMISSION", "closed", ""), ("RETROSPECTIVE", "open", "")} <= set(written(done))
+    assert [line.reason for line in done.open] == ["NO_COMPLETED_ADMISSION_REVIEW"]
 
 
 def test_who_leaves_before_the_moment_is_judged_as_of_leaving(host: Host) -> None:

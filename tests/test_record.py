@@ -365,10 +365,11 @@ def test_a_principal_diagnosis_of_substance_use_restricts_whatever_the_plugin_sa
 
 
 def test_a_changed_review_says_which_and_until_when() -> None:
-    draft = changed_draft(7, REVIEW, STAY)
+    draft = changed_draft(7, REVIEW, STAY, "FACT_CORRECTED")
     slots = dict(SCHEMAS["review.changed"].slots)
     assert set(draft.values) <= set(slots)
     assert draft.values["review_id"] == REVIEW.id
     assert draft.values["due"] == REVIEW.due.isoformat()  # type: ignore[union-attr]
+    assert (draft.values["reason"], slots["reason"]) == ("FACT_CORRECTED", "ops")
     assert (slots["visit"], slots["mrn"]) == ("ident", "ident")
-    assert "due" not in changed_draft(7, replace(REVIEW, due=None), STAY).values
+    assert "due" not in changed_draft(7, replace(REVIEW, due=None), STAY, "").values

@@ -124,6 +124,8 @@ def ledger() -> tuple[list[Composed], str, Policy]:
     return entries, note, Policy(vkey, genesis.leaf_hash)
 
 
+TOLD_AT = "2026-11-22T08:00:02.500Z"
+
 #: What a plugin said of an invented patient, and what was made of it.
 DETERMINED: dict[str, JsonValue] = {
     "actor": "plugin:interqual_like",
@@ -165,17 +167,31 @@ SINCE_2: dict[str, JsonValue] = {
 }
 
 
-def determinations() -> tuple[list[Composed], str]:
-    """The genesis, a key for each compartment, the same determination by both lists, and the checkpoint."""
+#: A review that closed, by the first list, and opened again, by the second.
+CHANGED: dict[str, JsonValue] = {
+    "actor": "umbridge",
+    "state": "closed",
+    "row": 7,
+    "review": "ADMISSION",
+    "review_id": "ADMISSION-2",
+    "due": "2026-02-18T11:00:00-05:00",
+    "visit": "ZZVN0000007",
+    "mrn": "ZZTEST7",
+}
+CHANGED_SINCE_2: dict[str, JsonValue] = {"state": "open", "row": 9, "reason": "FACT_CORRECTED"}
+
+
+def said(*listed: tuple[str, dict[str, JsonValue]]) -> tuple[list[Composed], str]:
+    """The genesis, a key for each compartment, an entry by each of the lists named, and the checkpoint."""
     entries = ledger()[0][:1]
     for c in COMPARTMENTS:
         values: dict[str, JsonValue] = {"actor": "umbridge", "kid": kid_of(c), "alg": "XAES-256-GCM"}
         values["commit"] = dek_commit(kid_of(c), DEK)
         at = (len(entries), entries[-1].leaf_hash, "2026-11-22T08:00:01.250Z")
         entries.append(entry("key.create", values, *at))
-    for name, more in (("determination/1", {}), ("determination/2", SINCE_2)):
-        at = (len(entries), entries[-1].leaf_hash, "2026-11-22T08:00:02.500Z")
-        entries.append(entry(name, {**DETERMINED, **more}, *at))
+    for name, values in listed:
+        at = (len(entries), entries[-1].leaf_hash, TOLD_AT)
+        entries.append(entry(name, values, *at))
     frontier = Frontier()
     for made in entries:
         frontier.append(made.leaf_hash)
@@ -183,20 +199,41 @@ def determinations() -> tuple[list[Composed], str]:
     return entries, sign(Checkpoint(ORIGIN, len(entries), frontier.root()), key)
 
 
-def determination() -> str:
-    """Section 12's block: the slots of the last of them, and what comes of them."""
-    made = determinations()[0][-1]
-    schema = BY_NAME["determination/2"]
-    texts = schema.texts({**DETERMINED, **SINCE_2})
-    texts[0], texts[1] = canonical(schema.name), canonical("2026-11-22T08:00:02.500Z")
+def determinations() -> tuple[list[Composed], str]:
+    """The same determination by both lists."""
+    return said(("determination/1", DETERMINED), ("determination/2", {**DETERMINED, **SINCE_2}))
+
+
+def changes() -> tuple[list[Composed], str]:
+    """A review that closed and one that opened again, by a list each."""
+    return said(("review.changed/1", CHANGED), ("review.changed/2", {**CHANGED, **CHANGED_SINCE_2}))
+
+
+def slot_by_slot(file: str, name: str, made: Composed, values: dict[str, JsonValue]) -> str:
+    """An entry of a vector as section 12 shows it: its slots, and what comes of them."""
+    schema = BY_NAME[name]
+    texts = schema.texts(values)
+    texts[0], texts[1] = canonical(schema.name), canonical(TOLD_AT)
     lines = [
-        f"Entry {made.record.seq} of `determinations.json`, slot by slot (number, compartment, name, value):",
+        f"Entry {made.record.seq} of `{file}`, slot by slot (number, compartment, name, value):",
         "",
         "```",
     ]
     lines += [f"{k} {c} {name} {texts[k]}" for k, (name, c) in enumerate(schema.slots)]
     lines += ["```", "", "Its leaf and the leaf's hash:", "", "```"]
     return "\n".join([*lines, made.record.leaf.decode(), made.leaf_hash.hex(), "```"])
+
+
+def determination() -> str:
+    """Section 12's block for the second list of a determination."""
+    made = determinations()[0][-1]
+    return slot_by_slot("determinations.json", "determination/2", made, {**DETERMINED, **SINCE_2})
+
+
+def change() -> str:
+    """Section 12's block for a review that opened again."""
+    made = changes()[0][-1]
+    return slot_by_slot("reviews.json", "review.changed/2", made, {**CHANGED, **CHANGED_SINCE_2})
 
 
 def example() -> str:
@@ -310,6 +347,7 @@ def spec_text(current: str) -> str:
         ("example", example()),
         ("kinds", kinds()),
         ("determination", determination()),
+        ("review", change()),
         ("handover", handed_over()[0]),
     ):
         begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
@@ -338,6 +376,7 @@ def files() -> dict[str, str]:
     """Every file of vectors/ by name."""
     entries, note, policy = ledger()
     determined, note_of_those = determinations()
+    changed, note_of_changes = changes()
     roots = []
     frontier = Frontier()
     for n in range(33):
@@ -368,6 +407,12 @@ def files() -> dict[str, str]:
         "determinations.json": {
             "records": rows_of(determined),
             "checkpoint": note_of_those,
+            "policy": policy.text(),
+            "keys": {kid_of(c): DEK.hex() for c in COMPARTMENTS},
+        },
+        "reviews.json": {
+            "records": rows_of(changed),
+            "checkpoint": note_of_changes,
             "policy": policy.text(),
             "keys": {kid_of(c): DEK.hex() for c in COMPARTMENTS},
         },

@@ -52,6 +52,29 @@ def test_one_list_cannot_pose_as_the_other(mixed: Any, seq: int, old: str, new: 
     assert (report.verdict, report.first_bad_seq) == ("FAIL", seq)
 
 
+@pytest.mark.parametrize("level", ["spine", "keyless", "full"])
+def test_changes_of_reviews_by_both_lists_stand_in_one_ledger(
+    full_lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: Any
+) -> None:
+    lab = full_lab.copy(tmp_path / "changes")
+    lab.reopen()
+    said: dict[str, Any] = {"actor": "umbridge", "state": "open", "row": 7, "review_id": "ADMISSION-2"}
+    with monkeypatch.context() as before:
+        before.setitem(SCHEMAS, "review.changed", BY_NAME["review.changed/1"])
+        lab.write(Draft("review.changed", dict(said)))
+    lab.write(Draft("review.changed", {**said, "reason": "FACT_CORRECTED"}))
+    lab.ledger.checkpoint()
+    report = lab.verify(level)
+    assert (report.verdict, report.problems, report.not_judged) == ("PASS", [], {})
+    listed = list(lab.ledger.open_slots(22, kinds=("review.changed",)))
+    assert [row["schema"] for row in listed] == ["review.changed/1", "review.changed/2"]
+    shown = [lab.ledger.reveal(row["seq"])["ops"].get("reason") for row in listed]
+    assert shown == [None, "FACT_CORRECTED"]
+    opened(22, b"review.changed/1", b"review.changed/2")(lab)
+    if level != "spine":
+        assert (lab.verify(level).verdict, lab.verify(level).first_bad_seq) == ("FAIL", 22)
+
+
 def test_a_list_never_changes() -> None:
     """The first list as it was from 2026-11-22 on, word for word: entries by it are on ledgers for ever."""
     first, second = BY_NAME["determination/1"], BY_NAME["determination/2"]
@@ -68,3 +91,6 @@ def test_a_list_never_changes() -> None:
         *(("judged_at", "clin"), ("closes", "clin"), ("hold", "clin")),
     }
     assert set(first.slots) < set(second.slots)  # each old slot is in its old compartment
+    first, second = BY_NAME["review.changed/1"], BY_NAME["review.changed/2"]
+    assert " ".join(first.names) == "schema ts actor state row review review_id due visit mrn"
+    assert set(second.slots) - set(first.slots) == {("reason", "ops")}

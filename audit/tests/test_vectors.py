@@ -101,7 +101,9 @@ def test_c2sp_vkey_example() -> None:
     assert raw[:4] == key.key_id and key.good(body.encode(), raw[4:])
 
 
-@pytest.mark.parametrize(("name", "entries"), [("ledger.json", 3), ("determinations.json", 8)])
+@pytest.mark.parametrize(
+    ("name", "entries"), [("ledger.json", 3), ("determinations.json", 8), ("reviews.json", 8)]
+)
 def test_the_oracle_agrees_with_the_example(
     oracle: ModuleType, spec_text: str, tmp_path: Path, name: str, entries: int
 ) -> None:

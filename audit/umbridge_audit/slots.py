@@ -61,6 +61,7 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "review.changed": ("actor state", {"ops": "row review review_id due", "ident": "visit mrn"}),
+    "review.changed/2": ("actor state", {"ops": "row review review_id due reason", "ident": "visit mrn"}),
     "access.read": _ACCESS,
     "access.search": _ACCESS,
     "access.export": _ACCESS,

@@ -43,7 +43,7 @@ from umbridge.review.moment import Judged
 from umbridge.review.plan import COMPLETED, Review, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, verdict
 from umbridge.review.waves import Verdict, settled
-from umbridge.review.worklist import lines
+from umbridge.review.worklist import lines, why_again
 from umbridge.site import SiteProfile
 from umbridge.stay.anew import differences, is_read, outline_of, outline_stored
 from umbridge.stay.clock import instant
@@ -321,11 +321,13 @@ class Casework:
         closings |= {each.review: each.closing for each in stands}
         completed = frozenset(name for name, each in closings.items() if each is not None)
         planned = reviews(stay, completed, task.said.reviews)
+        reopened = {name: each.reopened for name, each in task.said.reviews.items()}
+        reopened |= {each.review: each.reopened for each in stands}
+        again = why_again(planned, reopened)
         changed = [
-            Changed(review.id, review.state, _texts(changed_draft(task.seq, review, stay)))
-            for review in planned
-            if task.said.review(review.id).state is not review.state
-            and not _is_closed_by_other_rules(task, review)
+            Changed(each.id, each.state, _texts(changed_draft(task.seq, each, stay, again.get(each.id, ""))))
+            for each in planned
+            if task.said.review(each.id).state is not each.state and not _is_closed_by_other_rules(task, each)
         ]
         due = next_deadline(stay, completed)
         asked = {review.id for review, _ in begun.questions}
@@ -335,8 +337,6 @@ class Casework:
         )
         if self._host.names and any(is_new):  # what these answers have opened is asked about next
             due = begun.as_of + SOON
-        reopened = {name: each.reopened for name, each in task.said.reviews.items()}
-        reopened |= {each.review: each.reopened for each in stands}
         return Done(
             begun.as_of,
             begun.fold.head(),

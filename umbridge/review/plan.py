@@ -32,6 +32,7 @@ SHORT_STAY_MIDNIGHTS = 2
 
 
 COMPLETED = "COMPLETED"  # the reason of a review that its answers have closed
+NO_ADMISSION = "NO_COMPLETED_ADMISSION_REVIEW"  # why a stay is looked at in the place of its admission
 _HERE = (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE)
 
 
@@ -292,7 +293,7 @@ def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Openi
         return
     admission = planned.get(_Opening(ReviewType.ADMISSION, span.claim, span.start).id)
     if admission is None or admission.reason != COMPLETED:
-        reason = "NO_COMPLETED_ADMISSION_REVIEW"
+        reason = NO_ADMISSION
     elif _is_short(stay, span, stay.discharged_at):
         reason = "SHORT_STAY"
     elif any(each.non_concurrence for each in stay.certifications):
@@ -306,11 +307,9 @@ def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Openi
 
 
 def _is_short(stay: Stay, span: StatusSpan, out: datetime) -> bool:
-    """Medicare, fewer than two midnights of hospital care (42 CFR 412.3(d)(1)).
+    """Medicare, fewer than two midnights of hospital care (42 CFR 412.3(d)(1)), as ``two_midnight`` counts.
 
-    Care begins where ``two_midnight`` has it; where nothing shows that, with the admission: the time in the
-    house before it may have been waiting.
-    """
+    Where nothing shows when it began, from the admission: the time before it may have been waiting."""
     if stay.payer_class not in MEDICARE or stay.disposition in UNFORESEEN:
         return False
     began = span.start if stay.care_seen is None else stay.care_seen
@@ -402,7 +401,7 @@ _REASON = {
     ReviewType.OBSERVATION: "OBSERVATION_BEGAN",
     ReviewType.CONTINUED_STAY: "DUE_DAY",
     ReviewType.DISCHARGE: "DISCHARGE_EXPECTED",
-    ReviewType.RETROSPECTIVE: "NO_COMPLETED_ADMISSION_REVIEW",
+    ReviewType.RETROSPECTIVE: NO_ADMISSION,
 }
 _REQUESTED = {ReviewType.OBSERVATION: Status.OBSERVATION}
 

@@ -135,14 +135,15 @@ def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult, *
     }
 
 
-def changed_draft(row: int, review: Review, stay: Stay) -> Draft:
-    """A review opened, closed or voided by what row ``row`` said."""
+def changed_draft(row: int, review: Review, stay: Stay, reason: str) -> Draft:
+    """A review opened, closed or voided by row ``row``. ``reason``: why it is open again, "" else."""
     values: dict[str, JsonValue] = {
         "actor": "umbridge",
         "state": review.state.value,
         "row": row,
         "review": review.type.value,
         "review_id": review.id,
+        "reason": reason,
         "visit": stay.visit,
         "mrn": stay.mrn,
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
 from umbridge.model import Level, ReviewState, ReviewType, Status
 from umbridge.review import standing
-from umbridge.review.plan import Review
+from umbridge.review.plan import NO_ADMISSION, Review
 from umbridge.review.standing import AnswerRow, InForce, LaneReviews
 from umbridge.stay.view import Stay
 
@@ -33,11 +33,32 @@ class WorklistLine:
     answers: Mapping[str, InForce] = field(default_factory=dict)  # by plugin
 
 
-def lines(stay: Stay, planned: Iterable[Review], reopened: Mapping[str, str]) -> tuple[WorklistLine, ...]:
+def why_again(planned: Sequence[Review], reopened: Mapping[str, str]) -> dict[str, str]:
+    """Why each open review that had been closed by its answers is open again, by id.
+
+    A retrospective review that is there since the admission's answers no longer stand has their reason: the
+    admission itself is over. ``planned``: in the order of opening.
+    """
+    admissions = [
+        each.id
+        for each in planned
+        if each.type is ReviewType.ADMISSION and each.state is not ReviewState.VOID
+    ]
+    found: dict[str, str] = {}
+    for each in planned:
+        is_in_place = each.type is ReviewType.RETROSPECTIVE and each.reason == NO_ADMISSION
+        why = reopened.get(admissions[-1] if is_in_place and admissions else each.id)
+        if why and each.state is ReviewState.OPEN:
+            found[each.id] = why
+    return found
+
+
+def lines(stay: Stay, planned: Sequence[Review], reopened: Mapping[str, str]) -> tuple[WorklistLine, ...]:
     """The open ones among a stay's reviews; what screens came to is added ``with_answers``.
 
     ``reopened``: why those were opened again that had been closed, by id.
     """
+    again = why_again(planned, reopened)
     return tuple(
         WorklistLine(
             review_id=review.id,
@@ -51,7 +72,7 @@ def lines(stay: Stay, planned: Iterable[Review], reopened: Mapping[str, str]) ->
             mrn=stay.mrn,
             unit=stay.unit,
             payer_class=stay.payer_class,
-            reason=reopened.get(review.id) or review.reason,
+            reason=again.get(review.id) or review.reason,
         )
         for review in planned
         if review.state is ReviewState.OPEN
