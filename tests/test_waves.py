@@ -179,15 +179,23 @@ def test_the_later_wave_goes_first(entries: list[tuple[bool | None, int]], close
             Verdict,
             st.none() | st.booleans(),
             st.sampled_from([1, 2]),
-            st.sampled_from([(), (KEPT,), (ADVISED_HIGHER, KEPT)]),
+            st.sampled_from([(), (KEPT,), (ADVISED_HIGHER, KEPT), (AGE_ONLY,), (AGE_ONLY, KEPT)]),
         ),
         max_size=4,
     )
 )
-def test_one_hold_in_the_deciding_wave_keeps_a_review_open(entries: list[Verdict]) -> None:
-    deciding = max((each.wave for each in entries if each.met is not None), default=0)
-    judged = [each for each in entries if each.wave == deciding and each.met is not None]
-    assert settled(entries) is (bool(judged) and all(each.met and not each.hold for each in judged))
+def test_what_a_person_has_to_see_keeps_a_review_open_in_any_wave(entries: list[Verdict]) -> None:
+    """But for what the first wave's answers rest on: the second is not told of such, and decides."""
+    judged = [each for each in entries if each.met is not None]
+    deciding = [each for each in judged if each.wave == max(other.wave for other in judged)]
+    seen = all(set(each.hold) <= {AGE_ONLY} for each in judged)
+    assert settled(entries) is (bool(judged) and seen and all(each.met and not each.hold for each in deciding))
+
+
+def test_a_higher_level_that_is_advised_is_not_settled_by_the_status() -> None:
+    """In shock on a ward, of Medicare's: two midnights are expected, and intensive care is needed."""
+    assert not settled([Verdict(False, 1, (ADVISED_HIGHER,)), Verdict(True, 2)])
+    assert settled([Verdict(True, 1, (AGE_ONLY,)), Verdict(True, 2)])
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

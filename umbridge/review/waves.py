@@ -109,10 +109,14 @@ def settled(said: Iterable[Verdict]) -> bool:
 
     An applicable answer of the second wave goes before the first's: for Medicare, other criteria do not
     overrule 42 CFR 412.3 (42 CFR 422.101(b)(2) and (b)(6)). Within a wave every applicable answer must be
-    met, and none may wait for a person.
+    met, and none may wait for a person. What a person has to see, the second wave does not settle either:
+    that the status is right says nothing of a patient who needs more than was ordered. Only what the first
+    wave says of its own measurements is settled there, as the second was not told of such answers.
     """
     by_wave: dict[int, list[bool]] = {}
     for each in said:
         if each.met is not None:
+            if not UNMEASURED.issuperset(each.hold):
+                return False
             by_wave.setdefault(each.wave, []).append(each.closes)
     return bool(by_wave) and all(by_wave[max(by_wave)])
