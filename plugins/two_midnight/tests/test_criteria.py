@@ -220,12 +220,14 @@ def test_the_start_of_care_that_nobody_stated_is_said_so() -> None:
     assert "Nobody said" not in screen(BENCHMARK).rationale
 
 
-def test_an_admission_without_an_order_is_said_so() -> None:
-    """The order makes the inpatient (412.3(a)); that it is missing is for the stay's own exceptions."""
+def test_an_admission_without_an_order_is_said_so_and_waits_for_a_person() -> None:
+    """The order makes the inpatient (412.3(a)): the rule may be met, and the admission is not yet one."""
     assert "No inpatient order was seen" in screen(BENCHMARK).rationale
+    assert screen(BENCHMARK).hold == ("INPATIENT_ORDER_MISSING",)
     ordered = screen({**BENCHMARK, "midnights_from_order": Decimal(1)})
     assert "inpatient order" not in ordered.rationale
     assert ordered.scores["midnights_from_order"] == 1
+    assert (ordered.outcome, ordered.hold) == (Outcome.MEETS, ())
 
 
 # --- the content, generated from itself ----------------------------------------------------------------

@@ -43,6 +43,8 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     "midnights_expected": ("care_start", "expected_discharge"),
     "midnights_so_far": ("care_start",),
 }
+#: Why a person has to see an answer that meets: "formally admitted ... pursuant to an order" (42 CFR 412.3(a)).
+NO_ORDER = "INPATIENT_ORDER_MISSING"
 SHOWN = "first test or order"  # ends the source of a start of care that nobody stated
 BASES: Mapping[str, str] = {
     "status.benchmark": "BENCHMARK",
@@ -119,6 +121,7 @@ def _judge(case: Case, rule: Subset, exam: Examination) -> ScreenResult:
             basis=BASES[true[0]],
             scores=scores,
             evidence=exam.evidence(*true),
+            hold=(NO_ORDER,) if _is_unordered(case) else (),
         )
     evidence = exam.evidence(*ways)
     if met.value is None:
@@ -147,12 +150,17 @@ def _to_ask_for(case: Case, missing: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(asked))
 
 
+def _is_unordered(case: Case) -> bool:
+    """Whether midnights are counted to a known end, and none from an inpatient order: none was seen."""
+    return "midnights_from_care" in case.facts and "midnights_from_order" not in case.facts
+
+
 def _words(case: Case, head: str, titles: list[str]) -> str:
     words = head + "; ".join(titles) + "."
     start, nights = case.facts.get("care_start"), case.facts.get("midnights_from_care")
     if nights is not None:
         words += f" Midnights from the start of care: {nights.latest.value}."
-        if "midnights_from_order" not in case.facts:  # counted to the same end, from the order
+        if _is_unordered(case):
             words += " No inpatient order was seen: 42 CFR 412.3(a) asks for one."
     if start is not None and start.latest.source.endswith(SHOWN):
         words += " Nobody said when care began: it is counted from the first test, treatment or order."
