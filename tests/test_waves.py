@@ -189,7 +189,9 @@ def test_what_a_person_has_to_see_keeps_a_review_open_in_any_wave(entries: list[
     judged = [each for each in entries if each.met is not None]
     deciding = [each for each in judged if each.wave == max(other.wave for other in judged)]
     seen = all(set(each.hold) <= {AGE_ONLY} for each in judged)
-    assert settled(entries) is (bool(judged) and seen and all(each.met and not each.hold for each in deciding))
+    assert settled(entries) is (
+        bool(judged) and seen and all(each.met and not each.hold for each in deciding)
+    )
 
 
 def test_a_higher_level_that_is_advised_is_not_settled_by_the_status() -> None:
