@@ -43,7 +43,7 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     "midnights_expected": ("care_start", "expected_discharge"),
     "midnights_so_far": ("care_start",),
 }
-#: Why a person has to see an answer that meets: "formally admitted ... pursuant to an order" (42 CFR 412.3(a)).
+#: Why a person has to see an answer that meets: admitted "pursuant to an order" (42 CFR 412.3(a)).
 NO_ORDER = "INPATIENT_ORDER_MISSING"
 SHOWN = "first test or order"  # ends the source of a start of care that nobody stated
 BASES: Mapping[str, str] = {
