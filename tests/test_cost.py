@@ -205,7 +205,7 @@ def test_a_feed_of_results_that_runs_backwards_is_bound_by_what_is_kept(
 
 
 def _anew(self: person.PastRegister, at: int, words: Sequence[person.Word]) -> None:
-    self.__init__(0)  # type: ignore[misc]
+    self.__init__(0, self.anew)  # type: ignore[misc]
     REACH(self, at, words)
 
 

@@ -96,8 +96,8 @@ def test_who_is_named_holds_the_role_until_somebody_else_is() -> None:
     moved = adt("A54", 4, sent=9, practitioners=doctors(ATTENDING, "2"))
     back = adt("A02", 6, practitioners=doctors(ATTENDING, "1"), unit="4W", room="9")
     assert rows(folded(*told, back, moved)) == [
-        (ATTENDING, "1", 0, 4),
         (ADMITTING, "1", 0, None),
+        (ATTENDING, "1", 0, 4),
         (ATTENDING, "2", 4, 6),
         (ATTENDING, "1", 6, None),
     ]

@@ -229,7 +229,8 @@ def test_a_receipt_shows_what_its_profile_shows(made: Installation, tmp_path: Pa
             assert "umbridge-verify" in said
             code, report = check(out, made.settings)
             assert (code, report["verdict"], report["entry"]) == (0, "PASS", seq)
-            assert report["shown"].get("schema", f"{kind}/1") == f"{kind}/1"
+            schema = f"{kind}/2" if kind == "determination" else f"{kind}/1"
+            assert report["shown"].get("schema", schema) == schema
             assert bool(report["shown"]) == (profile != "integrity-only")
             assert not any(word in json.dumps(report["shown"]) for word in ("ZZTEST", "ALDER", "ZZVN"))
     before = rows[-1]["seq"]
