@@ -43,11 +43,15 @@ def value(found: dict[str, Reading], fact: str) -> object:
         ((obx("UMB-SPO2USUAL", "88", 1, "%"), yes_no("UMB-HOMEO2", "Y", 1)), "86", "ZZ UMB-SPO2USUAL@1"),
         ((obx("UMB-SPO2USUAL", "90", 1, "%"), yes_no("UMB-HOMEO2", "Y", 1)), "88", "ZZ UMB-HOMEO2@1"),
         ((obx("UMB-SPO2USUAL", "99", 1, "%"),), "90", ABSOLUTE),  # a high usual raises no limit
-        ((obx("UMB-SPO2USUAL", "70", 1, "%"),), "68", "ZZ UMB-SPO2USUAL@1"),
+        ((obx("UMB-SPO2USUAL", "86.1", 1, "%"),), "84.1", "ZZ UMB-SPO2USUAL@1"),
+        ((obx("UMB-SPO2USUAL", "86", 1, "%"),), "84", "ZZ UMB-SPO2USUAL@1"),
+        ((obx("UMB-SPO2USUAL", "85.9", 1, "%"),), "84", "ZZ UMB-SPO2USUAL@1"),  # no limit is below 84
+        ((obx("UMB-SPO2USUAL", "70", 1, "%"),), "84", "ZZ UMB-SPO2USUAL@1"),
+        ((obx("UMB-SPO2USUAL", "75", 1, "%"), yes_no("UMB-HOMEO2", "Y", 1)), "84", "ZZ UMB-SPO2USUAL@1"),
         ((obx("UMB-SPO2USUAL", "69.9", 1, "%"),), "90", ABSOLUTE),  # a mistake moves no limit
         ((obx("UMB-SPO2USUAL", "0.9", 1, "%"),), "90", ABSOLUTE),
         ((obx("UMB-SPO2USUAL", "<88", 1, "%"),), "90", ABSOLUTE),  # not stated exactly
-        ((obx("UMB-SPO2USUAL", "85", -YEAR + 1, "%"),), "83", f"ZZ UMB-SPO2USUAL@{-YEAR + 1}"),
+        ((obx("UMB-SPO2USUAL", "87", -YEAR + 1, "%"),), "85", f"ZZ UMB-SPO2USUAL@{-YEAR + 1}"),
         ((obx("UMB-SPO2USUAL", "85", -YEAR - 1, "%"),), "90", ABSOLUTE),  # a year is too long ago
     ],
 )
@@ -74,14 +78,14 @@ def test_a_diagnosis_says_that_there_is_oxygen_at_home() -> None:
     st.sampled_from([None, "Y", "N"]),
     st.sampled_from([None, "Y", "N"]),
 )
-def test_no_baseline_ever_makes_a_limit_stricter_than_everybodys(
+def test_no_baseline_makes_a_limit_stricter_than_everybodys_or_lower_than_84(
     usual: Decimal | None, home: str | None, target: str | None
 ) -> None:
     said = [obx("UMB-SPO2USUAL", str(usual), 1, "%")] if usual is not None else []
     said += [yes_no("UMB-HOMEO2", home, 1)] if home else []
     said += [yes_no("UMB-O2T8892", target, 1)] if target else []
     found = value(shown(*([oru(*said)] if said else [])), "spo2_limit")
-    assert isinstance(found, Decimal) and found <= 90
+    assert isinstance(found, Decimal) and 84 <= found <= 90
     if usual is None and "Y" not in (home, target):
         assert found == 90
 
@@ -190,6 +194,41 @@ def test_without_every_order_in_the_feed_nobody_knows_that_it_was_room_air() -> 
 def test_a_gas_is_left_out_only_where_it_would_not_be_taken(sent: Sequence[Observation], is_so: bool) -> None:
     found = shown(*([oru(*sent)] if sent else []))
     assert value(found, "gas_not_needed") is (True if is_so else None)
+
+
+GOOD = obx("59408-5", "97", 2, "%")
+
+
+@pytest.mark.parametrize(
+    ("events", "is_so"),
+    [
+        ((oru(GOOD),), True),
+        ((oru(GOOD), O2), False),
+        ((oru(GOOD, obx("UMB-SPO2RA", "95", 1.5, "%")), O2), False),  # on room air before the oxygen
+        ((oru(GOOD), orm("RTHFNC", 1, placer="P2")), False),
+        ((oru(GOOD), orm("RTNIV", 1, placer="P2")), False),
+        ((oru(GOOD), orm("RTVENT", 1, placer="P2")), False),
+        ((oru(GOOD, obx("3151-8", "0", 2, "L/min")),), True),
+        ((oru(GOOD, obx("3151-8", "0.1", 2, "L/min")),), False),  # charted without an order
+        ((oru(GOOD, obx("3150-0", "21", 2, "%")),), True),
+        ((oru(GOOD, obx("3150-0", "22", 2, "%")),), False),
+        ((oru(GOOD, *AT_HOME, obx("3151-8", "2", 2, "L/min")), O2), True),  # as at home
+        ((oru(GOOD, *AT_HOME, obx("3151-8", "2.1", 2, "L/min")), O2), False),
+        ((oru(GOOD, *AT_HOME, obx("3151-8", "2.1", 2, "L/min")),), False),
+        ((oru(GOOD, *AT_HOME), O2), False),  # nobody knows how much
+    ],
+)
+def test_a_good_saturation_on_more_oxygen_than_usual_leaves_no_gas_out(
+    events: Sequence[Event], is_so: bool
+) -> None:
+    assert value(shown(*events), "gas_not_needed") is (True if is_so else None)
+
+
+def test_where_nobody_knows_of_the_oxygen_only_a_saturation_on_room_air_leaves_a_gas_out() -> None:
+    text = DEFAULT_SITE.read_text("utf-8").replace("closed_world = true", "closed_world = false")
+    site = parse_site(text.encode())
+    assert "gas_not_needed" not in seen(oru(GOOD), hours=4, site=site)
+    assert value(seen(oru(obx("UMB-SPO2RA", "97", 2, "%")), hours=4, site=site), "gas_not_needed") is True
 
 
 def test_a_first_look_leaves_a_gas_out_by_the_worst_and_not_the_latest() -> None:

@@ -16,7 +16,10 @@ from umbridge.stay.baselines import BASELINE_FACTS
 CONDITIONS = {"gas_not_needed", "lactate_not_needed", "map_not_needed", "without_oxygen", "workup_complete"}
 #: Fact, what it may be left out beside, and why that is no missing value read as normal.
 WHY = {
-    ("arterial_ph", "gas_not_needed"): "an alert patient with a good saturation has no gas taken",
+    (
+        "arterial_ph",
+        "gas_not_needed",
+    ): "an alert patient with a good saturation on no more oxygen than usual has no gas taken",
     ("paco2", "gas_not_needed"): "the same",
     ("pao2", "gas_not_needed"): "the same",
     ("pao2_fio2", "gas_not_needed"): "the same",

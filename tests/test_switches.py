@@ -26,6 +26,10 @@ SWITCHES = {
     ("consciousness", "gas_not_needed"): "not alert: a gas is asked for",
     ("spo2", "gas_not_needed"): "a low saturation: a gas is asked for",
     ("spo2_room_air", "gas_not_needed"): "the same on room air",
+    **{
+        (fact, "gas_not_needed"): "a good saturation on more oxygen than usual does not excuse a gas"
+        for fact in ("o2_therapy", "o2_flow", "fio2", "niv", "high_flow_o2", "mechanical_ventilation")
+    },
     ("o2_therapy", "without_oxygen"): "on oxygen: its fraction is asked for",
     ("specimen_hemolyzed", "potassium"): "a spoilt specimen is no potassium",
     ("o2_therapy", "spo2_room_air"): "a saturation on oxygen is none on room air",

@@ -24,6 +24,9 @@ from umbridge.stay.statements import Result
 LIMIT, LIMIT_AT_TARGET, BELOW_USUAL = Decimal(90), Decimal(88), Decimal(2)
 #: A usual saturation that can be true: what lies outside is a mistake, which moves no limit. Unsigned.
 USUAL = (Decimal(70), Decimal(100))
+#: No usual saturation moves the limit below this one, in %: 83 or less has three points of NEWS2 on the scale
+#: for patients at risk of hypercapnic failure (Royal College of Physicians, 2017). Its use here: unsigned.
+LOWEST_LIMIT = Decimal(84)
 ROOM_AIR = Decimal("0.21")  # the oxygen of air, as a fraction
 #: Pressures in mm[Hg]: a systolic one from which nobody looks for hypoperfusion, and a mean that is low.
 NOT_LOW, LOW_MEAN = Decimal(100), Decimal(65)
@@ -60,7 +63,7 @@ class Look(Protocol):
 
 
 def spo2_limit(look: Look) -> Reading | None:
-    """90 %; 88 at a target of 88 to 92 % or on home oxygen; never above the usual less 2."""
+    """90 %; 88 at a target of 88 to 92 % or on home oxygen; never above the usual less 2, never below 84."""
     found = Sample(LIMIT, look.clock(look.now), ABSOLUTE, "%")
     for fact in ("o2_target_88_92", "home_oxygen"):
         stated = look.reading(fact)
@@ -70,7 +73,7 @@ def spo2_limit(look: Look) -> Reading | None:
     usual = look.reading("usual_spo2")
     value = None if usual is None else usual.latest.value
     if usual is not None and isinstance(value, Decimal) and USUAL[0] <= value <= USUAL[1]:
-        own = value - BELOW_USUAL
+        own = max(value - BELOW_USUAL, LOWEST_LIMIT)
         if own < _number(found):
             found = Sample(own, usual.latest.at, usual.latest.source, "%")
     return single("spo2_limit", found)
@@ -157,14 +160,19 @@ def _no_oxygen(look: Look, at: int) -> Sample | None:
 
 
 def gas_not_needed(look: Look) -> Reading | None:
-    """Y where the saturation is at the limit or above, and nobody says that the patient is not alert.
+    """Y where the saturation is at the limit or above without more oxygen than usual, and nobody says that
+    the patient is not alert.
 
-    A blood gas is not taken from such a patient, so that none is missed. Else unknown, never N: it says which
-    facts may be left out (``optional``). Chosen for umbridge, unsigned.
+    A blood gas is not taken from such a patient, so that none is missed. Oxygen holds up the saturation of
+    lungs that fail, and nobody can say what a saturation shows while it is not known whether oxygen is given:
+    only one on room air then counts. Else unknown, never N: it says which facts may be left out
+    (``optional``). Chosen for umbridge, unsigned.
     """
     limit, alert = look.reading("spo2_limit"), look.reading("consciousness")
-    known = [each for each in map(look.reading, ("spo2", "spo2_room_air")) if each is not None]
-    if limit is None or not known:
+    on_air = look.reading("spo2_room_air")
+    known = [each for each in (look.reading("spo2"), on_air) if each is not None]
+    above = _is_on_more_oxygen(look)
+    if limit is None or not known or above is True or (above is None and on_air is None):
         return None
     if alert is not None and any(each.value != "A" for each in look.prevailing(alert)):
         return None
@@ -172,6 +180,26 @@ def gas_not_needed(look: Look) -> Reading | None:
     if not all(as_interval(measured(each)).holds(">=", _number(limit.latest)) for each in shown):
         return None
     return single("gas_not_needed", Sample(True, shown[0].at, shown[0].source))
+
+
+def _is_on_more_oxygen(look: Look) -> bool | None:
+    """Whether more oxygen than usual is given, by an order or by what was charted without one.
+
+    Of a patient with oxygen at home only the flows can say so: a fraction may be that of home.
+    """
+    above, ventilated = o2_above_usual(look), _supported(look, "mechanical_ventilation")
+    if _is_stated(above) or (ventilated is not None and ventilated.value is True):
+        return True
+    if not _is_stated(look.reading("home_oxygen")):
+        for fact, air in (("o2_flow", Decimal(0)), ("fio2", ROOM_AIR)):
+            charted = look.reading(fact)
+            if charted is not None and as_interval(measured(charted.latest)).holds("<=", air) is not True:
+                return True
+    else:
+        more = _more_than_at_home(look)
+        if more is not None and more.value is True:
+            return True
+    return None if above is None or ventilated is None else False
 
 
 def lactate_not_needed(look: Look) -> Reading | None:
