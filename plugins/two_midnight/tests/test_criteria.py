@@ -185,6 +185,58 @@ def test_the_other_two_ways_in_need_no_midnight(fact: str, basis: str) -> None:
     assert screen({k: v for k, v in NOTHING.items() if k != fact}).missing == (fact,)
 
 
+def test_another_payer_first_is_all_that_is_said_of_the_payers() -> None:
+    """Medicare may well pay second: the class of the stay is that of the cover that pays first."""
+    found = screen(BENCHMARK, payer="COMMERCIAL")
+    assert (found.outcome, found.rationale) == (Outcome.NOT_APPLICABLE, "Medicare is not the first payer.")
+
+
+@pytest.mark.parametrize(
+    ("nights", "said"),
+    [
+        (
+            {"midnights_from_care": 3, "midnights_expected": 3, "midnights_so_far": 0},
+            "3 expected, 0 received",
+        ),
+        (
+            {"midnights_from_care": 1, "midnights_expected": 3, "midnights_so_far": 1},
+            "3 expected, 1 received",
+        ),
+        # one night on leave of those to the discharge: it is no night of hospital care
+        (
+            {"midnights_from_care": 3, "midnights_expected": 4, "midnights_so_far": 2},
+            "4 expected, 3 to the discharge, 2 received",
+        ),
+        ({"midnights_from_care": 2, "midnights_so_far": 2}, "2 received"),
+    ],
+)
+def test_midnights_expected_and_received_are_told_apart(nights: dict[str, int], said: str) -> None:
+    others = {k: v for k, v in BENCHMARK.items() if not k.startswith("midnights")}
+    died = {**others, "unforeseen_departure": True, **{fact: Decimal(n) for fact, n in nights.items()}}
+    assert f" Midnights from the start of care: {said}." in screen(died).rationale
+
+
+@pytest.mark.parametrize(
+    ("values", "lacks", "has"),
+    [
+        (
+            {"unforeseen_departure": True, "midnights_expected": Decimal(1)},
+            "Two midnights of hospital care were expected",
+            "An unforeseen",
+        ),
+        ({"midnights_expected": Decimal(2)}, "An unforeseen", "Two midnights of hospital care were expected"),
+    ],
+)
+def test_what_was_not_shown_is_named_by_itself(values: dict[str, Value], lacks: str, has: str) -> None:
+    """A stay cut short needs an expectation and a circumstance: only the one that is lacking is named."""
+    found = screen({**BENCHMARK, "midnights_from_care": Decimal(1), **values})
+    assert found.outcome is Outcome.REFER
+    assert found.rationale.startswith("For a physician to look at. Conditions not shown: ")
+    assert "not true" not in found.rationale
+    assert lacks in found.rationale
+    assert has not in found.rationale
+
+
 def test_several_ways_are_all_named_and_the_first_is_the_basis() -> None:
     both = screen({**BENCHMARK, "case_by_case_documented": True})
     assert both.basis == "BENCHMARK"

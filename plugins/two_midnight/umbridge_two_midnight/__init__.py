@@ -45,6 +45,12 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
 }
 #: Why a person has to see an answer that meets: admitted "pursuant to an order" (42 CFR 412.3(a)).
 NO_ORDER = "INPATIENT_ORDER_MISSING"
+#: What each count is of. ``midnights_from_care`` ends with the discharge, or the expected one until then.
+NIGHTS: Mapping[str, str] = {
+    "midnights_expected": "expected",
+    "midnights_from_care": "to the discharge",
+    "midnights_so_far": "received",
+}
 SHOWN = "first test or order"  # ends the source of a start of care that nobody stated
 BASES: Mapping[str, str] = {
     "status.benchmark": "BENCHMARK",
@@ -76,7 +82,7 @@ def umbridge_screen(case: Case) -> ScreenResult:
             missing=("payer_class",),
         )
     if case.payer_class not in PAYERS:
-        return _result(Outcome.NOT_APPLICABLE, "The payer is not Medicare.")
+        return _result(Outcome.NOT_APPLICABLE, "Medicare is not the first payer.")
     day = admitted(case)
     rule = rule_for(case.payer_class, day)
     if rule is None:
@@ -134,7 +140,7 @@ def _judge(case: Case, rule: Subset, exam: Examination) -> ScreenResult:
     # the status that is left, not the level of care
     needed = exam.truth("hospital_need")
     return replace(
-        _result(Outcome.REFER, _words(case, "For a physician to look at; not true: ", lacking)),
+        _result(Outcome.REFER, _words(case, "For a physician to look at. Conditions not shown: ", lacking)),
         supported=Level.OBS if needed else Level.HOME,
         scores=scores,
         evidence=evidence,
@@ -155,13 +161,25 @@ def _is_unordered(case: Case) -> bool:
     return "midnights_from_care" in case.facts and "midnights_from_order" not in case.facts
 
 
+def _nights(case: Case) -> list[str]:
+    """What was expected and what was received, each by its name: an expected midnight is not one of care."""
+    found = {fact: case.facts[fact].latest.value for fact in NIGHTS if fact in case.facts}
+    others = {found.get("midnights_expected"), found.get("midnights_so_far")}
+    return [
+        f"{count} {NIGHTS[fact]}"
+        for fact, count in found.items()
+        # the count of a patient who is here is the expected one
+        if fact != "midnights_from_care" or count not in others
+    ]
+
+
 def _words(case: Case, head: str, titles: list[str]) -> str:
     words = head + "; ".join(titles) + "."
-    start, nights = case.facts.get("care_start"), case.facts.get("midnights_from_care")
-    if nights is not None:
-        words += f" Midnights from the start of care: {nights.latest.value}."
-        if _is_unordered(case):
-            words += " No inpatient order was seen: 42 CFR 412.3(a) asks for one."
+    start = case.facts.get("care_start")
+    if nights := _nights(case):
+        words += f" Midnights from the start of care: {', '.join(nights)}."
+    if _is_unordered(case):
+        words += " No inpatient order was seen: 42 CFR 412.3(a) asks for one."
     if start is not None and start.latest.source.endswith(SHOWN):
         words += " Nobody said when care began: it is counted from the first test, treatment or order."
     return words
