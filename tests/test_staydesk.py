@@ -48,6 +48,7 @@ def test_the_worklist_is_what_the_ledger_left_open(desk: Desk) -> None:
 def test_each_line_says_what_the_screens_came_to_and_where_it_is_written(desk: Desk) -> None:
     seen = set()
     for row in worklist(desk):
+        holds: set[str] = set()
         assert row["outcomes"].keys() == row["entries"].keys()
         for plugin, entry in row["entries"].items():
             slots = desk.entry(entry)["slots"]
@@ -58,6 +59,8 @@ def test_each_line_says_what_the_screens_came_to_and_where_it_is_written(desk: D
             )
             assert slots["outcome"] == row["outcomes"][plugin]
             seen.add(slots["outcome"])
+            holds |= set(slots.get("hold") or ())
+        assert set(row["hold"]) <= holds  # of the deciding plugins
     assert seen - {"MEETS", "NOT_APPLICABLE"}
 
 

@@ -15,6 +15,7 @@ from umbridge.cli import main
 from umbridge.criteria.host import Host
 from umbridge.shadow import Shadow, read_files
 from umbridge.site import load_site
+from umbridge.vignettes import differences
 
 CASES = ["G19", "G21", "G24"]  # the main cases of these plugins; all others are in test_golden
 #: Plugins held to the cases here.
@@ -165,3 +166,18 @@ def test_a_bundled_plugin_passes_the_check_its_authors_are_told_to_run(plugin: s
     assert done.exit_code == 0, done.stdout
     assert "nothing is wrong" in done.stdout
     assert " 0 vignettes" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ({}, []),
+        ({"hold": ["AGE_ONLY", "ZZ_KEPT"], "closes": False}, []),
+        ({"hold": ["AGE_ONLY"]}, ["hold is ['AGE_ONLY', 'ZZ_KEPT'], expected ['AGE_ONLY']"]),
+        ({"hold": []}, ["hold is ['AGE_ONLY', 'ZZ_KEPT'], expected []"]),
+        ({"closes": True}, ["closes is False, expected True"]),
+    ],
+)
+def test_a_vignette_may_say_what_holds_and_whether_it_closes(said: Any, wrong: list[str]) -> None:
+    line: Any = {"outcome": "MEETS", "hold": ["ZZ_KEPT", "AGE_ONLY"], "closes": False}
+    assert differences(said, line) == wrong

@@ -22,6 +22,7 @@ from umbridge.review.waves import (
     level_supported,
     settled,
     told_of_a_measurement,
+    waits_for,
     waves,
 )
 
@@ -123,7 +124,7 @@ def test_a_plugin_that_was_told_of_no_measurement_closes_nothing(
     plain = said(outcome, level)
     for facts in ((), ("age", "vasopressor", "worsened_congestion")):
         found = told_of_a_measurement(plain, told(*facts))
-        assert not verdict(found, 1).closes
+        assert not settled([verdict(found, 1)])
         if outcome is not NONE and level:
             assert level_supported({"zz": found}, AT) is None
     assert told_of_a_measurement(plain, told("age", "sbp")) is plain
@@ -192,6 +193,12 @@ def test_what_a_person_has_to_see_keeps_a_review_open_in_any_wave(entries: list[
     assert settled(entries) is (
         bool(judged) and seen and all(each.met and not each.hold for each in deciding)
     )
+    waits = waits_for(entries)
+    assert bool(waits) is (not seen or any(each.hold for each in deciding))
+    assert KEPT not in waits  # what a vendor calls its reason may tell of the patient
+    assert ("PLUGIN" in waits) is any(KEPT in each.hold for each in judged)
+    assert (ADVISED_HIGHER in waits) is any(ADVISED_HIGHER in each.hold for each in judged)
+    assert (AGE_ONLY in waits) is any(AGE_ONLY in each.hold for each in deciding)
 
 
 def test_a_higher_level_that_is_advised_is_not_settled_by_the_status() -> None:

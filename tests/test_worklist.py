@@ -24,8 +24,10 @@ from umbridge_audit.seal import SealError
 
 from umbridge.criteria.host import Host
 from umbridge.deadlines import Deadlines
-from umbridge.model import Level, ReviewType, Status
-from umbridge.review.worklist import WorklistLine
+from umbridge.model import Level, Outcome, ReviewType, Status
+from umbridge.review.standing import InForce
+from umbridge.review.waves import Verdict
+from umbridge.review.worklist import WorklistLine, decoded, encoded
 from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.anew import reading_of
 from umbridge.stay.clock import instant
@@ -219,6 +221,26 @@ def line(number: int, due: int | None, unit: str | None = None, payer: str = PAY
         unit=unit,
         payer_class=payer,
     )
+
+
+def test_a_line_says_why_its_answers_wait() -> None:
+    """As it comes out of the store; what binds is told, and nothing else."""
+    age, own = Verdict(True, 1, ("AGE_ONLY",)), Verdict(True, 1, ("ZZ_KEPT", "AGE_ONLY"))
+    meets, no = Verdict(True, 2), Verdict(None, 2, ("ADVISED_HIGHER",))
+    for said, expected in (
+        ((), ()),
+        ((age,), ("AGE_ONLY",)),
+        ((age, own), ("AGE_ONLY", "PLUGIN")),
+        ((age, no), ("AGE_ONLY",)),
+        ((age, meets), ()),
+        ((own, meets), ("PLUGIN",)),
+        ((age, Verdict(True, 2, ("INPATIENT_ORDER_MISSING",))), ("INPATIENT_ORDER_MISSING",)),
+    ):
+        answers = {
+            f"zz{n}": InForce.of(each, entry=n, outcome=Outcome.MEETS) for n, each in enumerate(said, 1)
+        }
+        kept = decoded(encoded(replace(line(1, 2), answers=answers)))
+        assert kept.hold == expected
 
 
 @pytest.fixture(scope="module")

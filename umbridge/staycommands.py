@@ -19,7 +19,7 @@ from umbridge.options import (
     with_config,
 )
 
-REVIEW_COLUMNS = ("due", "overdue", "visit", "unit", "review", "episode_day", "requested", "outcomes")
+REVIEW_COLUMNS = ("due", "overdue", "visit", "unit", "review", "episode_day", "requested", "outcomes", "hold")
 STAY_COLUMNS = (
     "visit",
     "lifecycle",
@@ -105,9 +105,10 @@ def reviews() -> None:
 def reviews_list(where: Installation, purpose: str | None, as_json: bool, **asked: Any) -> None:
     """Reviews that wait for a person, the earliest due first, with what each plugin's screen came to.
 
-    A screen that MEETS closes its review by itself; everything else stands here. `ledger show` has the
-    rationale of an entry. With --limit, the last line's due time and number, as DUE/REVIEW_ID, are what
-    --after takes for the next page; DUE is empty for a line without one.
+    A screen that MEETS closes its review by itself unless an answer waits for a person; everything else
+    stands here, and `hold` says for which reasons answers wait. `ledger show` has the rationale of an
+    entry. With --limit, the last line's due time and number, as DUE/REVIEW_ID, are what --after takes for
+    the next page; DUE is empty for a line without one.
     """
     need_purpose(purpose)
     args = {name: value for name, value in asked.items() if value}

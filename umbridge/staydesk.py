@@ -105,6 +105,7 @@ class ReviewLine:
     reason: str | None = within("ops")
     requested: JsonValue = within("clin")
     outcomes: JsonValue = within("clin")
+    hold: JsonValue = within("clin")
     entries: JsonValue = within("ops")
 
 
@@ -338,5 +339,6 @@ def _line(line: WorklistLine, now: datetime) -> ReviewLine:
         reason=line.reason or None,
         requested={"status": line.requested_status.value, "level": line.requested_level.name},
         outcomes={plugin: answer.outcome for plugin, answer in answers},
+        hold=list(line.hold),
         entries={plugin: answer.entry for plugin, answer in answers},
     )

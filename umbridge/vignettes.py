@@ -32,6 +32,7 @@ Compared: TypeAlias = Literal[
     "avoidable_attribution",
     "basis",
     "extended_stay_reason",
+    "closes",
 ]
 _EQUAL: tuple[Compared, ...] = get_args(Compared)
 
@@ -97,6 +98,8 @@ class Expected(TypedDict, total=False):
     extended_stay_reason: str
     tags: list[str]
     scores: dict[str, int | str | list[str]]
+    closes: bool
+    hold: list[str]
     payer_class: str
     facts: dict[str, bool | int | Decimal | str]
 
@@ -156,6 +159,8 @@ def differences(expected: Expected, line: ScreenLine) -> list[str]:
     for key in _EQUAL:
         if key in expected and line.get(key) != expected[key]:
             found.append(f"{key} is {line.get(key)}, expected {expected[key]}")
+    if "hold" in expected and set(line["hold"]) != set(expected["hold"]):
+        found.append(f"hold is {sorted(line['hold'])}, expected {sorted(expected['hold'])}")
     missing = set(line.get("missing", ()))
     if "missing" in expected:
         needed = set(expected["missing"])

@@ -6,11 +6,11 @@ like any other fact; it is then asked in the second wave and finds there what th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from umbridge.criteria.grounds import NO_MEASURED_FACT, UNMEASURED
+from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, UNMEASURED
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, Sample, ScreenResult
 
@@ -19,6 +19,9 @@ LEVEL_SUPPORTED = "level_supported"
 CEILING = "supported_max"
 #: The host's own reason to keep a review open: the patient may need more than was ordered.
 ADVISED_HIGHER = "ADVISED_HIGHER"
+NO_ORDER = "INPATIENT_ORDER_MISSING"  # as the exception: a plugin that counts from the order says it too
+OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
+_NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,6 @@ class Verdict:
     met: bool | None
     wave: int = 1  # 1 or 2
     hold: tuple[str, ...] = ()
-
-    @property
-    def closes(self) -> bool:
-        return self.met is True and not self.hold
 
 
 def holds(result: ScreenResult) -> tuple[str, ...]:
@@ -109,14 +108,36 @@ def settled(said: Iterable[Verdict]) -> bool:
 
     An applicable answer of the second wave goes before the first's: for Medicare, other criteria do not
     overrule 42 CFR 412.3 (42 CFR 422.101(b)(2) and (b)(6)). Within a wave every applicable answer must be
-    met, and none may wait for a person. What a person has to see, the second wave does not settle either:
-    that the status is right says nothing of a patient who needs more than was ordered. Only what the first
-    wave says of its own measurements is settled there, as the second was not told of such answers.
+    met, and none of any wave may bind the review to wait for a person.
     """
-    by_wave: dict[int, list[bool]] = {}
-    for each in said:
-        if each.met is not None:
-            if not UNMEASURED.issuperset(each.hold):
-                return False
-            by_wave.setdefault(each.wave, []).append(each.closes)
-    return bool(by_wave) and all(by_wave[max(by_wave)])
+    applicable = [each for each in said if each.met is not None]
+    last = _last(applicable)
+    are_met = all(each.met for each in applicable if each.wave == last)
+    return bool(applicable) and are_met and not any(_binding(applicable))
+
+
+def waits_for(said: Iterable[Verdict]) -> tuple[str, ...]:
+    """The reasons for which a review waits for a person, those that the host knows by name.
+
+    A vendor's own reason may tell what a patient is treated for (42 CFR part 2), and the worklist has no
+    restricted part: there it is ``PLUGIN``, and the determination has it.
+    """
+    binding = _binding([each for each in said if each.met is not None])
+    found = {reason if reason in _NAMED else OWN_REASON for reason in binding}
+    return tuple(reason for reason in (*_NAMED, OWN_REASON) if reason in found)
+
+
+def _last(applicable: Sequence[Verdict]) -> int:
+    return max((each.wave for each in applicable), default=0)
+
+
+def _binding(applicable: Sequence[Verdict]) -> Iterator[str]:
+    """The holds of all applicable answers that keep the review open.
+
+    What a person has to see, the second wave does not settle: that the status is right says nothing of a
+    patient who needs more than was ordered. Only what the first wave says of its own measurements is settled
+    there, as the second was not told of such answers.
+    """
+    last = _last(applicable)
+    for each in applicable:
+        yield from (reason for reason in each.hold if each.wave == last or reason not in UNMEASURED)

@@ -11,6 +11,7 @@ from umbridge.model import Level, ReviewState, ReviewType, Status
 from umbridge.review import standing
 from umbridge.review.plan import NO_ADMISSION, Review
 from umbridge.review.standing import AnswerRow, InForce, LaneReviews
+from umbridge.review.waves import waits_for
 from umbridge.stay.view import Stay
 
 
@@ -31,6 +32,11 @@ class WorklistLine:
     payer_class: str
     reason: str = ""  # why it was opened, or opened again; "" in a line of before it was kept
     answers: Mapping[str, InForce] = field(default_factory=dict)  # by plugin
+
+    @property
+    def hold(self) -> tuple[str, ...]:
+        """The reasons for which its answers wait for a person, whatever they came to."""
+        return waits_for(self.answers.values())
 
 
 def why_again(planned: Sequence[Review], reopened: Mapping[str, str]) -> dict[str, str]:
