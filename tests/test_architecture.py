@@ -217,6 +217,8 @@ TESTED_IN = {
     "umbridge/__init__.py": "tests/test_asking.py",  # it loads nothing until it is asked for a name
     "umbridge/controlclient.py": "tests/test_control.py",  # one end of a socket says little without the other
     "umbridge/criteria/frontdoor.py": "tests/test_asking.py",
+    "umbridge/criteria/whyframe.py": "tests/test_why.py",
+    "umbridge/whytree.py": "tests/test_why.py",
     "umbridge/rowstate.py": "tests/test_docs.py",  # a list of words, held to docs/cli.md
     "umbridge/settingsfile.py": "tests/test_asking.py",
     "umbridge/store/ground.py": "tests/test_store_host.py",  # what a start finds wrong with its place

@@ -392,6 +392,20 @@ def test_screen_prints_the_same_bytes_twice_from_files_and_from_stdin(feed: Path
     assert (stay["status"], stay["events_applied"]) == ("INPATIENT", 6)
 
 
+def test_screen_shows_the_tree_of_the_worker_that_answered_beside_the_same_answer(feed: Path) -> None:
+    rows = umbridge("screen", str(feed), "--json", "--why").rows
+    plain = umbridge("screen", str(feed), "--json").rows
+    assert [{key: value for key, value in row.items() if key != "why"} for row in rows] == plain
+    assert {row["plugin"] for row in rows if row["why"]} >= {"interqual_like", "mcg_like"}
+    for row in rows:
+        for tree in row["why"]:
+            assert list(tree) == ["rule", "truth", "readings", "missing", "children"]
+    lines = umbridge("screen", str(feed), "--why").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for row in rows:
+        assert any(line.startswith(f"{row['visit']}  {row['review']}  {row['plugin']}:") for line in lines)
+
+
 def test_screen_asks_only_the_plugins_named_and_refuses_one_that_is_not_there(feed: Path) -> None:
     rows = umbridge("screen", str(feed), "--json", "--plugin", "mcg_like").rows
     assert {row["plugin"] for row in rows} == {"mcg_like"}

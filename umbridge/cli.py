@@ -242,6 +242,7 @@ def listen(
     "--as-of", "as_of", default=None, metavar="TIME", help="ISO 8601; default: the last message's time."
 )
 @click.option("--stays", "show_stays", is_flag=True, help="Print the folded stays instead of the screens.")
+@click.option("--why", is_flag=True, help="With each result the tree of rules that it rests on.")
 @as_json
 def screen(
     paths: tuple[str, ...],
@@ -249,10 +250,11 @@ def screen(
     plugins: tuple[str, ...],
     as_of: str | None,
     show_stays: bool,
+    why: bool,
     as_json: bool,
 ) -> None:
     """Shadow run: fold messages into stays, screen them, print what is in force. No store, no daemon."""
-    from umbridge import shadow
+    from umbridge import shadow, whytree
     from umbridge.criteria.host import Host
     from umbridge.site import default_site, load_site
     from umbridge.stay.profile import check_site
@@ -272,15 +274,18 @@ def screen(
     if show_stays:
         _print(run.stays(moment), STAY_COLUMNS, as_json)
     else:
-        host = Host()
+        host = Host(why=why)
         host.start(plugins or None)
         try:
             lines = run.screen(host, moment)
         finally:
             host.stop()
-        _print(lines, RESULT_COLUMNS, as_json)
-    for why, count in sorted(run.unread.items()):
-        click.echo(f"{count} not used: {why}", err=True)
+        if why and not as_json:
+            whytree.show(lines)
+        else:
+            _print(lines, RESULT_COLUMNS, as_json)
+    for unread, count in sorted(run.unread.items()):
+        click.echo(f"{count} not used: {unread}", err=True)
 
 
 def _moment(text: str | None, zone: Any, option: str = "--as-of") -> datetime | None:

@@ -11,6 +11,7 @@ from typing import Any
 from umbridge.casework.asking import questions_of, screenings
 from umbridge.casework.work import to_screen
 from umbridge.criteria.host import Host
+from umbridge.criteria.whyframe import why_rows
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
 from umbridge.intake import content_digest
@@ -122,16 +123,17 @@ class Shadow:
                 said = verdict(item.screened.result, item.wave)
                 state.verdicts.setdefault(item.review.id, {})[item.plugin] = said
             closing = state.completed
-            lines.extend(
-                screen_line(
+            for item in done:
+                line = screen_line(
                     stay.visit or key,
                     item.review,
                     item.plugin,
                     item.screened.result,
                     closes=item.review.id in closing,
                 )
-                for item in done
-            )
+                if host.why:
+                    line["why"] = why_rows(item.screened.why)
+                lines.append(line)
         return lines
 
     def _at(self, key: str, as_of: datetime | None) -> tuple[Lane | None, datetime | None]:

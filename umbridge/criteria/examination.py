@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 from umbridge.criteria.compiled import CompiledRules, FactTests
 from umbridge.criteria.made import hours_since, with_made, without_replaced
@@ -15,22 +17,21 @@ from umbridge.criteria.tree import (
     FactSpec,
     IfMeasured,
     Joint,
-    Leaf,
-    Trace,
     Truth,
     bounded,
     is_positive,
     is_usable,
     leaf_truth,
-    samples_read,
     shown,
-    truth_of,
     value_read,
 )
 from umbridge.criteria.truths import JointState, Shown, State, Truths
-from umbridge.model import Evidence, Reading, Sample
+from umbridge.criteria.why import Trace, grown, sample_read
+from umbridge.model import Evidence, Reading
 
 Found = TypeVar("Found")
+Cited: TypeAlias = tuple["Examination", tuple[str, ...], tuple[Evidence, ...]]  # of which rules, and what
+_cited: ContextVar[list[Cited] | None] = ContextVar("cited", default=None)
 
 
 class Examination:
@@ -156,8 +157,12 @@ class Examination:
         return work()
 
     def trace(self, key: str) -> Trace:
-        """Every node of a rule with what it came to."""
-        return self._truths.trace(key)
+        """Every node of a rule with what it came to, the readings it read and what it lacks."""
+        return self.traces(key)[0]
+
+    def traces(self, *keys: str) -> tuple[Trace, ...]:
+        """The same of several rules: what one has shown, the next does not show again."""
+        return grown(self._truths, self.facts, keys)
 
     def _shown(self, keys: Sequence[str]) -> Iterator[Shown]:
         """What was sent: of a difference, what it is made of. A diagnosis is in the criterion's own words."""
@@ -174,14 +179,28 @@ class Examination:
         found: dict[tuple[str, int], Evidence] = {}
         times: dict[int, str] = {}
         for fact, reads, leaf in self._shown(keys):
-            sample = _sample_read(self.facts[fact], reads, leaf)
+            sample = sample_read(self.facts[fact], reads, leaf)
             key = (fact, id(sample))
             if key not in found:
                 at = times.get(id(sample.at))
                 if at is None:
                     at = times[id(sample.at)] = sample.at.isoformat()
                 found[key] = Evidence(fact, shown(sample.value), sample.unit, at, sample.source)
-        return tuple(found.values())
+        evidence = tuple(found.values())
+        if (cited := _cited.get()) is not None:
+            cited.append((self, keys, evidence))
+        return evidence
+
+
+@contextmanager
+def heeding() -> Iterator[list[Cited]]:
+    """What is cited meanwhile: an answer rests on the rules whose evidence it gives."""
+    found: list[Cited] = []
+    before = _cited.set(found)
+    try:
+        yield found
+    finally:
+        _cited.reset(before)
 
 
 def truths_of(exam: Examination) -> Truths:
@@ -191,15 +210,3 @@ def truths_of(exam: Examination) -> Truths:
 
 def _counted(reading: Reading) -> int:
     return int(cast(Decimal, reading.latest.value))  # usable, so a whole number within its bounds
-
-
-def _sample_read(reading: Reading, reads: str, leaf: Leaf | None) -> Sample:
-    """The sample to show: of several that were looked at, the first that made the test true."""
-    if reads == "lowest":
-        return reading.low
-    if reads == "highest":
-        return reading.high
-    if leaf is None:
-        return reading.latest
-    op, limit = leaf.op, leaf.value
-    return next((s for s in samples_read(reading, reads) if truth_of(op, s.value, limit)), reading.latest)

@@ -16,10 +16,14 @@ _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circula
 
 
 class Request(TypedDict):
-    """What a worker is asked: for its greeting, or to screen cases as ``wire.case_out`` writes them."""
+    """What a worker is asked: for its greeting, or to screen cases as ``wire.case_out`` writes them.
+
+    ``why``: with each answer the trees behind it.
+    """
 
     do: Literal["greet", "screen"]
     cases: NotRequired[list[list[Any]]]
+    why: NotRequired[bool]
 
 
 class Question(Request):
@@ -40,6 +44,7 @@ class Reply(TypedDict, total=False):
     """One case's result as ``wire.result_out`` writes it, or the code of what went wrong with it alone."""
 
     result: object
+    why: object
     error: str
 
 

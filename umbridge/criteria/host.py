@@ -25,6 +25,8 @@ from umbridge.criteria.link import (
     start_all,
 )
 from umbridge.criteria.sandbox import LEVELS
+from umbridge.criteria.why import Trace
+from umbridge.criteria.whyframe import why_in
 from umbridge.criteria.wire import Told, case_out, result_in
 from umbridge.errors import ConfigError
 from umbridge.model import Case, Outcome, ScreenResult
@@ -75,6 +77,7 @@ class Screened:
     latency_us: int
     isolation: str
     failed: str | None = None
+    why: tuple[Trace, ...] = ()  # of the rules that the answer rests on, where the host was to ask for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,13 @@ class _Ask:
     link: Link
     places: list[int]
     cases: list[list[Any]]
+    why: bool
 
     def request(self) -> tuple[Link, Request]:
-        return self.link, {"do": "screen", "cases": self.cases}
+        request: Request = {"do": "screen", "cases": self.cases}
+        if self.why:
+            request["why"] = True
+        return self.link, request
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +116,14 @@ def _may_be_one_alone(said: Said) -> bool:
 class Host:
     """All plugins of one caseworker. For one thread."""
 
-    def __init__(self, *, call_seconds: float = CALL_SECONDS, required: str = "process-only") -> None:
-        """``required``: the weakest level of isolation (``sandbox.LEVELS``) that a plugin may run with."""
+    def __init__(
+        self, *, call_seconds: float = CALL_SECONDS, required: str = "process-only", why: bool = False
+    ) -> None:
+        """``required``: the weakest level of isolation (``sandbox.LEVELS``) that a plugin may run with.
+
+        ``why``: plugins are asked for the trees behind their answers too.
+        """
+        self.why = why
         self.call_seconds = call_seconds
         self.required = required
         self._found: dict[str, Found] = {}
@@ -228,7 +241,7 @@ class Host:
                 continue
             declared, bounds = frozenset(link.manifest.facts), link.manifest.bounds
             sent = [case_out(questions[place][name], declared, told, bounds=bounds) for place in places]
-            asks.append(_Ask(link, places, sent))
+            asks.append(_Ask(link, places, sent, self.why))
         return Asked(questions, found, asks, Asking([ask.request() for ask in asks]))
 
     def _unable(self, link: Link | None) -> str:
@@ -258,7 +271,7 @@ class Host:
             if len(ask.places) > 1 and _may_be_one_alone(said):
                 ask.link.forgive()  # the failure counts when it is known whose it is
                 for place, case in zip(ask.places, ask.cases, strict=True):
-                    alone = _Ask(ask.link, [place], [case])
+                    alone = _Ask(ask.link, [place], [case], ask.why)
                     self._take(asked, alone, ask_all([alone.request()])[0])
             else:
                 self._take(asked, ask, said)
@@ -310,7 +323,9 @@ class Host:
             return self._failed(link, code if code in FAILURES else "plugin_reply_invalid", took)
         try:
             assert link.manifest is not None  # noqa: S101 - it was asked, so it was heard
-            return Screened(result_in(own["result"], link.manifest, case), took, link.isolation)
+            result = result_in(own["result"], link.manifest, case)
+            why = why_in(own.get("why"), link.manifest, case) if self.why else ()
+            return Screened(result, took, link.isolation, why=why)
         except WireError:
             return self._failed(link, "plugin_reply_invalid", took)
 

@@ -189,15 +189,6 @@ class Decision:
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What one node came to, for people."""
-
-    text: str
-    truth: Truth
-    children: tuple[Trace, ...] = ()
-
-
 def one(*nodes: Node) -> Group:
     """TRUE when any is; an empty ONE is FALSE."""
     return Group(1, nodes)

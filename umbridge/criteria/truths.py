@@ -26,13 +26,11 @@ from umbridge.criteria.tree import (
     Node,
     Not,
     ScoreTest,
-    Trace,
     Truth,
     at_least,
     class_of,
     compare,
     counted_range,
-    text_of,
 )
 
 Shown: TypeAlias = tuple[str, str, Leaf | None]  # a fact, how it was read, and the test that picks a sample
@@ -222,34 +220,6 @@ class Truths:
                 if node.is_left_out(self.known)
             )
         )
-
-    def trace(self, key: str) -> Trace:
-        """Every node of a rule with what it came to."""
-        return self._trace(self.rules.rules[key])
-
-    def _trace(self, node: Node) -> Trace:
-        truth = self.rules._compile(node)(self)
-        match node:
-            case Criterion():
-                return Trace(node.title, truth, (self._trace(node.rule),))
-            case Not():
-                return Trace("NOT", truth, (self._trace(node.child),))
-            case Group():
-                return Trace(text_of(node), truth, tuple(self._trace(child) for child in node.children))
-            case ScoreTest():
-                low, high = self.bounds(node.score)
-                found = f"{low}" if low == high else f"{low} to {high}"
-                return Trace(f"{text_of(node)} (found {found})", truth, self._items_trace(node.score))
-            case Leaf() | Joint() | IfMeasured():
-                return Trace(text_of(node), truth)
-
-    def _items_trace(self, score: str) -> tuple[Trace, ...]:
-        lines = []
-        for index, item in enumerate(self.rules.scores[score].items):
-            low, high = self.item_bounds(score, index)
-            points = f"{low}" if low == high else f"{low} to {high}"
-            lines.append(Trace(f"{item.id}: {points}", None if low != high else low != 0))
-        return tuple(lines)
 
     def reasons(self, key: str, truth: Truth) -> list[Criterion]:
         """The criteria of a rule, outermost first, that came to this truth."""

@@ -29,9 +29,11 @@ import pluggy
 import umbridge
 from umbridge import hookspecs
 from umbridge.criteria import frontdoor  # noqa: F401 - loaded before this process locks itself down
+from umbridge.criteria.examination import heeding
 from umbridge.criteria.frames import FRAME_LIMIT, Answer, Greeting, Reply, Request, WireError, asked, frame
 from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine
+from umbridge.criteria.whyframe import behind, why_out
 from umbridge.criteria.wire import case_in, manifest_out, result_out
 from umbridge.errors import ContentError
 from umbridge.model import Manifest, ScreenResult
@@ -174,21 +176,38 @@ def _import(entry: str, package: ModuleSpec) -> object:
 
 
 def _answer(plugins: pluggy.PluginManager, request: Request) -> Answer:
-    return {"results": [_screened(plugins, case) for case in request.get("cases", ())]}
+    look = _explained if request.get("why") else _screened
+    return {"results": [look(plugins, case) for case in request.get("cases", ())]}
 
 
 def _screened(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
     """One case's result. What a plugin raises ends this case, not those beside it."""
+    return _said(plugins, case)[0]
+
+
+def _explained(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
+    """The same answer with the trees behind it, which are of this very evaluation."""
+    with heeding() as cited:
+        reply, result = _said(plugins, case)
+    if result is None:
+        return reply
+    try:
+        return {**reply, "why": why_out(behind(cited, result))}
+    except Exception:
+        return {"error": "plugin_reply_invalid"}
+
+
+def _said(plugins: pluggy.PluginManager, case: list[Any]) -> tuple[Reply, ScreenResult | None]:
     try:
         result = plugins.hook.umbridge_screen(case=case_in(case))
     except BaseException:
-        return {"error": "plugin_error"}
+        return {"error": "plugin_error"}, None
     if not isinstance(result, ScreenResult):
-        return {"error": "plugin_reply_invalid"}
+        return {"error": "plugin_reply_invalid"}, None
     try:
-        return {"result": result_out(result)}
+        return {"result": result_out(result)}, result
     except Exception:
-        return {"error": "plugin_reply_invalid"}
+        return {"error": "plugin_reply_invalid"}, None
 
 
 def _reply(key: str, answer: Answer) -> bytes:

@@ -7,6 +7,7 @@ from typing import TypeAlias, TypedDict
 
 from umbridge_audit.entry import Draft, JsonValue
 
+from umbridge.criteria.whyframe import WhyRow
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.review.waves import Verdict, holds
@@ -58,6 +59,7 @@ class Optional(TypedDict, total=False):
     avoidable_attribution: str
     tags: list[str]
     scores: dict[str, int | str | tuple[str, ...]]
+    why: list[WhyRow]
 
 
 class ScreenLine(Optional):
