@@ -102,6 +102,7 @@ def on_measurement(
 ) -> ScreenResult:
     """The same answer: PEND while nothing was measured, and held where what it goes by is no measurement.
 
+    A referral names the circumstances that are so and make nothing true by themselves.
     ``keys``: the rules that were asked; those of them that are true are what the answer goes by.
     """
     if result.outcome is Outcome.NOT_APPLICABLE:
@@ -110,6 +111,9 @@ def on_measurement(
     found = ground(case, exam, read)
     if not found.is_measured:
         return pend_unmeasured(result, case.review, to_measure(subset.rules, keys, case.review))
+    if case.review in HELD and result.outcome is Outcome.REFER:
+        around = truths_of(exam).kept(circumstances, *keys)
+        result = replace(result, rationale=f"{result.rationale} {around}".strip())
     if case.review not in HELD or subset.shown_by:
         return result
     return held(truths_of(exam), result, tuple(key for key in keys if exam.truth(key)), found)
@@ -130,10 +134,15 @@ def held(truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Gro
     return _held(result, min(reasons))
 
 
-def circumstances(truths: Truths, key: str) -> list[str]:
-    """What a rule asks of the patient's circumstances and finds so, for people to know of."""
-    asked = [node for node in walk(truths.rules.rules[key], truths.rules.scores) if isinstance(node, Leaf)]
-    return [text_of(leaf) for leaf in asked if leaf.fact in SOCIAL and truths.of(leaf)]
+def circumstances(truths: Truths, *keys: str) -> str:
+    """What rules ask of the patient's circumstances and find so, for people to know of; "" for nothing."""
+    asked = [node for key in keys for node in walk(truths.rules.rules[key], truths.rules.scores)]
+    found = [
+        text_of(each) for each in asked if isinstance(each, Leaf) and each.fact in SOCIAL and truths.of(each)
+    ]
+    if not found:
+        return ""
+    return f"True, and no ground for a level by itself: {'; '.join(dict.fromkeys(found))}."
 
 
 def _held(result: ScreenResult, reasons: tuple[str, ...]) -> ScreenResult:

@@ -308,9 +308,9 @@ def _rationale(truths: Truths, episode: Episode, ask: Ask, result: ScreenResult)
         parts.append(
             "No level above home supported" + (" so far." if result.outcome is Outcome.PEND else ".")
         )
-    around = circumstances(truths, episode.asked[0]) if result.outcome is Outcome.REFER else ()
+    around = circumstances(truths, episode.asked[0]) if result.outcome is Outcome.REFER else ""
     if around:
-        parts.append(f"True, and no ground for a level by itself: {'; '.join(around)}.")
+        parts.append(around)
     if result.advise_higher == "UNKNOWN":
         parts.append(f"A higher level is undecided; not known: {', '.join(result.advise_missing)}.")
     if result.discharge_ready:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 import umbridge_mcg_like as plugin
 
-from umbridge import Level, Outcome, Reading, ReviewType, Sample, ScreenResult
+from umbridge import Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.stay.facts import dictionary
 from umbridge.testing import AT, Value, case
 
@@ -285,3 +285,26 @@ def test_nobody_is_ready_while_an_order_runs_that_nobody_has_read(name: str) -> 
         assert (held.outcome, held.discharge_ready) == (Outcome.PEND, None)
         assert held.missing == ("unmapped_parenteral_order",)
     assert subset.id in plugin.umbridge_manifest().subsets
+
+
+@pytest.mark.parametrize(
+    ("name", "around", "lifted", "words"),
+    [
+        (
+            *("copd", {"home_support_adequate": N}),
+            *({"dyspnea_vas": 5, "resp_rate": 24, "heart_rate": 95}, "home_support_adequate is N"),
+        ),
+        ("ssti", {"poor_adherence": Y}, {"temperature": 38.1, "heart_rate": 91}, "poor_adherence is Y"),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.INPATIENT, Status.OBSERVATION])
+def test_a_referral_names_the_circumstances_that_are_no_ground_by_themselves(
+    name: str, around: Change, lifted: Change, words: str, status: Status
+) -> None:
+    found = asked(name, around, requested_status=status)
+    assert (found.outcome, found.supported) == (Outcome.REFER, Level.HOME)
+    assert f"no ground for a level by itself: {words}." in found.rationale
+    assert "by itself" not in asked(name, requested_status=status).rationale
+    with_reason = asked(name, around, lifted, requested_status=status)
+    assert with_reason.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+    assert "by itself" not in with_reason.rationale
