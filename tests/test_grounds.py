@@ -290,3 +290,46 @@ def test_content_that_reads_no_measurement_has_none_to_ask_for_and_closes_nothin
     (tmp_path / "zz.toml").write_text(head + kept + body + rules)
     found = LevelContent(tmp_path).screen(asked(UNMEASURED | CONGESTED))
     assert (found.outcome, found.missing, found.hold) == (Outcome.MEETS, (), NONE)
+
+
+ORDER: Known = {"unmapped_parenteral_order": True}
+
+
+def test_of_readiness_only_what_is_known_is_said(tmp_path: Path) -> None:
+    asks = (Level.ACUTE, ReviewType.CONTINUED_STAY)
+    ready = screened(tmp_path, QUIET, *asks)
+    assert (ready.outcome, ready.discharge_ready) == (REFER, True)
+    assert "needing the hospital that its profile knows is running." in ready.rationale
+    unread = screened(tmp_path, QUIET | ORDER, *asks)
+    assert (unread.outcome, unread.discharge_ready) == (Outcome.PEND, None)
+    assert "needs the hospital is not known. " in unread.rationale
+    assert "Every other discharge criterion is true." in unread.rationale
+    assert "support no level above home so far." in unread.rationale
+    for untrue in ("Ready for discharge", "refer to secondary review"):
+        assert untrue not in unread.rationale
+
+
+def test_a_level_that_is_open_is_not_said_to_be_unsupported(tmp_path: Path) -> None:
+    settled = screened(tmp_path, QUIET)
+    assert (settled.outcome, settled.supported) == (REFER, Level.HOME)
+    assert "support no level above home." in settled.rationale
+    is_open = screened(tmp_path, {k: v for k, v in QUIET.items() if k != "telemetry"})
+    assert (is_open.outcome, is_open.scores["supported_max"]) == (REFER, "OBS")
+    assert "support no level above home so far." in is_open.rationale
+
+
+@pytest.mark.parametrize("review", [ReviewType.ADMISSION, ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE])
+def test_the_subset_of_every_other_diagnosis_says_that_it_does_not_read_this_one(
+    tmp_path: Path, review: ReviewType
+) -> None:
+    words = "not this diagnosis: what it needs beyond them, a person judges."
+    own = screened(tmp_path, QUIET, Level.ACUTE, review)
+    assert words not in own.rationale
+    (tmp_path / "zz.toml").write_text(FILE.replace('icd10 = ["J44"]', "fallback = true"))
+    general = LevelContent(tmp_path)
+    found = general.screen(asked(QUIET, Level.ACUTE, review))
+    assert (found.outcome, found.supported) == (own.outcome, own.supported)
+    assert words in found.rationale
+    assert words in general.screen(asked({}, Level.ACUTE, review)).rationale
+    met = general.screen(asked(QUIET | {"sbp": Decimal(85), "telemetry": True}))
+    assert (met.outcome, words in met.rationale) == (MET, False)

@@ -59,6 +59,8 @@ class Library:
         if not case.diagnoses:
             return "No principal diagnosis is known yet, so no subset can be chosen."
         subset = self.match(case.diagnoses, case.facts)
+        if subset is None and self.match(case.diagnoses[:1]) is not None:
+            return "No subset for the principal diagnosis together with a secondary one: a person judges."
         if subset is None:
             return "No subset for the principal diagnosis."
         if not subset.in_force(day or case.as_of.date()):

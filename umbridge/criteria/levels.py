@@ -38,6 +38,23 @@ EPISODES = {
     ReviewType.DISCHARGE: "discharge",
 }
 MOST_CHARACTERS = 2000  # of a rationale, by the contract with plugins
+_READY = (
+    "Ready for discharge: stable, and none of the treatments needing the hospital that its profile knows "
+    "is running."
+)
+#: Of a subset that is for every diagnosis no other is for.
+_GENERAL = (
+    "These criteria read the general severity of illness and intensity of service only, not this diagnosis: "
+    "what it needs beyond them, a person judges."
+)
+#: What the answer without an unread order says, and what is left of it with one.
+_UNSETTLED = (
+    (": refer to secondary review.", "."),
+    (_READY, "Every other discharge criterion is true."),
+    ("very discharge criterion is true.", "very other discharge criterion is true."),
+    ("very discharge item is reached", "very other discharge item is reached"),
+    ("support no level above home.", "support no level above home so far."),
+)
 _WORD = {True: "YES", False: "NO", None: "UNKNOWN"}
 
 
@@ -88,13 +105,16 @@ def pend_for_order(case: Case, result: ScreenResult) -> ScreenResult:
     words = (
         "An intravenous order that the site's profile does not know is active: whether its treatment needs "
     )
+    said = result.rationale
+    for whole, left in _UNSETTLED:
+        said = said.replace(whole, left)
     return replace(
         result,
         outcome=Outcome.PEND,
         evidence=(*result.evidence, shown),
         supported=None if case.review is ReviewType.DISCHARGE else result.supported,
         missing=(UNREAD_ORDER,),
-        rationale=f"{words}the hospital is not known. {result.rationale}"[:MOST_CHARACTERS],
+        rationale=f"{words}the hospital is not known. {said}"[:MOST_CHARACTERS],
         discharge_ready=None,
         avoidable_day=None,
         avoidable_attribution=None,
@@ -221,6 +241,9 @@ def _judged(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, t
         result = held(truths, result, _going_by(episode, ask, result), ask.ground)
     if not ask.is_age_known:
         result = pend_for_age(result)
+    is_for_a_person = result.outcome in (Outcome.REFER, Outcome.PEND) or result.discharge_ready
+    if episode.subset.is_fallback and is_for_a_person:
+        result = replace(result, rationale=f"{_GENERAL} {result.rationale}")
     return replace(
         result,
         subset=episode.subset.id,
@@ -264,7 +287,8 @@ def _levels(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, t
     still_open = [level for level in LEVELS if level > supported and decisions[level].value is None]
     if result.outcome is Outcome.REFER and still_open:  # for those who build on what is supported
         scores["supported_max"] = still_open[0].name
-    result = replace(result, scores=scores, rationale=_rationale(truths, episode, ask, result))
+    result = replace(result, scores=scores)
+    result = replace(result, rationale=_rationale(truths, episode, ask, result))
     return result, tuple(key for key in deciding if key in truths.rules.rules)
 
 
@@ -305,16 +329,15 @@ def _rationale(truths: Truths, episode: Episode, ask: Ask, result: ScreenResult)
         titles = [criterion.title for criterion in truths.reasons(key, True)]
         parts.append(f"{supported.name} supported: {'; '.join(titles)}.")
     else:
-        parts.append(
-            "No level above home supported" + (" so far." if result.outcome is Outcome.PEND else ".")
-        )
+        is_open = result.outcome is Outcome.PEND or "supported_max" in result.scores
+        parts.append("These criteria support no level above home" + (" so far." if is_open else "."))
     around = circumstances(truths, episode.asked[0]) if result.outcome is Outcome.REFER else ""
     if around:
         parts.append(around)
     if result.advise_higher == "UNKNOWN":
         parts.append(f"A higher level is undecided; not known: {', '.join(result.advise_missing)}.")
     if result.discharge_ready:
-        parts.append("Ready for discharge: stable, and no treatment that needs the hospital.")
+        parts.append(_READY)
     parts += truths.score_lines(episode.scores)
     if left_out := truths.left_out(episode.optional):
         parts.append(f"Not measured and, as the rule allows, not counted: {', '.join(left_out)}.")

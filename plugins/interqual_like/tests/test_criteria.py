@@ -52,6 +52,19 @@ def test_the_fallback_takes_what_no_subset_covers_and_leaves_out_what_needs_cont
     assert withdrawal.id == "alcohol_withdrawal"
 
 
+@pytest.mark.parametrize("code", ["N10", "N39.0", "I16.0", "I16.1"])
+@pytest.mark.parametrize("beside", ["O23.02", "O09.90", "Z33.1", "Z34.90", "Z3A.22", "I10"])
+def test_content_that_is_not_for_pregnant_patients_does_not_judge_one(code: str, beside: str) -> None:
+    """Signs, laboratory values and treatment differ: IDSA's guideline is of women who are not pregnant."""
+    subset = next(each for each in SUBSETS if code.startswith(each.icd10))
+    asked = replace(case(plugin.LIBRARY, subset, {}), diagnoses=(code, beside))
+    result = plugin.umbridge_screen(asked)
+    assert (result.outcome is Outcome.NOT_APPLICABLE) is (beside != "I10")
+    if beside != "I10":
+        said = "No subset for the principal diagnosis together with a secondary one: a person judges."
+        assert (result.subset, result.rationale) == (None, said)
+
+
 def test_substance_use_content_is_tagged_whatever_the_answer() -> None:
     for subset in SUBSETS:
         for level in (Level.OBS, Level.ACUTE):

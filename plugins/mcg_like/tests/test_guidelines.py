@@ -284,6 +284,8 @@ def test_nobody_is_ready_while_an_order_runs_that_nobody_has_read(name: str) -> 
         held = asked(name, review=review, beside={order.fact: order})
         assert (held.outcome, held.discharge_ready) == (Outcome.PEND, None)
         assert held.missing == ("unmapped_parenteral_order",)
+        assert "very other discharge item is reached" in held.rationale
+        assert "refer to" not in held.rationale
     assert subset.id in plugin.umbridge_manifest().subsets
 
 
