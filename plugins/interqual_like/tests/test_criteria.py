@@ -134,6 +134,31 @@ def test_every_treatment_keeps_every_patient_at_its_level(subset: Subset) -> Non
         assert left.outcome is Outcome.REFER
 
 
+#: Treatments that support another level at admission than their own, and why.
+OTHER_AT_ADMISSION = {
+    ("dka_hhs", "insulin_infusion"): "every ketoacidosis has it: its own severity decides",
+    **{
+        ("hypertensive_crisis", fact): "INTERMEDIATE only with damage of an organ"
+        for fact, each in dictionary().items()
+        if each.level is Level.INTERMEDIATE
+    },
+}
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: subset.id)
+def test_what_takes_higher_care_to_give_supports_it_from_the_admission_on(subset: Subset) -> None:
+    """By the treatment alone, as on every later day; and without it the level is not supported."""
+    for fact, each in dictionary().items():
+        if each.level not in (Level.INTERMEDIATE, Level.CRITICAL):
+            continue
+        given: dict[str, Value] = {fact: True, "spo2": Decimal(97)}
+        result = plugin.umbridge_screen(case(plugin.LIBRARY, subset, given, each.level))
+        is_own = (subset.id, fact) not in OTHER_AT_ADMISSION
+        assert (result.outcome is Outcome.MEETS) is is_own, (fact, result.missing)
+        without = plugin.umbridge_screen(case(plugin.LIBRARY, subset, given | {fact: False}, each.level))
+        assert without.outcome is not Outcome.MEETS, fact
+
+
 def test_a_lactate_that_nobody_took_is_asked_for_unless_the_pressure_is_known_not_to_be_low() -> None:
     """A urinary infection with two systemic signs and nothing else: the lactate alone is open."""
     uti = plugin.LIBRARY.subsets["uti"]
