@@ -81,6 +81,21 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_1(
     assert any(said in text for text in (*report.findings, *(row["why"] for row in report.vignettes)))
 
 
+def test_the_tree_of_each_vignette_that_differs_is_shown_when_asked_for(tmp_path: Path) -> None:
+    """An own code's answer has one as a pack's has, as it cites what the engine gave it."""
+    newplugin.write(tmp_path, "zz-new", code=True)
+    edit(tmp_path / "zz-new/vignettes/V04/expected.json", '"bun"', '"spo2"')
+    done = command("test", "zz-new", "--why", "--json", cwd=tmp_path)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    (row,) = [row for row in rows if row["row"] == "why"]
+    assert (done.returncode, row["vignette"], row["missing"]) == (1, "V04", ["bun"])
+    assert [tree["truth"] for tree in row["why"]][-1] == "UNKNOWN"
+    shown = command("test", "zz-new", "--why", cwd=tmp_path).stdout
+    assert "missing: bun" in shown
+    assert "latest bun" in shown or "highest bun" in shown
+    assert "missing: bun" not in command("test", "zz-new", cwd=tmp_path).stdout
+
+
 CONTENT = "zz_new/content/example.toml"
 SPO2 = 'spo2 = { kind = "number", unit = "%", worst = "low" }'
 LINTED: list[tuple[str, str, str, str, int]] = [  # what loads and is wrong all the same; an error, or not

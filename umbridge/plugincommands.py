@@ -95,15 +95,16 @@ def plugins_new(name: str, code: bool, into: str) -> None:
     help="Their folder (default: PATH/vignettes).",
 )
 @click.option("--site", "site_file", default=None, metavar="FILE", help="Site profile for the messages.")
+@click.option("--why", is_flag=True, help="Of each vignette that is WRONG, the tree of rules that decided.")
 @as_json
-def plugins_test(path: Path, vignettes: Path | None, site_file: str | None, as_json: bool) -> int:
+def plugins_test(path: Path, vignettes: Path | None, site_file: str | None, why: bool, as_json: bool) -> int:
     """Check a plugin's repository: its files, its content, every vignette in the sandbox, what they exercise.
 
     PATH need not be installed. Exit 0 when nothing is wrong, 1 when something is.
     """
-    from umbridge import trial
+    from umbridge import trial, whytree
 
-    report = trial.run(path, vignettes, Path(site_file) if site_file else None)
+    report = trial.run(path, vignettes, Path(site_file) if site_file else None, why=why)
     if as_json:
         for row in report.rows():
             terminal.json_line(row)
@@ -114,6 +115,9 @@ def plugins_test(path: Path, vignettes: Path | None, site_file: str | None, as_j
     if report.vignettes:
         click.echo("")
         terminal.table(report.vignettes, VIGNETTE_COLUMNS)
+    for name, line in report.trees:
+        click.echo(f"\n{terminal.clean(name)}")
+        whytree.show([line])
     if report.coverage:
         click.echo("")
         terminal.table(report.coverage, COVERAGE_COLUMNS)

@@ -17,6 +17,7 @@ from umbridge.criteria.names import top_of
 from umbridge.criteria.package import ChangedError, kept, native
 from umbridge.errors import ConfigError, ContentError
 from umbridge.linter import ERROR, WARNING, lint
+from umbridge.review.record import ScreenLine
 from umbridge.signed import STATES
 from umbridge.site import load_site
 from umbridge.stay.profile import check_site
@@ -54,6 +55,7 @@ class Trial:
     findings: list[str] = field(default_factory=list)
     vignettes: list[VignetteRow] = field(default_factory=list)
     coverage: list[CriterionRow] = field(default_factory=list)
+    trees: list[tuple[str, ScreenLine]] = field(default_factory=list)  # of vignettes that came out otherwise
     wrong: int = 0
     warnings: int = 0  # a person's judgement is wanted; nothing to mend before that
 
@@ -79,13 +81,20 @@ class Trial:
             yield {"row": "finding", "text": text}
         for vignette in self.vignettes:
             yield {"row": "vignette", **vignette}
+        for name, line in self.trees:
+            yield {"row": "why", "vignette": name, "missing": line["missing"], "why": line.get("why", [])}
         for criterion in self.coverage:
             yield {"row": "criterion", **criterion}
         yield {"row": "summary", "wrong": self.wrong, "text": self.summary}
 
 
-def run(repository: Path, vignettes: Path | None = None, site_file: Path | None = None) -> Trial:
-    """Try the plugin of a repository. Raises ConfigError where there is none, or a file cannot be used."""
+def run(
+    repository: Path, vignettes: Path | None = None, site_file: Path | None = None, *, why: bool = False
+) -> Trial:
+    """Try the plugin of a repository. Raises ConfigError where there is none, or a file cannot be used.
+
+    ``why``: of each vignette that comes out otherwise than expected, the tree behind its result.
+    """
     found = in_folder(repository)
     trial = Trial({"plugin": found.name, "kind": "criteria pack" if found.pack else "code plugin"})
     package = _package(repository, found)
@@ -94,7 +103,7 @@ def run(repository: Path, vignettes: Path | None = None, site_file: Path | None 
     trial.findings += others
     trial.wrong += len(others)
     library = _content(package, trial)
-    host = Remembering()
+    host = Remembering(why=why)
     host.start_these([found])
     try:
         (info,) = host.plugins
@@ -178,3 +187,5 @@ def _judge(folder: Path, plugin: str, host: Remembering, site_file: Path | None,
         }
         trial.vignettes.append(row)
         trial.wrong += bool(judged.wrong)
+        if host.why and judged.wrong and judged.line is not None:
+            trial.trees.append((judged.name, judged.line))

@@ -40,8 +40,8 @@ _EQUAL: tuple[Compared, ...] = get_args(Compared)
 class Remembering(Host):
     """A host that remembers which cases a plugin was asked."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, why: bool = False) -> None:
+        super().__init__(why=why)
         self.cases: dict[str, list[Case]] = {}
 
     def ask(self, questions: Sequence[Mapping[str, Case]]) -> Asked:
@@ -59,6 +59,7 @@ class Judged:
     wrong: list[str] = field(default_factory=list)
     skipped: str = ""
     outcome: str = ""
+    line: ScreenLine | None = None  # what came out, where one result did
 
     @property
     def verdict(self) -> str:
@@ -131,6 +132,7 @@ def judge(folder: Path, plugin: str, host: Remembering, site: SiteProfile) -> Ju
             f"{len(lines)} results for {whole.get('review')} of {whole.get('visit')}, expected 1"
         )
         return judged
+    judged.line = lines[0]
     judged.outcome = str(lines[0]["outcome"])
     judged.wrong += differences(expected, lines[0])
     return judged
