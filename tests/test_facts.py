@@ -146,7 +146,7 @@ def test_a_damaged_dictionary_is_refused(text: str) -> None:
 EXACT = [
     ("8310-5", "100.4", "[degF]", "38"),  # the fever threshold must not move by a binary digit
     ("8310-5", "98.6", "[degF]", "37"),
-    ("8310-5", "-40", "[degF]", "-40"),
+    ("8310-5", "50", "[degF]", "10"),
     ("8310-5", "38.6", "C", "38.6"),
     ("22664-7", "9.2", "mmol/L", "25.76"),
     ("718-7", "115", "g/L", "11.5"),
@@ -163,7 +163,8 @@ EXACT = [
     ("UMB-SXDUR", "0.5", "h", "30"),
     ("UMB-WTGAIN", "5", "[lb_av]", "2.268"),
     ("8867-4", "+88.", "/min", "88"),
-    ("8867-4", ".5", "{beats}/min", "0.5"),
+    ("8867-4", "88.5", "{beats}/min", "88.5"),
+    ("1988-5", ".5", "mg/L", "0.5"),
 ]
 
 
@@ -190,7 +191,7 @@ def test_a_unit_that_does_not_do_makes_the_fact_unknown(unit: str, reason: str) 
 
 NUMBER_REASONS = (
     *("empty", "not_a_number", "number_too_long", "comma_in_number", "exponent_in_number", "unit_in_number"),
-    *("flag_in_number", "range", "ratio", "graded"),
+    *("flag_in_number", "range", "ratio", "graded", "impossible"),
 )
 
 

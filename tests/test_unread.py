@@ -42,6 +42,7 @@ BAD = {
     "unit": obx(SODIUM, "119", "furlong"),
     "no unit": obx(SODIUM, "119"),
     "no number": obx(SODIUM, "12O", "mmol/L"),
+    "impossible": obx(SODIUM, "1190", "mmol/L"),
     "comma": obx(SODIUM, "119,0", "mmol/L"),
     "two": obx(SODIUM, "119~139", "mmol/L"),
     "no status": obx(SODIUM, "119", "mmol/L", ""),

@@ -113,6 +113,11 @@ def as_number(value: Interval) -> Number | None:
     return value.high if value.low == value.high and value.high is not None else value
 
 
+def may_lie(value: Number, low: Decimal, high: Decimal) -> bool:
+    """Whether a number lies from ``low`` to ``high``, both included, or a bound leaves any that does."""
+    return low <= value <= high if isinstance(value, Decimal) else value.within(low, high) is not None
+
+
 def times(value: Number, factor: Decimal) -> Interval:
     """Each number times an exact factor, which may be negative."""
     found = as_interval(value)

@@ -20,7 +20,7 @@ from typing import Any
 from umbridge.charting import ASSUMPTIONS
 from umbridge.errors import ContentError
 from umbridge.hl7.times import parse_time
-from umbridge.interval import Interval, Number, quotient
+from umbridge.interval import Interval, Number, may_lie, quotient
 from umbridge.model import FactValue, Level, Observation
 from umbridge.site import SiteProfile
 from umbridge.stay import values
@@ -89,6 +89,7 @@ class FactType:
     hours_after: int = 0  # a treatment still counts so long after its end
     hours_before: int = 0  # ... or before its beginning
     closed_by: str = ""  # the assumption of the site profile by which silence is N
+    possible: tuple[Decimal, Decimal] | None = None  # outside, a value is a mistake of recording
 
     @property
     def is_measured(self) -> bool:
@@ -160,7 +161,7 @@ def dictionary() -> Mapping[str, FactType]:
 def parse_dictionary(text: str) -> Mapping[str, FactType]:
     """The same from text. Raises ContentError naming the fact."""
     try:
-        tree = tomllib.loads(text)
+        tree = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as exc:
         raise ContentError(f"dictionary.toml: not valid TOML: {exc}") from None
     return MappingProxyType({fact: _fact_type(fact, entry) for fact, entry in tree.items()})
@@ -174,7 +175,7 @@ _KEYS = {
 _OPTIONAL = (
     *("unit", "accepts", "loinc", "recalled", "sources", "window", "codes", "icd10", "icd10_no"),
     *("part2", "closed_world", "by_exception", "may_predate", "serial_hours"),
-    *("of_limit", "class", "hours_after", "hours_before", "closed_by"),
+    *("of_limit", "class", "hours_after", "hours_before", "closed_by", "possible"),
 )
 _CLASSES = ("ACUTE", "INTERMEDIATE", "CRITICAL")
 
@@ -227,7 +228,18 @@ def _fact_type(fact: str, entry: Any) -> FactType:
         hours_after=entry.get("hours_after", 0),
         hours_before=entry.get("hours_before", 0),
         closed_by=entry.get("closed_by", ""),
+        possible=_possible(fact, entry) if "possible" in entry else None,
     )
+
+
+def _possible(fact: str, entry: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
+    """The lowest and the highest value."""
+    ends = entry["possible"]
+    numbers = [Decimal(end) for end in ends if type(end) in (int, Decimal)] if isinstance(ends, list) else []
+    is_fit = entry["kind"] == "number" and not entry.get("of_limit") and all(map(Decimal.is_finite, numbers))
+    if not is_fit or len(numbers) != 2 or len(ends) != 2 or numbers[0] >= numbers[1]:
+        raise ContentError(f"dictionary.toml: {fact}.possible: expected [low, high] of a number with a unit")
+    return numbers[0], numbers[1]
 
 
 def _of_its_group(fact: str, entry: Mapping[str, str]) -> None:
@@ -349,7 +361,8 @@ def _number(observation: Observation, kind: FactType, code: str, site: SiteProfi
         if isinstance(found, Reason):
             return found
         conversion = found
-    return conversion.of(number)
+    value = conversion.of(number)
+    return value if kind.possible is None or may_lie(value, *kind.possible) else Reason.IMPOSSIBLE
 
 
 def _conversion(

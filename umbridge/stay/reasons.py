@@ -63,6 +63,7 @@ class Reason(_Worded):
     UNIT_MISSING = "unit_missing", "a number without a unit: OBX-6 is empty, and the profile says of none"
     UNIT_UNKNOWN = "unit_unknown", "OBX-6 is a unit that neither the program nor the profile knows"
     UNIT_UNFIT = "unit_unfit", "OBX-6 is a known unit, but not one that this fact can be converted from"
+    IMPOSSIBLE = "impossible", "a number that no living patient has: a mistake of recording or of the unit"
     # yes or no, codes, times
     NOT_YES_OR_NO = "not_yes_or_no", "an answer that is neither yes nor no, nor listed in the profile as one"
     ANSWERED_UNKNOWN = "answered_unknown", "the answer is that it is not known (table 0532: UNK, ASKU, NAV …)"

@@ -136,7 +136,15 @@ def _value(observation: Observation, found: Unusable) -> Unused:
     elif reason is Reason.CODE_UNKNOWN:
         codes = " ".join(dictionary()[found.fact].codes)
         settle = f'[answers.codes.{found.fact}] "CODE" = one of {codes}'
+    elif reason is Reason.IMPOSSIBLE:
+        settle = _possible(found.fact)
     return Unused("OBX-5", coded, reason, kind, found.fact, reason.says, settle)
+
+
+def _possible(fact: str) -> str:
+    kind = dictionary()[fact]
+    low, high = kind.possible or ("", "")
+    return f"is OBX-6 the unit of the number? {fact} counts from {low} to {high} {kind.unit}"
 
 
 def _untimed(observation: Observation, found: Fact) -> Unused:
