@@ -45,7 +45,7 @@ from umbridge.model import (
     Visit,
 )
 from umbridge.site import default_site
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.facts import DERIVED, Conversion, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.statements import Result, stated
 from umbridge.stay.window import readings
@@ -285,16 +285,25 @@ def holds(number: object, value: Decimal) -> bool:
 
 
 numbers = st.one_of(tenths, bounds)
+#: From a drawn number to one that a living patient can have: what is not possible is not read.
+LIVING = {
+    "2951-2": Conversion(subtract=Decimal(-80)),
+    "2703-7": Conversion(subtract=Decimal(-10)),
+    "3150-0": Conversion(subtract=Decimal(-10), divide=Decimal(100)),
+    "718-7": Conversion(subtract=Decimal(-10), divide=Decimal(10)),
+}
+ABOVE_ONE = Conversion(subtract=Decimal(-1))
 FOLLOWING = ("effective_osmolality", "rise_in_creatinine", "pao2_fio2", "hemoglobin_fall_24h")
 
 
 @given(st.lists(numbers, min_size=1, max_size=4), st.data())
 @settings(max_examples=150, deadline=None)
 def test_lowest_and_highest_hold_those_of_every_choice(values: list[Number], data: st.DataObject) -> None:
-    sent = [obx("718-7", value, n, "g/dL") for n, value in enumerate(values)]
+    living = LIVING["718-7"]
+    sent = [obx("718-7", living.of(value), n, "g/dL") for n, value in enumerate(values)]
     found = seen(*sent)["hemoglobin"]
     for _ in range(4):
-        chosen = [data.draw(st.sampled_from(inside(value))) for value in values]
+        chosen = [living.apply(data.draw(st.sampled_from(inside(value)))) for value in values]
         exact = seen(*(obx("718-7", value, n, "g/dL") for n, value in enumerate(chosen)))["hemoglobin"]
         assert holds(found.low.value, min(chosen)) and holds(found.high.value, max(chosen))
         assert holds(found.latest.value, chosen[-1])
@@ -310,7 +319,11 @@ def test_what_follows_from_bounds_holds_what_follows_from_every_choice(
         codes = ("2951-2", "2345-7", "2160-0", "UMB-CREATBL", "718-7", "718-7", "2703-7", "3150-0")
         units = ("mmol/L", "mg/dL", "mg/dL", "mg/dL", "g/dL", "g/dL", "mm[Hg]", "1")
         when = (1, 1, 1, 1, 2, 3, 4, 4)
-        sent = zip(codes, (*values, *values[:2]), when, units, strict=True)
+        living = [
+            LIVING.get(code, ABOVE_ONE).of(value)
+            for code, value in zip(codes, (*values, *values[:2]), strict=True)
+        ]
+        sent = zip(codes, living, when, units, strict=True)
         return seen(*(obx(*each) for each in sent))
 
     whole = (a, b, c, d, e, f)
