@@ -27,9 +27,9 @@ HEADER = "MSH|^~\\&|ZZEHR|UMBH|||20260302120000||ORU^R01^ORU_R01|ZZ-1|P|2.5.1\r"
 
 
 def observed(
-    kind: str, value: str, unit: str = "", code: str = "2951-2^^LN", limits: str = ""
+    kind: str, value: str, unit: str = "", code: str = "UMB-HCO3USUAL^^99UMB", limits: str = ""
 ) -> Observation:
-    """One OBX read from its bytes."""
+    """One OBX read from its bytes, of a fact that has no range of what is possible."""
     frame = f"{HEADER}OBX|1|{kind}|{code}||{value}|{unit}|{limits}||||F|||20260302113000\r"
     (one,) = translate(parse(frame.encode()), SITE.zone).observations
     return one
@@ -378,9 +378,15 @@ OTHERS = [
 ]
 
 
+#: What is sent instead of 10 where no living patient has that.
+LIVING = {"2951-2": 100, "8867-4": 100, "8480-6": 100, "59408-5": 100, "2744-1": 7}
+
+
 def spelled(code: str, unit: str) -> object:
     system = "99UMB" if code.startswith("UMB-") else "LN"
-    return came_to(observed("NM", "10", unit, f"{code}^^{system}"))
+    sent = LIVING.get(code, 10)
+    found = came_to(observed("NM", str(sent), unit, f"{code}^^{system}"))
+    return found * 10 / sent if isinstance(found, Decimal) else found
 
 
 @pytest.mark.parametrize(
@@ -393,9 +399,9 @@ def test_each_spelling_is_its_unit(code: str, unit: str, value: str) -> None:
 
 @pytest.mark.parametrize(("code", "unit", "value"), OTHERS)
 def test_spellings_that_convert(code: str, unit: str, value: str | None) -> None:
-    if value is None:  # degrees Fahrenheit: -12.2
-        found = spelled(code, unit)
-        assert isinstance(found, Decimal) and round(found, 4) == Decimal("-12.2222")
+    if value is None:  # degrees Fahrenheit
+        found = came_to(observed("NM", "100", unit, f"{code}^^LN"))
+        assert isinstance(found, Decimal) and round(found, 4) == Decimal("37.7778")
     else:
         assert spelled(code, unit) == Decimal(value)
 
@@ -444,7 +450,7 @@ UNITS = """
 [units_of_measure.fact.creatinine]
 conv = "umol/L"
 [units_of_measure.unsent.LN]
-"2951-2" = "mmol/L"
+"1963-8" = "mmol/L"
 [units_of_measure.unsent.99UMB]
 UMB-OPTXH = "d"
 """
@@ -458,7 +464,7 @@ UMB-OPTXH = "d"
         ("2345-7^^LN", "CONV", Reason.UNIT_UNKNOWN),  # the site's are compared as they stand
         ("2160-0^^LN", "conv", Decimal("0.11312")),
         ("6690-2^^LN", "G/L", Reason.UNIT_UNFIT),  # the site's word wins
-        ("2951-2^^LN", "", Decimal(10)),
+        ("1963-8^^LN", "", Decimal(10)),
         ("2823-3^^LN", "", Reason.UNIT_MISSING),
         ("UMB-OPTXH^^99UMB", "", Decimal(240)),
         ("UMB-OPTXH^^99UMB", "h", Decimal(10)),
@@ -587,7 +593,7 @@ def test_every_reason_of_a_value_is_met_by_a_case_here() -> None:
         ),
         *(Reason.TIME_WITHOUT_MINUTES, came_to(observed("NM", "8", "ng/L", "67151-1^^LN"))),
         *(Reason.UNMAPPED, Reason.WITHDRAWN, *BY_STATUS.values()),
-        came_to(observed("NM", "1400", "mmol/L")),
+        came_to(observed("NM", "1400", "mmol/L", "2951-2^^LN")),
     }
     assert set(Reason) <= met
 
