@@ -193,6 +193,7 @@ def _fact_type(fact: str, entry: Any) -> FactType:
     if window not in ("encounter", "active") and not isinstance(window, int):
         raise ContentError(f"dictionary.toml: {fact}.window: expected hours, encounter or active")
     _of_its_group(fact, entry)
+    is_number = entry["kind"] == "number" and not entry.get("of_limit")
     unit = entry.get("unit", "")
     accepts = {unit: Conversion()} if entry["kind"] == "number" else {}
     try:
@@ -228,16 +229,15 @@ def _fact_type(fact: str, entry: Any) -> FactType:
         hours_after=entry.get("hours_after", 0),
         hours_before=entry.get("hours_before", 0),
         closed_by=entry.get("closed_by", ""),
-        possible=_possible(fact, entry) if "possible" in entry else None,
+        possible=_possible(fact, entry["possible"], is_number=is_number) if "possible" in entry else None,
     )
 
 
-def _possible(fact: str, entry: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
+def _possible(fact: str, ends: object, *, is_number: bool) -> tuple[Decimal, Decimal]:
     """The lowest and the highest value."""
-    ends = entry["possible"]
     numbers = [Decimal(end) for end in ends if type(end) in (int, Decimal)] if isinstance(ends, list) else []
-    is_fit = entry["kind"] == "number" and not entry.get("of_limit") and all(map(Decimal.is_finite, numbers))
-    if not is_fit or len(numbers) != 2 or len(ends) != 2 or numbers[0] >= numbers[1]:
+    is_pair = isinstance(ends, list) and len(ends) == len(numbers) == 2 and is_number
+    if not is_pair or not all(map(Decimal.is_finite, numbers)) or numbers[0] >= numbers[1]:
         raise ContentError(f"dictionary.toml: {fact}.possible: expected [low, high] of a number with a unit")
     return numbers[0], numbers[1]
 
