@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,12 +22,6 @@ WHAT = {
     "determined": "determined a second, all plugins, all sent at once",
     "p99_ms": f"p99 of answers at {RATE}/s, ms",
 }
-
-
-def code(python: str) -> str:
-    """Whose code an interpreter runs: -P, for the folder this is started in has code of its own."""
-    words = [python, "-P", "-c", "import umbridge; print(umbridge.__file__)"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def once(python: str, folder: Path, count: int, seconds: int) -> dict[str, float]:
@@ -61,8 +54,8 @@ def compare(
     seconds: int = SECONDS,
 ) -> list[dict[str, float]]:
     """The medians of each interpreter's code, measured in turn, in the other order each time."""
-    if len({code(python) for python in pythons}) < len(pythons):
-        raise ours.BenchFailedError(f"both interpreters run {code(pythons[0])}: nothing to compare")
+    if len({answer.code_of(python) for python in pythons}) < len(pythons):
+        raise ours.BenchFailedError(f"both interpreters run {answer.code_of(pythons[0])}: nothing to compare")
     runs: list[list[dict[str, float]]] = [[] for _ in pythons]
     for number in range(rounds):
         order = list(enumerate(pythons))

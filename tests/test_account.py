@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -566,6 +567,7 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
                     doubt = meant[0]["doubt"] and meant[0]["unplaced"]
                     at = meant[0]["at"] if meant[0]["time"] == s.first else s.at
                     meant[0].update(value=s.value, time=s.first, doubt=doubt, at=at)
+                settle_finals(values)  # one named by its time: of the others there may be as many as finals
                 continue
             if s.kind == UNOBTAINABLE and not s.report:
                 continue
@@ -613,6 +615,18 @@ def new(s: Result) -> dict[str, object]:
         **{"of": (*s[1:5], s.patient), "names": [s.name], "time": s.first, "value": s.value},
         **{"kind": s.kind, "held": False, "alive": True, "doubt": False, "unplaced": False},
     }
+
+
+def test_a_preliminary_value_that_is_named_leaves_its_final_the_other() -> None:
+    made = [
+        said("P", 11, 3, sent=50, seq=0, report="R1"),
+        said("F", 13, 1, sent=50, seq=2, report="R1"),
+        said("W", None, 2, sent=50, seq=3, report="R1"),
+        said("P", 14, 2, sent=50, seq=4, report="R1"),
+    ]
+    for order in permutations(made):
+        held = told(*order)
+        assert (sorted(standing(held)), unsure(held)) == by_the_page(made) == ([(1, 13)], False)
 
 
 @settings(max_examples=400)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -434,17 +435,19 @@ def test_missing_urandom_substitute(tmp_path: Path) -> None:
     assert len(set(keys)) == 4 and not any(key.startswith(bytes(8)) for key in keys)
 
 
-def test_clock_1970(installation: Installation) -> None:
+def test_clock_1970(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is refused for the clock's sake: taken, set aside as from the future, and the step is told."""
     with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
         accept(pen, incoming(b"zz0", b"ZZ today"))
-    program = Path(__file__).parent / "planted" / "clock_1970.py"
+    program = Path(__file__).parent / "planted" / "another_day.py"
+    monkeypatch.setenv("ZZ_NOW", "1970-01-01T00:00:00+00:00")
     lost = installation.start((str(program),))
     try:
         assert acks(asyncio.run(exchange(lost.port, mllp.encode(frame())))) == [("AA", "ZZ1")]
         assert lost.stop() == 0
     finally:
         lost.kill()
+    monkeypatch.delenv("ZZ_NOW")
     with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
         assert "clock.step" in kinds(pen)
         (row,) = (row for row in rows(pen) if row.head["control_id"] == "ZZ1")
@@ -455,7 +458,7 @@ def test_clock_1970(installation: Installation) -> None:
                 lambda batch: batch.cursor.execute("SELECT received_at FROM inbox ORDER BY seq").fetchall()
             )
         )
-        assert [at[:4] for (at,) in received] == ["2026", "1970"]
+        assert [at[:4] for (at,) in received] == [f"{datetime.now(UTC):%Y}", "1970"]
 
 
 def test_fd_limit_64(installation: Installation) -> None:
