@@ -206,7 +206,7 @@ def test_null_is_not_empty() -> None:
         (rb"\X41\\X0D0A\\X1c\\XC3A9\ ", "A\r\n\x1cé "),
         (rb"\X\\X0\\XZZ\\X 4\ ", r"\X\\X0\\XZZ\\X 4\ "),
         (rb"\H\bold\N\ \C2842\ \M123456\ \Zx\ ", r"bold \C2842\ \M123456\ \Zx\ "),
-        (rb"a\.sp\b\.sp2\c\.ce\d\.sk 3\e\.in+4\f\.ti-4\g\.fi\h\.nf\i", "a\nb\nc\nd efghi"),
+        (rb"a\.sp\b\.sp2\c\.ce\d\.sk 3\e\.in+4\f\.ti-4\g\.fi\h\.nf\i", "a\nb\nc\nd e f g h i"),
         (rb"a\.spx\b\.xx\c\.sp-x\d", r"a\.spx\b\.xx\c\.sp-x\d"),
         (rb"open \ end", r"open \ end"),
         (rb"\\", r"\\"),

@@ -118,6 +118,30 @@ NO_NUMBERS = [
     ("SN", "^1^.^5", Reason.SEPARATOR_UNKNOWN),  # joined it would be one and a half
     ("SN", "^1^^5", Reason.SEPARATOR_UNKNOWN),  # joined it would be fifteen
     ("SN", "^^-^5", Reason.SEPARATOR_UNKNOWN),
+    ("SN", "&lt;^63", Reason.COMPARATOR_UNKNOWN),  # from an XML engine: cut at the & it would be 63
+    ("SN", "&gt;^63", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "\\T\\lt;^63", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "LT^63", Reason.COMPARATOR_UNKNOWN),
+    ("SN", '""^63', Reason.COMPARATOR_UNKNOWN),  # HL7's null is no comparator
+    ("SN", "=<^63", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "＜^63", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "63^", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "6^-^7", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "1^:^128", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "2^+", Reason.COMPARATOR_UNKNOWN),
+    ("SN", "=^6&9", Reason.NOT_A_NUMBER),
+    ("SN", "^6&9", Reason.NOT_A_NUMBER),
+    ("SN", "^63^^^9", Reason.SEPARATOR_UNKNOWN),
+    ("SN", "&^63", Reason.COMPARATOR_UNKNOWN),
+    ("NM", "6&9", Reason.NOT_A_NUMBER),
+    ("CWE", "6&9^^L", Reason.CODED_NOT_A_NUMBER),
+    ("CP", "6&USD", Reason.TYPE_NOT_A_NUMBER),
+    ("ST", "&lt;63", Reason.COMMENT),
+    ("NM", "&lt;63", Reason.NOT_A_NUMBER),
+    ("ST", "＜63", Reason.COMMENT),
+    ("ST", "６３", Reason.COMMENT),
+    ("ST", "6\\.in+4\\3", Reason.COMMENT),  # a line begins anew between the two
+    ("ST", "6\\.br\\3", Reason.COMMENT),
     ("ST", "see report", Reason.COMMENT),
     ("TX", "Called to ward at 8", Reason.COMMENT),
     ("TX", "Called~to ward", Reason.COMMENT),
@@ -158,6 +182,21 @@ def test_reading_is_total_and_every_reason_is_of_the_table(
 def test_one_number_is_the_same_number_in_every_type(value: Decimal, kind: str) -> None:
     sent = f"^{value:f}" if kind == "SN" else f"{value:f}"
     assert came_to(observed(kind, sent, "mmol/L")) == value
+
+
+#: What a person would read as one number and nothing else; of SN the number stands behind its comparator.
+PLAINLY = re.compile(r"\s*(?:=\s*)?[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)\s*\^*\s*")
+PLAINLY_STRUCTURED = re.compile(r"\s*=?\s*(?:\^\s*)?[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)\s*&*\s*[\^& ]*")
+
+
+@given(
+    st.sampled_from(["NM", "SN", "ST", "TX", "FT"]),
+    st.text(st.sampled_from("0069..^^^&<>=≤-+:/;ltg ６＜eE,"), max_size=9),
+)
+def test_what_is_not_plainly_a_number_never_becomes_one(kind: str, sent: str) -> None:
+    found = came_to(observed(kind, sent, "mmol/L"))
+    if isinstance(found, Decimal):
+        assert (PLAINLY_STRUCTURED if kind == "SN" else PLAINLY).fullmatch(sent)
 
 
 BOUNDS = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from umbridge.hl7.delimiters import Delimiters
 
 # Layout commands of formatted text (2.7.6), by their first three characters; some have a number behind them.
-_LAYOUT = {b".sp": b"\n", b".ce": b"\n", b".sk": b" ", b".in": b"", b".ti": b"", b".fi": b"", b".nf": b""}
+# Each parts what stands on either side of it: "6\.in+4\3" is not 63.
+_LAYOUT = {b".sp": b"\n", b".ce": b"\n", **dict.fromkeys((b".sk", b".in", b".ti", b".fi", b".nf"), b" ")}
 _AT_ONCE = 8192  # pieces between escape characters; even, so that the last escape of them is closed
 
 

@@ -50,6 +50,17 @@ def leaf(message: Message, parts: Sequence[bytes], number: int) -> str:
     return message.value(raw).strip()
 
 
+def whole(message: Message, parts: Sequence[bytes], number: int) -> str:
+    """One component with all its subcomponents, which are no subcomponents in text: ``&lt;`` of an XML engine.
+
+    Cut at its ampersand such a comparator would be none, and what it bounds would be exact.
+    """
+    if len(parts) < number:
+        return ""
+    raw, mark = parts[number - 1].strip(), message.delimiters.subcomponent
+    return message.value(raw.rstrip(mark) or raw if mark else raw).strip()
+
+
 def word(message: Message, raw: bytes) -> str:
     """A field's component 1 of the first repetition; HL7's null counts as nothing sent."""
     if raw.isalnum():
@@ -113,7 +124,7 @@ def is_coded(raw: bytes, value_type: str) -> bool:
 
 
 def observed_value(message: Message, raw: bytes, value_type: str) -> str:
-    """OBX-5.1, with two exceptions that lose meaning if cut: numbers and text, and SN's four components."""
+    """OBX-5.1 whole, with two exceptions that lose meaning if cut: numbers and text, and SN's components."""
     parts = parts_of(message, raw)
     if parts == [NULL]:
         return ""
@@ -122,8 +133,10 @@ def observed_value(message: Message, raw: bytes, value_type: str) -> str:
         raw = raw[: raw.index(marks.repetition)] if marks.repetition and marks.repetition in raw else raw
         return message.value(raw.strip().rstrip(marks.component) if marks.component else raw).strip()
     if value_type == "SN":
-        return _structured(*(leaf(message, parts, number) for number in range(1, 5)))
-    return leaf(message, parts, 1)
+        if any(parts[4:]):  # SN has four
+            return "^".join(whole(message, parts, number) for number in range(1, len(parts) + 1))
+        return _structured(*(whole(message, parts, number) for number in range(1, 5)))
+    return whole(message, parts, 1)
 
 
 def entity_within(message: Message, raw: bytes) -> str:
