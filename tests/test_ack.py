@@ -259,8 +259,24 @@ def test_every_message_with_orders_is_worked() -> None:
     for kind in ("ORM^O01", "OMG^O19", "OML^O21", "OMP^O09", "RDE^O11", "RDE^O01", "ORU^R01"):
         assert ack.used(header(kind)).state == "PENDING"
         assert ack.refusal(header(kind)) is None
-    for kind in ("RDE^O25", "OML^O39", "ORU^R30", "RDE^O99"):
+    for kind in ("ORU^R30", "ORU^R31", "ORU^R32"):  # a point-of-care device's value is a value
+        assert ack.used(header(kind)).state == "PENDING"
+    for kind in ("RDE^O25", "OML^O39", "ORU^R33", "ORU^W01", "RDE^O99"):
         assert ack.used(header(kind)).reason == "trigger_not_used"
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [("", "P"), ("P", "P"), ("T", "T"), ("D", "D"), ("P^T", "P"), ("T^T", "T"), ("D^A", "D"), ("T~P", "T")],
+)
+def test_msh_11_says_which_messages_are_screened(said: str, means: str) -> None:
+    """MSH-11.2 T is table 0207's "current", and no training."""
+    message = parse(f"MSH|^~\\&|ZZA|ZZB|||20260302||ORU^R01|ZZ1|{said}|2.5.1\r".encode())
+    assert ack.refusal(message) is None and ack.processing_of(message) == means
+    for screened in (("P",), ("T",), ("D",), ("P", "T", "D")):
+        found = ack.disposition(message, screened)
+        assert (found.state == "PENDING") is (means in screened)
+        assert found.reason in ("", f"processing_id_{means}")
 
 
 # --- somebody else's tables

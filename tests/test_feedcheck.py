@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from installation import Installation
 
-from umbridge import feedcheck, sample
+from umbridge import feedcheck, sample, shadow, sitedraft
 from umbridge.errors import UsageError
-from umbridge.hl7 import ack
+from umbridge.hl7 import ack, er7
 from umbridge.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay.facts import dictionary
 
@@ -231,6 +231,49 @@ def test_an_order_is_named_by_the_field_that_has_its_code() -> None:
     ):
         found = findings(head % kind + detail)
         assert [each.unused.field for each in found if each.unused.code == "ZZQ^"] == [field]
+
+
+@pytest.mark.parametrize("said", ["", "P", "P^T", "T", "D", "T^T"])
+@pytest.mark.parametrize(
+    "kind", ["ORU^R01", "ORU^R30", "ORU^R31", "ORU^R32", "ORU^R33", "ORU^W01", "SIU^S12"]
+)
+def test_every_way_in_reads_the_same_messages(kind: str, said: str, tmp_path: Path) -> None:
+    """What the daemon ignores no shadow run screens, no check reads and no draft is made of; all say why."""
+    lines = [
+        f"MSH|^~\\&|ZZP|UMBH|||202603021100||{kind}|ZZ1|{said}|2.5.1",
+        "PID|1||ZZ1^^^UMBH^MR",
+        "PV1|1|E|ED|||||||||||||||EDP|ZZV1^^^UMBH^VN",
+        "OBR|1||ZZF1^ZZP|ZZ^ZZ^L|||202603021055",
+        "OBX|1|NM|2345-7^^LN||432|mg/dL|||||F",
+    ]
+    frame = "\r".join(lines).encode() + b"\r"
+    read, run = feedcheck.Sample(SITE), shadow.Shadow(SITE)
+    event = read.take(frame)
+    run.take(frame)
+    message = er7.parse(frame)
+    found = ack.disposition(message, ("P",))
+    is_read = found.state == "PENDING"
+    assert is_read is (kind in ("ORU^R01", "ORU^R30", "ORU^R31", "ORU^R32") and said[:1] not in ("T", "D"))
+    assert (event is not None, bool(run.lanes)) == (is_read, is_read)
+    why = ack.told(found.reason, message)
+    assert read.kept == ({} if is_read else {"ignored": {why: 1}})
+    assert run.unread == ({} if is_read else {why: 1})
+    assert (why in ("", "processing_id_T", "processing_id_D")) or why.endswith(f"_not_used {kind}")
+    (tmp_path / "one.hl7").write_bytes(frame)
+    if is_read:
+        assert event is not None and event.observations[0].value == "432"
+        assert "glucose" in sitedraft.draft([str(tmp_path)])
+    else:
+        with pytest.raises(UsageError, match=found.reason):
+            sitedraft.draft([str(tmp_path)])
+
+
+def test_a_test_feed_is_screened_where_that_is_asked_for() -> None:
+    run = shadow.Shadow(SITE, "T")
+    for message in sample.stay(0, BEGAN)[:2]:
+        run.take(message.replace(b"|P|2.5.1", b"|T|2.5.1"))
+        run.take(message)
+    assert len(run.lanes) == 1 and run.unread == {"processing_id_P": 2}
 
 
 def test_a_sample_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

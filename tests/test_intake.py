@@ -90,7 +90,7 @@ TABLE = [
     (frame(version="7.7", accept="NE", app="ER"), "AR", "REFUSED", "version_unknown", "203"),
     (frame(kind="SIU^S12"), "AA", "IGNORED", "type_not_used", ""),
     (frame(kind="ADT^A20"), "AA", "IGNORED", "bed_status", ""),
-    (frame(kind="ORU^R30"), "AA", "IGNORED", "trigger_not_used", ""),
+    (frame(kind="ORU^R33"), "AA", "IGNORED", "trigger_not_used", ""),
     (frame(pid="T"), "AA", "IGNORED", "processing_id_T", ""),
     (frame(kind="ACK"), None, "IGNORED", "acknowledgment", ""),
     (frame(visit=""), "AA", "NOT_APPLICABLE", "no_visit_number", ""),

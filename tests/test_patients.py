@@ -179,6 +179,8 @@ def test_an_event_of_the_sites_own_is_refused_unless_the_feed_ignores_it(install
         assert sent(running, own) == "AA"
         (line,) = installation.rows("messages", "list")
         assert (line["state"], line["reason"]) == ("IGNORED", "trigger_not_used")
+        (status,) = installation.rows("status")
+        assert status["feeds"][0]["why"] == {"IGNORED trigger_not_used ADT^Z01": 1}
     finally:
         running.stop()
     installation.edit("ADT.Z01", "ADT^A01")

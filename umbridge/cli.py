@@ -243,6 +243,12 @@ def listen(
 )
 @click.option("--stays", "show_stays", is_flag=True, help="Print the folded stays instead of the screens.")
 @click.option("--why", is_flag=True, help="With each result the tree of rules that it rests on.")
+@click.option(
+    "--processing-id",
+    type=click.Choice(("P", "T", "D")),
+    default="P",
+    help="Read messages with this MSH-11: P production (default), T training, D debugging.",
+)
 @as_json
 def screen(
     paths: tuple[str, ...],
@@ -251,6 +257,7 @@ def screen(
     as_of: str | None,
     show_stays: bool,
     why: bool,
+    processing_id: str,
     as_json: bool,
 ) -> None:
     """Shadow run: fold messages into stays, screen them, print what is in force. No store, no daemon."""
@@ -262,7 +269,7 @@ def screen(
     site = load_site(Path(site_file)) if site_file else default_site()
     check_site(site)
     moment = _moment(as_of, site.zone)
-    run = shadow.Shadow(site)
+    run = shadow.Shadow(site, processing_id)
     stdin = sys.stdin.buffer.read() if "-" in paths else None
     messages = list(shadow.read_files(paths, stdin))
     with click.progressbar(

@@ -49,6 +49,7 @@ class Sample:
 
     site: SiteProfile
     ignored_events: frozenset[str] = frozenset()  # those of the feeds
+    processing_ids: tuple[str, ...] = (ack.PRODUCTION,)  # those that the feeds screen
     messages: int = 0
     read: int = 0
     seen: Counter[str] = field(default_factory=Counter)  # usable values by fact
@@ -77,10 +78,11 @@ class Sample:
                 one = replace(one, settle=settle)
             self._keep(message.control_id, RowState.REFUSED, one)
             return None
-        disposition = ack.used(message)
+        disposition = ack.disposition(message, self.processing_ids)
         if disposition.state is not RowState.PENDING:
             says, settle = f"it would be {disposition.state.value}", _WAYS_OUT.get(disposition.reason, "")
-            one = Unused("MSH-9", kind, disposition.reason, says=says, settle=settle)
+            reason = ack.told(disposition.reason, message)
+            one = Unused("MSH-9", kind, reason, says=says, settle=settle)
             self._keep(message.control_id, disposition.state, one)
             return None
         self.read += 1
@@ -131,9 +133,14 @@ def _weight(one: Unused) -> int:
     return 2 if one.reason == "order_unmapped" else 1 if one.reason == "unmapped" or not one.settle else 0
 
 
-def sample_of(site: SiteProfile, paths: Sequence[str], ignored_events: Iterable[str] = ()) -> Sample:
+def sample_of(
+    site: SiteProfile,
+    paths: Sequence[str],
+    ignored_events: Iterable[str] = (),
+    processing_ids: Iterable[str] = (ack.PRODUCTION,),
+) -> Sample:
     """Files or folders of messages, read. Raises UsageError for a path that is not there."""
-    sample = Sample(site, frozenset(ignored_events))
+    sample = Sample(site, frozenset(ignored_events), tuple(processing_ids))
     for _, data in read_files(paths):
         sample.take(data)
     return sample

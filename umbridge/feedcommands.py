@@ -66,7 +66,8 @@ def _check_feed(where: str, samples: tuple[str, ...], as_json: bool) -> int:
 
     settings = config.load(Path(where))
     events = {event for feed in settings.feeds.values() for event in feed.ignored_events}
-    sample = feedcheck.sample_of(load_site(str(settings.site)), samples, events)
+    screened = {each for feed in settings.feeds.values() for each in feed.processing_ids}
+    sample = feedcheck.sample_of(load_site(str(settings.site)), samples, events, sorted(screened))
     found = list(sample.findings())
     for each in found:
         one = each.unused

@@ -20,7 +20,7 @@ from umbridge.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSett
 from umbridge.errors import NotHl7Error, RefusedError, StoreError
 from umbridge.hl7 import ack, er7, mllp, moments, translate
 from umbridge.model import RowState
-from umbridge.naming import PRODUCTION, Namer
+from umbridge.naming import Namer
 from umbridge.site import SiteProfile
 from umbridge.store import ballast
 from umbridge.store.commands import CountRefusals, SetSuspect, WriteEntry
@@ -186,11 +186,9 @@ class Intake:
         if refused is not None:
             state, reason = RowState.REFUSED, refused.reason
         else:
-            disposition = ack.used(message)
+            disposition = ack.disposition(message, settings.processing_ids, processing)
             state, reason = disposition.state, disposition.reason
-            if state is RowState.PENDING and processing not in settings.processing_ids:
-                state, reason = RowState.IGNORED, f"processing_id_{processing}"
-            elif state is RowState.PENDING and self._is_ahead(message, now):
+            if state is RowState.PENDING and self._is_ahead(message, now):
                 state, reason = RowState.QUARANTINED, moments.AHEAD
         token = self._keyring.token
         digest = hashlib.sha256(frame).digest()
@@ -245,7 +243,7 @@ class Intake:
         wording = (field(3), field(4), field(11), field(12), message.codec, message.delimiters)
         known = self._wordings.get(wording)
         if known is None:
-            processing = message.get("MSH-11.1") or PRODUCTION
+            processing = ack.processing_of(message)
             known = (message.get("MSH-3"), message.get("MSH-4"), processing, message.get("MSH-12.1"))
             if len(self._wordings) >= WORDINGS_KEPT:
                 self._wordings.clear()

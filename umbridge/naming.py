@@ -8,6 +8,7 @@ from __future__ import annotations
 from umbridge_audit.keys import Keyring
 
 from umbridge.hl7 import er7, translate
+from umbridge.hl7.ack import PRODUCTION, processing_of
 from umbridge.hl7.fields import identifiers_of
 from umbridge.model import Patient
 from umbridge.site import SiteProfile
@@ -15,8 +16,6 @@ from umbridge.stay.identity import ACCOUNT, PATIENT, SPECIAL, VISIT, Named, even
 from umbridge.stay.record import account_name, account_named, patient_key
 from umbridge.store import search
 from umbridge.store.search import SEPARATOR
-
-PRODUCTION = "P"  # HL7 table 0103; T is training, D debugging
 
 
 class Namer:
@@ -86,7 +85,7 @@ class Namer:
 
     def named(self, message: er7.Message) -> tuple[Named[bytes], ...]:
         """The numbers of any message, part by part."""
-        who, processing = translate.identify(message), message.get("MSH-11.1") or PRODUCTION
+        who, processing = translate.identify(message), processing_of(message)
         patient = self.patient(who, processing)
         return self.parts(message, who, processing) or (
             Named(

@@ -45,9 +45,13 @@ class Lane:
 
 @dataclass(slots=True)
 class Shadow:
-    """Stays folded from files: ``unread`` counts what was refused or means nothing here, by reason."""
+    """Stays folded from files: ``unread`` counts what was refused or means nothing here, by reason.
+
+    ``processing_id``: of the messages that are read. One alone: a test message never meets a patient's stay.
+    """
 
     site: SiteProfile
+    processing_id: str = ack.PRODUCTION
     lanes: dict[str, Lane] = field(default_factory=dict)
     events: dict[str, list[tuple[int, Event]]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
@@ -68,9 +72,9 @@ class Shadow:
         refused = ack.refusal(message)
         if refused is not None:
             return self._skip(refused.reason)
-        disposition = ack.used(message)
+        disposition = ack.disposition(message, (self.processing_id,))
         if disposition.state is not RowState.PENDING:
-            return self._skip(disposition.reason)
+            return self._skip(ack.told(disposition.reason, message))
         digest = content_digest(message)
         if digest in self._seen:
             return self._skip("duplicate")

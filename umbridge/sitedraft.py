@@ -74,7 +74,8 @@ class Seen:
         except Hl7Error as exc:
             self.left_out[f"no readable header ({getattr(exc, 'reason', 'unreadable')})"] += 1
             return
-        refused, used, kind = ack.refusal(message), ack.used(message), "^".join(message.kind)
+        refused, kind = ack.refusal(message), "^".join(message.kind)
+        used = ack.disposition(message, (ack.PRODUCTION,))
         if refused is not None:
             self.left_out[f"{kind} REFUSED {refused.reason}"] += 1
         elif used.state is not RowState.PENDING:

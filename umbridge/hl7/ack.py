@@ -45,6 +45,10 @@ class Disposition:
     reason: str = ""
 
 
+PRODUCTION = "P"
+#: Why a message means nothing here by its type or trigger alone: counts name it.
+BY_KIND = ("trigger_not_used", "type_not_used")
+
 _PENDING = Disposition(RowState.PENDING)
 _ACKNOWLEDGMENT = Disposition(RowState.IGNORED, "acknowledgment")
 _TRIGGER = Disposition(RowState.IGNORED, "trigger_not_used")
@@ -82,6 +86,31 @@ def used(message: Message) -> Disposition:
     if code == "ADT" and trigger in IGNORED:
         return Disposition(RowState.IGNORED, IGNORED[trigger])
     return _TRIGGER if code in FAMILIES else _TYPE
+
+
+def told(reason: str, message: Message) -> str:
+    """A reason as counts have it: with the type and trigger where these are the reason."""
+    return f"{reason} {'^'.join(filter(None, message.kind))}" if reason in BY_KIND else reason
+
+
+def processing_of(message: Message) -> str:
+    """MSH-11.1 (table 0103): P production, T training, D debugging; the first where nothing is sent.
+
+    MSH-11.2 is a mode (table 0207), whose T means current and says nothing of training.
+    """
+    return message.get("MSH-11.1") or PRODUCTION
+
+
+def disposition(message: Message, processing_ids: Collection[str], processing: str = "") -> Disposition:
+    """What umbridge does with a message that is not refused where these processing ids are screened.
+
+    The daemon, `screen` and `config check` all ask here. ``processing``: ``processing_of``, where it is known.
+    """
+    found = used(message)
+    if found.state is not RowState.PENDING:
+        return found
+    said = processing or processing_of(message)
+    return found if said in processing_ids else Disposition(RowState.IGNORED, f"processing_id_{said}")
 
 
 def _too_many(message: Message) -> bool:

@@ -44,6 +44,10 @@ ORDERS = {
     "RDE": ("O11", "O01"),
 }
 
+#: Unsolicited results. R30 to R32 are those of point-of-care devices, without an order, with a search for one and
+#: with one (7.3): one patient's, with the same PID, PV1, OBR and OBX. What they order is no status or treatment.
+RESULTS = ("R01", "R30", "R31", "R32")
+
 #: Triggers about several patients or visits in one message: their PID and MRG or PV1 come in groups.
 GROUPED = frozenset(
     {"A17", "A18", "A30", "A34", "A35", "A36", "A39", "A40", "A41", "A42"}
@@ -53,7 +57,7 @@ GROUPED = frozenset(
 USED = frozenset(
     [("ADT", trigger) for triggers in APPLIED.values() for trigger in triggers]
     + [(code, trigger) for code, triggers in ORDERS.items() for trigger in triggers]
-    + [("ORU", "R01")]
+    + [("ORU", trigger) for trigger in RESULTS]
 )
 
 #: The types whose triggers are told apart, and the first letters of their events.

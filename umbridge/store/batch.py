@@ -15,6 +15,7 @@ from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
 
 from umbridge.errors import StoreError
+from umbridge.hl7.ack import BY_KIND
 from umbridge.model import RowState
 from umbridge.stay.directory import route
 from umbridge.stay.identity import Named
@@ -159,7 +160,8 @@ class Batch(Operations):
         self._tally["state", state.value] += 1
         self._tally["feed", item.feed] += 1
         if reason:
-            self._tally[f"why/{item.feed}", f"{state.value} {reason}"] += 1
+            kind = f" {item.head['type']}" if reason in BY_KIND else ""
+            self._tally[f"why/{item.feed}", f"{state.value} {reason}{kind}"] += 1
         if item.found_by:
             self._found_by.append((seq, item.found_by))
         self._heard[item.feed] = at

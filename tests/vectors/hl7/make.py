@@ -56,7 +56,7 @@ VECTORS: dict[str, tuple[bytes, str]] = {
     "accept_er": (adt(accept=b"ER", application=b"NE"), "- - PENDING -"),
     "accept_ne_application_al": (adt(accept=b"NE", application=b"AL"), "AA - PENDING -"),
     "never_never": (adt(accept=b"NE", application=b"NE"), "- - PENDING -"),
-    "trigger_not_used": (adt(kind=b"ORU^R30^ORU_R30"), "AA - IGNORED trigger_not_used"),
+    "trigger_not_used": (adt(kind=b"ORU^W01^ORU_W01"), "AA - IGNORED trigger_not_used"),
     "bed_status": (adt(kind=b"ADT^A20^ADT_A20"), "AA - IGNORED bed_status"),
     "merge": (adt(kind=b"ADT^A40^ADT_A39") + b"MRG|7799002^^^UMBH^MR\r", "AA - PENDING -"),
     "several_patients": (
