@@ -104,7 +104,7 @@ def processing_of(message: Message) -> str:
 def disposition(message: Message, processing_ids: Collection[str], processing: str = "") -> Disposition:
     """What umbridge does with a message that is not refused where these processing ids are screened.
 
-    The daemon, `screen` and `config check` all ask here. ``processing``: ``processing_of``, where it is known.
+    The daemon, `screen` and `config check` ask here. ``processing``: ``processing_of``, where it is known.
     """
     found = used(message)
     if found.state is not RowState.PENDING:

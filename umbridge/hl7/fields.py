@@ -51,7 +51,7 @@ def leaf(message: Message, parts: Sequence[bytes], number: int) -> str:
 
 
 def whole(message: Message, parts: Sequence[bytes], number: int) -> str:
-    """One component with all its subcomponents, which are no subcomponents in text: ``&lt;`` of an XML engine.
+    """One component with its subcomponents, which are none in text, such as ``&lt;`` of an XML engine.
 
     Cut at its ampersand such a comparator would be none, and what it bounds would be exact.
     """
