@@ -403,7 +403,10 @@ def test_screen_shows_the_tree_of_the_worker_that_answered_beside_the_same_answe
     lines = umbridge("screen", str(feed), "--why").out.splitlines()
     assert max(map(len, lines)) <= 80
     for row in rows:
-        assert any(line.startswith(f"{row['visit']}  {row['review']}  {row['plugin']}:") for line in lines)
+        assert f"{row['visit']}  {row['review']}  day {row['episode_day']}" in lines
+        assert any(line.startswith(f"  {row['plugin']}: {row['outcome']}") for line in lines)
+    plain_lines = umbridge("screen", str(feed)).out.splitlines()
+    assert {line for line in plain_lines if line not in lines} == set()
 
 
 def test_screen_asks_only_the_plugins_named_and_refuses_one_that_is_not_there(feed: Path) -> None:

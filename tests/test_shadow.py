@@ -21,7 +21,8 @@ CASES = ("G01", "G02", "G03", "G07", "G17", "G18")
 BEGAN = datetime.fromisoformat("2026-01-12T09:00:00-05:00")
 KEYS = [
     *("visit", "review", "episode_day", "plugin", "subset", "edition", "digest", "requested", "outcome"),
-    *("supported", "missing", "rationale", "evidence", "avoidable_day", "closes", "hold"),
+    *("supported", "missing", "rationale", "evidence", "avoidable_day", "judged_at"),
+    *("closes", "hold"),
     "content_status",
 ]
 OPTIONAL = {

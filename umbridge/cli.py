@@ -28,7 +28,6 @@ from umbridge.staycommands import STAY_COLUMNS
 
 MESSAGE_COLUMNS = ("seq", "received_at", "feed", "type", "control_id", "visit", "ack", "state", "reason")
 UNUSED_COLUMNS = ("feed", "count", "field", "code", "fact", "reason", "last")
-RESULT_COLUMNS = ("visit", "review", "plugin", "subset", "outcome", "supported", "rationale")
 
 
 class Group(click.Group):
@@ -261,7 +260,7 @@ def screen(
     as_json: bool,
 ) -> None:
     """Shadow run: fold messages into stays, screen them, print what is in force. No store, no daemon."""
-    from umbridge import shadow, whytree
+    from umbridge import pages, shadow
     from umbridge.criteria.host import Host
     from umbridge.site import default_site, load_site
     from umbridge.stay.profile import check_site
@@ -284,13 +283,14 @@ def screen(
         host = Host(why=why)
         host.start(plugins or None)
         try:
-            lines = run.screen(host, moment)
+            looked = run.reviews(host, moment)
         finally:
             host.stop()
-        if why and not as_json:
-            whytree.show(lines)
+        if as_json:
+            for line in (line for each in looked for line in each.lines):
+                terminal.json_line(line)
         else:
-            _print(lines, RESULT_COLUMNS, as_json)
+            pages.show(looked, trees=why)
     for unread, count in sorted(run.unread.items()):
         click.echo(f"{count} not used: {unread}", err=True)
 
@@ -519,13 +519,15 @@ def ledger_show(
 ) -> None:
     """One entry, redacted for your role. The look is on the ledger before anything is printed."""
     _need(purpose)
+    from umbridge import pages
+
     for row in _ask(where, "ledger.show", {"seq": seq, "purpose": purpose, "reason": reason}):
         if as_json:
             terminal.json_line(row)
             continue
         slots = row_in(row.pop("slots"))
         masked = [name for name, value in slots.items() if value == "[redacted]"]
-        shown = {k: v for k, v in slots.items() if v is not None and k not in masked}
+        shown = {k: pages.slot(k, v) for k, v in slots.items() if v is not None and k not in masked}
         terminal.fields(row | shown)
         if masked:
             click.echo(f"redacted for your role: {' '.join(masked)}")

@@ -102,7 +102,7 @@ def plugins_test(path: Path, vignettes: Path | None, site_file: str | None, why:
 
     PATH need not be installed. Exit 0 when nothing is wrong, 1 when something is.
     """
-    from umbridge import trial, whytree
+    from umbridge import pages, trial
 
     report = trial.run(path, vignettes, Path(site_file) if site_file else None, why=why)
     if as_json:
@@ -117,7 +117,8 @@ def plugins_test(path: Path, vignettes: Path | None, site_file: str | None, why:
         terminal.table(report.vignettes, VIGNETTE_COLUMNS)
     for name, line in report.trees:
         click.echo(f"\n{terminal.clean(name)}")
-        whytree.show([line])
+        for text in pages.answer_lines(line, trees=True):
+            click.echo(text)
     if report.coverage:
         click.echo("")
         terminal.table(report.coverage, COVERAGE_COLUMNS)

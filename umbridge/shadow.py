@@ -18,7 +18,7 @@ from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
 from umbridge.review.plan import stay_json
 from umbridge.review.record import ScreenLine, screen_line, verdict
-from umbridge.review.waves import Verdict, settled
+from umbridge.review.waves import Verdict, settled, why_open
 from umbridge.site import SiteProfile
 from umbridge.stay.directory import Delivery, Directory
 from umbridge.stay.fold import StayFold
@@ -41,6 +41,14 @@ class Lane:
     def completed(self) -> frozenset[str]:
         """Reviews that may close by themselves."""
         return frozenset(name for name, each in self.verdicts.items() if settled(each.values()))
+
+
+@dataclass(slots=True)
+class Looked:
+    """One review's results, and why it does not close by them, as ``why_open`` has it."""
+
+    open_for: tuple[tuple[str, str], ...]
+    lines: list[ScreenLine] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -114,7 +122,11 @@ class Shadow:
 
     def screen(self, host: Host, as_of: datetime | None) -> list[ScreenLine]:
         """Every result in force at ``as_of`` (default: the last message's time), by visit."""
-        lines: list[ScreenLine] = []
+        return [line for each in self.reviews(host, as_of) for line in each.lines]
+
+    def reviews(self, host: Host, as_of: datetime | None) -> list[Looked]:
+        """The same by review, each with why it is open."""
+        found: list[Looked] = []
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)
             if state is None or moment is None:
@@ -127,18 +139,23 @@ class Shadow:
                 said = verdict(item.screened.result, item.wave)
                 state.verdicts.setdefault(item.review.id, {})[item.plugin] = said
             closing = state.completed
-            for item in done:
-                line = screen_line(
-                    stay.visit or key,
-                    item.review,
-                    item.plugin,
-                    item.screened.result,
-                    closes=item.review.id in closing,
-                )
-                if host.why:
-                    line["why"] = why_rows(item.screened.why)
-                lines.append(line)
-        return lines
+            for review, _ in asked:
+                looked = Looked(why_open(state.verdicts.get(review.id, {})))
+                for item in done:
+                    if item.review is not review:
+                        continue
+                    line = screen_line(
+                        stay.visit or key,
+                        review,
+                        item.plugin,
+                        item.screened.result,
+                        closes=review.id in closing,
+                    )
+                    if host.why:
+                        line["why"] = why_rows(item.screened.why)
+                    looked.lines.append(line)
+                found.append(looked)
+        return found
 
     def _at(self, key: str, as_of: datetime | None) -> tuple[Lane | None, datetime | None]:
         """The lane as it stood at ``as_of``: what was sent later had not been said yet."""

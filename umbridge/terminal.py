@@ -88,8 +88,8 @@ def fields(row: Mapping[str, Any], indent: int = 0) -> None:
         if isinstance(value, dict) and value:
             click.echo(name.rstrip())
             fields(value, indent + 2)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            click.echo(name.rstrip())
+        elif isinstance(value, list) and any(isinstance(each, dict) or "," in str(each) for each in value):
+            click.echo(name.rstrip())  # what has commas of its own is no list parted by commas
             for item in value:
                 click.echo(" " * (indent + 2) + "- " + clean(item))
         else:

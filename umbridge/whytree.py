@@ -1,41 +1,22 @@
-"""Results with the tree of rules behind each, for people: 80 columns."""
+"""The tree of rules behind a result, for people: 80 columns, facts by their titles."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import click
-
-from umbridge.criteria.whyframe import WhyRow
-from umbridge.review.record import ScreenLine
 from umbridge.terminal import clean
+from umbridge.titles import in_words, title_of, titles_of
+
+if TYPE_CHECKING:
+    from umbridge.criteria.whyframe import WhyRow
+    from umbridge.review.record import ScreenLine
 
 WIDTH = 80
 DEEPEST = 20  # columns of indent: what is deeper stands under its parent all the same
 NO_TREE = "no tree: the plugin's answer cites no rules of the engine's"
 NO_RULES = "no tree: no rules were asked"
-
-
-def show(lines: Iterable[ScreenLine]) -> None:
-    """Print each result, its rationale and its trees."""
-    is_any = False
-    for line in lines:
-        if is_any:
-            click.echo("")
-        is_any = True
-        for text in result_lines(line):
-            click.echo(text)
-    if not is_any:
-        click.echo("nothing to show", err=True)
-
-
-def result_lines(line: ScreenLine) -> Iterator[str]:
-    """One result."""
-    head = f"{line['visit']}  {line['review']}  {line['plugin']}: {line['outcome']}"
-    yield from _wrapped(head + (f"  {line['subset']}" if line["subset"] else ""), 0)
-    yield from _wrapped(line["rationale"], 2)
-    yield from tree_lines(line)
 
 
 def tree_lines(line: ScreenLine, indent: int = 2) -> Iterator[str]:
@@ -47,7 +28,7 @@ def tree_lines(line: ScreenLine, indent: int = 2) -> Iterator[str]:
         yield from _node(tree, frozenset(line["missing"]), indent)
     beside = [fact for fact in line["missing"] if fact not in unknown(trees)]
     if beside:
-        yield from _wrapped(f"missing beside these rules: {', '.join(beside)}", indent)
+        yield from wrapped(f"missing beside these rules: {titles_of(beside)}", indent)
 
 
 def unknown(trees: Sequence[WhyRow]) -> set[str]:
@@ -60,20 +41,36 @@ def unknown(trees: Sequence[WhyRow]) -> set[str]:
 
 def _node(node: WhyRow, missing: frozenset[str], indent: int) -> Iterator[str]:
     """A fact that is not known is called missing where the answer can still turn on it."""
-    yield from _wrapped(f"{node['truth']:<7} {node['rule']}", indent, 8)
+    yield from wrapped(f"{node['truth']:<7} {in_words(node['rule'])}", indent, 8)
     for each in node["readings"]:
-        value = f"{each['fact']} {each['value']} {each['unit']}".rstrip()
-        yield from _wrapped(f"{value}, {each['at']}, {each['from']}", indent + 8, 2)
+        value = f"{title_of(each['fact'])} {each['value']} {each['unit']}".rstrip()
+        yield from wrapped(f"{value}, {when(each['at'])}, {source_of(each['from'])}", indent + 8, 2)
     for word, facts in (
         ("missing", [fact for fact in node["missing"] if fact in missing]),
         ("not known", [f for f in node["missing"] if f not in missing]),
     ):
         if facts:
-            yield from _wrapped(f"{word}: {', '.join(facts)}", indent + 8, 2)
+            yield from wrapped(f"{word}: {titles_of(facts)}", indent + 8, 2)
     for child in node["children"]:
         yield from _node(child, missing, min(indent + 2, DEEPEST))
 
 
-def _wrapped(text: str, indent: int, hang: int = 2) -> list[str]:
+def when(at: str) -> str:
+    """A time as a chart writes it, its offset behind it: seconds where there are any."""
+    day, _, clock = at.partition("T")
+    time, sign, offset = clock[:8], clock[8:9], clock[9:]
+    if sign not in ("+", "-"):
+        return at
+    return f"{day} {time.removesuffix(':00')} {sign}{offset}"
+
+
+def source_of(source: str) -> str:
+    """Where a value comes from: of one that another implies, that other by its title."""
+    head, found, fact = source.rpartition("implied by ")
+    return f"{head}{found}{title_of(fact)}" if found else source
+
+
+def wrapped(text: str, indent: int, hang: int = 2) -> list[str]:
+    """One text in lines of the page's width."""
     first, later = " " * indent, " " * (indent + hang)
     return textwrap.wrap(clean(text), WIDTH, initial_indent=first, subsequent_indent=later)

@@ -149,7 +149,7 @@ class _Growing:
 
     def _score(self, node: ScoreTest, truth: Truth) -> Trace:
         score = self.truths.rules.scores[node.score]
-        text = f"{score.title}: {text_of(node)} (found {_span(*self.truths.bounds(score.id))})"
+        text = f"{score.title} {node.op} {node.value} (found {_span(*self.truths.bounds(score.id))})"
         if self._is_above(f"score {score.id}"):
             return Trace(text + ABOVE, truth)
         first = () if score.first_step is None else (self.node(score.first_step),)

@@ -79,6 +79,7 @@ class ScreenLine(Optional):
     rationale: str
     evidence: list[Cited]
     avoidable_day: str | None
+    judged_at: str  # the moment that the review is judged as of
     closes: bool  # the review as a whole, by the answers of all plugins together
     hold: list[str]
     content_status: ContentStatusRow
@@ -130,6 +131,7 @@ def screen_line(visit: str, review: Review, plugin: str, result: ScreenResult, *
         "rationale": result.rationale,
         "evidence": evidence_json(result),
         "avoidable_day": result.avoidable_day,
+        "judged_at": review.judged_at.isoformat(),
         "closes": closes,
         "hold": list(holds(result)),
         "content_status": result.content_status.row(),

@@ -21,6 +21,8 @@ CEILING = "supported_max"
 ADVISED_HIGHER = "ADVISED_HIGHER"
 NO_ORDER = "INPATIENT_ORDER_MISSING"  # as the exception: a plugin that counts from the order says it too
 OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
+#: Why a review is open beside the holds: an answer that does not meet; no answer that applies.
+NOT_MET, NONE_APPLIES = "NOT_MET", "NONE_APPLIES"
 _NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER)
 
 
@@ -116,6 +118,21 @@ def settled(said: Iterable[Verdict]) -> bool:
     return bool(applicable) and are_met and not any(_binding(applicable))
 
 
+def why_open(said: Mapping[str, Verdict]) -> tuple[tuple[str, str], ...]:
+    """Why these answers let no review close, as (plugin, reason); empty where they do.
+
+    A reason is one of a hold's, or ``NOT_MET``. ("", ``NONE_APPLIES``): nobody's criteria apply.
+    """
+    applicable = {name: each for name, each in sorted(said.items()) if each.met is not None}
+    if not applicable:
+        return (("", NONE_APPLIES),)
+    last = _last(list(applicable.values()))
+    found = [(name, NOT_MET) for name, each in applicable.items() if each.wave == last and not each.met]
+    for name, each in applicable.items():
+        found += [(name, reason) for reason in _binds(each, last)]
+    return tuple(found)
+
+
 def waits_for(said: Iterable[Verdict]) -> tuple[str, ...]:
     """The reasons for which a review waits for a person, those that the host knows by name.
 
@@ -140,4 +157,8 @@ def _binding(applicable: Sequence[Verdict]) -> Iterator[str]:
     """
     last = _last(applicable)
     for each in applicable:
-        yield from (reason for reason in each.hold if each.wave == last or reason not in UNMEASURED)
+        yield from _binds(each, last)
+
+
+def _binds(said: Verdict, last: int) -> Iterator[str]:
+    return (reason for reason in said.hold if said.wave == last or reason not in UNMEASURED)

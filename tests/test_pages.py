@@ -1,0 +1,192 @@
+"""A review as people see it: nothing cut, nothing by its id, never "closes" where it waits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from types import ModuleType
+from typing import Any
+
+import pytest
+import umbridge_interqual_like as interqual
+import umbridge_mcg_like as mcg
+import umbridge_two_midnight as medicare
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umbridge import Case, Level, Outcome, ReviewType, ScreenResult, Status
+from umbridge.criteria.examination import heeding
+from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT
+from umbridge.criteria.whyframe import behind, why_rows
+from umbridge.drawing import patients
+from umbridge.pages import REASONS, review_lines, slot
+from umbridge.review.record import ScreenLine, evidence_json, is_met, optional_keys
+from umbridge.review.waves import ADVISED_HIGHER, NO_ORDER, Verdict, settled, why_open
+from umbridge.specimens import AT, case
+from umbridge.titles import TITLES
+from umbridge.whytree import WIDTH, when
+
+PLUGINS: tuple[ModuleType, ...] = (interqual, mcg, medicare)
+RAW = re.compile(r"(?<![\w^.\[-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w^])")
+#: Ids without an underscore that are no words.
+SHORT = {fact for fact, title in TITLES.items() if "_" not in fact and fact not in title.lower()}
+SUBSETS = {"two_midnight", *(subset for plugin in PLUGINS for subset in plugin.LIBRARY.subsets)}
+
+
+def line_of(question: Case, result: ScreenResult, why: Any = ()) -> ScreenLine:
+    found: Any = {
+        "visit": "ZZ0001",
+        "review": question.review.value,
+        "episode_day": question.episode_day,
+        "plugin": "zz",
+        "subset": result.subset,
+        "requested": {"status": question.requested_status.value, "level": question.requested_level.name},
+        "outcome": result.outcome.value,
+        "supported": None if result.supported is None else result.supported.name,
+        "missing": list(result.missing),
+        "rationale": result.rationale,
+        "evidence": evidence_json(result),
+        "judged_at": question.as_of.isoformat(),
+        "closes": result.outcome is Outcome.MEETS and not result.hold,
+        "hold": list(result.hold),
+        "content_status": result.content_status.row(),
+        **optional_keys(result),
+        "why": why_rows(why),
+    }
+    return found  # type: ignore[no-any-return]
+
+
+def page(question: Case, plugin: ModuleType) -> list[str]:
+    with heeding() as cited:
+        result: ScreenResult = plugin.umbridge_screen(question)
+    said = why_open({"zz": Verdict(is_met(result), 1, result.hold)})
+    return list(review_lines([line_of(question, result, behind(cited, result))], said, trees=True))
+
+
+def without_sources(lines: list[str]) -> str:
+    """A page in one line, without the addresses of values: those are the messages' own."""
+    return re.sub(r"ZZ1 OBX\[\w+\]-5", "", " ".join(line.strip() for line in lines))
+
+
+def check(lines: list[str]) -> None:
+    assert max(map(len, lines)) <= WIDTH
+    whole = without_sources(lines)
+    for subset in SUBSETS:
+        whole = whole.replace(f", by {subset} (", "")
+    assert not RAW.findall(whole)
+    assert not SHORT.intersection(re.findall(r"[a-z0-9]+", re.sub(r"\bclass|[A-Z]\w*", "", whole)))
+
+
+def of_nothing() -> Iterator[tuple[ModuleType, Case]]:
+    """Every subset asked of a patient of whom the age alone is known."""
+    for plugin in (interqual, mcg):
+        for subset, review in product(plugin.LIBRARY.subsets.values(), ReviewType):
+            yield plugin, case(plugin.LIBRARY, subset, {}, review=review)
+    of_cap = interqual.LIBRARY.subsets["cap"]
+    for payer, review in product(("MEDICARE_FFS", "MEDICARE_ADVANTAGE", "UNKNOWN"), ReviewType):
+        yield medicare, case(interqual.LIBRARY, of_cap, {}, review=review, payer_class=payer)
+
+
+def test_no_page_of_an_unknown_patient_names_a_fact_by_its_id() -> None:
+    pages = 0
+    for plugin, question in of_nothing():
+        check(page(question, plugin))
+        pages += 1
+    assert pages > 200
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_no_page_of_any_content_names_a_fact_by_its_id(data: st.DataObject) -> None:
+    plugin = data.draw(st.sampled_from((interqual, mcg)))
+    subset, values = data.draw(patients(plugin.LIBRARY))
+    rng = data.draw(st.randoms(use_true_random=False))
+    share = rng.choice([0.3, 0.8, 1])
+    kept = {fact: value for fact, value in values.items() if rng.random() < share}
+    status = rng.choice([Status.INPATIENT, Status.OBSERVATION])
+    review, level = rng.choice(list(ReviewType)), rng.choice(list(Level))
+    question = case(plugin.LIBRARY, subset, kept, level, review=review, requested_status=status)
+    check(page(question, plugin))
+
+
+def _line(plugin: str, **other: Any) -> Any:
+    question = case(interqual.LIBRARY, interqual.LIBRARY.subsets["cap"], {})
+    return line_of(question, ScreenResult(Outcome.MEETS)) | {"plugin": plugin} | other
+
+
+def test_a_page_says_what_is_asked_as_of_when_and_why_it_stays_open() -> None:
+    lines = [
+        _line("aa", closes=False, hold=[AGE_ONLY]),
+        _line("bb", closes=False, outcome="PEND", supported="HOME", missing=["sodium", "map"]),
+    ]
+    shown = list(review_lines(lines, [("bb", "NOT_MET"), ("aa", AGE_ONLY)]))
+    assert shown[:7] == [
+        "ZZ0001  ADMISSION  day 1",
+        "  asks: INPATIENT, ACUTE",
+        f"  judged as of: {when(AT.isoformat())}",
+        "  closes by itself: no",
+        "    bb: PEND: undecided while facts are missing",
+        "    aa: held, AGE_ONLY: its true criteria would be as true of everybody of this",
+        "      age",
+    ]
+    assert "    missing: sodium, mean arterial pressure" in shown
+    assert "    supports: no level above home so far" in shown
+
+
+def test_a_review_that_closes_gives_no_reason_against_it() -> None:
+    shown = list(review_lines([_line("aa", closes=True)], []))
+    assert shown[3:5] == ["  closes by itself: yes", "  aa: MEETS"]
+
+
+def test_a_determination_of_the_ledger_is_shown_by_titles_too() -> None:
+    cited = {
+        "fact": "gcs",
+        "value": "15",
+        "unit": "",
+        "at": "2026-02-02T14:00:00-05:00",
+        "from": "implied by gcs",
+    }
+    shown = ["Glasgow coma score 15, 2026-02-02 14:00 -05:00, implied by Glasgow coma score"]
+    assert slot("rationale", "not known: map.") == "not known: mean arterial pressure."
+    assert slot("missing", ["gcs", "map"]) == "Glasgow coma score, mean arterial pressure"
+    assert slot("evidence", [cited]) == shown
+    assert slot("sens_evidence", {"evidence": [cited], "hold": None}) == {"evidence": shown, "hold": None}
+    assert slot("plugin", "interqual_like") == "interqual_like"
+    assert slot("evidence", "[redacted]") == slot("missing", "[redacted]") == "[redacted]"
+
+
+HOLDS = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, "ZZ_OF_A_VENDOR")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["aa", "bb", "cc"]),
+        st.builds(
+            Verdict,
+            st.sampled_from([True, False, None]),
+            st.sampled_from([1, 2]),
+            st.lists(st.sampled_from(HOLDS), max_size=2, unique=True).map(tuple),
+        ),
+    )
+)
+def test_there_is_a_reason_exactly_where_a_review_stays_open(said: dict[str, Verdict]) -> None:
+    assert (not why_open(said)) is settled(said.values())
+
+
+@pytest.mark.parametrize("reason", [ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER])
+def test_every_reason_of_the_hosts_has_words(reason: str) -> None:
+    assert reason in REASONS
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        ("2026-02-02T14:00:00-05:00", "2026-02-02 14:00 -05:00"),
+        ("2026-02-02T14:00:07+00:00", "2026-02-02 14:00:07 +00:00"),
+        ("2026-02-02T14:00:07.5+00:00", "2026-02-02T14:00:07.5+00:00"),
+        ("", ""),
+    ],
+)
+def test_a_time_is_shown_with_its_offset(at: str, shown: str) -> None:
+    assert when(at) == shown
