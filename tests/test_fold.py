@@ -426,18 +426,16 @@ def test_class_i_does_not_beat_an_observation_order() -> None:
     assert found["status"] == "OBSERVATION"
 
 
-@pytest.mark.parametrize("trigger", ["A06", "A08"])
-def test_a_conversion_without_an_order_is_taken_from_registration(trigger: str) -> None:
-    fold = folded(adt("A04", 0, **OBS), orm("ADTOBS", 0.5), adt(trigger, 5, **WARD))
+def test_a_conversion_without_an_order_is_taken_from_registration() -> None:
+    fold = folded(adt("A04", 0, **OBS), orm("ADTOBS", 0.5), adt("A06", 5, **WARD))
     found = told(fold, 20)
     assert (found["status"], found["status_evidence"]) == ("INPATIENT", "ADT")
     assert found["exceptions"] == ["INPATIENT_ORDER_MISSING"]
     assert (found["open_reviews"], found["closed_reviews"]) == (["ADMISSION"], ["OBSERVATION"])
 
 
-@pytest.mark.parametrize("trigger", ["A07", "A08"])
-def test_back_to_observation_needs_a_condition_code_44_record(trigger: str) -> None:
-    found = told(folded(*ADMITTED, adt(trigger, 6, **OBS)), 7)
+def test_back_to_observation_needs_a_condition_code_44_record() -> None:
+    found = told(folded(*ADMITTED, adt("A07", 6, **OBS)), 7)
     assert found["status"] == "OBSERVATION"
     assert found["exceptions"] == ["CC44_RECORD_MISSING"]
     assert (found["open_reviews"], found["closed_reviews"]) == (["OBSERVATION"], ["ADMISSION"])

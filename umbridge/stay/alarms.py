@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from umbridge.model import Certification, Status
 from umbridge.stay.clock import HOUR, end_of_day, local_date, start_of_day
+from umbridge.stay.course import REVIEW_OF
 from umbridge.stay.ground import Ground
 
 APPROVED, DENIED = "AP", "DE"  # IN3-11.1, HL7 table 0149
@@ -37,7 +38,8 @@ def alarms(ground: Ground) -> Iterator[Alarm]:
 def _orders(ground: Ground) -> Iterator[Alarm]:
     """An inpatient status and its order should meet within the site's hours (42 CFR 412.3(a)).
 
-    A newborn has no order of its own: the birth is the admission.
+    A newborn has no order of its own: the birth is the admission. Where registration says otherwise after it
+    had said the same, which of the two is true nobody here knows.
     """
     grace = ground.windows.order_to_adt_hours * HOUR + 1
     for span in ground.spans:
@@ -46,8 +48,22 @@ def _orders(ground: Ground) -> Iterator[Alarm]:
         late = span.start + grace
         if span.evidence == "ADT" and not ground.is_newborn and (span.end is None or span.end >= late):
             yield Alarm("INPATIENT_ORDER_MISSING", late)
-        if span.evidence != "ADT" and span.end is None and ground.registered != span.status:
+    last = ground.spans[-1] if ground.spans else None
+    if last is None or last.status not in REVIEW_OF:
+        return
+    if ground.is_unordered:
+        yield Alarm("STATUS_ORDER_CANCELLED", ground.now)
+    if ground.registered == last.status:
+        return
+    late = last.start + grace
+    if ground.has_followed:
+        if ground.registered is not None:
+            yield Alarm("STATUS_CONTRADICTED", ground.now)
+    elif last.evidence != "ADT" and (last.end is None or last.end >= late):
+        if last.status == Status.INPATIENT:
             yield Alarm("ADT_LAG", late)
+        elif ground.registered == Status.INPATIENT:
+            yield Alarm("STATUS_CONTRADICTED", late)
 
 
 def _second_midnight(ground: Ground) -> Iterator[Alarm]:

@@ -100,6 +100,7 @@ class Course:
             "voided",
         ),
         *("leaves", "asked", "flags", "registered", "coming", "facility", "unseen", "emptied", "anew"),
+        "followed",
     )
 
     def __init__(self) -> None:
@@ -123,6 +124,7 @@ class Course:
         self.asked: list[Asked] = []
         self.flags: list[str] = []
         self.registered: str | None = None
+        self.followed = False  # whether registration has said the status of the last span
         self.coming: int | None = None
         self.facility = ""  # where the stay began
         #: When a status began that no message saw begin: the first that told of it.
@@ -178,6 +180,11 @@ class Course:
     def order_in_force(self) -> StatusOrderInForce | None:
         """A later order takes the place of an earlier one, which is seldom discontinued."""
         return self.orders[-1] if self.orders else None
+
+    def is_unordered(self) -> bool:
+        """Whether the order behind the status was cancelled too late to undo it, and none was given since."""
+        its = [each for each in self.orders if self.spans and each.status == self.spans[-1].status]
+        return bool(its) and all(each.is_ended for each in its)
 
     def begin(self, span: Span) -> None:
         self.close(span.start)

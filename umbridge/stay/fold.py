@@ -59,7 +59,7 @@ from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-FORM = 8
+FORM = 9
 PAST_KEPT = 8
 
 

@@ -30,6 +30,8 @@ class Ground:
     expected: int | None
     care_start: int | None
     registered: str | None
+    has_followed: bool  # whether registration has said the status of the last span
+    is_unordered: bool  # whether the order behind an inpatient was cancelled after registration had acted
     is_newborn: bool
     is_in_unit: bool
     has_medicare: bool
@@ -74,6 +76,8 @@ def ground_of(
         expected=leaves_at,
         care_start=care_start,
         registered=course.registered,
+        has_followed=course.followed,
+        is_unordered=course.is_unordered(),
         is_newborn=course.fields.get("admission") == NEWBORN,
         is_in_unit=course.fields.get("unit", "") in site.units,
         has_medicare=has_medicare,

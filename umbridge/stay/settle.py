@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
-from umbridge.stay.course import ORDERS, Course, Span
+from umbridge.stay.course import ORDERS, REVIEW_OF, Course, Span
 from umbridge.stay.practitioners import order_ended, ordered
 from umbridge.stay.record import ORDER, Record
 from umbridge.stay.status import Resolved, StatusOrderInForce, from_registration, resolve
 
 #: What says that a status begins. Any other message says that the patient has it.
 _BEGINNINGS = frozenset({"A01", "A04", "A05", "A06", "A07", "A14", ORDER})
-_OUTPATIENT = (Status.OBSERVATION, Status.OUTPATIENT)
+#: What a patient who has one of these does not go back to by the way: nobody who was admitted comes anew.
+_ARRIVED = Status.ED
 
 
 # -- status orders ---------------------------------------------------------------------------------------
@@ -47,15 +48,16 @@ def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusO
     if course.lifecycle == Lifecycle.DISCHARGED:  # orders are closed when the patient has gone
         course.orders = [each for each in course.orders if each is not held]
         return
-    if held.status == Status.INPATIENT and course.registered == Status.INPATIENT:
+    has_acted = course.registered == Status.INPATIENT or (course.registered is None and course.followed)
+    if held.status == Status.INPATIENT and has_acted:
         # The patient is already inpatient: an ORC cannot undo that, it takes condition code 44.
-        course.flag("STATUS_ORDER_CANCELLED")
+        course.orders = [e._replace(is_ended=True) if e is held else e for e in course.orders]
         return
     course.orders = [each for each in course.orders if each is not held]
     current = course.current()
     is_still_asked = any(each.status == held.status for each in course.orders)
     began_it = current is not None and current.placer == held.placer and not is_still_asked
-    if current is not None and began_it and course.registered != current.status:
+    if current is not None and began_it and not (course.followed or course.registered == current.status):
         course.void_span(current)  # nobody acted on the order: the span never was
         course.spans = course.spans[:-1]
         if course.spans:
@@ -75,8 +77,13 @@ def settle_discharge(course: Course, site: SiteProfile, record: Record) -> None:
         if found is not None:
             start = course.unseen = course.discharged_at
             course.begin(Span(found.status, start, None, "ADT", found.source, None, "", record.claim))
+            course.followed = False
     elif current is not None and registered is not None and registered.status == current.status:
         course.confirm(record.claim)
+    if registered is not None:
+        course.registered = registered.status
+        last = course.spans[-1] if course.spans else None
+        course.followed = course.followed or (last is not None and last.status == registered.status)
     end = record.at if course.discharged_at is None else course.discharged_at
     course.close(end)
     course.leave_place(end)
@@ -86,8 +93,9 @@ def settle(course: Course, site: SiteProfile, record: Record) -> None:
     """Resolve the status again and open or confirm a span. A closed stay keeps the one it ended in."""
     at = record.at
     registered = from_registration(site, course.fields)
-    _set_aside(course, record.trigger, None if registered is None else registered.status, at)
-    course.registered = None if registered is None else registered.status
+    said = None if registered is None else registered.status
+    is_undone = _set_aside(course, record.trigger, said, at)
+    course.registered = said
     current = course.current()
     if course.lifecycle not in (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE, Lifecycle.PLANNED):
         return
@@ -103,10 +111,14 @@ def settle(course: Course, site: SiteProfile, record: Record) -> None:
         span = Span(found.status, asked.at, None, ORDER, asked.source, None, asked.placer, record.claim)
         span = span.asking(asked.at, asked.level)
     if current is None or current.status != span.status:
+        if current is not None and not is_undone and _goes_back(current, found, record.trigger):
+            return
+        course.followed = said == span.status
         if not course.spans and record.trigger not in _BEGINNINGS:
             course.unseen = span.start
         _begin(course, span, current, at)
         return
+    course.followed = course.followed or said == span.status
     course.confirm(record.claim)
     _confirm(course, found, course.spans[-1], span, at)
 
@@ -115,9 +127,8 @@ def _begin(course: Course, span: Span, current: Span | None, at: int) -> None:
     if current is not None and current.status == Status.PREADMIT:
         span = span._replace(start=max(span.start, at))  # an order given before the patient came waits
     elif current is not None:
-        if current.status == Status.INPATIENT and span.status in _OUTPATIENT:
-            course.flag("CC44_RECORD_MISSING")
         if current.status == Status.INPATIENT:
+            course.flag("CC44_RECORD_MISSING")
             course.end_asked(ReviewType.CONTINUED_STAY, "STATUS_CHANGED")
         span = span._replace(start=max(span.start, current.start))
     elif course.spans:
@@ -144,12 +155,30 @@ def _confirm(course: Course, found: Resolved, current: Span, span: Span, at: int
             course.spans[-2] = course.spans[-2]._replace(end=start)
 
 
-def _set_aside(course: Course, trigger: str, registered: Status | None, at: int) -> None:
-    """A06 or A07, or an A08 saying the same, overrides older orders for the other side of inpatient."""
+def _goes_back(current: Span, found: Resolved, trigger: str) -> bool:
+    """Whether registration repeats what the patient was on arrival: no update makes an inpatient, or somebody
+    in observation, an emergency patient again. What takes that back is an event of its own."""
+    return (
+        found.order is None
+        and found.status is _ARRIVED
+        and current.status in REVIEW_OF
+        and trigger not in _BEGINNINGS
+    )
+
+
+def _set_aside(course: Course, trigger: str, registered: Status | None, at: int) -> bool:
+    """A06 or A07 overrides older orders for the other side of inpatient; an update (A08) overrides none.
+
+    Whether an order went that had been cancelled: nobody but registration has kept the status since.
+    """
     is_inpatient = registered is Status.INPATIENT
-    was_inpatient = course.registered == Status.INPATIENT
-    implied = trigger == "A08" and registered is not None and course.registered is not None
-    if is_inpatient and (trigger == "A06" or (implied and not was_inpatient)):
+    if is_inpatient and trigger == "A06":
         course.orders = [o for o in course.orders if o.at > at or o.status == Status.INPATIENT]
-    elif not is_inpatient and (trigger == "A07" or (implied and was_inpatient)):
+    elif not is_inpatient and trigger == "A07":
         course.orders = [o for o in course.orders if o.at > at or o.status != Status.INPATIENT]
+    left = course.orders
+    if registered is not None and not is_inpatient:
+        left = [each for each in course.orders if not each.is_ended]
+    is_undone = len(left) != len(course.orders)
+    course.orders = left
+    return is_undone

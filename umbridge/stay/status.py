@@ -14,13 +14,17 @@ from umbridge.site import SiteProfile
 
 
 class StatusOrderInForce(NamedTuple):
-    """An order for inpatient, observation or outpatient care that has not been cancelled."""
+    """An order for inpatient, observation or outpatient care that has not been cancelled.
+
+    ``is_ended``: it was, after registration had acted on it; the status stands by registration's word.
+    """
 
     placer: str
     status: str
     level: int | None
     at: int
     source: str
+    is_ended: bool = False
 
 
 class Resolved(NamedTuple):

@@ -138,7 +138,7 @@ def _would_change(course: Course, site: SiteProfile, record: Record) -> bool:
     found = from_registration(site, {**course.fields, **said}) if said else None
     if found is None or found.status == course.registered:
         return False
-    if record.trigger not in ("A06", "A07", "A08"):  # these set the orders for another status aside
+    if record.trigger not in ("A06", "A07", "A08"):  # these say that the status is another
         found = resolve(site, found, course.order_in_force()) or found
     return found.status != course.spans[-1].status
 
@@ -264,6 +264,7 @@ def _empty(course: Course, record: Record) -> None:
         course.void_asked(kind)
     _void_retrospective(course)
     course.lifecycle, course.spans, course.registered = Lifecycle.CANCELLED, [], None
+    course.followed = False
     course.pending, course.discharged_at, course.discharge_claim = {}, None, None
 
 
@@ -304,7 +305,7 @@ def take_back(
         # The discharge came first. What it said of the status still holds.
         course.spans = [*beside.spans[:-1], beside.spans[-1]._replace(end=None)]
         course.fields, course.registered = dict(beside.fields), beside.registered
-        course.unseen = beside.unseen
+        course.unseen, course.followed = beside.unseen, beside.followed
         course.places = [*beside.places[:-1], *(each._replace(end=None) for each in beside.places[-1:])]
         course.care_start = beside.care_start
     if beside is not None:
