@@ -61,7 +61,7 @@ def test_the_digits_say_what_the_times_say(
         for minutes, form, place in (sent, told, occurred, own)
     ]
     read = message(trigger, *texts)
-    found = moments.moments(Reading(read, zone, None))
+    found = moments.moments(Reading(read, zone, now))
     assert moments.is_ahead(read, zone, 60, now) == (
         max(found.sent, found.effective) > now + timedelta(minutes=60)
     )

@@ -180,7 +180,7 @@ class Ward:
         def work(batch: Batch) -> Stored:
             held = inbox.row(batch.cursor, batch.keyring, row)
             assert held is not None
-            return batch.replay(row, "zz", "again", "zz", (), namer.named(er7.parse(held.frame)))
+            return batch.replay(row, "zz", "again", "zz", (), namer.named(er7.parse(held.frame), ""))
 
         stored = self.pen.call(Inside(work))
         return stored.seq
@@ -641,7 +641,7 @@ def test_a_row_of_two_stays_that_are_to_be_one_is_asked_again_once(ward: Ward) -
     def replayed(batch: Batch) -> Stored:
         held = inbox.row(batch.cursor, batch.keyring, merge)
         assert held is not None
-        return batch.replay(merge, "zz", "again", "zz", (), namer.named(er7.parse(held.frame)))
+        return batch.replay(merge, "zz", "again", "zz", (), namer.named(er7.parse(held.frame), ""))
 
     ((_, parts),) = ward.pen.call(Inside(replayed)).shares
     assert parts == (directory.ASK_AGAIN,)
@@ -679,10 +679,10 @@ def test_frames_are_held_within_bounds_and_counted_back(monkeypatch: pytest.Monk
     monkeypatch.setattr(turns_module, "KEEP_BYTES", 10)
     turns = Turns()
     given: list[LaneWork] = [
-        Message(1, Held("adt", b"12345678")),
-        Message(2, Held("adt", b"123")),  # beyond the bound: read back from the store
+        Message(1, Held("adt", b"12345678", "")),
+        Message(2, Held("adt", b"123", "")),  # beyond the bound: read back from the store
         Deadline(START),
-        AskedAgain(3, Held("adt", b"12")),
+        AskedAgain(3, Held("adt", b"12", "")),
     ]
     for work in given:
         turns.offer(b"lane", work)

@@ -218,7 +218,9 @@ class Intake:
             reused=settings.control_id_reused,
             found_by=self._namer.found_by(message, who),
             patient_token=self._namer.patient(who, processing),
-            parts=self._namer.parts(message, who, processing) if state is RowState.PENDING else (),
+            parts=self._namer.parts(message, who, processing, now.isoformat())
+            if state is RowState.PENDING
+            else (),
         )
 
     def _is_ahead(self, message: er7.Message, now: datetime) -> bool:

@@ -300,6 +300,8 @@ class Event:
     withdrawals: tuple[Withdrawal, ...] = ()  # whole reports that no longer count
     facility: str = ""  # MSH-4.1
     procedures: tuple[Procedure, ...] = ()
+    #: It says neither when it was sent, to the minute, nor when it was entered: receipt stands in.
+    is_undated: bool = False
     several: tuple[Event, ...] = ()  # of results of several patients: each one's; the whole then says nothing
 
 

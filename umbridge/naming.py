@@ -63,7 +63,7 @@ class Namer:
         return self._token(PATIENT, key, "", _apart(processing)) if key else None
 
     def parts(
-        self, message: er7.Message, who: translate.Identity, processing: str
+        self, message: er7.Message, who: translate.Identity, processing: str, received: str
     ) -> tuple[Named[bytes], ...]:
         """Each part's numbers, of a merge, a move, an update of the person, several patients' results.
 
@@ -73,7 +73,7 @@ class Namer:
         if not is_special and len(message.lines_of(b"PID")) < 2:
             return ()
         apart = _apart(processing)
-        event = event_of(message, self._site)
+        event = event_of(message, self._site, received)
         if not is_special and not event.several:
             return ()
         return tuple(
@@ -83,11 +83,11 @@ class Namer:
             for part in parts(event)
         )
 
-    def named(self, message: er7.Message) -> tuple[Named[bytes], ...]:
-        """The numbers of any message, part by part."""
+    def named(self, message: er7.Message, received: str) -> tuple[Named[bytes], ...]:
+        """The numbers of any message, part by part. ``received``: as the inbox has it."""
         who, processing = translate.identify(message), processing_of(message)
         patient = self.patient(who, processing)
-        return self.parts(message, who, processing) or (
+        return self.parts(message, who, processing, received) or (
             Named(
                 0,
                 self.visit(who, processing),

@@ -111,7 +111,7 @@ class Pipeline:
         """
         if self._stopping:
             return 0
-        held = None if frame is None else Held(feed, frame)
+        held = None if frame is None else Held(feed, frame, stored.received_at.isoformat())
         self._turns.refold(Refold(lane, stored.seq, gone) for lane, gone in stored.refolds)
         for lane, parts in stored.shares:
             self._turns.offer(lane, row_work(stored.seq, parts, held))
@@ -282,7 +282,8 @@ class Pipeline:
         known, snapshot = self._memory.known(lane)
         said = self._memory.said(lane, gone)
         task = Task(
-            seq, lane, held.feed, held.frame, known.seq, said, known.pseudonyms, snapshot, alone, purpose
+            *(seq, lane, held.feed, held.frame, known.seq, said, known.pseudonyms, snapshot, alone, purpose),
+            received=held.received,
         )
         if anew:
             task = self._with(task, NeedRows(renew=True), gone)
@@ -343,7 +344,7 @@ class Pipeline:
                 return replace(task, stored=Snapshot(saved.head, saved.increments))
             case NeedRows(renew):
                 rows = {
-                    (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part)
+                    (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part, row.received_at)
                     for each in (lane, *gone)
                     for row in self._read(lambda reader, each=each: reader.folded_rows(each, until))  # type: ignore[misc]
                 }
@@ -358,7 +359,7 @@ class Pipeline:
         kept = self._read(lambda reader: reader.row(seq))
         if kept is None:
             raise LookupError("row_gone")
-        return Held(kept.feed, kept.frame)
+        return Held(kept.feed, kept.frame, kept.received_at)
 
     def _read(self, question: Callable[[Reader], T]) -> T:
         """Ask beside the writer. A StoreError of the writer ends the daemon, one of a reader must not do so

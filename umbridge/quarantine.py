@@ -129,7 +129,9 @@ class Settlement:
                 raise UsageError(f"message {seq} {why}; nothing was done")
             message = er7.parse(row.frame, self._charset(row.feed))
             found_by = tuple(self._namer.found_by(message, translate.identify(message)))
-            found.append(Again(seq=seq, found_by=found_by, named=tuple(self._namer.named(message))))
+            found.append(
+                Again(seq=seq, found_by=found_by, named=tuple(self._namer.named(message, row.received_at)))
+            )
         return tuple(found)
 
     def _not_to_replay(self, row: inbox.Row) -> str:
@@ -138,7 +140,9 @@ class Settlement:
         if FRAME_SUSPECT in row.reason.split():
             return "was cut on its way: its sender must send it again; dismiss this half"
         message = er7.parse(row.frame, self._charset(row.feed))  # it was parsed before: it has a header
-        if row.lane is None and not any(named.is_person for named in self._namer.named(message)):
+        if row.lane is None and not any(
+            named.is_person for named in self._namer.named(message, row.received_at)
+        ):
             return "names no visit"
         if ack.used(message).state is not RowState.PENDING:
             return "means nothing here, now as then"

@@ -14,6 +14,7 @@ from umbridge.criteria.host import Host
 from umbridge.criteria.whyframe import why_rows
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
+from umbridge.hl7.moments import EPOCH
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
 from umbridge.review.plan import stay_json
@@ -23,10 +24,30 @@ from umbridge.site import SiteProfile
 from umbridge.stay.directory import Delivery, Directory
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import PERSON_LEVEL, event_of
+from umbridge.stay.record import CANCELS
+from umbridge.stay.statements import FINAL, kind_of
 from umbridge.stay.together import side_by_side
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic
+
+
+#: What tells of an order for the first time; whatever else is told of one speaks of what was told before.
+_NEW = frozenset(("NW", "SN", "RO", "CH", "RA"))
+
+
+def speaks_of_earlier(event: Event) -> bool:
+    """Whether a message corrects, withdraws or cancels what others said, or has no time of anything."""
+    if event.sent_at == EPOCH or event.withdrawals:
+        return True
+    if event.message_type == "ADT":
+        return event.trigger in CANCELS
+    told = event.several or (event,)
+    return any(
+        kind is not None and kind > FINAL
+        for each in told
+        for kind in (kind_of(one.status, one.report_status) for one in each.observations)
+    ) or any(order.control not in _NEW for order in event.orders)
 
 
 @dataclass(slots=True)
@@ -65,6 +86,7 @@ class Shadow:
     unread: dict[str, int] = field(default_factory=dict)
     latest: datetime | None = None
     _seq: int = 0
+    _undated: list[tuple[int, er7.Message]] = field(default_factory=list)
     _seen: set[bytes] = field(default_factory=set)
     _directory: Directory = field(init=False)
 
@@ -89,22 +111,42 @@ class Shadow:
         self._seen.add(digest)
         event = event_of(message, self.site)
         self._seq += 1
-        deliveries = self._directory.take(event, self._seq)
+        if event.is_undated and speaks_of_earlier(event):
+            self._undated.append((self._seq, message))
+        else:
+            self._fold(event, self._seq)
+        return None
+
+    def _fold(self, event: Event, seq: int) -> None:
+        deliveries = self._directory.take(event, seq)
         for delivery in deliveries:
-            self._deliver(delivery)
+            self._deliver(delivery, seq)
         self.latest = event.sent_at if self.latest is None else max(self.latest, event.sent_at)
         if not any(delivery.lanes for delivery in deliveries):
             is_person = event.trigger in PERSON_LEVEL and event.message_type == "ADT"
             self._skip("no_stay_of_this_patient" if is_person else "no_visit_number")
-        return None
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _end(self, as_of: datetime | None) -> None:
+        """Fold what does not say when it was sent and speaks of what was said before: as if sent last of all.
+
+        Nobody received a file, so there is no moment of receipt, and the order of the files decides nothing.
+        """
+        moments = [each for each in (self.latest, as_of) if each is not None]
+        last = min(moments) if moments else EPOCH
+        for seq, message in self._undated:
+            event = event_of(message, self.site)
+            if event.sent_at < last:
+                event = event_of(message, self.site, last.isoformat())
+            self._fold(event, seq)
+        self._undated.clear()
+
+    def _deliver(self, delivery: Delivery, seq: int) -> None:
         """Fold one part of a message into its lanes; a lane that joins another is folded with it again."""
         for lane in delivery.lanes:
             known = self.events.setdefault(lane, [])
             state = self.lanes.setdefault(lane, Lane(StayFold(self.site)))
             fresh = [each for each in delivery.earlier if each not in known]
-            fresh.append((self._seq, delivery.event))
+            fresh.append((seq, delivery.event))
             for gone in delivery.joined:
                 old = self.events.pop(gone, [])
                 fresh += [each for each in old if each not in known and each not in fresh]
@@ -113,8 +155,8 @@ class Shadow:
             if delivery.joined:
                 state.fold = StayFold.refold(self.site, known)
             else:
-                for seq, event in fresh:
-                    state.fold.apply(event, seq)
+                for each in fresh:
+                    state.fold.apply(each[1], each[0])
             state.as_of = max([state.as_of, *(event.sent_at for _, event in fresh)])
 
     def _skip(self, reason: str) -> None:
@@ -126,6 +168,7 @@ class Shadow:
 
     def reviews(self, host: Host, as_of: datetime | None) -> list[Looked]:
         """The same by review, each with why it is open."""
+        self._end(as_of)
         found: list[Looked] = []
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)
@@ -170,6 +213,7 @@ class Shadow:
 
     def stays(self, as_of: datetime | None) -> list[dict[str, Any]]:
         """The stays as JSON, with their reviews by state."""
+        self._end(as_of)
         found = []
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)

@@ -26,6 +26,7 @@ class Held(NamedTuple):
 
     feed: str
     frame: bytes
+    received: str  # as the inbox has it
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class SealedOut:
     feed: str
     frame: bytes
     part: int = 0
+    received: str = ""  # when, as the inbox has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Task:
     stored: Snapshot | WholeLane | None = None  # None: the caseworker is expected to hold the fold
     alone: bool = False  # not together with others: a process died with it, and it may be to blame
     purpose: Purpose = TakeIn()
+    received: str = ""  # when, as the inbox has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def task_out(task: Task) -> bytes:
         "said": standing.encoded(task.said),
         "names": task.pseudonyms,
         "alone": task.alone,
+        "received": task.received,
     }
     match task.purpose:
         case TakeIn(taken):
@@ -245,7 +248,7 @@ def task_out(task: Task) -> bytes:
             head["snapshot"] = len(increments)
             parts += [kept, *increments]
         case WholeLane(rows, renew, before):
-            head["rows"] = [(row.seq, row.feed, row.part) for row in rows]
+            head["rows"] = [(row.seq, row.feed, row.part, row.received) for row in rows]
             head["renew"] = renew
             parts += [row.frame for row in rows]
             if before is not None:
@@ -274,7 +277,7 @@ def task_in(body: bytes) -> Task:
         stored = Snapshot(rest[0], tuple(rest[1:]))
     elif "rows" in head:
         named = zip(head["rows"], rest, strict=False)
-        rows = tuple(SealedOut(seq, feed, raw, part) for (seq, feed, part), raw in named)
+        rows = tuple(SealedOut(seq, feed, raw, part, at) for (seq, feed, part, at), raw in named)
         old = rest[len(rows) :]
         before = Snapshot(old[0], tuple(old[1:])) if "before" in head else None
         stored = WholeLane(rows, head["renew"], before)
@@ -289,6 +292,7 @@ def task_in(body: bytes) -> Task:
         stored,
         head["alone"],
         _purpose(head),
+        head["received"],
     )
 
 

@@ -198,7 +198,7 @@ class Casework:
         if isinstance(fold, Need):
             return fold
         message = er7.parse(task.frame, self._charsets.get(task.feed, "utf-8"))
-        whole = event_of(message, self._site)
+        whole = event_of(message, self._site, task.received)
         not_used: Counter[str] = Counter()
         as_of = max(task.said.as_of, whole.sent_at)
         events: list[tuple[int, Event]] = []
@@ -281,10 +281,11 @@ class Casework:
                 assert_never(other)
 
     def _events(self, rows: tuple[SealedOut, ...]) -> list[tuple[int, Event]]:
-        return [(row.seq, taken_part(self._event(row.feed, row.frame), row.part)) for row in rows]
+        return [(row.seq, taken_part(self._event(row), row.part)) for row in rows]
 
-    def _event(self, feed: str, raw: bytes) -> Event:
-        return event_of(er7.parse(raw, self._charsets.get(feed, "utf-8")), self._site)
+    def _event(self, row: SealedOut) -> Event:
+        message = er7.parse(row.frame, self._charsets.get(row.feed, "utf-8"))
+        return event_of(message, self._site, row.received)
 
     def _finish(self, begun: Begun, said: list[Screening], late: list[list[Screening]]) -> Done:
         task, stay = begun.task, begun.stay

@@ -9,10 +9,16 @@ from typing import NamedTuple
 
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.reading import Reading
-from umbridge.hl7.times import days_of
+from umbridge.hl7.times import days_of, parse_time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a message says no time at all and nobody knows a better one
 AHEAD = "from_the_future"
+#: Notes of a message that does not say when it was sent, or not to the minute.
+UNSENT = frozenset(("MSH-7 time_missing", "MSH-7 time_inexact"))
+_HOUR, _MINUTE, _SECOND = 10, 12, 14  # digits of a stamp that ends with them
+#: Fields that say when something happened, no later than it is told of: recorded and occurred (EVN-2, -6),
+#: entered (ORC-9), collected, received, reported, analysed (OBR-7, -14, -22, OBX-14, -19).
+_HAPPENED = {b"EVN": (2, 6), b"ORC": (9,), b"OBR": (7, 14, 22), b"OBX": (14, 19)}
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 
 
@@ -20,13 +26,14 @@ class Moments(NamedTuple):
     """When a message was sent, and of an ADT event: when it took effect, was entered, and what EVN-6 says.
 
     ``told`` is None where the event was told when it was sent. ``occurred``: first and last moment that EVN-6
-    can mean, None where it was not sent.
+    can mean, None where it was not sent. ``is_entered``: EVN-2 says when it was entered, to the hour.
     """
 
     sent: datetime
     effective: datetime
     told: datetime | None = None
     occurred: tuple[datetime, datetime] | None = None
+    is_entered: bool = False
 
 
 def happened(reading: Reading, raw: bytes, sent: datetime, name: str, field: int) -> datetime | None:
@@ -48,10 +55,7 @@ def moments(reading: Reading) -> Moments:
     code, trigger = message.kind
     header, evn = message.header.row(11), reading.row(b"EVN", 6)
     recorded = reading.time(evn[2], "EVN", 2) if evn else None
-    sent = reading.time(header[7], "MSH", 7)
-    if sent is None:
-        reading.note("MSH-7 time_missing")
-        sent = reading.received_at or recorded or EPOCH
+    sent = _sent(reading, header[7])
     if code != "ADT":
         return Moments(sent, sent)
     pv1, own = reading.row(b"PV1", 45) if trigger in _OWN_TIME else None, None
@@ -70,7 +74,55 @@ def moments(reading: Reading) -> Moments:
     if evn and recorded is not None and not has_hour(evn[2]):
         recorded = happened(reading, evn[2], sent, "EVN", 2)
     told = recorded if recorded is not None and recorded < sent and recorded != stated else None
-    return Moments(sent, stated or recorded or sent, told, occurred)
+    is_entered = evn is not None and recorded is not None and has_hour(evn[2])
+    return Moments(sent, stated or recorded or sent, told, occurred, is_entered)
+
+
+def _sent(reading: Reading, raw: bytes) -> datetime:
+    """When a message was sent: MSH-7. What is left out of it leaves an interval, and no first moment of one.
+
+    In that interval, and where nothing can be read, the moment of receipt stands in. Where nobody received it
+    (a file) the latest does of which the message itself tells: it was not sent before.
+    """
+    sent = reading.time(raw, "MSH", 7)
+    if sent is None:
+        reading.note("MSH-7 time_missing")
+        return reading.received_at or latest_told(reading) or EPOCH
+    if len(raw) >= _SECOND and raw[:_SECOND].isdigit():
+        return sent
+    stamp = reading.stamp(raw).strip()
+    digits = len(stamp) - len(stamp.lstrip(b"0123456789"))
+    if digits >= _SECOND:
+        return sent
+    if digits == _MINUTE:  # as many senders write it: nothing is made up
+        minute, last = stamp[:_MINUTE], sent + timedelta(seconds=59)
+        tells = any(minute in line for line in reading.message.body[1:])
+        latest = latest_told(reading) if tells else None
+        return sent if latest is None else min(max(sent, latest), last)
+    reading.note("MSH-7 time_inexact")
+    if "MSH-7 time_coarse" in reading.notes:
+        reading.notes.remove("MSH-7 time_coarse")  # it says that the first moment counts
+    if digits == _HOUR:
+        bounds = sent, sent + timedelta(minutes=59, seconds=59)
+    else:
+        bounds = days_of(stamp, reading.zone) or (sent, sent)
+    return min(max(bounds[0], reading.received_at or latest_told(reading) or sent), bounds[1])
+
+
+def latest_told(reading: Reading) -> datetime | None:
+    """The latest moment at which, as a message says, something happened; None where it tells of none.
+
+    A day without an hour is no moment: whatever it was may have been later on that day than all else.
+    """
+    mark, latest = reading.message.delimiters.field, None
+    for line in reading.message.body[1:]:
+        for number in _HAPPENED.get(line[:3], ()):
+            fields = line.split(mark, number + 1)
+            raw = reading.stamp(fields[number]).strip() if len(fields) > number else b""
+            at = parse_time(raw, reading.zone)[0] if has_hour(raw) else None
+            if at is not None and (latest is None or at > latest):
+                latest = at
+    return latest
 
 
 def is_ahead(message: Message, zone: tzinfo, minutes: int, now: datetime) -> bool:
@@ -85,7 +137,7 @@ def is_ahead(message: Message, zone: tzinfo, minutes: int, now: datetime) -> boo
         for raw in _stamps(message)
     ):
         return False
-    found = moments(Reading(message, zone, None))
+    found = moments(Reading(message, zone, now))
     return max(found.sent, found.effective) > latest
 
 

@@ -26,7 +26,7 @@ from umbridge.hl7.fields import (
     word,
 )
 from umbridge.hl7.lines import MOST_SEGMENTS
-from umbridge.hl7.moments import happened, has_hour, moments
+from umbridge.hl7.moments import UNSENT, happened, has_hour, moments
 from umbridge.hl7.orders import DETAILS, ordered
 from umbridge.hl7.practitioners import of_visit
 from umbridge.hl7.reading import MOST, ONCE
@@ -103,7 +103,7 @@ def translate(
     """What the message says. Raises nothing: see ``notes``.
 
     ``zone`` is the facility's, for times without an offset. Identifiers of ``mrn_authority`` come first.
-    ``received_at`` stands in for an unreadable MSH-7.
+    ``received_at`` stands in for what MSH-7 does not say; None where nobody received it (a file).
     """
 
     def read(one: Message) -> Event:
@@ -183,6 +183,7 @@ class _Reading(Results):
             told_at=when.told,
             occurred=when.occurred,
             procedures=procedures(self, sent_at),
+            is_undated=not UNSENT.isdisjoint(self.notes) and not when.is_entered,
         )
 
     # --- who

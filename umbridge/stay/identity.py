@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from umbridge.authorities import authority_in
@@ -32,10 +33,14 @@ _VISITS = frozenset({"A06", "A07", "A42", "A45", "A50"})
 PERSON_LEVEL = frozenset({"A28", "A29", "A31"}) | _SAME_PERSON | {"A43"}
 
 
-def event_of(message: Message, site: SiteProfile) -> Event:
-    """What a message says: its times on the clock of the facility that sent it."""
+def event_of(message: Message, site: SiteProfile, received: str = "") -> Event:
+    """What a message says: its times on the clock of the facility that sent it.
+
+    ``received``: when, as the inbox has it; it stands in where the message does not say when it was sent.
+    """
     here = site if len(site.places) < 2 else site.at(facility_of(message))
-    return translate(message, here.zone, mrn_authority=here.mrn_authority)
+    at = datetime.fromisoformat(received) if received else None
+    return translate(message, here.zone, mrn_authority=here.mrn_authority, received_at=at)
 
 
 _NO_NUMBER = "have the sender fill PID-3"

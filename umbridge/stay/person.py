@@ -19,7 +19,7 @@ from umbridge.model import Certification, Coverage, Event
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.diagnoses import Unlisted, icd10_of, place_of
-from umbridge.stay.record import CANCELS, Names
+from umbridge.stay.record import CANCELS, UNDATED, Names
 
 PEOPLE_KEPT = 8
 DIAGNOSES_KEPT = 64
@@ -55,6 +55,8 @@ def note(people: dict[str, Person], names: Names, event: Event, seq: int, site: 
         if patient not in people:
             return
     person["first"] = min(began, person["first"])
+    if event.is_undated:
+        _newest(person, UNDATED, when, True)
     for name, value in (("birth", event.patient.birth_date), ("sex", event.patient.sex)):
         if value:
             _newest(person, name, when, value)

@@ -121,7 +121,8 @@ class NoteReason(_Worded):
     TIME_HOUR_24 = "time_hour_24", "hour 24: read as the next midnight"
     TIME_LEAP_SECOND = "time_leap_second", "second 60: read as second 59"
     TIME_OFFSET_UNREADABLE = "time_offset_unreadable", "an offset that does not exist: the site's own is read"
-    TIME_MISSING = "time_missing", "no time in MSH-7: EVN-2 stands in, else it counts as told first of all"
+    TIME_MISSING = "time_missing", "no time in MSH-7: the time of receipt stands in"
+    TIME_INEXACT = "time_inexact", "MSH-7 has no minutes: the time of receipt stands in, within what it says"
     TIME_AFTER_MESSAGE = "time_after_message", "a time after its message: the message's own time stands in"
     DATE_UNREADABLE = "date_unreadable", "what was sent is no date"
     DATE_COARSE = "date_coarse", "a date that is less exact than a day: not used"
@@ -144,6 +145,7 @@ _SETTLES: dict[_Worded, str] = {
     PartReason.UNTIMED: "have the sender fill OBR-7 or OBX-14: what is sent late counts as if it were new",
     NoteReason.TIME_UNREADABLE: "have the sender write YYYYMMDDHHMM[SS][+/-ZZZZ]",
     NoteReason.TIME_MISSING: "have the sender fill MSH-7",
+    NoteReason.TIME_INEXACT: "have the sender write MSH-7 to the second",
     NoteReason.TIME_AFTER_MESSAGE: "if the sender writes another zone: [site] or [facilities.NAME] timezone",
     NoteReason.REPORT_UNNAMED: "have the sender fill OBR-3 or OBR-2",
 }

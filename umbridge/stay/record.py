@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
@@ -31,6 +31,7 @@ CANCELS = {
 #: Accounts and visits under other numbers than before. What they do to patients is in ``identity``.
 RENAMES = frozenset({"A35", "A36", "A41", "A42", "A44", "A45", "A49", "A50"})
 
+UNDATED = "undated"  # the register of a patient of whom a message does not say when it was sent
 #: The field of a visit that says when an event of this trigger itself took place.
 _OWN_TIMES = {"A01": "admitted", "A04": "admitted", "A03": "discharged"}
 _BARE = {"PV1-44": "admitted", "PV1-45": "discharged"}
@@ -236,12 +237,13 @@ def same_patient(one: str, other: str) -> bool:
     return authority_in(one) != authority_in(other)
 
 
-def unguarded(patients: Collection[str], site: SiteProfile) -> list[str]:
+def unguarded(patients: Mapping[str, Collection[str]], site: SiteProfile) -> list[str]:
     """Exceptions of a stay whose messages came under these keys: where two patients could not be told apart.
 
     Each message is compared by its number alone, so one message without a number of the site's is enough.
+    One of the registers says that a message did not say when it was sent.
     """
-    found: list[str] = []
+    found = ["SENT_TIME_UNKNOWN"] if any(UNDATED in its for its in patients.values()) else []
     spaces = {authority_in(each) for each in patients if each}
     if "" in patients:
         found.append("NO_PATIENT_NUMBER")

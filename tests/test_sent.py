@@ -1,0 +1,192 @@
+"""When a message was sent that does not say so: receipt stands in, in an interval that MSH-7 leaves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import permutations
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from umbridge.hl7 import er7
+from umbridge.hl7.translate import translate
+from umbridge.model import ReviewType
+from umbridge.shadow import Shadow
+from umbridge.site import default_site
+from umbridge.stay.fold import StayFold
+from umbridge.stay.identity import event_of
+from umbridge.stay.window import readings
+
+ZONE = ZoneInfo("America/New_York")
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(f"2026-03-{text}").replace(tzinfo=ZONE)
+
+
+def result(msh7: str, obx14: str = "202603100831", obr22: str = "") -> er7.Message:
+    lines = [
+        f"MSH|^~\\&|ZZLAB|UMBH|||{msh7}||ORU^R01|ZZ1|P|2.5.1",
+        "PID|1||ZZ1^^^UMBH^MR",
+        "PV1|1|E|ED|||||||||||||||EDP|ZZV1^^^UMBH^VN",
+        f"OBR|1||ZZF1^ZZLAB|ZZ^ZZ^L|||202603100825|||||||202603100840||||||||{obr22}",
+        f"OBX|1|NM|2823-3^^LN||6.7|mmol/L|||||F|||{obx14}",
+    ]
+    return er7.parse("\r".join(lines).encode() + b"\r")
+
+
+RECEIVED = "10T08:52:10"
+
+
+@pytest.mark.parametrize(
+    ("msh7", "received", "sent", "note"),
+    [
+        ("20260310090507", RECEIVED, "10T09:05:07", ""),
+        ("202603100905", RECEIVED, "10T09:05", ""),
+        ("202603100840", RECEIVED, "10T08:40", ""),
+        ("202603100905-0400", RECEIVED, "10T09:05", ""),
+        ("", RECEIVED, RECEIVED, "time_missing"),
+        ('""', RECEIVED, RECEIVED, "time_missing"),
+        ("03/10/2026 09:05", RECEIVED, RECEIVED, "time_missing"),
+        ("2026031009", "10T09:20", "10T09:20", "time_inexact"),
+        (
+            "2026031009",
+            "10T08:52",
+            "10T09:00",
+            "time_inexact",
+        ),  # its clock is ahead
+        ("2026031009", "12T07:00", "10T09:59:59", "time_inexact"),  # kept back for two days
+        ("20260310", RECEIVED, RECEIVED, "time_inexact"),
+        ("20260310-0400", RECEIVED, RECEIVED, "time_inexact"),
+        ("20260310", "12T07:00", "10T23:59:59", "time_inexact"),
+        ("202603", RECEIVED, RECEIVED, "time_inexact"),
+        ("2026", RECEIVED, RECEIVED, "time_inexact"),
+        # nobody received it: the latest of which it tells, here OBR-14
+        ("", "", "10T08:40", "time_missing"),
+        ("20260310", "", "10T08:40", "time_inexact"),
+        ("20260309", "", "09T23:59:59", "time_inexact"),
+        ("2026031008", "", "10T08:40", "time_inexact"),
+    ],
+)
+def test_what_stands_in_for_the_time_of_sending(msh7: str, received: str, sent: str, note: str) -> None:
+    event = translate(result(msh7), ZONE, received_at=at(received) if received else None)
+    assert event.sent_at == at(sent)
+    assert [
+        each.partition(" ")[2]
+        for each in event.notes
+        if each.startswith("MSH-7 time_") and "read" not in each
+    ] == ([note] if note else [])
+
+
+@pytest.mark.parametrize("msh7", ["", "20260310", "2026031008", "202603100831", "03/10/2026", "202603"])
+@pytest.mark.parametrize("received", ["", "10T08:52:10"])
+def test_a_value_with_a_time_of_its_own_keeps_it(msh7: str, received: str) -> None:
+    event = translate(result(msh7, "20260310083127"), ZONE, received_at=at(received) if received else None)
+    assert event.observations[0].at == at("10T08:31:27") <= event.sent_at
+    assert not [each for each in event.notes if "time_after" in each]
+
+
+# --- a whole stay ---------------------------------------------------------------------------------------
+
+SITE = default_site()
+UNDATED_STAY = "SENT_TIME_UNKNOWN"
+ARRIVED = (
+    "MSH|^~\\&|ZZADT|UMBH|||20260310080000||ADT^A04|ZZ0|P|2.5.1\rEVN|A04|20260310080000\r"
+    "PID|1||ZZ1^^^UMBH^MR\rPV1|1|E|ED|||||||||||||||EDP|ZZV1^^^UMBH^VN|||||||||||||||||||||||||20260310080000\r"
+)
+LEFT = ARRIVED.replace("A04", "A03").replace("ZZ0", "ZZ8").replace("100800", "101500", 2)
+
+
+def report(
+    number: int, msh7: str, value: str, status: str, report_status: str = "", at: str = "202603100831"
+) -> bytes:
+    lines = [
+        f"MSH|^~\\&|ZZLAB|UMBH|||{msh7}||ORU^R01|ZZR{number}|P|2.5.1",
+        "PID|1||ZZ1^^^UMBH^MR",
+        "PV1|1|E|ED|||||||||||||||EDP|ZZV1^^^UMBH^VN",
+        f"OBR|1||ZZF1^ZZLAB|ZZ^ZZ^L|||{at}||||||||||||||||||{report_status}",
+        f"OBX|1|NM|2823-3^^LN||{value}|mmol/L|||||{status}|||{at}",
+    ]
+    return "\r".join(lines).encode() + b"\r"
+
+
+UNDATED = ["", '""', "20260310", "2026031009", "yesterday", "202603"]
+
+
+def known(fold: StayFold, as_of: str = "10T16:00") -> tuple[str, bool]:
+    """The potassium that counts, "" for none, and whether the stay says that it is undated."""
+    moment = at(as_of)
+    found = readings(fold, moment, review=ReviewType.ADMISSION, wanted={"potassium"})
+    is_said = UNDATED_STAY in fold.stay(moment).exceptions
+    return (str(found["potassium"].latest.value) if found else ""), is_said
+
+
+#: What was told before at 09:00 of the value, what an undated message says of it, and what then counts.
+SAID = [
+    ("", "6.7", "F", "", "6.7"),
+    ("4.3", "6.7", "C", "", "6.7"),
+    ("4.3", "6.7", "F", "C", "6.7"),
+    ("6.7", "", "D", "", ""),
+    ("6.7", "", "W", "", ""),
+    ("6.7", "", "X", "", ""),
+    ("6.7", "6.7", "F", "X", ""),
+]
+
+
+@pytest.mark.parametrize("msh7", UNDATED)
+@pytest.mark.parametrize(("before", "value", "status", "report_status", "counts"), SAID)
+def test_what_an_undated_message_says_is_told_when_it_was_received(
+    msh7: str, before: str, value: str, status: str, report_status: str, counts: str
+) -> None:
+    told = [(ARRIVED.encode(), "10T08:00:01"), (report(2, msh7, value, status, report_status), "10T09:30:00")]
+    if before:
+        told.insert(1, (report(1, "20260310090000", before, "F"), "10T09:00:01"))
+    events = [
+        (seq, event_of(er7.parse(each), SITE, at(when).isoformat()))
+        for seq, (each, when) in enumerate(told, 1)
+    ]
+    for order in permutations(events):
+        fold = StayFold(SITE)
+        increments = [fold.apply(event, seq) for seq, event in order]
+        kept = StayFold.restore(SITE, fold.head(), [each for each in increments if each])
+        for one in (fold, kept, StayFold.refold(SITE, order)):
+            assert known(one) == (counts, True)
+
+
+@pytest.mark.parametrize("msh7", UNDATED)
+@pytest.mark.parametrize(("before", "value", "status", "report_status", "counts"), SAID)
+def test_of_files_no_order_decides_what_an_undated_message_means(
+    msh7: str, before: str, value: str, status: str, report_status: str, counts: str
+) -> None:
+    told = [ARRIVED.encode(), LEFT.encode(), report(2, msh7, value, status, report_status)]
+    if before:
+        told.append(report(1, "20260310090000", before, "F"))
+    for order in permutations(told):
+        for as_of in ("10T16:00", "10T10:00", None):
+            run = Shadow(SITE)
+            for each in order:
+                run.take(each)
+                run.take(each)
+            stays = run.stays(at(as_of) if as_of else None)
+            assert UNDATED_STAY in stays[0]["exceptions"]
+            (lane,) = run.lanes.values()
+            assert known(lane.fold) == (counts, True)
+
+
+def test_an_undated_event_that_says_when_it_was_entered_needs_no_receipt() -> None:
+    frame = ARRIVED.replace("|20260310080000||ADT", "|||ADT")
+    event = event_of(er7.parse(frame.encode()), SITE, at("10T08:07").isoformat())
+    assert (event.told_at or event.sent_at, event.effective_at) == (at("10T08:07"), at("10T08:00"))
+    assert not event.is_undated and "MSH-7 time_missing" in event.notes
+
+
+def test_a_message_that_says_nothing_of_any_time_is_told_when_it_was_received() -> None:
+    frame = report(1, "", "6.7", "F", at="")
+    event = event_of(er7.parse(frame), SITE, at("10T09:00").isoformat())
+    assert event.observations[0].at == event.sent_at == at("10T09:00")
+    run = Shadow(SITE)
+    for each in (frame, LEFT.encode(), ARRIVED.encode()):
+        run.take(each)
+    run.stays(at("10T11:00"))
+    (lane,) = run.lanes.values()
+    assert known(lane.fold, "10T11:00") == ("6.7", True)  # at the end of what is looked at, not in 1970
