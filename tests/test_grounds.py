@@ -27,6 +27,7 @@ ours = "Ours, of 2026"
 [fact]
 age = { kind = "number", whole = true, from = 18, to = 120 }
 sex = { kind = "code", codes = ["F", "M"] }
+cancer = { kind = "boolean" }
 sbp = { kind = "number", unit = "mm[Hg]", worst = "low" }
 spo2 = { kind = "number", unit = "%", worst = "low" }
 spo2_limit = { kind = "number", unit = "%" }
@@ -47,6 +48,8 @@ cite = ["ours"]
 item = [
   { id = "age", counts = "age" },
   { id = "sex", when = "sex is F", points = -10 },
+  { id = "cancer", when = "cancer is Y", points = 30 },
+  { id = "congestion", when = "worsened_congestion is Y", points = 5 },
   { id = "pressure", when = "sbp < 90 mm[Hg]", points = 20 },
 ]
 [score.withdrawal]
@@ -128,11 +131,12 @@ QUIET |= {
     "age": Decimal(60),
     "sex": "M",
 }
-QUIET |= {"home_support_adequate": True}
+QUIET |= {"home_support_adequate": True, "cancer": False}
 QUIET |= {"worsened_congestion": False, "telemetry": False, "vasopressor": False, "asa_class": Decimal(1)}
 AGED = {"age": Decimal(92)}
 CONGESTED: Known = {"worsened_congestion": True}
 NONE, BY_AGE = ("NO_MEASURED_FACT",), ("AGE_ONLY",)
+HISTORY = ("of what was so before, which people are told as NO_MEASURED_FACT",)
 
 
 def content(tmp_path: Path, more: str = "") -> LevelContent:
@@ -183,10 +187,31 @@ MET, HIGHER, REFER = Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER, Outcome.REFER
         ({"creatinine": Decimal(2)}, Level.CRITICAL, MET, ()),  # one beside another
         ({"vasopressor": True}, Level.CRITICAL, MET, ()),  # support of an organ, once something is measured
         ({"sbp": Decimal(95)}, Level.OBS, MET, ()),  # what makes "steady" false makes "not steady" true
-        ({"telemetry": True}, Level.OBS, MET, ()),  # ... and here a gas of 90 is not a low one
+        (
+            {"telemetry": True},
+            Level.OBS,
+            MET,
+            NONE,
+        ),  # a gas of 90 and a pressure of 120 are measured, and normal
+        (
+            {"telemetry": True, "sbp": Decimal(95)},
+            Level.OBS,
+            MET,
+            (),
+        ),  # the order is beside it, not before it
+        ({"cancer": True}, Level.ACUTE, MET, HISTORY),  # 60 years and 30 points for what was so before
+        ({"cancer": True, "sex": "F", "sbp": Decimal(85)}, Level.ACUTE, MET, ()),  # 80: the pressure decides
+        ({"cancer": True, "sbp": Decimal(85)}, Level.ACUTE, MET, HISTORY),  # as it would be without
+        ({"cancer": True}, Level.INTERMEDIATE, REFER, HISTORY),  # nobody builds on the level below
+        (
+            {"age": Decimal(85)} | CONGESTED,
+            Level.ACUTE,
+            MET,
+            NONE,
+        ),  # the pressure that the score reads is normal
         ({"age": Decimal(95)}, Level.OBS, HIGHER, BY_AGE),
-        ({"age": Decimal(95), "sex": "F"}, Level.OBS, MET, NONE),  # reads no measurement at all
-        ({"age": Decimal(95), "sex": "F"}, Level.ACUTE, REFER, ()),  # waits for a person anyway
+        ({"age": Decimal(95), "sex": "F"}, Level.OBS, MET, HISTORY),  # reads no measurement at all
+        ({"age": Decimal(95), "sex": "F"}, Level.ACUTE, REFER, HISTORY),
         ({"age": Decimal(92)}, Level.INTERMEDIATE, REFER, BY_AGE),  # but others build on the level below
         (CONGESTED, Level.INTERMEDIATE, REFER, ()),
         ({"sbp": Decimal(95)}, Level.ACUTE, REFER, ()),
@@ -197,9 +222,10 @@ def test_what_an_answer_rests_on(
     tmp_path: Path, more: Known, level: Level, outcome: Outcome, hold: tuple[str, ...]
 ) -> None:
     found = screened(tmp_path, QUIET | more, level)
-    assert (found.outcome, found.hold) == (outcome, hold)
+    assert (found.outcome, found.hold) == (outcome, NONE if hold is HISTORY else hold)
     assert ("by age alone" in found.rationale) is (hold == BY_AGE)
-    assert ("No measurement is among" in found.rationale) is (hold == NONE)
+    assert ("by age and history alone" in found.rationale) is (hold is HISTORY)
+    assert ("No abnormal measurement is among" in found.rationale) is (hold == NONE)
 
 
 def test_circumstances_lift_a_level_make_none_true_and_are_named(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ closes a review by itself rests on more than that (docs/judgement.md).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
 
-from umbridge.model import Reading, ReviewType
+from umbridge.model import FactValue, Reading, ReviewType
 
 #: The dictionary's groups vital, laboratory and ecg, the withdrawal score, and what is worked out from these
 #: alone. A laboratory's flag that silence answers (a haemolysed specimen) measures nothing of the patient.
@@ -31,6 +33,50 @@ MEASURED_WHEN_PLANNED = frozenset({"asa_class", "bmi"})
 ORGAN_SUPPORT = frozenset(
     {"mechanical_ventilation", "vasopressor", "niv", "high_flow_o2", "renal_replacement"}
     | {"reperfusion_therapy", "temporary_pacing"}
+)
+#: What a patient brings along: who they are, what they had before, how they live. All of it was so the day
+#: before this illness, so none of it says how ill they are (docs/judgement.md).
+BROUGHT = frozenset(
+    {"age", "sex"}
+    | {"heart_failure", "chronic_lung_disease", "copd", "cancer", "solid_tumor", "liver_disease"}
+    | {"cerebrovascular_disease", "renal_disease", "diabetes", "heart_disease", "immunocompromised"}
+    | {"infection_documented", "withdrawal_delirium"}  # by their codes
+    | {"baseline_creatinine", "home_oxygen", "home_o2_flow", "usual_spo2", "o2_target_88_92", "spo2_limit"}
+    | {"usual_paco2", "chronic_bicarbonate", "tube_feeding", "sofa_baseline"}
+    | {"nursing_home_resident", "known_atherosclerosis", "cad_risk_factor_count", "prior_fungal_infection"}
+    | {"on_anticoagulant", "previous_lgib_admission", "serious_comorbidity", "home_support_adequate"}
+    | {"poor_adherence"}
+)
+#: From and to of each measurement that is nobody's illness, in the dictionary's unit, and of what patients
+#: bring that measurements are held against. An answer that such values would give as well rests on no
+#: finding. Of vital signs: what NEWS2 (RCP 2017) gives no point for, but for high pressures; else what
+#: laboratories print as usual for adults of either sex, as recalled. Unsigned.
+_ORDINARY: Mapping[str, tuple[str, str]] = {
+    "heart_rate": ("51", "90"), "resp_rate": ("12", "20"), "sbp": ("111", "140"), "dbp": ("61", "89"),
+    "map": ("70", "105"), "temperature": ("36.1", "38.0"), "spo2": ("96", "100"),
+    "spo2_room_air": ("96", "100"), "o2_flow": ("0", "0"), "fio2": ("0.21", "0.21"), "gcs": ("15", "15"),
+    "dyspnea_vas": ("0", "0"), "pef_percent": ("80", "110"), "bun": ("7", "19"), "creatinine": ("0.5", "1.1"),
+    "sodium": ("135", "145"), "potassium": ("3.5", "5.0"), "glucose": ("70", "140"),
+    "bicarbonate": ("22", "29"), "beta_hydroxybutyrate": ("0", "0.5"), "lactate": ("0.5", "1.9"),
+    "wbc": ("4.5", "11"), "neutrophils": ("1.8", "7.5"), "platelets": ("150", "400"),
+    "hemoglobin": ("13", "17"), "hematocrit": ("37", "50"), "bilirubin_total": ("0.2", "1.1"),
+    "crp": ("0", "5"), "troponin_ratio": ("0", "1"), "arterial_ph": ("7.35", "7.45"),
+    "venous_ph": ("7.32", "7.42"), "paco2": ("35", "45"), "pao2": ("80", "100"), "pao2_fio2": ("400", "500"),
+    "urine_output_24h": ("800", "2500"), "urine_output_rate": ("0.5", "2"), "lipase_ratio": ("0", "1"),
+    "inr": ("0.9", "1.2"), "creatinine_rise_48h": ("0", "0.1"), "effective_osmolality": ("275", "295"),
+    "hemoglobin_fall_24h": ("0", "0.5"), "rise_in_creatinine": ("0.8", "1.2"), "serial_troponin": ("0", "1"),
+    "qrs_axis": ("-30", "90"), "qrs_duration": ("70", "110"), "qtc": ("350", "450"), "ciwa_ar": ("0", "7"),
+    "asa_class": ("1", "2"), "bmi": ("18.5", "24.9"), "spo2_limit": ("90", "90"), "usual_spo2": ("96", "98"),
+    "usual_paco2": ("35", "45"), "chronic_bicarbonate": ("22", "29"), "baseline_creatinine": ("0.5", "1.1"),
+    "home_o2_flow": ("0", "0"),
+}  # fmt: skip
+ORDINARY: Mapping[str, tuple[FactValue, FactValue]] = MappingProxyType(
+    {
+        **{fact: (Decimal(low), Decimal(high)) for fact, (low, high) in _ORDINARY.items()},
+        **{"consciousness": ("A", "A"), "urine_ketones": ("NEG", "NEG")},
+        **dict.fromkeys(("altered_mentation", "troponin_change", "ecg_hyperkalemia_change"), (False, False)),
+        **dict.fromkeys(("st_elevation", *ORGAN_SUPPORT), (False, False)),
+    }
 )
 IMPLIED_BY = ", implied by "  # in a sample's source, before the fact whose answer holds this one in itself
 OVER = " over "  # and between what was sent and what another answer implies: what was sent counts

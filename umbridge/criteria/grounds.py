@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from umbridge.criteria.abnormal import abnormal, counted_abnormal, without
 from umbridge.criteria.compiled import CompiledRules
 from umbridge.criteria.contentfile import Subset
 from umbridge.criteria.examination import Examination, truths_of
@@ -16,6 +17,7 @@ from umbridge.criteria.tree import (
     Criterion,
     Group,
     IfMeasured,
+    Item,
     Joint,
     Leaf,
     Node,
@@ -25,7 +27,7 @@ from umbridge.criteria.tree import (
     walk,
 )
 from umbridge.criteria.truths import Truths
-from umbridge.measured import measured, measurements, supported
+from umbridge.measured import BROUGHT, measured, measurements, supported
 from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
 
 NO_MEASURED_FACT = "NO_MEASURED_FACT"
@@ -39,9 +41,13 @@ HELD = frozenset(
 #: What is so around the patient: it can lift a level that a finding has reached, and makes none true alone.
 SOCIAL = frozenset({"home_support_adequate", "poor_adherence"})
 _OF_ITSELF = ("age", "sex")
+_BROUGHT = tuple(sorted(BROUGHT))
+HISTORY = "HISTORY"  # within this room: of the reasons that people are told, it is NO_MEASURED_FACT
+_NAMES = {HISTORY: NO_MEASURED_FACT}
 _WORDS = {
     AGE_ONLY: "This level is reached by age alone: a person has to see it.",
-    NO_MEASURED_FACT: "No measurement is among what made this level true: a person has to see it.",
+    HISTORY: "This level is reached by age and history alone: a person has to see it.",
+    NO_MEASURED_FACT: "No abnormal measurement is among what made this level true: a person has to see it.",
 }
 
 
@@ -123,13 +129,13 @@ def held(truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Gro
     """The same answer, held where none of these rules, which are true, rests on a measurement.
 
     One that does not meet waits for a person anyway. Of the lower level that it supports, only that it is the
-    age's alone is said: others build on that level.
+    age's alone, or that of age and history, is said: others build on that level.
     """
     if result.supported in (None, Level.HOME):
         return result
     reasons = [truths.kept(reasons_to_hold, key, found.facts) for key in keys] or [(NO_MEASURED_FACT,)]
     is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
-    if not all(reasons) or not (is_met or (AGE_ONLY,) in reasons):
+    if not all(reasons) or not (is_met or {(AGE_ONLY,), (HISTORY,)}.intersection(reasons)):
         return result
     return _held(result, min(reasons))
 
@@ -148,68 +154,107 @@ def circumstances(truths: Truths, *keys: str) -> str:
 def _held(result: ScreenResult, reasons: tuple[str, ...]) -> ScreenResult:
     words = " ".join(_WORDS[reason] for reason in reasons)
     rationale = f"{result.rationale} {words}".lstrip()
-    return replace(result, hold=tuple(dict.fromkeys((*result.hold, *reasons))), rationale=rationale)
+    names = (_NAMES.get(reason, reason) for reason in reasons)
+    return replace(result, hold=tuple(dict.fromkeys((*result.hold, *names))), rationale=rationale)
 
 
 def reasons_to_hold(truths: Truths, key: str, facts: frozenset[str]) -> tuple[str, ...]:
-    """Why a person has to see a rule that is true; empty where one of its criteria rests on a measurement.
+    """Why a person has to see a rule that is true; empty where one of its criteria rests on a finding.
 
-    ``facts``: those that count as measured. A criterion rests on one that is among what makes it true, unless
-    it is as true of everybody of this age and sex.
+    ``facts``: those that count as measured. A criterion rests on one where a test of it among what makes the
+    criterion true came out as it would not of an ordinary value, and where the criterion is not as true with
+    nothing measured: then age, history and what people see or order would have made it true anyway.
     """
-    is_by_age = False
-    for node, truth in _making(truths, truths.rules.rules[key], True):
-        if _reads(truths, node, truth, facts):
-            if not _is_of_age(truths, node, truth):
-                return ()
-            is_by_age = True
-    return (AGE_ONLY,) if is_by_age else (NO_MEASURED_FACT,)
+    rule = truths.rules.rules[key]
+    if _rests(truths, without(truths, facts), rule, True, facts):
+        return ()
+    for node, truth in _alternatives(truths, rule, True):
+        if _reads(truths, node, truth, facts) and _is_same(_only(truths, _OF_ITSELF), node, truth):
+            return (AGE_ONLY,)
+    if any(_is_same(_only(truths, _BROUGHT), *each) for each in _alternatives(truths, rule, True)):
+        return (HISTORY,)
+    return (NO_MEASURED_FACT,)
 
 
-def _making(truths: Truths, node: Node, truth: bool) -> Iterator[tuple[Node, bool]]:
-    """The criteria, outermost first, that make a rule what it is, each with what it came to."""
+def _rests(truths: Truths, bare: Truths, node: Node, truth: bool, facts: frozenset[str]) -> bool:
+    """Whether a finding makes a node what it is, or some part of it of which one alone does or all do.
+
+    ``bare``: the same patient with nothing measured.
+    """
     match node:
-        case Group():
+        case Group() if node.n in (1, len(node.children)):
+            parts = (child for child in node.children if truths.of(child) is truth)
+            return any(_rests(truths, bare, child, truth, facts) for child in parts)
+        case Not():
+            return _rests(truths, bare, node.child, not truth, facts)
+        case Criterion():
+            return _rests(truths, bare, node.rule, truth, facts)
+    return _reads(truths, node, truth, facts, is_finding=True) and not _is_same(bare, node, truth)
+
+
+def _alternatives(truths: Truths, node: Node, truth: bool) -> Iterator[tuple[Node, bool]]:
+    """The parts of a rule each of which is enough to make it what it is, with what they came to."""
+    match node:
+        case Group() if node.n == (1 if truth else len(node.children)):
             for child in node.children:
                 if truths.of(child) is truth:
-                    yield from _making(truths, child, truth)
+                    yield from _alternatives(truths, child, truth)
         case Not():
-            yield from _making(truths, node.child, not truth)
+            yield from _alternatives(truths, node.child, not truth)
+        case Criterion():
+            yield from _alternatives(truths, node.rule, truth)
         case _:
             yield node, truth
 
 
-def _reads(truths: Truths, node: Node, truth: bool, facts: frozenset[str]) -> bool:
-    """Whether a measured fact is among what makes this node what it is."""
+def _reads(
+    truths: Truths, node: Node, truth: bool, facts: frozenset[str], *, is_finding: bool = False
+) -> bool:
+    """Whether a measured fact is among what makes this node what it is; with ``is_finding``, one that is no
+    ordinary value."""
     match node:
         case Leaf():
-            return _is_among(truths, node, facts)
+            return _is_among(truths, node, facts, is_finding)
         case IfMeasured():
-            return _is_among(truths, node.leaf, facts)
+            return _is_among(truths, node.leaf, facts, is_finding)
         case Joint():
-            return not facts.isdisjoint(node.facts)
+            return not facts.isdisjoint(node.facts) and (not is_finding or abnormal(truths, node))
         case Criterion():
-            return _reads(truths, node.rule, truth, facts)
+            return _reads(truths, node.rule, truth, facts, is_finding=is_finding)
         case Not():
-            return _reads(truths, node.child, not truth, facts)
+            return _reads(truths, node.child, not truth, facts, is_finding=is_finding)
         case Group():
             return any(
-                truths.of(child) is truth and _reads(truths, child, truth, facts) for child in node.children
+                truths.of(child) is truth and _reads(truths, child, truth, facts, is_finding=is_finding)
+                for child in node.children
             )
         case ScoreTest():
             score = truths.rules.scores[node.score]
+            if is_finding:
+                return any(_adds(truths, item, facts) for item in score.items)
             below = walk(node, truths.rules.scores)
             return any(item.counts in facts for item in score.items) or any(
                 isinstance(each, Leaf | Joint) and _reads(truths, each, truth, facts) for each in below
             )
 
 
-def _is_among(truths: Truths, leaf: Leaf, facts: frozenset[str]) -> bool:
-    return not facts.isdisjoint(truths.rules.facts[leaf.fact].minus or (leaf.fact,))
+def _adds(truths: Truths, item: Item, facts: frozenset[str]) -> bool:
+    """Whether a finding gives points to a score: by the first band that is true, or counted itself."""
+    if item.counts:
+        return item.counts in facts and counted_abnormal(truths, item)
+    band = next((node for node, _ in item.bands if truths.of(node)), None)
+    return band is not None and _reads(truths, band, True, facts, is_finding=True)
 
 
-def _is_of_age(truths: Truths, node: Node, truth: bool) -> bool:
-    """Whether it would be the same with everything unknown but age and sex."""
-    alone = truths.kept(Truths.only, _OF_ITSELF)
-    found = alone.decide(node.id).value if isinstance(node, Criterion) else alone.of(node)
-    return found is truth
+def _is_among(truths: Truths, leaf: Leaf, facts: frozenset[str], is_finding: bool) -> bool:
+    made_of = truths.rules.facts[leaf.fact].minus or (leaf.fact,)
+    return not facts.isdisjoint(made_of) and (not is_finding or abnormal(truths, leaf))
+
+
+def _only(truths: Truths, facts: tuple[str, ...]) -> Truths:
+    return truths.kept(Truths.only, facts)
+
+
+def _is_same(alone: Truths, node: Node, truth: bool) -> bool:
+    """Whether a node would be the same by what these know, whatever the rest turned out to be."""
+    return alone.exactly(node).value is truth

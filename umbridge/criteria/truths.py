@@ -156,6 +156,11 @@ class Truths:
         below = node.op in ("<", "<=", "is not")
         return below if step or by_sum is below else None
 
+    def exactly(self, node: Node) -> Decision:
+        """The exact answer about a node of these rules that has no name."""
+        truth = self.of(node)
+        return Decision(truth) if truth is not None else self._exactly(self, node)
+
     def decide(self, key: str) -> Decision:
         """The exact answer: a truth only when every completion of the unknown facts agrees on it.
 
