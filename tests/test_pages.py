@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from umbridge import Case, Level, Outcome, ReviewType, ScreenResult, Status
 from umbridge.criteria.examination import heeding
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT
+from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.criteria.whyframe import behind, why_rows
 from umbridge.drawing import patients
 from umbridge.pages import REASONS, review_lines, slot
@@ -156,7 +157,8 @@ def test_a_determination_of_the_ledger_is_shown_by_titles_too() -> None:
     assert slot("evidence", "[redacted]") == slot("missing", "[redacted]") == "[redacted]"
 
 
-HOLDS = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, "ZZ_OF_A_VENDOR")
+HOST_REASONS = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, RESULT_UNREAD)
+HOLDS = (*HOST_REASONS, "ZZ_OF_A_VENDOR")
 
 
 @given(
@@ -174,7 +176,7 @@ def test_there_is_a_reason_exactly_where_a_review_stays_open(said: dict[str, Ver
     assert (not why_open(said)) is settled(said.values())
 
 
-@pytest.mark.parametrize("reason", [ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER])
+@pytest.mark.parametrize("reason", HOST_REASONS)
 def test_every_reason_of_the_hosts_has_words(reason: str) -> None:
     assert reason in REASONS
 

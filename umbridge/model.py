@@ -362,6 +362,7 @@ class Case:
     observation_hours: Decimal | None  # hours of observation so far; None when it never began
     observation_ended: bool
     facts: Mapping[str, Reading] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()  # declared facts of which something was sent that nobody can read
 
 
 @dataclass(frozen=True, slots=True)

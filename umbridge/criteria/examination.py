@@ -55,6 +55,7 @@ class Examination:
         if rules.has_differences:
             facts = with_made(rules.facts, facts)
         self.facts = facts
+        self._by_fact = by_fact
         truths: list[Truth] = [None] * len(rules.leaves)
         known: set[str] = set()
         bounds: dict[str, Reading] = {}
@@ -101,6 +102,11 @@ class Examination:
     def known(self) -> frozenset[str]:
         """The facts that can be used."""
         return self._truths.known
+
+    @property
+    def read(self) -> frozenset[str]:
+        """The facts that are looked at, with what differences are made of."""
+        return frozenset(fact for fact, _, _ in self._by_fact)
 
     @property
     def truths(self) -> tuple[Truth, ...]:
@@ -194,8 +200,10 @@ class Examination:
 
 @contextmanager
 def heeding() -> Iterator[list[Cited]]:
-    """What is cited meanwhile: an answer rests on the rules whose evidence it gives."""
-    found: list[Cited] = []
+    """What is cited meanwhile: an answer rests on the rules whose evidence it gives. One within another hears
+    what the outer one does."""
+    heard = _cited.get()
+    found: list[Cited] = [] if heard is None else heard
     before = _cited.set(found)
     try:
         yield found

@@ -147,13 +147,14 @@ def case_out(
         None if case.observation_hours is None else str(case.observation_hours),
         case.observation_ended,
         said,
+        [fact for fact in case.unread if fact in facts],
     ]
 
 
 def case_in(parts: list[Any]) -> Case:
     """The case a worker was sent. Raises WireError when it is not one."""
     try:
-        name, review, status, level, as_of, day, diagnoses, payer, hours, ended, facts = parts
+        name, review, status, level, as_of, day, diagnoses, payer, hours, ended, facts, *unread = parts
         times: dict[str, datetime] = {}
         return Case(
             name,
@@ -167,6 +168,7 @@ def case_in(parts: list[Any]) -> Case:
             None if hours is None else Decimal(hours),
             ended,
             {fact: _reading_in(fact, reading, times) for fact, reading in facts.items()},
+            tuple(*unread),
         )
     except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation):
         raise WireError("case") from None

@@ -33,6 +33,7 @@ from umbridge.criteria.examination import heeding
 from umbridge.criteria.frames import FRAME_LIMIT, Answer, Greeting, Reply, Request, WireError, asked, frame
 from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine
+from umbridge.criteria.unreadhold import held_for_unread
 from umbridge.criteria.whyframe import behind, why_out
 from umbridge.criteria.wire import case_in, manifest_out, result_out
 from umbridge.errors import ContentError
@@ -197,14 +198,21 @@ def _explained(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
         return {"error": "plugin_reply_invalid"}
 
 
-def _said(plugins: pluggy.PluginManager, case: list[Any]) -> tuple[Reply, ScreenResult | None]:
+def _said(plugins: pluggy.PluginManager, sent: list[Any]) -> tuple[Reply, ScreenResult | None]:
     try:
-        result = plugins.hook.umbridge_screen(case=case_in(case))
+        case = case_in(sent)
+        if case.unread:
+            with heeding() as cited:
+                result = plugins.hook.umbridge_screen(case=case)
+        else:
+            result = plugins.hook.umbridge_screen(case=case)
     except BaseException:
         return {"error": "plugin_error"}, None
     if not isinstance(result, ScreenResult):
         return {"error": "plugin_reply_invalid"}, None
     try:
+        if case.unread:
+            result = held_for_unread(case, result, cited)
         return {"result": result_out(result)}, result
     except Exception:
         return {"error": "plugin_reply_invalid"}, None

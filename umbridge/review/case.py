@@ -8,6 +8,7 @@ from umbridge.model import Case, Lifecycle, Status
 from umbridge.review.plan import Review
 from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.fold import StayFold
+from umbridge.stay.notused import Within, unread
 from umbridge.stay.view import Stay
 from umbridge.stay.window import readings
 
@@ -39,6 +40,7 @@ def case(
         observation_hours=hours,
         observation_ended=ended,
         facts=readings(fold, at, review=review.judged.cut, wanted=wanted, stay=stay),
+        unread=unread(Within(fold, stay, review.judged.cut, instant(at)), wanted),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, UNMEASURED
+from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, Sample, ScreenResult
 
@@ -23,7 +24,7 @@ NO_ORDER = "INPATIENT_ORDER_MISSING"  # as the exception: a plugin that counts f
 OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 #: Why a review is open beside the holds: an answer that does not meet; no answer that applies.
 NOT_MET, NONE_APPLIES = "NOT_MET", "NONE_APPLIES"
-_NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER)
+_NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, RESULT_UNREAD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from umbridge.stay.counted import counted, is_counted
 from umbridge.stay.kinship import Kinship
 from umbridge.stay.likeness import Told
 from umbridge.stay.results import Kept, Look, in_order
-from umbridge.stay.statements import FINAL, PRELIMINARY, Place, Result, again
+from umbridge.stay.statements import FINAL, PRELIMINARY, Place, Result, again, nothing
 from umbridge.stay.thread import Group, Thread, join, reaches
 
 _STAMP = attrgetter("stamp")
@@ -227,14 +227,18 @@ class ResultList:
         self.settle()
         if self._unsure and any(is_own(thread.patient) for thread in self._unsure):
             yield "CORRECTION_AMBIGUOUS"
-        if not self._unread:
-            return
-        unread = [each for thread in self._unread if is_own(thread.patient) for each in thread.unread]
-        newest = next(
-            (e.at for e in reversed(self._results) if e.value is not None and is_own(e.patient)), None
-        )
-        if any(each.matter(newest) for each in unread):
+        if self.unread(is_own):
             yield "RESULT_UNREAD"
+
+    def unread(self, is_own: Callable[[str], bool]) -> list[Result]:
+        """What came in about these patients, cannot be read, and may matter."""
+        self.settle()
+        if not self._unread:
+            return []
+        unread = [each for thread in self._unread if is_own(thread.patient) for each in thread.unread]
+        usable = (e.at for e in reversed(self._results) if e.value is not None and is_own(e.patient))
+        newest = next(usable, None)
+        return [stated for each in unread for stated in each.that_matter(newest)]
 
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         """Each value that was stated and is kept, and what has become of it: exactly one thing."""
@@ -345,7 +349,7 @@ class ResultList:
             return
         held = self._results[index]
         if result is None or result.value is None:
-            result = _nothing(place)
+            result = nothing(place)
         if result != held:
             self._results[index] = result
             self._looks.clear()
@@ -356,7 +360,7 @@ class ResultList:
         if places and place <= places[-1]:
             index = bisect_left(places, place)
             self._looks.clear()
-        shown = _nothing(place) if result is None or result.value is None else result
+        shown = nothing(place) if result is None or result.value is None else result
         if places and (
             places[index - 1][0] == place[0] or places[min(index, len(places) - 1)][0] == place[0]
         ):
@@ -412,8 +416,3 @@ class ResultList:
 
     def __len__(self) -> int:
         return len(self._results)
-
-
-def _nothing(place: Place) -> Result:
-    """A place at which nothing counts."""
-    return Result(*place, 0, 0, 0, 0, None, "", "")

@@ -136,6 +136,11 @@ class Result(NamedTuple):
         return [fact, self.at, self.code, self.sub, told, self.nth, *what]
 
 
+def nothing(place: Place) -> Result:
+    """A place at which nothing counts."""
+    return Result(*place, 0, 0, 0, 0, None, "", "")
+
+
 def again(known: list[Result], told: Result) -> bool:
     """Add a statement to those known. True where nothing changes: its message was received twice.
 

@@ -67,14 +67,16 @@ class Unread:
         if when in self._at:
             self._keep(when, [held for held in self._at[when] if held is not stated])
 
-    def matter(self, newest: int | None) -> bool:
-        """Whether any still matters. ``newest``: when the newest usable value of the fact was collected.
+    def that_matter(self, newest: int | None) -> list[Result]:
+        """Those that still matter. ``newest``: when the newest usable value of the fact was collected.
 
         A text hides no value: a later sample answers it. A number that could not be read may be the worst.
         """
-        return any(
-            each.original != Reason.COMMENT or newest is None or newest <= each.at for each in self._all()
-        )
+        return [
+            each
+            for each in self._all()
+            if each.original != Reason.COMMENT or newest is None or newest <= each.at
+        ]
 
     def _all(self) -> Iterator[Result]:
         for held in self._at.values():

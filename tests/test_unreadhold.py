@@ -1,0 +1,160 @@
+"""A value that nobody can read keeps a review open where the answer goes by its fact, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+import umbridge_interqual_like as interqual
+import umbridge_mcg_like as mcg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umbridge import Outcome, ScreenResult
+from umbridge.criteria.examination import heeding
+from umbridge.criteria.host import Host
+from umbridge.criteria.unreadhold import RESULT_UNREAD, held_for_unread
+from umbridge.criteria.wire import case_in, case_out
+from umbridge.drawing import patients
+from umbridge.shadow import Shadow
+from umbridge.site import default_site
+from umbridge.specimens import case
+
+PLUGINS: tuple[ModuleType, ...] = (interqual, mcg)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_an_answer_is_held_exactly_for_facts_that_its_rules_look_at(data: st.DataObject) -> None:
+    """The answer itself stays as it is, and the same question without anything unread is held for nothing."""
+    plugin = data.draw(st.sampled_from(PLUGINS))
+    subset, values = data.draw(patients(plugin.LIBRARY))
+    question = case(plugin.LIBRARY, subset, values)
+    with heeding() as cited:
+        result: ScreenResult = plugin.umbridge_screen(question)
+    fact = data.draw(st.sampled_from(plugin.LIBRARY.facts()))
+    found = held_for_unread(replace(question, unread=(fact,)), result, cited)
+    if result.outcome is Outcome.NOT_APPLICABLE:
+        assert found == result
+        return
+    is_asked = fact in cited[-1][0].read
+    assert (RESULT_UNREAD in found.hold) is is_asked
+    assert replace(found, hold=result.hold, rationale=result.rationale) == result
+    assert (fact in found.rationale.removeprefix(result.rationale)) is is_asked
+    assert held_for_unread(question, result, cited) == result
+
+
+def test_of_code_that_asks_no_engine_any_unread_fact_holds() -> None:
+    question = case(interqual.LIBRARY, interqual.LIBRARY.subsets["cap"], {})
+    said = ScreenResult(Outcome.MEETS)
+    assert held_for_unread(replace(question, unread=("sodium",)), said, []).hold == (RESULT_UNREAD,)
+    assert held_for_unread(question, said, []) == said
+
+
+def test_a_case_tells_a_plugin_of_declared_facts_alone() -> None:
+    question = replace(
+        case(interqual.LIBRARY, interqual.LIBRARY.subsets["cap"], {}), unread=("sodium", "zz_other")
+    )
+    assert case_in(case_out(question, frozenset({"sodium"}))).unread == ("sodium",)
+
+
+# -- from messages -----------------------------------------------------------------------------------------
+
+NUMBER = "|".join(["PV1", "1", "I", "4E^1^1^UMBH", *[""] * 15, "ZZVN1^^^UMBH^VN"])
+
+
+def message(kind: str, at: str, *segments: str) -> bytes:
+    head = [
+        f"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|{at}00-0500||{kind}|ZZ{at}{len(''.join(segments))}|P|2.5.1",
+        "PID|1||8800099^^^UMBH^MR||ZZTEST^UNREAD||19500101|M",
+        NUMBER,
+    ]
+    if kind.startswith("ADT"):
+        head.insert(1, f"EVN||{at}00||||{at}00")
+    return "\r".join([*head, *segments, ""]).encode()
+
+
+def obx(code: str, value: str, unit: str, at: str) -> str:
+    return f"OBX|1|NM|{code}^zz^LN||{value}|{unit}^{unit}^UCUM|||||F|||{at}00"
+
+
+ARRIVAL = message("ADT^A04", "202603020900", "DG1|1||J18.9^J18.9^I10|||A|||||||||1", "IN1|1|ZZ|ZZ")
+ILL = message(
+    "ORU^R01",
+    "202603020930",
+    "OBR|1||ZZR1^ZZLAB|ZZ^Panel^99ZZ|||202603020930",
+    *(
+        obx(code, value, unit, "202603020930")
+        for code, value, unit in (
+            ("9279-1", "34", "/min"),
+            ("8480-6", "84", "mm[Hg]"),
+            ("8462-4", "50", "mm[Hg]"),
+            ("59408-5", "84", "%"),
+            ("8867-4", "130", "/min"),
+            ("3094-0", "40", "mg/dL"),
+            ("2160-0", "1.0", "mg/dL"),
+        )
+    ),
+)
+ORDERED = message("ADT^A01", "202603021200", "DG1|1||J18.9^J18.9^I10|||A|||||||||1", "IN1|1|ZZ|ZZ")
+
+
+def lab(code: str, unit: str, *, taken: str = "202603021000", told: str = "202603021010") -> bytes:
+    return message(
+        "ORU^R01",
+        told,
+        f"OBR|1||ZZR2^ZZLAB|ZZ^Other^99ZZ|||{taken}",
+        obx(code, VALUES.get(code, "90"), unit, taken),
+    )
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    found = Host()
+    found.start(["interqual_like"])
+    yield found
+    found.stop()
+
+
+def admission(host: Host, *messages: bytes) -> Any:
+    run = Shadow(default_site())
+    for each in (ARRIVAL, ILL, ORDERED, *messages):
+        run.take(each)
+    (line,) = [line for line in run.screen(host, None) if line["review"] == "ADMISSION"]
+    return line
+
+
+VALUES = {"2823-3": "4.1", "2951-2": "138"}
+LATER = message("ORU^R01", "202603022300", "OBR|1||ZZR9^ZZLAB|ZZ^Late^99ZZ|||202603022300")
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_held"),
+    [
+        ((), False),
+        ((lab("2823-3", "mmol/L"),), False),  # potassium, as it should be
+        ((lab("2951-2", "zz/L"),), True),  # sodium, which the index reads, in a unit of nobody's
+        ((lab("2951-2", "zz/L"), lab("2951-2", "mmol/L", taken="202603021100", told="202603021110")), True),
+        ((lab("2823-3", "zz/L"),), False),  # potassium: no rule of pneumonia reads it
+        ((lab("2951-2", "zz/L", taken="202603022000", told="202603022010"),), False),  # after the moment
+        ((lab("2951-2", "zz/L", told="202603022200"),), False),  # told too late to count
+        ((lab("2703-7", "zz"),), True),  # an arterial oxygen, of which the quotient is made
+    ],
+)
+def test_a_review_waits_for_a_result_that_it_asks_for(
+    host: Host, sent: tuple[bytes, ...], is_held: bool
+) -> None:
+    line = admission(host, *sent, LATER)
+    assert line["outcome"] in ("MEETS", "MEETS_ADVISE_HIGHER")
+    assert (RESULT_UNREAD in line["hold"]) is is_held
+    assert ("nobody can read it" in line["rationale"]) is is_held
+    if line["outcome"] == "MEETS":
+        assert line["closes"] is not is_held
+
+
+def test_the_value_that_can_be_read_lets_it_close(host: Host) -> None:
+    good = lab("2951-2", "mmol/L", told="202603021030")
+    assert RESULT_UNREAD not in admission(host, lab("2951-2", "zz/L"), good)["hold"]
