@@ -219,6 +219,9 @@ TESTED_IN = {
     "umbridge/criteria/frontdoor.py": "tests/test_asking.py",
     "umbridge/criteria/whyframe.py": "tests/test_why.py",
     "umbridge/whytree.py": "tests/test_why.py",
+    "umbridge/criteria/whyrow.py": "tests/test_why.py",
+    "umbridge/review/aside.py": "tests/test_notused.py",
+    "umbridge/stay/asidewords.py": "tests/test_notused.py",
     "umbridge/rowstate.py": "tests/test_docs.py",  # a list of words, held to docs/cli.md
     "umbridge/settingsfile.py": "tests/test_asking.py",
     "umbridge/store/ground.py": "tests/test_store_host.py",  # what a start finds wrong with its place

@@ -172,6 +172,19 @@ def test_without_a_diagnosis_a_plugin_that_needs_none_is_not_asked_either(host: 
     assert ward.state() == "closed"
 
 
+def test_the_ledger_says_what_was_sent_of_a_fact_that_is_missing(host: Host) -> None:
+    """Nobody looks in vain for a pulse that came too late, or wonders what became of it."""
+    ward = Ward(host)
+    ward.arrive()
+    ward.order(1)
+    (said,) = [each for each in ward.pulse(120, 5, 5.1).determined if each.review.startswith("ADMISSION")]
+    assert said.outcome is Outcome.PEND
+    assert json.loads(said.texts[NUMBER["rationale"]]) == (
+        "Sent: heart_rate 120 /min of 2026-03-02 15:00 -05:00: collected after the moment that is judged, "
+        "2026-03-02 14:00 -05:00: not used."
+    )
+
+
 def admitted(host: Host, value: int = 120) -> Ward:
     """Arrived at 0, pulse at half past, inpatient at 1: T is 4 h and reports count until 8 h."""
     ward = Ward(host)

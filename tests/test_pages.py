@@ -25,8 +25,9 @@ from umbridge.pages import REASONS, review_lines, slot
 from umbridge.review.record import ScreenLine, evidence_json, is_met, optional_keys
 from umbridge.review.waves import ADVISED_HIGHER, NO_ORDER, Verdict, settled, why_open
 from umbridge.specimens import AT, case
+from umbridge.stay.asidewords import minute
 from umbridge.titles import TITLES
-from umbridge.whytree import WIDTH, when
+from umbridge.whytree import WIDTH
 
 PLUGINS: tuple[ModuleType, ...] = (interqual, mcg, medicare)
 RAW = re.compile(r"(?<![\w^.\[-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w^])")
@@ -125,7 +126,7 @@ def test_a_page_says_what_is_asked_as_of_when_and_why_it_stays_open() -> None:
     assert shown[:7] == [
         "ZZ0001  ADMISSION  day 1",
         "  asks: INPATIENT, ACUTE",
-        f"  judged as of: {when(AT.isoformat())}",
+        f"  judged as of: {minute(AT.isoformat())}",
         "  closes by itself: no",
         "    bb: PEND: undecided while facts are missing",
         "    aa: held, AGE_ONLY: its true criteria would be as true of everybody of this",
@@ -191,4 +192,4 @@ def test_every_reason_of_the_hosts_has_words(reason: str) -> None:
     ],
 )
 def test_a_time_is_shown_with_its_offset(at: str, shown: str) -> None:
-    assert when(at) == shown
+    assert minute(at) == shown

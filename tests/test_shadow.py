@@ -27,7 +27,7 @@ KEYS = [
 ]
 OPTIONAL = {
     *("advise_higher", "advise_missing", "basis", "discharge_ready", "extended_stay_reason"),
-    *("avoidable_attribution", "tags", "scores"),
+    *("avoidable_attribution", "tags", "scores", "not_used"),
 }
 STAY_KEYS = [  # in the order of the README of the golden cases
     "visit",

@@ -23,6 +23,7 @@ def test_every_fact_has_one_title_and_no_two_have_the_same() -> None:
         ),
         ("lowest map < 65 mm[Hg]", "lowest mean arterial pressure < 65 mm[Hg]"),
         ("creatinine_ratio >= 1.5", "creatinine ratio >= 1.5"),  # content's own
+        ("reason: niv_dependence.", "reason: non-invasive ventilation dependence."),
         ("CURB-65 3. Potassium of 6.5 or more", "CURB-65 3. Potassium of 6.5 or more"),
         (
             "a dose in 10*3/uL, by [lb_av], AKI^aki_one^99UMB",

@@ -21,11 +21,12 @@ from umbridge.criteria.frames import WireError, frame, unframe
 from umbridge.criteria.tree import Truth, at_least, text_of
 from umbridge.criteria.why import ABOVE, LEFT_OUT, SETTLED, Trace
 from umbridge.criteria.whyframe import behind, why_in, why_out, why_rows
+from umbridge.criteria.whyrow import unknown
 from umbridge.drawing import patients
 from umbridge.review.record import ScreenLine
 from umbridge.specimens import REQUESTS, REVIEWS, case
 from umbridge.titles import title_of
-from umbridge.whytree import WIDTH, tree_lines, unknown
+from umbridge.whytree import WIDTH, tree_lines
 
 PLUGINS: tuple[ModuleType, ...] = (interqual, mcg)
 NOTHING_MEASURED = "Nothing measured counts yet"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from umbridge.stay.asidewords import minute, words_of
 from umbridge.titles import in_words, title_of, titles_of
-from umbridge.whytree import source_of, tree_lines, when, wrapped
+from umbridge.whytree import source_of, tree_lines, wrapped
 
 if TYPE_CHECKING:
     from umbridge.review.record import ScreenLine
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 #: What each reason for an open review means (docs/judgement.md).
 REASONS = {
     "ADVISED_HIGHER": "a higher level than the one ordered is advised: a person has to see it",
-    "NO_MEASURED_FACT": "its true criteria rest on no measurement",
+    "NO_MEASURED_FACT": "its true criteria rest on no abnormal measurement",
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",
     "INPATIENT_ORDER_MISSING": "midnights are counted, and no inpatient order was seen",
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it",
@@ -60,7 +61,7 @@ def review_lines(
     day = "" if first["episode_day"] is None else f"  day {first['episode_day']}"
     yield from wrapped(f"{first['visit']}  {first['review']}{day}", 0)
     yield from wrapped(f"asks: {first['requested']['status']}, {first['requested']['level']}", 2)
-    yield from wrapped(f"judged as of: {when(first['judged_at'])}", 2)
+    yield from wrapped(f"judged as of: {minute(first['judged_at'])}", 2)
     yield from closing_lines(first["closes"], open_for, {line["plugin"]: line["outcome"] for line in lines})
     for line in lines:
         yield from answer_lines(line, trees=trees)
@@ -97,6 +98,8 @@ def answer_lines(line: ScreenLine, *, trees: bool = False, indent: int = 2) -> I
         yield from wrapped(f"missing: {titles_of(line['missing'])}", indent + 2)
     if line.get("advise_missing"):
         yield from wrapped(f"missing for a higher level: {titles_of(line['advise_missing'])}", indent + 2)
+    for row in line.get("not_used", []):
+        yield from wrapped(words_of(row, title_of(row["fact"])), indent + 4)
     yield from wrapped(in_words(line["rationale"]), indent + 2, 0)
     if trees:
         yield from tree_lines(line, indent + 2)
@@ -118,4 +121,4 @@ def slot(name: str, value: object) -> object:
 def _cited(row: Mapping[str, object]) -> str:
     said = {name: "" if value is None else str(value) for name, value in row.items()}
     value = f"{title_of(said.get('fact', ''))} {said.get('value', '')} {said.get('unit', '')}".rstrip()
-    return f"{value}, {when(said.get('at', ''))}, {source_of(said.get('from', ''))}"
+    return f"{value}, {minute(said.get('at', ''))}, {source_of(said.get('from', ''))}"

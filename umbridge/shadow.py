@@ -12,11 +12,13 @@ from umbridge.casework.asking import questions_of, screenings
 from umbridge.casework.work import to_screen
 from umbridge.criteria.host import Host
 from umbridge.criteria.whyframe import why_rows
+from umbridge.criteria.whyrow import unknown
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.moments import EPOCH
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
+from umbridge.review.aside import aside
 from umbridge.review.plan import stay_json
 from umbridge.review.record import ScreenLine, screen_line, verdict
 from umbridge.review.waves import Verdict, settled, why_open
@@ -196,6 +198,13 @@ class Shadow:
                     )
                     if host.why:
                         line["why"] = why_rows(item.screened.why)
+                    lacked = {
+                        *line["missing"],
+                        *line.get("advise_missing", []),
+                        *unknown(line.get("why", [])),
+                    }
+                    if sent := aside(state.fold, stay, review, lacked):
+                        line["not_used"] = sent
                     looked.lines.append(line)
                 found.append(looked)
         return found

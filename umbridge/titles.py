@@ -246,8 +246,8 @@ _ID = re.compile(r"(?<![\w.^\[-])[a-z][a-z0-9]*(?:_[a-z0-9]+)*(?![\w^\[])")
 
 
 def title_of(fact: str) -> str:
-    """A fact in words; of one that is only content's own, its id without the underscores."""
-    return TITLES.get(fact) or fact.replace("_", " ")
+    """A fact in words; of a name that is content's own, each part of it."""
+    return TITLES.get(fact) or " ".join(TITLES.get(part, part) for part in fact.split("_"))
 
 
 def titles_of(facts: Iterable[str]) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from umbridge.criteria.whyrow import WhyRow, unknown
+from umbridge.stay.asidewords import minute
 from umbridge.terminal import clean
 from umbridge.titles import in_words, title_of, titles_of
 
 if TYPE_CHECKING:
-    from umbridge.criteria.whyframe import WhyRow
     from umbridge.review.record import ScreenLine
 
 WIDTH = 80
@@ -21,47 +22,32 @@ NO_RULES = "no tree: no rules were asked"
 
 def tree_lines(line: ScreenLine, indent: int = 2) -> Iterator[str]:
     """The trees of one result; then what it lacks that no rule of theirs reads, such as the age."""
-    trees = line.get("why", [])
+    trees, sent = line.get("why", []), frozenset(row["fact"] for row in line.get("not_used", []))
     if not trees:
         yield " " * indent + (NO_RULES if line["outcome"] == "NOT_APPLICABLE" else NO_TREE)
     for tree in trees:
-        yield from _node(tree, frozenset(line["missing"]), indent)
+        yield from _node(tree, frozenset(line["missing"]), sent, indent)
     beside = [fact for fact in line["missing"] if fact not in unknown(trees)]
     if beside:
         yield from wrapped(f"missing beside these rules: {titles_of(beside)}", indent)
 
 
-def unknown(trees: Sequence[WhyRow]) -> set[str]:
-    """The facts that stand as missing at some node."""
-    found: set[str] = set()
-    for tree in trees:
-        found |= {*tree["missing"], *unknown(tree["children"])}
-    return found
-
-
-def _node(node: WhyRow, missing: frozenset[str], indent: int) -> Iterator[str]:
-    """A fact that is not known is called missing where the answer can still turn on it."""
+def _node(node: WhyRow, missing: frozenset[str], sent: frozenset[str], indent: int) -> Iterator[str]:
+    """A fact that is not known is called missing where the answer can still turn on it. ``sent``: those of
+    which a value is listed above that is not used."""
     yield from wrapped(f"{node['truth']:<7} {in_words(node['rule'])}", indent, 8)
     for each in node["readings"]:
         value = f"{title_of(each['fact'])} {each['value']} {each['unit']}".rstrip()
-        yield from wrapped(f"{value}, {when(each['at'])}, {source_of(each['from'])}", indent + 8, 2)
+        yield from wrapped(f"{value}, {minute(each['at'])}, {source_of(each['from'])}", indent + 8, 2)
     for word, facts in (
         ("missing", [fact for fact in node["missing"] if fact in missing]),
         ("not known", [f for f in node["missing"] if f not in missing]),
     ):
         if facts:
-            yield from wrapped(f"{word}: {titles_of(facts)}", indent + 8, 2)
+            above = " (what was sent of it is above)" if sent.intersection(facts) else ""
+            yield from wrapped(f"{word}: {titles_of(facts)}{above}", indent + 8, 2)
     for child in node["children"]:
-        yield from _node(child, missing, min(indent + 2, DEEPEST))
-
-
-def when(at: str) -> str:
-    """A time as a chart writes it, its offset behind it: seconds where there are any."""
-    day, _, clock = at.partition("T")
-    time, sign, offset = clock[:8], clock[8:9], clock[9:]
-    if sign not in ("+", "-"):
-        return at
-    return f"{day} {time.removesuffix(':00')} {sign}{offset}"
+        yield from _node(child, missing, sent, min(indent + 2, DEEPEST))
 
 
 def source_of(source: str) -> str:

@@ -38,6 +38,7 @@ from umbridge.criteria.host import Host
 from umbridge.hl7 import er7
 from umbridge.model import Case, Event, Lifecycle, ReviewState
 from umbridge.review import afterwards, closing
+from umbridge.review.aside import with_aside
 from umbridge.review.closing import Closing
 from umbridge.review.moment import Judged
 from umbridge.review.plan import COMPLETED, Review, next_deadline, reviews
@@ -297,7 +298,8 @@ class Casework:
             verdicts.setdefault(item.review.id, {})[item.plugin] = verdict(item.screened.result, item.wave)
         determined: list[Determined] = []
         for item in said:
-            result, own = item.screened.result, verdicts[item.review.id]
+            own = verdicts[item.review.id]
+            result = with_aside(begun.fold, stay, item.review, item.screened.result)
             if _is_closed_by_other_rules(task, item.review):
                 continue
             draft = determination_draft(

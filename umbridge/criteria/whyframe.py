@@ -6,28 +6,18 @@ In a frame they lie flat, each node with its depth: lists in one another are hel
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TypedDict
 
 from umbridge.criteria.examination import Cited
 from umbridge.criteria.frames import WireError
 from umbridge.criteria.tree import Truth
 from umbridge.criteria.why import Trace
+from umbridge.criteria.whyrow import WhyRow
 from umbridge.model import Case, Evidence, Manifest, ScreenResult
 
 MOST_NODES = 5_000
 DEEPEST = 60
 LONGEST = 500  # characters of a node's text
 WORDS: dict[Truth, str] = {True: "TRUE", False: "FALSE", None: "UNKNOWN"}
-
-
-class WhyRow(TypedDict):
-    """One node in the keys of ``--why --json``."""
-
-    rule: str
-    truth: str
-    readings: list[dict[str, str]]
-    missing: list[str]
-    children: list[WhyRow]
 
 
 def behind(cited: Sequence[Cited], result: ScreenResult) -> tuple[Trace, ...]:

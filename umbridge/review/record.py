@@ -7,11 +7,12 @@ from typing import TypeAlias, TypedDict
 
 from umbridge_audit.entry import Draft, JsonValue
 
-from umbridge.criteria.whyframe import WhyRow
+from umbridge.criteria.whyrow import WhyRow
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.review.waves import Verdict, holds
 from umbridge.signed import ContentStatusRow
+from umbridge.stay.asidewords import AsideRow
 from umbridge.stay.fold import Stay
 from umbridge.stay.part2 import is_code
 from umbridge.stay.prevailing import part2_facts
@@ -60,6 +61,7 @@ class Optional(TypedDict, total=False):
     tags: list[str]
     scores: dict[str, int | str | tuple[str, ...]]
     why: list[WhyRow]
+    not_used: list[AsideRow]
 
 
 class ScreenLine(Optional):

@@ -15,7 +15,8 @@ from umbridge.stay.clock import instant, moment
 from umbridge.stay.cut import Cut
 from umbridge.stay.facts import dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.statements import UNTIMED, Result
+from umbridge.stay.resultlist import ResultList
+from umbridge.stay.statements import Result
 from umbridge.stay.view import Stay
 
 #: Facts that are worked out, or answered, by what was sent of others.
@@ -68,7 +69,6 @@ class NotUsed:
     why: Why
     limit: datetime | None
     reason: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def not_used(look: Within, unknown: Collection[str]) -> Iterator[NotUsed]:
 def _of(look: Within, fact: str) -> Iterator[NotUsed]:
     listed, unit = look.fold.results(fact), dictionary()[fact].unit
     found: list[tuple[Result, Why, int | None]] = [(each, Why.UNREAD, None) for each in _unread(look, fact)]
-    for each in [] if listed is None else listed.between(None, instant(look.stay.as_of)):
+    for each in [] if listed is None else _near(look, fact, listed):
         why = None if each.value is None else look.why(fact, each)
         if why is not None and look.fold.is_patient(each.patient):
             found.append((each, *why))
@@ -138,8 +138,14 @@ def _of(look: Within, fact: str) -> Iterator[NotUsed]:
             word,
             None if limit is None else look.clock(limit),
             each.original if word is Why.UNREAD else "",
-            each.source.removesuffix(UNTIMED),
         )
+
+
+def _near(look: Within, fact: str, listed: ResultList) -> list[Result]:
+    """What was collected since the window began; where there is none, the newest from before."""
+    first = look.first(fact)
+    found = listed.between(first, instant(look.stay.as_of))
+    return found if found or first is None else listed.between(None, first - 1)[-MOST_SHOWN:]
 
 
 def _counts(look: Within, fact: str) -> bool:

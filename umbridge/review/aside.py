@@ -1,0 +1,46 @@
+"""What an answer lacks though something was sent of it, said with the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from decimal import Decimal
+
+from umbridge.model import FactValue, ScreenResult
+from umbridge.review.plan import Review
+from umbridge.stay.asidewords import AsideRow, sentence
+from umbridge.stay.clock import instant
+from umbridge.stay.fold import StayFold
+from umbridge.stay.notused import Within, not_used
+from umbridge.stay.view import Stay
+
+
+def aside(fold: StayFold, stay: Stay, review: Review, unknown: Collection[str]) -> list[AsideRow]:
+    """What was sent of facts that are unknown in a review, and is not used in it."""
+    look = Within(fold, stay, review.judged.cut, instant(review.judged_at))
+    return [
+        {
+            "fact": each.fact,
+            "value": None if each.value is None else _shown(each.value),
+            "unit": each.unit,
+            "at": each.at.isoformat(),
+            "told": each.told.isoformat(),
+            "why": each.why.value,
+            "limit": None if each.limit is None else each.limit.isoformat(),
+            "reason": each.reason or None,
+        }
+        for each in not_used(look, unknown)
+    ]
+
+
+def with_aside(fold: StayFold, stay: Stay, review: Review, result: ScreenResult) -> ScreenResult:
+    """The same answer, whose rationale ends with what was sent of what it lacks. Nothing else is another."""
+    unknown = {*result.missing, *result.advise_missing}
+    said = sentence(aside(fold, stay, review, unknown)) if unknown else ""
+    return replace(result, rationale=f"{result.rationale} {said}".lstrip()) if said else result
+
+
+def _shown(value: FactValue) -> str:
+    if isinstance(value, bool):
+        return "Y" if value else "N"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)

@@ -1,0 +1,58 @@
+"""Values that were sent and are not used, as rows for programs and in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict
+
+from umbridge.stay.reasons import Reason
+
+# By ``notused.Why``. A limit is the moment that the value is after or before.
+WORDS = {
+    "after_the_moment": "collected after the moment that is judged, {limit}",
+    "told_too_late": "told {told}, and what counts was told by {limit}",
+    "before_the_first_contact": "from before the first contact, {limit}",
+    "older_than_the_window": "older than what counts here, which begins {limit}",
+    "unread": "nobody can read it: {reason}",
+}
+
+
+class AsideRow(TypedDict):
+    """One such value. ``value`` is None where it could not be read."""
+
+    fact: str
+    value: str | None
+    unit: str
+    at: str
+    told: str
+    why: str
+    limit: str | None
+    reason: str | None
+
+
+def minute(at: str) -> str:
+    """A time as a chart writes it, its offset behind it: seconds where there are any."""
+    day, _, clock = at.partition("T")
+    time, sign, offset = clock[:8], clock[8:9], clock[9:]
+    if sign not in ("+", "-"):
+        return at
+    return f"{day} {time.removesuffix(':00')} {sign}{offset}"
+
+
+def words_of(row: AsideRow, name: str) -> str:
+    """One value in words. ``name``: what its fact is to be called."""
+    value = "" if row["value"] is None else f" {row['value']} {row['unit']}".rstrip()
+    why = WORDS[row["why"]].format(
+        limit=minute(row["limit"] or ""), told=minute(row["told"]), reason=_says(row["reason"] or "")
+    )
+    return f"{name}{value} of {minute(row['at'])}: {why}: not used"
+
+
+def sentence(rows: Iterable[AsideRow]) -> str:
+    """Several as the end of a rationale, facts by their ids as there; "" for none."""
+    said = "; ".join(words_of(row, row["fact"]) for row in rows)
+    return f"Sent: {said}." if said else ""
+
+
+def _says(code: str) -> str:
+    return next((f"{each.says} ({code})" for each in Reason if each == code), code)
