@@ -64,6 +64,39 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
     "with it, where the original had none": ([first("F1"), later("F1^LAB")], ["139"], ()),
     "moved in time too": ([first(), later("F1", taken="0840")], ["139"], ()),
     "without a time": ([first(), later("F1", taken="")], ["139"], ()),
+    "its universal id alone": ([first("F1^LAB^2.16.9^ISO"), later("F1^^2.16.9^ISO")], ["139"], ()),
+    "with its namespace": ([first("F1^^2.16.9^ISO"), later("F1^LAB^2.16.9^ISO")], ["139"], ()),
+    "its namespace alone": ([first("F1^LAB^2.16.9^ISO"), later("F1^LAB")], ["139"], ()),
+    "another namespace of one universal id": (
+        [first("F1^LABA^2.16.9^ISO"), later("F1^LABB^2.16.9^ISO", taken="0840")],
+        ["139"],
+        (),
+    ),
+    "another universal id of one namespace": (
+        [first("F1^LAB^2.16.9^ISO"), later("F1^LAB^2.16.8^ISO", placer="P2^EHR")],
+        ["119", "139"],
+        (),
+    ),
+    "a namespace, then a universal id": ([first("F1^LAB"), later("F1^^2.16.9^ISO")], ["139"], ()),
+    "a universal id that may be either's": (
+        [
+            first("F1^LAB"),
+            oru("0905", obr("F1^POCT", taken="0850"), obx(SODIUM, "125", "mmol/L")),
+            later("F1^^2.16.9^ISO"),
+        ],
+        [],
+        AMBIGUOUS,
+    ),
+    "and is one's": (
+        [
+            first("F1^LAB^2.16.9^ISO"),
+            oru("0905", obr("F1^POCT", taken="0850"), obx(SODIUM, "125", "mmol/L")),
+            later("F1^LAB^2.16.9^ISO"),
+        ],
+        ["139", "125"],
+        (),
+    ),
+    "the universal id as the namespace": ([first("F1^2.16.9"), later("F1^^2.16.9^ISO")], ["139"], ()),
     "another laboratory's": ([first(), later("F1^POCT")], ["119", "139"], ()),
     "of two that it may be, by its time": (
         [first(), oru("0905", obr("F1^POCT", taken="0855"), obx(SODIUM, "125", "mmol/L")), later("F1")],
@@ -258,6 +291,7 @@ TIED = oru("0958", obr("F1^LAB", "P1^EHR", "CHEM^^L^24323-8^^LN"), obx("2345-7^G
 OTHERS = [
     Spelled("F2^LAB", "P2^EHR", "CHEM^^L", "1"),
     Spelled("F1^POCT", "", "CHEM^^L", "1"),
+    Spelled("F1^POCT^2.16.8^ISO", "", "CHEM^^L", "1"),
     Spelled("F1^LAB", "P1^EHR", "BGA^^L", "1"),
     Spelled("F1^LAB", "P1^EHR", "CHEM^^L", "2"),
     Spelled("F3^LAB", "P1^EHR", "CHEM^^L", "1"),
@@ -281,7 +315,10 @@ def spelled(draw: st.DrawFn) -> Spelled:
     """The same report as another build of the interface would name it."""
     filler, placer = draw(
         st.sampled_from(
-            [("F1^LAB", ""), ("F1", "P1^EHR"), ("F1", ""), ("", "P1^EHR"), ("", "P1"), NEW, ("", "")]
+            [
+                *[("F1^LAB", ""), ("F1", "P1^EHR"), ("F1", ""), ("", "P1^EHR"), ("", "P1"), NEW, ("", "")],
+                *[("F1^LAB^2.16.9^ISO", ""), ("F1^^2.16.9^ISO", ""), ("F1^^2.16.9^ISO", "P1^EHR")],
+            ]
         )
     )
     service = draw(st.sampled_from(["CHEM^^L", "CHEM^^L", "CHEM", "24323-8^^LN", ""]))

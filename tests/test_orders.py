@@ -612,6 +612,8 @@ def test_a_result_under_a_bare_number_makes_it_another_orders_too() -> None:
 
 
 NAMES = [("71^ZZEHR", ""), ("71", ""), ("71^ZZEHR", "F1^ZZPHARM"), ("", "F1^ZZPHARM"), ("", "F1")]
+OWN = "71^ZZEHR^1.2.9"  # as the order was begun, with its universal id
+NAMES += [(OWN, ""), ("71^^1.2.9", ""), ("71^OTHER^1.2.9", ""), ("71^^1.2.9", "F1^ZZPHARM^1.2.8")]
 NAMES += [("9001^ZZCPOE", "F1^ZZPHARM"), ("9001^ZZCPOE", ""), ("9001", "F1^ZZPHARM")]
 
 
@@ -626,19 +628,62 @@ def test_an_order_is_one_under_each_of_its_numbers(
     code: str, steps: list[tuple[str, tuple[str, str]]], late: int, random: Any
 ) -> None:
     """Whichever number each statement has, and whenever the numbers were tied to one another."""
-    begun = [ED, orm("NW", "71^ZZEHR", 1, code)]
+    begun = [ED, orm("NW", OWN, 1, code)]
     ties = [result("71^ZZEHR", "F1^ZZPHARM", 1 + late), result("9001^ZZCPOE", "F1^ZZPHARM", 2 + late, code)]
 
     def read(named: bool) -> tuple[object, ...]:
         parts = []
         for n, (word, (placer, filler)) in enumerate(steps, 2):
-            numbers = (placer, filler) if named else ("71^ZZEHR", "")
+            numbers = (placer, filler) if named else (OWN, "")
             parts.append(orm(word[:2], numbers[0], n, status=word[3:], filler=numbers[1]))
         numbered = list(enumerate([*begun, *ties, *parts]))
         random.shuffle(numbered)
         return whole(arrived(numbered)[0])
 
     assert read(True) == read(False)
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended"),
+    [
+        ("71^ZZEHR^1.2.9", "71^^1.2.9"),
+        ("71^^1.2.9", "71^ZZEHR^1.2.9"),
+        ("71^ZZEHR^1.2.9", "71^ZZEHR"),
+        ("71^ZZEHR", "71^ZZEHR^1.2.9"),
+        ("71^ZZONE^1.2.9", "71^ZZTWO^1.2.9"),
+        ("71^1.2.9", "71^^1.2.9"),
+        ("71^ZZEHR", "71^^1.2.9"),  # nobody can tell, and there is one order only
+        ("71^^1.2.9", "71^ZZEHR"),
+        ("71", "71^^1.2.9"),
+        ("71^^1.2.9", "71"),
+    ],
+)
+@pytest.mark.parametrize("code", [FLUIDS, "ADTINPT"])
+def test_an_order_is_ended_by_its_number_as_others_spell_it(begun: str, ended: str, code: str) -> None:
+    for named in ("", code):
+        for fold in in_any_order(ED, orm("NW", begun, 1, code), orm("CA", ended, 2, named)):
+            assert (odd(fold), told(fold)["exceptions"]) == ([], [])
+            assert (runs(fold) is False) if code == FLUIDS else (told(fold)["status"] == "ED")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ended", "exceptions"),
+    [
+        ("71^ZZEHR^1.2.9", "71^ZZPHARM^1.2.8", "71^^1.2.8", []),
+        ("71^ZZEHR^1.2.9", "71^ZZEHR^1.2.8", "71^^1.2.8", []),
+        ("71^ZZEHR^1.2.9", "71^ZZEHR^1.2.8", "71^ZZEHR", ["ORDER_AMBIGUOUS"]),
+        ("71^ZZEHR", "71^ZZPHARM", "71^^1.2.8", ["ORDER_AMBIGUOUS"]),
+        ("71^ZZEHR^1.2.9", "71^ZZPHARM", "71^^1.2.8", []),
+        ("71^^1.2.9", "71^^1.2.8", "71^ZZPHARM", ["ORDER_AMBIGUOUS"]),
+    ],
+)
+def test_of_two_orders_of_one_number_the_universal_id_tells(
+    one: str, other: str, ended: str, exceptions: list[str]
+) -> None:
+    events = (ED, orm("NW", one, 1, FLUIDS), orm("NW", other, 1.5, PRESSOR), orm("DC", ended, 2))
+    for fold in in_any_order(*events):
+        assert told(fold)["exceptions"] == exceptions
+        assert (runs(fold), runs(fold, fact="vasopressor")) == (True, bool(exceptions))
 
 
 def test_another_patients_number_is_another_order() -> None:

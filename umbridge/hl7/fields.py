@@ -88,16 +88,32 @@ def authority_of(message: Message, parts: Sequence[bytes]) -> str:
 
 
 def entity_of(message: Message, raw: bytes) -> str:
-    """EI: "identifier^namespace", or with the universal id where no namespace is sent, or the number alone.
+    """EI as "identifier^namespace^universal id", as far as they were sent.
 
-    A number is unique only within the application that gave it (4.5.1.2).
+    A number is unique only within the application that gave it (4.5.1.2), which the universal id identifies
+    everywhere and the namespace in one place (2.A.28, 2.A.36).
     """
     if not raw or raw.isalnum():
         return raw.decode()
-    parts = parts_of(message, raw)
-    number = leaf(message, parts, 1)
-    namespace = leaf(message, parts, 2) or leaf(message, parts, 3)
-    return f"{number}^{namespace}" if number and namespace else number
+    return _entity(message, parts_of(message, raw))
+
+
+def _entity(message: Message, parts: Sequence[bytes]) -> str:
+    said = (leaf(message, parts, 1), leaf(message, parts, 2), leaf(message, parts, 3).lower())
+    return "^".join(said).rstrip("^") if said[0] else ""
+
+
+def entity_from(first: str, second: str) -> str:
+    """One number of two segments, either of which may have left out part of it (4.5.1.2, 4.5.1.3).
+
+    The first where they are two numbers all the same.
+    """
+    if not first or not second or first == second:
+        return first or second
+    mine, theirs = [*first.split("^"), "", ""][:3], [*second.split("^"), "", ""][:3]
+    if any(one and other and one != other for one, other in zip(mine, theirs, strict=True)):
+        return first
+    return "^".join(one or other for one, other in zip(mine, theirs, strict=True)).rstrip("^")
 
 
 def identifiers_of(message: Message, *fields: bytes) -> Identifiers:
@@ -142,10 +158,7 @@ def observed_value(message: Message, raw: bytes, value_type: str) -> str:
 def entity_within(message: Message, raw: bytes) -> str:
     """The same of an EI that is one component of a field, as in EIP: its parts are subcomponents."""
     mark = message.delimiters.subcomponent
-    parts = raw.split(mark, 3) if mark else [raw]
-    number = leaf(message, parts, 1)
-    namespace = leaf(message, parts, 2) or leaf(message, parts, 3)
-    return f"{number}^{namespace}" if number and namespace else number
+    return _entity(message, raw.split(mark, 3) if mark else [raw])
 
 
 def _structured(comparator: str, first: str, separator: str, second: str) -> str:

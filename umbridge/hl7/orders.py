@@ -7,7 +7,15 @@ from datetime import datetime, time, timedelta
 
 from umbridge.carers import ORDERING, Practitioner
 from umbridge.hl7.er7 import Segment
-from umbridge.hl7.fields import coded_of, entity_of, entity_within, leaf, parts_of, repetitions_of
+from umbridge.hl7.fields import (
+    coded_of,
+    entity_from,
+    entity_of,
+    entity_within,
+    leaf,
+    parts_of,
+    repetitions_of,
+)
 from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
 from umbridge.model import Coded, Order, Timing
@@ -145,14 +153,14 @@ class _Ordering:
         return coded_of(message, parts), tuple(each for each in others if each.code)
 
     def number(self, raw: bytes, field: int) -> str:
-        """ORC's, else OBR's; OBR's too where it is the same number and only there with its namespace."""
+        """ORC's and OBR's, which are one number: what one of them leaves out the other may have."""
         first = entity_of(self.message, raw) if raw else ""
         if self.obr is None:
             return first
         second = entity_of(self.message, self.obr.field(field))
         if self.again:
             first, second = second, first
-        return second if not first or second.startswith(f"{first}^") else first
+        return entity_from(first, second)
 
     def time(self, raw: bytes, segment: Segment | None, field: int) -> datetime | None:
         """A date without an hour is the last moment of that day that is not after the message."""

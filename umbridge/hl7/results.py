@@ -6,7 +6,16 @@ from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from umbridge.hl7.er7 import Message
-from umbridge.hl7.fields import NULL, entity_of, is_coded, observed_value, parts_of, repetitions_of, whole
+from umbridge.hl7.fields import (
+    NULL,
+    entity_from,
+    entity_of,
+    is_coded,
+    observed_value,
+    parts_of,
+    repetitions_of,
+    whole,
+)
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.reading import Reading
 from umbridge.hl7.times import days_of
@@ -72,12 +81,11 @@ class Results(Reading):
         return Report(number, placer, service, other, status, at, told)
 
     def number(self, raw: bytes, above: bytes) -> str:
-        """OBR's, else ORC's; ORC's too where it is the same number and only there with its namespace."""
+        """OBR's and ORC's, which are one number: what one of them leaves out the other may have."""
         first = entity_of(self.message, raw) if raw else ""
         if not above:
             return first
-        second = entity_of(self.message, above)
-        return second if not first or second.startswith(f"{first}^") else first
+        return entity_from(first, entity_of(self.message, above))
 
     def taken(self, raw: bytes, name: str, field: int, nth: int) -> tuple[datetime, _Told] | None:
         """When it was collected: the moment it counts from, and the first and last that were sent.

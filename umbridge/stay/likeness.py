@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations, product
 
-from umbridge.stay.numbers import alike
+from umbridge.stay.entities import alike
 from umbridge.stay.statements import PLACER, Result
 
 Named = tuple[str, str, str, str]  # which result: report, service, code, sub-id

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from umbridge.stay.entities import alike
 from umbridge.stay.force import SAYS_WHAT
-from umbridge.stay.numbers import alike
 from umbridge.stay.record import same_patient
 from umbridge.stay.said import NO_TREATMENT, Said
 

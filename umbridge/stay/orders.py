@@ -19,8 +19,9 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from umbridge.stay.entities import alike, same
 from umbridge.stay.force import BESIDE, INHERITED, InForce, Turn, beside, line_of
-from umbridge.stay.numbers import Numbers, alike, shelf_of
+from umbridge.stay.numbers import Numbers, shelf_of
 from umbridge.stay.oneorder import alike_until, are_one, by_patient, is_meant, retold
 from umbridge.stay.ordinary import Ordinary
 from umbridge.stay.reasons import OrderReason
@@ -373,7 +374,8 @@ class Orders:
         """What orders are called that a number without a namespace may mean, and that have another one."""
         keys = {place, *(f"F{said.filler}" for said in its if said.is_bare and not said.placer)}
         mapped = {said.placer or said.filler for said in self._shelves[place].said if said.what}
-        keys |= {place[0] + number for number in self._ordinary.spaced(place) if number not in mapped}
+        spaced = self._ordinary.spaced(place)
+        keys |= {place[0] + each for each in spaced if not any(same(each, its) for its in mapped)}
         return self._ordinary.codes(keys)
 
     def _is_mapped(self, filler: str) -> bool:

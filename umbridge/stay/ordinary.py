@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from umbridge.stay.entities import same
 from umbridge.stay.numbers import shelf_of
 from umbridge.stay.said import Plain
 
@@ -39,7 +40,7 @@ class Ordinary:
         return news
 
     def __contains__(self, key: str) -> bool:
-        return key in self._codes
+        return any(each in self._codes for each in self._spelt(key))
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -58,4 +59,10 @@ class Ordinary:
 
     def codes(self, keys: Iterable[str]) -> set[str]:
         """What the orders of these numbers are called; "" of one that nobody called anything."""
-        return {code for key in keys if key in self._codes for code in self._codes[key].split("\n")}
+        its = {each for key in keys for each in self._spelt(key) if each in self._codes}
+        return {code for key in its for code in self._codes[key].split("\n")}
+
+    def _spelt(self, key: str) -> list[str]:
+        """A number as it is, and as others spell it who name the same authority."""
+        spaced = self._spaced.get(shelf_of(key[:1], key[1:]), ())
+        return [key, *(key[0] + each for each in spaced if each != key[1:] and same(each, key[1:]))]

@@ -10,6 +10,7 @@ from umbridge.model import Event, Order
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
 from umbridge.stay.effect import Effect, effect
+from umbridge.stay.entities import same
 from umbridge.stay.practitioners import by_role
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import names_of
@@ -169,9 +170,9 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
             stop = None if ends is None else instant(ends)
         apart = ""
         if order.placer and order.filler:
-            if order.control == "CH" and order.placer == order.parent:
+            if order.control == "CH" and same(order.placer, order.parent):
                 apart = CHILD
-            elif order.control == "RO" and order.placer in replaced:
+            elif order.control == "RO" and any(same(order.placer, each) for each in replaced):
                 apart = REPLACEMENT
         said.append(
             Said(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from umbridge.stay.numbers import alike, shelf_of
+from umbridge.stay.entities import alike, are_one_authority, same, spelt_once
+from umbridge.stay.numbers import shelf_of
 from umbridge.stay.ordinary import Ordinary
 
 #: A placer number that may be the name of another one's order, and nothing says surely of which.
@@ -68,14 +69,27 @@ class Ties:
         found = {each for its in fillers for each in self.all_tied(its) if self.is_known(each)}
         if not found:
             return None
-        home = min(found)
-        is_sure = len(found) == 1 and all("^" in each for each in fillers)
-        is_another = not _space(placer) or _space(placer) != _space(home)
+        orders = self._spelt_once(found)
+        home = min(orders)
+        is_sure = len(orders) == 1 and all("^" in each for each in fillers)
+        mine, its = placer.partition("^")[2], home.partition("^")[2]
+        is_another = not mine or (are_one_authority(mine, its) is False if its else True)
         return home if is_sure and is_another else UNSURE
+
+    def _spelt_once(self, numbers: set[str]) -> set[str]:
+        """The orders that these placer numbers name, each by one spelling."""
+        found: set[str] = set()
+        for place in {shelf_of("P", each) for each in numbers}:
+            here = {each for each in numbers if shelf_of("P", each) == place}
+            spelt = spelt_once({*here, *self._known.get(place, ()), *self._ordinary.called(place)})
+            found |= {spelt.get(each, each) for each in here}
+        return found
 
     def _with(self, placer: str) -> Iterator[str]:
         for at in self._fillers.get(shelf_of("P", placer), ()):
-            yield from (filler for filler, its in self._placers[at].items() if placer in its)
+            for filler, its in self._placers[at].items():
+                if any(same(placer, each) for each in its):
+                    yield filler
 
     def fillers_at(self, place: str) -> set[str]:
         """Where statements by filler number may lie that speak of the same as a placer's shelf."""
@@ -88,7 +102,3 @@ class Ties:
             shelf_of("P", each) for at in fillers for its in self._placers[at].values() for each in its
         }
         return {place} | fillers | placers
-
-
-def _space(number: str) -> str:
-    return number.partition("^")[2]
