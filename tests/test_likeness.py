@@ -93,7 +93,7 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
             oru("0905", obr("F1^POCT", taken="0850"), obx(SODIUM, "125", "mmol/L")),
             later("F1^LAB^2.16.9^ISO"),
         ],
-        ["139", "125"],
+        ["125", "139"],
         (),
     ),
     "the universal id as the namespace": ([first("F1^2.16.9"), later("F1^^2.16.9^ISO")], ["139"], ()),
