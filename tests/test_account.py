@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable
 from decimal import Decimal
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from umbridge.stay import account, results
 from umbridge.stay.likeness import Told, base_of
+from umbridge.stay.onevalue import Value
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.statements import (
     CONFIRMED,
@@ -166,24 +168,156 @@ CASES: list[tuple[str, list[Result], list[tuple[int, int]], bool]] = [
     ),
     # told again
     (
-        "again after its correction",
+        "what was corrected, again: which stands",
         [said("F", 88), said("C", 98, sent=60), said("F", 88, sent=70)],
+        [],
+        True,
+    ),
+    (
+        "which a later word settles",
+        [said("F", 88), said("C", 98, sent=60), said("F", 88, sent=70), said("C", 88, sent=80)],
+        [(5, 88)],
+        False,
+    ),
+    (
+        "or the corrected value again",
+        [said("F", 88), said("C", 98, sent=60), said("F", 88, sent=70), said("F", 98, sent=80)],
         [(5, 98)],
         False,
     ),
     (
-        "again after one of another time",
+        "by its old time after one of another",
         [said("F", 88), said("C", 98, 3, sent=60), said("F", 88, sent=70)],
-        [(3, 98)],
+        [],
+        True,
+    ),
+    (
+        "the corrected value, again",
+        [said("F", 88), said("C", 98, sent=60), said("F", 98, sent=70)],
+        [(5, 98)],
+        False,
+    ),
+    (
+        "a new value after a correction",
+        [said("F", 88), said("C", 98, sent=60), said("F", 77, sent=70)],
+        [(5, 77)],
+        False,
+    ),
+    (
+        "by the time that the correction changed",
+        [said("F", 88), said("C", 98, 3, sent=60), said("F", 77, sent=70)],
+        [(5, 77)],
+        False,
+    ),
+    (
+        "no preliminary one",
+        [said("F", 88), said("C", 98, sent=60), said("P", 77, sent=70)],
+        [(5, 98)],
+        False,
+    ),
+    (
+        "another than a correction says of what never came",
+        [said("C", 98, sent=60), said("F", 88, sent=70)],
+        [],
+        True,
+    ),
+    ("or the same", [said("C", 98, sent=60), said("F", 98, sent=70)], [(5, 98)], False),
+    (
+        "what was withdrawn, after a correction of it",
+        [said("F", 88), said("W", None, sent=60), said("C", 98, sent=70), said("F", 88, sent=80)],
+        [],
+        True,
+    ),
+    (
+        "sent again with its own time of telling",
+        [said("F", 88), said("C", 98, sent=60), said("F", 88, seq=99)],
+        [(5, 98)],
         False,
     ),
     (
         "again after a withdrawal",
         [said("F", 88), said("W", None, sent=60), said("F", 88, sent=70)],
+        [(5, 88)],
+        False,
+    ),
+    (
+        "another value after a withdrawal",
+        [said("F", 88), said("W", None, sent=60), said("F", 77, sent=70)],
+        [(5, 77)],
+        False,
+    ),
+    (
+        "and withdrawn again",
+        [
+            *(said("F", 88), said("W", None, sent=60), said("F", 77, sent=70)),
+            *(said("W", None, sent=80), said("W", None, sent=60, seq=99)),
+        ],
         [],
         False,
     ),
-    ("again after X", [said("F", 88), said("X", None, sent=60), said("F", 88, sent=70)], [], False),
+    (
+        "of a preliminary value",
+        [said("P", 88), said("W", None, sent=60), said("F", 77, sent=70)],
+        [(5, 77)],
+        False,
+    ),
+    (
+        "a preliminary one after a withdrawal",
+        [said("F", 88), said("W", None, sent=60), said("P", 77, sent=70)],
+        [(5, 77)],
+        False,
+    ),
+    (
+        "what a correction changed before the withdrawal",
+        [said("F", 88), said("C", 98, sent=60), said("W", None, sent=70), said("F", 88, sent=80)],
+        [(5, 88)],
+        False,
+    ),
+    (
+        "by the time of the withdrawal",
+        [said("F", 88), said("W", None, 3, sent=60), said("F", 77, 3, sent=70)],
+        [(3, 77)],
+        False,
+    ),
+    (
+        "again after X",
+        [said("F", 88), said("X", None, sent=60), said("F", 88, sent=70)],
+        [(5, 88)],
+        False,
+    ),
+    (
+        "of a monitor",
+        [
+            *(said("F", 88, report=""), said("W", None, sent=60, report="")),
+            said("F", 77, sent=70, report=""),
+        ],
+        [(5, 77)],
+        False,
+    ),
+    (
+        "a new value of one in doubt",
+        [said("F", 88), said("F", 89, 6), said("C", 98, 7, sent=60), said("F", 77, sent=70)],
+        [(5, 77)],
+        True,
+    ),
+    (
+        "any value of one that may be withdrawn",
+        [said("F", 88), said("F", 89, 6), said("W", None, 7, sent=60), said("F", 88, sent=70)],
+        [(5, 88)],
+        True,
+    ),
+    # a specimen that was collected after the value had been told
+    ("a later tube clotted", [said("F", 88), said("X", None, 55, sent=60)], [(5, 88)], False),
+    ("an earlier one did: or this", [said("F", 88), said("X", None, 3, sent=60)], [], True),
+    (
+        "which of two can be had is its time's",
+        [said("F", 88), said("F", 89, 6), said("X", None, 6, sent=60)],
+        [(5, 88)],
+        False,
+    ),
+    ("or was stamped anew", [said("F", 88, None), said("X", None, 3, sent=60)], [], False),
+    ("what was told is withdrawn", [said("F", 88), said("W", None, 55, sent=60)], [], False),
+    ("or corrected", [said("F", 88), said("C", 98, 55, sent=60)], [(55, 98)], False),
     (
         "corrected after a withdrawal",
         [said("F", 88), said("W", None, sent=60), said("C", 90, sent=70)],
@@ -208,7 +342,8 @@ CASES: list[tuple[str, list[Result], list[tuple[int, int]], bool]] = [
     ("of none", [said("F", 88, None), said("W", None, None, sent=60)], [], False),
     ("of one of several", [said("F", 88), said("F", 89, 6), said("W", None, 6, sent=60)], [(5, 88)], False),
     ("of nobody knows which", [said("F", 88), said("F", 89, 6), said("W", None, 7, sent=60)], [], True),
-    ("of what came too late", [said("W", None, sent=40), said("F", 88)], [], False),
+    ("of what is told later", [said("W", None, sent=40), said("F", 88)], [(5, 88)], False),
+    ("of what came too late", [said("W", None, sent=60), said("F", 88)], [], False),
     ("no result could be had, then one was", [said("X", None, sent=40), said("F", 88)], [(5, 88)], False),
     ("another report's", [said("F", 88), said("W", None, sent=60, report="R2^ZZLAB")], [(5, 88)], False),
     (
@@ -374,6 +509,28 @@ def test_what_each_statement_does_in_any_order(
         statements = orders.sample(statements, len(statements))
 
 
+def _stays_withdrawn(self: account.Account, value: Value, stated: Result) -> None:
+    value.is_standing = value.is_unsure = True
+    self._standing.add(value)
+
+
+FAULTS: dict[str, tuple[Any, str, object]] = {
+    "what was withdrawn stays so": (account.Account, "_revive", _stays_withdrawn),
+    "nothing contradicts a correction": (Value, "is_refuted", lambda self, said: False),
+    "a withdrawal again takes another": (account.Account, "_is_told_again", lambda self, stated: False),
+    "X supposes a value": (account, "UNOBTAINABLE", -1),
+}
+
+
+@pytest.mark.parametrize(("room", "name", "fault"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_planted_fault_turns_a_case_red(
+    monkeypatch: pytest.MonkeyPatch, room: Any, name: str, fault: object
+) -> None:
+    monkeypatch.setattr(room, name, fault)
+    seen = [(standing(held), unsure(held)) for held in (told(*case[1]) for case in CASES)]
+    assert seen != [(left, doubt) for _, _, left, doubt in CASES]
+
+
 def test_what_an_obx_does_by_its_status_and_its_reports() -> None:
     for status in ("R", "I", "O", "N", "S", "", "Z", "f"):
         assert kind_of(status, "") is None
@@ -412,7 +569,7 @@ def whole(sent: int, report: str = "R1^ZZLAB", service: str = "LAB^99LAB", patie
 @pytest.mark.parametrize(
     ("withdrawn", "left"),
     [
-        ([whole(60)], [(8, 90)]),
+        ([whole(60)], [(5, 88), (8, 90)]),
         ([whole(80)], []),
         ([whole(40)], [(5, 88), (6, 89), (8, 90)]),
         ([whole(60, report="R2^ZZLAB")], [(5, 88), (6, 89), (8, 90)]),
@@ -510,6 +667,9 @@ def test_any_order_and_any_repeats_give_the_same(
     assert unsure(held) == unsure(expected)
 
 
+UNSEEN = "what a correction replaced, and nobody knows"
+
+
 def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
     """docs/meaning.md's rules for moments and values without a time, as plainly as they can be written."""
     values: list[dict[str, object]] = []
@@ -521,12 +681,20 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
         if s.kind in (PRELIMINARY, FINAL):
             again = names[-1:]
             if again:
-                if again[0]["gone"] and s.kind == PRELIMINARY:
+                v = again[0]
+                has_final = v["alive"] and (v["kind"] != PRELIMINARY or v["held"])
+                is_other = s.value is not None and s.value != v["value"]
+                is_old = v["alive"] and (s.value in v["refuted"] or (is_other and UNSEEN in v["refuted"]))  # type: ignore[operator]
+                if s.kind == PRELIMINARY and (v["gone"] or has_final):
                     continue
-                if not again[0]["held"] and s.kind >= again[0]["kind"]:  # type: ignore[operator]
-                    again[0].update(value=s.value, kind=s.kind)
-                    if again[0]["gone"]:
-                        again[0].update(alive=True, gone=False)
+                if not v["alive"] and not v["gone"]:  # withdrawn, and told anew
+                    v.update(refuted=frozenset(), held=False)
+                if v["time"] != s.first or not v["alive"]:
+                    v.update(time=s.first, at=v["at"] if v["gone"] else s.at)
+                v.update(value=s.value, kind=s.kind, alive=True, gone=False)
+                if s.kind == FINAL:
+                    v.update(held=is_old, doubt=is_old, unplaced=False)
+                settle_finals(values)
                 continue
             values.append(new(s))
             if s.kind == FINAL and s.report:
@@ -547,15 +715,21 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
             meant = [v for v in alive if v["time"] == s.first]
             if not meant and any(not v["alive"] and not v["gone"] for v in names[-1:]):
                 if not takes:
+                    gone = {"value": names[-1]["value"], "refuted": names[-1]["refuted"]}
+                    refute(gone, s)
                     for v in mine:
                         v["names"] = [n for n in v["names"] if n != s.name]  # type: ignore[attr-defined]
-                    values.append({**new(s), "held": True})
+                    values.append({**new(s), "held": True, "refuted": gone["refuted"]})
                 settle_finals(values)
                 continue
             asked = open_ones.get((s[1:5], s.patient, s.name))
+            is_timed = bool(meant)
             meant = meant or (alive if asked is None else [v for v in asked if v["alive"]])
-            is_sure = len(meant) == 1 and (bool(s.report) or meant[0]["time"] == s.first)
-            is_sure = is_sure and (asked is None or meant[0]["time"] == s.first)
+            is_other = s.kind == UNOBTAINABLE and not is_timed
+            if is_other and asked is None:
+                meant = [v for v in meant if v["sent"] >= s.first]  # type: ignore[operator]
+            is_sure = len(meant) == 1 and (bool(s.report) or is_timed)
+            is_sure = is_sure and (is_timed or (asked is None and not is_other))
             if is_sure:
                 for v in mine:
                     v["names"] = [n for n in v["names"] if n != s.name]  # type: ignore[attr-defined]
@@ -564,6 +738,7 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
                 if takes:
                     meant[0].update(alive=False)
                 else:
+                    refute(meant[0], s)
                     doubt = meant[0]["doubt"] and meant[0]["unplaced"]
                     at = meant[0]["at"] if meant[0]["time"] == s.first else s.at
                     meant[0].update(value=s.value, time=s.first, doubt=doubt, at=at)
@@ -573,6 +748,8 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
                 continue
             for v in meant:
                 v.update(held=True, doubt=True)
+                if not takes:
+                    refute(v, s)
             if meant and takes:
                 open_ones.setdefault((s[1:5], s.patient, s.name), meant)
             if s.kind == UNOBTAINABLE or (meant and takes):
@@ -581,12 +758,24 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
             for v in mine:
                 v["names"] = [n for n in v["names"] if n != s.name]  # type: ignore[attr-defined]
             v = new(s)
-            v.update(held=True, alive=not takes, doubt=bool(meant) and not takes, unplaced=bool(meant))
+            v.update(
+                refuted=frozenset((UNSEEN,)),
+                held=True,
+                alive=not takes,
+                doubt=bool(meant) and not takes,
+                unplaced=bool(meant),
+            )
             values.append(v)
         settle_finals(values)
     left = [v for v in values if v["alive"]]
     shown = [(v["at"], int(v["value"])) for v in left if not v["doubt"] and v["value"] is not None]  # type: ignore[call-overload]
     return sorted(shown), any(v["doubt"] for v in left)  # type: ignore[return-value]
+
+
+def refute(value: dict[str, object], s: Result) -> None:
+    """What a correction replaces, or may replace, contradicts it when it is told again."""
+    said = frozenset() if value["value"] is None else frozenset((value["value"],))
+    value["refuted"] = (value["refuted"] | said) - {s.value}  # type: ignore[operator]
 
 
 def settle_finals(values: list[dict[str, object]]) -> None:
@@ -611,7 +800,7 @@ def settle_finals(values: list[dict[str, object]]) -> None:
 
 def new(s: Result) -> dict[str, object]:
     return {
-        **{"at": s.at, "sent": s.sent, "seq": s.seq, "gone": False, "of_one_of": []},
+        **{"at": s.at, "sent": s.sent, "seq": s.seq, "gone": False, "of_one_of": [], "refuted": frozenset()},
         **{"of": (*s[1:5], s.patient), "names": [s.name], "time": s.first, "value": s.value},
         **{"kind": s.kind, "held": False, "alive": True, "doubt": False, "unplaced": False},
     }

@@ -306,7 +306,8 @@ def current(results: list[Result]) -> list[object]:
         ([result(5, "F", "88", 1), result(5, "C", None, 2)], []),  # a correction in an unknown unit
         ([result(5, "P", "80", 1), result(5, "F", "88", 2)], [88]),
         ([result(5, "F", "88", 1), result(5, "X", None, 2)], []),
-        ([result(5, "C", "98", 2), result(5, "F", "88", 3)], [98]),  # the old result sent once more
+        ([result(5, "F", "88", 1), result(5, "C", "98", 2), result(5, "F", "88", 1)], [98]),  # sent once more
+        ([result(5, "C", "98", 2), result(5, "F", "88", 3)], []),  # it may be what the correction replaced
         ([result(5, "F", "88", 1), result(5, "W", None, 2), result(5, "C", "90", 3)], [90]),
         ([result(5, "F", "88", 1), result(6, "C", "98", 2)], [98]),  # whatever time it carries
         ([result(5, "F", "88", 1), result(5, "W", None, 2, report="ZZ2")], [88]),

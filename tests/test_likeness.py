@@ -370,8 +370,9 @@ class Scene(NamedTuple):
                 events.append(oru(sent, obr(name.filler, name.placer, name.service, status="X"), control=1))
                 continue
             events.append(report(sent, name, self.code, value, self.status, taken=self.taken, control=1))
-        if self.is_told_again:
-            events.append(report("0951", self.original, self.code, wrong, control=2))
+        if self.is_told_again:  # what was withdrawn is in force when it is told later: an archive is not
+            again = "0951" if self.status in "CA" else "0901"
+            events.append(report(again, self.original, self.code, wrong, control=2))
         return events
 
     def as_it_should_have_been(self) -> list[Event]:

@@ -199,19 +199,70 @@ def test_a_withdrawal_withdraws_whatever_time_it_carries(status: str, taken: str
     assert (values(found, "sodium"), values(found, "potassium")) == ([], ["4.4"])
 
 
-def test_a_report_is_withdrawn_whole_and_told_again_stays_so() -> None:
+def test_a_report_is_withdrawn_whole_until_it_is_told_anew() -> None:
     first = oru("0901", obr(taken="0850"), obx(SODIUM, "119", "mmol/L"), obx(CREATININE, "2.9", "mg/dL"))
     other = oru("0902", obr("A18^ZZLAB", "0855"), obx(GLUCOSE, "144", "mg/dL"))
     service = oru("0903", obr(taken="0850", service="BGA^^99ZZ"), obx(POTASSIUM, "4.4", "mmol/L"))
     whole = oru("0930", obr(taken="0850", status="X"))
     under = oru("0930", obr(taken="0850", status="X"), obx(SODIUM, "119", "mmol/L"))
     for events in ([first, other, service, whole], [first, other, service, under]):
-        again = oru("1000", obr(taken="0850"), obx(SODIUM, "119", "mmol/L"))
-        found = seen(*events, again)
-        left = {fact: values(found, fact) for fact in ("sodium", "creatinine", "glucose", "potassium")}
-        assert left == {"sodium": [], "creatinine": [], "glucose": ["144"], "potassium": ["4.4"]}
+        archived = oru("0901", obr(taken="0850"), obx(SODIUM, "119", "mmol/L"), control=1)
+        again = oru("1000", obr(taken="0850"), obx(SODIUM, "121", "mmol/L"))
+        for later, sodium in (((archived,), []), ((again,), ["121"]), ((archived, again), ["121"])):
+            found = seen(*events, *later)
+            left = {fact: values(found, fact) for fact in ("sodium", "creatinine", "glucose", "potassium")}
+            assert left == {"sodium": sodium, "creatinine": [], "glucose": ["144"], "potassium": ["4.4"]}
     redrawn = oru("1010", obr(taken="1005"), obx(SODIUM, "137", "mmol/L"))
     assert values(seen(first, whole, redrawn), "sodium") == ["137"]
+
+
+STANDS, GONE, TO_SEE = (["119"], ()), ([], ()), ([], ("RESULT_UNREAD",))
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "status", "outcome"),
+    [
+        *(("F", value, status, STANDS) for value in ("", " ") for status in "FPBVUIRSON"),
+        *(("P", value, status, STANDS) for value in ("", " ") for status in "FPBVUIRSON"),
+        *(("F", value, status, GONE) for value in ("", '""', "119") for status in "DWX"),
+        *(("F", "", status, TO_SEE) for status in "CA"),
+        *(("F", '""', status, GONE) for status in "FCABV"),
+        ("F", '""', "P", STANDS),
+        ("P", '""', "P", GONE),
+        ("F", "", "", STANDS),
+        ("F", '""', "", STANDS),
+    ],
+)
+@pytest.mark.parametrize("taken", ["0850", ""])
+def test_an_empty_value_says_nothing_and_the_null_deletes(
+    before: str, value: str, status: str, outcome: tuple[list[str], tuple[str, ...]], taken: str
+) -> None:
+    first = oru("0901", obr(taken="0850"), obx(SODIUM, "119", "mmol/L", before))
+    later = oru("0930", obr(taken=taken), obx(SODIUM, value, "mmol/L", status))
+    for events in ((first, later), (first, later, later), (later, first)):
+        assert (values(seen(*events), "sodium"), exceptions(*events)) == outcome
+
+
+def test_an_empty_line_is_no_value_of_its_result() -> None:
+    """Neither does it end a preliminary value of another time, nor what could not be read before it."""
+    early = oru("0901", obr(taken="0850"), obx(SODIUM, "119", "mmol/L", "P"))
+    empty = oru("0930", obr(taken="0840"), obx(SODIUM, "", "mmol/L"))
+    assert values(seen(early, empty), "sodium") == ["119"]
+    unread = oru("0901", obr(taken="0850"), obx(SODIUM, "119", "furlong"))
+    assert exceptions(unread, oru("0930", obr(taken="0850"), obx(SODIUM, ""))) == ("RESULT_UNREAD",)
+    corrected = oru("0930", obr(taken="0850", status="C"), obx(SODIUM, "", "mmol/L"))
+    assert (values(seen(early, corrected), "sodium"), exceptions(early, corrected)) == (["119"], ())
+    of_nothing = oru("0930", obr(taken="0850"), obx(SODIUM, "", "mmol/L", "C"))
+    assert exceptions(of_nothing) == exceptions(of_nothing, of_nothing) == ()
+
+
+def test_an_answer_without_its_code_is_not_empty() -> None:
+    code = "UMB-CONF^^99UMB"
+    for answer, said in (("^Y", ["True"]), ("^^^Y^Yes^HL70136", ["True"]), ("^", []), ('""^', [])):
+        first = oru("0901", obr(taken="0850"), obx(code, "Y", kind="CWE"))
+        later = oru("0930", obr(taken="0850"), obx(code, answer, kind="CWE"))
+        wanted = ["True"] if answer == "^" else said
+        assert values(seen(first, later), "new_confusion") == wanted, answer
 
 
 def test_without_a_report_obr_25_takes_back_what_is_sent() -> None:

@@ -542,7 +542,7 @@ def test_a_whole_report_can_be_withdrawn_without_its_results() -> None:
         ("OBX|1|SN|A||^38.6", "38.6", ""),
         ("OBX|1|SN|A||>^100", ">100", ""),
         ("OBX|1|SN|A||^1^:^128", "1:128", ""),
-        ('OBX|1|NM|A||""', "", ""),
+        ('OBX|1|NM|A||""', '""', ""),  # deletes, where nothing says nothing
         ("OBX|1|NM|A", "", ""),
         ("OBX|1|TS|A||20260112", "20260112", ""),
         ("OBX|1|NM|A||1e999|x", "1e999", "x"),

@@ -134,10 +134,21 @@ def test_a_correction_finds_what_could_not_be_read_whatever_time_it_carries() ->
     assert exceptions(report(BAD["unit"]), other, moved) == UNREAD_HERE  # it means the other
 
 
-def test_what_was_corrected_is_not_opened_by_the_old_value_told_again() -> None:
+def test_what_was_corrected_and_is_told_again_is_a_person_to_look_at() -> None:
+    """Unless it is a remark, or preliminary, or the archive: then the correction is the last word."""
     corrected = report(obx(SODIUM, "138", "mmol/L", "C"), sent="0930")
+    for bad, raised in (("unit", UNREAD_HERE), ("no status", UNREAD_HERE), ("final text", ())):
+        assert exceptions(report(BAD[bad]), corrected, report(BAD[bad], sent="0940")) == raised
     for bad in ("unit", "no status", "final text", "preliminary"):
-        assert exceptions(report(BAD[bad]), corrected, report(BAD[bad], sent="0940")) == ()
+        assert exceptions(report(BAD[bad]), corrected, report(BAD[bad])) == ()
+    assert exceptions(report(BAD["preliminary"]), corrected, report(BAD["preliminary"], sent="0940")) == ()
+
+
+def test_text_behind_a_withdrawal_says_why() -> None:
+    gone = oru("0930", obr(taken="0850"), obx(SODIUM, "", "", "D"))
+    why = report(obx(SODIUM, "CANCELED-HEMOLYZED", kind="ST"), sent="0940")
+    assert exceptions(report(GOOD), gone, why) == ()
+    assert exceptions(report(GOOD), gone, report(BAD["unit"], sent="0940")) == UNREAD_HERE
 
 
 def test_a_preliminary_value_settles_no_final_one_that_cannot_be_read() -> None:
@@ -190,7 +201,7 @@ def test_it_changes_no_reading() -> None:
 
 def test_each_reason_is_unread_or_says_that_there_is_no_value() -> None:
     assert {
-        *(Reason.WITHDRAWN, Reason.EMPTY, Reason.ANSWERED_UNKNOWN),
+        *(Reason.WITHDRAWN, Reason.EMPTY, Reason.NULL, Reason.ANSWERED_UNKNOWN),
         *(Reason.STATUS_I, Reason.STATUS_N, Reason.STATUS_O, Reason.STATUS_R, Reason.STATUS_S),
         *(Reason.STATUS_U, Reason.STATUS_X),
     } == SAYS_NONE

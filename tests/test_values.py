@@ -80,7 +80,9 @@ def test_what_is_wholly_a_number_is_that_number(kind: str, sent: str, value: str
 
 NO_NUMBERS = [
     ("NM", "", Reason.EMPTY),
-    ("NM", '""', Reason.EMPTY),
+    ("NM", '""', Reason.NULL),
+    ("NM", ' "" ', Reason.NULL),
+    ("NM", " ", Reason.EMPTY),
     ("NM", "abc", Reason.NOT_A_NUMBER),
     ("NM", "12^3", Reason.NOT_A_NUMBER),
     ("NM", "NaN", Reason.NOT_A_NUMBER),

@@ -93,7 +93,7 @@ class Observation(NamedTuple):
     value_type: str  # OBX-2
     code: Coded  # OBX-3.1-3
     alternate: Coded  # OBX-3.4-6
-    value: str  # OBX-5.1 of the first repetition, decoded; "" where nothing was sent
+    value: str  # OBX-5.1 of the first repetition, decoded; "" where nothing was sent, HL7's null as it is
     unit: str  # OBX-6.1, or the alternate unit OBX-6.4 where only that is sent
     reference_range: str  # OBX-7
     status: str  # OBX-11

@@ -125,10 +125,12 @@ class Results(Reading):
         also: tuple[str, ...] = ()
         if raw.isalnum():
             value = raw.decode()
-        elif not raw or raw == NULL:
+        elif not raw:
             value = ""
         else:
             value, answers = self.observed(raw, value_type)
+            if not value and NULL in raw:
+                value = NULL.decode()  # deletes; an empty field says nothing (2.5.3)
             repeat = self.message.delimiters.repetition
             if repeat and repeat in raw:
                 self.note(f"OBX[{nth}]-5 repeated")

@@ -1,8 +1,8 @@
 """What the statements about one result come to: which of its values are in force, and which cannot be told.
 
-Statements are taken in the order in which they were told (MSH-7), whatever order they came in. Table 0085
-lets only a correction change a final value, so what a correction or withdrawal has decided stays so when the
-old value is told again.
+Statements are taken in the order in which they were told (MSH-7), whatever order they came in. The latest
+about a value says what it is. Table 0085 lets only a correction change a final value: where the value that a
+correction has replaced is told again, as it was, the two contradict each other.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from umbridge.stay.statements import (
     Result,
 )
 from umbridge.stay.unread import Unread
+from umbridge.stay.upright import Upright, overlap
 
 Outcome = Literal["in_force", "superseded", "withdrawn", "correction_ambiguous"]
 
@@ -38,14 +39,11 @@ class Account:
     """
 
     __slots__ = (
-        "_at",
-        "_early",
         "_finals",
         "_has_report",
         "_names",
         "_open",
         "_standing",
-        "_vague",
         "_values",
         "shown",
         "unread",
@@ -56,11 +54,8 @@ class Account:
         self._has_report = has_report
         self._names: dict[Name, Value] = {}
         self._values: list[Value] = []
-        self._standing: dict[Value, None] = {}
-        self._at: dict[tuple[int, int], list[Value]] = {}  # those that stand, by the time they carry
-        self._early: dict[Value, None] = {}  # those of them that are preliminary
+        self._standing = Upright()
         self._finals: list[tuple[Value, list[Value]]] = []  # finals, and the preliminary values of which
-        self._vague = 0  # how many have no exact time
         self._open: dict[Name, list[Value]] = {}  # withdrawals of nobody knows which, and of which
         self.shown: dict[Place, Value] = {} if shown is None else shown  # its own, or with others' values
         self.unsure = 0
@@ -109,6 +104,8 @@ class Account:
         changed: list[Place] = []
         self.unread.lose(stated)
         value = self._names.get(stated.name)
+        if value is not None and stated.value in value.refuted:
+            value.refuted = (value.refuted - {stated.value}) | {LOST}
         if value is not None and value.content is stated:
             value.content = stated._replace(value=LOST)
             self._show(value, changed)
@@ -123,21 +120,18 @@ class Account:
     def told_of(self, stated: Result) -> tuple[bool, bool]:
         """Whether another message told of a value that stands, and whether of the time of this one."""
         found = any(each.content.seq != stated.seq for each in self._standing)
-        return found, found and bool(self._of_time(stated))
+        return found, found and bool(self._standing.of_time(stated))
 
     def has_beside(self, stated: Result) -> bool:
         """Whether the same message states a value of the same time under another name."""
-        its = self._at.get((stated.first, stated.last), ()) if stated.kind <= FINAL else ()
+        its = self._standing.at(stated) if stated.kind <= FINAL else ()
         return any(each.content.seq == stated.seq and each.content.named != stated.named for each in its)
 
     def doubt(self, stated: Result) -> list[Place]:
         """A correction may mean one of these values, or another result's."""
         changed: list[Place] = []
-        others = [each for each in self._standing if each.content.seq != stated.seq]
-        for value in self._of_time(stated) or others:
-            value.is_held = True
-            self._set_unsure(value, True)
-            self._show(value, changed)
+        for value in self._standing.of_time(stated) or self._standing.others(stated):
+            self._hold(value, stated, changed)
         return changed
 
     def keep_in_doubt(self, stated: Result) -> list[Place]:
@@ -155,50 +149,58 @@ class Account:
             self._withdraw(value, changed)
         return changed
 
-    def _of_time(self, stated: Result) -> list[Value]:
-        if stated.first == NEVER or stated.kind == REPORT_WITHDRAWN:
-            return []
-        found = [v for v in self._at.get((stated.first, stated.last), ()) if v.content.seq != stated.seq]
-        if found or not (self._vague or stated.first != stated.last):
-            return found
-        others = [each for each in self._standing if each.content.seq != stated.seq]
-        return [each for each in others if each.slot.first != NEVER and _overlap(each.slot, stated)]
-
     # -- statements --------------------------------------------------------------------------------------
 
     def _hear(self, stated: Result) -> None:
         """Whether it settles what could not be read, or is itself such. Before anything else of it."""
         has_others = any(each.content.value is not None for each in self._standing)
+        may_mean_any = bool(self._standing or self.unread)
         self.unread.settle(stated, is_only=self._has_report and not has_others)
-        if not stated.is_unread:
-            return
+        if not stated.is_unread or (stated.original == Reason.EMPTY and not may_mean_any):
+            return  # a correction without a value is of a value, if there was one
         value = None if stated.kind > FINAL else self._named(stated)
         if value is not None:
-            is_remark = stated.kind == PRELIMINARY or stated.original == Reason.COMMENT
+            is_text = stated.original == Reason.COMMENT
             has_final = value.is_standing and value.is_final and value.content.value is not None
-            if value.is_held or (is_remark and has_final):
-                return  # a final value is changed by a correction only
+            if has_final and (is_text or stated.kind == PRELIMINARY):
+                return  # a final value is changed by no remark, and by no preliminary one
+            if is_text and value.is_withdrawn:
+                return  # of what was taken back it is a remark too
         self.unread.add(stated)
 
     def _state(self, stated: Result, changed: list[Place]) -> None:
         value = self._named(stated)
         if value is None:
-            early = self._may_be_final(stated) if self._early and stated.kind == FINAL else []
+            early = self._may_be_final(stated) if self._standing.early and stated.kind == FINAL else []
             value = self._add(stated, changed)
             if early:
                 self._finals.append((value, early))
             return
         self._names.setdefault(stated.name, value)
-        if value.is_held or (stated.kind == PRELIMINARY and (value.is_final or value.is_replaced)):
+        is_early, has_final = stated.kind == PRELIMINARY, value.is_standing and value.is_final
+        if is_early and (has_final or value.is_replaced or value.is_held):
             return
+        is_old = value.is_standing and value.is_refuted(stated.value)
         value.content = stated
-        if value.is_replaced:
-            value.is_standing, value.is_replaced = True, False
-            self._stand(value)
-        if stated.kind != PRELIMINARY:
+        if not value.is_standing:
+            self._revive(value, stated)
+        if not is_early:
             self._finish(value)
+            self._set_unsure(value, is_old)
+            value.is_held, value.is_unplaced = is_old, False
         is_closer = stated.last - stated.first < value.slot.last - value.slot.first
-        self._move(value, stated if is_closer else value.slot, changed)
+        is_moved = is_closer or not overlap(stated, value.slot)
+        self._move(value, stated if is_moved else value.slot, changed)
+
+    def _revive(self, value: Value, stated: Result) -> None:
+        """What was withdrawn is told anew: laboratories run the same tube again. Nothing of before counts."""
+        if value.is_replaced:
+            value.is_replaced = False
+        else:
+            value.slot, value.refuted = stated, frozenset()
+            value.is_final = False
+        value.is_standing = True
+        self._standing.add(value)
 
     def _named(self, stated: Result) -> Value | None:
         """The value that is stated again: the one of its time, or the only one that can be meant.
@@ -207,10 +209,10 @@ class Account:
         message are never one.
         """
         found = self._names.get(stated.name)
-        if found is not None or stated.nth or not (self._vague or stated.first != stated.last):
+        if found is not None or stated.nth or not (self._standing.vague or stated.first != stated.last):
             return found
         for value in self._values:
-            if value.content.seq == stated.seq or not _overlap(value.slot, stated):
+            if value.content.seq == stated.seq or not overlap(value.slot, stated):
                 continue
             if found is not None:
                 return None
@@ -228,7 +230,7 @@ class Account:
             return []
         return [
             value
-            for value in self._early
+            for value in self._standing.early
             if value.slot.sent >= stated.first and value.content.seq != stated.seq and not value.is_held
         ]
 
@@ -236,7 +238,7 @@ class Account:
         """Preliminary values that finals may be of: unusable, and gone once as many finals were told."""
         while True:
             left = [
-                (final, [each for each in early if each in self._early and not each.is_held])
+                (final, [each for each in early if each in self._standing.early and not each.is_held])
                 for final, early in self._finals
             ]
             self._finals = [(final, early) for final, early in left if early]
@@ -249,7 +251,7 @@ class Account:
             for value in gone:
                 value.is_replaced, value.is_standing = True, False
                 self._set_unsure(value, False)
-                self._fall(value)
+                self._standing.remove(value)
                 self._show(value, changed)
             for final in finals:  # the specimen is the one that was flagged under the earlier time
                 final.former += tuple(each.slot.at for each in gone if each.slot.at not in final.former)
@@ -261,7 +263,7 @@ class Account:
     def _finish(self, value: Value) -> None:
         """No longer preliminary, nor in doubt for that."""
         value.is_final = True
-        self._early.pop(value, None)
+        self._standing.early.pop(value, None)
         if not value.is_held:
             self._set_unsure(value, False)
 
@@ -278,8 +280,10 @@ class Account:
     def _correct(self, stated: Result, changed: list[Place]) -> None:
         withdraws = stated.kind != CORRECTED or stated.value is None
         if self._is_told_again(stated):
-            if not withdraws:
-                self._add(stated, changed).is_held = True  # there is a value after all
+            if not withdraws:  # there is a value after all
+                gone = self._names[stated.name]
+                value = self._add(stated, changed)
+                value.is_held, value.refuted = True, gone.refuted_by(stated)
             return
         meant, is_sure = self._meant(stated)
         if is_sure:
@@ -288,6 +292,7 @@ class Account:
             if withdraws:
                 self._withdraw(value, changed)
                 return
+            value.refuted = value.refuted_by(stated)
             value.content, value.is_held = stated, True
             self._finish(value)
             self._set_unsure(value, value.is_unplaced)
@@ -297,54 +302,67 @@ class Account:
         if stated.kind == UNOBTAINABLE and not self._has_report:
             return  # a monitor that could not measure then takes no other moment's value back
         for value in meant:
-            value.is_held = True
-            self._set_unsure(value, True)
-            self._show(value, changed)
+            self._hold(value, stated, changed)
         if meant and withdraws:
             self._open.setdefault(stated.name, meant)
         if stated.kind == UNOBTAINABLE or (meant and withdraws):
             return  # X says that there is none: one that comes later is another attempt
         value = self._add(stated, changed)
         value.is_held, value.is_unplaced = True, bool(meant)
+        value.refuted = frozenset((LOST,))  # what it replaces nobody has seen, or nobody knows
         if withdraws:
             self._withdraw(value, changed)
         elif meant:
             self._set_unsure(value, True)
             self._show(value, changed)
 
+    def _hold(self, value: Value, stated: Result, changed: list[Place]) -> None:
+        """A correction or withdrawal may mean it, or another one."""
+        if stated.kind == CORRECTED and stated.value is not None:
+            value.refuted = value.refuted_by(stated)
+        value.is_held = True
+        self._set_unsure(value, True)
+        self._show(value, changed)
+
     def _is_told_again(self, stated: Result) -> bool:
         """Whether the value that it names by its moment is withdrawn already: it means no other."""
         is_moment = stated.first == stated.last
-        return is_moment and self._is_gone(stated.name) and not self._at.get((stated.first, stated.last))
+        return is_moment and self._is_gone(stated.name) and not self._standing.at(stated)
 
     def _is_gone(self, name: Name) -> bool:
         value = self._names.get(name)
-        return value is not None and not value.is_standing and not value.is_replaced
+        return value is not None and value.is_withdrawn
 
     def _meant(self, stated: Result) -> tuple[list[Value], bool]:
         """The values that a correction may mean, and whether it is sure which.
 
         The one of the same time, else the one of the same day, else the only one. Without a report only the
         time names a value. Corrections of one message do not correct one another. A withdrawal that was told
-        before means what it meant then: what has become the only value since is another one.
+        before means what it meant then: what has become the only value since is another one. X supposes no
+        earlier result: with a time that no value has it may mean another specimen, and surely does so where
+        that was collected after the value had been told.
         """
 
         def may(value: Value) -> bool:
             return not (value.content.seq == stated.seq and value.content.kind == CORRECTED)
 
         if stated.first != NEVER:
-            same = [value for value in self._at.get((stated.first, stated.last), ()) if may(value)]
+            same = [value for value in self._standing.at(stated) if may(value)]
             if same:
                 return same, len(same) == 1
         others = [value for value in self._standing if may(value)]
         is_again = stated.name in self._open or self._is_gone(stated.name)
         if stated.name in self._open and stated.first == stated.last:
             return [value for value in self._open[stated.name] if value in self._standing], False
-        if stated.first != NEVER and (self._vague or stated.first != stated.last):
-            near = [each for each in others if each.slot.first != NEVER and _overlap(each.slot, stated)]
+        if stated.first != NEVER and (self._standing.vague or stated.first != stated.last):
+            near = [each for each in others if each.slot.first != NEVER and overlap(each.slot, stated)]
             if near:
                 return near, len(near) == 1 and not is_again
-        return others, len(others) == 1 and self._has_report and not is_again
+        is_other = stated.kind == UNOBTAINABLE and stated.first != NEVER
+        if is_other:
+            others = [each for each in others if each.told >= stated.first]
+            is_other = any(each.slot.first != NEVER for each in others)
+        return others, len(others) == 1 and self._has_report and not is_again and not is_other
 
     # -- values ------------------------------------------------------------------------------------------
 
@@ -352,41 +370,27 @@ class Account:
         value = Value(stated)
         self._values.append(value)
         self._names[stated.name] = value
-        self._stand(value)
+        self._standing.add(value)
         self._show(value, changed)
         return value
 
-    def _stand(self, value: Value) -> None:
-        slot = value.slot
-        self._standing[value] = None
-        if not value.is_final:
-            self._early[value] = None
-        self._at.setdefault((slot.first, slot.last), []).append(value)
-        self._vague += slot.first != slot.last
-
-    def _fall(self, value: Value) -> None:
-        slot = value.slot
-        del self._standing[value]
-        self._early.pop(value, None)
-        self._at[slot.first, slot.last].remove(value)
-
     def _withdraw(self, value: Value, changed: list[Place]) -> None:
-        value.is_held = True
+        value.is_held = False
         self._set_unsure(value, False)
         if value.is_standing:
             value.is_standing = False
-            self._fall(value)
+            self._standing.remove(value)
         self._show(value, changed)
 
     def _move(self, value: Value, slot: Result, changed: list[Place]) -> None:
         """Let it count from another statement's time."""
         if slot is not value.slot and slot.place != value.slot.place:
-            self._fall(value)
+            self._standing.remove(value)
             self._hide(value, changed)
             if slot.at != value.slot.at and value.slot.at not in value.former:
                 value.former += (value.slot.at,)
             value.slot = slot
-            self._stand(value)
+            self._standing.add(value)
         self._show(value, changed)
 
     def _set_unsure(self, value: Value, is_unsure: bool) -> None:
@@ -406,8 +410,3 @@ class Account:
         if self.shown.get(place) is value:
             del self.shown[place]
         changed.append(place)
-
-
-def _overlap(one: Result, other: Result) -> bool:
-    """Whether their times as sent can be one."""
-    return one.first <= other.last and other.first <= one.last

@@ -24,7 +24,7 @@ def counted(told: Sequence[Result], thread: Thread, told_by: int) -> Iterator[Re
     late = next((place for place, stated in enumerate(told) if stated.sent > told_by), len(told))
     for stated in told[:late]:
         thread.tell(stated)
-    times = {value: value.slot.at for value in thread.values}
+    times = {value: value.slot.at for value in thread.values if not value.is_withdrawn}
     for stated in told[late:]:
         thread.tell(stated)
     for value, at in times.items():

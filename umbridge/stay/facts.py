@@ -328,8 +328,8 @@ def _says_more(observation: Observation, kind: FactType, code: str, site: SitePr
 
 def value_of(observation: Observation, kind: FactType, code: str, site: SiteProfile) -> FactValue | Reason:
     """OBX-5 as a value of this fact, in its canonical unit; else the one reason why it is none."""
-    if not observation.value.strip():
-        return Reason.EMPTY
+    if not (text := observation.value.strip()) or text == values.NULL:
+        return Reason.NULL if text else Reason.EMPTY
     if kind.kind == "number":
         return _number(observation, kind, code, site)
     if kind.kind == "boolean":

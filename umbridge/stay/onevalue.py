@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from umbridge.model import FactValue
 from umbridge.stay.statements import LOST, MARK, NEVER, PRELIMINARY, UNTIMED, Result
 
 
@@ -17,6 +18,7 @@ class Value:
         "is_standing",
         "is_unplaced",
         "is_unsure",
+        "refuted",
         "slot",
         "told",
     )
@@ -26,11 +28,28 @@ class Value:
         self.told = stated.sent  # when it was first said
         self.former: tuple[int, ...] = ()
         self.is_final = stated.kind != PRELIMINARY
-        self.is_held = False  # a correction or withdrawal has decided: what is told again changes nothing
+        self.is_held = False  # a correction was told, or what may mean it: nothing preliminary changes it
+        self.refuted: frozenset[FactValue] = frozenset()  # what corrections have replaced, or may have
         self.is_standing = True
         self.is_replaced = False  # it was preliminary, and its final is another value
         self.is_unsure = False  # a correction may have meant this one or another
         self.is_unplaced = False  # it is a correction, and nobody knows of what
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was taken back. It may be told anew."""
+        return not self.is_standing and not self.is_replaced
+
+    def refuted_by(self, correction: Result) -> frozenset[FactValue]:
+        """What was said of it that a correction says, or may say, is wrong."""
+        said, right = self.content.value, correction.value
+        found = self.refuted if said is None else self.refuted | {said}
+        return found if right is LOST else found - {right}
+
+    def is_refuted(self, said: FactValue | None) -> bool:
+        """Whether this is, or may be, what a correction has replaced."""
+        is_other = said is not None and said != self.content.value
+        return said in self.refuted or (is_other and LOST in self.refuted)
 
     @property
     def is_shown(self) -> bool:

@@ -43,6 +43,7 @@ class Reason(_Worded):
     STATUS_UNLISTED = "status_unlisted", "OBX-11 is a value of no table"
     # any kind of fact
     EMPTY = "empty", "OBX-5 is empty"
+    NULL = "null", 'OBX-5 is "": the value is deleted'
     COMMENT = "comment", "text that is no value of this fact: a remark beside its results"
     REPEATED = "repeated", "OBX-5 has repetitions that differ: a pick would be a pick by position"
     # numbers

@@ -21,7 +21,7 @@ from umbridge.stay.kinship import Kinship
 from umbridge.stay.likeness import Told
 from umbridge.stay.results import Kept, Look, in_order
 from umbridge.stay.statements import FINAL, PRELIMINARY, Place, Result, again, nothing
-from umbridge.stay.thread import Group, Thread, join, reaches
+from umbridge.stay.thread import Group, Thread, join
 
 _STAMP = attrgetter("stamp")
 _APART = 48 * HOUR  # a statement so much later than a moment is about no value of that moment's days
@@ -168,7 +168,7 @@ class ResultList:
             if group.thread is None and not stated.is_plain:
                 group.thread = Thread(self._told, [group])
         if stated.kind > FINAL:
-            if reaches(stated) and not group.is_reaching and (stated.sent < group.since or not stated.report):
+            if not group.is_reaching and group.is_far(stated):
                 self._kinship.reach(group)
                 self._relate(group)
         elif stated.kind and stated.sent < group.since:
@@ -332,12 +332,12 @@ class ResultList:
                 if group is None:
                     group = self._groups[key] = Group(named, patient)
                 group.is_early = group.is_early or old.is_early
-                group.since = min(group.since, old.since)
-                group.is_reaching = group.is_reaching or old.is_reaching
                 group.slots |= {place: its for place, its in old.slots.items() if place[-1] == patient}
                 if patient in old.lost:
                     group.lost[patient] = old.lost[patient]
                 self._open(group)
+        for group in self._groups.values():
+            group.look_back()
         self._kinship = Kinship(self._told, persons, self._groups.values())
         for group in self._groups.values():
             self._relate(group)

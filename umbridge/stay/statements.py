@@ -21,11 +21,13 @@ PRELIMINARY, FINAL, CONFIRMED, CORRECTED, WITHDRAWN, UNOBTAINABLE, REPORT_WITHDR
 #: Something was told that states nothing and cannot be read: a status of no table, or text where a final
 #: value belongs. It changes no value.
 UNREAD = 0
+#: OBX-11 that corrects by itself, whatever OBR-25 says of the report.
+CORRECTS = ("C", "A")
 _KINDS = {
     "P": PRELIMINARY,
     **dict.fromkeys("FBV", FINAL),
     "U": CONFIRMED,
-    **dict.fromkeys("CA", CORRECTED),
+    **dict.fromkeys(CORRECTS, CORRECTED),
     **dict.fromkeys("DW", WITHDRAWN),
     "X": UNOBTAINABLE,
 }
@@ -36,7 +38,8 @@ LOST: FactValue = "lost"
 #: What says that there is no value, or none yet. Everything else that is no value could not be read.
 SAYS_NONE = frozenset(
     (
-        *(Reason.WITHDRAWN, Reason.EMPTY, Reason.ANSWERED_UNKNOWN, Reason.STATUS_U, Reason.STATUS_X),
+        *(Reason.WITHDRAWN, Reason.EMPTY, Reason.NULL, Reason.ANSWERED_UNKNOWN),
+        *(Reason.STATUS_U, Reason.STATUS_X),
         *(Reason.STATUS_I, Reason.STATUS_N, Reason.STATUS_O, Reason.STATUS_R, Reason.STATUS_S),
     )
 )
@@ -215,6 +218,8 @@ def unread_as(
     Text alone under a report is where its final value belongs (CANCELED-HEMOLYZED). Other text is a remark.
     """
     reason = found.reason
+    if reason is Reason.EMPTY:  # says nothing (2.5.3); a correction says that what was told is wrong
+        return (CORRECTED, reason) if observation.status in CORRECTS else (None, "")
     if reason in (Reason.STATUS_NONE, Reason.STATUS_UNLISTED):
         value = value_of(observation, dictionary()[found.fact], found.code, site)
         is_none = value is Reason.COMMENT or value in SAYS_NONE

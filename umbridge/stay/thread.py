@@ -15,9 +15,11 @@ from umbridge.stay.onevalue import Value
 from umbridge.stay.statements import (
     CORRECTED,
     EVER,
+    FINAL,
     LOST,
     REPORT_WITHDRAWN,
     UNOBTAINABLE,
+    UNREAD,
     WITHDRAWN,
     Name,
     Place,
@@ -55,6 +57,16 @@ class Group:
                 kind, sent, seq, part = told
                 named = (at, *self.named, first, last, nth, patient)
                 yield Result(*named, kind, sent, seq, part, LOST, "", "")
+
+    def look_back(self) -> None:
+        """Work out anew what was noted as statements came in: they are of other patients now."""
+        said = list(self.statements())
+        self.since = min((each.sent for each in said if UNREAD < each.kind <= FINAL), default=EVER)
+        self.is_reaching = any(map(self.is_far, said))
+
+    def is_far(self, stated: Result) -> bool:
+        """Whether a correction may mean another name: nothing was told before under its own."""
+        return reaches(stated) and (stated.sent < self.since or not stated.report)
 
     def lose(self, place: Place) -> list[Place]:
         """Keep of a place only what later statements need. Returns where else this changes something."""

@@ -33,6 +33,7 @@ _NEARLY = tuple(
     )
 )
 _WITH_UNIT = re.compile(rf"(?:[<>]=?|[=≤≥])?\s*({_DIGITS})\s*([^\s\d.,](?:.{{0,30}}\S)?)\Z", re.ASCII)
+NULL = '""'  # deletes the value (2.5.3)
 _TEXT = ("ST", "TX", "FT", "")
 _REMARKS = ("TX", "FT")
 _CODED = ("CWE", "CE", "CNE", "CF", "ID", "IS")

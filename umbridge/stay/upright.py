@@ -1,0 +1,66 @@
+"""The values of one result that stand: by the time that they carry, and which of them are preliminary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from umbridge.stay.onevalue import Value
+from umbridge.stay.statements import NEVER, REPORT_WITHDRAWN, Result
+
+
+class Upright:
+    """Values in the order in which they came to stand."""
+
+    __slots__ = ("_at", "_values", "early", "vague")
+
+    def __init__(self) -> None:
+        self._values: dict[Value, None] = {}
+        self._at: dict[tuple[int, int], list[Value]] = {}  # by the time they carry
+        self.early: dict[Value, None] = {}  # those that are preliminary
+        self.vague = 0  # how many that ever stood have no exact time
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._values)
+
+    def __contains__(self, value: Value) -> bool:
+        return value in self._values
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def add(self, value: Value) -> None:
+        slot = value.slot
+        self._values[value] = None
+        if not value.is_final:
+            self.early[value] = None
+        self._at.setdefault((slot.first, slot.last), []).append(value)
+        self.vague += slot.first != slot.last
+
+    def remove(self, value: Value) -> None:
+        slot = value.slot
+        del self._values[value]
+        self.early.pop(value, None)
+        self._at[slot.first, slot.last].remove(value)
+
+    def at(self, stated: Result) -> list[Value]:
+        """Those of the very time that a statement carries."""
+        return self._at.get((stated.first, stated.last), [])
+
+    def others(self, stated: Result) -> list[Value]:
+        """Those that another message told of."""
+        return [each for each in self._values if each.content.seq != stated.seq]
+
+    def of_time(self, stated: Result) -> list[Value]:
+        """Those of its time that another message told of; where none is, those that a day may mean."""
+        if stated.first == NEVER or stated.kind == REPORT_WITHDRAWN:
+            return []
+        found = [each for each in self.at(stated) if each.content.seq != stated.seq]
+        if found or not (self.vague or stated.first != stated.last):
+            return found
+        near = self.others(stated)
+        return [each for each in near if each.slot.first != NEVER and overlap(each.slot, stated)]
+
+
+def overlap(one: Result, other: Result) -> bool:
+    """Whether their times as sent can be one."""
+    return one.first <= other.last and other.first <= one.last
