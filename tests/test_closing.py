@@ -327,6 +327,24 @@ def test_an_order_that_moves_the_start_has_it_judged_as_of_then(host: Host) -> N
     assert ("ADMISSION", "open", "MOMENT_MOVED") in written(ward.done)
 
 
+@pytest.mark.parametrize(("effective", "state"), [(8, "open"), (7, "open"), (6.5, "closed"), (9.0, "closed")])
+def test_an_order_told_again_with_another_time_has_it_judged_as_of_then(
+    host: Host, effective: float, state: str
+) -> None:
+    """Closed by what was so at 6; worse at 7. At 9, which is when it was told, something else was changed."""
+    ward = Ward(host)
+    ward.arrive()
+    ward.pulse(120, 5, 5.1)
+    ward.order(6)
+    ward.pulse(80, 7, 7.1, "R2")  # after T
+    assert (ward.state(), ward.exceptions()) == ("closed", ())
+    orc = f"ORC|XO|ZZP1^ZZEHR|||||||{stamp(9)}||||||{stamp(effective)}"
+    ward.tell("ORM^O01", 9, pv1(), orc, "OBR|1|ZZP1^ZZEHR||ADTINPT^ADTINPT^99UMB")
+    assert ward.state() == state
+    assert ward.reopened() == ("MOMENT_MOVED" if state == "open" else "")
+    assert (("ADMISSION", "open", "MOMENT_MOVED") in written(ward.done)) == (state == "open")
+
+
 def test_an_order_in_the_place_of_another_has_a_review_of_its_own(host: Host) -> None:
     ward = admitted(host)
     ward.pulse(80, 6, 6.1, "R2")

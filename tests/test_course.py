@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_events import looked, spans
 from test_fold import ADMITTED, ARRIVAL, ED, OBS, WARD, adt, at, folded, orm, told
+from test_orders import FLUIDS, runs
+from test_orders import orm as told_order
 
 from umbridge.model import Event, Status
 from umbridge.stay import settle
@@ -207,3 +209,129 @@ def test_a_planted_bug_is_seen(
     monkeypatch.setattr(where, name, bug)
     with pytest.raises(AssertionError):
         see()
+
+
+# --- an order that is told again with another time ----------------------------------------------------
+
+
+def ordered(control: str, hours: float, effective: float | None = None, **other: Any) -> Event:
+    """An inpatient order told of at ``hours`` (ORC-9 too) that takes effect then, or at ORC-15."""
+    more = {} if effective is None else {"effective": effective}
+    code = other.pop("code", "ADTINPT")
+    return told_order(control, "71^ZZEHR", hours, code, entered=other.pop("entered", hours), **more, **other)
+
+
+HERE = (adt("A04", 0, admitted_at=at(0), **ED), ordered("NW", 3), adt("A01", 4, **WARD))
+
+
+@pytest.mark.parametrize("effective", [1, 2.5, 3.5, 6])
+@pytest.mark.parametrize(
+    "word", [("NW", "ADTINPT", ""), ("XO", "ADTINPT", ""), ("XO", "", ""), ("SC", "ADTINPT", "IP")], ids=str
+)
+def test_the_latest_statement_about_when_an_order_takes_effect_counts(
+    word: tuple[str, str, str], effective: float
+) -> None:
+    control, code, status = word
+    again = ordered(control, 20, effective, code=code, status=status)
+    for events in itertools.permutations((*HERE, again)):
+        fold = folded(*events, again)
+        assert states(fold) == [("ED", 0, effective), ("INPATIENT", effective, None)] or effective > 4
+        assert states(fold)[-1] == ("INPATIENT", effective, None)
+    back = ordered(control, 21, 2, code=code, status=status)
+    assert states(folded(*HERE, back, again))[-1] == ("INPATIENT", 2, None)
+
+
+def test_of_two_new_orders_under_one_number_the_one_sent_last_counts() -> None:
+    """Whose ORC-9 is the order's own time: it was sent last, and is not told first for that."""
+    first = ordered("NW", 3.2, 3, entered=3)
+    for corrected in (2, 3.5):
+        again = ordered("NW", 9, corrected, entered=corrected)
+        for events in itertools.permutations((HERE[0], first, HERE[2], again)):
+            assert states(folded(*events))[-1] == ("INPATIENT", corrected, None)
+
+
+def test_a_copy_of_the_transactions_own_time_moves_nothing() -> None:
+    """Something else was changed then, or the order was only sent again (4.5.1.15, 4.5.1.9)."""
+    for again in (
+        ordered("XO", 20, 20),
+        ordered("NW", 20, 20),
+        ordered("NW", 20),
+        ordered("SC", 20, 20, status="IP"),
+        ordered("SC", 20, status="IP", code=""),
+        ordered("XO", 20, 20, code="ADTINPTICU"),  # another level from then on
+        ordered("XO", 20, 19, code="ADTINPTICU"),
+    ):
+        assert states(folded(*HERE, again))[-1] == ("INPATIENT", 3, None)
+
+
+def test_an_order_that_is_put_off_and_then_cancelled_never_began() -> None:
+    here = (HERE[0], HERE[1], ordered("XO", 5, 20), ordered("CA", 6, code=""))
+    for events in itertools.permutations(here):
+        fold = folded(*events)
+        assert (states(fold, 10)[0][0], told(fold, 10)["inpatient_start"]) == ("ED", None)
+
+
+def test_an_order_cancelled_and_given_anew_under_its_number_goes_by_the_newest() -> None:
+    here = (HERE[0], HERE[1], ordered("CA", 5), ordered("NW", 5.5, 2))
+    for events in itertools.permutations(here):
+        assert states(folded(*events))[-1] == ("INPATIENT", 2, None)
+
+
+@pytest.mark.parametrize("effective", [1, 6, 40])
+def test_what_is_said_of_an_order_after_the_discharge_moves_nothing(effective: float) -> None:
+    left = adt("A03", 30, discharged_at=at(30), disposition="01", **WARD)
+    again = ordered("XO", 35, effective)
+    for events in itertools.permutations((*HERE, left, again)):
+        fold = folded(*events)
+        assert states(fold)[-1] == ("INPATIENT", 3, 30)
+        assert told(fold)["exceptions"] == ["ORDER_AFTER_DISCHARGE"]
+    not_gone = folded(*HERE, left, again, adt("A13", 36))
+    assert states(not_gone, 50)[-1] == ("INPATIENT", effective, None)
+
+
+def test_a_treatment_that_has_not_begun_is_put_off_and_one_that_runs_is_not() -> None:
+    planned = (HERE[0], drug("NW", 1, 10), drug("XO", 5, 12))
+    changed = (HERE[0], drug("NW", 1, 10), drug("XO", 11, 12))
+    for order in itertools.permutations(planned):
+        assert [runs(folded(*order), hours) for hours in (10, 11.9, 12)] == [False, False, True]
+    for order in itertools.permutations(changed):
+        assert [runs(folded(*order), hours) for hours in (9.9, 10, 12)] == [False, True, True]
+
+
+def drug(control: str, hours: float, effective: float) -> Event:
+    return told_order(control, "72^ZZEHR", hours, FLUIDS, entered=hours, effective=effective)
+
+
+WORDS = ("NW", "XO", "SC")
+told_again = st.lists(
+    st.tuples(st.sampled_from(WORDS), st.integers(5, 45), st.sampled_from([None, 1, 2, 3, 7, 12])),
+    max_size=5,
+    unique_by=lambda row: row[1],
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(told_again, st.sampled_from([None, 20]), st.sampled_from([None, 40]), st.randoms(), st.booleans())
+def test_an_order_begins_when_its_latest_statement_says(
+    said: list[tuple[str, int, float | None]], left: int | None, back: int | None, random: Any, twice: bool
+) -> None:
+    """Of those told while the patient was here; in any order of arrival, and told twice."""
+    events = [*HERE, *(ordered(word, hours, effective) for word, hours, effective in said)]
+    if left is not None:
+        events.append(adt("A03", left, discharged_at=at(left), **WARD))
+        if back is not None:
+            events.append(adt("A13", back))
+    is_gone = left is not None and back is None
+    counted = [
+        (hours, n, effective)
+        for n, (_, hours, effective) in enumerate(said)
+        if effective not in (None, hours) and not (is_gone and left is not None and hours > left)
+    ]
+    begins = max(counted)[2] if counted else 3
+    numbered = list(enumerate(events))
+    if twice:
+        numbered += [(100 + number, event) for number, event in numbered]
+    random.shuffle(numbered)
+    fold = looked(numbered)
+    assert states(fold, 60)[-1][:2] == ("INPATIENT", begins)
+    assert states(fold, 60)[-1][2] == (left if is_gone else None)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from installation import Installation, Running
@@ -66,6 +67,24 @@ def adt(trigger: str, hours: float) -> bytes:
     return b"\r".join(pv1).replace(b"ZC0000003.06", f"ZC0000003.{trigger}".encode())
 
 
+def order_again(hours: float, effective: float) -> bytes:
+    """The inpatient order changed (XO) at ``hours``: it is to take effect at another time (ORC-15)."""
+    frame = sample.stay(3, ARRIVED, sample.PNEUMONIA)[4]
+    msh, *lines = frame.replace(b"ZC0000003.05", b"ZC0000003.XO").split(b"\r")
+    sent, then = (
+        (ARRIVED + sample.ZONE + timedelta(hours=each)).strftime("%Y%m%d%H%M%S").encode()
+        for each in (hours, effective)
+    )
+    fields = msh.split(b"|")
+    fields[6] = sent + b"-0500"
+    for n, line in enumerate(lines):
+        if line.startswith(b"ORC|"):
+            orc = line.split(b"|")
+            orc[1], orc[9], orc[15] = b"XO", sent, then
+            lines[n] = b"|".join(orc)
+    return b"\r".join([b"|".join(fields), *lines])
+
+
 def changes(one: Installation) -> list[tuple[str, str]]:
     found = []
     for row in one.rows("ledger", "list", "--kind", "review.changed"):
@@ -110,3 +129,32 @@ def test_three_days_in_the_house(installation: Installation, monkeypatch: pytest
         ("CONTINUED_STAY", "closed"),
         ("DISCHARGE", "closed"),
     ]
+
+
+def moments(one: Installation) -> list[tuple[str, str]]:
+    """The review of each determination, and the moment that it was about."""
+    rows = one.rows("ledger", "list", "--kind", "determination")
+    shown = [one.rows("ledger", "show", str(row["seq"]), "--purpose", "HPAYMT")[0]["slots"] for row in rows]
+    return [(str(slots["review"]), str(slots["judged_at"])) for slots in shown]
+
+
+def test_an_order_that_is_put_off_is_judged_as_of_its_new_time(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed in the evening; in the morning the order is to count from the morning on. Nothing else moves."""
+    one = installation
+    one.roles("administrator", "ur_nurse")
+    with day(one, monkeypatch, 5) as running:
+        send(running, *sample.stay(3, ARRIVED, sample.PNEUMONIA))
+    before = set(moments(one))
+    with day(one, monkeypatch, 17) as running:
+        send(running, vitals(15), order_again(16.5, 16))
+        began = shown(one)["inpatient_start"]
+    here = ZoneInfo("America/New_York")
+    first, then = ((ARRIVED + timedelta(hours=each)).astimezone(here).isoformat() for each in (4, 16))
+    assert began == then
+    with day(one, monkeypatch, 28) as running:
+        send(running, vitals(27))
+    assert shown(one)["inpatient_start"] == began
+    assert set(moments(one)) - before == {("ADMISSION", first), ("ADMISSION", then)}
+    assert changes(one) == [("ADMISSION", "closed")]  # it was as ill since the arrival

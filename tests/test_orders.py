@@ -62,6 +62,7 @@ def part(control: str, placer: str, hours: float, code: str = "", **other: Any) 
         entered_at=None if entered is None else at(entered),
         timing=other.get("timing"),
         is_detailed=bool(code),
+        is_dated="effective" in other,
     )
 
 

@@ -148,6 +148,7 @@ class Order:
     routes: tuple[str, ...] = ()  # RXR-1.1 (and .4) of each RXR behind the detail: how a drug is given
     is_drug: bool = False  # whether the detail is an RXO or RXE
     entered_at: datetime | None = None  # ORC-9 as sent; None where it has no hour
+    is_dated: bool = False  # whether ``at`` is ORC-15, with an hour
 
 
 class Timing(NamedTuple):

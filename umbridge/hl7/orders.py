@@ -126,6 +126,7 @@ class _Ordering:
             self.routes() if self.routed else (),
             detail is not None and detail.name in _DRUGS,
             entered_at,
+            takes_effect is not None and len(row[15]) > _DATE,
         )
 
     def ordering(self, signed: bytes) -> tuple[Practitioner, ...]:

@@ -24,6 +24,7 @@ INHERITED = _ENDINGS | {Effect.TAKES_BACK, Effect.RELEASES}
 #: What tells of an order rather than of its end.
 SAYS_WHAT = frozenset({Effect.BEGINS, Effect.STANDS})
 _IN_FORCE = frozenset({Effect.BEGINS, Effect.STANDS, Effect.RELEASES})
+_AGAIN = BESIDE >> 2  # a statement that moves a beginning has a part of its own: no two records have one key
 
 
 class Turn(NamedTuple):
@@ -42,7 +43,7 @@ class Turn(NamedTuple):
 class Run:
     """One stretch in force."""
 
-    __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "start", "stop")
+    __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "moves", "start", "stop")
 
     def __init__(self, begun: Said, start: int, stop: int | None = None) -> None:
         self.begun, self.start, self.stop = begun, start, stop
@@ -52,6 +53,13 @@ class Run:
         self.ended: Said | None = None
         self.is_lone = False  # the end of an order that nobody had told of
         self.changes: list[Said] = []
+        #: Of a status order: what said afterwards when it takes effect. Whether it still may, the stay knows.
+        self.moves: list[Said] = []
+
+    @property
+    def begins(self) -> int:
+        """By the latest statement about that."""
+        return self.moves[-1].at if self.moves else self.start
 
 
 class OrderLine:
@@ -70,6 +78,8 @@ class OrderLine:
     def step(self, said: Said, *, does: str = "") -> None:
         """``does``: what it does to this order, where that is not what it does to its own."""
         effect = does or said.does
+        if said.is_dated and effect in SAYS_WHAT and self._state == "on" and self._is_same(said):
+            self._move(said)
         if said.what == self.what and effect in _IN_FORCE:
             self._say(said)
         match effect:
@@ -101,6 +111,20 @@ class OrderLine:
             run = self.runs[-1]
             run.claims[-1] = min(run.claims[-1], said.claim)
 
+    def _is_same(self, said: Said) -> bool:
+        """Whether it says of the order nothing else than was known: not another status or level from then."""
+        return not said.what or (said.status, said.level) == (self._shown.status, self._shown.level)
+
+    def _move(self, said: Said) -> None:
+        """The order takes effect at another time than was said. Of a treatment only before it began: what
+        runs is changed from then on, and was given until then."""
+        run = self.runs[-1]
+        if self.what in (STATUS, DISCHARGE):
+            if said.sent >= (run.moves[-1] if run.moves else run.begun).sent:
+                run.moves.append(said)
+        elif said.told < run.start:
+            run.start = said.at
+
     def _say(self, said: Said) -> None:
         """What the order is, and for how long, as last told."""
         if said.is_timed:
@@ -131,6 +155,12 @@ class OrderLine:
         if self._state != "on":
             if said.what and said.does == Effect.BEGINS and not said.is_timed:
                 self._stop = None  # it begins again, and nobody said that it will stop
+            last = self.runs[-1] if self.runs else None
+            if last is not None and last.end is not None and start < last.end:
+                if start <= last.begins:  # told last: it was so from then on, and went on
+                    del self.runs[-1]
+                else:
+                    last.end = start
             self.runs.append(Run(self._seen(said), start, self._stop))
             self._state = "on"
         self._undo = None
@@ -138,7 +168,7 @@ class OrderLine:
     def _close(self, said: Said, state: str, *, is_request: bool = False) -> None:
         if self._state == "on":
             run = self.runs[-1]
-            run.end, run.ended = max(said.changed, run.start), said
+            run.end, run.ended = max(said.changed, run.begins), said
         elif not self._state:
             lone = Run(self._seen(said), said.changed)
             lone.end, lone.ended, lone.is_lone = said.changed, said, True
@@ -179,14 +209,20 @@ class OrderLine:
                 None if run.end is None or run.ended is None else _record(run.ended, run.end, run.begun, key)
             )
             first = _record(run.begun, run.start, run.begun, key, is_on=True, claim=run.claims[0])
-            if run.is_lone or last is None or first.key < last.key:
+            begins = first.moved(run.begins)
+            if run.is_lone or last is None or begins.key < last.key:
                 if not run.is_lone:
                     yield first
+                for move in run.moves:
+                    own = (move.seq, move.part + _AGAIN)
+                    moved = _record(move, move.at, run.begun, key, is_on=True, claim=own)
+                    moved.data["moves"] = True
+                    yield moved
                 for change, claim in zip(run.changes, run.claims[1:], strict=True):
                     again = _record(
-                        change, max(change.changed, run.start), change, key, is_on=True, claim=claim
+                        change, max(change.changed, run.begins), change, key, is_on=True, claim=claim
                     )
-                    if first.key < again.key and (last is None or again.key < last.key):
+                    if begins.key < again.key and (last is None or again.key < last.key):
                         yield again
                 if last is not None:
                     yield last

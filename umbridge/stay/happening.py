@@ -88,7 +88,7 @@ class Statement:
     """A record in the order of telling."""
 
     __slots__ = (
-        *("by", "episode", "floor", "happening", "is_again", "opening", "placed", "record"),
+        *("by", "episode", "floor", "happening", "is_again", "opening", "order", "placed", "record"),
         *("restated", "role"),
     )
 
@@ -98,6 +98,7 @@ class Statement:
         self.episode = episode  # the opening told last before it
         self.happening: Happening | None = None
         self.opening: Happening | None = None  # one known by this statement's PV1-44 only
+        self.order: Happening | None = None  # the beginning of a status order that it tells of
         self.is_again = False  # it opens nothing: its event was told before, and it names no time
         self.restated: Happening | None = None  # the discharge of which its PV1-45 is a later statement
         self.role = STANDS

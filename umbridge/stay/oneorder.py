@@ -82,6 +82,7 @@ class Entries:
                 told=said.sent,
                 at=max(said.at, said.sent) if said.at in copied else said.at,
                 changed=max(said.changed, said.sent) if said.changed in copied else said.changed,
+                is_dated=said.is_dated and said.at not in copied,
             )
         under.append((said, read))
         return read

@@ -61,6 +61,7 @@ class RecordData(TypedDict, total=False):
     target: list[int]  # first and last moment that EVN-6 of a cancel can mean
     # of a status order
     on: bool
+    moves: bool  # a later statement about when it takes effect
     placer: str
     status: str | None
     level: int | None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from umbridge.carers import ORDERING
 from umbridge.model import Event, Order
 from umbridge.site import SiteProfile
-from umbridge.stay.clock import instant
+from umbridge.stay.clock import MINUTE, instant
 from umbridge.stay.effect import Effect, effect
 from umbridge.stay.entities import same
 from umbridge.stay.practitioners import by_role
@@ -59,6 +59,7 @@ class Said(NamedTuple):
     entered: int | None = None  # ORC-9 where it has an hour
     word: str = ""  # ORC-1 and ORC-5
     by: str = ""  # who signed it, as JSON: what a statement is compared and found by can hold no list
+    is_dated: bool = False  # says when the order itself takes effect: ORC-15, and not the transaction's time
 
     @property
     def when(self) -> tuple[int, int, int, int]:
@@ -83,6 +84,15 @@ class Said(NamedTuple):
     @property
     def is_new(self) -> bool:
         return self.word.partition(" ")[0] in _NEW
+
+
+def _is_dated(order: Order, sent: int) -> bool:
+    """ORC-15 is when "the changes to the request" took effect (4.5.1.15). Filled with the moment of the
+    transaction (ORC-9, else MSH-7; of a new order MSH-7) it says that something was changed then, or sent
+    again, and not when the order began."""
+    is_sent = order.entered_at is None or order.control in _NEW
+    own = sent if is_sent or order.entered_at is None else instant(order.entered_at)
+    return order.is_dated and instant(order.at) // MINUTE != own // MINUTE
 
 
 class Plain(NamedTuple):
@@ -197,6 +207,7 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 names.patient,
                 entered=None if order.entered_at is None else instant(order.entered_at),
                 word=f"{order.control} {order.status.upper()}",
+                is_dated=bool(what or not code) and _is_dated(order, sent),
             )
         )
         if asked is not None:

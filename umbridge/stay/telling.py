@@ -49,6 +49,7 @@ class Telling(Times):
         self._many: dict[tuple[str, int], Happening] = {}
         self._episode: Happening | None = None
         self._floor = -(1 << 62)
+        self._ordered: dict[str, Happening] = {}  # orders in force, by what names each
 
     def take(self, record: Record) -> list[Statement]:
         """The next statement. Returns all whose place or effect is new or another than before."""
@@ -65,7 +66,9 @@ class Telling(Times):
             if len(self.statements) > 1:
                 self._empty(self._place(said))
                 self._told, self._many = {}, {}
-        elif trigger != ORDER and trigger not in RENAMES:
+        elif trigger == ORDER:
+            self._order(said)
+        elif trigger not in RENAMES:
             kind = KINDS.get(trigger)
             if kind == "discharge":
                 self._discharge(said)
@@ -74,7 +77,11 @@ class Telling(Times):
             elif kind is not None:
                 self._one_of_many(said, kind)
             self._restate(said)
-        return list(dict.fromkeys(self._touched))
+        touched = dict.fromkeys(self._touched)
+        for each in list(touched):
+            if each.order is not None:
+                touched.update(dict.fromkeys(each.order.statements))
+        return list(touched)
 
     # -- events ------------------------------------------------------------------------------------------
 
@@ -89,6 +96,15 @@ class Telling(Times):
         said.happening = found
         found.statements.append(said)
         found.names.append(said.record.at)
+
+    def _order(self, said: Statement) -> None:
+        """One beginning of a status order, and the later statements about when that was."""
+        data, name = said.record.data, said.record.data["placer"]
+        if not data["on"]:
+            self._ordered.pop(name, None)
+        elif data.get("moves") or name not in self._ordered:
+            said.order = self._ordered.setdefault(name, Happening(ORDER))
+            said.order.statements.append(said)
 
     def _one_of_many(self, said: Statement, kind: str) -> None:
         """Transfers, leaves and moves are many: each is one by its effective time."""
@@ -304,7 +320,23 @@ class Telling(Times):
             return max(found.at, said.floor)
         if said.opening is not None and said.opening.group:
             return max(said.opening.at, said.floor)
-        return max(said.record.at, said.floor)
+        return max(self._begun(said), said.floor)
+
+    def _begun(self, said: Statement) -> int:
+        """When it took effect; of an order, by what was said of that last while the patient was here."""
+        at = said.record.at
+        if said.order is None or self._is_moved_late(said):
+            return at
+        return next(
+            each.record.at for each in reversed(said.order.statements) if not self._is_moved_late(each)
+        )
+
+    def _is_moved_late(self, said: Statement) -> bool:
+        """Whether it moves an order after the discharge that ended the time in which the order began."""
+        if said.order is None or not said.record.data.get("moves"):
+            return False
+        began = min(said.order.statements[0].record.at, said.record.at)
+        return self._is_late(said, (began, *said.record.key[1:]))
 
     def placed(self, said: Statement) -> Placed:
         """The statement where it belongs, as all that was told so far has it."""
@@ -315,6 +347,8 @@ class Telling(Times):
         since, left, is_contradicted = None, None, False
         if said.role in (BACK, SHELL):
             return Placed(key, record.moved(place), said.role)
+        if said.order is not None:
+            record = record.moved(self._begun(said))
         if found is not None and found.kind == "discharge":
             left = found.left
             record = record.moved(place if left is None else left.at)
@@ -333,7 +367,7 @@ class Telling(Times):
             if said.opening.group:  # the class changed when the new status began
                 record = record.moved(said.opening.at)
         never_came = said.by is not None and CANCELS[said.by.record.trigger] in ("admit", "preadmit")
-        late = self._is_late(said, key)
+        late = self._is_moved_late(said) or self._is_late(said, key)
         return Placed(key, record, said.role, late, since, left, by, never_came, is_contradicted)
 
     def _is_late(self, said: Statement, key: Key) -> bool:
