@@ -474,6 +474,7 @@ OPENS = {
         "_check": "a row is worked again: its numbers are looked for, nothing is shown"
     },
     "umbridge/opened.py": {
+        "spoken_of": "which entries are one review's: numbers leave it, nothing that was opened",
         "message": "a message, for a question whose look is on the ledger",
         "messages": "all of them, the same",
         "stay": "a stay, the same",

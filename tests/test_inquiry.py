@@ -120,6 +120,7 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("stays.list", {}),
     ("stays.show", {"visit": "ZZVN0000000"}),
     ("reviews.list", {}),
+    ("reviews.show", {"review": "ADMISSION-5"}),
     ("ledger.list", {}),
     ("ledger.show", {"seq": 0}),
     ("ledger.checkpoint", {}),

@@ -138,3 +138,4 @@ def test_a_rationale_ends_with_what_was_sent() -> None:
         "zz_else: not used"
     )
     assert minute("2026-03-02T14:20:07-05:00") == "2026-03-02 14:20:07 -05:00"
+    assert minute("2026-03-02T14:20:07.123Z") == "2026-03-02 14:20:07 +00:00"

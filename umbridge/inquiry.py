@@ -42,6 +42,7 @@ from umbridge.people import (
 from umbridge.quarantine import DismissMessages, ReplayMessages, Settlement
 from umbridge.questions import Act, Args, Query
 from umbridge.reports import ReportAccess, ReportBreachScope, Reports
+from umbridge.reviewdesk import ReviewDesk, ReviewsShow
 from umbridge.roster import ApprovePlugin, Roster
 from umbridge.site import SiteProfile
 from umbridge.staydesk import ReviewsList, StayDesk, StaysList, StaysShow
@@ -57,6 +58,7 @@ QUERIES: tuple[type[Query[Any]], ...] = (
     StaysList,
     StaysShow,
     ReviewsList,
+    ReviewsShow,
     LedgerList,
     LedgerShow,
     LedgerExport,
@@ -112,6 +114,7 @@ class Inquiry:
             StaysList: stays.list,
             StaysShow: stays.show,
             ReviewsList: stays.worklist,
+            ReviewsShow: ReviewDesk(door, stays.opened).show,
             LedgerList: ledger.list,
             LedgerShow: ledger.show,
             LedgerExport: ledger.export,

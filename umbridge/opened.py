@@ -7,7 +7,7 @@ Whatever is opened here leaves as views, which the door redacts.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -35,6 +35,8 @@ from umbridge.worklist import Unreadable, Worklist
 PAGE = 100
 PAGE_BYTES = 1_000_000
 ENTRIES = 100  # open columns at a time
+SPOKEN = 100  # determinations of one review that are looked through
+BESIDE = 64  # entries behind one of them among which a change of its review may stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,11 @@ class Opened:
                 after = row.seq
                 yield row, parts
 
+    def lanes_of_message(self, seq: int) -> list[bytes]:
+        """The stays that a message is about."""
+        with self._pen.reading() as reader:
+            return reader.lanes_of_row(seq)
+
     def open_reviews(
         self, worklist: Worklist, wanted: Wanted, after: Place | None, limit: int | None
     ) -> Iterator[WorklistLine | Unreadable]:
@@ -140,6 +147,33 @@ class Opened:
             raise TypeError("an entry's kind is open to whoever may see anything")
         kind = str(row["kind"])
         return Entry(seq, kind, str(row["ts"]), str(row["leaf_hash"]), Slots(kind, slots))
+
+    def spoken_of(self, newest: Iterable[int], review_id: str) -> list[int]:
+        """The entries about one review: these determinations, those that they supersede, and the changes of
+        the review that were written with any of them. The newest ``SPOKEN`` determinations, oldest first.
+        """
+        found: set[int] = set()
+        todo = sorted(newest)
+        with self._pen.reading() as reader:
+            for _ in range(SPOKEN):
+                if not todo:
+                    break
+                go_on()
+                seq = todo.pop()
+                found.add(seq)
+                said = reader.ledger.reveal(seq, ["ops", "ident"])
+                earlier = said["ops"].get("supersedes")
+                if isinstance(earlier, int) and earlier not in found:
+                    todo = sorted({*todo, earlier})
+                for row in reader.ledger.open_slots(seq + 1, seq + BESIDE):
+                    if row["kind"] not in ("determination", "review.changed"):
+                        break  # a piece of a stay's work is written in one go, its changes last
+                    if row["kind"] == "review.changed":
+                        change = reader.ledger.reveal(int(str(row["seq"])), ["ops", "ident"])
+                        is_same = change["ops"]["review_id"] == review_id
+                        if is_same and change["ident"].get("visit") == said["ident"].get("visit"):
+                            found.add(int(str(row["seq"])))
+        return sorted(found)
 
     def open_slots(self, kinds: tuple[str, ...] = ()) -> Iterator[tuple[int, str, Slots]]:
         """Number, kind and open slots of every entry of these kinds, or of all; nothing is decrypted."""

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from umbridge.controlclient import Row, row_in, rows_in
 from umbridge.stay.asidewords import minute, words_of
 from umbridge.titles import in_words, title_of, titles_of
 from umbridge.whytree import source_of, tree_lines, wrapped
 
 if TYPE_CHECKING:
+    from umbridge_audit.entry import JsonValue
+
     from umbridge.review.record import ScreenLine
     from umbridge.shadow import Looked
 
@@ -88,10 +91,7 @@ def answer_lines(line: ScreenLine, *, trees: bool = False, indent: int = 2) -> I
     subset = f", by {line['subset']} ({line['content_status']['state']})" if line["subset"] else ""
     yield from wrapped(f"{line['plugin']}: {line['outcome']}{subset}", indent)
     if line["supported"]:
-        home = "no level above home" + (" so far" if line["outcome"] == "PEND" else "")
-        yield from wrapped(
-            f"supports: {home if line['supported'] == 'HOME' else line['supported']}", indent + 2
-        )
+        yield from wrapped(f"supports: {_level(line['supported'], line['outcome'])}", indent + 2)
     for reason in line["hold"]:
         yield from wrapped(f"held, {reason}: {REASONS.get(reason, OWN)}", indent + 2)
     if line["missing"]:
@@ -103,6 +103,125 @@ def answer_lines(line: ScreenLine, *, trees: bool = False, indent: int = 2) -> I
     yield from wrapped(in_words(line["rationale"]), indent + 2, 0)
     if trees:
         yield from tree_lines(line, indent + 2)
+
+
+def review_page(row: Row) -> Iterator[str]:
+    """``reviews show``: one review as its reader may see it. What is hidden is named at the end."""
+    head = f"{row['review_id']}  {_said(row['state'])}"
+    again = _said(row["opened_again"])
+    yield from wrapped(
+        f"{head}, {again}: open again" if again else f"{head}  {_said(row['reason'])}".rstrip(), 0
+    )
+    person = [("visit", "visit"), ("patient", "mrn"), ("unit", "unit"), ("payer", "payer_class")]
+    told = [f"{word} {_said(row[name])}" for word, name in person if _said(row[name])]
+    if told:
+        yield from wrapped(", ".join(told), 2)
+    requested = row["requested"]
+    if isinstance(requested, dict):
+        day = f" (day {row['episode_day']})" if row["episode_day"] is not None else ""
+        yield from wrapped(f"asks: {requested['status']}, {requested['level']}{day}", 2)
+    for word, name in (("opened", "opened_at"), ("due", "due"), ("judged as of", "judged_at")):
+        if at := _said(row[name]):
+            yield from wrapped(f"{word}: {minute(at)}{_beside(row, name)}", 2)
+    answers = rows_in(row["answers"])
+    if isinstance(row["closes"], bool):
+        outcomes = {_said(_slots(each).get("plugin")): _said(_slots(each).get("outcome")) for each in answers}
+        reasons = [(_said(each["plugin"]), _said(each["reason"])) for each in rows_in(row["open_for"])]
+        yield from closing_lines(row["closes"], reasons, outcomes)
+    yield from _stay_lines(row)
+    for each in answers:
+        yield from _entry_lines(each)
+    if not answers:
+        yield from wrapped("no plugin has answered yet", 2)
+    history = rows_in(row["history"])
+    if history:
+        yield from wrapped("what the ledger said before:", 2)
+    for each in history:
+        said = _slots(each)
+        what = f"review {_said(said.get('state'))} {_said(said.get('reason'))}"
+        if each["kind"] == "determination":
+            what = f"{_said(said.get('plugin'))} {_said(said.get('outcome'))}"
+        yield from wrapped(f"entry {each['seq']}, {minute(_said(each['ts']))}: {what}".rstrip(), 4)
+    hidden = row["hidden"]
+    if isinstance(hidden, list) and hidden:
+        yield from wrapped(f"not shown to your role: {' '.join(map(str, hidden))}", 0)
+
+
+def _beside(row: Row, name: str) -> str:
+    if name == "due":
+        return ", OVERDUE" if row["overdue"] is True else ""
+    if name != "judged_at" or row["judged_for_good"] is None:
+        return ""
+    told_by = _said(row["told_by"])
+    if not told_by:
+        return ", and again with each message"
+    if row["judged_for_good"] is True:
+        return f", for good; what was told after {minute(told_by)} only corrects"
+    return f", and again until its moment, {minute(_said(row['moment']))}"
+
+
+def _stay_lines(row: Row) -> Iterator[str]:
+    yield from wrapped(" ".join(filter(None, ("stay:", _said(row["lifecycle"]), _said(row["status"])))), 2)
+    for span in rows_in(row["spans"]):
+        end = minute(_said(span["end"])) if span["end"] else "now"
+        since = f"{span['status']} {minute(_said(span['start']))} to {end}"
+        yield from wrapped(f"{since}, by {span['evidence']} {span['source']}", 4)
+    for word, name in (("notice due", "notices_due"), ("notice missed", "notices_missed")):
+        for notice in rows_in(row[name]):
+            yield from wrapped(f"{word}: {notice['type']} by {minute(_said(notice['due']))}", 4)
+    exceptions = row["exceptions"]
+    if isinstance(exceptions, list) and exceptions:
+        yield from wrapped(f"exceptions: {', '.join(map(str, exceptions))}", 4)
+
+
+def _entry_lines(entry: Row) -> Iterator[str]:
+    """One answer in force, as its entry has it."""
+    said = _slots(entry)
+    for name in ("plugin", "outcome"):
+        said.setdefault(name, "")
+    sealed = said.get("sens_evidence")
+    if isinstance(sealed, dict):
+        said |= sealed
+    said["rationale"] = said.get("rationale") or said.get("sens_rationale")
+    state = said.get("content_status")
+    subset = f", by {_said(said.get('subset'))}" if said.get("subset") else ""
+    subset += f" ({_said(state.get('state'))})" if subset and isinstance(state, dict) else ""
+    head = f"{_said(said['plugin'])}: {_said(said['outcome'])}{subset}"
+    yield from wrapped(f"{head}; entry {entry['seq']}, {minute(_said(entry['ts']))}", 2)
+    if said.get("state") == "failed":
+        yield from wrapped("the plugin failed: this is no answer of its own", 4)
+    for name, word in (
+        ("supported", "supports"),
+        ("hold", "held"),
+        ("missing", "missing"),
+        ("advise_missing", "missing for a higher level"),
+    ):
+        value = said.get(name)
+        if value == "[redacted]":
+            yield from wrapped(f"{word}: [redacted]", 4)
+        elif name == "hold" and isinstance(value, list):
+            for reason in value:
+                yield from wrapped(f"held, {reason}: {REASONS.get(str(reason), OWN)}", 4)
+        elif isinstance(value, list) and value:
+            yield from wrapped(f"{word}: {titles_of([str(each) for each in value])}", 4)
+        elif isinstance(value, str):
+            yield from wrapped(f"{word}: {_level(value, _said(said['outcome']))}", 4)
+    if rationale := _said(said["rationale"]):
+        yield from wrapped(in_words(rationale), 4, 0)
+
+
+def _level(supported: str, outcome: str) -> str:
+    if supported != "HOME":
+        return supported
+    return "no level above home" + (" so far" if outcome == "PEND" else "")
+
+
+def _slots(entry: Row) -> dict[str, JsonValue]:
+    return dict(row_in(entry["slots"]))
+
+
+def _said(value: JsonValue) -> str:
+    return "" if value is None else str(value)
 
 
 def slot(name: str, value: object) -> object:

@@ -19,7 +19,9 @@ from umbridge.options import (
     with_config,
 )
 
-REVIEW_COLUMNS = ("due", "overdue", "visit", "unit", "review", "episode_day", "requested", "outcomes", "hold")
+REVIEW_COLUMNS = (
+    *("due", "overdue", "visit", "unit", "review_id", "episode_day", "requested", "outcomes", "hold"),
+)
 STAY_COLUMNS = (
     "visit",
     "lifecycle",
@@ -116,6 +118,30 @@ def reviews_list(where: Installation, purpose: str | None, as_json: bool, **aske
     print_rows(rows, REVIEW_COLUMNS, as_json)
     if not as_json and rows and len(rows) == asked["limit"]:  # the table has no room for what names a line
         click.echo(f"next page: --after {rows[-1]['due'] or ''}/{rows[-1]['review_id']}", err=True)
+
+
+@reviews.command("show")
+@click.argument("review")
+@with_config
+@purpose
+@reason
+@as_json
+def reviews_show(
+    where: Installation, review: str, purpose: str | None, reason: str | None, as_json: bool
+) -> None:
+    """One review by its id: what is asked, as of when, each plugin's answer, the stay, what was said before.
+
+    `reviews list` names the id of each that waits. Redacted for your role; the look is logged first.
+    """
+    need_purpose(purpose)
+    from umbridge import pages
+
+    for row in ask(where, "reviews.show", {"review": review, "purpose": purpose, "reason": reason}):
+        if as_json:
+            terminal.json_line(row)
+            continue
+        for text in pages.review_page(row):
+            click.echo(text)
 
 
 GROUPS: tuple[click.Group, ...] = (stays, reviews)

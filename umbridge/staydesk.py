@@ -212,6 +212,15 @@ class StayDesk:
 
         return self._door.disclose(viewer, query, one, count=count)
 
+    def opened(self, opened: Opened, lane: bytes) -> tuple[Stay, LaneReviews, Sequence[str]]:
+        """A stay with what was said of its reviews, and its exceptions. Raises GoneError, SealError."""
+        with self._pen.reading() as reader:
+            marked = {each for each in (mark_of(lane), differs_of(lane)) if reader.note(each) is not None}
+            note = reader.note(closed_name(lane))
+        stay, said = self._read(opened, lane)
+        closed = self._closed(lane, note)
+        return stay, said, [code for code in _exceptions(stay, said, lane, marked) if code not in closed]
+
     def look(self, viewer: Viewer, visit: str, reason: str) -> tuple[bytes, int, Sequence[str]]:
         """The lane that a visit leads to, its newest message, and the exceptions that these eyes see: a look
         like any other, on the ledger before it is made. Raises GoneError."""

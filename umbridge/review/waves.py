@@ -134,6 +134,11 @@ def why_open(said: Mapping[str, Verdict]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def is_named(reason: str) -> bool:
+    """Whether the host knows a reason by name: a vendor's own may tell what a patient is treated for."""
+    return reason in (*_NAMED, NOT_MET, NONE_APPLIES)
+
+
 def waits_for(said: Iterable[Verdict]) -> tuple[str, ...]:
     """The reasons for which a review waits for a person, those that the host knows by name.
 

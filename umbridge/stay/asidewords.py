@@ -31,8 +31,10 @@ class AsideRow(TypedDict):
 
 
 def minute(at: str) -> str:
-    """A time as a chart writes it, its offset behind it: seconds where there are any."""
-    day, _, clock = at.partition("T")
+    """A time as a chart writes it, its offset behind it: seconds if there are any. The ledger's are UTC."""
+    day, found, clock = at.partition("T")
+    if found and clock.endswith("Z"):
+        return minute(f"{at[:19]}+00:00")
     time, sign, offset = clock[:8], clock[8:9], clock[9:]
     if sign not in ("+", "-"):
         return at

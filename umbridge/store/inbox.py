@@ -273,6 +273,12 @@ def lane_places(
     return cursor.execute(_TAKEN_IN, words).fetchall()
 
 
+def lanes_of_row(cursor: sqlite3.Cursor, seq: int) -> list[bytes]:
+    """The lanes that a row, or a part of it, went to."""
+    query = "SELECT lane FROM inbox WHERE seq = ? UNION SELECT lane FROM lane_row WHERE seq = ?"
+    return [bytes(lane) for (lane,) in cursor.execute(query, (seq, seq)) if lane is not None]
+
+
 def sealed_lane(
     cursor: sqlite3.Cursor, lane: bytes, after: int, until: int, limit: int, size: int
 ) -> list[tuple[Sequence[Any], list[int]]]:

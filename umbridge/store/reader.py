@@ -105,6 +105,12 @@ class Reader:
         """Every row, or part of one, that a lane took in or is taking in: what a re-fold reads."""
         return self._ask(lambda: list(inbox.lane_rows(self._cursor, self._keyring, lane, until)))
 
+    def lanes_of_row(self, seq: int) -> list[bytes]:
+        """The lanes with a stay that a row, or a part of it, went to."""
+        return [
+            lane for lane in self._ask(lambda: inbox.lanes_of_row(self._cursor, seq)) if self.has_stay(lane)
+        ]
+
     def pending(self, after: int, limit: int) -> list[tuple[int, bytes | None]]:
         """(row, lane) of rows not yet worked, in order, a page at a time."""
         return self._ask(lambda: inbox.pending(self._cursor, after, limit))
