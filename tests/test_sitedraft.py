@@ -99,6 +99,24 @@ def test_a_class_that_begins_the_name_of_a_status_is_proposed_as_it(
     assert "visit_authority" in text and ": none was sent" in text
 
 
+@pytest.mark.parametrize(
+    ("sent", "proposed"),
+    [
+        ([("E", "EDP")], '"EDP" = "ED"     # 1 x PV1-2 E 1 x'),
+        ([("O", "EDP"), ("O", "EDP"), ("E", "EDP")], '"EDP" = "OUTPATIENT"     # 3 x PV1-2 E 1 x, O 2 x'),
+        ([("I", "XYZ")], '"XYZ" = "INPATIENT"     # 1 x PV1-2 I 1 x'),
+        ([("E", "OBS")], '"OBS" = "OBSERVATION"     # 1 x PV1-2 E 1 x'),
+        ([("", "XYZ")], '"XYZ" = "OUTPATIENT"     # 1 x'),
+    ],
+)
+def test_a_patient_type_is_proposed_as_the_class_it_came_with(
+    sent: list[tuple[str, str]], proposed: str, tmp_path: Path
+) -> None:
+    plain = message(kind="ADT^A08")
+    typed = (plain.replace(b"PV1|1|I|4W", f"PV1|1|{cls}|4W{'|' * 15}{kind}".encode()) for cls, kind in sent)
+    assert f"# CONFIRM {proposed}\n" in drafted(tmp_path, *typed)
+
+
 def test_without_msh_4_the_draft_says_so(tmp_path: Path) -> None:
     assert "# CONFIRM: no message has MSH-4" in drafted(tmp_path, message(""))
 

@@ -247,7 +247,7 @@ def test_when_an_order_counts_from(orc: str, obr: str, moment: tuple[int, int]) 
     ("orc", "obr", "placer", "filler"),
     [
         ("ORC|NW|P1^ZZEHR|F1^ZZLAB", "OBR|1|P9|F9", "P1^ZZEHR", "F1^ZZLAB"),
-        ("ORC|NW|P1^^1.2.3^ISO|F1^ZZLAB^4.5^ISO", "OBR|1", "P1^1.2.3", "F1^ZZLAB"),
+        ("ORC|NW|P1^^1.2.3^ISO|F1^ZZLAB^4.5^ISO", "OBR|1", "P1^^1.2.3", "F1^ZZLAB^4.5"),
         ("ORC|NW|P1|", "OBR|1|P1^ZZEHR|F1^ZZLAB", "P1^ZZEHR", "F1^ZZLAB"),
         ("ORC|NW|P1|F1", "OBR|1|P10^ZZEHR|", "P1", "F1"),
         ("ORC|NW|^ZZEHR|", 'OBR|1||""', "", ""),
@@ -269,7 +269,7 @@ def test_control_codes_count_without_case_and_an_order_may_have_no_detail() -> N
     [
         ("ORC|CH|P2||||||P1&ZZEHR^F1&ZZLAB", "OBR|1", ("P1^ZZEHR", "F1^ZZLAB")),
         ("ORC|CH|P2||||||P1", "OBR|1", ("P1", "")),
-        ("ORC|CH|P2||||||^F1&&1.2.3&ISO", "OBR|1", ("", "F1^1.2.3")),
+        ("ORC|CH|P2||||||^F1&&1.2.3&ISO", "OBR|1", ("", "F1^^1.2.3")),
         ("ORC|CH|P2", "OBR|1" + "|" * 28 + "P1&ZZEHR", ("P1^ZZEHR", "")),
         ("ORC|CH|P2", "OBR|1", ("", "")),
     ],
@@ -421,7 +421,7 @@ def test_times_and_reports_come_from_the_obr_above() -> None:
     [
         ("OBR|1|P1^ZZEHR|F1^ZZLAB|CBC^Count^99LAB", "F1^ZZLAB", "CBC^99LAB"),
         ("OBR|1|P1^ZZEHR||CBC^Count^99LAB^58410-2^^LN", "P1^ZZEHR", "CBC^99LAB"),
-        ("OBR|1|P1^^1.2.840^ISO||^Count^^58410-2^^LN", "P1^1.2.840", "58410-2^LN"),
+        ("OBR|1|P1^^1.2.840^ISO||^Count^^58410-2^^LN", "P1^^1.2.840", "58410-2^LN"),
         ("OBR|1|P1|F1|CBC", "F1", "CBC^"),
         ('OBR|1|P1^ZZEHR|""|^Count', "P1^ZZEHR", ""),
         ("OBR|1||^ZZLAB", "", ""),

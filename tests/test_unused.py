@@ -26,6 +26,7 @@ from umbridge.stay.unused import Unused, counted, orders_unused, segments_not_re
 SITE = default_site()
 AT = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 HEAD = "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260302090000-0500||{kind}|ZZ1|P|2.5.1\rPID|1||ZZM1^^^UMBH^MR\r"
+DAY = datetime.fromisoformat
 SETS = (Reason, OrderReason, DiagnosisReason, PartReason, NoteReason)
 KNOWN = {str(reason) for its in SETS for reason in its}
 
@@ -156,6 +157,54 @@ def test_segments_that_nothing_is_read_from_are_named() -> None:
     )
     assert [one.field for one in segments_not_read(message)] == ["AL1", "NTE", "ZPV"]
     assert translate(message, ZoneInfo("UTC")).sent_at.year == AT.year
+
+
+def test_a_segment_whose_name_is_misspelt_is_said_and_not_read() -> None:
+    lines = "obx|1|NM|2951-2^^LN||122|mmol/L|||||F\r  OBX|2\rObr|1\rand|more\rmsh|1\r OBX\rZPV|1\r"
+    message = er7.parse((HEAD.format(kind="ORU^R01") + lines).encode())
+    assert [(one.field, one.reason) for one in segments_not_read(message)] == [
+        ("OBX", "segment_name_misspelt"),
+        ("OBX", "segment_name_misspelt"),
+        ("OBR", "segment_name_misspelt"),
+        ("OBX", "segment_name_misspelt"),
+        ("ZPV", "segment_not_read"),
+    ]
+
+
+def test_a_bad_collection_time_has_one_reason() -> None:
+    obx = "OBX|{}|NM|2951-2^Sodium^LN||122|mmol/L|||||F|||{}"
+    listed = found("OBR|1||ZZ1^LAB|CHEM", obx.format(1, "soon"), obx.format(2, ""), obx.format(3, "later"))
+    assert Counter(one.reason for one in listed) == {"time_unreadable": 2, "collection_time_missing": 1}
+    assert {one.field for one in listed} == {"OBX-14"}
+
+
+def test_an_unknown_status_of_a_report_is_said() -> None:
+    report = "OBR|1||ZZ1^LAB|CHEM|||202603020850" + "|" * 18
+    obx = "OBX|1|NM|2951-2^Sodium^LN||122|mmol/L|||||F"
+    assert [one.reason for one in found(report + "Q", obx)] == ["report_status_unknown"]
+    for status in ("", "F", "C", "P", "x", "R", "M"):
+        assert "report_status_unknown" not in [one.reason for one in found(report + status, obx)]
+
+
+@given(
+    st.datetimes(DAY("2026-03-07"), DAY("2026-03-10")) | st.datetimes(DAY("2026-10-31"), DAY("2026-11-02"))
+)
+def test_an_hour_that_the_clock_has_twice_or_not_at_all_is_said(at: datetime) -> None:
+    """Only without an offset, on the clock of the facility, and of times of day."""
+    report = "OBR|1||ZZ1^LAB|CHEM|||{}"
+    local = at.replace(tzinfo=SITE.zone)
+    instants = {local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)}
+    exists = local.astimezone(UTC).astimezone(SITE.zone).replace(tzinfo=None) == at
+    odd = [] if len(instants) == 1 else ["time_twice"] if exists else ["time_skipped"]
+    stamp = at.strftime("%Y%m%d%H%M%S")
+    for _ in range(2):  # read, and read from what is kept
+        message = er7.parse((HEAD.format(kind="ORU^R01") + report.format(stamp) + "\r").encode())
+        assert [
+            one.partition(" ")[2] for one in translate(message, SITE.zone).notes if "time_after" not in one
+        ] == odd
+    for sure in (stamp[:8], f"{stamp}-0500"):
+        message = er7.parse((HEAD.format(kind="ORU^R01") + report.format(sure) + "\r").encode())
+        assert [one for one in translate(message, SITE.zone).notes if "time_after" not in one] == []
 
 
 def test_segments_of_an_order_are_read_in_orders_only() -> None:

@@ -89,7 +89,11 @@ class Sample:
         event = event_of(message, self.site)
         for one in unused(event, self.site):
             self._add(message.control_id, one)
-        self.not_read.update(one.field for one in segments_not_read(message))
+        for one in segments_not_read(message):
+            if one.settle:
+                self._add(message.control_id, one)
+            else:
+                self.not_read[one.field] += 1
         self.advice.update(dictionary.findings(message))
         for part in parts(event):
             self._of_patients += 1

@@ -60,6 +60,9 @@ class Seen:
     emergency: Counter[str] = field(default_factory=Counter)  # units of patients of the emergency class
     classes: Counter[str] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
+    typed: Counter[tuple[str, str]] = field(
+        default_factory=Counter
+    )  # patient type, class in the same message
     orders: Counter[tuple[str, str]] = field(default_factory=Counter)  # code, text of its field
     plan_types: Counter[str] = field(default_factory=Counter)
     plans: Counter[str] = field(default_factory=Counter)
@@ -113,6 +116,8 @@ class Seen:
             self.visits[visit.authority] += 1
         if visit.unit and visit.patient_class == _EMERGENCY:
             self.emergency[visit.unit] += 1
+        if visit.patient_type:
+            self.typed[visit.patient_type, visit.patient_class or ""] += 1
         for counter, value in (
             (self.units, visit.unit),
             (self.classes, visit.patient_class),
@@ -220,11 +225,29 @@ def _status(seen: Seen) -> Iterator[str]:
     yield ""
     yield "# PV1-18, patient type: user-defined."
     yield '[status."PV1-18"]'
-    yield from _proposed(seen.types, lambda code: f'{_text(code)} = "{_status_named(code, "INPATIENT")}"')
+    yield "# Proposed is the status that the code is named after, else that of the class it came with most."
+    for code, count in _most(seen.types):
+        if code:
+            line = f'{_text(code)} = "{_status_named(code, _status_of_class(seen, code))}"'
+            yield _confirm(line, count, _classes_of(seen, code))
     yield ""
     yield "# PV1-2, patient class: HL7 table 0004 where it is one of its codes."
     yield '[status."PV1-2"]'
     yield from _known(seen.classes, _PATIENT_CLASS, lambda code: _status_named(code, "OUTPATIENT"))
+
+
+def _status_of_class(seen: Seen, code: str) -> str:
+    """The status of the class of table 0004 that a patient type came with most."""
+    its = [
+        (count, cls) for (type_, cls), count in seen.typed.items() if type_ == code and cls in _PATIENT_CLASS
+    ]
+    return _PATIENT_CLASS[max(its)[1]] if its else "OUTPATIENT"
+
+
+def _classes_of(seen: Seen, code: str) -> str:
+    """The classes it came with, for whoever confirms."""
+    its = sorted((cls, count) for (type_, cls), count in seen.typed.items() if type_ == code and cls)
+    return f"PV1-2 {', '.join(f'{cls} {count} x' for cls, count in its)}" if its else ""
 
 
 def _status_named(code: str, other: str) -> str:

@@ -16,6 +16,7 @@ ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")  # segments that most messages have o
 MOST = {b"PID": 500, b"MRG": 500, b"ORC": 2_000, b"DG1": 500, b"IN1": 500, b"IN3": 500, b"PR1": 500}
 MAX_NOTES = 100  # then one note more says that there were others
 _SHORT, _CACHED = 120, 4096  # bytes of a field, and how many fields, that are kept read
+_DATE = 8  # bytes of a stamp that are its day
 _DIALECTS = 16  # sets of delimiters for which they are kept: senders have one or two
 
 #: A unit with a power that was sent as components.
@@ -67,6 +68,7 @@ class Reading:
         "_known",
         "_odd",
         "_special",
+        "_steady",
         "message",
         "notes",
         "received_at",
@@ -81,7 +83,7 @@ class Reading:
         self._odd: dict[bytes, tuple[datetime | None, str]] = {}  # times that took a closer look
         self._first: dict[bytes, list[bytes]] = {}  # the fields of the first segment of a name
         self._clock = Clock.of(zone)
-        self._days, self._hours = self._clock.days, self._clock.hours
+        self._days, self._hours, self._steady = self._clock.days, self._clock.hours, self._clock.steady
         marks = message.delimiters
         self._escape = marks.escape
         self._special = b""  # the delimiters, where a field without any of them is its own value
@@ -226,19 +228,34 @@ class Reading:
         """
         if not raw:
             return None
-        day, hour = self._days.get(raw[:8]), self._hours.get(raw[8:])
+        digits = raw[:8]
+        day, hour = self._days.get(digits), self._hours.get(raw[8:])
         if day is not None and hour is not None:
-            return datetime.combine(day, hour)
-        found = self._clock.usual(raw)
-        if found is not None:
-            return found
-        known = self._odd.get(raw)
-        if known is None:
-            known = self._odd[raw] = parse_time(self.stamp(raw), self.zone)
-        found, odd = known
+            at = datetime.combine(day, hour)
+            if digits in self._steady:
+                return at
+            odd = self._clock.oddity(digits, at) if len(raw) > _DATE else ""
+            if not odd:
+                return at
+            found: datetime | None = at
+        else:
+            found, odd = self._looked_at(raw)
         if odd and len(self.notes) <= MAX_NOTES:
             self.note(f"{name}[{nth}]-{field} {odd}" if nth else f"{name}-{field} {odd}")
         return found
+
+    def _looked_at(self, raw: bytes) -> tuple[datetime | None, str]:
+        """A stamp that is not made of a day and a time of day that were met before."""
+        found = self._clock.usual(raw)
+        odd = ""
+        if found is None:
+            known = self._odd.get(raw)
+            if known is None:
+                known = self._odd[raw] = parse_time(self.stamp(raw), self.zone)
+            found, odd = known
+        if found is not None and not odd and len(raw) > _DATE and raw[:_DATE] not in self._steady:
+            odd = self._clock.oddity(raw[:_DATE], found)
+        return found, odd
 
     def stamp(self, raw: bytes) -> bytes:
         """A TS field's first subcomponent, as sent."""

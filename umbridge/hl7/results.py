@@ -27,6 +27,7 @@ _EMPTY = [b""] * 15  # what a short segment has behind its last field
 CLOCKS_DIFFER = timedelta(minutes=30)
 _DAY = timedelta(days=1)
 
+_STATUSES = frozenset("OISAPCRFXYZMN")  # table 0123, of all versions
 _Told = tuple[datetime, datetime]
 
 
@@ -70,7 +71,9 @@ class Results(Reading):
         service, other = _service(code), _service(alternate)
         if not service:
             service, other = other, ""
-        status = self.word(obr[25])
+        status = self.word(obr[25]).upper()
+        if status and status not in _STATUSES:
+            self.note(f"OBR[{nth}]-25 report_status_unknown")
         if status == "X":
             if number or placer:
                 source = f"{self.message.control_id} OBR[{nth}]-25"

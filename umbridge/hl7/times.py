@@ -81,13 +81,28 @@ class Clock:
     eight bytes, ``hours`` by the rest. Whoever reads many stamps looks there before asking ``usual``.
     """
 
-    __slots__ = ("_zone", "hours")
+    __slots__ = ("_zone", "hours", "steady")
     _made: ClassVar[dict[tzinfo, Clock]] = {}
     days: ClassVar[dict[bytes, date]] = {}
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
         self.hours: dict[bytes, time] = {}
+        self.steady: set[bytes] = set()  # days, by a stamp's first eight bytes, on which it does not change
+
+    def oddity(self, day: bytes, at: datetime) -> str:
+        """What is odd about a time of a day: that this clock has it twice, or not at all; else ""."""
+        zone, here = self._zone, at.replace(tzinfo=None)
+        noon = datetime.combine(here.date(), time(12), zone)
+        if (noon - timedelta(days=1)).utcoffset() == (noon + timedelta(days=1)).utcoffset():
+            if len(self.steady) >= _KEPT:
+                self.steady.clear()
+            self.steady.add(day)
+            return ""
+        if at.tzinfo is not zone or at.utcoffset() == at.replace(fold=1).utcoffset():
+            return ""
+        again = at.astimezone(UTC).astimezone(zone).replace(tzinfo=None)
+        return "time_twice" if again == here else "time_skipped"
 
     @classmethod
     def of(cls, zone: tzinfo) -> Clock:

@@ -111,6 +111,10 @@ class PartReason(_Worded):
     DISPOSITION = "disposition_unmapped", "a discharge disposition that the profile does not have"
     PAYER = "payer_unmapped", "a plan that the profile does not have: its payer class is UNKNOWN"
     SEGMENT = "segment_not_read", "a segment that nothing here is read from"
+    MISSPELT = (
+        "segment_name_misspelt",
+        "a line that would be a segment if its name began it, in capitals: it is not read",
+    )
     UNTIMED = "collection_time_missing", "OBX-14 and OBR-7 do not say when it was collected: MSH-7 stands in"
 
 
@@ -122,11 +126,14 @@ class NoteReason(_Worded):
     TIME_HOUR_24 = "time_hour_24", "hour 24: read as the next midnight"
     TIME_LEAP_SECOND = "time_leap_second", "second 60: read as second 59"
     TIME_OFFSET_UNREADABLE = "time_offset_unreadable", "an offset that does not exist: the site's own is read"
+    TIME_TWICE = "time_twice", "an hour that the clock has twice, without its offset: the first is read"
+    TIME_SKIPPED = "time_skipped", "an hour that the clock leaves out: read as if it had not changed yet"
     TIME_MISSING = "time_missing", "no time in MSH-7: the time of receipt stands in"
     TIME_INEXACT = "time_inexact", "MSH-7 has no minutes: the time of receipt stands in, within what it says"
     TIME_AFTER_MESSAGE = "time_after_message", "a time after its message: the message's own time stands in"
     DATE_UNREADABLE = "date_unreadable", "what was sent is no date"
     DATE_COARSE = "date_coarse", "a date that is less exact than a day: not used"
+    REPORT_STATUS = "report_status_unknown", "OBR-25 is in no version of table 0123: OBX-11 decides"
     REPORT_UNNAMED = "report_unnamed", "a whole report is withdrawn, and the message does not say which"
     NUMBER_UNREADABLE = "number_unreadable", "no number where one belongs: the segment's place stands in"
     MISSING = "missing", "nothing where something belongs"
@@ -144,7 +151,10 @@ _SETTLES: dict[_Worded, str] = {
     Reason.STATUS_NONE: "have the sender fill OBX-11",
     Reason.NO_UPPER_LIMIT: "have the sender fill OBX-7: the ratio to its upper limit is what counts",
     PartReason.UNTIMED: "have the sender fill OBR-7 or OBX-14: what is sent late counts as if it were new",
+    PartReason.MISSPELT: "have the sender write segment names in capitals, with nothing before them (2.5.2)",
     NoteReason.TIME_UNREADABLE: "have the sender write YYYYMMDDHHMM[SS][+/-ZZZZ]",
+    NoteReason.TIME_TWICE: "have the sender write the offset (+/-ZZZZ)",
+    NoteReason.TIME_SKIPPED: "have the sender write the offset (+/-ZZZZ), and look at its clock",
     NoteReason.TIME_MISSING: "have the sender fill MSH-7",
     NoteReason.TIME_INEXACT: "have the sender write MSH-7 to the second",
     NoteReason.TIME_AFTER_MESSAGE: "if the sender writes another zone: [site] or [facilities.NAME] timezone",

@@ -61,11 +61,12 @@ def unused(event: Event, site: SiteProfile) -> Iterator[Unused]:
 
 
 def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
+    said = {note.partition("]")[0] for note in event.notes if note.endswith("]-14 time_unreadable")}
     for observation in event.observations:
         found = read(observation, site)
         if isinstance(found, Unusable):
             yield _value(observation, found)
-        elif observation.told is None:
+        elif observation.told is None and not (said and _segment_of(observation.source) in said):
             yield _untimed(observation, found)
     for diagnosis in event.diagnoses:
         code = icd10_of(diagnosis, site)
@@ -74,6 +75,11 @@ def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
     yield from _visit(event, site)
     for note in event.notes:
         yield from _note(note)
+
+
+def _segment_of(source: str) -> str:
+    """``OBX[3`` of "ZC1 OBX[3]-5", as a note of the reader's begins that is about the same segment."""
+    return source.rpartition(" ")[2].partition("]")[0]
 
 
 def orders_unused(event: Event, seq: int, fold: StayFold) -> Iterator[tuple[Order, OrderReason]]:
@@ -115,8 +121,13 @@ def segments_not_read(message: Message) -> Iterator[Unused]:
         is_read = name in _READ
         if name in _ORDER_ONLY or (name == "ORC" and not is_report):
             is_read = is_order and patients < 2  # behind a second PID stand earlier results
-        if not is_read and re.fullmatch(r"[A-Z][A-Z0-9]{2}", name):
+        if is_read:
+            continue
+        if re.fullmatch(r"[A-Z][A-Z0-9]{2}", name):
             yield Unused(name, "", PartReason.SEGMENT, says=PartReason.SEGMENT.says)
+        elif (meant := name.strip().upper()) in _READ and meant not in ("MSH", "FHS", "BHS", "BTS", "FTS"):
+            why = PartReason.MISSPELT
+            yield Unused(meant, "", why, says=why.says, settle=why.settle)
 
 
 def _value(observation: Observation, found: Unusable) -> Unused:
