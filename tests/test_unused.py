@@ -55,7 +55,8 @@ def test_the_reasons_are_read_in_one_sitting() -> None:
     assert source.count("\n") < 200
     for its in SETS:
         for reason in its:
-            assert f' = "{reason}", "{reason.says}"\n' in source, reason
+            quote = "'" if '"' in reason.says else '"'
+            assert f' = "{reason}", {quote}{reason.says}{quote}\n' in source, reason
 
 
 def test_every_word_of_the_reader_is_known() -> None:

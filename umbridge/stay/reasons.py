@@ -113,7 +113,7 @@ class PartReason(_Worded):
     SEGMENT = "segment_not_read", "a segment that nothing here is read from"
     MISSPELT = (
         "segment_name_misspelt",
-        "a line that would be a segment if its name began it, in capitals: it is not read",
+        "a segment's name that is not in capitals, or has something before it: unread",
     )
     UNTIMED = "collection_time_missing", "OBX-14 and OBR-7 do not say when it was collected: MSH-7 stands in"
 
