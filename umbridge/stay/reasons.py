@@ -111,10 +111,7 @@ class PartReason(_Worded):
     DISPOSITION = "disposition_unmapped", "a discharge disposition that the profile does not have"
     PAYER = "payer_unmapped", "a plan that the profile does not have: its payer class is UNKNOWN"
     SEGMENT = "segment_not_read", "a segment that nothing here is read from"
-    MISSPELT = (
-        "segment_name_misspelt",
-        "a segment's name that is not in capitals, or has something before it: unread",
-    )
+    MISSPELT = "segment_name_misspelt", "a segment whose name is not the first of its line, in capitals"
     UNTIMED = "collection_time_missing", "OBX-14 and OBR-7 do not say when it was collected: MSH-7 stands in"
 
 
