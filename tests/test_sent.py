@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import permutations
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 
+from umbridge.cli import main
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import ReviewType
@@ -190,3 +193,11 @@ def test_a_message_that_says_nothing_of_any_time_is_told_when_it_was_received() 
     run.stays(at("10T11:00"))
     (lane,) = run.lanes.values()
     assert known(lane.fold, "10T11:00") == ("6.7", True)  # at the end of what is looked at, not in 1970
+
+
+def test_screen_says_which_exceptions_stays_have(tmp_path: Path) -> None:
+    (tmp_path / "a.hl7").write_bytes(ARRIVED.encode() + report(1, "", "6.7", "F"))
+    for form in ([], ["--json"]):
+        result = CliRunner().invoke(main, ["screen", str(tmp_path), "--as-of", "2026-03-10T10:00:00", *form])
+        assert "1 stays have the exception SENT_TIME_UNKNOWN: --stays shows which" in result.stderr
+        assert result.exit_code == 0

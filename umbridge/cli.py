@@ -291,6 +291,8 @@ def screen(
                 terminal.json_line(line)
         else:
             pages.show(looked, trees=why)
+        for code, count in sorted(run.exceptions(moment).items()):
+            click.echo(f"{count} stays have the exception {code}: --stays shows which", err=True)
     for unread, count in sorted(run.unread.items()):
         click.echo(f"{count} not used: {unread}", err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from umbridge.review.record import ScreenLine, screen_line, verdict
 from umbridge.review.waves import Verdict, settled, why_open
 from umbridge.site import SiteProfile
 from umbridge.stay.directory import Delivery, Directory
-from umbridge.stay.fold import StayFold
+from umbridge.stay.fold import Stay, StayFold
 from umbridge.stay.identity import PERSON_LEVEL, event_of
 from umbridge.stay.record import CANCELS
 from umbridge.stay.statements import FINAL, kind_of
@@ -222,14 +223,22 @@ class Shadow:
 
     def stays(self, as_of: datetime | None) -> list[dict[str, Any]]:
         """The stays as JSON, with their reviews by state."""
+        return [stay_json(stay, completed) for stay, completed in self._stays(as_of)]
+
+    def exceptions(self, as_of: datetime | None) -> Counter[str]:
+        """How many stays have each exception: what is shown of reviews names none."""
+        return Counter(code for stay, _ in self._stays(as_of) for code in stay.exceptions)
+
+    def _stays(self, as_of: datetime | None) -> list[tuple[Stay, frozenset[str]]]:
+        """Each with the reviews that may close by themselves."""
         self._end(as_of)
-        found = []
+        found: list[tuple[Stay, frozenset[str]]] = []
         for key in sorted(self.lanes):
             state, moment = self._at(key, as_of)
             if state is not None and moment is not None:
                 found.append((state.fold.stay(moment), state.completed))
         stays = side_by_side([stay for stay, _ in found])
-        return [stay_json(stay, completed) for stay, (_, completed) in zip(stays, found, strict=True)]
+        return [(stay, completed) for stay, (_, completed) in zip(stays, found, strict=True)]
 
 
 def read_files(paths: Sequence[str], stdin: bytes | None = None) -> Iterable[tuple[str, bytes]]:

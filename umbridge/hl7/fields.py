@@ -91,7 +91,7 @@ def entity_of(message: Message, raw: bytes) -> str:
     """EI as "identifier^namespace^universal id", as far as they were sent.
 
     A number is unique only within the application that gave it (4.5.1.2), which the universal id identifies
-    everywhere and the namespace in one place (2.A.28, 2.A.36).
+    everywhere and the namespace in one place (2.A.28, 2.A.33).
     """
     if not raw or raw.isalnum():
         return raw.decode()

@@ -1,7 +1,7 @@
 """Numbers of orders and reports: which two are one, and which two can be, by who gave them.
 
 A number is written NUMBER^NAMESPACE^UNIVERSAL ID, as far as it was sent. The universal id identifies who gave
-it; a namespace is a local name for the same (HL7 v2 2.A.28, 2.A.36).
+it; a namespace is a local name for the same (HL7 v2 2.A.28, 2.A.33).
 """
 
 from __future__ import annotations
