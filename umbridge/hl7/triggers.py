@@ -45,7 +45,7 @@ ORDERS = {
 }
 
 #: Unsolicited results. R30 to R32 are those of point-of-care devices, without an order, with a search for
-#: one and with one (7.3.4 to 7.3.6): one patient's, with the same PID, PV1, OBR and OBX. What they order counts as none.
+#: one and with one (7.3.4 to 7.3.6): one patient's, with the same PID, PV1, OBR and OBX.
 RESULTS = ("R01", "R30", "R31", "R32")
 
 #: Triggers about several patients or visits in one message: their PID and MRG or PV1 come in groups.
