@@ -221,6 +221,7 @@ TESTED_IN = {
     "umbridge/whytree.py": "tests/test_why.py",
     "umbridge/criteria/whyrow.py": "tests/test_why.py",
     "umbridge/review/aside.py": "tests/test_notused.py",
+    "umbridge/casework/again.py": "tests/test_whydesk.py",
     "umbridge/stay/asidewords.py": "tests/test_notused.py",
     "umbridge/rowstate.py": "tests/test_docs.py",  # a list of words, held to docs/cli.md
     "umbridge/settingsfile.py": "tests/test_asking.py",
@@ -474,6 +475,7 @@ OPENS = {
         "_check": "a row is worked again: its numbers are looked for, nothing is shown"
     },
     "umbridge/opened.py": {
+        "determination": "a determination, to be given again and held to what is written; not shown",
         "spoken_of": "which entries are one review's: numbers leave it, nothing that was opened",
         "message": "a message, for a question whose look is on the ledger",
         "messages": "all of them, the same",

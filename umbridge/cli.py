@@ -512,27 +512,36 @@ def ledger_list(where: Installation, kind: str | None, purpose: str | None, as_j
 
 @ledger.command("show")
 @click.argument("seq", type=int)
+@click.option("--why", is_flag=True, help="Of a determination, the tree of rules, if it can be given again.")
 @with_config
 @purpose
 @reason
 @as_json
 def ledger_show(
-    where: Installation, seq: int, purpose: str | None, reason: str | None, as_json: bool
+    where: Installation, seq: int, why: bool, purpose: str | None, reason: str | None, as_json: bool
 ) -> None:
-    """One entry, redacted for your role. The look is on the ledger before anything is printed."""
+    """One entry, redacted for your role. The look is on the ledger before anything is printed.
+
+    With --why the stay is folded again from its kept messages and the plugins are asked once more. The tree
+    is shown only where the answer comes out as it is written; else it is said why it cannot be.
+    """
     _need(purpose)
     from umbridge import pages
 
-    for row in _ask(where, "ledger.show", {"seq": seq, "purpose": purpose, "reason": reason}):
+    op = "ledger.why" if why else "ledger.show"
+    for row in _ask(where, op, {"seq": seq, "purpose": purpose, "reason": reason}):
         if as_json:
             terminal.json_line(row)
             continue
+        behind = {name: row.pop(name) for name in pages.BEHIND if name in row}
         slots = row_in(row.pop("slots"))
         masked = [name for name, value in slots.items() if value == "[redacted]"]
         shown = {k: pages.slot(k, v) for k, v in slots.items() if v is not None and k not in masked}
         terminal.fields(row | shown)
         if masked:
             click.echo(f"redacted for your role: {' '.join(masked)}")
+        for text in pages.behind_page(slots, behind) if why else ():
+            click.echo(text)
 
 
 @ledger.command("export")

@@ -43,11 +43,12 @@ from umbridge.quarantine import DismissMessages, ReplayMessages, Settlement
 from umbridge.questions import Act, Args, Query
 from umbridge.reports import ReportAccess, ReportBreachScope, Reports
 from umbridge.reviewdesk import ReviewDesk, ReviewsShow
-from umbridge.roster import ApprovePlugin, Roster
+from umbridge.roster import ApprovePlugin, Roster, choose, in_force
 from umbridge.site import SiteProfile
 from umbridge.staydesk import ReviewsList, StayDesk, StaysList, StaysShow
 from umbridge.store.writer import Pen
 from umbridge.views import Seen
+from umbridge.whydesk import LedgerWhy, WhyDesk
 from umbridge.worklist import Worklist
 
 Question: TypeAlias = type[Query[Any]] | type[Act[Any]]
@@ -61,6 +62,7 @@ QUERIES: tuple[type[Query[Any]], ...] = (
     ReviewsShow,
     LedgerList,
     LedgerShow,
+    LedgerWhy,
     LedgerExport,
     LedgerProof,
     LedgerCheckpoint,
@@ -117,6 +119,9 @@ class Inquiry:
             ReviewsShow: ReviewDesk(door, stays.opened).show,
             LedgerList: ledger.list,
             LedgerShow: ledger.show,
+            LedgerWhy: WhyDesk(
+                door, settings, site, stays.kept, lambda: choose(settings, in_force(pen))
+            ).show,
             LedgerExport: ledger.export,
             LedgerProof: ledger.proof,
             LedgerCheckpoint: ledger.checkpoint,

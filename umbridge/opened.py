@@ -148,6 +148,12 @@ class Opened:
         kind = str(row["kind"])
         return Entry(seq, kind, str(row["ts"]), str(row["leaf_hash"]), Slots(kind, slots))
 
+    def determination(self, seq: int) -> dict[str, JsonValue]:
+        """All slots of a determination, to give it again and hold it to what is written; never to show."""
+        with self._pen.reading() as reader:
+            opened = reader.ledger.reveal(seq)
+        return {name: value for part in opened.values() for name, value in part.items()}
+
     def spoken_of(self, newest: Iterable[int], review_id: str) -> list[int]:
         """The entries about one review: these determinations, those that they supersede, and the changes of
         the review that were written with any of them. The newest ``SPOKEN`` determinations, oldest first.

@@ -7,7 +7,7 @@ answer, what it supports, what holds it, what is missing, and its rationale.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -31,6 +31,8 @@ REASONS = {
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",
 }
+#: What ``ledger show --why`` has beside an entry.
+BEHIND = ("agrees", "because", "says", "why", "not_used")
 OWN = "a reason of the plugin's own: see its rationale"
 OUTCOMES = {
     "MEETS": "the criteria are met",
@@ -222,6 +224,26 @@ def _slots(entry: Row) -> dict[str, JsonValue]:
 
 def _said(value: JsonValue) -> str:
     return "" if value is None else str(value)
+
+
+def behind_page(slots: Row, behind: Row) -> Iterator[str]:
+    """The tree behind a determination of the ledger, or why there is none to show."""
+    if behind["agrees"] is False:
+        yield from wrapped(
+            f"cannot be shown again: {_said(behind['says'])}. What the ledger cites is above.", 0
+        )
+        return
+    if behind["why"] is None or behind["why"] == "[redacted]":
+        yield "the rules behind it are not shown to your role"
+        return
+    yield "given again from the kept messages, it comes out as written; the rules behind it:"
+    line: object = {
+        "outcome": _said(slots.get("outcome")),
+        "missing": slots.get("missing") or [],
+        "why": behind["why"],
+        "not_used": behind["not_used"],
+    }
+    yield from tree_lines(cast("ScreenLine", line))
 
 
 def slot(name: str, value: object) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 from zoneinfo import ZoneInfo
 
 from umbridge_audit.disclose import Viewer
@@ -152,6 +152,9 @@ class ReviewsList(Query[ReviewLine]):
     limit: int | None = some_number(told="name")
 
 
+Told: TypeAlias = Sequence[tuple[int, Event]]
+
+
 class GoneError(UmbridgeError):
     """No stay is in that lane: there never was one, or it was joined to another."""
 
@@ -220,6 +223,15 @@ class StayDesk:
         stay, said = self._read(opened, lane)
         closed = self._closed(lane, note)
         return stay, said, [code for code in _exceptions(stay, said, lane, marked) if code not in closed]
+
+    def kept(self, opened: Opened, visit: str, until: int) -> tuple[Told, frozenset[str]]:
+        """What a visit's stay was made of until a row, and which of its reviews are closed by answers.
+        Raises GoneError, SealError."""
+        lane = self.lane(visit)
+        saved = opened.stay(lane)
+        if saved is None:
+            raise GoneError("no stay has that visit number")
+        return [*self._events(opened, lane, until)], saved.said.completed
 
     def look(self, viewer: Viewer, visit: str, reason: str) -> tuple[bytes, int, Sequence[str]]:
         """The lane that a visit leads to, its newest message, and the exceptions that these eyes see: a look
