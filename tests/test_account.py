@@ -345,12 +345,23 @@ CASES: list[tuple[str, list[Result], list[tuple[int, int]], bool]] = [
     ("of what is told later", [said("W", None, sent=40), said("F", 88)], [(5, 88)], False),
     ("of what came too late", [said("W", None, sent=60), said("F", 88)], [], False),
     ("no result could be had, then one was", [said("X", None, sent=40), said("F", 88)], [(5, 88)], False),
-    ("another report's", [said("F", 88), said("W", None, sent=60, report="R2^ZZLAB")], [(5, 88)], False),
+    ("another report's", [said("F", 88), said("W", None, 6, sent=60, report="R2^ZZLAB")], [(5, 88)], False),
+    ("or this one, by its time", [said("F", 88), said("W", None, sent=60, report="R2^ZZLAB")], [], True),
+    ("which X does not say", [said("F", 88), said("X", None, sent=60, report="R2^ZZLAB")], [(5, 88)], False),
     (
-        "another laboratory's",
-        [said("F", 88), said("W", None, sent=60, report="R1^ZZOTHER")],
+        "told by then: it is that one's",
+        [
+            *(said("F", 88), said("F", 89, 5, report="R2^ZZLAB")),
+            said("W", None, sent=60, report="R2^ZZLAB"),
+        ],
         [(5, 88)],
         False,
+    ),
+    (
+        "another laboratory's, or this one's",
+        [said("F", 88), said("W", None, sent=60, report="R1^ZZOTHER")],
+        [],
+        True,
     ),
     ("another service's", [said("F", 88), said("W", None, sent=60, service="BGA^99LAB")], [(5, 88)], False),
     ("another code's", [said("F", 88), said("W", None, sent=60, code="8889-8")], [(5, 88)], False),
@@ -603,7 +614,7 @@ APART = [
     ("R1", "LAB^99LAB", "1"),
     ("R1", "LAB^99LAB", "1"),
     ("R1", "LAB^99LAB", "2"),
-    ("R2", "LAB^99LAB", "1"),
+    ("R2", "BGA^99LAB", "1"),
     ("", "MON^99LAB", "1"),
 ]
 #: Names of which some can be.

@@ -328,6 +328,7 @@ TESTED_IN = {
     "umbridge/stay/kinship.py": "tests/test_likeness.py",  # which names are looked at together
     "umbridge/stay/onevalue.py": "tests/test_account.py",
     "umbridge/stay/upright.py": "tests/test_account.py",  # what an account holds
+    "umbridge/stay/unfound.py": "tests/test_likeness.py",
     "umbridge/stay/thread.py": "tests/test_likeness.py",  # accounts under names that may be one
     "umbridge/stay/statements.py": "tests/test_account.py",  # what accounts are made of
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside

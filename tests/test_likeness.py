@@ -12,6 +12,7 @@ from test_account import ALIKE, statements, unsure, whole
 from test_told import (
     ARRIVAL,
     EVERYTHING,
+    GLUCOSE,
     POTASSIUM,
     SITE,
     SODIUM,
@@ -37,6 +38,7 @@ from umbridge.stay.thread import Thread
 
 HEMOGLOBIN = "718-7^Hgb^LN"
 AMBIGUOUS = ("CORRECTION_AMBIGUOUS",)
+NOT_FOUND = ("CORRECTION_NOT_FOUND",)
 
 
 def obr(
@@ -73,7 +75,7 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
         (),
     ),
     "another universal id of one namespace": (
-        [first("F1^LAB^2.16.9^ISO"), later("F1^LAB^2.16.8^ISO", placer="P2^EHR")],
+        [first("F1^LAB^2.16.9^ISO"), later("F1^LAB^2.16.8^ISO", placer="P2^EHR", taken="0855")],
         ["119", "139"],
         (),
     ),
@@ -97,7 +99,13 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
         (),
     ),
     "the universal id as the namespace": ([first("F1^2.16.9"), later("F1^^2.16.9^ISO")], ["139"], ()),
-    "another laboratory's": ([first(), later("F1^POCT")], ["119", "139"], ()),
+    "another laboratory's, of the same time": ([first(), later("F1^POCT")], [], AMBIGUOUS),
+    "another laboratory's": ([first(), later("F1^POCT", taken="0855")], ["119", "139"], ()),
+    "another laboratory's, without a time": (
+        [first(), later("F1^POCT", taken="")],
+        ["119", "139"],
+        NOT_FOUND,
+    ),
     "of two that it may be, by its time": (
         [first(), oru("0905", obr("F1^POCT", taken="0855"), obx(SODIUM, "125", "mmol/L")), later("F1")],
         ["125", "139"],
@@ -140,14 +148,14 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
         ["139"],
         (),
     ),
-    "tied by nothing": ([first("F1^LAB", ""), later("", "P1^EHR")], ["119", "139"], ()),
+    "tied by nothing": ([first("F1^LAB", ""), later("", "P1^EHR")], [], AMBIGUOUS),
     "tied in another patient's message": (
         [
             *(first("F1^LAB", ""), later("", "P1^EHR")),
             oru("0902", obr("F1^LAB", "P1^EHR"), obx(POTASSIUM, "4.4", "mmol/L"), patient="7790010"),
         ],
-        ["119", "139"],
-        ("PATIENT_MISMATCH",),
+        [],
+        (*AMBIGUOUS, "PATIENT_MISMATCH"),
     ),
     "an order with two reports": (
         [
@@ -158,6 +166,11 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
         AMBIGUOUS,
     ),
     "a new number for the same order and time": ([first(), later("F2^LAB", "P1^EHR")], [], AMBIGUOUS),
+    "a new number for the same order, without a time": (
+        [first(), later("F2^LAB", "P1^EHR", taken="")],
+        [],
+        AMBIGUOUS,
+    ),
     "a new number for another time": (
         [first(), later("F2^LAB", "P1^EHR", taken="0855")],
         ["119", "139"],
@@ -178,7 +191,7 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
     ),
     "its service without a system": ([first(), later("F1^LAB", service="CHEM")], ["139"], ()),
     "no service": ([first(), later("F1^LAB", service="")], ["139"], ()),
-    "another service": ([first(), later("F1^LAB", service="BGA^^L")], ["119", "139"], ()),
+    "another service": ([first(), later("F1^LAB", service="BGA^^L")], ["119", "139"], NOT_FOUND),
     "no number, by its time": ([first(), later()], ["139"], ()),
     "no number and another time": ([first(), later(taken="0840")], [], AMBIGUOUS),
     "no number, of two of its time": (
@@ -189,7 +202,7 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
     "a number where the original had none": ([first("", ""), later("F1^LAB")], ["139"], ()),
     "a sub-id where the original had none": ([first(), later("F1^LAB", sub="1")], ["139"], ()),
     "none where it had one": ([first(sub="1"), later("F1^LAB")], ["139"], ()),
-    "another sub-id": ([first(sub="1"), later("F1^LAB", sub="2")], ["119", "139"], ()),
+    "another sub-id": ([first(sub="1"), later("F1^LAB", sub="2")], ["119", "139"], NOT_FOUND),
     "no sub-id, of two": (
         [
             oru(
@@ -265,6 +278,134 @@ def test_what_a_name_that_is_spelled_otherwise_means(
     assert (values(seen(*again), "sodium"), exceptions(*again)) == (left, raised)
 
 
+# --- what found nothing
+
+BLOOD = "2339-0^Glucose in blood^LN"
+GLUCOSE_TOLD = oru("0901", obr("F1^LAB", "P1^EHR"), obx(GLUCOSE, "512", "mg/dL"))
+
+
+def gone(
+    filler: str = "", placer: str = "", taken: str = "", code: str = SODIUM, status: str = "D", **more: str
+) -> Event:
+    return oru("0930", obr(filler, placer, taken=taken, **more), obx(code, "", "", status))
+
+
+def whole_gone(filler: str = "", placer: str = "", taken: str = "", service: str = "CHEM^^L") -> Event:
+    return oru("0930", obr(filler, placer, service, taken, "X"))
+
+
+def ordered(placer: str = "", filler: str = "") -> Event:
+    return message("ORM^O01", "0845", f"ORC|NW|{placer}|{filler}", f"OBR|1|{placer}|{filler}|CHEM^^L")
+
+
+#: What is told, whether the value (of sodium, else of glucose) is used after it, and what a person is told.
+LOST: dict[str, tuple[list[Event], bool, tuple[str, ...]]] = {
+    "another number, no time": ([first(), gone("F2^LAB")], True, NOT_FOUND),
+    "another number, the same time": ([first(), gone("F2^LAB", taken="0850")], False, AMBIGUOUS),
+    "another number, another time": ([first(), gone("F2^LAB", taken="0840")], True, ()),
+    "another laboratory's number": ([first("77^LAB"), gone("77^POCT", taken="0850")], False, AMBIGUOUS),
+    "a bare number": ([first(), gone("F2", taken="0850")], False, AMBIGUOUS),
+    "the same order, no time": ([first(), gone("F2^LAB", "P1^EHR")], False, AMBIGUOUS),
+    "the same order, the value has none": (
+        [first(taken=""), gone("F2^LAB", "P1^EHR", "0850")],
+        False,
+        AMBIGUOUS,
+    ),
+    "another code": ([first(), gone("F1^LAB", "P1^EHR", code=POTASSIUM)], True, ()),
+    "another code of the fact": (
+        [GLUCOSE_TOLD, gone("F1^LAB", "P1^EHR", "0850", code=BLOOD)],
+        True,
+        NOT_FOUND,
+    ),
+    "which was told too": (
+        [
+            *(GLUCOSE_TOLD, gone("F1^LAB", "P1^EHR", "0850", code=BLOOD)),
+            oru("0902", obr("F1^LAB", "P1^EHR"), obx(BLOOD, "401", "mg/dL")),
+        ],
+        True,
+        (),
+    ),
+    "another service": ([first(), gone("F1^LAB", taken="0850", service="BGA^^L")], True, NOT_FOUND),
+    "of what had not been told": (
+        [oru("0945", obr("F1^LAB"), obx(SODIUM, "119", "mmol/L")), gone("F2^LAB")],
+        True,
+        (),
+    ),
+    "of what is told again": (
+        [first(), gone("F2^LAB"), oru("0945", obr("F1^LAB"), obx(SODIUM, "119", "mmol/L"))],
+        True,
+        (),
+    ),
+    "of what is withdrawn now": (
+        [first(), gone("F2^LAB"), oru("0945", obr("F1^LAB"), obx(SODIUM, "", "", "D"))],
+        False,
+        (),
+    ),
+    "of another patient": (
+        [first(), oru("0930", obr("F2^LAB", taken=""), obx(SODIUM, "", "", "D"), patient="7790010")],
+        True,
+        ("PATIENT_MISMATCH",),
+    ),
+    "its own came later": (
+        [first(), gone("F2^LAB"), oru("0902", obr("F2^LAB", taken="0855"), obx(SODIUM, "121", "mmol/L"))],
+        True,
+        (),
+    ),
+    "a monitor that could not measure": ([first(), gone(taken="0840", status="X")], True, ()),
+    "X of the same time": ([first(), gone("F2^LAB", taken="0850", status="X")], True, NOT_FOUND),
+    "X without a time": ([first(), gone("F2^LAB", status="X")], True, NOT_FOUND),
+    "X of an order": ([first(), ordered("P2^EHR"), gone("F2^LAB", "P2^EHR", status="X")], True, ()),
+    "a report": ([first(), whole_gone("F9^LAB")], True, NOT_FOUND),
+    "a report of the same time": ([first(), whole_gone("F9^LAB", taken="0850")], True, NOT_FOUND),
+    "a report of another time": ([first(), whole_gone("F9^LAB", taken="0840")], True, ()),
+    "a report of another service": ([first(), whole_gone("F9^LAB", service="BGA^^L")], True, ()),
+    "a report of an order without results": (
+        [first(), ordered("P2^EHR"), whole_gone("F9^LAB", "P2^EHR")],
+        True,
+        (),
+    ),
+    "a report of an order by its own number": (
+        [first(), ordered("P2^EHR", "F9^LAB"), whole_gone("F9")],
+        True,
+        (),
+    ),
+    "a second report of the order": (
+        [first(), ordered("P1^EHR"), whole_gone("F2^LAB", "P1^EHR")],
+        True,
+        NOT_FOUND,
+    ),
+    "a report that is known": (
+        [
+            *(first(), oru("0902", obr("F9^LAB", service="CHEM^^L"), obx(POTASSIUM, "4.4", "mmol/L"))),
+            whole_gone("F9^LAB"),
+        ],
+        True,
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize(("events", "is_used", "raised"), LOST.values(), ids=LOST.keys())
+def test_what_finds_nothing_takes_nothing_and_is_said(
+    events: list[Event], is_used: bool, raised: tuple[str, ...]
+) -> None:
+    order = random.Random(1)
+    for _ in range(6):
+        found = seen(*events)
+        its = values(found, "sodium") or values(found, "glucose")
+        assert (bool({"119", "512"} & set(its)), exceptions(*events)) == (is_used, raised)
+        events = order.sample(events, len(events)) + order.sample(events, order.randrange(2))
+
+
+def test_a_correction_under_another_code_of_the_fact_stands_beside_it_and_is_said() -> None:
+    """OBX-3 names the observation (7.4.2.3): glucose in serum and in blood are two, of one fact."""
+    later = oru("0930", obr("F1^LAB", "P1^EHR"), obx(BLOOD, "98", "mg/dL", "C"))
+    for events in ((GLUCOSE_TOLD, later), (later, GLUCOSE_TOLD), (GLUCOSE_TOLD, later, later)):
+        assert (values(seen(*events), "glucose"), exceptions(*events)) == (["512", "98"], NOT_FOUND)
+    elsewhere = oru("0930", obr("F7^LAB", taken="0855"), obx(BLOOD, "98", "mg/dL", "C"))
+    assert exceptions(GLUCOSE_TOLD, elsewhere) == ()
+
+
 def test_a_doubt_ends_when_the_correction_is_sent_under_the_whole_name() -> None:
     events = [first(), later(taken="0840")]
     assert exceptions(*events) == AMBIGUOUS
@@ -308,6 +449,8 @@ INNOCENT = {SODIUM: ["135", "136", "137"], TROPONIN: ["20", "21", "22"], HEMOGLO
 
 
 NEW = ("F9^LAB", "P1^EHR")  # the report has a new number on the same order, which names nothing but in time
+STRANGE = ("F8^LAB", "P8^EHR")  # or on an order that nobody knows
+BY_TIME = (NEW, STRANGE, ("", ""))
 
 
 @st.composite
@@ -316,7 +459,7 @@ def spelled(draw: st.DrawFn) -> Spelled:
     filler, placer = draw(
         st.sampled_from(
             [
-                *[("F1^LAB", ""), ("F1", "P1^EHR"), ("F1", ""), ("", "P1^EHR"), ("", "P1"), NEW, ("", "")],
+                *[("F1^LAB", ""), ("F1", "P1^EHR"), ("F1", ""), ("", "P1^EHR"), ("", "P1"), *BY_TIME],
                 *[("F1^LAB^2.16.9^ISO", ""), ("F1^^2.16.9^ISO", ""), ("F1^^2.16.9^ISO", "P1^EHR")],
             ]
         )
@@ -390,7 +533,7 @@ class Scene(NamedTuple):
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     code, name, original = draw(st.sampled_from(list(FACTS))), draw(spelled()), draw(spelled())
-    if original[:2] in (NEW, ("", "")):
+    if original[:2] in BY_TIME:
         original = original._replace(filler="F1^LAB")
     others = zip(
         draw(st.lists(st.sampled_from([*OTHERS, OTHERS[1]]), max_size=2, unique=True)),
@@ -399,12 +542,12 @@ def scenes(draw: st.DrawFn) -> Scene:
         strict=False,
     )
     # Without a number the time is all that names a value; a time that is another's names the other's.
-    times = ["0850"] if name[:2] in (NEW, ("", "")) else ["0850", "0840", ""]
+    times = ["0850"] if name[:2] in BY_TIME else ["0850", "0840", ""]
     return Scene(
         code,
         original,
         name,
-        draw(st.sampled_from("CCAWD" if name[:2] in (NEW, ("", "")) else "CAWDXX")),
+        draw(st.sampled_from("CCAWD" if name[:2] in BY_TIME else "CAWDXX")),
         draw(st.sampled_from(times)),
         tuple(others),
         tuple(draw(st.permutations(INNOCENT[code]))),
@@ -439,6 +582,8 @@ HARD = [
     scene(WHOLE, WHOLE._replace(filler="F1", placer=""), "C", "0840", OTHERS[1]),
     scene(WHOLE, WHOLE._replace(filler="F1", placer=""), "X", "", OTHERS[1]),
     scene(WHOLE, WHOLE._replace(filler=NEW[0]), "C"),
+    scene(WHOLE, WHOLE._replace(filler=NEW[0]), "D", ""),
+    scene(WHOLE, WHOLE._replace(filler="F8^LAB", placer="P8^EHR"), "C"),
     scene(WHOLE, Spelled("", "", "CHEM^^L", "1"), "D"),
 ]
 
@@ -530,6 +675,10 @@ FAULTS: dict[str, tuple[Any, str, object]] = {
     "what was not sent differs": (Told, "is_near", Told.is_same),
     "the first is picked": (Thread, "_reached", _first_of_those_meant),
     "a correction is never in doubt": (Thread, "_doubt", lambda self, stated: []),
+    "another number of its time is another's": (
+        *(Told, "is_elsewhere"),
+        lambda self, one, other, patient: False,
+    ),
     "a new number is another order's": (Told, "is_sibling", lambda self, one, other, patient: False),
     "one report is as good as another": (Told, "_are_several", lambda self, one, other, patient: False),
 }

@@ -19,7 +19,7 @@ from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, Reading, ReviewType
 from umbridge.site import default_site
-from umbridge.stay import account, results
+from umbridge.stay import results, upright
 from umbridge.stay.assays import NO_FLAG
 from umbridge.stay.facts import DERIVED, Fact, dictionary, feeds, read
 from umbridge.stay.fold import StayFold
@@ -586,7 +586,7 @@ def folded_reading(*events: Event) -> Reading:
     ("room", "name", "fault", "check"),
     [
         (results, "in_order", lambda found: found, _latest_by_receipt),
-        (account.Account, "_may_be_final", lambda self, stated: [], _early_is_gone),
+        (upright.Upright, "early_of", lambda self, stated: [], _early_is_gone),
     ],
 )
 def test_a_planted_fault_is_seen(

@@ -21,7 +21,14 @@ from umbridge.stay import reasons
 from umbridge.stay.facts import Fact, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import DiagnosisReason, NoteReason, OrderReason, PartReason, Reason
-from umbridge.stay.unused import Unused, counted, orders_unused, segments_not_read, unused
+from umbridge.stay.unused import (
+    Unused,
+    counted,
+    orders_unused,
+    segments_not_read,
+    unfound,
+    unused,
+)
 
 SITE = default_site()
 AT = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
@@ -252,6 +259,33 @@ def test_orders_are_counted_by_what_the_stay_made_of_them() -> None:
         "ORC-5 order_status_unknown": 1,
         "ORC-2 order_number_missing": 1,
         "ORC-2 order_ambiguous": 1,
+    }
+
+
+def test_withdrawals_that_find_nothing_are_counted_as_such() -> None:
+    fold = StayFold(SITE)
+    kept: Counter[str] = Counter()
+    obr = "OBR|1||{}|CHEM|||202603020850||||||||||||||||||{}\r"
+    obx = "OBX|1|NM|2951-2^Sodium^LN||{}|mmol/L|||||{}"
+    texts = [
+        obr.format("F1^LAB", "F") + obx.format("119", "F"),
+        obr.format("F1^LAB", "F") + obx.format("", "D"),
+        obr.format("F1^LAB", "F") + obx.format("", "D"),
+        obr.format("F2^LAB", "F") + obx.format("", "D"),
+        obr.format("F3^LAB", "F") + obx.format("", "X"),
+        obr.format("F1^LAB", "X"),
+        obr.format("F4^LAB", "X"),
+    ]
+    for seq, text in enumerate(texts):
+        message = er7.parse((HEAD.format(kind="ORU^R01") + f"PV1|1|I|MED\r{text}\r").encode())
+        event = translate(message, SITE.zone, mrn_authority="UMBH")
+        fold.apply(event, seq)
+        kept += counted(message, [event], SITE, (), unfound(seq, fold))
+    assert {name: count for name, count in kept.items() if name.startswith("OB")} == {
+        "OBX-11 withdrawn": 2,
+        "OBX-11 withdrawal_not_found": 1,
+        "OBX-11 status_X": 1,
+        "OBR-25 withdrawal_not_found": 1,
     }
 
 

@@ -104,8 +104,7 @@ class Observation(NamedTuple):
     answers: tuple[Coded, ...] = ()  # OBX-5.1-3 and OBX-5.4-6, of types that are neither number nor text
     sub: str = ""  # OBX-4 as sent
     service: str = ""  # OBR-4: "identifier^system"
-    #: OBX-14 else OBR-7 as sent: its first and last moment (a day has two); None where neither was.
-    told: tuple[datetime, datetime] | None = None
+    told: tuple[datetime, datetime] | None = None  # OBX-14 else OBR-7 as sent: its first and last moment
     report_status: str = ""  # OBR-25
     also: tuple[str, ...] = ()  # repetitions of OBX-5 that say something else than the first
     placer: str = ""  # OBR-2, else ORC-2, with its namespace: the order that the report answers
@@ -120,6 +119,7 @@ class Withdrawal(NamedTuple):
     source: str  # "UMB0003 OBR[1]-25"
     placer: str = ""
     other_service: str = ""
+    told: tuple[datetime, datetime] | None = None  # OBR-7 as sent: its first and last moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ from umbridge.stay.fold import NeedsRefold, Stay, StayFold
 from umbridge.stay.identity import event_of, taken_part
 from umbridge.stay.late import LATE_CRITICAL_RESULT
 from umbridge.stay.record import combined
-from umbridge.stay.unused import counted, orders_unused
+from umbridge.stay.unused import counted, orders_unused, unfound
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -223,7 +223,7 @@ class Casework:
             increments = increments_of((seq, fold.apply(event, seq)) for seq, event in events)
         if events:
             orders = [each for seq, event in events for each in orders_unused(event, seq, fold)]
-            not_used = counted(message, [event for _, event in events], self._site, orders)
+            not_used = counted(message, [e for _, e in events], self._site, orders, unfound(task.seq, fold))
         stay = fold.stay(as_of)
         asked = to_screen(stay, task.said.completed)
         if isinstance(task.purpose, Silence):

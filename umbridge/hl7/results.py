@@ -74,13 +74,13 @@ class Results(Reading):
         status = self.word(obr[25]).upper()
         if status and status not in _STATUSES:
             self.note(f"OBR[{nth}]-25 report_status_unknown")
+        at, told = self.taken(obr[7], "OBR", 7, nth) or (self.sent_at, None)
         if status == "X":
             if number or placer:
                 source = f"{self.message.control_id} OBR[{nth}]-25"
-                self.withdrawals.append(Withdrawal(number, service, source, placer, other))
+                self.withdrawals.append(Withdrawal(number, service, source, placer, other, told))
             else:
                 self.note(f"OBR[{nth}]-25 report_unnamed")
-        at, told = self.taken(obr[7], "OBR", 7, nth) or (self.sent_at, None)
         return Report(number, placer, service, other, status, at, told)
 
     def number(self, raw: bytes, above: bytes) -> str:

@@ -46,6 +46,7 @@ class Account:
         "_standing",
         "_values",
         "shown",
+        "unfound",
         "unread",
         "unsure",
     )
@@ -60,6 +61,7 @@ class Account:
         self.shown: dict[Place, Value] = {} if shown is None else shown  # its own, or with others' values
         self.unsure = 0
         self.unread = Unread()
+        self.unfound: list[Result] = []  # corrections and withdrawals of which nothing was known
 
     def tell(self, stated: Result) -> list[Place]:
         """Take in what was told after all before it. Returns the places at which something changed."""
@@ -122,6 +124,15 @@ class Account:
         found = any(each.content.seq != stated.seq for each in self._standing)
         return found, found and bool(self._standing.of_time(stated))
 
+    def has_moment(self, stated: Result) -> bool:
+        """Whether another message told of a value of its very moment that stands."""
+        return any(each.content.seq != stated.seq for each in self._standing.at(stated))
+
+    def has_no_time(self, stated: Result) -> bool:
+        """Whether nobody said of one of the two when it was: then they can be of one time."""
+        its = self._standing.others(stated)
+        return bool(its) and (stated.first == NEVER or any(each.slot.first == NEVER for each in its))
+
     def has_beside(self, stated: Result) -> bool:
         """Whether the same message states a value of the same time under another name."""
         its = self._standing.at(stated) if stated.kind <= FINAL else ()
@@ -171,7 +182,8 @@ class Account:
     def _state(self, stated: Result, changed: list[Place]) -> None:
         value = self._named(stated)
         if value is None:
-            early = self._may_be_final(stated) if self._standing.early and stated.kind == FINAL else []
+            is_of_early = self._standing.early and stated.kind == FINAL and self._has_report
+            early = self._standing.early_of(stated) if is_of_early else []
             value = self._add(stated, changed)
             if early:
                 self._finals.append((value, early))
@@ -218,21 +230,6 @@ class Account:
                 return None
             found = value
         return found
-
-    def _may_be_final(self, stated: Result) -> list[Value]:
-        """The preliminary values that a final of another time may be the final of.
-
-        Laboratories say when a specimen was received, and with the final when it was drawn. What was
-        collected after a preliminary value had been told is another specimen. Without a report only the time
-        names a value.
-        """
-        if not self._has_report or stated.first == NEVER:
-            return []
-        return [
-            value
-            for value in self._standing.early
-            if value.slot.sent >= stated.first and value.content.seq != stated.seq and not value.is_held
-        ]
 
     def _make_final(self, changed: list[Place]) -> None:
         """Preliminary values that finals may be of: unusable, and gone once as many finals were told."""
@@ -305,6 +302,8 @@ class Account:
             self._hold(value, stated, changed)
         if meant and withdraws:
             self._open.setdefault(stated.name, meant)
+        if not meant and stated.name not in self._open and not self._is_gone(stated.name):
+            self.unfound.append(stated)
         if stated.kind == UNOBTAINABLE or (meant and withdraws):
             return  # X says that there is none: one that comes later is another attempt
         value = self._add(stated, changed)

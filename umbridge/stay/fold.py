@@ -53,7 +53,7 @@ from umbridge.stay.record import (
 )
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.said import Plain, Said, said_of
-from umbridge.stay.statements import again, rows_of, stated, withdrawal
+from umbridge.stay.statements import again, first_told, rows_of, stated, withdrawal
 from umbridge.stay.timeline import Timeline
 from umbridge.stay.view import Identity, Stay, view
 
@@ -85,7 +85,7 @@ class StayFold:
         self._results: dict[str, ResultList] = {}
         self._orders = Orders()
         self.procedures = Procedures()
-        self._told = Told(self._whose)
+        self.told = Told(self._whose)
         self._words: list[Word] = []
         #: By until when it was told: what it has of a patient, at which moment and by so many words.
         self._past: dict[int, tuple[PastRegister, tuple[object, ...], Person]] = {}
@@ -186,27 +186,28 @@ class StayFold:
     def _load(self, rows: dict[str, Any]) -> list[Record]:
         """Take in one message's rows but for its records: those are returned, to go in by effective order."""
         for row in rows.get("facts", ()):
-            self._told.take(row[0], row[3], row[4], row[6], row[7])
+            self.told.take(row[0], row[3], row[4], row[6], row[7], first_told(row))
             for fact, result in stated(row):
                 listed = self._results.get(fact)
                 if listed is None:
-                    listed = self._results[fact] = ResultList(self._whose, self._told)
+                    listed = self._results[fact] = ResultList(self._whose, self.told)
                 listed.add(result)
         for row in rows.get("withdrawn", ()):
             told = withdrawal(row)
-            self._told.take(told.patient, told.report, told.service, told.placer, told.other)
-            before = self._told.withdrawn.setdefault(base_of(told.report), [])
+            self.told.take(told.patient, told.report, told.service, told.placer, told.other)
+            before = self.told.withdrawn.setdefault(base_of(told.report), [])
             if not again(before, told):
                 for listed in self._results.values():
                     listed.withdraw(told)
         for row in rows.get("orders", ()):
             said = Said(*row)
             self._orders.add(said)
-            self._told.tie(said.patient, said.filler, said.placer)
+            self.told.tie(said.patient, said.filler, said.placer, is_order=True)
         for row in rows.get("plain", ()):
             plain = Plain(*row)
             self._orders.add_plain(plain)
-            self._told.tie(plain.patient, plain.filler, plain.placer)
+            is_order = "facts" not in rows and "withdrawn" not in rows  # results name what they answer, too
+            self.told.tie(plain.patient, plain.filler, plain.placer, is_order=is_order)
         for row in rows.get("procedures", ()):
             self.procedures.add(Procedure(*row))
         for row in rows.get("words", ()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from umbridge.stay.likeness import Told, base_of
-from umbridge.stay.statements import PLACER
+from umbridge.stay.statements import PLACER, Result
 from umbridge.stay.thread import Group
 
 
@@ -16,12 +16,17 @@ class Kinship:
     ``persons`` says whose each patient key is.
     """
 
-    __slots__ = ("_bases", "_has_placers", "_persons", "_reaching", "_seen", "_told", "_vocabulary")
+    __slots__ = (
+        *("_bases", "_has_placers", "_moments", "_persons"),
+        *("_reaching", "_seen", "_told", "_vocabulary"),
+    )
 
     def __init__(self, told: Told, persons: Mapping[str, str], groups: Iterable[Group] = ()) -> None:
         self._told, self._persons = told, persons
         self._bases: dict[str, list[Group]] = {}  # by the report's number without its namespace
         self._reaching: dict[str, dict[Group, None]] = {}  # by the numbers at which they have to be found
+        #: The times of corrections that may mean a value of that time under any number.
+        self._moments: dict[int, dict[Group, None]] = {}
         self._has_placers = False  # whether any report is known by its placer's number alone
         self.caught_up()
         for group in groups:
@@ -37,11 +42,19 @@ class Kinship:
         self._has_placers = self._has_placers or report.startswith(PLACER)
         return len(its) > 1 or self._has_placers or bool(self._reaching)
 
-    def reach(self, group: Group) -> None:
+    def reach(self, group: Group, stated: Result | None = None) -> None:
         """A correction came of which nothing was told before under its name: it may mean another's value."""
         group.is_reaching = True
+        if stated is not None and group.is_wide(stated):
+            group.moments.add(stated.first)
+        for moment in group.moments:
+            self._moments.setdefault(moment, {})[group] = None
         for base in self._told.bases(group.named[0], group.patient):
             self._reaching.setdefault(base, {})[group] = None
+
+    def is_met(self, stated: Result) -> bool:
+        """Whether a correction under any number may mean it by its time."""
+        return stated.first in self._moments
 
     def of(self, group: Group) -> list[Group]:
         """Those that a group may be one with."""
@@ -85,6 +98,12 @@ class Kinship:
         for base in self._told.bases(report, group.patient, on_its_order=group.is_reaching):
             found.update(dict.fromkeys(bases.get(base, ())))
             found.update(reaching.get(base, {}))
+        if self._moments:
+            for place in group.slots:
+                found.update(self._moments.get(place[5], {}))
+        if group.moments:
+            every = (each for its in bases.values() for each in its)
+            found.update((each, None) for each in every if any(map(each.has_value_at, group.moments)))
         if reaching:
             found.update(reaching.get("", {}))
             if group.is_reaching:
@@ -99,4 +118,9 @@ class Kinship:
         told, names = self._told, (one.named, other.named, one.patient)
         if told.is_same(*names):
             return True
-        return (one.is_reaching or other.is_reaching) and (told.is_near(*names) or told.is_sibling(*names))
+        if not one.is_reaching and not other.is_reaching:
+            return False
+        if told.is_near(*names) or told.is_sibling(*names):
+            return True
+        meets = any(map(other.has_value_at, one.moments)) or any(map(one.has_value_at, other.moments))
+        return meets and told.is_elsewhere(*names)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations, product
 
 from umbridge.stay.entities import alike
-from umbridge.stay.statements import PLACER, Result
+from umbridge.stay.statements import EVER, PLACER, Result
 
 Named = tuple[str, str, str, str]  # which result: report, service, code, sub-id
 
@@ -57,33 +57,47 @@ class Told:
     said of services, for whoever has looked already.
     """
 
-    __slots__ = ("_numbers", "_person", "_reports", "_services", "log", "vocabulary", "withdrawn")
+    __slots__ = (
+        *("_numbers", "_ordered", "_person", "_reports", "_services"),
+        *("log", "vocabulary", "withdrawn"),
+    )
 
     def __init__(self, person: Callable[[str], str] = str) -> None:
         self._person = person  # whose a patient key is now
         self._numbers = _Pairs()
         self._services = _Pairs()
-        self._reports: dict[str, list[tuple[str, str]]] = {}  # by number without its namespace, and whose
+        #: By number without its namespace: the numbers, whose each is, and when a result was first told.
+        self._reports: dict[str, dict[tuple[str, str], int]] = {}
+        self._ordered: dict[str, dict[tuple[str, str], None]] = {}  # the same of orders
         self.withdrawn: dict[str, list[Result]] = {}  # whole reports, by number without its namespace
         self.log: list[tuple[str, str]] = []
         self.vocabulary = 0
 
-    def take(self, patient: str, report: str, service: str, placer: str, other: str) -> None:
-        """What one message says a report is called. ``placer``: its placer number beside a filler number."""
+    def take(
+        self, patient: str, report: str, service: str, placer: str, other: str, sent: int = EVER
+    ) -> None:
+        """What one message says a report is called, and if it has a result of it, when that was told.
+
+        ``placer``: its placer number beside a filler number.
+        """
         if not report:
             return
-        its = self._reports.setdefault(base_of(report), [])
-        if (report, patient) not in its:
-            its.append((report, patient))
-            if len(its) > 1:
-                self.log.append((report, report))
+        its = self._reports.setdefault(base_of(report), {})
+        known = its.get((report, patient))
+        if known is None or sent < known:
+            its[report, patient] = sent
+        if known is None and len(its) > 1:
+            self.log.append((report, report))
         if placer and self._numbers.add(report, placer, patient):
             self.log.append((report, placer))
         if service and other:
             self.vocabulary += self._services.add(service, other, patient)
 
-    def tie(self, patient: str, filler: str, placer: str) -> None:
-        """What an order says of its numbers, which are its reports' too."""
+    def tie(self, patient: str, filler: str, placer: str, *, is_order: bool = False) -> None:
+        """What is said of an order's numbers, which are its reports' too, by itself or by its results."""
+        for number in (filler, f"{PLACER}{placer}" if placer else ""):
+            if number and is_order:
+                self._ordered.setdefault(base_of(number), {})[number, patient] = None
         if filler and placer and self._numbers.add(filler, f"{PLACER}{placer}", patient):
             self.log.append((filler, f"{PLACER}{placer}"))
 
@@ -120,13 +134,17 @@ class Told:
         orders, others = self._tied(one[0], patient), self._tied(other[0], patient)
         return any(alike(*pair) for pair in product(orders, others)) and self._is_part(one, other, patient)
 
+    def is_elsewhere(self, one: Named, other: Named, patient: str) -> bool:
+        """Whether they differ in the report's number: of one time, they may be one all the same."""
+        return one[0] != "" and other[0] != "" and self._is_part(one, other, patient)
+
     def _is_part(self, one: Named, other: Named, patient: str) -> bool:
         """Whether what stands beside the number differs at most in what was not sent."""
         (_, service, code, sub), (_, others_service, others_code, others_sub) = one, other
         return (
             (code == others_code or ("^" in code) != ("^" in others_code))
             and (sub == others_sub or not sub or not others_sub)
-            and self._may_be_service(service, others_service, patient)
+            and self.may_be_service(service, others_service, patient)
         )
 
     def bases(self, report: str, patient: str, *, on_its_order: bool = False) -> Iterable[str]:
@@ -161,12 +179,41 @@ class Told:
             if not is_it:
                 if not self.is_report(report, told.report, patient):
                     continue
-                if not self._may_be_service(service, told.service, patient):
+                if not self.may_be_service(service, told.service, patient):
                     continue
                 has_service = service != "" and told.service != ""
                 is_it = has_service and not self._are_several(report, told.report, patient)
             found = is_it if found is None else found and is_it
         return found
+
+    def lost(self) -> Iterator[Result]:
+        """The whole reports that are withdrawn, and of which no result had been told."""
+        for its in self.withdrawn.values():
+            for each in its:
+                if not self._has_results(each.report, each):
+                    yield each
+
+    def _has_results(self, number: str, before: Result) -> bool:
+        """Whether a result of a report that this may be the number of was told before a statement."""
+        patient = before.patient
+        is_theirs = self._is_theirs(patient)
+        return any(
+            sent <= before.sent and is_theirs(whose) and self.is_report(each, number, patient)
+            for base in self.bases(number, patient)
+            for (each, whose), sent in self._reports.get(base, {}).items()
+        )
+
+    def is_order_alone(self, told: Result) -> bool:
+        """Whether the stay knows an order of this number, and of no result of that order."""
+        patient = told.patient
+        if told.placer and self._has_results(told.placer, told):
+            return False
+        is_theirs = self._is_theirs(patient)
+        return any(
+            is_theirs(whose) and alike(each, number)
+            for number in (told.report, told.placer)
+            for each, whose in self._ordered.get(base_of(number), ())
+        )
 
     def _are_several(self, one: str, other: str, patient: str) -> bool:
         """Whether what two names have in common may be of several reports."""
@@ -191,7 +238,7 @@ class Told:
     def _served(self, service: str, patient: str) -> list[str]:
         return self._services.beside(service, self._is_theirs(patient)) if service else []
 
-    def _may_be_service(self, one: str, other: str, patient: str) -> bool:
+    def may_be_service(self, one: str, other: str, patient: str) -> bool:
         """Not sent, the same, or a code is shared."""
         if not one or not other or one == other or alike(one, other):
             return True

@@ -43,7 +43,7 @@ class Reason(_Worded):
     STATUS_UNLISTED = "status_unlisted", "OBX-11 is a value of no table"
     # any kind of fact
     EMPTY = "empty", "OBX-5 is empty"
-    NULL = "null", 'OBX-5 is "": the value is deleted'
+    NULL = "null", "OBX-5 is HL7's null, two quotation marks: the value is deleted"
     COMMENT = "comment", "text that is no value of this fact: a remark beside its results"
     REPEATED = "repeated", "OBX-5 has repetitions that differ: a pick would be a pick by position"
     # numbers
@@ -104,7 +104,7 @@ class DiagnosisReason(_Worded):
 
 
 class PartReason(_Worded):
-    """Of codes of the visit and the cover, of segments, and of a result without a time of its own."""
+    """Of codes of the visit and the cover, of segments, of results without a time, and of withdrawals."""
 
     UNIT = "unit_of_place_unmapped", "a nursing unit that the profile does not have: its level is unknown"
     STATUS = "status_code_unmapped", "a code that the profile does not have: it gives no status"
@@ -113,6 +113,7 @@ class PartReason(_Worded):
     SEGMENT = "segment_not_read", "a segment that nothing here is read from"
     MISSPELT = "segment_name_misspelt", "a segment whose name is not the first of its line, in capitals"
     UNTIMED = "collection_time_missing", "OBX-14 and OBR-7 do not say when it was collected: MSH-7 stands in"
+    NOT_FOUND = "withdrawal_not_found", "a withdrawal, and nothing is known that it takes back"
 
 
 class NoteReason(_Worded):

@@ -20,8 +20,9 @@ from umbridge.stay.counted import counted, is_counted
 from umbridge.stay.kinship import Kinship
 from umbridge.stay.likeness import Told
 from umbridge.stay.results import Kept, Look, in_order
-from umbridge.stay.statements import FINAL, PRELIMINARY, Place, Result, again, nothing
+from umbridge.stay.statements import FINAL, PRELIMINARY, WITHDRAWN, Place, Result, again, nothing
 from umbridge.stay.thread import Group, Thread, join
+from umbridge.stay.unfound import Marks, lost, may_be_meant
 
 _STAMP = attrgetter("stamp")
 _APART = 48 * HOUR  # a statement so much later than a moment is about no value of that moment's days
@@ -42,20 +43,8 @@ class ResultList:
     """
 
     __slots__ = (
-        "_groups",
-        "_has_ties",
-        "_kept",
-        "_kinship",
-        "_looks",
-        "_person",
-        "_persons",
-        "_places",
-        "_results",
-        "_stale",
-        "_told",
-        "_unread",
-        "_unsure",
-        "has_bounds",
+        *("_groups", "_has_ties", "_kept", "_kinship", "_looks", "_marks"),
+        *("_person", "_persons", "_places", "_results", "_stale", "_told", "has_bounds"),
     )
 
     def __init__(
@@ -77,8 +66,7 @@ class ResultList:
                 self._persons[each.patient] = each.patient
         self._groups: dict[_Key, Group] = {}
         self._stale: dict[Thread, None] = {}
-        self._unsure: dict[Thread, None] = {}
-        self._unread: dict[Thread, None] = {}
+        self._marks = Marks()
         self._kinship = Kinship(self._told, self._persons)
 
     def look(
@@ -168,8 +156,8 @@ class ResultList:
             if group.thread is None and not stated.is_plain:
                 group.thread = Thread(self._told, [group])
         if stated.kind > FINAL:
-            if not group.is_reaching and group.is_far(stated):
-                self._kinship.reach(group)
+            if group.is_far(stated) and (not group.is_reaching or group.is_wide(stated)):
+                self._kinship.reach(group, stated)
                 self._relate(group)
         elif stated.kind and stated.sent < group.since:
             group.since = stated.sent
@@ -177,6 +165,8 @@ class ResultList:
         slot = group.slots.get(place)
         if slot is None:
             group.slots[place] = [stated]
+            if self._kinship.is_met(stated):
+                self._relate(group)
         else:
             count = len(slot)
             if again(slot, stated):
@@ -225,17 +215,28 @@ class ResultList:
     def exceptions(self, is_own: Callable[[str], bool]) -> Iterator[str]:
         """What a person has to look at among the results of these patients, as codes of exceptions."""
         self.settle()
-        if self._unsure and any(is_own(thread.patient) for thread in self._unsure):
+        if any(is_own(thread.patient) for thread in self._marks.unsure):
             yield "CORRECTION_AMBIGUOUS"
+        for each in lost(self._told, self._marks, is_own):
+            if may_be_meant(self._told, each, (e for e in self._results if is_own(e.patient))):
+                yield "CORRECTION_NOT_FOUND"
+                break
         if self.unread(is_own):
             yield "RESULT_UNREAD"
+
+    def unfound(self, seq: int) -> Iterator[Result]:
+        """The withdrawals of one message that found no result to take back."""
+        self.settle()
+        its = (each for thread in self._marks.unfound for each in thread.unfound)
+        return (each for each in its if each.seq == seq and each.kind == WITHDRAWN)
 
     def unread(self, is_own: Callable[[str], bool]) -> list[Result]:
         """What came in about these patients, cannot be read, and may matter."""
         self.settle()
-        if not self._unread:
+        marked = self._marks.unread
+        if not marked:
             return []
-        unread = [each for thread in self._unread if is_own(thread.patient) for each in thread.unread]
+        unread = [each for thread in marked if is_own(thread.patient) for each in thread.unread]
         usable = (e.at for e in reversed(self._results) if e.value is not None and is_own(e.patient))
         newest = next(usable, None)
         return [stated for each in unread for stated in each.that_matter(newest)]
@@ -262,9 +263,9 @@ class ResultList:
             self._kept.clear()
             is_new = not group.slots and all(each.thread is not None for each in kin)
             thread, gone = join(self._told, [group, *kin])
-            for held in (self._stale, self._unsure, self._unread):
-                for each in gone:
-                    held.pop(each, None)
+            for each in gone:
+                self._stale.pop(each, None)
+                self._marks.drop(each)
             if gone or not is_new:
                 self._stale[thread] = None
         if (
@@ -288,7 +289,7 @@ class ResultList:
             self._stale[thread] = None
             return []
         changed = thread.tell(stated)
-        self._mark(thread)
+        self._marks.mark(thread)
         return changed
 
     def _refold(self, thread: Thread) -> None:
@@ -298,7 +299,7 @@ class ResultList:
         for group in thread.groups:
             for place in group.slots:
                 self._publish(place, thread.at(place))
-        self._mark(thread)
+        self._marks.mark(thread)
 
     def _all_of(self, thread: Thread) -> list[Result]:
         """All that was said about the results of one thread, in the order told."""
@@ -309,20 +310,13 @@ class ResultList:
             told.update((id(each), each) for each in group.statements())
         return sorted(told.values(), key=_STAMP)
 
-    def _mark(self, thread: Thread) -> None:
-        for held, has in ((self._unsure, thread.unsure), (self._unread, thread.unread)):
-            if has:
-                held[thread] = None
-            else:
-                held.pop(thread, None)
-
     def _regroup(self) -> None:
         """Take together again whose patient keys have become one person's, or are no longer."""
         persons = {patient: self._person(patient) for patient in self._persons}
         if persons == self._persons:
             return
         before, self._groups, self._persons = self._groups, {}, persons
-        for kept in (self._stale, self._unsure, self._unread, self._kept):
+        for kept in (self._stale, self._marks, self._kept):
             kept.clear()
         for old in before.values():
             named = old.named
@@ -382,7 +376,7 @@ class ResultList:
         if thread is not None:
             for each in changed:
                 self._publish(each, thread.at(each))
-            self._mark(thread)
+            self._marks.mark(thread)
 
     def _is_told_before(self, index: int, result: Result) -> bool:
         """Whether any of those of one time that stand before a place was told after what comes there."""

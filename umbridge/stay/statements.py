@@ -204,7 +204,7 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
             facts.append([patient, sent, seq, report, service, [], placer, other])
         facts[-1][5] += [result.written(fact) for fact in feeds(found.fact)]
     withdrawn = [
-        [patient, sent, seq, *named(each), each.service, each.other_service, part, each.source]
+        [patient, sent, seq, *named(each), each.service, each.other_service, part, each.source, *_when(each)]
         for part, each in enumerate(event.withdrawals, event.part << 24)
     ]
     return {"facts": _without_remarks(facts) if has_text else facts, "withdrawn": withdrawn}
@@ -267,12 +267,22 @@ def stated(row: list[Any]) -> Iterator[tuple[str, Result]]:
         yield fact, Result(*place, kind, sent, seq, part, said, original, source, (), placer, other)
 
 
+def first_told(row: list[Any]) -> int:
+    """When a row of an increment's facts told of a value, or of one that nobody can read; else EVER."""
+    return int(row[1]) if any(each[_KIND] <= FINAL for each in row[5]) else EVER
+
+
 def _number(text: str) -> FactValue | None:
     return Interval.parse(text) if text[0] in "<>" else Decimal(text)
 
 
+def _when(told: Withdrawal) -> tuple[int, ...]:
+    return () if told.told is None else (instant(told.told[0]), instant(told.told[1]))
+
+
 def withdrawal(row: list[Any]) -> Result:
     """A report that is withdrawn whole, as a statement about each of its results."""
-    patient, sent, seq, report, placer, service, other, part, source = row
-    told = (NEVER, EVER, 0, patient, REPORT_WITHDRAWN, sent, seq, part)
+    patient, sent, seq, report, placer, service, other, part, source, *when = row
+    first, last = when or (NEVER, EVER)
+    told = (first, last, 0, patient, REPORT_WITHDRAWN, sent, seq, part)
     return Result(sent, report, service, "", "", *told, None, "", source, (), placer, other)

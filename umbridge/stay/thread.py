@@ -33,7 +33,7 @@ _LOST_NUMBERS = 8  # of a statement that is no longer kept
 class Group:
     """The statements under one name that are kept, by place, and when those were told that are not."""
 
-    __slots__ = ("is_early", "is_reaching", "lost", "named", "patient", "since", "slots", "thread")
+    __slots__ = ("is_early", "is_reaching", "lost", "moments", "named", "patient", "since", "slots", "thread")
 
     def __init__(self, named: Named, patient: str) -> None:
         self.named = named
@@ -43,6 +43,9 @@ class Group:
         self.is_early = False  # a preliminary value was told: a final of another time may be its own
         self.since = EVER  # when a value was first told
         self.is_reaching = False  # a correction came of which nothing was told before under this name
+        self.moments: set[int] = (
+            set()
+        )  # the times of those that any other number of that time may be meant by
         self.thread: Thread | None = None  # None while each time has one value and there is no more to it
 
     def patients(self) -> set[str]:
@@ -62,11 +65,27 @@ class Group:
         """Work out anew what was noted as statements came in: they are of other patients now."""
         said = list(self.statements())
         self.since = min((each.sent for each in said if UNREAD < each.kind <= FINAL), default=EVER)
-        self.is_reaching = any(map(self.is_far, said))
+        far = [each for each in said if self.is_far(each)]
+        self.is_reaching = bool(far)
+        self.moments = {each.first for each in far if self.is_wide(each)}
 
     def is_far(self, stated: Result) -> bool:
         """Whether a correction may mean another name: nothing was told before under its own."""
         return reaches(stated) and (stated.sent < self.since or not stated.report)
+
+    @staticmethod
+    def is_wide(stated: Result) -> bool:
+        """Whether its time alone may name the value: it says that there was one."""
+        is_moment = stated.first == stated.last
+        return is_moment and stated.report != "" and stated.kind in (CORRECTED, WITHDRAWN)
+
+    def has_value_at(self, moment: int) -> bool:
+        """Whether a value of this very time was told, kept or not."""
+        return any(place[5] == moment for place in self.slots) or any(
+            numbers[n + 1] == moment
+            for numbers in self.lost.values()
+            for n in range(0, len(numbers), _LOST_NUMBERS)
+        )
 
     def lose(self, place: Place) -> list[Place]:
         """Keep of a place only what later statements need. Returns where else this changes something."""
@@ -97,7 +116,7 @@ class Thread:
     """The accounts of results whose names may be one's, told of one statement after the other."""
 
     __slots__ = (
-        *("_by_base", "_by_name", "_meant", "_stories", "_told", "_unread", "_unsure"),
+        *("_by_base", "_by_name", "_meant", "_stories", "_told", "_unfound", "_unread", "_unsure"),
         *("groups", "newest", "patient", "shown"),
     )
 
@@ -113,6 +132,7 @@ class Thread:
         self._stories: list[_Story] = []
         self._unsure: dict[_Story, None] = {}
         self._unread: dict[_Story, None] = {}
+        self._unfound: dict[_Story, None] = {}
         self._by_name: dict[Named, _Story] = {}
         self._by_base: dict[str, dict[_Story, None]] = {}
         #: What a correction under a name of its own meant, by name and time: told again it means the same.
@@ -127,7 +147,12 @@ class Thread:
         return self._doubt(stated) if story is None else self._noted(story, story.account.tell(stated))
 
     def _noted(self, story: _Story, changed: list[Place]) -> list[Place]:
-        for held, has in ((self._unsure, story.account.unsure), (self._unread, story.account.unread)):
+        account = story.account
+        for held, has in (
+            (self._unsure, account.unsure),
+            (self._unread, account.unread),
+            (self._unfound, account.unfound),
+        ):
             if has:
                 held[story] = None
             else:
@@ -158,6 +183,11 @@ class Thread:
     @property
     def unread(self) -> list[Unread]:
         return [story.account.unread for story in self._unread]
+
+    @property
+    def unfound(self) -> list[Result]:
+        """The corrections and withdrawals that found nothing which they could mean."""
+        return [each for story in self._unfound for each in story.account.unfound]
 
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         for story in self._stories:
@@ -216,15 +246,19 @@ class Thread:
         """Where nothing was told under its name: which results a correction may mean, and whether it is sure.
 
         Those that differ in what was not sent; those of its very time if there are any. Without a report's
-        number only the time names a value. A report of another number on the same order may be the corrected
-        one anew, where it is of the same time, or the original may not have come: nobody knows.
+        number only the time names a value. A report of another number may be the corrected one anew, or the
+        original may not have come, and nobody knows: on the same order where the times can be one, on any
+        where they are the same moment.
         """
         named, patient = stated.named, self.patient
-        nearby = dict.fromkeys(self._stories if not named[0] else self._nearby(named, on_its_order=True))
+        is_wide = Group.is_wide(stated)
+        is_all = is_wide or not named[0]
+        nearby = dict.fromkeys(self._stories if is_all else self._nearby(named, on_its_order=True))
         nearby.update(self._by_base.get("", {}))
         timed: list[_Story] = []
         others: list[_Story] = []
         siblings: list[_Story] = []
+        elsewhere: list[_Story] = []
         is_sure = True  # where another name of it is no name of this one, what it was told of is not
         for story in nearby:
             told_of, is_timed = story.account.told_of(stated)
@@ -234,11 +268,17 @@ class Thread:
             if any(near):
                 (timed if is_timed else others).append(story)
                 is_sure = is_sure and all(near)
-            elif is_timed and any(self._told.is_sibling(each, named, patient) for each in story.names):
+            elif (is_timed or story.account.has_no_time(stated)) and any(
+                self._told.is_sibling(each, named, patient) for each in story.names
+            ):
                 siblings.append(story)
-        meant = timed or [*others, *siblings]
+            elif (is_wide and story.account.has_moment(stated)) and any(
+                self._told.is_elsewhere(each, named, patient) for each in story.names
+            ):
+                elsewhere.append(story)
+        meant = timed or [*others, *siblings] or elsewhere
         is_named = named[0] != "" and all(each.names[0][0] for each in others)
-        is_found = bool(timed) or (is_named and not siblings)
+        is_found = bool(timed) or (bool(others) and is_named and not siblings)
         return meant, len(meant) == 1 and is_found and is_sure
 
     def _doubt(self, stated: Result) -> list[Place]:

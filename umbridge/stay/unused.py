@@ -93,12 +93,25 @@ def orders_unused(event: Event, seq: int, fold: StayFold) -> Iterator[tuple[Orde
             yield order, why
 
 
+def unfound(seq: int, fold: StayFold) -> Iterator[str]:
+    """The fields by which one message that was taken in withdraws what its stay has not, as things stand."""
+    listed = (fold.results(fact) for fact in fold.sent)
+    lost = {each.part for its in listed if its is not None for each in its.unfound(seq)}
+    yield from ("OBX-11" for _ in lost)
+    yield from ("OBR-25" for each in fold.told.lost() if each.seq == seq)
+
+
 def counted(
-    message: Message, events: Iterable[Event], site: SiteProfile, orders: Iterable[tuple[Order, OrderReason]]
+    message: Message,
+    events: Iterable[Event],
+    site: SiteProfile,
+    orders: Iterable[tuple[Order, OrderReason]],
+    withdrawals: Iterable[str] = (),
 ) -> Counter[str]:
     """What of a message is not used by the stay that takes these parts of it in, by "FIELD reason".
 
-    ``orders``: those of them that the stay has no use for, and why.
+    ``orders``: those of them that the stay has no use for, and why. ``withdrawals``: the fields of those that
+    found nothing to take back.
     """
     found = Counter(
         f"{one.field} {one.reason}"
@@ -108,7 +121,10 @@ def counted(
     )
     found.update(f"{_field(order, message.kind[0], why)} {why}" for order, why in orders)
     found.update(f"{one.field} {one.reason}" for one in segments_not_read(message))
-    return found
+    for field in withdrawals:
+        found[f"{field} {PartReason.NOT_FOUND}"] += 1
+        found[f"{field} {Reason.WITHDRAWN}"] -= 1  # each has one reason
+    return +found
 
 
 def segments_not_read(message: Message) -> Iterator[Unused]:

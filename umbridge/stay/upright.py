@@ -46,6 +46,20 @@ class Upright:
         """Those of the very time that a statement carries."""
         return self._at.get((stated.first, stated.last), [])
 
+    def early_of(self, stated: Result) -> list[Value]:
+        """The preliminary values that a final of another time may be the final of.
+
+        Laboratories say when a specimen was received, and with the final when it was drawn. What was
+        collected after a preliminary value had been told is another specimen.
+        """
+        if stated.first == NEVER:
+            return []
+        return [
+            value
+            for value in self.early
+            if value.slot.sent >= stated.first and value.content.seq != stated.seq and not value.is_held
+        ]
+
     def others(self, stated: Result) -> list[Value]:
         """Those that another message told of."""
         return [each for each in self._values if each.content.seq != stated.seq]

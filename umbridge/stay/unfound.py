@@ -1,0 +1,68 @@
+"""Corrections and withdrawals that found no result, and whether they may mean a value that is used.
+
+A number names its report (7.4.1.3). What is told under a number that nothing else has is about another
+report, or the number is wrong: only a person can say where both are possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from umbridge.stay.likeness import Told
+from umbridge.stay.statements import REPORT_WITHDRAWN, UNOBTAINABLE, Result
+from umbridge.stay.thread import Thread
+
+
+class Marks:
+    """Which threads of one list have something that a person may have to look at."""
+
+    __slots__ = ("unfound", "unread", "unsure")
+
+    def __init__(self) -> None:
+        self.unfound: dict[Thread, None] = {}
+        self.unread: dict[Thread, None] = {}
+        self.unsure: dict[Thread, None] = {}
+
+    def mark(self, thread: Thread) -> None:
+        has = ((self.unfound, thread.unfound), (self.unread, thread.unread), (self.unsure, thread.unsure))
+        for held, its in has:
+            if its:
+                held[thread] = None
+            else:
+                held.pop(thread, None)
+
+    def drop(self, thread: Thread) -> None:
+        for held in (self.unfound, self.unread, self.unsure):
+            held.pop(thread, None)
+
+    def clear(self) -> None:
+        for held in (self.unfound, self.unread, self.unsure):
+            held.clear()
+
+
+def lost(told: Told, marks: Marks, is_own: Callable[[str], bool]) -> Iterator[Result]:
+    """What was told of these patients and found nothing: of single results, and of whole reports."""
+    its = (each for thread in marks.unfound if is_own(thread.patient) for each in thread.unfound)
+    return chain(its, (each for each in told.lost() if is_own(each.patient)))
+
+
+def may_be_meant(told: Told, one: Result, shown: Iterable[Result]) -> bool:
+    """Whether a correction that found nothing may mean one of these values of one person and one fact.
+
+    Any that was told before it by another message, unless both have a time and the times differ. X supposes
+    no earlier result: it is the cancel of an order as often. So it may mean what is of its very time, and
+    without a time only under a number of which no order is known.
+    """
+    is_cancel = one.kind in (UNOBTAINABLE, REPORT_WITHDRAWN) and one.first != one.last
+    if is_cancel and told.is_order_alone(one):
+        return False
+    return any(
+        each.value is not None
+        and each.stamp < one.stamp
+        and each.seq != one.seq
+        and each.first <= one.last
+        and one.first <= each.last
+        and (one.kind != REPORT_WITHDRAWN or told.may_be_service(each.service, one.service, each.patient))
+        for each in shown
+    )
