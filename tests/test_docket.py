@@ -43,7 +43,7 @@ blobs = st.binary(max_size=60)
 times = st.datetimes(timezones=st.just(UTC))
 numbers = st.integers(0, 2**53)
 snapshots = st.builds(Snapshot, blobs, st.lists(blobs, max_size=3).map(tuple))
-rows = st.lists(st.builds(SealedOut, numbers, words, blobs, numbers), max_size=3).map(tuple)
+rows = st.lists(st.builds(SealedOut, numbers, words, blobs, numbers, words), max_size=3).map(tuple)
 lanes = st.builds(WholeLane, rows, st.booleans(), st.none() | snapshots)
 purposes: st.SearchStrategy[Purpose] = (
     st.builds(TakeIn, st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple))
@@ -95,6 +95,7 @@ tasks = st.builds(
     stored=st.none() | snapshots | lanes,
     alone=st.booleans(),
     purpose=purposes,
+    received=words,
 )
 open_lines = st.builds(
     WorklistLine,

@@ -201,3 +201,29 @@ def test_screen_says_which_exceptions_stays_have(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, ["screen", str(tmp_path), "--as-of", "2026-03-10T10:00:00", *form])
         assert "1 stays have the exception SENT_TIME_UNKNOWN: --stays shows which" in result.stderr
         assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("values", [("6.1", "6.3"), ("6.3", "6.1")])
+def test_of_two_undated_corrections_the_order_of_the_files_picks_none(values: tuple[str, str]) -> None:
+    told = [ARRIVED.encode(), report(1, "20260310090000", "4.3", "F")]
+    told += [report(n, "", value, "C") for n, value in enumerate(values, 2)]
+    found = set()
+    for order in permutations(told):
+        run = Shadow(SITE)
+        for each in order:
+            run.take(each)
+        run.stays(None)
+        (lane,) = run.lanes.values()
+        found.add(known(lane.fold))
+    assert len(found) == 1
+
+
+def test_an_undated_cancel_of_the_newest_message_of_all_is_told_after_it() -> None:
+    back = LEFT.replace("A03", "A13").replace("ZZ8", "ZZ9").replace("|20260310150000||ADT", "|||ADT")
+    back = back.replace("EVN|A13|20260310150000", "EVN|A13|")
+    for order in permutations((ARRIVED.encode(), LEFT.encode(), back.encode())):
+        run = Shadow(SITE)
+        for each in order:
+            run.take(each)
+        (stay,) = run.stays(None)
+        assert (stay["discharged_at"], UNDATED_STAY in stay["exceptions"]) == (None, True)

@@ -117,6 +117,15 @@ def test_a_patient_type_is_proposed_as_the_class_it_came_with(
     assert f"# CONFIRM {proposed}\n" in drafted(tmp_path, *typed)
 
 
+def test_the_universal_id_of_the_sites_authority_is_proposed_as_its_alias(tmp_path: Path) -> None:
+    """Whoever sends it alone means the same numbers (2.A.33)."""
+    text = drafted(tmp_path, message(pid3="ZZ1^^^UMBH&1.2.9&ISO^MR"), message(pid3="ZZ2^^^&1.2.9&ISO^MR"))
+    assert '# CONFIRM mrn_authority_aliases = ["1.2.9"]' in text
+    site = parse_site(confirmed(text).encode())
+    assert site.mrns.of("1.2.9") == site.mrns.own == "UMBH"
+    assert "authority_aliases" not in drafted(tmp_path, message())
+
+
 def test_without_msh_4_the_draft_says_so(tmp_path: Path) -> None:
     assert "# CONFIRM: no message has MSH-4" in drafted(tmp_path, message(""))
 

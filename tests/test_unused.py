@@ -168,9 +168,12 @@ def test_segments_that_nothing_is_read_from_are_named() -> None:
 
 
 def test_a_segment_whose_name_is_misspelt_is_said_and_not_read() -> None:
-    lines = "obx|1|NM|2951-2^^LN||122|mmol/L|||||F\r  OBX|2\rObr|1\rand|more\rmsh|1\r OBX\rZPV|1\r"
+    lines = (
+        "\ufeffOBX|9\robx|1|NM|2951-2^^LN||122|mmol/L|||||F\r  OBX|2\rObr|1\rand|more\rmsh|1\r OBX\rZPV|1\r"
+    )
     message = er7.parse((HEAD.format(kind="ORU^R01") + lines).encode())
     assert [(one.field, one.reason) for one in segments_not_read(message)] == [
+        ("OBX", "segment_name_misspelt"),
         ("OBX", "segment_name_misspelt"),
         ("OBX", "segment_name_misspelt"),
         ("OBR", "segment_name_misspelt"),

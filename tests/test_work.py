@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -68,11 +69,13 @@ class Book:
 
     def next(self, frame: bytes, *, snapshot: bool = False, rows: bool = False) -> Task:
         seq = len(self.rows) + 1
-        self.rows.append(SealedOut(seq, "zz", frame))
+        received = (BEGAN + timedelta(minutes=30 * seq)).isoformat()
+        self.rows.append(SealedOut(seq, "zz", frame, received=received))
         return replace(
             self.task,
             seq=seq,
             frame=frame,
+            received=received,
             after=seq - 1,
             stored=WholeLane(tuple(self.rows))
             if rows
@@ -118,6 +121,20 @@ def test_remembered_restored_or_folded_anew_a_row_comes_to_the_same(host: Host, 
     assert screened > 0
     assert kept.task.said.reviews
     assert None not in {each.state for each in kept.task.said.reviews.values()}
+
+
+def test_an_undated_message_is_read_by_its_receipt_whoever_folds_it(host: Host) -> None:
+    """MSH-7 taken away: the row's receipt comes with the frame, also where the lane is folded anew."""
+    told = [
+        re.sub(rb"^((?:[^|]*\|){6})[^|]*", rb"\1", each) for each in sample.stay(3, BEGAN, sample.PNEUMONIA)
+    ]
+    kept, anew = Book(), Book()
+    remembering = office(host)
+    for frame in told:
+        first = kept.take(one(remembering, kept.next(frame)))
+        assert first.as_of.year == BEGAN.year
+        assert timeless(first) == timeless(anew.take(one(office(host), anew.next(frame, rows=True))))
+    assert kept.task.said.as_of == datetime.fromisoformat(kept.rows[-1].received)
 
 
 def test_a_fold_that_stands_elsewhere_is_not_used(host: Host) -> None:

@@ -89,7 +89,7 @@ class Shadow:
     unread: dict[str, int] = field(default_factory=dict)
     latest: datetime | None = None
     _seq: int = 0
-    _undated: list[tuple[int, er7.Message]] = field(default_factory=list)
+    _undated: list[tuple[datetime, bytes, er7.Message]] = field(default_factory=list)
     _seen: set[bytes] = field(default_factory=set)
     _directory: Directory = field(init=False)
 
@@ -113,10 +113,10 @@ class Shadow:
             return self._skip("duplicate")
         self._seen.add(digest)
         event = event_of(message, self.site)
-        self._seq += 1
         if event.is_undated and speaks_of_earlier(event):
-            self._undated.append((self._seq, message))
+            self._undated.append((event.sent_at, digest, message))
         else:
+            self._seq += 1
             self._fold(event, self._seq)
         return None
 
@@ -136,11 +136,10 @@ class Shadow:
         """
         moments = [each for each in (self.latest, as_of) if each is not None]
         last = min(moments) if moments else EPOCH
-        for seq, message in self._undated:
-            event = event_of(message, self.site)
-            if event.sent_at < last:
-                event = event_of(message, self.site, last.isoformat())
-            self._fold(event, seq)
+        for at, _, message in sorted(self._undated, key=lambda each: each[:2]):
+            received = last.isoformat() if at < last else ""
+            self._seq += 1
+            self._fold(event_of(message, self.site, received), self._seq)
         self._undated.clear()
 
     def _deliver(self, delivery: Delivery, seq: int) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from umbridge.errors import Hl7Error, UsageError
 from umbridge.facilities import USUAL_MRN_TYPES
 from umbridge.hl7 import ack, er7
+from umbridge.hl7.fields import authority_spellings
 from umbridge.hl7.translate import facility_of, translate
 from umbridge.model import Coded, Event, RowState, Status
 from umbridge.shadow import read_files
@@ -56,6 +57,8 @@ class Seen:
     numbers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # facility, authority, type
     visits: Counter[str] = field(default_factory=Counter)  # authorities
     accounts: Counter[str] = field(default_factory=Counter)
+    #: Kind of number, namespace of its authority and the universal id beside it.
+    spelt: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
     emergency: Counter[str] = field(default_factory=Counter)  # units of patients of the emergency class
     classes: Counter[str] = field(default_factory=Counter)
@@ -90,6 +93,10 @@ class Seen:
         self.messages += 1
         facility = facility_of(message)
         self.facilities[facility] += 1
+        pid, pv1 = message.first("PID"), message.first("PV1")
+        for kind, segment, number in (("mrn", pid, 3), ("account", pid, 18), ("visit", pv1, 19)):
+            for pair in authority_spellings(message, segment.field(number)) if segment else ():
+                self.spelt[(kind, *pair)] += 1
         for each in parts(event):
             self._person(each, facility)
             for order in each.orders:
@@ -178,6 +185,10 @@ def _site(seen: Seen) -> Iterator[str]:
     for key, sent_as in (("mrn", mrn), ("visit", _first(seen.visits)), ("account", _first(seen.accounts))):
         none = "" if sent_as else ": none was sent, and a number without one is the site's own"
         yield f"{key}_authority = {_text(sent_as or mrn or 'CONFIRM')}     # CONFIRM{none}"
+        ids = sorted({each[2] for each in seen.spelt if each[:2] == (key, sent_as)})
+        if ids:
+            its = ", ".join(map(_text, ids))
+            yield f"# CONFIRM {key}_authority_aliases = [{its}]     # its universal id (CX.4)"
     if kind.upper() not in USUAL_MRN_TYPES:
         yield f"# CONFIRM mrn_types = [{_text(kind)}]     # PID-3.5 of the site's own numbers"
     if others:

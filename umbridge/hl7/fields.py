@@ -98,6 +98,18 @@ def entity_of(message: Message, raw: bytes) -> str:
     return _entity(message, parts_of(message, raw))
 
 
+def authority_spellings(message: Message, field: bytes) -> list[tuple[str, str]]:
+    """Of each repetition of a CX: the namespace and the universal id, where CX.4 has both."""
+    mark = message.delimiters.subcomponent
+    found = []
+    for one in repetitions_of(message, field):
+        parts = parts_of(message, one)
+        said = parts[3].split(mark, 2) if mark and len(parts) > 3 else []
+        if len(said) > 1 and said[0] and said[1]:
+            found.append((message.value(said[0]).strip(), message.value(said[1]).strip()))
+    return found
+
+
 def _entity(message: Message, parts: Sequence[bytes]) -> str:
     said = (leaf(message, parts, 1), leaf(message, parts, 2), leaf(message, parts, 3).lower())
     return "^".join(said).rstrip("^") if said[0] else ""

@@ -115,8 +115,10 @@ def latest_told(reading: Reading) -> datetime | None:
     A day without an hour is no moment: whatever it was may have been later on that day than all else.
     """
     mark, latest = reading.message.delimiters.field, None
+    code, trigger = reading.message.kind
+    happened = {**_HAPPENED, b"PV1": (_OWN_TIME[trigger],)} if trigger in _OWN_TIME else _HAPPENED
     for line in reading.message.body[1:]:
-        for number in _HAPPENED.get(line[:3], ()):
+        for number in happened.get(line[:3], ()) if code == "ADT" or line[:3] != b"PV1" else ():
             fields = line.split(mark, number + 1)
             raw = reading.stamp(fields[number]).strip() if len(fields) > number else b""
             at = parse_time(raw, reading.zone)[0] if has_hour(raw) else None

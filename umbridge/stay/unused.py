@@ -46,6 +46,7 @@ _READ = frozenset(
     )
 )
 _ORDER_ONLY = frozenset(("RXO", "RXE", "RXR", "ODS", "ODT", "RQD", "RQ1", "TQ1"))
+_BEFORE = re.compile(r"[^A-Za-z]*")  # blanks, a byte-order mark
 _STATUS = re.compile(r"status_")
 _UNIT = (Reason.UNIT_MISSING, Reason.UNIT_UNKNOWN, Reason.UNIT_UNFIT)
 _SAID_ELSEWHERE = {("OBX-5", "repeated"), ("DG1-3", "missing")}  # by the value's and the diagnosis's reason
@@ -141,7 +142,13 @@ def segments_not_read(message: Message) -> Iterator[Unused]:
             continue
         if re.fullmatch(r"[A-Z][A-Z0-9]{2}", name):
             yield Unused(name, "", PartReason.SEGMENT, says=PartReason.SEGMENT.says)
-        elif (meant := name.strip().upper()) in _READ and meant not in ("MSH", "FHS", "BHS", "BTS", "FTS"):
+        elif (meant := _BEFORE.sub("", name).strip().upper()) in _READ and meant not in (
+            "MSH",
+            "FHS",
+            "BHS",
+            "BTS",
+            "FTS",
+        ):
             why = PartReason.MISSPELT
             yield Unused(meant, "", why, says=why.says, settle=why.settle)
 
