@@ -186,6 +186,12 @@ class Course:
         its = [each for each in self.orders if self.spans and each.status == self.spans[-1].status]
         return bool(its) and all(each.is_ended for each in its)
 
+    @property
+    def registered_since(self) -> tuple[str, int] | None:
+        """The status that the patient has by registration alone, and since when."""
+        last = self.spans[-1] if self.spans else None
+        return None if last is None or last.evidence != "ADT" else (last.status, last.start)
+
     def begin(self, span: Span) -> None:
         self.close(span.start)
         self.spans.append(span)

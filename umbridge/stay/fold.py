@@ -348,7 +348,8 @@ class StayFold:
         patient = self.patient
         aliases = sorted(old for old in self._standing if self._stands(old) == patient)
         aliases += [old for old in self._owners if old != patient]
-        raised = self._orders.exceptions(self.is_patient)
+        registered = self._timeline.course.registered_since
+        raised = self._orders.exceptions(self.is_patient, instant(as_of), registered)
         for its in self._results.values():
             raised.update(its.exceptions(self.is_patient))
         left = self._timeline.course.discharged_at

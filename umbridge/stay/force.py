@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from umbridge.stay.effect import Effect
@@ -74,6 +75,11 @@ class OrderLine:
         self._stop: int | None = None
         self._state = ""  # "" while nobody has told of it, "on", "held" or "off"
         self._undo: str | None = None  # the state before a request that can still be taken back
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody ever told of this order, but only that it had ended or could not be ended."""
+        return all(run.is_lone for run in self.runs)
 
     def step(self, said: Said, *, does: str = "") -> None:
         """``does``: what it does to this order, where that is not what it does to its own."""
@@ -328,6 +334,12 @@ class InForce:
         """All orders in force at an instant, oldest first."""
         running = self._open[: bisect_right(self._open, (at + 1,))]
         return sorted(turn for turn in (*running, *self._stopping(at)) if is_own(turn.patient))
+
+    def was_told(self, at: int, sent: int, is_own: Callable[[str], bool]) -> bool:
+        """Whether one in force at an instant had been told of at another."""
+        running = islice(self._open, bisect_right(self._open, (at + 1,)))
+        its = chain(running, self._stopping(at))
+        return any(turn.sent <= sent and is_own(turn.patient) for turn in its)
 
     def ended(self, since: int, at: int, is_own: Callable[[str], bool]) -> tuple[int, Turn] | None:
         """The last of those that ended after ``since`` and by ``at``, and when. What never ran is none."""

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from umbridge.stay.entities import alike, same
-from umbridge.stay.force import BESIDE, INHERITED, InForce, Turn, beside, line_of
+from umbridge.stay.force import BESIDE, INHERITED, InForce, OrderLine, Turn, beside, line_of
 from umbridge.stay.numbers import Numbers, shelf_of
 from umbridge.stay.oneorder import alike_until, are_one, by_patient, is_meant, retold
 from umbridge.stay.ordinary import Ordinary
@@ -28,10 +28,11 @@ from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
 from umbridge.stay.said import DISCHARGE, NO_TREATMENT, REPLACEMENT, STATUS, UNREAD, Plain, Said
 from umbridge.stay.shelf import NUMBERS, READ, Shelf
+from umbridge.stay.strange import UNKNOWN, Registered, Strange, of_another
 from umbridge.stay.ties import UNSURE, Ties
 
 #: The exception of the stay for a statement that is not used and may matter.
-_EXCEPTIONS = {OrderReason.NOT_FOUND: "ORDER_NOT_FOUND", OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}
+_EXCEPTIONS = {OrderReason.NOT_FOUND: UNKNOWN, OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}
 _UNREAD = "ORDER_UNREAD"
 _REASONS = {each.value: each for each in OrderReason}
 
@@ -39,12 +40,6 @@ _REASONS = {each.value: each for each in OrderReason}
 def _own(said: Said) -> str:
     """The shelf of its own number."""
     return shelf_of("P", said.placer) if said.placer else shelf_of("F", said.filler)
-
-
-def _strange(said: Said) -> tuple[Said, str, str]:
-    """By the number of another patient's order: its own patient has none of that number."""
-    why = OrderReason.UNMAPPED if said.code else OrderReason.NOT_FOUND
-    return said, why.value, _EXCEPTIONS.get(why, "")
 
 
 class Orders:
@@ -61,6 +56,7 @@ class Orders:
         self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
         self._facts: dict[str, InForce] = {}
         self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
+        self._strange = Strange()
         self._past: dict[int, Orders] = {}  # by the instant until which it was told
 
     def in_force(self, fact: str) -> InForce | None:
@@ -283,6 +279,7 @@ class Orders:
                 self._facts[fact].remove(start, end)
             for fact, start, end in shelf.runs[alike:]:
                 self._facts.setdefault(fact, InForce()).add(start, end)
+            self._strange.stand(place, shelf.records)
             alike = alike_until(records, shelf.records)
             gone += records[alike:]
             new += shelf.records[alike:]
@@ -304,7 +301,8 @@ class Orders:
     def _read(self, place: str, shelf: Shelf, stands: Callable[[str], str]) -> None:
         records: list[Record] = []
         runs: dict[tuple[str, Turn, Turn | None], None] = {}
-        shelf.odd, shelf.line, lines = [], None, []
+        shelf.odd, shelf.line = [], None
+        lines: list[tuple[OrderLine, list[Said]]] = []
         for name, its in self._groups(place).items():
             used = self._used(place, name, its, shelf.odd)
             if not used:
@@ -315,19 +313,20 @@ class Orders:
             groups = [mine for mine in by_patient(used, stands) if any(said.what for said in mine)]
             if len(groups) != 1 or len(groups[0]) != len(used):
                 theirs = {said.claim for mine in groups for said in mine}
-                shelf.odd += [_strange(said) for said in used if said.claim not in theirs]
+                shelf.odd += [of_another(said) for said in used if said.claim not in theirs]
             for mine in groups:
                 for what in sorted({said.what for said in mine if said.what}):
                     line = line_of(what, mine, above)
-                    lines.append(line)
+                    lines.append((line, mine))
                     if what in (STATUS, DISCHARGE):
                         made = [beside(each, records) for each in line.records(name + what)]
                         records += [each for each in made if each not in records]
                     else:
                         runs.update(dict.fromkeys((what, *run) for run in line.turns(name)))
+        shelf.odd += self._strange.take(place, lines)
         shelf.records, shelf.runs = records, list(runs)
         if len(lines) == 1 and not shelf.odd and self._is_plain_sailing(place, shelf.said):
-            shelf.line = lines[0]
+            shelf.line = lines[0][0]
 
     def _is_plain_sailing(self, place: str, its: list[Said]) -> bool:
         """Whether all speak of one order by the same numbers, and no other order has to do with it."""
@@ -409,7 +408,10 @@ class Orders:
             at += 1
         return next((_REASONS[why] for each, why, _ in shelf.odd if each.claim in its), None)
 
-    def exceptions(self, is_own: Callable[[str], bool]) -> set[str]:
-        """What may change the stay and could not be used, of patients that ``is_own`` accepts, as codes."""
+    def exceptions(self, is_own: Callable[[str], bool], at: int, registered: Registered) -> set[str]:
+        """What may change the stay and could not be used, of patients that ``is_own`` accepts."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
-        return raised - {_EXCEPTIONS[OrderReason.NOT_FOUND]} if self._ordinary.is_full else raised
+        raised -= {UNKNOWN} if self._ordinary.is_full else set()
+        return raised | (
+            {UNKNOWN} if self._strange.may_matter(self._facts, is_own, at, registered) else set()
+        )

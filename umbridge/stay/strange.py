@@ -1,0 +1,98 @@
+"""What would end an order of its code under a number that no order has: whether it may mean one that stands.
+
+A number names one order (HL7 v2 4.5.1.2, 4.5.1.3), and a cancel under another is another's. Nobody knows
+whether that was ever placed, and a stay has seldom two of a kind: a person has to look.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Mapping
+
+from umbridge.stay.force import InForce, OrderLine
+from umbridge.stay.reasons import OrderReason
+from umbridge.stay.record import Record
+from umbridge.stay.said import NO_TREATMENT, UNREAD, Said
+
+UNKNOWN = "ORDER_NOT_FOUND"
+#: The status that a patient has by registration alone, and since when.
+Registered = tuple[str, int] | None
+
+
+def of_another(said: Said) -> tuple[Said, str, str]:
+    """By the number of another patient's order: its own patient has none of that number."""
+    if said.code:
+        return said, OrderReason.UNMAPPED.value, ""
+    return said, OrderReason.NOT_FOUND.value, UNKNOWN
+
+
+class Strange:
+    """Such statements by the shelf that they lie on, and the status and discharge orders beside them."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, list[Said]] = {}
+        #: What it would end, a status, whose -> when each was sent and told, in order.
+        self._kinds: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+        self._records: dict[str, list[Record]] = {}
+
+    def take(self, place: str, lines: Iterable[tuple[OrderLine, list[Said]]]) -> list[tuple[Said, str, str]]:
+        """What the orders of a shelf have of them, anew, each with its reason."""
+        found, strange = set[Said](), dict[Said, None]()
+        for line, its in lines:
+            is_known = line.what == UNREAD or not line.is_unknown or any(said.is_new for said in its)
+            told = dict.fromkeys(said for said in its if said.what == line.what)
+            (found.update if is_known else strange.update)(told)
+        unknown = [said for said in strange if said not in found]
+        self._put(place, unknown)
+        return [(said, OrderReason.NOT_FOUND.value, "") for said in unknown]
+
+    def _put(self, place: str, said: list[Said]) -> None:
+        for each in self._said.pop(place, ()):
+            held = self._kinds[each.what, each.status, each.patient]
+            del held[bisect_left(held, (each.sent, each.told))]
+        for each in said:
+            insort(self._kinds.setdefault((each.what, each.status, each.patient), []), (each.sent, each.told))
+        if said:
+            self._said[place] = said
+
+    def stand(self, place: str, records: list[Record]) -> None:
+        """The beginnings and ends of the status and discharge orders of a shelf, anew."""
+        if records:
+            self._records[place] = records
+        else:
+            self._records.pop(place, None)
+
+    def may_matter(
+        self,
+        facts: Mapping[str, InForce],
+        is_own: Callable[[str], bool],
+        at: int,
+        registered: Registered,
+    ) -> bool:
+        """Whether one of them may mean an order that was told of before it and stands at an instant, or one
+        that nobody told of, behind the status that the patient has by registration alone."""
+        for (what, its, patient), held in self._kinds.items():
+            if not held or not is_own(patient):
+                continue
+            if what not in NO_TREATMENT:
+                turns = facts.get(what)
+                if turns and turns.was_told(at, held[-1][0], is_own):
+                    return True
+                continue
+            last = max(told for _, told in held)
+            is_registered = registered is not None and registered[0] == its and registered[1] <= last
+            if is_registered or self._stands(its, last, is_own):
+                return True
+        return False
+
+    def _stands(self, status: str, last: int, is_own: Callable[[str], bool]) -> bool:
+        told: dict[str, int] = {}
+        for record in (each for its in self._records.values() for each in its if is_own(each.patient)):
+            data = record.data
+            if (data["status"] or "") != status:
+                continue
+            if data["on"]:
+                told.setdefault(data["placer"], record.told)
+            else:
+                told.pop(data["placer"], None)
+        return any(each <= last for each in told.values())
