@@ -120,6 +120,15 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
         [],
         AMBIGUOUS,
     ),
+    "of one that another corrected first": (
+        [
+            first("F1"),
+            later("F1^LAB", taken=""),
+            oru("0940", obr("F1^POCT"), obx(SODIUM, "145", "mmol/L", "C")),
+        ],
+        [],
+        AMBIGUOUS,
+    ),
     "of one that it may be, as the other was told later": (
         [
             first(),

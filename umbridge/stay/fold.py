@@ -19,6 +19,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
+from umbridge.stay.elsewhere import Reported
 from umbridge.stay.force import InForce
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
 from umbridge.stay.late import LATE_CRITICAL_RESULT, TROPONIN, has_troponin_risen
@@ -195,8 +196,7 @@ class StayFold:
         for row in rows.get("withdrawn", ()):
             told = withdrawal(row)
             self.told.take(told.patient, told.report, told.service, told.placer, told.other)
-            before = self.told.withdrawn.setdefault(base_of(told.report), [])
-            if not again(before, told):
+            if not again(self.told.withdrawn.setdefault(base_of(told.report), []), told):
                 for listed in self._results.values():
                     listed.withdraw(told)
         for row in rows.get("orders", ()):
@@ -350,8 +350,7 @@ class StayFold:
         aliases += [old for old in self._owners if old != patient]
         registered = self._timeline.course.registered_since
         raised = self._orders.exceptions(self.is_patient, instant(as_of), registered)
-        for its in self._results.values():
-            raised.update(its.exceptions(self.is_patient))
+        raised.update(*(its.exceptions(self.is_patient) for its in self._results.values()))
         left = self._timeline.course.discharged_at
         troponin = None if left is None else self._results.get(TROPONIN)
         if left is not None and troponin is not None and has_troponin_risen(troponin, left, self.is_patient):
@@ -377,6 +376,7 @@ class StayFold:
             has_ring=self._ring,
             unguarded=tuple(unguarded(self._people, self.site)),
             has_no_cover=bool(cover) and not payers.standing,
+            reported=Reported(self._results, self.told, self.is_patient),
             raised=tuple(sorted(raised)),
         )
         return view(here, self._timeline.course, identity, as_of)

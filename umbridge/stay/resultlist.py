@@ -20,7 +20,7 @@ from umbridge.stay.counted import counted, is_counted
 from umbridge.stay.kinship import Kinship
 from umbridge.stay.likeness import Told
 from umbridge.stay.results import Kept, Look, in_order
-from umbridge.stay.statements import FINAL, PRELIMINARY, WITHDRAWN, Place, Result, again, nothing
+from umbridge.stay.statements import FINAL, PRELIMINARY, Place, Result, again, nothing
 from umbridge.stay.thread import Group, Thread, join
 from umbridge.stay.unfound import Marks, lost, may_be_meant
 
@@ -224,11 +224,10 @@ class ResultList:
         if self.unread(is_own):
             yield "RESULT_UNREAD"
 
-    def unfound(self, seq: int) -> Iterator[Result]:
-        """The withdrawals of one message that found no result to take back."""
+    def unfound(self) -> Iterator[Result]:
+        """The corrections and withdrawals that found no result which they could mean."""
         self.settle()
-        its = (each for thread in self._marks.unfound for each in thread.unfound)
-        return (each for each in its if each.seq == seq and each.kind == WITHDRAWN)
+        return (each for thread in self._marks.unfound for each in thread.unfound)
 
     def unread(self, is_own: Callable[[str], bool]) -> list[Result]:
         """What came in about these patients, cannot be read, and may matter."""

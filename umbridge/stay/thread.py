@@ -204,7 +204,10 @@ class Thread:
             if meant is None and (story is None or not story.account.is_told(stated)):
                 meant, is_sure = self._reached(stated)
                 if meant and meant != [story]:
-                    meant = meant if is_sure else [*meant, story or self._new(named)]
+                    if not is_sure:
+                        meant = [*meant, story or self._new(named)]
+                    elif named not in meant[0].names and self._is_same(meant[0], named):
+                        meant[0].names.append(named)  # so it is called now: what is not alike is another's
                     self._meant[named, stated.name] = meant
                 else:
                     meant = None

@@ -1,4 +1,4 @@
-"""What several stays of one patient show: two open inpatient stays, a return on the day of discharge.
+"""What several stays of one patient show: two open at once, a return on one day, a correction misfiled.
 
 A lane's fold knows no other lane, so this is found where stays are looked at, as they are then.
 """
@@ -14,6 +14,7 @@ from umbridge.stay.view import Stay
 
 TWO_OPEN_STAYS = "TWO_OPEN_STAYS"
 SAME_DAY_READMISSION = "SAME_DAY_READMISSION"
+CORRECTION_ELSEWHERE = "CORRECTION_ELSEWHERE"
 
 
 def is_open_inpatient(stay: Stay) -> bool:
@@ -45,7 +46,8 @@ def beside(stay: Stay, others: Iterable[Stay]) -> Stay:
 
     A patient without a number is nobody's other self. Asks for no ``others`` unless they matter.
     """
-    if not stay.mrn or stay.inpatient_start is None or stay.lifecycle is Lifecycle.CANCELLED:
+    is_inpatient = stay.inpatient_start is not None
+    if not stay.mrn or stay.lifecycle is Lifecycle.CANCELLED or not (is_inpatient or stay.reported.results):
         return stay
     found, is_open = set(stay.exceptions), is_open_inpatient(stay)
     for other in others:
@@ -53,11 +55,16 @@ def beside(stay: Stay, others: Iterable[Stay]) -> Stay:
             continue
         if is_open and is_open_inpatient(other):
             found.add(TWO_OPEN_STAYS)
-        if is_readmission(stay, other):
+        if is_inpatient and is_readmission(stay, other):
             found.add(SAME_DAY_READMISSION)
+        if stay.reported.is_corrected_in(other.reported):
+            found.add(CORRECTION_ELSEWHERE)
     return stay if len(found) == len(stay.exceptions) else replace(stay, exceptions=tuple(sorted(found)))
 
 
 def side_by_side(stays: Sequence[Stay]) -> list[Stay]:
     """All of them, each held against the others."""
-    return [beside(stay, (other for other in stays if other is not stay)) for stay in stays]
+    of_patient: dict[str, list[Stay]] = {}
+    for stay in stays:
+        of_patient.setdefault(stay.mrn, []).append(stay)
+    return [beside(stay, (other for other in of_patient[stay.mrn] if other is not stay)) for stay in stays]

@@ -20,6 +20,7 @@ from umbridge.stay.diagnoses import Unlisted, icd10_of
 from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import NOTES, DiagnosisReason, OrderReason, PartReason, Reason
+from umbridge.stay.statements import WITHDRAWN
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,8 +98,8 @@ def orders_unused(event: Event, seq: int, fold: StayFold) -> Iterator[tuple[Orde
 def unfound(seq: int, fold: StayFold) -> Iterator[str]:
     """The fields by which one message that was taken in withdraws what its stay has not, as things stand."""
     listed = (fold.results(fact) for fact in fold.sent)
-    lost = {each.part for its in listed if its is not None for each in its.unfound(seq)}
-    yield from ("OBX-11" for _ in lost)
+    lost = (each for its in listed if its is not None for each in its.unfound() if each.seq == seq)
+    yield from ("OBX-11" for _ in {each.part for each in lost if each.kind == WITHDRAWN})
     yield from ("OBR-25" for each in fold.told.lost() if each.seq == seq)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.alarms import alarms
 from umbridge.stay.clock import instant, midnights, moment
 from umbridge.stay.course import REVIEW_OF, Claim, Course, Place, Span
+from umbridge.stay.elsewhere import Reported
 from umbridge.stay.ground import ground_of
 from umbridge.stay.notices import Notice, notices
 from umbridge.stay.payers import Payers
@@ -131,6 +132,7 @@ class Stay:
     notices_missed: tuple[Notice, ...]
     next_turn: datetime | None  # when an exception or a notice is another though nothing is said
     site: SiteProfile
+    reported: Reported = field(compare=False, repr=False)  # for the patient's other stays
 
     @property
     def status_evidence(self) -> str | None:
@@ -254,6 +256,7 @@ class Identity:
     has_ring: bool
     unguarded: tuple[str, ...]  # exceptions: where two patients could not be told apart
     has_no_cover: bool
+    reported: Reported
     raised: tuple[str, ...] = ()  # exceptions about results and orders
 
 
@@ -360,6 +363,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         notices_missed=owed.missed,
         next_turn=time(min((at for at in turns if at > now), default=None)),
         site=site,
+        reported=identity.reported,
     )
 
 
