@@ -376,6 +376,35 @@ account_authority_aliases = ["2.999.8"]
 TWO = profile("", NORTH)
 
 
+@pytest.mark.parametrize(
+    ("sent", "exceptions"),
+    [
+        (("ZZV1", "ZZV1^^^UMBH^VN"), {"ZZV1": []}),
+        (("ZZV1^^^UMBH&1.2.9&ISO^VN", "ZZV1^^^UMBH"), {"ZZV1": []}),
+        (("ZZV1^^^UMBH", "ZZV1^^^&1.2.9&ISO"), {"ZZV1": [], "ZZV1^1.2.9": ["FOREIGN_VISIT_NUMBER"]}),
+        (("ZZV1^^^UMBH", "ZZV1^^^ELSEWHERE"), {"ZZV1": [], "ZZV1^ELSEWHERE": ["FOREIGN_VISIT_NUMBER"]}),
+        (("ZZV1^^^ELSEWHERE",), {"ZZV1^ELSEWHERE": ["FOREIGN_VISIT_NUMBER"]}),
+    ],
+)
+def test_a_visit_by_another_authoritys_number_is_said(
+    sent: tuple[str, ...], exceptions: dict[str, Any]
+) -> None:
+    """It may be a stay that the site knows by its own number: then there are two of it."""
+    run = Shadow(default_site())
+    for n, visit in enumerate(sent, 1):
+        pv1 = f"PV1|1|I|4W^310|||||||||||||||INP|{visit}"
+        run.take(told(n, "ADT^A01" if n == 1 else "ADT^A08", "PID|1||ZZ1^^^UMBH^MR||ZZTEST^QUILL", pv1))
+    assert {
+        stay["visit"]: [code for code in stay["exceptions"] if code.startswith("FOREIGN")]
+        for stay in run.stays(None)
+    } == exceptions
+    known = Shadow(profile('visit_authority_aliases = ["1.2.9", "ELSEWHERE"]'))
+    for n, visit in enumerate(sent, 1):
+        pv1 = f"PV1|1|I|4W^310|||||||||||||||INP|{visit}"
+        known.take(told(n, "ADT^A01" if n == 1 else "ADT^A08", "PID|1||ZZ1^^^UMBH^MR||ZZTEST^QUILL", pv1))
+    assert [(stay["visit"], stay["exceptions"]) for stay in known.stays(None)] == [("ZZV1", [])]
+
+
 def sent_by(facility: str, *segments: str, kind: str = "ADT^A01", at: str = "20260406233000") -> bytes:
     head = f"MSH|^~\\&|ZZEHR|{facility}|||{at}||{kind}|ZZ{facility}{kind}{at}|P|2.5.1"
     evn = [f"EVN||{at}"] if kind.startswith("ADT") else []

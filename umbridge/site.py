@@ -128,6 +128,12 @@ class SiteProfile:
         return frozenset("" if each == self.mrns.first else each for each in own)
 
     @property
+    def own_visits(self) -> frozenset[str]:
+        """The same of visit numbers."""
+        own = {each.visits.own for each in self.places.values()}
+        return frozenset("" if each == self.visits.first else each for each in own)
+
+    @property
     def mrn_authority(self) -> str:
         return self.mrns.own
 

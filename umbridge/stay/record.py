@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
@@ -238,13 +238,16 @@ def same_patient(one: str, other: str) -> bool:
     return authority_in(one) != authority_in(other)
 
 
-def unguarded(patients: Mapping[str, Collection[str]], site: SiteProfile) -> list[str]:
+def unguarded(patients: Mapping[str, Mapping[str, Any]], site: SiteProfile) -> list[str]:
     """Exceptions of a stay whose messages came under these keys: where two patients could not be told apart.
 
     Each message is compared by its number alone, so one message without a number of the site's is enough.
-    One of the registers says that a message did not say when it was sent.
+    One of the registers says that a message did not say when it was sent, another has the visit's number.
     """
     found = ["SENT_TIME_UNKNOWN"] if any(UNDATED in its for its in patients.values()) else []
+    visits = {authority_in(its["visit"][1]) for its in patients.values() if its.get("visit")}
+    if not visits <= site.own_visits:
+        found.append("FOREIGN_VISIT_NUMBER")
     spaces = {authority_in(each) for each in patients if each}
     if "" in patients:
         found.append("NO_PATIENT_NUMBER")
