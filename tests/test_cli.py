@@ -110,6 +110,7 @@ BUILT = {
         "plugins test",
     ),
     "reviews list",
+    "reviews show",
     *("facts list", "site draft", "messages unused"),
     *("config check", "listen", "messages replay", "messages dismiss", "messages quarantine list"),
     *("keys list", "keys rotate", "users list", "users add", "users role", "users disable"),

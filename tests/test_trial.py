@@ -91,9 +91,9 @@ def test_the_tree_of_each_vignette_that_differs_is_shown_when_asked_for(tmp_path
     assert (done.returncode, row["vignette"], row["missing"]) == (1, "V04", ["bun"])
     assert [tree["truth"] for tree in row["why"]][-1] == "UNKNOWN"
     shown = command("test", "zz-new", "--why", cwd=tmp_path).stdout
-    assert "missing: bun" in shown
-    assert "latest bun" in shown or "highest bun" in shown
-    assert "missing: bun" not in command("test", "zz-new", cwd=tmp_path).stdout
+    assert "missing: blood urea nitrogen" in shown
+    assert "latest blood urea nitrogen" in shown or "highest blood urea nitrogen" in shown
+    assert "missing: blood urea nitrogen" not in command("test", "zz-new", cwd=tmp_path).stdout
 
 
 CONTENT = "zz_new/content/example.toml"
