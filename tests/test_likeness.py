@@ -19,6 +19,7 @@ from test_told import (
     TROPONIN,
     at,
     exceptions,
+    folded,
     message,
     obx,
     oru,
@@ -404,6 +405,28 @@ def test_what_finds_nothing_takes_nothing_and_is_said(
         its = values(found, "sodium") or values(found, "glucose")
         assert (bool({"119", "512"} & set(its)), exceptions(*events)) == (is_used, raised)
         events = order.sample(events, len(events)) + order.sample(events, order.randrange(2))
+
+
+def test_many_cancels_are_looked_up_once_and_not_once_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: orders that were cancelled without a result, in a stay with several facts."""
+    count = 0
+    ask = Told._has_results
+
+    def counted(self: Told, number: str, before: Result) -> bool:
+        nonlocal count
+        count += 1
+        return ask(self, number, before)
+
+    monkeypatch.setattr(Told, "_has_results", counted)
+    values = [obx(code, "4", "mmol/L") for code in (SODIUM, POTASSIUM, GLUCOSE, HEMOGLOBIN)]
+    fold = folded(
+        *(whole_gone(f"X{n}^LAB", service="BGA^^L") for n in range(40)), oru("0901", obr("F1"), *values)
+    )
+    fold.stay(at("1200"))
+    assert 40 <= count <= 120
+    count = 0
+    fold.stay(at("1201"))
+    assert count == 0
 
 
 def test_a_correction_under_another_code_of_the_fact_stands_beside_it_and_is_said() -> None:

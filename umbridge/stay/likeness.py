@@ -58,7 +58,7 @@ class Told:
     """
 
     __slots__ = (
-        *("_numbers", "_ordered", "_person", "_reports", "_services"),
+        *("_lost", "_numbers", "_ordered", "_person", "_reports", "_services", "_strange"),
         *("log", "vocabulary", "withdrawn"),
     )
 
@@ -70,6 +70,8 @@ class Told:
         self._reports: dict[str, dict[tuple[str, str], int]] = {}
         self._ordered: dict[str, dict[tuple[str, str], None]] = {}  # the same of orders
         self.withdrawn: dict[str, list[Result]] = {}  # whole reports, by number without its namespace
+        self._lost: list[Result] | None = None
+        self._strange: list[Result] | None = None
         self.log: list[tuple[str, str]] = []
         self.vocabulary = 0
 
@@ -82,6 +84,8 @@ class Told:
         """
         if not report:
             return
+        if self._lost is not None:
+            self.forget()
         its = self._reports.setdefault(base_of(report), {})
         known = its.get((report, patient))
         if known is None or sent < known:
@@ -95,6 +99,8 @@ class Told:
 
     def tie(self, patient: str, filler: str, placer: str, *, is_order: bool = False) -> None:
         """What is said of an order's numbers, which are its reports' too, by itself or by its results."""
+        if self._lost is not None:
+            self.forget()
         for number in (filler, f"{PLACER}{placer}" if placer else ""):
             if number and is_order:
                 self._ordered.setdefault(base_of(number), {})[number, patient] = None
@@ -186,12 +192,23 @@ class Told:
             found = is_it if found is None else found and is_it
         return found
 
-    def lost(self) -> Iterator[Result]:
+    def lost(self) -> list[Result]:
         """The whole reports that are withdrawn, and of which no result had been told."""
-        for its in self.withdrawn.values():
-            for each in its:
-                if not self._has_results(each.report, each):
-                    yield each
+        if self._lost is None:
+            every = (each for its in self.withdrawn.values() for each in its)
+            self._lost = [each for each in every if not self._has_results(each.report, each)]
+        return self._lost
+
+    def strange(self) -> list[Result]:
+        """Those of them that may mean another report: cancels of orders without results do not."""
+        if self._strange is None:
+            lost = self.lost()
+            self._strange = [e for e in lost if e.first == e.last or not self.is_order_alone(e)]
+        return self._strange
+
+    def forget(self) -> None:
+        """Something is told, or whose numbers are whose has changed."""
+        self._lost = self._strange = None
 
     def _has_results(self, number: str, before: Result) -> bool:
         """Whether a result of a report that this may be the number of was told before a statement."""

@@ -44,7 +44,7 @@ class ResultList:
 
     __slots__ = (
         *("_groups", "_has_ties", "_kept", "_kinship", "_looks", "_marks"),
-        *("_person", "_persons", "_places", "_results", "_stale", "_told", "has_bounds"),
+        *("_person", "_persons", "_places", "_results", "_services", "_stale", "_told", "has_bounds"),
     )
 
     def __init__(
@@ -67,6 +67,7 @@ class ResultList:
         self._groups: dict[_Key, Group] = {}
         self._stale: dict[Thread, None] = {}
         self._marks = Marks()
+        self._services: dict[str, None] = {}  # of the reports that have such results
         self._kinship = Kinship(self._told, self._persons)
 
     def look(
@@ -151,6 +152,7 @@ class ResultList:
             self._spoil(stated, group)
         if group is None:
             group = self._groups[key] = Group(stated.named, patient)
+            self._services[stated.service] = None
             if self._kinship.enter(group) or self._told.withdrawn:
                 self._relate(group)
             if group.thread is None and not stated.is_plain:
@@ -217,7 +219,7 @@ class ResultList:
         self.settle()
         if any(is_own(thread.patient) for thread in self._marks.unsure):
             yield "CORRECTION_AMBIGUOUS"
-        for each in lost(self._told, self._marks, is_own):
+        for each in lost(self._told, self._marks, self._services, is_own):
             if may_be_meant(self._told, each, (e for e in self._results if is_own(e.patient))):
                 yield "CORRECTION_NOT_FOUND"
                 break
@@ -387,6 +389,7 @@ class ResultList:
 
     def forget_looks(self) -> None:
         """Whose results count has changed: look afresh."""
+        self._told.forget()
         self._kinship.forget()
         self._looks.clear()
         self._kept.clear()

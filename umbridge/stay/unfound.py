@@ -41,10 +41,18 @@ class Marks:
             held.clear()
 
 
-def lost(told: Told, marks: Marks, is_own: Callable[[str], bool]) -> Iterator[Result]:
-    """What was told of these patients and found nothing: of single results, and of whole reports."""
+def lost(
+    told: Told, marks: Marks, services: Iterable[str], is_own: Callable[[str], bool]
+) -> Iterator[Result]:
+    """What was told of these patients and found nothing: of single results, and of reports of a service."""
     its = (each for thread in marks.unfound if is_own(thread.patient) for each in thread.unfound)
-    return chain(its, (each for each in told.lost() if is_own(each.patient)))
+    reports = (
+        each
+        for each in told.strange()
+        if is_own(each.patient)
+        and any(told.may_be_service(service, each.service, each.patient) for service in services)
+    )
+    return chain(its, reports)
 
 
 def may_be_meant(told: Told, one: Result, shown: Iterable[Result]) -> bool:
@@ -54,7 +62,7 @@ def may_be_meant(told: Told, one: Result, shown: Iterable[Result]) -> bool:
     no earlier result: it is the cancel of an order as often. So it may mean what is of its very time, and
     without a time only under a number of which no order is known.
     """
-    is_cancel = one.kind in (UNOBTAINABLE, REPORT_WITHDRAWN) and one.first != one.last
+    is_cancel = one.kind == UNOBTAINABLE and one.first != one.last
     if is_cancel and told.is_order_alone(one):
         return False
     return any(
