@@ -47,6 +47,19 @@ WHY = {
     ("usual_spo2", "spo2"): "the same",
     ("chronic_bicarbonate", "bicarbonate"): "the same",
     ("home_oxygen", ALWAYS): "the same",
+    ("pao2_fio2", "spo2_room_air"): "either says what oxygen holds up",
+    (
+        "troponin_change",
+        ALWAYS,
+    ): "a diagnosed infarction counts until a second value shows that nothing moves",
+    (
+        "spo2",
+        ALWAYS,
+    ): "asthma: the guideline goes by the peak flow; a low saturation counts where one was taken",
+    (
+        "renal_disease",
+        ALWAYS,
+    ): "a creatinine counts as it is where nobody says that the kidneys were ill before",
     ("mentation_at_baseline", ALWAYS): "the same: without it not being alert counts",
     ("o2_target_88_92", ALWAYS): "the same",
     ("tube_feeding", ALWAYS): "the same",
@@ -77,6 +90,7 @@ def test_nothing_is_left_out_without_a_reason_and_no_reason_is_idle() -> None:
 def test_a_stand_in_is_a_condition_or_says_the_same_thing() -> None:
     """Any other would be a fact that is known of nearly everybody: a missing value read as normal."""
     replaces = {("arterial_ph", "venous_ph"), ("beta_hydroxybutyrate", "urine_ketones")}
+    replaces |= {("pao2_fio2", "spo2_room_air")}
     baselines = {("usual_paco2", "paco2"), ("usual_spo2", "spo2"), ("chronic_bicarbonate", "bicarbonate")}
     once = {("creatinine_rise_48h", "creatinine"), ("hemoglobin_fall_24h", "hemoglobin")}
     once |= {("urine_output_rate", "creatinine")}

@@ -112,6 +112,7 @@ TITLES = {
     "sofa_baseline": "SOFA score of before this illness",
     "norepinephrine_dose": "norepinephrine dose",
     "fluid_resuscitation": "fluid resuscitation",
+    "iv_fluid_rate": "rate of intravenous fluids",
     "appears_unwell": "appears unwell",
     "ciwa_ar": "CIWA-Ar score",
     "withdrawal_seizure": "withdrawal seizure",

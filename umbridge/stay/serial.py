@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from umbridge.interval import Interval, Number, as_number, least, most, plus, times
+from umbridge.interval import Interval, Number, as_interval, as_number, least, most, plus, times
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.clock import HOUR
 from umbridge.stay.ends import end_of
@@ -15,9 +15,10 @@ from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.statements import Result
 
 TROPONIN = "troponin_ratio"
-#: Above this share of the lowest sample the highest is a change: 20 %, the limit for values that are already
-#: raised (Thygesen K et al. Fourth universal definition of myocardial infarction. Circulation 2018;138:e618).
-CHANGE = Decimal("1.2")
+#: A later sample above the first of these shares of an earlier one has risen, below the second fallen: by
+#: more than 20 %, the limit for values that are already raised (Thygesen K et al. Fourth universal definition
+#: of myocardial infarction. Circulation 2018;138:e618).
+RISEN, FALLEN = Decimal("1.2"), Decimal("0.8")
 
 
 class Look(Protocol):
@@ -58,17 +59,22 @@ def serial_troponin(look: Look) -> Reading | None:
 
 
 def troponin_change(look: Look) -> Reading | None:
-    """Whether any two samples of the stay differ by more than 20 %; unknown before the second."""
+    """Whether the stay's samples rise or fall by more than 20 % from one to a later one; unknown before the
+    second."""
     series = _series(look)
     if len(series) < 2:
         return None
-    values = [value for value, _ in series]
     _, source = max(series, key=lambda pair: end_of(pair[0]))
-    exact = [value for value in values if isinstance(value, Decimal)]
-    if len(exact) == len(values):
-        changed: bool | None = max(exact) > min(exact) * CHANGE
-    else:
-        changed = plus(most(values), times(least(values), -CHANGE)).holds(">", Decimal(0))
+    changed: bool | None = False
+    low = high = as_interval(series[0][0])  # of all before
+    for value, _ in series[1:]:
+        rose = plus(times(value, Decimal(1)), times(low, -RISEN)).holds(">", Decimal(0))
+        fell = plus(times(value, Decimal(1)), times(high, -FALLEN)).holds("<", Decimal(0))
+        if rose or fell:
+            return _single(look, "troponin_change", True, source)
+        if rose is None or fell is None:
+            changed = None
+        low, high = least((low, value)), most((high, value))
     return None if changed is None else _single(look, "troponin_change", changed, source)
 
 

@@ -114,7 +114,11 @@ def test_the_treatments_of_each_level_are_those_that_the_dictionary_gives_it() -
         if each.level is not None:
             given.setdefault(each.level, set()).add(fact)
     subset = plugin.LIBRARY.subsets["syncope"]
-    assert read_by(subset, "hospital_treatment") == given[Level.ACUTE] | {"o2_above_usual"}
+    assert read_by(subset, "hospital_treatment") == given[Level.ACUTE] | {
+        "o2_above_usual",
+        "iv_fluid_rate",
+        "oral_intake",
+    }
     assert read_by(subset, "intermediate_treatment") == given[Level.INTERMEDIATE]
     assert read_by(subset, "critical_treatment") == given[Level.CRITICAL]
 
@@ -126,6 +130,8 @@ def test_every_treatment_keeps_every_patient_at_its_level(subset: Subset) -> Non
         if each.level is None:
             continue
         known: dict[str, Value] = {fact: True, "spo2": Decimal(97)}  # nothing measured, nothing decided
+        if fact == "iv_fluids":
+            known["iv_fluid_rate"] = Decimal(75)
         question = case(plugin.LIBRARY, subset, known, each.level, review=ReviewType.CONTINUED_STAY)
         result = plugin.umbridge_screen(question)
         assert result.outcome is Outcome.MEETS, (fact, result.missing)

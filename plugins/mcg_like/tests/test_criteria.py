@@ -256,7 +256,7 @@ def test_a_lower_level_that_is_still_open_is_said_with_a_referral() -> None:
     settled_low = asked(chest, low | {"serial_troponin": Decimal("0.4")})
     assert "supported_max" not in settled_low.scores
     watched = asked(chest, low, Level.OBS, review=ReviewType.OBSERVATION)
-    assert (watched.outcome, watched.missing) == (Outcome.PEND, ("serial_troponin",))
+    assert (watched.outcome, watched.missing) == (Outcome.PEND, ("serial_troponin", "troponin_change"))
 
 
 # --- patients who are ready ----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ Y, N = True, False
 Change = Mapping[str, Value | int | float | None]  # None: not measured
 #: Facts of no patient in particular: the limit where no other is stated, and what stands for nothing wrong.
 USUAL: Change = {"spo2_limit": 90, "hemoglobin_fall_24h": 0, "usual_spo2": 96, "urine_ketones": "NEG"}
+USUAL = {**USUAL, "iv_fluid_rate": 0, "spo2": 97, "spo2_room_air": 97, "pao2_fio2": 400}
 
 #: Nothing wrong: facts not named are N.
 WELL: Mapping[str, Change] = {
@@ -65,7 +66,8 @@ WELL: Mapping[str, Change] = {
 #: What alone is severe at presentation.
 SEVERE: Mapping[str, tuple[Change, ...]] = {
     "cap": (
-        *({"spo2_room_air": 89}, {"mechanical_ventilation": Y}, {"vasopressor": Y}),
+        *({"spo2": 89}, {"mechanical_ventilation": Y}, {"vasopressor": Y}, {"niv": Y}, {"high_flow_o2": Y}),
+        *({"o2_above_usual": Y, "spo2_room_air": 89}, {"o2_above_usual": Y, "pao2_fio2": 299}),
         *({"bun": 20, "new_confusion": Y, "resp_rate": 30}, {"age": 91, "sex": "M"}),
         {"multilobar_infiltrate": Y, "platelets": 99, "wbc": 3.9},
     ),
@@ -75,14 +77,14 @@ SEVERE: Mapping[str, tuple[Change, ...]] = {
         *({"failed_initial_treatment": Y}, {"serious_comorbidity": Y}),
         {"home_support_adequate": N, "dyspnea_vas": 5, "resp_rate": 24, "heart_rate": 95},
     ),
-    "asthma": ({"pef_percent": 39},),
+    "asthma": ({"pef_percent": 39}, {"spo2": 89}),
     "heart_failure": (
         *({"sbp": 89}, {"worsening_renal_function": Y}, {"consciousness": "V"}, {"dyspnea_at_rest": Y}),
         *({"spo2": 89}, {"significant_arrhythmia": Y}, {"acute_coronary_syndrome": Y}),
     ),
     "chest_pain": (
         *({"troponin_ratio": 1.1, "troponin_change": Y}, {"st_elevation": Y}),
-        {"is_infarction": Y, "troponin_ratio": 1.1},
+        {"is_infarction": Y, "troponin_ratio": 1.1, "troponin_change": None},
         {"heart_history_score": 2, "heart_ecg_score": 2, "known_atherosclerosis": Y, "age": 45},
     ),
     "upper_gi_bleed": ({"sbp": 89}, {"hemoglobin": 9.9}),
@@ -109,7 +111,10 @@ OBSERVED: Mapping[str, tuple[Change, ...]] = {
     ),
     "asthma": ({"pef_percent": 40}, {"pef_percent": 69}),
     "heart_failure": ({"worsened_congestion": Y},),
-    "chest_pain": ({"heart_history_score": 2, "heart_ecg_score": 2}, {"serial_troponin": 1.1}),
+    "chest_pain": (
+        {"heart_history_score": 2, "heart_ecg_score": 2},
+        {"serial_troponin": 1.1, "troponin_change": Y},
+    ),
     "upper_gi_bleed": ({"bun": 18.2}, {"bun": 22.4, "melena": Y, "heart_rate": 100}),
     "dka_hhs": ({"diabetes": Y, "beta_hydroxybutyrate": 3, "bicarbonate": 15},),
     "ssti": ({"temperature": 38.1, "heart_rate": 91},),
@@ -268,7 +273,8 @@ def test_any_treatment_that_needs_the_hospital_keeps_a_patient_who_was_ready(nam
     left = asked(name, {fact: Y}, review=ReviewType.DISCHARGE)
     assert (left.outcome, left.discharge_ready) == (Outcome.REFER, False)
     day, change = BEHIND[name]
-    stay = asked(name, change, {fact: Y}, review=ReviewType.CONTINUED_STAY, episode_day=day)
+    running: Change = {fact: Y, "iv_fluid_rate": 75}  # fluids keep nobody here at a rate that is not known
+    stay = asked(name, change, running, review=ReviewType.CONTINUED_STAY, episode_day=day)
     assert stay.outcome is Outcome.MEETS
     assert stay.extended_stay_reason is None or "treatment" in stay.extended_stay_reason.split(",")
 
@@ -310,3 +316,40 @@ def test_a_referral_names_the_circumstances_that_are_no_ground_by_themselves(
     with_reason = asked(name, around, lifted, requested_status=status)
     assert with_reason.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
     assert "by itself" not in with_reason.rationale
+
+
+@pytest.mark.parametrize(
+    ("rate", "drinks", "outcome"), [(None, Y, "PEND"), (74, Y, "REFER"), (75, Y, "MEETS")]
+)
+def test_fluids_keep_a_patient_here_at_a_rate_that_is_known(
+    rate: int | None, drinks: bool, outcome: str
+) -> None:
+    """An order without a rate may be one that keeps a vein open."""
+    behind: Change = {"heart_rate": 101, "iv_fluids": Y, "iv_fluid_rate": rate, "oral_intake": drinks}
+    stay = asked("cap", behind, review=ReviewType.CONTINUED_STAY, episode_day=3)
+    assert stay.outcome == outcome
+    assert stay.missing == (("iv_fluid_rate",) if outcome == "PEND" else ())
+
+
+def test_nobody_on_oxygen_is_called_well_oxygenated_by_a_saturation_that_it_holds_up() -> None:
+    held: Change = {"o2_above_usual": Y, "spo2": 95, "spo2_room_air": None, "pao2_fio2": None}
+    for name in ("cap", "copd", "heart_failure"):
+        found = asked(name, held)
+        assert (found.outcome, found.missing) == (Outcome.PEND, ("pao2_fio2", "spo2_room_air"))
+        assert asked(name, held, {"spo2": 89}).outcome is Outcome.MEETS  # below on oxygen is below without
+        for change in ({"pao2_fio2": 299}, {"spo2_room_air": 89}):
+            assert asked(name, held, change).outcome is Outcome.MEETS
+        for change in ({"spo2_room_air": 90}, {"o2_above_usual": N}):
+            assert asked(name, held, change).outcome is Outcome.REFER
+
+
+@pytest.mark.parametrize(("change", "outcome"), [(N, "REFER"), (Y, "MEETS"), (None, "PEND")])
+def test_a_raised_troponin_that_is_stable_is_no_acute_injury(change: bool | None, outcome: str) -> None:
+    raised: Change = {"troponin_ratio": 2.4, "serial_troponin": 2.4, "troponin_change": change}
+    found = asked("chest_pain", raised)
+    assert found.outcome == outcome
+    if change is N:
+        assert found.supported is Level.HOME
+        assert asked("chest_pain", raised, {"is_infarction": Y}).outcome is Outcome.REFER
+    else:
+        assert asked("chest_pain", raised, {"is_infarction": Y}).outcome is Outcome.MEETS
