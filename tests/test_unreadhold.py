@@ -155,6 +155,26 @@ def test_a_review_waits_for_a_result_that_it_asks_for(
         assert line["closes"] is not is_held
 
 
+def gone(told: str, number: str = "ZZR3^ZZLAB") -> bytes:
+    """A withdrawal of sodium under another number, of the time of ``lab``: it may mean that one."""
+    taken = "202603021000"
+    line = f"OBX|1|NM|2951-2^Sodium^LN||||||||D|||{taken}"
+    return message("ORU^R01", told, f"OBR|1||{number}|ZZ^Other^99ZZ|||{taken}", line)
+
+
+def test_a_value_in_doubt_holds_it_as_one_that_nobody_can_read(host: Host) -> None:
+    """Which value holds nobody knows, and it may be the worst: whenever the doubt arose."""
+    first = lab("2951-2", "mmol/L")
+    other = lab("2951-2", "mmol/L", taken="202603021100", told="202603021110")
+    for told in ("202603021020", "202603022200"):
+        line = admission(host, first, other, gone(told), LATER)
+        assert RESULT_UNREAD in line["hold"] and line["closes"] is not True
+        assert "which value holds: sodium" in line["rationale"]
+    assert RESULT_UNREAD not in admission(host, first, other, LATER)["hold"]
+    named = gone("202603021020", "ZZR2^ZZLAB")  # withdrawn, and no doubt about it
+    assert RESULT_UNREAD not in admission(host, first, other, named, LATER)["hold"]
+
+
 def test_the_value_that_can_be_read_lets_it_close(host: Host) -> None:
     good = lab("2951-2", "mmol/L", told="202603021030")
     assert RESULT_UNREAD not in admission(host, lab("2951-2", "zz/L"), good)["hold"]

@@ -28,7 +28,7 @@ REASONS = {
     "NO_MEASURED_FACT": "its true criteria rest on no abnormal measurement",
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",
     "INPATIENT_ORDER_MISSING": "midnights are counted, and no inpatient order was seen",
-    "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it",
+    "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",
 }
 #: What ``ledger show --why`` has beside an entry.

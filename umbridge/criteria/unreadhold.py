@@ -1,4 +1,4 @@
-"""An answer waits for a person while a value that its rules ask for came in and nobody can read it.
+"""An answer waits for a person while a value that its rules ask for came in and is unreadable or in doubt.
 
 The value may be the worst there is. Rules that met without it may not meet with it, or support more.
 """
@@ -26,6 +26,8 @@ def held_for_unread(case: Case, result: ScreenResult, cited: Sequence[Cited]) ->
     facts = [fact for fact in case.unread if fact in read]
     if not facts:
         return result
-    words = f"Sent, and nobody can read it: {', '.join(facts)}: a person has to see it."
+    words = (
+        f"Sent, and nobody can read it, or say which value holds: {', '.join(facts)}: a person has to see it."
+    )
     rationale = f"{result.rationale} {words}".strip()
     return replace(result, hold=(*result.hold, RESULT_UNREAD), rationale=rationale)

@@ -93,6 +93,12 @@ class Account:
         """All that were ever stated, in the order told; gone ones too."""
         return self._values
 
+    @property
+    def doubted(self) -> Iterator[Result]:
+        """The values of which nobody knows whether they hold."""
+        its = (each for each in self._standing if each.is_unsure)
+        return (each.shown() for each in its if each.content.value not in (None, LOST))
+
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         """The statements that say what a value is, and what has become of it; all others are superseded."""
         for value in self._values:

@@ -14,6 +14,7 @@ WORDS = {
     "before_the_first_contact": "from before the first contact, {limit}",
     "older_than_the_window": "older than what counts here, which begins {limit}",
     "unread": "nobody can read it: {reason}",
+    "in_doubt": "a correction or withdrawal may mean it, and nobody knows",
 }
 
 

@@ -1,4 +1,4 @@
-"""What was sent of a fact and is not used in one look, and why: too late, too old, or nobody can read it.
+"""What was sent of a fact and is not used in one look, and why: too late, too old, unreadable or in doubt.
 
 A fact without a usable value is unknown. That it is unknown is not to be shown as if nothing had been sent.
 """
@@ -55,6 +55,7 @@ class Why(StrEnum):
     BEFORE = "before_the_first_contact"
     OLD = "older_than_the_window"
     UNREAD = "unread"
+    DOUBT = "in_doubt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,9 @@ class Within:
 
 
 def unread(look: Within, wanted: Set[str]) -> tuple[str, ...]:
-    """The wanted facts of which something came in for this look that nobody can read, or that are made of
-    such."""
-    found = {fact for fact in look.fold.sent if any(True for _ in _unread(look, fact))}
+    """The wanted facts of which something came in for this look that nobody can read, or of which nobody
+    knows whether it holds, or that are made of such."""
+    found = {fact for fact in look.fold.sent if any(_unread(look, fact)) or any(_doubted(look, fact))}
     if found:
         found |= {made for made, of in MADE_OF.items() if not found.isdisjoint(of)}
     return tuple(sorted(found & wanted))
@@ -124,6 +125,7 @@ def not_used(look: Within, unknown: Collection[str]) -> Iterator[NotUsed]:
 def _of(look: Within, fact: str) -> Iterator[NotUsed]:
     listed, unit = look.fold.results(fact), dictionary()[fact].unit
     found: list[tuple[Result, Why, int | None]] = [(each, Why.UNREAD, None) for each in _unread(look, fact)]
+    found += [(each, Why.DOUBT, None) for each in _doubted(look, fact)]
     for each in [] if listed is None else _near(look, fact, listed):
         why = None if each.value is None else look.why(fact, each)
         if why is not None and look.fold.is_patient(each.patient):
@@ -160,5 +162,12 @@ def _counts(look: Within, fact: str) -> bool:
 def _unread(look: Within, fact: str) -> Iterator[Result]:
     listed = look.fold.results(fact)
     for each in () if listed is None else listed.unread(look.fold.is_patient):
+        if look.why(fact, each) is None:
+            yield each
+
+
+def _doubted(look: Within, fact: str) -> Iterator[Result]:
+    listed = look.fold.results(fact)
+    for each in () if listed is None else listed.doubted(look.fold.is_patient):
         if look.why(fact, each) is None:
             yield each

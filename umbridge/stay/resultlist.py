@@ -231,6 +231,11 @@ class ResultList:
         self.settle()
         return (each for thread in self._marks.unfound for each in thread.unfound)
 
+    def doubted(self, is_own: Callable[[str], bool]) -> list[Result]:
+        """What was told of these patients and may be corrected or withdrawn: nobody knows."""
+        self.settle()
+        return [each for thread in self._marks.unsure if is_own(thread.patient) for each in thread.doubted]
+
     def unread(self, is_own: Callable[[str], bool]) -> list[Result]:
         """What came in about these patients, cannot be read, and may matter."""
         self.settle()

@@ -185,6 +185,10 @@ class Thread:
         return [story.account.unread for story in self._unread]
 
     @property
+    def doubted(self) -> Iterator[Result]:
+        return (each for story in self._unsure for each in story.account.doubted)
+
+    @property
     def unfound(self) -> list[Result]:
         """The corrections and withdrawals that found nothing which they could mean."""
         return [each for story in self._unfound for each in story.account.unfound]
