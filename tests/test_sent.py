@@ -125,6 +125,22 @@ def known(fold: StayFold, as_of: str = "10T16:00") -> tuple[str, bool]:
 
 
 #: What was told before at 09:00 of the value, what an undated message says of it, and what then counts.
+@pytest.mark.parametrize(
+    ("sent", "counts"),
+    [
+        ("2026031008", "10T08:59:59"),
+        ("2026031009", "10T09:05:00"),  # the last moment of that hour at which it can have been
+        ("2026031008-0400", "10T08:59:59"),
+        ("20260310", "10T09:05:00"),
+        ("202603100831", "10T08:31:00"),
+    ],
+)
+def test_an_hour_without_minutes_is_an_hour(sent: str, counts: str) -> None:
+    """Read as its first moment it would lie before an arrival at half past eight."""
+    event = translate(result("20260310090500", sent), ZONE)
+    assert event.observations[0].at == at(counts)
+
+
 SAID = [
     ("", "6.7", "F", "", "6.7"),
     ("4.3", "6.7", "C", "", "6.7"),

@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a message says no time at all 
 AHEAD = "from_the_future"
 #: Notes of a message that does not say when it was sent, or not to the minute.
 UNSENT = frozenset(("MSH-7 time_missing", "MSH-7 time_inexact"))
-_HOUR, _MINUTE, _SECOND = 10, 12, 14  # digits of a stamp that ends with them
+_MINUTE, _SECOND = 12, 14  # digits of a stamp that ends with them
 #: Fields that say when something happened, no later than it is told of: recorded and occurred (EVN-2, -6),
 #: entered (ORC-9), collected, received, reported, analysed (OBR-7, -14, -22, OBX-14, -19).
 _HAPPENED = {b"EVN": (2, 6), b"ORC": (9,), b"OBR": (7, 14, 22), b"OBX": (14, 19)}
@@ -102,10 +102,7 @@ def _sent(reading: Reading, raw: bytes) -> datetime:
     reading.note("MSH-7 time_inexact")
     if "MSH-7 time_coarse" in reading.notes:
         reading.notes.remove("MSH-7 time_coarse")  # it says that the first moment counts
-    if digits == _HOUR:
-        bounds = sent, sent + timedelta(minutes=59, seconds=59)
-    else:
-        bounds = days_of(stamp, reading.zone) or (sent, sent)
+    bounds = days_of(stamp, reading.zone) or (sent, sent)
     return min(max(bounds[0], reading.received_at or latest_told(reading) or sent), bounds[1])
 
 

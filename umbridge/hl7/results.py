@@ -93,8 +93,8 @@ class Results(Reading):
     def taken(self, raw: bytes, name: str, field: int, nth: int) -> tuple[datetime, _Told] | None:
         """When it was collected: the moment it counts from, and the first and last that were sent.
 
-        A day counts from the last moment of it that is not after MSH-7. Nothing was collected after it was
-        sent: a later time is MSH-7, and noted where clocks cannot be the reason.
+        A day, or an hour without minutes, counts from its last moment that is not after MSH-7. Nothing was
+        collected after it was sent: a later time is MSH-7, and noted where clocks cannot be the reason.
         """
         if not raw:
             return None
@@ -106,7 +106,7 @@ class Results(Reading):
             told, sent = (at, at), self.sent_at
             if len(self._taken) == 1:  # several times, as monitors send them: let comparing be cheap
                 sent = self.sent_at = _on_clock(sent, self.zone)
-            if not raw[8:10].isdigit() and not raw.strip()[8:10].isdigit():
+            if not raw[10:12].isdigit() and not raw.strip()[10:12].isdigit():
                 told = days_of(self.stamp(raw), self.zone) or told
                 at = told[1]
             known = self._taken[raw] = (

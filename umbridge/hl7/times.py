@@ -58,14 +58,16 @@ def parse_time(raw: bytes, zone: tzinfo) -> tuple[datetime | None, str]:
 
 
 def days_of(raw: bytes, zone: tzinfo) -> tuple[datetime, datetime] | None:
-    """First and last second of the day, month or year that a stamp without an hour means; None for others."""
+    """First and last second of the hour, day, month or year that a stamp without minutes means; else None."""
     match = _STAMP.fullmatch(raw.strip())
-    if match is None or match[4]:
+    if match is None or match[5]:
         return None
     first, _ = parse_time(raw, zone)
     if first is None:
         return None
-    if match[3]:
+    if match[4]:
+        following = first + timedelta(hours=1)
+    elif match[3]:
         following = first + timedelta(days=1)
     elif match[2]:
         following = (first + timedelta(days=31)).replace(day=1)
