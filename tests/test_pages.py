@@ -21,13 +21,13 @@ from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT
 from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.criteria.whyframe import behind, why_rows
 from umbridge.drawing import patients
-from umbridge.pages import REASONS, review_lines, slot
+from umbridge.pages import REASONS, closing_lines, review_lines, slot
 from umbridge.review.record import ScreenLine, evidence_json, is_met, optional_keys
 from umbridge.review.waves import ADVISED_HIGHER, NO_ORDER, Verdict, settled, why_open
 from umbridge.specimens import AT, case
 from umbridge.stay.asidewords import minute
 from umbridge.titles import TITLES
-from umbridge.whytree import WIDTH
+from umbridge.whytree import WIDTH, wrapped
 
 PLUGINS: tuple[ModuleType, ...] = (interqual, mcg, medicare)
 RAW = re.compile(r"(?<![\w^.\[-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w^])")
@@ -156,6 +156,23 @@ def test_a_determination_of_the_ledger_is_shown_by_titles_too() -> None:
     assert slot("sens_evidence", {"evidence": [cited], "hold": None}) == {"evidence": shown, "hold": None}
     assert slot("plugin", "interqual_like") == "interqual_like"
     assert slot("evidence", "[redacted]") == slot("missing", "[redacted]") == "[redacted]"
+
+
+@given(st.integers(0, 60))
+def test_no_line_ends_within_a_time(width: int) -> None:
+    at = "2026-02-02 14:00 -05:00"
+    lines = wrapped(f"{'x' * width} told by {at}: not used", 4)
+    assert sum(at in line for line in lines) == 1
+
+
+def test_a_closed_review_is_not_said_to_be_open() -> None:
+    """By its newest answers it would not close: it stays closed, and the page says both."""
+    shown = list(closing_lines(False, [("aa", "NOT_MET")], {"aa": "PEND"}, "closed"))
+    assert shown == [
+        "  would close by its newest answers: no",
+        "    aa: PEND: undecided while facts are missing",
+    ]
+    assert list(closing_lines(False, [("", "NO_ANSWER")], {}, "open"))[1] == "    no plugin has answered yet"
 
 
 HOST_REASONS = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, RESULT_UNREAD)

@@ -69,6 +69,7 @@ def test_each_review_is_as_the_ledger_left_it_with_all_that_was_said_of_it(desk:
         assert missed == alone
         assert [each["seq"] for each in row["history"]] == sorted(each["seq"] for each in row["history"])
         states.add(row["state"])
+        assert not row["overdue"] or row["state"] == "open"  # what is closed is due no more
     assert {"open", "closed"} <= states
 
 
@@ -92,7 +93,8 @@ def test_a_page_is_read_from_its_moment_to_its_last_reason_and_holds_no_id_of_a_
         text = page(row)
         assert f"asks: {row['requested']['status']}, {row['requested']['level']}" in text
         assert "judged as of: " in text
-        assert f"closes by itself: {'yes' if row['closes'] else 'no'}" in text
+        word = "closes by itself" if row["state"] == "open" else "would close by its newest answers"
+        assert f"{word}: {'yes' if row['closes'] else 'no'}" in text
         for each in row["answers"]:
             assert f"{each['slots']['plugin']}: {each['slots']['outcome']}" in text
         words = text

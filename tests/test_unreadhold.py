@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from umbridge.criteria.host import Host
 from umbridge.criteria.unreadhold import RESULT_UNREAD, held_for_unread
 from umbridge.criteria.wire import case_in, case_out
 from umbridge.drawing import patients
+from umbridge.review.record import _restricted
 from umbridge.shadow import Shadow
 from umbridge.site import default_site
 from umbridge.specimens import case
@@ -173,6 +174,27 @@ def test_a_value_in_doubt_holds_it_as_one_that_nobody_can_read(host: Host) -> No
     assert RESULT_UNREAD not in admission(host, first, other, LATER)["hold"]
     named = gone("202603021020", "ZZR2^ZZLAB")  # withdrawn, and no doubt about it
     assert RESULT_UNREAD not in admission(host, first, other, named, LATER)["hold"]
+
+
+def test_what_cannot_be_read_is_listed_beside_a_value_that_can(host: Host) -> None:
+    """The fact is known by the later sample, so it is not missing; the page names the other one too."""
+    later = lab("2951-2", "mmol/L", taken="202603021100", told="202603021110")
+    line = admission(host, lab("2951-2", "zz/L"), later, LATER)
+    assert "sodium" not in line["missing"]
+    assert [(row["fact"], row["why"], row["at"][11:16]) for row in line["not_used"]] == [
+        ("sodium", "unread", "10:00")
+    ]
+
+
+def test_a_rationale_that_names_an_unread_fact_of_substance_use_is_restricted() -> None:
+    """42 CFR 2.12(a)(1): that a withdrawal score was sent tells as much as the score."""
+    plain = ScreenResult(
+        Outcome.MEETS, rationale="Sent, and nobody can read it: sodium: a person has to see it."
+    )
+    told = replace(plain, rationale=plain.rationale.replace("sodium", "ciwa_ar"))
+    stay: Any = SimpleNamespace(diagnoses=("J18.9",))
+    assert not _restricted(stay, plain)
+    assert _restricted(stay, told)
 
 
 def test_the_value_that_can_be_read_lets_it_close(host: Host) -> None:

@@ -29,6 +29,7 @@ REASONS = {
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",
     "INPATIENT_ORDER_MISSING": "midnights are counted, and no inpatient order was seen",
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
+    "NO_ANSWER": "no plugin has answered yet",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",
 }
 #: What ``ledger show --why`` has beside an entry.
@@ -73,10 +74,13 @@ def review_lines(
 
 
 def closing_lines(
-    closes: bool, open_for: Sequence[tuple[str, str]], outcomes: dict[str, str]
+    closes: bool, open_for: Sequence[tuple[str, str]], outcomes: dict[str, str], state: str = ""
 ) -> Iterator[str]:
-    """Whether a review closes by itself, and what keeps it open."""
-    yield from wrapped(f"closes by itself: {'yes' if closes else 'no'}", 2)
+    """Whether a review closes by itself, and what keeps it open; of one that is closed, whether it would."""
+    word = {"": "closes by itself", "open": "closes by itself"}.get(
+        state, "would close by its newest answers"
+    )
+    yield from wrapped(f"{word}: {'yes' if closes else 'no'}", 2)
     for plugin, reason in () if closes else open_for:
         yield from wrapped(f"{plugin}: {_reason(reason, outcomes.get(plugin, ''))}".removeprefix(": "), 4)
 
@@ -85,7 +89,7 @@ def _reason(reason: str, outcome: str) -> str:
     if reason == "NOT_MET":
         return f"{outcome}: {OUTCOMES[outcome]}" if outcome in OUTCOMES else "not met"
     words = REASONS.get(reason, OWN)
-    return words if reason == "NONE_APPLIES" else f"held, {reason}: {words}"
+    return words if reason in ("NONE_APPLIES", "NO_ANSWER") else f"held, {reason}: {words}"
 
 
 def answer_lines(line: ScreenLine, *, trees: bool = False, indent: int = 2) -> Iterator[str]:
@@ -129,12 +133,10 @@ def review_page(row: Row) -> Iterator[str]:
     if isinstance(row["closes"], bool):
         outcomes = {_said(_slots(each).get("plugin")): _said(_slots(each).get("outcome")) for each in answers}
         reasons = [(_said(each["plugin"]), _said(each["reason"])) for each in rows_in(row["open_for"])]
-        yield from closing_lines(row["closes"], reasons, outcomes)
+        yield from closing_lines(row["closes"], reasons, outcomes, _said(row["state"]))
     yield from _stay_lines(row)
     for each in answers:
-        yield from _entry_lines(each)
-    if not answers:
-        yield from wrapped("no plugin has answered yet", 2)
+        yield from _entry_lines(each, _said(row["judged_at"]))
     history = rows_in(row["history"])
     if history:
         yield from wrapped("what the ledger said before:", 2)
@@ -176,8 +178,8 @@ def _stay_lines(row: Row) -> Iterator[str]:
         yield from wrapped(f"exceptions: {', '.join(map(str, exceptions))}", 4)
 
 
-def _entry_lines(entry: Row) -> Iterator[str]:
-    """One answer in force, as its entry has it."""
+def _entry_lines(entry: Row, judged_at: str) -> Iterator[str]:
+    """One answer in force, as its entry has it. ``judged_at``: the moment of the review as it is now."""
     said = _slots(entry)
     for name in ("plugin", "outcome"):
         said.setdefault(name, "")
@@ -190,6 +192,9 @@ def _entry_lines(entry: Row) -> Iterator[str]:
     subset += f" ({_said(state.get('state'))})" if subset and isinstance(state, dict) else ""
     head = f"{_said(said['plugin'])}: {_said(said['outcome'])}{subset}"
     yield from wrapped(f"{head}; entry {entry['seq']}, {minute(_said(entry['ts']))}", 2)
+    own = _said(said.get("judged_at"))
+    if own not in ("", "[redacted]", judged_at) and judged_at:
+        yield from wrapped(f"answered as of another moment: {minute(own)}", 4)
     if said.get("state") == "failed":
         yield from wrapped("the plugin failed: this is no answer of its own", 4)
     for name, word in (

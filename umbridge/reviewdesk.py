@@ -17,11 +17,12 @@ from umbridge_audit.seal import SealError
 
 from umbridge.door import Door
 from umbridge.errors import StoreError, UmbridgeError, UsageError
+from umbridge.model import ReviewState
 from umbridge.opened import Opened
 from umbridge.questions import MAX_NUMBER, Access, OfMessage, Query, Whose, asked, text
 from umbridge.review.plan import Review, reviews
 from umbridge.review.standing import LaneReviews
-from umbridge.review.waves import OWN_REASON, is_named, settled, why_open
+from umbridge.review.waves import NO_ANSWER, OWN_REASON, is_named, settled, why_open
 from umbridge.review.worklist import why_again
 from umbridge.stay.clock import moment
 from umbridge.stay.view import Stay
@@ -176,7 +177,7 @@ def _view(
         episode_day=review.episode_day,
         opened_at=review.opened_at.isoformat(),
         due=None if review.due is None else review.due.isoformat(),
-        overdue=review.due is not None and review.due < now,
+        overdue=review.state is ReviewState.OPEN and review.due is not None and review.due < now,
         judged_at=review.judged_at.isoformat(),
         moment=_time(stay, review.judged.moment),
         judged_for_good=review.judged.is_final,
@@ -184,7 +185,7 @@ def _view(
         closes=settled(record.answers.values()),
         open_for=[
             {"plugin": plugin, "reason": reason if is_named(reason) else OWN_REASON}
-            for plugin, reason in why_open(record.answers)
+            for plugin, reason in (why_open(record.answers) if record.answers else (("", NO_ANSWER),))
         ],
         lifecycle=stay.lifecycle.value,
         status=row["status"],

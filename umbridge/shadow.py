@@ -19,7 +19,7 @@ from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.moments import EPOCH
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
-from umbridge.review.aside import aside
+from umbridge.review.aside import aside, held_for
 from umbridge.review.plan import stay_json
 from umbridge.review.record import ScreenLine, screen_line, verdict
 from umbridge.review.waves import Verdict, settled, why_open
@@ -203,7 +203,8 @@ class Shadow:
                         *line.get("advise_missing", []),
                         *unknown(line.get("why", [])),
                     }
-                    if sent := aside(state.fold, stay, review, lacked):
+                    held = held_for(item.screened.result)
+                    if sent := aside(state.fold, stay, review, lacked, held):
                         line["not_used"] = sent
                     looked.lines.append(line)
                 found.append(looked)

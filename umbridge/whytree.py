@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 DEEPEST = 20  # columns of indent: what is deeper stands under its parent all the same
+HELD = "\u2007"  # a space at which no line ends, until it is printed
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)? [+-]\d\d:\d\d")
 NO_TREE = "no tree: the plugin's answer cites no rules of the engine's"
 NO_RULES = "no tree: no rules were asked"
 
@@ -57,6 +60,8 @@ def source_of(source: str) -> str:
 
 
 def wrapped(text: str, indent: int, hang: int = 2) -> list[str]:
-    """One text in lines of the page's width."""
+    """One text in lines of the page's width. A time is not parted from its day or its offset."""
     first, later = " " * indent, " " * (indent + hang)
-    return textwrap.wrap(clean(text), WIDTH, initial_indent=first, subsequent_indent=later)
+    whole = _TIME.sub(lambda found: found[0].replace(" ", HELD), clean(text))
+    lines = textwrap.wrap(whole, WIDTH, initial_indent=first, subsequent_indent=later)
+    return [line.replace(HELD, " ") for line in lines]

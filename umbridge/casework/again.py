@@ -20,7 +20,7 @@ from umbridge.casework.asking import Screening, questions_of, screenings
 from umbridge.criteria.host import Host
 from umbridge.criteria.whyframe import why_rows
 from umbridge.criteria.whyrow import WhyRow, unknown
-from umbridge.review.aside import aside, with_aside
+from umbridge.review.aside import aside, held_for, with_aside
 from umbridge.review.plan import Review, reviews
 from umbridge.review.record import RULES, determination_draft
 from umbridge.stay.asidewords import AsideRow
@@ -104,7 +104,7 @@ def given_again(
         return Again(Because.READING, f"what is kept is read otherwise now: {_named(differs)}", differs)
     result, why = item.screened.result, why_rows(item.screened.why)
     lacked = {*result.missing, *result.advise_missing, *unknown(why)}
-    return Again(None, "", (), tuple(why), tuple(aside(fold, stay, review, lacked)))
+    return Again(None, "", (), tuple(why), tuple(aside(fold, stay, review, lacked, held_for(result))))
 
 
 def _review(slots: Mapping[str, JsonValue], stay: Stay, completed: Sequence[frozenset[str]]) -> Review | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from decimal import Decimal
 
+from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.model import FactValue, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.stay.asidewords import AsideRow, sentence
@@ -14,9 +16,24 @@ from umbridge.stay.fold import StayFold
 from umbridge.stay.notused import Within, not_used
 from umbridge.stay.view import Stay
 
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
 
-def aside(fold: StayFold, stay: Stay, review: Review, unknown: Collection[str]) -> list[AsideRow]:
-    """What was sent of facts that are unknown in a review, and is not used in it."""
+
+def facts_named(rationale: str) -> set[str]:
+    """The words of a rationale that may be ids of facts."""
+    return set(_WORD.findall(rationale))
+
+
+def held_for(result: ScreenResult) -> set[str]:
+    """The words among which are the facts whose unread values hold an answer; none where none does."""
+    return facts_named(result.rationale) if RESULT_UNREAD in result.hold else set()
+
+
+def aside(
+    fold: StayFold, stay: Stay, review: Review, unknown: Collection[str], held: Collection[str] = ()
+) -> list[AsideRow]:
+    """What was sent of facts that are unknown in a review, and is not used in it; of facts that hold the
+    answer, what nobody can read."""
     look = Within(fold, stay, review.judged.cut, instant(review.judged_at))
     return [
         {
@@ -29,14 +46,15 @@ def aside(fold: StayFold, stay: Stay, review: Review, unknown: Collection[str]) 
             "limit": None if each.limit is None else each.limit.isoformat(),
             "reason": each.reason or None,
         }
-        for each in not_used(look, unknown)
+        for each in not_used(look, unknown, held)
     ]
 
 
 def with_aside(fold: StayFold, stay: Stay, review: Review, result: ScreenResult) -> ScreenResult:
     """The same answer, whose rationale ends with what was sent of what it lacks. Nothing else is another."""
     unknown = {*result.missing, *result.advise_missing}
-    said = sentence(aside(fold, stay, review, unknown)) if unknown else ""
+    held = held_for(result)
+    said = sentence(aside(fold, stay, review, unknown, held)) if unknown or held else ""
     return replace(result, rationale=f"{result.rationale} {said}".lstrip()) if said else result
 
 

@@ -9,6 +9,7 @@ from umbridge_audit.entry import Draft, JsonValue
 
 from umbridge.criteria.whyrow import WhyRow
 from umbridge.model import Outcome, ScreenResult
+from umbridge.review.aside import facts_named
 from umbridge.review.plan import Review
 from umbridge.review.waves import Verdict, holds
 from umbridge.signed import ContentStatusRow
@@ -238,6 +239,7 @@ def _restricted(stay: Stay, result: ScreenResult) -> bool:
     disorder, so the subset asked about, the scores and what is missing tell as much as the evidence.
     """
     named = {e.fact for e in result.evidence} | set(result.missing) | set(result.advise_missing)
+    named |= facts_named(result.rationale)  # such as a value that nobody could read
     return (
         PART2 in result.tags
         or bool(part2_facts(named | set(result.scores)))

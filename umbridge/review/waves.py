@@ -22,8 +22,9 @@ CEILING = "supported_max"
 ADVISED_HIGHER = "ADVISED_HIGHER"
 NO_ORDER = "INPATIENT_ORDER_MISSING"  # as the exception: a plugin that counts from the order says it too
 OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
-#: Why a review is open beside the holds: an answer that does not meet; no answer that applies.
-NOT_MET, NONE_APPLIES = "NOT_MET", "NONE_APPLIES"
+#: Why a review is open beside the holds: an answer that does not meet; no answer that applies;
+#: none at all yet.
+NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
 _NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, RESULT_UNREAD)
 
 
@@ -136,7 +137,7 @@ def why_open(said: Mapping[str, Verdict]) -> tuple[tuple[str, str], ...]:
 
 def is_named(reason: str) -> bool:
     """Whether the host knows a reason by name: a vendor's own may tell what a patient is treated for."""
-    return reason in (*_NAMED, NOT_MET, NONE_APPLIES)
+    return reason in (*_NAMED, NOT_MET, NONE_APPLIES, NO_ANSWER)
 
 
 def waits_for(said: Iterable[Verdict]) -> tuple[str, ...]:

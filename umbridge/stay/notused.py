@@ -113,20 +113,27 @@ def unread(look: Within, wanted: Set[str]) -> tuple[str, ...]:
     return tuple(sorted(found & wanted))
 
 
-def not_used(look: Within, unknown: Collection[str]) -> Iterator[NotUsed]:
-    """What was sent of facts that are unknown in a look, or of what they are made of."""
-    own = dict.fromkeys(unknown)
-    own |= dict.fromkeys(part for fact in unknown for part in MADE_OF.get(fact, ()))
-    for fact in sorted(own.keys() & look.fold.sent):
+def not_used(look: Within, unknown: Collection[str], held: Collection[str] = ()) -> Iterator[NotUsed]:
+    """What was sent of facts that are unknown in a look, or of what they are made of. Of those in ``held``,
+    which may be known by other values, what nobody can read."""
+    for fact in sorted(_with_parts(unknown) & look.fold.sent):
         if fact in unknown or not _counts(look, fact):
             yield from _of(look, fact)
+        elif fact in held:
+            yield from _of(look, fact, is_held=True)
+    for fact in sorted((_with_parts(held) - _with_parts(unknown)) & look.fold.sent):
+        yield from _of(look, fact, is_held=True)
 
 
-def _of(look: Within, fact: str) -> Iterator[NotUsed]:
+def _with_parts(facts: Collection[str]) -> set[str]:
+    return {*facts, *(part for fact in facts for part in MADE_OF.get(fact, ()))}
+
+
+def _of(look: Within, fact: str, *, is_held: bool = False) -> Iterator[NotUsed]:
     listed, unit = look.fold.results(fact), dictionary()[fact].unit
     found: list[tuple[Result, Why, int | None]] = [(each, Why.UNREAD, None) for each in _unread(look, fact)]
     found += [(each, Why.DOUBT, None) for each in _doubted(look, fact)]
-    for each in [] if listed is None else _near(look, fact, listed):
+    for each in [] if listed is None or is_held else _near(look, fact, listed):
         why = None if each.value is None else look.why(fact, each)
         if why is not None and look.fold.is_patient(each.patient):
             found.append((each, *why))
