@@ -427,6 +427,14 @@ def test_two_facilities_numbers_are_not_the_same_numbers() -> None:
     assert [stays[visit]["exceptions"] for visit in sorted(stays)] == [[], []]
 
 
+@pytest.mark.parametrize("sent", ["ZZN", "ZZN^1.2.77^ISO", "^1.2.77^ISO"])
+def test_a_facility_is_known_by_its_universal_id_too(sent: str) -> None:
+    run = Shadow(profile("", NORTH.replace('["ZZN"]', '["ZZN", "1.2.77"]')))
+    run.take(sent_by(sent, *BARE))
+    (stay,) = run.stays(None)
+    assert (stay["visit"], stay["inpatient_start"]) == ("ZZV5^ZZN", "2026-04-06T23:30:00-06:00")
+
+
 def test_each_facility_has_its_clock() -> None:
     """Half past eleven in the evening there and here are two hours apart; so are the midnights."""
     shadow = Shadow(TWO)

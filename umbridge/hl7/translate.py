@@ -93,8 +93,9 @@ def identify(message: Message) -> Identity:
 
 
 def facility_of(message: Message) -> str:
-    """MSH-4.1: where the message was sent from."""
-    return word(message, message.header.field(4))
+    """Where the message was sent from: MSH-4.1, or the universal id where an HD has no namespace (2.A.33)."""
+    raw = message.header.field(4)
+    return word(message, raw) or (leaf(message, parts_of(message, raw), 2) if raw else "")
 
 
 def translate(
