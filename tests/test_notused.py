@@ -110,6 +110,15 @@ def test_of_many_the_newest_three_are_said(host: Host) -> None:
     assert [row["at"][11:16] for row in line["not_used"]] == ["17:20", "18:20", "19:20"]
 
 
+def test_a_value_whose_time_nobody_sent_is_said_to_have_none(host: Host) -> None:
+    """Its message's time stands in: that it was collected after the moment is more than anybody knows."""
+    timed = lab(POTASSIUM, "mmol/L", taken="202603021420", told="202603021430")
+    line, page = looked(host, timed.replace(b"|||202603021420", b"|||").replace(b"20260302142000", b""))
+    (row,) = line["not_used"]
+    assert row["reason"] == "collection_time_missing"
+    assert "(when it was collected was not sent)" in page
+
+
 def test_every_reason_has_words_and_every_fact_of_the_table_is_one() -> None:
     assert set(WORDS) == {why.value for why in Why}
     known = {*dictionary(), *DERIVED}
@@ -132,6 +141,11 @@ def test_a_rationale_ends_with_what_was_sent() -> None:
         "2026-03-02 11:00 -05:00: not used"
     )
     assert words_of(row, "sodium") == said
+    untimed = "sodium 128 mmol/L of 2026-03-02 14:20 -05:00 (when it was collected was not sent): collected"
+    assert words_of(row | {"reason": "collection_time_missing"}, "sodium").startswith(untimed)
+    assert words_of(row | {"value": "2026-03-05T12:00:00-05:00", "unit": ""}, "x").startswith(
+        "x 2026-03-05 12:00 -05:00 of"
+    )
     assert sentence([row]) == f"Sent: {said}."
     assert sentence([]) == ""
     assert words_of(row | {"why": "unread", "value": None, "reason": "zz_else"}, "x").endswith(

@@ -122,6 +122,9 @@ def test_who_may_not_see_what_was_judged_sees_none_of_it(desk: Desk) -> None:
         assert row["open_for"] in (None, REDACTED)
         assert row["spans"] in (None, REDACTED)
         shown = page(row)
+        assert ": ;" not in shown
+        assert " : " not in shown
+        assert f"judged as of: {REDACTED}," not in shown
         assert not [text for text in texts if text[:40] in shown]
         assert "closes by itself" not in shown
         if role == "administrator":

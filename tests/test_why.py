@@ -26,7 +26,7 @@ from umbridge.drawing import patients
 from umbridge.review.record import ScreenLine
 from umbridge.specimens import REQUESTS, REVIEWS, case
 from umbridge.titles import title_of
-from umbridge.whytree import WIDTH, tree_lines
+from umbridge.whytree import WIDTH, source_of, tree_lines
 
 PLUGINS: tuple[ModuleType, ...] = (interqual, mcg)
 NOTHING_MEASURED = "Nothing measured counts yet"
@@ -196,3 +196,17 @@ def test_an_answer_that_cites_nothing_of_the_engines_has_no_tree() -> None:
     assert cited
     assert behind(cited, ScreenResult(Outcome.PEND)) == ()
     assert behind([], interqual.umbridge_screen(question)) == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("order:none", "no such order was sent"),
+        ("baseline:none", "nothing usual is stated for this patient"),
+        ("closed world: history_complete", "not named, and this was said: history finished"),
+        ("ZZ1 OBX[3]-5, implied by gcs", "ZZ1 OBX[3]-5, implied by Glasgow coma score"),
+        ("ZZ1 OBX[3]-5", "ZZ1 OBX[3]-5"),
+    ],
+)
+def test_a_source_that_no_message_is_says_what_silence_stands_for(source: str, shown: str) -> None:
+    assert source_of(source) == shown

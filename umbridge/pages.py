@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from umbridge.review.record import ScreenLine
     from umbridge.shadow import Looked
+    from umbridge.stay.asidewords import AsideRow
 
 #: What each reason for an open review means (docs/judgement.md).
 REASONS = {
@@ -32,6 +33,7 @@ REASONS = {
     "NO_ANSWER": "no plugin has answered yet",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",
 }
+MASK = "[redacted]"  # what stands for a value that the reader may not see
 #: What ``ledger show --why`` has beside an entry.
 BEHIND = ("agrees", "because", "says", "why", "not_used")
 OWN = "a reason of the plugin's own: see its rationale"
@@ -128,7 +130,8 @@ def review_page(row: Row) -> Iterator[str]:
         yield from wrapped(f"asks: {requested['status']}, {requested['level']}{day}", 2)
     for word, name in (("opened", "opened_at"), ("due", "due"), ("judged as of", "judged_at")):
         if at := _said(row[name]):
-            yield from wrapped(f"{word}: {minute(at)}{_beside(row, name)}", 2)
+            beside = "" if at == MASK else _beside(row, name)
+            yield from wrapped(f"{word}: {minute(at)}{beside}", 2)
     answers = rows_in(row["answers"])
     if isinstance(row["closes"], bool):
         outcomes = {_said(_slots(each).get("plugin")): _said(_slots(each).get("outcome")) for each in answers}
@@ -144,7 +147,7 @@ def review_page(row: Row) -> Iterator[str]:
         said = _slots(each)
         what = f"review {_said(said.get('state'))} {_said(said.get('reason'))}"
         if each["kind"] == "determination":
-            what = f"{_said(said.get('plugin'))} {_said(said.get('outcome'))}"
+            what = _answer(said)
         yield from wrapped(f"entry {each['seq']}, {minute(_said(each['ts']))}: {what}".rstrip(), 4)
     hidden = row["hidden"]
     if isinstance(hidden, list) and hidden:
@@ -165,7 +168,9 @@ def _beside(row: Row, name: str) -> str:
 
 
 def _stay_lines(row: Row) -> Iterator[str]:
-    yield from wrapped(" ".join(filter(None, ("stay:", _said(row["lifecycle"]), _said(row["status"])))), 2)
+    now = " ".join(filter(None, (_said(row["lifecycle"]), _said(row["status"]))))
+    if now:
+        yield from wrapped(f"stay: {now}", 2)
     for span in rows_in(row["spans"]):
         end = minute(_said(span["end"])) if span["end"] else "now"
         since = f"{span['status']} {minute(_said(span['start']))} to {end}"
@@ -190,10 +195,10 @@ def _entry_lines(entry: Row, judged_at: str) -> Iterator[str]:
     state = said.get("content_status")
     subset = f", by {_said(said.get('subset'))}" if said.get("subset") else ""
     subset += f" ({_said(state.get('state'))})" if subset and isinstance(state, dict) else ""
-    head = f"{_said(said['plugin'])}: {_said(said['outcome'])}{subset}"
-    yield from wrapped(f"{head}; entry {entry['seq']}, {minute(_said(entry['ts']))}", 2)
+    head = _answer(said)
+    yield from wrapped(f"{head}{subset}; entry {entry['seq']}, {minute(_said(entry['ts']))}", 2)
     own = _said(said.get("judged_at"))
-    if own not in ("", "[redacted]", judged_at) and judged_at:
+    if own not in ("", MASK, judged_at) and judged_at:
         yield from wrapped(f"answered as of another moment: {minute(own)}", 4)
     if said.get("state") == "failed":
         yield from wrapped("the plugin failed: this is no answer of its own", 4)
@@ -204,8 +209,8 @@ def _entry_lines(entry: Row, judged_at: str) -> Iterator[str]:
         ("advise_missing", "missing for a higher level"),
     ):
         value = said.get(name)
-        if value == "[redacted]":
-            yield from wrapped(f"{word}: [redacted]", 4)
+        if value == MASK:
+            yield from wrapped(f"{word}: {MASK}", 4)
         elif name == "hold" and isinstance(value, list):
             for reason in value:
                 yield from wrapped(f"held, {reason}: {REASONS.get(str(reason), OWN)}", 4)
@@ -215,6 +220,12 @@ def _entry_lines(entry: Row, judged_at: str) -> Iterator[str]:
             yield from wrapped(f"{word}: {_level(value, _said(said['outcome']))}", 4)
     if rationale := _said(said["rationale"]):
         yield from wrapped(in_words(rationale), 4, 0)
+
+
+def _answer(said: Row) -> str:
+    """Whose answer, and what it came to, as far as the reader may see either."""
+    plugin, outcome = _said(said.get("plugin")) or "a plugin", _said(said.get("outcome"))
+    return f"{plugin}: {outcome}" if outcome else plugin
 
 
 def _level(supported: str, outcome: str) -> str:
@@ -238,7 +249,7 @@ def behind_page(slots: Row, behind: Row) -> Iterator[str]:
             f"cannot be shown again: {_said(behind['says'])}. What the ledger cites is above.", 0
         )
         return
-    if behind["why"] is None or behind["why"] == "[redacted]":
+    if behind["why"] is None or behind["why"] == MASK:
         yield "the rules behind it are not shown to your role"
         return
     yield "given again from the kept messages, it comes out as written; the rules behind it:"
@@ -248,6 +259,8 @@ def behind_page(slots: Row, behind: Row) -> Iterator[str]:
         "why": behind["why"],
         "not_used": behind["not_used"],
     }
+    for sent in rows_in(behind["not_used"]):
+        yield from wrapped(words_of(cast("AsideRow", sent), title_of(_said(sent["fact"]))), 4)
     yield from tree_lines(cast("ScreenLine", line))
 
 

@@ -53,8 +53,20 @@ def _node(node: WhyRow, missing: frozenset[str], sent: frozenset[str], indent: i
         yield from _node(child, missing, sent, min(indent + 2, DEEPEST))
 
 
+#: Sources that no message is, by how they begin.
+_SILENT = (
+    ("order:none", "no such order was sent"),
+    ("flag:none", "no such flag was sent"),
+    ("baseline:none", "nothing usual is stated for this patient"),
+    ("closed world: ", "not named, and this was said: "),
+)
+
+
 def source_of(source: str) -> str:
-    """Where a value comes from: of one that another implies, that other by its title."""
+    """Where a value comes from. Of one that nobody sent, what silence stands for; facts by their titles."""
+    for code, words in _SILENT:
+        if source.startswith(code):
+            return words + title_of(source.removeprefix(code)) if source != code else words
     head, found, fact = source.rpartition("implied by ")
     return f"{head}{found}{title_of(fact)}" if found else source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypedDict
 
-from umbridge.stay.reasons import Reason
+from umbridge.stay.reasons import PartReason, Reason
 
 # By ``notused.Why``. A limit is the moment that the value is after or before.
 WORDS = {
@@ -16,6 +16,10 @@ WORDS = {
     "unread": "nobody can read it: {reason}",
     "in_doubt": "a correction or withdrawal may mean it, and nobody knows",
 }
+
+
+#: The reason of a value that counts from its message, as nobody sent when it was collected.
+UNTIMED = PartReason.UNTIMED.value
 
 
 class AsideRow(TypedDict):
@@ -44,11 +48,12 @@ def minute(at: str) -> str:
 
 def words_of(row: AsideRow, name: str) -> str:
     """One value in words. ``name``: what its fact is to be called."""
-    value = "" if row["value"] is None else f" {row['value']} {row['unit']}".rstrip()
+    value = "" if row["value"] is None else f" {minute(row['value'])} {row['unit']}".rstrip()
     why = WORDS[row["why"]].format(
         limit=minute(row["limit"] or ""), told=minute(row["told"]), reason=_says(row["reason"] or "")
     )
-    return f"{name}{value} of {minute(row['at'])}: {why}: not used"
+    untimed = " (when it was collected was not sent)" if row["reason"] == UNTIMED else ""
+    return f"{name}{value} of {minute(row['at'])}{untimed}: {why}: not used"
 
 
 def sentence(rows: Iterable[AsideRow]) -> str:

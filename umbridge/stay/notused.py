@@ -15,8 +15,9 @@ from umbridge.stay.clock import instant, moment
 from umbridge.stay.cut import Cut
 from umbridge.stay.facts import dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.stay.reasons import PartReason
 from umbridge.stay.resultlist import ResultList
-from umbridge.stay.statements import Result
+from umbridge.stay.statements import UNTIMED, Result
 from umbridge.stay.view import Stay
 
 #: Facts that are worked out, or answered, by what was sent of others.
@@ -60,7 +61,8 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotUsed:
-    """One value. ``limit``: the moment that it is after or before; ``reason``: why it could not be read."""
+    """One value. ``limit``: the moment that it is after or before; ``reason``: why it could not be read, or
+    that nobody sent when it was collected."""
 
     fact: str
     value: FactValue | None
@@ -146,7 +148,7 @@ def _of(look: Within, fact: str, *, is_held: bool = False) -> Iterator[NotUsed]:
             look.clock(each.sent),
             word,
             None if limit is None else look.clock(limit),
-            each.original if word is Why.UNREAD else "",
+            each.original if word is Why.UNREAD else PartReason.UNTIMED if UNTIMED in each.source else "",
         )
 
 
