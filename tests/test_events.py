@@ -304,14 +304,40 @@ def test_what_is_cancelled_never_was(
     ours["diagnoses"] = AFTERWARDS if again in ("A01", "A05") else ()
     after = [moved_on(replace(each, **ours), 100) for each in after if each.trigger in AFTER]
     after = [replace(each, visit=replace(each.visit, admitted_at=None)) for each in after]
-    if any(each.trigger == "A11" for each in after):
-        # Of an opening that was cancelled too, and told after its cancel: such a move finds no opening.
-        after = [each for each in after if each.trigger not in WITHIN or each.sent_at == each.effective_at]
     after = [adt(again, 99, **WARD), *after]
     gone = [adt(opening, -1, admitted_at=at(-1), **WARD), *under, adt("A11", 90)]
     numbered = list(enumerate((*gone, *after)))
     random.shuffle(numbered)
     assert seen_of(looked(numbered)) == seen_of(folded(*after))
+
+
+PLAN, CAME_ANEW = adt("A05", 99, **WARD), adt("A01", 99, **WARD)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        # told under the plan that stands, took effect under the admission that was cancelled
+        (CAME_ANEW, adt("A05", 109, **WARD), adt("A22", 102, sent=110, **OBS), adt("A11", 111, sent=119)),
+        (PLAN, adt("A01", 101), adt("A11", 104), adt("A38", 118, **ED)),  # nothing is left
+        (PLAN, adt("A02", 100), adt("A12", 105, unit="MICU"), adt("A38", 111, **WARD)),
+        (
+            *(adt("A04", 99, **WARD), adt("A02", 106, sent=109, unit="MICU")),
+            *(adt("A12", 109, sent=110, **OBS), adt("A05", 108, sent=116, **ED), adt("A11", 110, sent=118)),
+        ),
+    ],
+    ids=["a move under a plan", "a plan and an admission", "a move and its cancel", "all of it"],
+)
+def test_an_earlier_admission_that_never_was_changes_nothing_of_a_later_one(after: tuple[Event, ...]) -> None:
+    gone = (adt("A01", -1, admitted_at=at(-1), **WARD), adt("A11", 90))
+    expected = seen_of(folded(*after))
+    for order in itertools.permutations(enumerate(after, 2)):
+        assert seen_of(looked((*enumerate(gone), *order))) == expected
+
+
+def test_a_plan_whose_admission_was_cancelled_first_is_cancelled_with_it() -> None:
+    found = told(folded(PLAN, adt("A01", 101), adt("A11", 104), adt("A38", 118, **ED)), 120)
+    assert (found["lifecycle"], found["open_reviews"]) == ("cancelled", [])
 
 
 # --- when the patient came --------------------------------------------------------------------------
@@ -502,6 +528,25 @@ def test_a_patient_who_left_before_the_admission_was_entered_has_left() -> None:
 def test_a_correction_that_cannot_be_true_is_said_and_not_used(corrected: float) -> None:
     found = told(folded(*ADMITTED, GONE, adt("A08", 33, discharged_at=at(corrected))))
     assert (found["discharged_at"], found["exceptions"]) == (time(30), ["TIMES_CONTRADICT"])
+
+
+def test_a_discharge_before_the_only_arrival_is_said_until_there_is_one_after_it() -> None:
+    """Clocks that disagree, or the hour that comes twice: the patient may be gone."""
+    left, came = adt("A03", 0.5, discharged_at=at(0.5), **ED), adt("A04", 0.75, admitted_at=at(0.75), **ED)
+    for order in itertools.permutations(enumerate((left, came, adt("A08", 1, **ED)))):
+        found = told(looked(order))
+        assert (found["lifecycle"], found["exceptions"]) == ("active", ["TIMES_CONTRADICT"])
+    again = adt("A03", 3, discharged_at=at(3), **ED)
+    for order in itertools.permutations(enumerate((left, came, again))):
+        found = told(looked(order))
+        assert (found["discharged_at"], found["exceptions"]) == (time(3), [])
+    for order in itertools.permutations(enumerate((left, came, again, adt("A13", 4)))):
+        assert told(looked(order))["exceptions"] == ["TIMES_CONTRADICT"]
+    for order in itertools.permutations(enumerate((left, came, adt("A13", 1)))):
+        assert told(looked(order))["exceptions"] == []
+    first = adt("A04", 0, admitted_at=at(0), **ED)  # the arrival that it ended: a readmission
+    for order in itertools.permutations(enumerate((first, left, came))):
+        assert told(looked(order))["exceptions"] == []
 
 
 def test_an_arrival_that_cannot_be_is_said_until_it_is_put_right() -> None:

@@ -27,6 +27,7 @@ class Placed(NamedTuple):
 
     ``late``: told after the patient had left. ``since``: when care began, by an opening's latest statement.
     ``by``: the cancel that took it back. ``never_came``: it was said of a stay whose opening was taken back.
+    ``is_under``: it was told after an opening that stands, whenever it took effect.
     """
 
     key: Key
@@ -38,6 +39,7 @@ class Placed(NamedTuple):
     by: Key | None = None
     never_came: bool = False
     is_contradicted: bool = False
+    is_under: bool = False
 
 
 class Time(NamedTuple):

@@ -27,6 +27,9 @@ _UPDATES = frozenset(
 #: What begins a cancelled stay again.
 _BEGINS = frozenset({"A01", "A04", "A05", "A14"})
 
+#: What takes an opening back says of nobody that they came.
+_OF_OPENINGS = frozenset({"A11", "A38"})
+
 #: What PV1 says of the status; the rest of it says where the patient is and who attends.
 _STATUS_FIELDS = ("class", "type", "service")
 
@@ -36,8 +39,7 @@ def step(course: Course, site: SiteProfile, placed: Placed) -> None:
     record = placed.record
     if record.trigger == "A29" and course.first_at is None:
         return  # the person was deleted before this stay began
-    if course.lifecycle == Lifecycle.CANCELLED and record.trigger in _BEGINS:
-        _begin_again(course)
+    reopen(course, placed)
     seen(course, record)
     if course.care_start is None:
         course.care_start = placed.since
@@ -46,11 +48,21 @@ def step(course: Course, site: SiteProfile, placed: Placed) -> None:
     if record.trigger == ORDER:
         _order(course, site, placed)
     elif record.trigger in CANCELS:
-        if course.lifecycle is None and record.trigger not in ("A11", "A38"):
+        if course.lifecycle is None and record.trigger not in _OF_OPENINGS:
             course.lifecycle = Lifecycle.ACTIVE
         _attended_before(course, None, record)
     elif record.trigger not in RENAMES:
         _event(course, site, placed)
+
+
+def reopen(course: Course, placed: Placed) -> None:
+    """A stay that was cancelled begins again with an opening, or with what was told under one that stands and
+    took effect before it."""
+    is_opening = placed.record.trigger in _BEGINS
+    if course.lifecycle == Lifecycle.CANCELLED and (is_opening or placed.is_under):
+        _begin_again(course)
+        if not is_opening:
+            course.lifecycle = None
 
 
 def _begin_again(course: Course) -> None:
@@ -299,7 +311,7 @@ def take_back(
     )
     if is_shell and record.trigger == "A38" and not is_planned:
         return  # the patient came after all; what was planned is history
-    (known if is_shell and beside is not None else seen)(course, record)
+    (known if placed.never_came or (is_shell and beside is not None) else seen)(course, record)
     is_first = record.trigger == "A13" and course.lifecycle is None and not course.spans
     if is_first and not is_shell and beside is not None and beside.spans:
         # The discharge came first. What it said of the status still holds.
@@ -327,7 +339,7 @@ def take_back(
             course.settle_place(record.at)
             settle(course, site, record)
     _attended_before(course, beside, record)
-    if course.lifecycle is None:
+    if course.lifecycle is None and record.trigger not in _OF_OPENINGS and not placed.never_came:
         course.lifecycle = Lifecycle.ACTIVE
 
 

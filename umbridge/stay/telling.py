@@ -172,6 +172,7 @@ class Telling(Times):
             found.chain = self._chain
             self._discharges.append(found)
             self._out = found
+            self._touch_openings(found)
         else:
             self._add(found, said)
         if stated is not None or not found.times:
@@ -240,6 +241,7 @@ class Telling(Times):
                 self._touched.append(each)
         if found is not None:
             self._gone(found, said)
+        self._touched += swept
         said.floor = max(self._placed_last(said), said.floor)
         if kind in ("admit", "preadmit") and not self._standing():
             said.role = SHELL
@@ -283,6 +285,7 @@ class Telling(Times):
         self._touched += found.statements
         if found.kind == "discharge":
             self._discharges.remove(found)
+            self._touch_openings(found)
             if found.left is not None:
                 self._touch_since(found.left.at)
             if found is self._out:
@@ -298,6 +301,20 @@ class Telling(Times):
                 self._out = None if found.reopened.is_gone else found.reopened
             self._episode = max(self._standing(), key=first_told, default=None)
             self._settle_discharge()
+
+    def _has_left_before(self, opened: Happening) -> bool:
+        """Whether the patient left before this arrival and no earlier one is known, nor a discharge since:
+        clocks that disagree, or an arrival that nobody sent."""
+        left = opened.reopened
+        if left is None or opened.before or left.is_gone:
+            return False
+        return all(each.chain is not opened.chain for each in self._discharges)
+
+    def _touch_openings(self, left: Happening) -> None:
+        """A discharge is new or gone: what is odd about the openings before and after it is asked again."""
+        for each in self._told.get("admit", ()):
+            if each.reopened is left or each.chain is left.chain:
+                self._touched += each.statements
 
     def _placed_last(self, said: Statement) -> int:
         """A cancel follows what it takes back."""
@@ -345,15 +362,16 @@ class Telling(Times):
         key = (place, *record.key[1:])
         by = None if said.by is None else (said.by.floor, *said.by.record.key[1:])
         since, left, is_contradicted = None, None, False
+        is_of_none = said.episode is not None and said.episode.is_gone  # said of a stay that never was
         if said.role in (BACK, SHELL):
-            return Placed(key, record.moved(place), said.role)
+            return Placed(key, record.moved(place), said.role, never_came=is_of_none)
         if said.order is not None:
             record = record.moved(self._begun(said))
         if found is not None and found.kind == "discharge":
             left = found.left
             record = record.moved(place if left is None else left.at)
         elif found is not None and found.kind == "admit":
-            is_contradicted = found.is_contradicted
+            is_contradicted = found.is_contradicted or self._has_left_before(found)
             if said.is_again:
                 record = record._replace(trigger="A08")
             else:
@@ -366,9 +384,11 @@ class Telling(Times):
             since = said.opening.since
             if said.opening.group:  # the class changed when the new status began
                 record = record.moved(said.opening.at)
-        never_came = said.by is not None and CANCELS[said.by.record.trigger] in ("admit", "preadmit")
+        is_gone_with_it = said.by is not None and CANCELS[said.by.record.trigger] in ("admit", "preadmit")
+        never_came = is_gone_with_it or (said.by is not None and is_of_none)
         late = self._is_moved_late(said) or self._is_late(said, key)
-        return Placed(key, record, said.role, late, since, left, by, never_came, is_contradicted)
+        is_under = said.episode is not None and not said.episode.is_gone and record.trigger not in RENAMES
+        return Placed(key, record, said.role, late, since, left, by, never_came, is_contradicted, is_under)
 
     def _is_late(self, said: Statement, key: Key) -> bool:
         """Whether it was told after the discharge that ended the time of which it speaks."""

@@ -14,7 +14,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.course import Course
 from umbridge.stay.happening import BACK, GONE, SHELL, Placed
 from umbridge.stay.record import Key, Record, same_patient
-from umbridge.stay.steps import known, seen, step, take_back
+from umbridge.stay.steps import known, reopen, seen, step, take_back
 from umbridge.stay.telling import Telling
 
 MARK_EVERY = 32
@@ -221,7 +221,11 @@ class Timeline:
         if placed.role == GONE and placed.by is not None:
             if self._beside is None:
                 self._beside = self._beginning_beside()
-            (known if placed.never_came else seen)(self._course, placed.record)
+            if placed.never_came:
+                known(self._course, placed.record)
+            else:
+                reopen(self._course, placed)
+                seen(self._course, placed.record)
             step(self._beside, self._site, placed)
             self._awaited |= {placed.by}
         elif placed.role in (BACK, SHELL):
