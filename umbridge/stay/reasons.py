@@ -90,7 +90,7 @@ class OrderReason(_Worded):
     SAYS_NOTHING = "order_says_nothing", "a receipt, question, proposal or refusal: nothing is said of force"
     UNMAPPED = "order_unmapped", "the order's code is neither a status nor a treatment in the profile"
     NUMBER_MISSING = "order_number_missing", "neither a number nor a code: no order can be meant"
-    NOT_FOUND = "order_not_found", "by number alone, and no order of the stay has that number"
+    NOT_FOUND = "order_not_found", "an end, hold or refusal under a number that no order of the stay has"
     AMBIGUOUS = "order_ambiguous", "by number alone, and several orders of the stay have that number"
 
 
