@@ -22,6 +22,7 @@ from umbridge import controlclient, delivery, sample, terminal
 from umbridge.controlclient import Row
 from umbridge.errors import UmbridgeError, UnavailableError
 from umbridge.store import ground
+from umbridge.titles import in_words
 
 START_SECONDS = 90.0  # a few on a quiet machine
 # The throw-away account may look in two ways, so that one run shows both sides of the redaction.
@@ -58,7 +59,8 @@ def _play(folder: Path) -> None:
         _feed(port)
         determinations = _determinations(folder / "store")
         _say("determinations: what the criteria say, what is missing, and why")
-        terminal.table(determinations, ("visit", "review", "plugin", "outcome", "supported", "rationale"))
+        shown = [row | {"rationale": in_words(str(row["rationale"]))} for row in determinations]
+        terminal.table(shown, ("visit", "review", "plugin", "outcome", "supported", "rationale"))
         _look(folder / "store", settings, int(str(determinations[0]["seq"])))
         bundle = folder / "bundle.jsonl"
         _say("an extract for a stranger: no clinical field in it, and it still verifies")

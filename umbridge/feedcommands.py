@@ -10,7 +10,7 @@ from umbridge import settingsfile, terminal
 from umbridge.controlclient import Row
 from umbridge.options import as_json, print_rows
 
-FACT_COLUMNS = ("fact", "kind", "unit", "window_hours", "seen", "codes")
+FACT_COLUMNS = ("fact", "title", "kind", "unit", "window_hours", "seen", "codes")
 NOTHING_READ = 3
 _site_file = click.option(
     "--site", "site_file", metavar="FILE", help="The site profile (default: the settings' own)."
@@ -128,12 +128,13 @@ def facts_list(
 
     from umbridge import feedcheck
     from umbridge.site import load_site
+    from umbridge.titles import title_of
 
     site = load_site(_site(site_file, config_file))
     sample = feedcheck.sample_of(site, samples) if samples else None
     rows = [asdict(line) for line in feedcheck.fact_lines(site, sample)]
     if not as_json:
-        rows = [row | {"codes": " ".join(row["codes"])} for row in rows]
+        rows = [row | {"codes": " ".join(row["codes"]), "title": title_of(row["fact"])} for row in rows]
     print_rows(rows, FACT_COLUMNS, as_json)
 
 
