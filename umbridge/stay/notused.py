@@ -45,6 +45,8 @@ MADE_OF = {
     "sustained_hypotension": ("sbp",),
     "troponin_change": ("troponin_ratio",),
 }
+#: The exceptions of a stay that has anything unread, or in doubt.
+_RAISED = frozenset({"RESULT_UNREAD", "CORRECTION_AMBIGUOUS"})
 MOST_SHOWN = 3  # of one fact, the newest
 
 
@@ -109,6 +111,8 @@ class Within:
 def unread(look: Within, wanted: Set[str]) -> tuple[str, ...]:
     """The wanted facts of which something came in for this look that nobody can read, or of which nobody
     knows whether it holds, or that are made of such."""
+    if _RAISED.isdisjoint(look.stay.exceptions):  # nothing of the kind in the whole stay
+        return ()
     found = {fact for fact in look.fold.sent if any(_unread(look, fact)) or any(_doubted(look, fact))}
     if found:
         found |= {made for made, of in MADE_OF.items() if not found.isdisjoint(of)}
