@@ -16,14 +16,14 @@ from test_inquiry import REDACTED, Desk, desk_of, feed
 from umbridge.casework.again import COMPARED, SCHEMA, Again, Because, given_again, hindered
 from umbridge.criteria.host import Host
 from umbridge.daemon import Parts
-from umbridge.errors import NotPermittedError, UmbridgeError
+from umbridge.errors import NotPermittedError, UmbridgeError, UnavailableError
 from umbridge.opened import Opened
 from umbridge.pages import behind_page
 from umbridge.review.record import RULES
 from umbridge.roster import choose, in_force
 from umbridge.stay.fold import StayFold
 from umbridge.staydesk import StayDesk
-from umbridge.whydesk import _is_restricted
+from umbridge.whydesk import LedgerWhy, _is_restricted
 
 Row = dict[str, Any]
 NURSE = ("ur_nurse",)
@@ -185,6 +185,15 @@ def test_what_is_no_determination_and_what_is_not_there_is_said(ledger: Ledger) 
         show(ledger, 1 << 40)
     with pytest.raises(NotPermittedError):
         show(ledger, 0, ())
+
+
+def test_one_is_given_again_at_a_time(ledger: Ledger) -> None:
+    """Four who ask would else have every thread of the control socket start plugins."""
+    turn: Any = ledger.desk.inquiry._answers[LedgerWhy].__self__._turn  # type: ignore[attr-defined]
+    seq = next(iter(ledger.slots()))
+    with turn, pytest.raises(UnavailableError, match="ask again"):
+        show(ledger, seq)
+    assert not turn.locked()
 
 
 def test_a_tree_that_tells_of_substance_use_is_restricted_though_the_answer_is_not() -> None:

@@ -22,7 +22,7 @@ from umbridge.criteria.discover import Found
 from umbridge.criteria.host import Host
 from umbridge.criteria.whyrow import WhyRow
 from umbridge.door import Door
-from umbridge.errors import UmbridgeError
+from umbridge.errors import UmbridgeError, UnavailableError
 from umbridge.model import Event
 from umbridge.opened import Opened
 from umbridge.questions import Access, OfEntry, Query, Whose, asked, number
@@ -71,7 +71,7 @@ class LedgerWhy(Query[WhyView]):
 
 
 class WhyDesk:
-    """Answers for one account at a time. Thread-safe; plugins are asked for one of them after the other."""
+    """Answers for one account at a time. Thread-safe; plugins are started for one of them at a time."""
 
     def __init__(
         self,
@@ -122,8 +122,10 @@ class WhyDesk:
         return self._door.disclose(viewer, query, one)
 
     def _again(self, opened: Opened, slots: Mapping[str, JsonValue]) -> Again:
-        go_on()
-        with self._turn:
+        """One at a time: whoever asks may not have all the daemon's threads start plugins."""
+        if not self._turn.acquire(blocking=False):
+            raise UnavailableError("another determination is being given again; ask again when it is shown")
+        try:
             plugins = self._settings.plugins
             host = Host(call_seconds=plugins.seconds, required=plugins.require, why=True)
             try:
@@ -131,6 +133,8 @@ class WhyDesk:
                 return hindered(slots, host) or self._folded(opened, slots, host)
             finally:
                 host.stop()
+        finally:
+            self._turn.release()
 
     def _folded(self, opened: Opened, slots: Mapping[str, JsonValue], host: Host) -> Again:
         row = int(str(slots["row"]))
