@@ -1,4 +1,4 @@
-"""Writes docs/cli.md, and README's transcript and figures, from the program itself (``make docs``).
+"""Writes docs/cli.md, docs/unsigned.md, and README's transcript and figures, from itself (``make docs``).
 
 A page written by hand says what the program did once; these say what it does.
 """
@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from umbridge.cli import main as umbridge
 
 WIDTH = 100
 PAGE = Path(__file__).with_name("cli.md")
+UNSIGNED = Path(__file__).with_name("unsigned.md")
 README = Path(__file__).parents[1] / "README.md"
 FIGURES = bench.FIGURES
 LEDGER = FIGURES.with_name("ledger.txt")
@@ -132,7 +134,37 @@ def replaced(text: str, name: str, body: str) -> str:
     )
 
 
+UNSIGNED_HEAD = """\
+# What waits for a clinician's signature
+
+Written by `make docs` from the content itself; `tests/test_docs.py` fails when this page is older than it.
+Each line is a criterion whose limit or level was *chosen* for this content, or whose published number is
+*recalled* and was not looked up again, with the sources it names. A criterion of a part is listed once, under
+the part. Limits of the daemon's own are in [README](../README.md#what-a-clinician-must-still-sign).
+"""
+_MARKS = {"mapping": "chosen", "recalled": "recalled"}
+
+
+def unsigned() -> str:
+    """Every criterion that no source signs, plugin by plugin and file by file."""
+    lines = [UNSIGNED_HEAD]
+    for folder in sorted((README.parent / "plugins").glob("*/umbridge_*/content")):
+        lines.append(f"## {folder.parts[-3]}\n")
+        for path in sorted(folder.glob("*.toml")):
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            rows = [
+                f"| `{name}` | {each['title']} | {_MARKS[each['mark']]} | {' '.join(each['cite'])} |"
+                for name, each in data.get("criterion", {}).items()
+                if each.get("mark") in _MARKS
+            ]
+            if rows:
+                table = ["| criterion | what it says | mark | sources |", "|---|---|---|---|", *rows]
+                lines.append(f"### {path.name}: {data['title']}\n\n" + "\n".join(table) + "\n")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
+    UNSIGNED.write_text(unsigned(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
     readme = README.read_text(encoding="utf-8")
     readme = replaced(readme, "figures", figures())

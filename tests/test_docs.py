@@ -14,6 +14,9 @@ from typing import Any
 
 import click
 import pytest
+import umbridge_interqual_like
+import umbridge_mcg_like
+import umbridge_two_midnight
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from umbridge_audit.cli import main as verifier
@@ -54,6 +57,18 @@ def generate() -> ModuleType:
 
 def test_the_command_page_is_what_the_commands_say(generate: ModuleType) -> None:
     assert read("docs/cli.md") == generate.page(), "run `make docs`"
+
+
+def test_the_page_of_what_is_unsigned_lists_every_criterion_that_the_content_marks(
+    generate: ModuleType,
+) -> None:
+    page = generate.unsigned()
+    assert read("docs/unsigned.md") == page, "run `make docs`"
+    libraries = (umbridge_interqual_like.LIBRARY, umbridge_mcg_like.LIBRARY, umbridge_two_midnight.LIBRARY)
+    for library in libraries:
+        for subset in library.subsets.values():
+            for each in subset.rules.criteria.values():
+                assert (f"| `{each.id}` | {each.title} |" in page) or each.mark == "published", each.id
 
 
 def test_readme_shows_the_figures_of_the_last_bench(generate: ModuleType) -> None:

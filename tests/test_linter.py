@@ -53,6 +53,9 @@ PLANTED = [
         WARNING,
         "'latest potassium >= 7 mmol/L' can never turn it",
     ),
+    # a limit that nobody's value can be, and one that everybody's is
+    ('potassium >= 6.5 mmol/L"', 'potassium >= 65 mmol/L"', "fact.potassium", ERROR, "between 0.5 and 15"),
+    ('potassium >= 6.5 mmol/L"', 'potassium >= 0.5 mmol/L"', "fact.potassium", ERROR, "the same for every"),
     (SOURCE, 'loinc = ["2160-1"]', "fact.creatinine.loinc", ERROR, "digit is wrong: expected 2160-0"),
     (SOURCE, 'loinc = ["2823-3"]', "fact.creatinine.loinc", ERROR, "is potassium in the dictionary"),
     (BASELINE, BASELINE + ', worst = "low"', "fact.baseline_creatinine.worst", WARNING, "has latest"),

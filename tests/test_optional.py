@@ -47,6 +47,7 @@ WHY = {
     ("usual_spo2", "spo2"): "the same",
     ("chronic_bicarbonate", "bicarbonate"): "the same",
     ("home_oxygen", ALWAYS): "the same",
+    ("inpatient_only_procedure", ALWAYS): "most procedures are on no list: it counts where the site says so",
     ("pao2_fio2", "spo2_room_air"): "either says what oxygen holds up",
     (
         "troponin_change",

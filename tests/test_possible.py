@@ -41,6 +41,16 @@ def test_every_measured_number_has_a_range_or_is_named_here() -> None:
     assert {each.id for each in MEASURED} - {kind.id for kind, *_ in RANGED} == LEFT_OUT
 
 
+def test_every_baseline_that_is_a_number_has_one_too() -> None:
+    """And that of what it is a baseline of: a creatinine of 88 mg/dL is as impossible the year before."""
+    baselines = {each.id: each for each in dictionary().values() if each.group == "baseline"}
+    same = {"baseline_creatinine": "creatinine", "home_o2_flow": "o2_flow", "usual_spo2": "spo2"}
+    same |= {"usual_paco2": "paco2", "chronic_bicarbonate": "bicarbonate"}
+    assert {fact for fact, each in baselines.items() if each.kind == "number"} == set(same)
+    for fact, measured in same.items():
+        assert baselines[fact].possible == dictionary()[measured].possible
+
+
 @pytest.mark.parametrize(("kind", "low", "high"), RANGED, ids=lambda each: getattr(each, "id", ""))
 def test_the_limits_count_and_what_is_beyond_does_not(kind: FactType, low: Decimal, high: Decimal) -> None:
     assert [read_as(kind, f"{each:f}") for each in (low, low + TINY, high - TINY, high)] == [
@@ -82,6 +92,10 @@ def test_a_bound_counts_where_some_possible_number_lies_in_it(
         ("3150-0^^LN", "40", "1", None),
         ("3150-0^^LN", "40", "%", "0.4"),
         ("2744-1^^LN", "74", "[pH]", None),
+        ("2823-3^^LN", "-6.9", "mmol/L", None),
+        ("2823-3^^LN", "69", "mmol/L", None),
+        ("2823-3^^LN", "690", "mmol/L", None),
+        ("2823-3^^LN", "6.9", "mmol/L", "6.9"),
         ("2160-0^^LN", "88", "mg/dL", None),
     ],
 )

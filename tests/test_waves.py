@@ -17,11 +17,14 @@ from umbridge.review.waves import (
     ADVISED_HIGHER,
     CEILING,
     LEVEL_SUPPORTED,
+    NO_ORDER,
     Verdict,
     holds,
     level_supported,
     settled,
+    told_of_a_delay,
     told_of_a_measurement,
+    told_of_the_order,
     waits_for,
     waves,
 )
@@ -213,3 +216,37 @@ def test_a_plugin_may_add_reasons_and_take_none_away(outcome: Outcome) -> None:
     assert holds(ScreenResult(outcome)) == own
     assert holds(ScreenResult(outcome, hold=(KEPT,))) == (KEPT, *own)
     assert holds(ScreenResult(outcome, hold=(ADVISED_HIGHER, KEPT))) == (ADVISED_HIGHER, KEPT)
+
+
+@pytest.mark.parametrize("review", list(ReviewType))
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_where_the_order_was_cancelled_nothing_closes_whoever_pays(
+    review: ReviewType, outcome: Outcome
+) -> None:
+    plain = ScreenResult(outcome, supported=Level.ACUTE)
+    held = told_of_the_order(plain, review, is_unordered=True)
+    is_held = outcome in (MEETS, Outcome.MEETS_ADVISE_HIGHER) and review is not ReviewType.DISCHARGE
+    assert held.hold == ((NO_ORDER,) if is_held else ())
+    assert told_of_the_order(held, review, is_unordered=True) is held
+    assert told_of_the_order(plain, review, is_unordered=False) is plain
+
+
+@pytest.mark.parametrize("review", [ReviewType.ADMISSION, ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE])
+@pytest.mark.parametrize("barrier", ["RESULT", "PROCEDURE", "SNF_BED", None])
+@pytest.mark.parametrize("outcome", [MEETS, REFER])
+def test_a_day_that_meets_and_waits_for_care_is_a_candidate_for_a_delay(
+    review: ReviewType, barrier: str | None, outcome: Outcome
+) -> None:
+    plain = ScreenResult(outcome, supported=Level.ACUTE, rationale="So it is.", scores={"curb65": 3})
+    sample = Sample(barrier or "", AT, "ZZ1 OBX[1]-5")
+    facts = {"discharge_barrier": Reading("discharge_barrier", sample, sample, sample, (sample,))}
+    question = Case(
+        "zz", review, Status.INPATIENT, Level.ACUTE, AT, 3, ("J18.9",), "COMMERCIAL", None, False, facts
+    )
+    if barrier is None:
+        question = replace(question, facts={})
+    found = told_of_a_delay(plain, question)
+    is_one = review is ReviewType.CONTINUED_STAY and outcome is MEETS and barrier in ("RESULT", "PROCEDURE")
+    assert found.scores == {"curb65": 3} | ({"delay": barrier} if is_one else {})
+    assert ("Candidate for a delay, not for an avoidable day" in found.rationale) is is_one
+    assert (found.avoidable_day, found.outcome) == (None, outcome)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from umbridge.criteria.content import load_content
 from umbridge.criteria.contentfile import ContentFile, Part, Subset
 from umbridge.criteria.places import lines_of, nearest
 from umbridge.criteria.strictfile import StrictFile
-from umbridge.criteria.tree import Criterion, Node, Score, ScoreTest, text_of, walk
+from umbridge.criteria.tree import OPERATORS, Criterion, Node, Score, ScoreTest, text_of, walk
 from umbridge.criteria.turning import always, idle_tests, only, unreachable_bands
 from umbridge.errors import ContentError
 from umbridge.stay.facts import DERIVED, dictionary, is_loinc, loinc_digit
@@ -100,6 +101,7 @@ class _File:
 
     def findings(self) -> Iterator[Finding]:
         yield from self.facts()
+        yield from self.limits()
         yield from self.header()
         yield from self.citations()
         for score in self.rules.scores.values():
@@ -136,6 +138,25 @@ class _File:
                 yield self.at(f"{key}.codes", WARNING, f"will be unknown here: {', '.join(lacking)}")
             if _WORST[there.worst] != spec.worst:
                 yield self.at(f"{key}.worst", WARNING, f"the dictionary has {_WORST[there.worst]}")
+
+    def limits(self) -> Iterator[Finding]:
+        """A limit with no living patient's value on one side of it decides nothing. But that a scale was used
+        at all may be asked for by its lowest score."""
+        known = dictionary()
+        for leaf in self.rules.leaves:
+            kind = known.get(leaf.fact)
+            if kind is None or kind.possible is None or not isinstance(leaf.value, Decimal):
+                continue
+            low, high = kind.possible
+            words, between = text_of(leaf), f"{low:f} and {high:f} {kind.unit}"
+            if not low <= leaf.value <= high:
+                text = f"'{words}': the dictionary has values between {between}"
+                yield self.at(f"fact.{leaf.fact}", ERROR, text)
+            elif leaf.op in ("<", "<=", ">", ">="):
+                at_ends = {OPERATORS[leaf.op](end, leaf.value) for end in (low, high)}
+                if len(at_ends) == 1 and not (at_ends == {True} and kind.unit == "{score}"):
+                    text = f"'{words}' is the same for every value between {between}"
+                    yield self.at(f"fact.{leaf.fact}", ERROR, text)
 
     def loinc(self, fact: str) -> Iterator[Finding]:
         owners = {code: each.id for each in dictionary().values() for code in each.loinc}

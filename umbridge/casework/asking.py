@@ -9,7 +9,14 @@ from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.model import Case
 from umbridge.review.case import case
 from umbridge.review.plan import Review
-from umbridge.review.waves import LEVEL_SUPPORTED, level_supported, told_of_a_measurement, waves
+from umbridge.review.waves import (
+    LEVEL_SUPPORTED,
+    level_supported,
+    told_of_a_delay,
+    told_of_a_measurement,
+    told_of_the_order,
+    waves,
+)
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import Stay, StayFold
 
@@ -84,8 +91,9 @@ class Heard:
     second: Asked | None
 
 
-def _as_taken(said: Screened, own: Case) -> Screened:
-    result = told_of_a_measurement(said.result, own)
+def _as_taken(said: Screened, own: Case, review: Review, wave: int = 1) -> Screened:
+    result = said.result if wave == 2 else told_of_a_delay(told_of_a_measurement(said.result, own), own)
+    result = told_of_the_order(result, review.type, is_unordered=review.is_unordered)
     return said if result is said.result else replace(said, result=result)
 
 
@@ -96,8 +104,8 @@ def heard(host: Host, asked: Put) -> Heard:
         for answer, (_, whole, _) in zip(host.answers(asked.asked), asked.questions, strict=True)
     ]
     said = [
-        {name: _as_taken(each, own[name]) for name, each in answer.items()}
-        for answer, own in zip(said, asked.cases, strict=True)
+        {name: _as_taken(each, own[name], review) for name, each in answer.items()}
+        for answer, own, (review, _, _) in zip(said, asked.cases, asked.questions, strict=True)
     ]
     found = [
         [Screening(review, name, each) for name, each in sorted(answer.items())]
@@ -116,10 +124,13 @@ def heard(host: Host, asked: Put) -> Heard:
 def answers(host: Host, asked: Put, so_far: Heard) -> list[list[Screening]]:
     """What all plugins say, by question."""
     if so_far.second is not None:
-        for (review, _, _), place, answer in zip(
-            asked.questions, so_far.found, host.answers(so_far.second), strict=True
+        for (review, _, _), own, place, answer in zip(
+            asked.questions, asked.cases, so_far.found, host.answers(so_far.second), strict=True
         ):
-            place += [Screening(review, name, said, 2) for name, said in sorted(answer.items())]
+            place += [
+                Screening(review, name, _as_taken(said, own[name], review, 2), 2)
+                for name, said in sorted(answer.items())
+            ]
     return so_far.found
 
 

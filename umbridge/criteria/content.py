@@ -83,16 +83,21 @@ class Library:
             found = self.prefixes.get(code[:size])
             if found is None or (found.icd10_7th and code[6:7] and code[6] not in found.icd10_7th):
                 continue  # a later encounter for an injury is not the injury; a code cut short may be
-            if found.elsewhere:
-                codes = [each.replace(".", "").upper() for each in diagnoses]
-                for other in found.elsewhere:
-                    if other.applies(codes, facts or {}):
-                        return self.subsets.get(other.to)
-            return found
+            return self._or_elsewhere(found, diagnoses, facts or {})
         last = self.fallback
         if last is None or not code or code.startswith(tuple(p.replace(".", "") for p in last.icd10_not)):
             return None
-        return last
+        return self._or_elsewhere(last, diagnoses, facts or {})
+
+    def _or_elsewhere(
+        self, found: Subset, diagnoses: Sequence[str], facts: Mapping[str, Reading]
+    ) -> Subset | None:
+        if found.elsewhere:
+            codes = [each.replace(".", "").upper() for each in diagnoses]
+            for other in found.elsewhere:
+                if other.applies(codes, facts):
+                    return self.subsets.get(other.to)
+        return found
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:

@@ -55,6 +55,7 @@ class Review:
     reason: str
     judged: Judged
     stands: bool = True  # nothing but answers closes it, or for a first look the discharge
+    is_unordered: bool = False  # of an inpatient whose order was cancelled, and none was given since
 
     @property
     def judged_at(self) -> datetime:
@@ -344,9 +345,8 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         state, reason = ReviewState.CLOSED, COMPLETED
     elif opening.ended:
         state, reason = ReviewState.CLOSED, opening.ended
-    status = _REQUESTED.get(opening.type, Status.INPATIENT)
-    if opening.type is ReviewType.DISCHARGE and opening.span is not None:
-        status = opening.span.status
+    of_span = opening.span if opening.type is ReviewType.DISCHARGE else None
+    status = of_span.status if of_span is not None else _REQUESTED.get(opening.type, Status.INPATIENT)
     judged, level = _judged(stay, opening), opening.level
     if judged.moment is not None and opening.span is not None:  # what was asked for then is the question
         level = opening.span.level_at(instant(judged.at))
@@ -363,6 +363,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         reason=reason,
         judged=judged,
         stands=not opening.is_void and (not opening.ended or is_looked_at_after),
+        is_unordered=status is Status.INPATIENT and "STATUS_ORDER_CANCELLED" in stay.exceptions,
     )
 
 

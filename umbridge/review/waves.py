@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from umbridge.criteria.content import BARRIER
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, UNMEASURED
 from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.measured import measured
-from umbridge.model import Case, Level, Outcome, Reading, Sample, ScreenResult
+from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
@@ -21,6 +22,8 @@ CEILING = "supported_max"
 #: The host's own reason to keep a review open: the patient may need more than was ordered.
 ADVISED_HIGHER = "ADVISED_HIGHER"
 NO_ORDER = "INPATIENT_ORDER_MISSING"  # as the exception: a plugin that counts from the order says it too
+DELAY = "delay"  # among the scores: what care that is needed waits for
+DELAYS = {"RESULT": "care waits for a result", "PROCEDURE": "care waits for a procedure"}
 OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 #: Why a review is open beside the holds: an answer that does not meet; no answer that applies;
 #: none at all yet.
@@ -59,6 +62,29 @@ def told_of_a_measurement(result: ScreenResult, case: Case) -> ScreenResult:
     if measured(case.facts, case.review):
         return result
     return replace(result, hold=(*result.hold, NO_MEASURED_FACT))
+
+
+def told_of_the_order(result: ScreenResult, review: ReviewType, *, is_unordered: bool) -> ScreenResult:
+    """An answer as the host takes it where the order behind the inpatient was cancelled: whoever pays, nobody
+    is an inpatient by registration alone until a person has said which of the two is so."""
+    is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+    if not is_unordered or not is_met or review is ReviewType.DISCHARGE or NO_ORDER in result.hold:
+        return result
+    return replace(result, hold=(*result.hold, NO_ORDER))
+
+
+def told_of_a_delay(result: ScreenResult, case: Case) -> ScreenResult:
+    """An answer to a later day that meets, with the wait that somebody named for a result or a procedure.
+
+    Care that is needed and comes late is a delay and no avoidable day. A person counts them, apart.
+    """
+    barrier = case.facts.get(BARRIER)
+    code = None if barrier is None else str(barrier.latest.value)
+    is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+    if case.review is not ReviewType.CONTINUED_STAY or not is_met or code not in DELAYS:
+        return result
+    words = f"{result.rationale} Candidate for a delay, not for an avoidable day: {DELAYS[code]}.".lstrip()
+    return replace(result, scores={**result.scores, DELAY: code}, rationale=words)
 
 
 def waves(wanted: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -405,3 +405,12 @@ def test_the_marks_are_named_nowhere_but_in_the_disclaimer() -> None:
         words = [subset.title, *subset.citations.values()]
         words += [criterion.title + criterion.note for criterion in subset.rules.criteria.values()]
         assert not any(mark in text for text in words for mark in ("InterQual", "MCG", "Milliman"))
+
+
+@pytest.mark.parametrize("subset", list(SUBSETS.values()), ids=lambda subset: subset.id)
+def test_no_guideline_judges_a_pregnant_patient(subset: Subset) -> None:
+    """Their sources are of adults who are not."""
+    for code in subset.icd10:
+        for beside in ("O99.89", "Z33.1", "Z34.90", "Z3A.22"):
+            asked_of = replace(case(plugin.LIBRARY, subset, {}), diagnoses=(code, beside))
+            assert plugin.umbridge_screen(asked_of).outcome is Outcome.NOT_APPLICABLE, code

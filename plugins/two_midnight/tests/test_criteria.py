@@ -15,6 +15,7 @@ from umbridge import Case, Level, Outcome, Reading, ReviewType, Sample, Status, 
 
 # The engine's own view of a tree, for the tests only: a plugin itself needs none of it.
 from umbridge.criteria.turning import always, idle_tests
+from umbridge.stay.facts import dictionary
 
 AT = datetime(2026, 3, 3, 15, 5, tzinfo=UTC)
 Value = Decimal | bool | str
@@ -280,6 +281,53 @@ def test_an_admission_without_an_order_is_said_so_and_waits_for_a_person() -> No
     assert "inpatient order" not in ordered.rationale
     assert ordered.scores["midnights_from_order"] == 1
     assert (ordered.outcome, ordered.hold) == (Outcome.MEETS, ())
+
+
+ORDERED: Mapping[str, Value] = {**BENCHMARK, "midnights_from_order": Decimal(2)}
+RECEIVED: Mapping[str, Value] = {**ORDERED, "expectation_documented": False, "midnights_so_far": Decimal(2)}
+
+
+@pytest.mark.parametrize("barrier", sorted(dictionary()["discharge_barrier"].codes))
+@pytest.mark.parametrize(
+    ("values", "level", "waits"),
+    [(ORDERED, "OBS", True), (RECEIVED, "OBS", True), (RECEIVED, "ACUTE", True), (ORDERED, "ACUTE", False)],
+)
+def test_midnights_that_may_be_a_wait_for_a_place_close_nothing(
+    values: Mapping[str, Value], level: str, barrier: str, waits: bool
+) -> None:
+    """What is left is a level that a screen supports now beside an expectation that is documented."""
+    found = screen({**values, "level_supported": level, "discharge_barrier": barrier})
+    assert (found.outcome, found.hold) == (Outcome.MEETS, ("WAITS_FOR_A_PLACE",) if waits else ())
+    assert ("midnights of a wait are none of care" in found.rationale) is waits
+    for way in ("inpatient_only_procedure", "case_by_case_documented"):
+        assert screen({**values, "discharge_barrier": barrier, way: True}).hold == ()
+
+
+@pytest.mark.parametrize("more", [{}, {"procedure_24h": True}, {"operative_plan": True}])
+def test_new_ventilation_is_named_and_is_for_a_physician(more: dict[str, Value]) -> None:
+    one_night: dict[str, Value] = {
+        **ORDERED,
+        "midnights_from_care": Decimal(1),
+        "midnights_expected": Decimal(1),
+    }
+    found = screen({**one_night, "mechanical_ventilation": True, **more})
+    assert (found.outcome, found.hold) == (Outcome.REFER, ())
+    assert "the exception to the benchmark that CMS names" in found.rationale
+    assert ("An operation stands or is planned." in found.rationale) is bool(more)
+    assert "CMS names" not in screen(one_night).rationale
+    assert (
+        "CMS names" not in screen({**ORDERED, "mechanical_ventilation": True}).rationale
+    )  # nothing to except
+    open_: dict[str, Value] = {**one_night, "mechanical_ventilation": True}
+    del open_["level_supported"], open_["case_by_case_documented"]
+    assert "CMS names" in screen(open_).rationale
+
+
+def test_an_inpatient_only_procedure_says_that_no_level_of_care_is_asked() -> None:
+    found = screen({**ORDERED, "level_supported": "HOME", "inpatient_only_procedure": True})
+    assert (found.outcome, found.basis) == (Outcome.MEETS, "INPATIENT_ONLY")
+    assert "whatever a screen of the level of care says" in found.rationale
+    assert "whatever a screen" not in screen(ORDERED).rationale
 
 
 # --- the content, generated from itself ----------------------------------------------------------------

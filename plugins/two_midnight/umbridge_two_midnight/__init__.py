@@ -37,7 +37,10 @@ DISCLAIMER = (
 PAYERS: Mapping[str, str] = {"MEDICARE_FFS": "ffs_", "MEDICARE_ADVANTAGE": "ma_"}
 JUDGED = (ReviewType.ADMISSION, ReviewType.RETROSPECTIVE)
 #: Facts read beside the rules: the payer, the day of admission, and what the midnights are counted from.
-BESIDE = ("admission_start", "care_start", "expected_discharge", "midnights_from_order", "payer_class")
+BESIDE = (
+    *("admission_start", "care_start", "discharge_barrier", "expected_discharge", "mechanical_ventilation"),
+    *("midnights_from_order", "operative_plan", "payer_class", "procedure_24h"),
+)
 COUNTED: Mapping[str, tuple[str, ...]] = {
     "midnights_from_care": ("care_start", "expected_discharge"),
     "midnights_expected": ("care_start", "expected_discharge"),
@@ -45,6 +48,27 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
 }
 #: Why a person has to see an answer that meets: admitted "pursuant to an order" (42 CFR 412.3(a)).
 NO_ORDER = "INPATIENT_ORDER_MISSING"
+#: And why one that meets by time has to be seen: midnights of a wait are none of care. Delays in the
+#: provision of care and days for convenience or custody do not count (CMS-1599-F, 78 FR 50496; recalled).
+WAITS = "WAITS_FOR_A_PLACE"
+PLACES: Mapping[str, str] = {
+    "SNF_BED": "a bed in a nursing facility",
+    "HOME_HEALTH": "care at home",
+    "FAMILY": "the family",
+    "TRANSFER": "a transfer",
+    "RESULT": "a result",
+    "PAYER_AUTH": "the payer's authorization",
+    "PROCEDURE": "a procedure",
+}
+#: New ventilation is the example that CMS gives of a rare and unusual exception to the benchmark, not where
+#: it was to be expected with an operation or another treatment (guidance of 2014 on 42 CFR 412.3; recalled).
+VENTILATED = (
+    " The patient is ventilated: ventilation that was begun anew, and is not what an operation brings with "
+    "it, is the exception to the benchmark that CMS names. Whether it is so, a physician decides."
+)
+OPERATED = " An operation stands or is planned."
+#: An inpatient-only procedure is inpatient however short the stay (42 CFR 412.3(d)(2), 419.22(n)).
+ONLY_INPATIENT = " So it is whatever a screen of the level of care says."
 #: What each count is of. ``midnights_from_care`` ends with the discharge, or the expected one until then.
 NIGHTS: Mapping[str, str] = {
     "midnights_expected": "expected",
@@ -123,11 +147,11 @@ def _judge(case: Case, rule: Subset, exam: Examination) -> ScreenResult:
         scores["basis"] = BASES[true[0]]
         titles = [each.title for key in true for each in exam.reasons(key, True)]
         return replace(
-            _result(Outcome.MEETS, _words(case, f"{', '.join(BASES[key] for key in true)}: ", titles)),
+            _result(Outcome.MEETS, _met(case, true, titles)),
             basis=BASES[true[0]],
             scores=scores,
             evidence=exam.evidence(*true),
-            hold=(NO_ORDER,) if _is_unordered(case) else (),
+            hold=_holds(case, true),
         )
     evidence = exam.evidence(*ways)
     if met.value is None:
@@ -135,12 +159,14 @@ def _judge(case: Case, rule: Subset, exam: Examination) -> ScreenResult:
         words = f"Undecided; not known: {', '.join(missing)}."
         if "level_supported" in missing:
             words += " No level-of-care screen has settled the need for hospital care."
+        words += _ventilated(case)
         return replace(_result(Outcome.PEND, words), missing=missing, scores=scores, evidence=evidence)
     lacking = [each.title for key in ways for each in exam.reasons(key, False)]
+    lacking_words = _words(case, "For a physician to look at. Conditions not shown: ", lacking)
     # the status that is left, not the level of care
     needed = exam.truth("hospital_need")
     return replace(
-        _result(Outcome.REFER, _words(case, "For a physician to look at. Conditions not shown: ", lacking)),
+        _result(Outcome.REFER, lacking_words + _ventilated(case)),
         supported=Level.OBS if needed else Level.HOME,
         scores=scores,
         evidence=evidence,
@@ -161,6 +187,39 @@ def _is_unordered(case: Case) -> bool:
     return "midnights_from_care" in case.facts and "midnights_from_order" not in case.facts
 
 
+def _holds(case: Case, true: list[str]) -> tuple[str, ...]:
+    found = (NO_ORDER,) if _is_unordered(case) else ()
+    return (*found, WAITS) if _waits_for(case, true) else found
+
+
+def _waits_for(case: Case, true: list[str]) -> str:
+    """What the patient waits for where nothing but time supports the status; "" where something else does.
+
+    A screen that supports an inpatient's level now, beside a documented expectation, is more than time.
+    """
+    barrier = case.facts.get("discharge_barrier")
+    if barrier is None or true != ["status.benchmark"]:
+        return ""
+    level, expectation = case.facts.get("level_supported"), case.facts.get("expectation_documented")
+    is_ill = level is not None and level.latest.value in (
+        Level.ACUTE.name,
+        Level.INTERMEDIATE.name,
+        Level.CRITICAL.name,
+    )
+    is_expected = expectation is not None and expectation.latest.value is True
+    return "" if is_ill and is_expected else PLACES.get(str(barrier.latest.value), "")
+
+
+def _is_so(case: Case, fact: str) -> bool:
+    return fact in case.facts and case.facts[fact].latest.value is True
+
+
+def _ventilated(case: Case) -> str:
+    if not _is_so(case, "mechanical_ventilation"):
+        return ""
+    return VENTILATED + (OPERATED if _is_so(case, "procedure_24h") or _is_so(case, "operative_plan") else "")
+
+
 def _nights(case: Case) -> list[str]:
     """What was expected and what was received, each by its name: an expected midnight is not one of care."""
     found = {fact: case.facts[fact].latest.value for fact in NIGHTS if fact in case.facts}
@@ -171,6 +230,15 @@ def _nights(case: Case) -> list[str]:
         # the count of a patient who is here is the expected one
         if fact != "midnights_from_care" or count not in others
     ]
+
+
+def _met(case: Case, true: list[str], titles: list[str]) -> str:
+    words = _words(case, f"{', '.join(BASES[key] for key in true)}: ", titles)
+    if "status.inpatient_only" in true:
+        words += ONLY_INPATIENT
+    if waits := _waits_for(case, true):
+        words += f" The patient waits for {waits}: midnights of a wait are none of care."
+    return words
 
 
 def _words(case: Case, head: str, titles: list[str]) -> str:
