@@ -166,8 +166,10 @@ def test_silence_is_n_only_after_the_event_and_only_by_the_profile(fact: str, pa
 def test_what_was_sent_goes_before_the_closed_world(fact: str, part: str) -> None:
     found = shown(yes_no(EVENTS[part], "Y", 2), yes_no(CODE_OF[fact], "Y", 1), site=ASSUMING)
     assert found[fact].latest.value is True
-    unknown = shown(yes_no(EVENTS[part], "Y", 2), yes_no(CODE_OF[fact], "", 1, status="X"), site=ASSUMING)
-    assert fact not in unknown  # that it could not be had is no N
+    for value, status in (("", "X"), ("", "F"), ("", "P"), ('""', "F"), ("UNK", "F")):
+        none = yes_no(CODE_OF[fact], value, 1, status=status)
+        # that it could not be had is no N, nor that the question was left open
+        assert fact not in shown(yes_no(EVENTS[part], "Y", 2), none, site=ASSUMING), (value, status)
 
 
 def test_what_another_answer_implies_goes_before_the_closed_world() -> None:

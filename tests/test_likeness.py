@@ -313,6 +313,12 @@ LOST: dict[str, tuple[list[Event], bool, tuple[str, ...]]] = {
     "another number, no time": ([first(), gone("F2^LAB")], True, NOT_FOUND),
     "another number, the same time": ([first(), gone("F2^LAB", taken="0850")], False, AMBIGUOUS),
     "another number, another time": ([first(), gone("F2^LAB", taken="0840")], True, ()),
+    "another number, a time to the minute": (
+        [first(taken="085015"), gone("F2^LAB", taken="0850")],
+        True,
+        NOT_FOUND,
+    ),
+    "another number, another minute": ([first(taken="085015"), gone("F2^LAB", taken="0849")], True, ()),
     "another laboratory's number": ([first("77^LAB"), gone("77^POCT", taken="0850")], False, AMBIGUOUS),
     "a bare number": ([first(), gone("F2", taken="0850")], False, AMBIGUOUS),
     "the same order, no time": ([first(), gone("F2^LAB", "P1^EHR")], False, AMBIGUOUS),
@@ -617,6 +623,7 @@ HARD = [
     scene(WHOLE, WHOLE._replace(filler=NEW[0]), "D", ""),
     scene(WHOLE, WHOLE._replace(filler="F8^LAB", placer="P8^EHR"), "C"),
     scene(WHOLE, Spelled("", "", "CHEM^^L", "1"), "D"),
+    scene(WHOLE, Spelled(*STRANGE, "CHEM^^L", "1"), "C", "0850", Spelled("", "", "CHEM^^L", "1")),
 ]
 
 

@@ -165,6 +165,13 @@ def test_a_correction_of_what_did_not_count_changes_nothing() -> None:
         assert (found.low.value, found.high.value) == (90, 90)
 
 
+def test_an_empty_line_told_in_time_lets_no_later_value_count() -> None:
+    was = (ORDERED, pulse("90", 4, 4.1, "R2"), pulse("", 5, 5.1))
+    for status in "FP":
+        assert seen(fold_of(*was, pulse("140", 5, 30, status=status)), 40)["heart_rate"].high.value == 90
+    assert seen(fold_of(*was, pulse("140", 5, 5.2)), 40)["heart_rate"].high.value == 140
+
+
 def test_a_treatment_is_read_at_the_moment_by_what_was_told_in_time() -> None:
     wanted = frozenset({"vasopressor"})
     code = next(code for code, fact in SITE.intensity_orders.items() if fact == "vasopressor")
@@ -260,5 +267,5 @@ def test_what_comes_too_late_changes_nothing_but_by_correcting(
         if collected > 6:
             more.append(said(number, (value, collected, after, fresh, "F")))
         more.append(said(number, (value, collected, 10.25 + after, fresh + "L", "F")))
-        more.append(said(number, (value, 5, 10.25 + after, fresh + "C", "C")))  # of a value nobody had told
+        more.append(said(number, (value, 4.9, 10.25 + after, fresh + "C", "C")))  # of a value nobody had told
     assert answer(before) == answer(before + more)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from umbridge.stay.onevalue import Value
-from umbridge.stay.statements import Result
+from umbridge.stay.statements import UNREAD, Result
 from umbridge.stay.thread import Thread
 
 
 def is_counted(stated: Sequence[Result], told_by: int) -> bool:
     """Of statements that are all about one value: whether any was told in time."""
-    return any(each.sent <= told_by for each in stated)
+    return any(each.sent <= told_by for each in stated if each.kind != UNREAD)
 
 
 def counted(told: Sequence[Result], thread: Thread, told_by: int) -> Iterator[Result]:

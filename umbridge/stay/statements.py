@@ -18,8 +18,8 @@ from umbridge.stay.reasons import Reason
 
 # What a statement does, by OBX-11 (table 0085) and OBR-25 (table 0123): of one second, the first goes first.
 PRELIMINARY, FINAL, CONFIRMED, CORRECTED, WITHDRAWN, UNOBTAINABLE, REPORT_WITHDRAWN = range(1, 8)
-#: Something was told that states nothing and cannot be read: a status of no table, or text where a final
-#: value belongs. It changes no value.
+#: Something was told that states nothing: it cannot be read (a status of no table, text where a final value
+#: belongs), or OBX-5 is empty. It changes no value; but the fact was asked, so silence is no answer to it.
 UNREAD = 0
 #: OBX-11 that corrects by itself, whatever OBR-25 says of the report.
 CORRECTS = ("C", "A")
@@ -49,7 +49,7 @@ MARK = " preliminary"  # behind the source of a value that is not final
 #: Behind that of a value which counts from MSH-7, as neither OBX-14 nor OBR-7 says when it was collected.
 UNTIMED = " (collection time not sent)"
 
-_KIND = 6  # where a written statement has its kind
+_KIND, _WHY = 6, 9  # where a written statement has its kind, and why it could not be read
 Place = tuple[int, str, str, str, str, int, int, int, str]
 Name = tuple[int, int, int]
 
@@ -219,7 +219,7 @@ def unread_as(
     """
     reason = found.reason
     if reason is Reason.EMPTY:  # says nothing (2.5.3); a correction says that what was told is wrong
-        return (CORRECTED, reason) if observation.status in CORRECTS else (None, "")
+        return (CORRECTED, reason) if observation.status in CORRECTS else (UNREAD, "")
     if reason in (Reason.STATUS_NONE, Reason.STATUS_UNLISTED):
         value = value_of(observation, dictionary()[found.fact], found.code, site)
         is_none = value is Reason.COMMENT or value in SAYS_NONE
@@ -269,7 +269,8 @@ def stated(row: list[Any]) -> Iterator[tuple[str, Result]]:
 
 def first_told(row: list[Any]) -> int:
     """When a row of an increment's facts told of a value, or of one that nobody can read; else EVER."""
-    return int(row[1]) if any(each[_KIND] <= FINAL for each in row[5]) else EVER
+    told = (each for each in row[5] if each[_KIND] <= FINAL and (each[_KIND] or each[_WHY]))
+    return int(row[1]) if any(told) else EVER
 
 
 def _number(text: str) -> FactValue | None:

@@ -143,6 +143,8 @@ class Thread:
         self.newest = stated.stamp
         if stated.kind == REPORT_WITHDRAWN:
             return self._withdraw(stated)
+        if stated.kind == UNREAD and not stated.is_unread:
+            return []  # nothing was said: it ties no names, either
         story = self._story(stated)
         return self._doubt(stated) if story is None else self._noted(story, story.account.tell(stated))
 
@@ -283,8 +285,8 @@ class Thread:
                 self._told.is_elsewhere(each, named, patient) for each in story.names
             ):
                 elsewhere.append(story)
-        meant = timed or [*others, *siblings] or elsewhere
         is_named = named[0] != "" and all(each.names[0][0] for each in others)
+        meant = timed or [*others, *siblings, *(() if others and is_named else elsewhere)]
         is_found = bool(timed) or (bool(others) and is_named and not siblings)
         return meant, len(meant) == 1 and is_found and is_sure
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
+from umbridge.stay.clock import MINUTE
 from umbridge.stay.likeness import Told
 from umbridge.stay.statements import REPORT_WITHDRAWN, UNOBTAINABLE, Result
 from umbridge.stay.thread import Thread
+
+_A_MINUTE = MINUTE - 1  # a stamp to the minute, and one to the second, can be one time
 
 
 class Marks:
@@ -69,8 +72,8 @@ def may_be_meant(told: Told, one: Result, shown: Iterable[Result]) -> bool:
         each.value is not None
         and each.stamp < one.stamp
         and each.seq != one.seq
-        and each.first <= one.last
-        and one.first <= each.last
+        and each.first <= one.last + _A_MINUTE
+        and one.first <= each.last + _A_MINUTE
         and (one.kind != REPORT_WITHDRAWN or told.may_be_service(each.service, one.service, each.patient))
         for each in shown
     )
