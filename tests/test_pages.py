@@ -147,9 +147,9 @@ def test_a_determination_of_the_ledger_is_shown_by_titles_too() -> None:
         "value": "15",
         "unit": "",
         "at": "2026-02-02T14:00:00-05:00",
-        "from": "implied by gcs",
+        "from": "ZZ1, implied by gcs",
     }
-    shown = ["Glasgow coma score 15, 2026-02-02 14:00 -05:00, implied by Glasgow coma score"]
+    shown = ["Glasgow coma score 15, 2026-02-02 14:00 -05:00, ZZ1, implied by Glasgow coma score"]
     assert slot("rationale", "not known: map.") == "not known: mean arterial pressure."
     assert slot("missing", ["gcs", "map"]) == "Glasgow coma score, mean arterial pressure"
     assert slot("evidence", [cited]) == shown

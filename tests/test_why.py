@@ -205,6 +205,11 @@ def test_an_answer_that_cites_nothing_of_the_engines_has_no_tree() -> None:
         ("baseline:none", "nothing usual is stated for this patient"),
         ("closed world: history_complete", "not named, and this was said: history finished"),
         ("ZZ1 OBX[3]-5, implied by gcs", "ZZ1 OBX[3]-5, implied by Glasgow coma score"),
+        ("none known: renal_disease, home_oxygen", "none known: renal disease, oxygen at home"),
+        (
+            "ZZ1 OBX[3]-5, implied by gcs over ZZ2 OBX[1]-5, implied by bmi",
+            "ZZ1 OBX[3]-5, implied by Glasgow coma score over ZZ2 OBX[1]-5, implied by body mass index",
+        ),
         ("ZZ1 OBX[3]-5", "ZZ1 OBX[3]-5"),
     ],
 )

@@ -53,6 +53,7 @@ def _node(node: WhyRow, missing: frozenset[str], sent: frozenset[str], indent: i
         yield from _node(child, missing, sent, min(indent + 2, DEEPEST))
 
 
+_IMPLIED = re.compile(r"(?<=[, ])implied by ([a-z][a-z0-9_]*)")
 #: Sources that no message is, by how they begin.
 _SILENT = (
     ("order:none", "no such order was sent"),
@@ -67,8 +68,10 @@ def source_of(source: str) -> str:
     for code, words in _SILENT:
         if source.startswith(code):
             return words + title_of(source.removeprefix(code)) if source != code else words
-    head, found, fact = source.rpartition("implied by ")
-    return f"{head}{found}{title_of(fact)}" if found else source
+    head, found, facts = source.partition("none known: ")
+    if found and not head:
+        return found + in_words(facts)
+    return _IMPLIED.sub(lambda by: f"implied by {title_of(by[1])}", source)
 
 
 def wrapped(text: str, indent: int, hang: int = 2) -> list[str]:
