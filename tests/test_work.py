@@ -31,6 +31,7 @@ from umbridge.casework.docket import (
 )
 from umbridge.casework.work import Casework, to_screen
 from umbridge.criteria.host import Host
+from umbridge.review.plan import reviews
 from umbridge.review.standing import InForce, LaneReviews
 from umbridge.shadow import Shadow
 from umbridge.site import SiteProfile, default_site, load_site
@@ -271,9 +272,9 @@ def test_a_review_that_meets_is_still_put_to_the_plugins() -> None:
         event = translate(er7.parse(frame), site.zone, mrn_authority=site.mrn_authority)
         fold.apply(event, seq)
     stay = fold.stay(event.sent_at)
-    before = to_screen(stay, frozenset())
+    before = to_screen(reviews(stay))
     assert before
-    after = to_screen(stay, frozenset({before[0].id}))
+    after = to_screen(reviews(stay, frozenset({before[0].id})))
     assert {each.id for each in before} <= {each.id for each in after}
 
 
@@ -291,7 +292,7 @@ def test_every_fact_is_looked_up_while_a_plugin_has_not_said_what_it_wants(
     host = Host()
     host.start(["down"])
     try:
-        ((_, whole),) = questions_of(lane.fold, stay, to_screen(stay, frozenset()), host)
+        ((_, whole),) = questions_of(lane.fold, stay, to_screen(reviews(stay)), host)
     finally:
         host.stop()
     assert whole.facts.keys() >= {"age", "bun", "platelets"}

@@ -6,8 +6,9 @@ number that it can stand for, and an answer that goes by it is never more certai
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TypeAlias
@@ -104,6 +105,21 @@ Number: TypeAlias = "Decimal | Interval"
 def as_interval(value: Number) -> Interval:
     """An exact number as the interval of itself alone."""
     return value if isinstance(value, Interval) else Interval(value, value, has_low=True, has_high=True)
+
+
+_COMPARE: Mapping[str, Callable[[Decimal, Decimal], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "is": operator.eq,
+    "is not": operator.ne,
+}
+
+
+def holds(value: Number, op: str, limit: Decimal) -> bool | None:
+    """Whether a number is ``op`` the limit, None where a bound leaves it open; ``op`` as in ``Interval``."""
+    return _COMPARE[op](value, limit) if isinstance(value, Decimal) else value.holds(op, limit)
 
 
 def as_number(value: Interval) -> Number | None:

@@ -20,7 +20,7 @@ from umbridge.hl7.moments import EPOCH
 from umbridge.intake import content_digest
 from umbridge.model import Event, RowState
 from umbridge.review.aside import aside, held_for
-from umbridge.review.plan import stay_json
+from umbridge.review.plan import reviews, stay_json
 from umbridge.review.record import ScreenLine, screen_line, verdict
 from umbridge.review.waves import Verdict, settled, why_open
 from umbridge.site import SiteProfile
@@ -177,7 +177,7 @@ class Shadow:
             if state is None or moment is None:
                 continue
             stay = state.fold.stay(moment)
-            asked = questions_of(state.fold, stay, to_screen(stay, frozenset()), host)
+            asked = questions_of(state.fold, stay, to_screen(reviews(stay)), host)
             questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
             done = [item for each in screenings(host, questions) for item in each]
             for item in done:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from umbridge.criteria.host import Asked, Host, Screened
-from umbridge.model import Case
+from umbridge.criteria.wire import case_out
+from umbridge.model import Case, ReviewState
 from umbridge.review.case import case
 from umbridge.review.plan import Review
+from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import (
     LEVEL_SUPPORTED,
     level_supported,
@@ -38,8 +42,32 @@ def questions_of(
     fold: StayFold, stay: Stay, asked: tuple[Review, ...], host: Host
 ) -> list[tuple[Review, Case]]:
     """The cases of a stay's reviews, with every fact that any plugin wants, or that one may yet want."""
+    if not asked:
+        return []
     wanted = host.facts if host.all_heard else _EVERY
     return [(review, case(fold, stay, review, wanted, "")) for review in asked]
+
+
+def digests_of(questions: Iterable[tuple[Review, Case]], host: Host) -> dict[str, str]:
+    """Of each that is judged for good: a digest of what is asked, and of whom.
+
+    To the same the same plugins give the same answer.
+    """
+    final = [(review, whole) for review, whole in questions if review.judged.is_final]
+    editions = [[info.name, info.version, info.digest] for info in host.plugins] if final else []
+    return {
+        review.id: sha256(json.dumps([case_out(whole, whole.facts.keys()), editions]).encode()).hexdigest()[
+            :32
+        ]
+        for review, whole in final
+    }
+
+
+def is_answered(said: LaneReviews, review: Review, digests: Mapping[str, str]) -> bool:
+    """Whether a closed first look that was judged for good would be asked what it was asked last."""
+    held = said.review(review.id).closing
+    is_over = review.judged.is_final and review.state is ReviewState.CLOSED
+    return is_over and held is not None and held.asked == digests[review.id]
 
 
 Question = tuple[Review, Case, Callable[[str], str]]

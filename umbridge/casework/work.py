@@ -15,7 +15,8 @@ from typing import ParamSpec, TypeVar, assert_never
 from umbridge_audit.entry import Draft
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge.casework.asking import Heard, Put, Screening, answers, heard, put, questions_of
+from umbridge.casework import asking
+from umbridge.casework.asking import Heard, Put, Screening, questions_of
 from umbridge.casework.docket import (
     Changed,
     Determined,
@@ -60,14 +61,14 @@ T = TypeVar("T")
 SOON = timedelta(microseconds=1)  # after which the clock finds a stay due
 
 
-def to_screen(stay: Stay, done: frozenset[str]) -> tuple[Review, ...]:
+def to_screen(planned: Sequence[Review]) -> tuple[Review, ...]:
     """The reviews a message is put to: the open ones, and those that MEETS closed and nothing else has.
 
     A result that is corrected or withdrawn after MEETS must be seen: the screen is asked again and supersedes
     the earlier one (``closing`` says what comes of it), also after the discharge. Of reviews that ask what is
     so now, the newest of its kind asks it: what an earlier one came to was about another day.
     """
-    planned = [each for each in reviews(stay, done) if each.stands]
+    planned = [each for each in planned if each.stands]
     newest = {each.type: each.id for each in planned}
     found = [each for each in planned if each.state is ReviewState.OPEN]
     found += [
@@ -110,7 +111,9 @@ class Begun:
     increments: list[tuple[int, bytes]]
     as_of: datetime
     stay: Stay
+    planned: tuple[Review, ...]
     questions: list[tuple[Review, Case]]
+    digests: Mapping[str, str]  # of the questions that are final, by review
     late: list[tuple[Review, Case]]  # asked beside them and recorded nowhere, where there are any: two
     unused: Mapping[str, int]
     differs: tuple[str, ...]
@@ -157,7 +160,7 @@ class Casework:
             if isinstance(each, Begun)
             for review, whole in (*each.questions, *each.late)
         ]
-        return Underway(begun, put(self._host, questions) if questions else None)
+        return Underway(begun, asking.put(self._host, questions) if questions else None)
 
     def answered(self, asked: Underway) -> bool:
         """Whether ``heard`` need not wait."""
@@ -165,13 +168,13 @@ class Casework:
 
     def heard(self, asked: Underway) -> Underway:
         """Take what the first wave of plugins says and ask the second; the first may then be asked again."""
-        return asked if asked.put is None else replace(asked, heard=heard(self._host, asked.put))
+        return asked if asked.put is None else replace(asked, heard=asking.heard(self._host, asked.put))
 
     def finish(self, asked: Underway) -> list[Done | Need | Failed]:
         """Take the rest of the answers and spell the determinations."""
         said: Iterator[list[Screening]] = iter(())
         if asked.put is not None and asked.heard is not None:
-            said = iter(answers(self._host, asked.put, asked.heard))
+            said = iter(asking.answers(self._host, asked.put, asked.heard))
         done: list[Done | Need | Failed] = []
         for each in asked.begun:
             if not isinstance(each, Begun):
@@ -225,28 +228,21 @@ class Casework:
             orders = [each for seq, event in events for each in orders_unused(event, seq, fold)]
             not_used = counted(message, [e for _, e in events], self._site, orders, unfound(task.seq, fold))
         stay = fold.stay(as_of)
-        asked = to_screen(stay, task.said.completed)
+        planned = reviews(stay, task.said.completed, task.said.reviews)
+        asked = to_screen(planned)
         if isinstance(task.purpose, Silence):
             asked = tuple(review for review in asked if _is_due(task, review))
         elif isinstance(task.purpose, Reread):
             asked = tuple(review for review in asked if _is_read_anew(task, review))
         questions = questions_of(fold, stay, asked, self._host)
+        digests = asking.digests_of(questions, self._host)
         if isinstance(task.purpose, TakeIn):
-            questions = [each for each in questions if not self._is_answered(task, *each)]
+            questions = [each for each in questions if not asking.is_answered(task.said, each[0], digests)]
         late = () if isinstance(task.purpose, Silence) else afterwards.looks(fold, stay)
         beside = afterwards.of_one_illness(questions_of(fold, stay, late, self._host))
-        return Begun(task, whole, fold, increments, as_of, stay, questions, beside, not_used, differs)
-
-    def _is_answered(self, task: Task, review: Review, whole: Case) -> bool:
-        """Whether a closed first look that was judged for good would be asked what it was asked last."""
-        held = task.said.review(review.id).closing
-        is_over = held is not None and review.judged.is_final and review.state is ReviewState.CLOSED
-        return is_over and held is not None and held.asked == self._digest(whole)
-
-    def _digest(self, whole: Case) -> str:
-        """A question, and whom it is put to. To the same the same plugins give the same answer."""
-        editions = [(info.name, info.version, info.digest) for info in self._host.plugins]
-        return hashlib.sha256(repr((whole, editions)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return Begun(
+            task, whole, fold, increments, as_of, stay, planned, questions, digests, beside, not_used, differs
+        )
 
     def _differs(
         self, before: Snapshot | None, rows: list[tuple[int, Event]], new: int | None, fold: StayFold
@@ -323,7 +319,9 @@ class Casework:
         closings = {name: each.closing for name, each in task.said.reviews.items()}
         closings |= {each.review: each.closing for each in stands}
         completed = frozenset(name for name, each in closings.items() if each is not None)
-        planned = reviews(stay, completed, task.said.reviews)
+        known = task.said.reviews
+        is_same = completed == task.said.completed
+        planned = begun.planned if is_same else reviews(stay, completed, known)
         reopened = {name: each.reopened for name, each in task.said.reviews.items()}
         reopened |= {each.review: each.reopened for each in stands}
         again = why_again(planned, reopened)
@@ -378,7 +376,7 @@ class Casework:
     ) -> list[Stands]:
         """What the answers come to for each review that was put to the plugins."""
         task, found = begun.task, dict[str, Stands]()
-        for review, whole in begun.questions:
+        for review, _ in begun.questions:
             record, judged = task.said.review(review.id), review.judged
             own = [item.screened for item in said if item.review is review]
             at = instant(judged.at)
@@ -386,7 +384,7 @@ class Casework:
             if held is not None and held.row is None:  # until now each row has asked again, and it met
                 held = Closing(task.after, at, judged.moment)
             answered = closing.Answered(
-                Closing(task.seq, at, judged.moment, asked=self._digest(whole) if judged.is_final else ""),
+                Closing(task.seq, at, judged.moment, asked=begun.digests.get(review.id, "")),
                 is_met=settled(verdicts.get(review.id, {}).values()),
                 is_final=judged.is_final,
                 outcomes={each.result.outcome for each in own if each.failed is None},

@@ -129,6 +129,7 @@ class Host:
         self._found: dict[str, Found] = {}
         self._links: dict[str, Link] = {}
         self._conduct: dict[str, Conduct] = {}
+        self._heard, self._facts = 0, frozenset[str]()
 
     def start(self, names: Sequence[str] | None = None) -> None:
         """Start one worker for each named plugin (all installed ones when None), side by side.
@@ -203,7 +204,10 @@ class Host:
     @property
     def facts(self) -> frozenset[str]:
         """Every fact that some plugin wants: looked up once for all of them."""
-        return frozenset(fact for name in self._links for fact in self.declared(name))
+        heard = [link.manifest for link in self._links.values() if link.manifest is not None]
+        if len(heard) != self._heard:  # what a plugin has said once it never says otherwise
+            self._heard, self._facts = len(heard), frozenset(fact for each in heard for fact in each.facts)
+        return self._facts
 
     @property
     def all_heard(self) -> bool:

@@ -7,7 +7,7 @@ the daemon, against the model's vocabulary and the plugin's own manifest before 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -64,28 +64,46 @@ def _value_in(value: str | bool) -> FactValue:
     return found
 
 
-def _sample_out(sample: Sample, times: dict[int, str]) -> list[Any]:
-    at = times.get(id(sample.at))  # many samples share one time; the case keeps it alive
-    if at is None:
-        at = times[id(sample.at)] = sample.at.isoformat()
-    return [_value_out(sample.value), at, sample.source, sample.unit]
+class Told:
+    """What of one review's facts is already written: several plugins are told the same readings.
 
+    For cases that are all alive while this is used: parts are known by identity, which tells decimals and
+    times apart at a small part of what comparing them costs.
+    """
 
-def _reading_out(reading: Reading, times: dict[int, str]) -> list[Any]:
-    """Four or five scalars for the usual single sample; else the samples once each, then who is which."""
-    latest, series = reading.latest, reading.series
-    if (reading.low is latest is reading.high) and (not series or (len(series) == 1 and series[0] is latest)):
-        return _sample_out(latest, times) if series else [*_sample_out(latest, times), 0]
-    place: dict[int, int] = {}  # told apart by identity: comparing decimals and times costs far more
-    samples: list[list[Any]] = []
-    roles: list[int] = []
-    for sample in (latest, reading.low, reading.high, *series):
-        at = place.get(id(sample))
-        if at is None:
-            at = place[id(sample)] = len(samples)
-            samples.append(_sample_out(sample, times))
-        roles.append(at)
-    return [samples, roles]
+    __slots__ = ("readings", "samples", "times")
+
+    def __init__(self) -> None:
+        self.readings: dict[int, list[Any]] = {}
+        self.samples: dict[int, list[Any]] = {}
+        self.times: dict[int, str] = {}
+
+    def sample(self, sample: Sample) -> list[Any]:
+        out = self.samples.get(id(sample))
+        if out is None:
+            at = self.times.get(id(sample.at))
+            if at is None:
+                at = self.times[id(sample.at)] = sample.at.isoformat()
+            out = self.samples[id(sample)] = [_value_out(sample.value), at, sample.source, sample.unit]
+        return out
+
+    def reading(self, reading: Reading) -> list[Any]:
+        """Four or five scalars for the usual single sample; else the samples once each, then who is which."""
+        latest, series = reading.latest, reading.series
+        if (reading.low is latest is reading.high) and (
+            not series or (len(series) == 1 and series[0] is latest)
+        ):
+            return self.sample(latest) if series else [*self.sample(latest), 0]
+        place: dict[int, int] = {}
+        samples: list[list[Any]] = []
+        roles: list[int] = []
+        for sample in (latest, reading.low, reading.high, *series):
+            at = place.get(id(sample))
+            if at is None:
+                at = place[id(sample)] = len(samples)
+                samples.append(self.sample(sample))
+            roles.append(at)
+        return [samples, roles]
 
 
 def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Reading:
@@ -105,35 +123,20 @@ def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Read
     return Reading(fact, only, only, only, () if len(parts) == 5 else (only,))
 
 
-class Told:
-    """What of one review's facts is already written: several plugins are told the same readings.
-
-    For cases that are all alive while this is used: parts are known by identity.
-    """
-
-    __slots__ = ("readings", "times")
-
-    def __init__(self) -> None:
-        self.readings: dict[int, list[Any]] = {}
-        self.times: dict[int, str] = {}
-
-
-def case_out(
-    case: Case, facts: frozenset[str], told: Told | None = None, *, bounds: bool = True
-) -> list[Any]:
+def case_out(case: Case, facts: Set[str], told: Told | None = None, *, bounds: bool = True) -> list[Any]:
     """A case as plain JSON, with the declared facts and no others. ``told`` shares work between cases.
 
     A plugin without ``bounds`` is not told of a fact that has any: it would take "<6" for what it knows, or
     an older sample for the latest.
     """
     told = told or Told()
-    known, times = told.readings, told.times
+    known = told.readings
     said: dict[str, list[Any]] = {}
     for fact, reading in case.facts.items():
         if fact in facts and (bounds or not reading.has_bounds):
             out = known.get(id(reading))
             if out is None:
-                out = known[id(reading)] = _reading_out(reading, times)
+                out = known[id(reading)] = told.reading(reading)
             said[fact] = out
     return [
         case.pseudonym,

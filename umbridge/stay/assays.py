@@ -1,4 +1,4 @@
-"""Laboratory facts that go by one assay, or by specimens that nothing spoilt."""
+"""Laboratory facts that go by one assay, by specimens that nothing spoilt, or by two values of one time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR
 from umbridge.stay.derived import single
-from umbridge.stay.ends import number_of
+from umbridge.stay.ends import divided, number_of, value_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.statements import Result
 
@@ -21,6 +21,10 @@ class Look(Protocol):
     now: int
 
     def clock(self, at: int) -> datetime: ...
+
+    def is_own(self, patient: str) -> bool: ...
+
+    def at(self, fact: str, at: int) -> list[Result]: ...
 
     def usable(self, kind: FactType) -> list[Result]: ...
 
@@ -61,6 +65,20 @@ def hemolyzed(look: Look, kind: FactType) -> Reading | None:
     if flags:
         return look.of_results(kind, flags)
     return single(kind.id, Sample(False, look.clock(look.now), NO_FLAG))
+
+
+def oxygenation(look: Look, kind: FactType) -> Reading | None:
+    """Horowitz index as sent, and from a PaO2 and an FiO2 of the same time."""
+    sent = look.usable(kind)
+    times = {each.at for each in sent}
+    for tension in look.usable(dictionary()["pao2"]):
+        for fraction in () if tension.at in times else reversed(look.at("fio2", tension.at)):
+            ratio = divided(value_of(tension), fraction.value) if look.is_own(fraction.patient) else None
+            if ratio is not None:  # by the last told
+                source = f"{tension.source} / {fraction.source}"
+                sent.append(tension._replace(value=ratio, source=source))
+                break
+    return look.of_results(kind, sorted(sent, key=lambda each: each.order))
 
 
 def _specimens(result: Result) -> set[tuple[int, str]]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from umbridge.interval import as_interval, plus, times
+from umbridge.interval import Number, holds, plus, times
 from umbridge.model import Reading, Sample
 from umbridge.stay.derived import single
 from umbridge.stay.ends import measured, value_of
@@ -107,7 +107,7 @@ def _more_than_at_home(look: Look) -> Sample | None:
     limit = None if usual is None else usual.latest.value
     if now is None or usual is None or not isinstance(limit, Decimal):
         return None
-    is_more = as_interval(measured(now.latest)).holds(">", limit)
+    is_more = holds(measured(now.latest), ">", limit)
     source = f"{now.latest.source} beside {usual.latest.source}"
     return None if is_more is None else Sample(is_more, now.latest.at, source)
 
@@ -146,7 +146,7 @@ def _on_room_air(look: Look) -> list[Result]:
 
 
 def _is_at_most(result: Result, limit: Decimal) -> bool:
-    return as_interval(value_of(result)).holds("<=", limit) is True
+    return holds(value_of(result), "<=", limit) is True
 
 
 def _no_oxygen(look: Look, at: int) -> Sample | None:
@@ -177,7 +177,7 @@ def gas_not_needed(look: Look) -> Reading | None:
     if alert is not None and any(each.value != "A" for each in look.prevailing(alert)):
         return None
     shown = [sample for each in known for sample in look.prevailing(each)]
-    if not all(as_interval(measured(each)).holds(">=", _number(limit.latest)) for each in shown):
+    if not all(holds(measured(each), ">=", _number(limit.latest)) for each in shown):
         return None
     return single("gas_not_needed", Sample(True, shown[0].at, shown[0].source))
 
@@ -193,7 +193,7 @@ def _is_on_more_oxygen(look: Look) -> bool | None:
     if not _is_stated(look.reading("home_oxygen")):
         for fact, air in (("o2_flow", Decimal(0)), ("fio2", ROOM_AIR)):
             charted = look.reading(fact)
-            if charted is not None and as_interval(measured(charted.latest)).holds("<=", air) is not True:
+            if charted is not None and holds(measured(charted.latest), "<=", air) is not True:
                 return True
     else:
         more = _more_than_at_home(look)
@@ -210,7 +210,7 @@ def lactate_not_needed(look: Look) -> Reading | None:
     if pressure is None:
         return None
     shown = look.prevailing(pressure)
-    if not all(as_interval(measured(each)).holds(">=", NOT_LOW) for each in shown):
+    if not all(holds(measured(each), ">=", NOT_LOW) for each in shown):
         return None
     return single("lactate_not_needed", Sample(True, shown[0].at, shown[0].source))
 
@@ -224,10 +224,15 @@ def map_not_needed(look: Look) -> Reading | None:
     if systolic is None or diastolic is None:
         return None
     (upper,), (lower,) = look.prevailing(systolic), look.prevailing(diastolic)
-    three = plus(times(measured(upper), Decimal(1)), times(measured(lower), Decimal(2)))
-    if not three.holds(">=", 3 * LOW_MEAN):
+    if not holds(_thrice_mean(measured(upper), measured(lower)), ">=", 3 * LOW_MEAN):
         return None
     return single("map_not_needed", Sample(True, lower.at, f"{upper.source}, {lower.source}"))
+
+
+def _thrice_mean(systolic: Number, diastolic: Number) -> Number:
+    if isinstance(systolic, Decimal) and isinstance(diastolic, Decimal):
+        return systolic + 2 * diastolic
+    return plus(systolic, times(diastolic, Decimal(2)))
 
 
 def without_oxygen(look: Look) -> Reading | None:
@@ -249,7 +254,7 @@ def no_dysfunction(look: Look) -> Sample | None:
     if any(_is_stated(look.reading(fact)) for fact in _FAILED_BEFORE):
         return None
     creatinine = look.reading("baseline_creatinine")
-    if creatinine is not None and not as_interval(measured(creatinine.latest)).holds("<", KIDNEY_POINT):
+    if creatinine is not None and not holds(measured(creatinine.latest), "<", KIDNEY_POINT):
         return None
     known = ", ".join((*_FAILED_BEFORE, "baseline_creatinine"))
     return Sample(

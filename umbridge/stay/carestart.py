@@ -31,11 +31,18 @@ def care_facts() -> Mapping[str, bool]:
     }
 
 
+@lru_cache(maxsize=1)
+def _places() -> Mapping[str, int]:
+    """Where each stands in the dictionary: of one instant the first is named."""
+    return {fact: place for place, fact in enumerate(care_facts())}
+
+
 def first_care(
     since: int,
     until: int,
     *,
     facts: Set[str],
+    ordered: Set[str],
     within: Within,
     orders: Callable[[str], InForce | None],
     statuses: Iterable[tuple[int, str]],
@@ -43,11 +50,14 @@ def first_care(
 ) -> tuple[int, str] | None:
     """The earliest instant of care from ``since`` to ``until`` and the source that shows it.
 
-    ``facts``: those that have results. ``statuses``: the status orders, each with its source: who orders a
-    status has seen the patient. None where only vital signs were taken, or nothing was done at all.
+    ``facts``: those that have results. ``ordered``: those of which orders were told. ``statuses``: the
+    status orders, each with its source: who orders a status has seen the patient. None where only vital signs
+    were taken, or nothing was done at all.
     """
     found = min((each for each in statuses if since <= each[0] <= until), default=None)
-    for fact, is_answer in care_facts().items():
+    care = care_facts()
+    for fact in sorted(care.keys() & (facts | ordered), key=_places().__getitem__):
+        is_answer = care[fact]
         last = until if found is None else found[0] - 1
         if fact in facts:
             for each in within(fact, since, last):

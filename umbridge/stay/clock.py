@@ -7,6 +7,7 @@ time repeats; whole microseconds since 1970 in UTC sort as time passes and write
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,6 +20,7 @@ def instant(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=1 << 14)  # one look at a stay asks for the same few moments again and again
 def moment(at: int, zone: ZoneInfo) -> datetime:
     """The same instant on the facility's clock."""
     return (_EPOCH + timedelta(microseconds=at)).astimezone(zone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Context, Decimal
 
-from umbridge.interval import Interval, Number, as_interval, as_number, quotient
+from umbridge.interval import Interval, Number, as_interval, as_number, holds, quotient
 from umbridge.model import FactValue, Sample
 from umbridge.stay.statements import Result
 
@@ -43,7 +43,7 @@ def most_reached(result: Result) -> Decimal:
 
 def divided(one: Number, other: FactValue | None) -> Number | None:
     """A quotient of measured numbers; None where the divisor cannot be above zero, or nothing is known."""
-    if not isinstance(other, Decimal | Interval) or as_interval(other).holds("<=", Decimal(0)):
+    if not isinstance(other, Decimal | Interval) or holds(other, "<=", Decimal(0)):
         return None
     if isinstance(one, Decimal) and isinstance(other, Decimal):
         return _EXACT.divide(one, other)

@@ -38,6 +38,7 @@ from umbridge.stay.person import (
     merged,
     newer,
     note,
+    text_of,
     word_of,
 )
 from umbridge.stay.procedures import Procedure, Procedures, procedures_of
@@ -293,8 +294,11 @@ class StayFold:
 
     def orders(self, fact: str, told_by: int | None = None) -> InForce | None:
         """The orders of one treatment; with ``told_by``, by what was told until then."""
-        orders = self._orders if told_by is None else self._orders.as_told(told_by, self._stands)
-        return orders.in_force(fact)
+        return self._orders.as_told(told_by, self._stands).facts.get(fact)
+
+    def ordered(self, told_by: int | None = None) -> Set[str]:
+        """The treatments of which any order was told; with ``told_by``, until then."""
+        return self._orders.as_told(told_by, self._stands).facts.keys()
 
     def unused_orders(self) -> list[tuple[Said, str]]:
         """Statements about orders that the stay has no use for, each with its reason."""
@@ -358,12 +362,12 @@ class StayFold:
         strangers = [each for each in self._people if not self.is_patient(each)]
         _, expected = person.get("expected", (None, None))
         identity = Identity(
-            visit=_said(person, "visit"),
-            accounts=tuple(filter(None, [_said(person, "account")])),
+            visit=text_of(person, "visit"),
+            accounts=tuple(filter(None, [text_of(person, "account")])),
             mrn=patient,
             mrn_aliases=tuple(dict.fromkeys(aliases)),
-            birth_date=_said(person, "birth"),
-            sex=_said(person, "sex"),
+            birth_date=text_of(person, "birth"),
+            sex=text_of(person, "sex"),
             payers=payers,
             coverage=cover,
             certifications=certifications_of(person, here.zone),
@@ -406,14 +410,10 @@ class StayFold:
             contact,
             now,
             facts=self.sent,
+            ordered=self.ordered(),
             within=lambda fact, first, last: self._results[fact].between(first, last),
             orders=self.orders,
             statuses=((each.start, each.source) for each in course.spans if each.evidence == "ORDER"),
             is_own=self.is_patient,
         )
         return None if found is None else found[0]
-
-
-def _said(person: Person, name: str) -> str:
-    held = person.get(name)
-    return str(held[1]) if held else ""

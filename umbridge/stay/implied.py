@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
-from umbridge.interval import as_interval
+from umbridge.interval import holds
 from umbridge.measured import IMPLIED_BY, OVER
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.derived import single
@@ -55,7 +55,7 @@ def normal_ecg(look: Look) -> Sample | None:
 def no_hypotension(look: Look) -> Sample | None:
     """Every systolic pressure of the window at 90 or more."""
     pressures = look.sent(dictionary()["sbp"])
-    if pressures is None or not as_interval(measured(pressures.low)).holds(">=", HYPOTENSION):
+    if pressures is None or not holds(measured(pressures.low), ">=", HYPOTENSION):
         return None
     return _answer(False, pressures.low, "sbp")
 
@@ -107,7 +107,7 @@ def failed_therapy(look: Look, kind: FactType) -> Reading | None:
     hours = look.sent(dictionary()["outpatient_therapy_hours"])
     if sent is None or hours is None or sent.latest.value is not True:
         return sent
-    is_short = as_interval(measured(hours.latest)).holds("<", THERAPY_HOURS)
+    is_short = holds(measured(hours.latest), "<", THERAPY_HOURS)
     if is_short is None:
         return None
     if not is_short:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from umbridge.interval import as_interval
+from umbridge.interval import holds
 from umbridge.stay.counted import counted
 from umbridge.stay.ends import value_of
 from umbridge.stay.resultlist import ResultList
@@ -47,4 +47,4 @@ def has_troponin_risen(listed: ResultList, left: int, is_own: Callable[[str], bo
 
 
 def _is_above(result: Result) -> bool:
-    return as_interval(value_of(result)).holds(">", _LIMIT) is True
+    return holds(value_of(result), ">", _LIMIT) is True

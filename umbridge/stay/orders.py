@@ -54,21 +54,19 @@ class Orders:
         #: Shelf of its own number -> what another number may name, and where it lies.
         self._loose: dict[str, dict[Said, str]] = {}
         self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
-        self._facts: dict[str, InForce] = {}
+        self.facts: dict[str, InForce] = {}  # the orders of each treatment of which any was told
         self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
         self._strange = Strange()
         self._past: dict[int, Orders] = {}  # by the instant until which it was told
 
-    def in_force(self, fact: str) -> InForce | None:
-        """The orders of one treatment; None where none was told of."""
-        return self._facts.get(fact)
-
-    def as_told(self, told_by: int, stands: Callable[[str], str]) -> Orders:
+    def as_told(self, told_by: int | None, stands: Callable[[str], str]) -> Orders:
         """The orders by what was told until an instant, made once until more of that comes in.
 
         Which orders there are that are neither a status nor a treatment is not cut: it only tells orders of
         one number apart.
         """
+        if told_by is None:
+            return self
         past = self._past.get(told_by)
         if past is None:
             past = self._past[told_by] = Orders()
@@ -276,9 +274,9 @@ class Orders:
             shelf.more = []
             alike = alike_until(runs, shelf.runs)
             for fact, start, end in runs[alike:]:
-                self._facts[fact].remove(start, end)
+                self.facts[fact].remove(start, end)
             for fact, start, end in shelf.runs[alike:]:
-                self._facts.setdefault(fact, InForce()).add(start, end)
+                self.facts.setdefault(fact, InForce()).add(start, end)
             self._strange.stand(place, shelf.records)
             alike = alike_until(records, shelf.records)
             gone += records[alike:]
@@ -412,6 +410,4 @@ class Orders:
         """What may change the stay and could not be used, of patients that ``is_own`` accepts."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
         raised -= {UNKNOWN} if self._ordinary.is_full else set()
-        return raised | (
-            {UNKNOWN} if self._strange.may_matter(self._facts, is_own, at, registered) else set()
-        )
+        return raised | ({UNKNOWN} if self._strange.may_matter(self.facts, is_own, at, registered) else set())

@@ -6,7 +6,7 @@ for inpatients only, and who was asked for the documented expectation had the pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -41,6 +41,9 @@ class Look(Protocol):
 
     @property
     def told_by(self) -> int: ...
+
+    @property
+    def ordered(self) -> Set[str]: ...
 
     def clock(self, at: int) -> datetime: ...
 
@@ -77,6 +80,7 @@ def care_start(look: Look, kind: FactType) -> Reading | None:
         look.contact,
         look.now,
         facts=look.fold.sent,
+        ordered=look.ordered,
         within=look.first_on,
         orders=look.turns,
         statuses=((instant(each.start), each.source) for each in ordered),

@@ -289,6 +289,11 @@ def newer(one: Person, other: Person) -> Person:
     return person
 
 
+def text_of(person: Person, name: str) -> str:
+    held = person.get(name)
+    return str(held[1]) if held else ""
+
+
 def merged(own: Person, unnamed: Person) -> Person:
     """A person's registers, completed by messages on the visit that named no patient."""
     if not unnamed:

@@ -11,25 +11,27 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from umbridge.interval import Interval, as_interval, as_number, least, most
 from umbridge.model import Reading, ReviewType, Sample
-from umbridge.stay.assays import hemolyzed, potassium, troponin
+from umbridge.stay.assays import hemolyzed, oxygenation, potassium, troponin
 from umbridge.stay.baselines import BASELINE_FACTS, UNSTATED, room_air
 from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.cut import Cut
 from umbridge.stay.derived import DERIVED_FACTS, single
-from umbridge.stay.ends import divided, least_reached, most_reached, number_of, value_of
+from umbridge.stay.ends import least_reached, most_reached, number_of, value_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.force import InForce
 from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
 from umbridge.stay.payment import PAYMENT_FACTS, PRESENT, UNSAID, care_start, expected_discharge
+from umbridge.stay.person import Diagnosed
 from umbridge.stay.prevailing import latest_only, prevailing, severity_of
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.results import Look
 from umbridge.stay.serial import SERIAL_FACTS
+from umbridge.stay.sources import coded_by, plain, sources_of
 from umbridge.stay.statements import Result
 from umbridge.stay.treatments import NO_ORDER, TREATMENT_FACTS, around
 from umbridge.stay.view import Stay
@@ -53,27 +55,15 @@ def readings(
     """
     cut = review if isinstance(review, Cut) else Cut(review)
     window = _Window(fold, as_of, cut, stay or fold.stay(as_of))
-    plain, others = _parted(frozenset(wanted), frozenset(window.closed))
-    found = {fact: window.reading(fact) for fact in others}
-    for fact in fold.sent & plain:  # what was never sent is unknown, and most of the facts never are
-        found[fact] = window.reading(fact)
+    sources = sources_of(frozenset(wanted), frozenset(window.closed), _OF_ITS_OWN)
+    # What nobody spoke of is unknown, as most facts are; of a treatment it may be N.
+    asked = (fold.sent & sources.sent) | ((fold.sent | window.coded) & sources.coded)
+    asked |= (fold.sent | window.ordered) & sources.ordered
+    found = {fact: window.reading(fact) for fact in (*sources.others, *asked)}
+    if fold.site.closed_world:
+        found |= {fact: single(fact, window.unordered) for fact in sources.ordered - asked}
     known = {fact: reading for fact, reading in sorted(found.items()) if reading is not None}
     return {fact: latest_only(each) for fact, each in known.items()} if cut.is_later else known
-
-
-@lru_cache(maxsize=64)
-def _parted(wanted: frozenset[str], closed: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Facts that are what was sent and nothing else, and those with another source or a rule of their own."""
-    kinds = dictionary()
-    plain = frozenset(
-        fact
-        for fact in wanted
-        if fact in kinds
-        and not (fact in _SPECIAL or fact in IMPLIED or fact in _SILENT)
-        and not (kinds[fact].closed_world or kinds[fact].icd10)
-        and kinds[fact].closed_by not in closed
-    )
-    return plain, tuple(wanted - plain)
 
 
 class _Window:
@@ -93,12 +83,29 @@ class _Window:
         self._own: dict[str, bool] = {}
         self._moments: dict[int, datetime] = {}
         self._readings: dict[str, Reading | None] = {}
-        self._unordered = Sample(False, self.clock(self.now), NO_ORDER)
-        told = fold.diagnoses() if cut.told_by is None else fold.diagnoses(cut.told_by, self.now)
-        is_past = cut.told_by is not None  # then those of a later moment are left out already
-        self._diagnoses = [
-            (each.code.replace(".", ""), each) for each in told if is_past or each.at <= self.now
+        #: Of a treatment that no order and no result speaks of, where the feed carries every order.
+        self.unordered = Sample(False, self.clock(self.now), NO_ORDER)
+
+    @cached_property
+    def _diagnoses(self) -> list[tuple[str, Diagnosed]]:
+        """Those of this moment, each with its code without the dot, principal first."""
+        told_by = self.cut.told_by
+        told = self.fold.diagnoses() if told_by is None else self.fold.diagnoses(told_by, self.now)
+        return [
+            (each.code.replace(".", ""), each)
+            for each in told
+            if told_by is not None or each.at <= self.now  # else those of a later moment are left out already
         ]
+
+    @property
+    def coded(self) -> Set[str]:
+        """The facts that diagnoses of this moment say something about."""
+        return {fact for code, _ in self._diagnoses for fact in coded_by(code)}
+
+    @property
+    def ordered(self) -> Set[str]:
+        """The treatments of which any order was told."""
+        return self.fold.ordered(self._told_by)
 
     def reading(self, fact: str) -> Reading | None:
         """A fact as this look finds it, worked out once: derived facts go by one another."""
@@ -107,6 +114,9 @@ class _Window:
         return self._readings[fact]
 
     def _worked_out(self, fact: str) -> Reading | None:
+        kind = plain(_OF_ITS_OWN).get(fact)
+        if kind is not None:
+            return self.sent(kind)
         kind = dictionary().get(fact)
         if kind is None:
             derive = _DERIVED.get(fact)
@@ -193,6 +203,11 @@ class _Window:
         """How many results its window has, usable or not; None of a moment that is past."""
         listed = self.fold.results(kind.id) if self._told_by is None else None
         return None if listed is None else listed.count(self.first_instant(kind), self.now)
+
+    def at(self, fact: str, at: int) -> list[Result]:
+        """The results of one fact at an instant, in the order told."""
+        listed = self.fold.results(fact)
+        return [] if listed is None else self._within(listed, f"at {at}", at, at)
 
     def _within(self, listed: ResultList, name: str, first: int | None, last: int) -> list[Result]:
         """The results of a stretch of time; of a moment that is past, those that were told in time."""
@@ -299,23 +314,6 @@ class _Window:
 
     # -- facts with rules of their own -------------------------------------------------------------------
 
-    def oxygenation(self, kind: FactType) -> Reading | None:
-        """Horowitz index as sent, and from a PaO2 and an FiO2 of the same time."""
-        sent = self.usable(kind)
-        times = {each.at for each in sent}
-        inspired = self.fold.results("fio2")
-        for tension in self.usable(dictionary()["pao2"]):
-            if tension.at in times or inspired is None:
-                continue
-            same = self._within(inspired, f"at {tension.at}", tension.at, tension.at)
-            for fraction in reversed(same):  # the last told
-                ratio = divided(value_of(tension), fraction.value) if self.is_own(fraction.patient) else None
-                if ratio is not None:
-                    source = f"{tension.source} / {fraction.source}"
-                    sent.append(tension._replace(value=ratio, source=source))
-                    break
-        return self.of_results(kind, sorted(sent, key=lambda each: each.order))
-
     def turns(self, fact: str) -> InForce | None:
         """The orders of one treatment."""
         return self.fold.orders(fact, self._told_by)
@@ -371,7 +369,7 @@ class _Window:
         """In force now: the newest of an OBX of the last 24 h and the orders up to now."""
         turns, listed = self.turns(kind.id), self.fold.results(kind.id)
         if turns is None and listed is None:  # as of most treatments
-            return single(kind.id, self._unordered) if self.fold.site.closed_world else None
+            return single(kind.id, self.unordered) if self.fold.site.closed_world else None
         newest = None if turns is None else turns.newest(self.now, self.is_own)
         first = self.now - TREATMENT_OBX_HOURS * HOUR
         first = first if self.contact is None else max(first, self.contact)
@@ -390,7 +388,7 @@ class _Window:
             return None
         if newest is not None:
             return single(kind.id, Sample(False, self.clock(newest.at), newest.source))
-        return single(kind.id, self._unordered)
+        return single(kind.id, self.unordered)
 
     def prevailing(self, reading: Reading) -> tuple[Sample, ...]:
         kind = dictionary().get(reading.fact)
@@ -403,7 +401,7 @@ _SPECIAL: Mapping[str, Callable[[_Window, FactType], Reading | None]] = {
     "troponin_ratio": troponin,
     "potassium": potassium,
     "specimen_hemolyzed": hemolyzed,
-    "pao2_fio2": _Window.oxygenation,
+    "pao2_fio2": oxygenation,
     "spo2_room_air": room_air,
     "failed_outpatient_therapy": failed_therapy,
     "care_start": care_start,
@@ -417,3 +415,4 @@ _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     **SERIAL_FACTS,
     **TREATMENT_FACTS,
 }
+_OF_ITS_OWN = frozenset({*_SPECIAL, *_SILENT, *IMPLIED})
