@@ -42,9 +42,12 @@ def test_the_shipped_profile_maps_the_same_codes_as_the_vignettes_one() -> None:
     for name in (
         *("zone", "facilities", "mrn_authority", "visit_authority", "account_authority", "windows"),
         *("precedence", "status_codes", "status_orders", "intensity_orders", "closed_world", "payer_types"),
-        *("payer_plans", "dispositions", "avoidable_days", "observations", "drugs"),
+        *("payer_plans", "dispositions", "avoidable_days", "drugs"),
     ):
         assert getattr(ours, name) == getattr(theirs, name), name
+    codes = {system: dict(each) for system, each in ours.observations.items()}
+    assert codes["99UMB"].pop("UMB-IVRATE") == "iv_fluid_rate"  # the one that the vignettes do without
+    assert codes == {system: dict(each) for system, each in theirs.observations.items()}
     assert {code: (u.level, u.is_ed) for code, u in ours.units.items()} == {
         code: (u.level, u.is_ed) for code, u in theirs.units.items()
     }
