@@ -27,7 +27,7 @@ HEADER = "MSH|^~\\&|ZZEHR|UMBH|||20260302120000||ORU^R01^ORU_R01|ZZ-1|P|2.5.1\r"
 
 
 def observed(
-    kind: str, value: str, unit: str = "", code: str = "UMB-HCO3USUAL^^99UMB", limits: str = ""
+    kind: str, value: str, unit: str = "", code: str = "UMB-SXDUR^^99UMB", limits: str = ""
 ) -> Observation:
     """One OBX read from its bytes, of a fact that has no range of what is possible."""
     frame = f"{HEADER}OBX|1|{kind}|{code}||{value}|{unit}|{limits}||||F|||20260302113000\r"
@@ -75,7 +75,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("kind", "sent", "value"), NUMBERS)
 def test_what_is_wholly_a_number_is_that_number(kind: str, sent: str, value: str) -> None:
-    assert came_to(observed(kind, sent, "mmol/L")) == Decimal(value)
+    assert came_to(observed(kind, sent, "min")) == Decimal(value)
 
 
 NO_NUMBERS = [
@@ -160,7 +160,7 @@ NO_NUMBERS = [
 
 @pytest.mark.parametrize(("kind", "sent", "reason"), NO_NUMBERS)
 def test_what_is_no_number_has_its_own_reason(kind: str, sent: str, reason: Reason) -> None:
-    assert came_to(observed(kind, sent, "mmol/L")) is reason
+    assert came_to(observed(kind, sent, "min")) is reason
 
 
 @given(
@@ -183,7 +183,7 @@ def test_reading_is_total_and_every_reason_is_of_the_table(
 @given(st.decimals(min_value=-9999, max_value=9999, places=4), st.sampled_from(["NM", "SN", "ST", "TX", ""]))
 def test_one_number_is_the_same_number_in_every_type(value: Decimal, kind: str) -> None:
     sent = f"^{value:f}" if kind == "SN" else f"{value:f}"
-    assert came_to(observed(kind, sent, "mmol/L")) == value
+    assert came_to(observed(kind, sent, "min")) == value
 
 
 #: What a person would read as one number and nothing else; of SN the number stands behind its comparator.
@@ -196,7 +196,7 @@ PLAINLY_STRUCTURED = re.compile(r"\s*=?\s*(?:\^\s*)?[+-]?(?:[0-9]+\.?[0-9]*|\.[0
     st.text(st.sampled_from("0069..^^^&<>=≤-+:/;ltg ６＜eE,"), max_size=9),
 )
 def test_what_is_not_plainly_a_number_never_becomes_one(kind: str, sent: str) -> None:
-    found = came_to(observed(kind, sent, "mmol/L"))
+    found = came_to(observed(kind, sent, "min"))
     if isinstance(found, Decimal):
         assert (PLAINLY_STRUCTURED if kind == "SN" else PLAINLY).fullmatch(sent)
 
@@ -219,7 +219,7 @@ BOUNDS = [
 
 @pytest.mark.parametrize(("kind", "sent", "shown"), BOUNDS)
 def test_a_bound_is_an_interval_and_no_number(kind: str, sent: str, shown: str) -> None:
-    found = came_to(observed(kind, sent, "mmol/L"))
+    found = came_to(observed(kind, sent, "min"))
     assert isinstance(found, Interval) and str(found) == shown
 
 
@@ -239,7 +239,7 @@ def test_units_and_limits_go_to_the_bound(code: str, sent: str, unit: str, limit
 
 @pytest.mark.parametrize(
     ("sent", "unit", "reason"),
-    [("<6", "", Reason.UNIT_MISSING), ("<6", "zz", Reason.UNIT_UNKNOWN), ("< 6 >", "mmol/L", Reason.COMMENT)],
+    [("<6", "", Reason.UNIT_MISSING), ("<6", "zz", Reason.UNIT_UNKNOWN), ("< 6 >", "min", Reason.COMMENT)],
 )
 def test_a_bound_without_its_unit_is_not_used(sent: str, unit: str, reason: Reason) -> None:
     assert came_to(observed("ST", sent, unit)) is reason
@@ -420,12 +420,15 @@ OTHERS = [
 
 
 #: What is sent instead of 10 where no living patient has that.
-LIVING = {"2951-2": 100, "8867-4": 100, "8480-6": 100, "59408-5": 100, "2744-1": 7}
+LIVING = {
+    **dict.fromkeys(("2951-2", "8867-4", "8480-6", "59408-5"), Decimal(100)),
+    **{"2744-1": Decimal(7), "8633-0": Decimal(400), "8633-0 sec": Decimal("0.4")},
+}
 
 
 def spelled(code: str, unit: str) -> object:
     system = "99UMB" if code.startswith("UMB-") else "LN"
-    sent = LIVING.get(code, 10)
+    sent = LIVING.get(f"{code} {unit}") or LIVING.get(code, Decimal(10))
     found = came_to(observed("NM", str(sent), unit, f"{code}^^{system}"))
     return found * 10 / sent if isinstance(found, Decimal) else found
 
