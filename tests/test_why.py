@@ -24,7 +24,7 @@ from umbridge.criteria.whyframe import behind, why_in, why_out, why_rows
 from umbridge.criteria.whyrow import unknown
 from umbridge.drawing import patients
 from umbridge.review.record import ScreenLine
-from umbridge.specimens import REQUESTS, REVIEWS, case
+from umbridge.specimens import REQUESTS, REVIEWS, case, examined
 from umbridge.titles import title_of
 from umbridge.whytree import WIDTH, source_of, tree_lines
 
@@ -215,3 +215,48 @@ def test_an_answer_that_cites_nothing_of_the_engines_has_no_tree() -> None:
 )
 def test_a_source_that_no_message_is_says_what_silence_stands_for(source: str, shown: str) -> None:
     assert source_of(source) == shown
+
+
+def under(subset: str, criterion: str, values: dict[str, Any], text: str) -> Trace:
+    """The node with this text in the tree of a criterion."""
+    tree = examined(interqual.LIBRARY.subsets[subset], values).trace(criterion)
+    (found,) = [node for node in nodes((tree,)) if node.text.removesuffix(LEFT_OUT).startswith(text)]
+    return found
+
+
+def facts_of(node: Trace) -> list[str]:
+    return [each.fact for each in node.readings]
+
+
+def test_a_test_that_may_be_left_out_says_so_or_lacks_itself_and_what_stands_in() -> None:
+    gas = ("cap", "severe_minor")
+    left_out = under(*gas, {"gas_not_needed": True}, "lowest pao2_fio2 <=")
+    assert left_out.text.endswith(LEFT_OUT)
+    assert (left_out.truth, left_out.readings, left_out.missing) == (False, (), ())
+    asked_for = under(*gas, {}, "lowest pao2_fio2 <=")
+    assert (asked_for.truth, asked_for.missing) == (None, ("pao2_fio2", "gas_not_needed"))
+    measured = under(*gas, {"pao2_fio2": Decimal(250)}, "lowest pao2_fio2 <=")
+    assert (measured.truth, facts_of(measured), measured.missing) == (True, ["pao2_fio2"], ())
+
+
+def test_an_item_whose_points_are_the_fact_cites_it_or_lacks_it() -> None:
+    known = under("cap", "psi_hospital", {"age": Decimal(72)}, "age in years")
+    assert (known.text, known.truth, facts_of(known)) == ("age in years: 72 points", True, ["age"])
+    lacking = under("cap", "psi_hospital", {}, "age in years")
+    assert (lacking.truth, lacking.readings, lacking.missing) == (None, (), ("age",))
+
+
+def test_one_fact_against_another_cites_both() -> None:
+    both: dict[str, Any] = {"spo2": Decimal(89), "spo2_limit": Decimal(90)}
+    node = under("copd", "hypoxaemia", both, "lowest spo2 < spo2_limit")
+    assert (node.truth, facts_of(node), node.missing) == (True, ["spo2", "spo2_limit"], ())
+    alone = under("copd", "hypoxaemia", {"spo2": Decimal(89)}, "lowest spo2 < spo2_limit")
+    assert (alone.truth, facts_of(alone), alone.missing) == (None, ["spo2"], ("spo2_limit",))
+
+
+def test_a_test_of_two_facts_together_cites_both_or_lacks_the_one_that_is_unknown() -> None:
+    both: dict[str, Any] = {"creatinine": Decimal(3), "baseline_creatinine": Decimal(1)}
+    node = under("aki_electrolyte", "injured", both, "creatinine_ratio")
+    assert (node.truth, facts_of(node), node.missing) == (True, ["creatinine", "baseline_creatinine"], ())
+    alone = under("aki_electrolyte", "injured", {"creatinine": Decimal(3)}, "creatinine_ratio")
+    assert (alone.truth, facts_of(alone), alone.missing) == (None, ["creatinine"], ("baseline_creatinine",))
