@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_events import looked, spans
-from test_fold import ADMITTED, ARRIVAL, ED, OBS, WARD, adt, at, folded, orm, told
+from test_fold import ADMITTED, ARRIVAL, ED, OBS, START, WARD, adt, at, folded, orm, told
 from test_orders import FLUIDS, runs
 from test_orders import orm as told_order
 
@@ -26,7 +27,7 @@ CONTRADICTED = "STATUS_CONTRADICTED"
 def states(fold: Any, hours: float = 48) -> list[tuple[str, float, float | None]]:
     """Each status with the hours after the arrival at which it began and ended."""
     stay = fold.stay(at(hours))
-    first = stay.spans[0].start
+    first = stay.spans[0].start if stay.spans else START
     return [
         (
             each.status.value,
@@ -335,3 +336,92 @@ def test_an_order_begins_when_its_latest_statement_says(
     fold = looked(numbered)
     assert states(fold, 60)[-1][:2] == ("INPATIENT", begins)
     assert states(fold, 60)[-1][2] == (left if is_gone else None)
+
+
+# --- after a discharge --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [adt("A04", 40, admitted_at=at(40), **ED), adt("A01", 40, **WARD)])
+def test_an_order_of_before_the_discharge_admits_nobody_who_comes_again(again: Event) -> None:
+    left = adt("A03", 30, discharged_at=at(30), **WARD)
+    for events in itertools.permutations((*HERE, left, again)):
+        assert states(folded(*events))[1:] == [
+            ("INPATIENT", 3, 30),
+            ("ED" if again.trigger == "A04" else "INPATIENT", 40, None),
+        ]
+    anew = told_order("NW", "72^ZZEHR", 39, "ADTINPT")  # given before the patient came: it waits
+    assert states(folded(*HERE, left, anew, again))[-1] == ("INPATIENT", 40, None)
+
+
+# --- the whole table ----------------------------------------------------------------------------------
+
+PLACER = "71^ZZEHR"
+BEFORE: dict[str, tuple[Event, ...]] = {
+    "nothing": (),
+    "planned": (adt("A05", 0, **WARD),),
+    "emergency": (ARRIVAL[0],),
+    "registered": (ARRIVAL[0], adt("A01", 2, **WARD)),
+    "ordered": (ARRIVAL[0], told_order("NW", PLACER, 1, "ADTINPT")),
+    "both": (ARRIVAL[0], told_order("NW", PLACER, 1, "ADTINPT"), adt("A01", 2, **WARD)),
+    "observed": (ARRIVAL[0], told_order("NW", PLACER, 1, "ADTOBS"), adt("A08", 2, **OBS)),
+}
+BEFORE |= {
+    "undone": (*BEFORE["both"], told_order("CA", PLACER, 3)),
+    "on leave": (*BEFORE["both"], adt("A21", 3)),
+    "left": (*BEFORE["both"], adt("A03", 3, discharged_at=at(3), **WARD)),
+    "cancelled": (adt("A01", 2, **WARD), adt("A11", 3, **WARD)),
+}
+COMES = {
+    **{f"{trigger} I": adt(trigger, 6, **WARD) for trigger in ("A01", "A05", "A06", "A08")},
+    **{f"{trigger} E": adt(trigger, 6, **ED) for trigger in ("A04", "A02", "A08")},
+    **{f"{trigger} O": adt(trigger, 6, **OBS) for trigger in ("A07", "A08")},
+    **{
+        trigger: adt(trigger, 6)
+        for trigger in ("A02", "A03", "A11", "A12", "A13", "A21", "A22", "A25", "A27", "A38")
+    },
+    **{
+        f"ORC {word}": told_order(word[:2], PLACER, 6, "ADTINPT", status=word[3:])
+        for word in (
+            *("NW", "RO", "XO", "SC", "OK", "RL", "CA", "OC", "CR", "DC", "OD", "DR", "HD", "OH", "RP", "RU"),
+            *("RQ", "UC", "UA", "DE", "SC CM", "SC CA", "XO IP"),
+        )
+    },
+    "ORC NW O": told_order("NW", "72^ZZEHR", 6, "ADTOBS"),
+    "ORC CA 99": told_order("CA", "99^ZZEHR", 6, "ADTINPT"),
+    "ORC CA -": told_order("CA", "", 6, "ADTINPT"),
+}
+GOLDEN = Path(__file__).parent / "golden_course.txt"
+_LETTER = {"EMERGENCY": "E", "ED": "E", "PREADMIT": "P", "OBSERVATION": "O", "INPATIENT": "I"}
+
+
+def cell(events: tuple[Event, ...]) -> str:
+    """Lifecycle, the statuses with their starts, exceptions, and how many orders are counted as not used."""
+    if not events:
+        return "-"
+    fold = folded(*events)
+    found = told(fold, 7)
+    first = START if not fold.stay(at(7)).spans else fold.stay(at(7)).spans[0].start
+    base = (first - START).total_seconds() / 3600
+    its = ",".join(f"{_LETTER[status]}{base + start:g}" for status, start, _ in states(fold, 7)) or "-"
+    return " ".join([found["lifecycle"], its, *found["exceptions"], *not_used(fold)])
+
+
+def not_used(fold: Any) -> list[str]:
+    return [reason for _, reason in fold.unused_orders()]
+
+
+def table() -> str:
+    """What comes, by what was there; only what it changes."""
+    lines = []
+    for name, before in BEFORE.items():
+        was = cell(before)
+        lines.append(f"{name}: {was}")
+        lines += [
+            f"  {what}: {now}" for what, event in COMES.items() if (now := cell((*before, event))) != was
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def test_what_each_event_and_order_does_is_what_was_decided() -> None:
+    """A cell that changes is a decision: docs/meaning.md has the rule for each."""
+    assert table() == GOLDEN.read_text("utf-8")

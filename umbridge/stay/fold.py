@@ -352,10 +352,9 @@ class StayFold:
         patient = self.patient
         aliases = sorted(old for old in self._standing if self._stands(old) == patient)
         aliases += [old for old in self._owners if old != patient]
-        registered = self._timeline.course.registered_since
-        raised = self._orders.exceptions(self.is_patient, instant(as_of), registered)
+        registered, left = self._timeline.course.registered_since, self._timeline.course.discharged_at
+        raised = self._orders.exceptions(self.is_patient, instant(as_of), registered, left)
         raised.update(*(its.exceptions(self.is_patient) for its in self._results.values()))
-        left = self._timeline.course.discharged_at
         troponin = None if left is None else self._results.get(TROPONIN)
         if left is not None and troponin is not None and has_troponin_risen(troponin, left, self.is_patient):
             raised.add(LATE_CRITICAL_RESULT)

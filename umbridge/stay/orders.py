@@ -406,8 +406,11 @@ class Orders:
             at += 1
         return next((_REASONS[why] for each, why, _ in shelf.odd if each.claim in its), None)
 
-    def exceptions(self, is_own: Callable[[str], bool], at: int, registered: Registered) -> set[str]:
+    def exceptions(
+        self, is_own: Callable[[str], bool], at: int, registered: Registered, left: int | None
+    ) -> set[str]:
         """What may change the stay and could not be used, of patients that ``is_own`` accepts."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
         raised -= {UNKNOWN} if self._ordinary.is_full else set()
-        return raised | ({UNKNOWN} if self._strange.may_matter(self.facts, is_own, at, registered) else set())
+        may_matter = self._strange.may_matter(self.facts, is_own, at, registered, left)
+        return raised | ({UNKNOWN} if may_matter else set())

@@ -131,8 +131,8 @@ def _begin(course: Course, span: Span, current: Span | None, at: int) -> None:
             course.flag("CC44_RECORD_MISSING")
             course.end_asked(ReviewType.CONTINUED_STAY, "STATUS_CHANGED")
         span = span._replace(start=max(span.start, current.start))
-    elif course.spans:
-        span = span._replace(start=max(span.start, course.spans[-1].end or 0))
+    elif course.spans:  # who has left was not here until they came again
+        span = span._replace(start=max(span.start, course.spans[-1].end or 0, at))
     if span.status == Status.INPATIENT:
         course.end_asked(ReviewType.PROSPECTIVE, "STATUS_CHANGED")
         if course.lifecycle == Lifecycle.PLANNED:

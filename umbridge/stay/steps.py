@@ -187,6 +187,9 @@ def _admit(course: Course, record: Record) -> None:
         course.end_asked(ReviewType.PROSPECTIVE, "STATUS_CHANGED")
     if course.lifecycle != Lifecycle.ON_LEAVE:
         course.lifecycle = Lifecycle.ACTIVE
+    left = course.discharged_at
+    if left is not None:  # whoever comes again is admitted by an order of now, not by that of the stay before
+        course.orders = [each for each in course.orders if each.at > left]
     _void_retrospective(course)
     course.discharged_at = course.discharge_claim = None
 

@@ -68,18 +68,23 @@ class Strange:
         is_own: Callable[[str], bool],
         at: int,
         registered: Registered,
+        left: int | None,
     ) -> bool:
         """Whether one of them may mean an order that was told of before it and stands at an instant, or one
-        that nobody told of, behind the status that the patient has by registration alone."""
+        that nobody told of, behind the status that the patient has by registration alone.
+
+        What is told after the discharge closes the orders of who has left, and changes nothing.
+        """
         for (what, its, patient), held in self._kinds.items():
-            if not held or not is_own(patient):
+            told = [each for each in held if left is None or each[1] <= left]
+            if not told or not is_own(patient):
                 continue
             if what not in NO_TREATMENT:
                 turns = facts.get(what)
-                if turns and turns.was_told(at, held[-1][0], is_own):
+                if turns and turns.was_told(at, told[-1][0], is_own):
                     return True
                 continue
-            last = max(told for _, told in held)
+            last = max(when for _, when in told)
             is_registered = registered is not None and registered[0] == its and registered[1] <= last
             if is_registered or self._stands(its, last, is_own):
                 return True
