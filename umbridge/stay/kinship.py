@@ -47,7 +47,7 @@ class Kinship:
         group.is_reaching = True
         if stated is not None and group.is_wide(stated):
             group.moments.add(stated.first)
-        for moment in group.moments:
+        for moment in group.moments if stated is None else group.moments & {stated.first}:
             self._moments.setdefault(moment, {})[group] = None
         for base in self._told.bases(group.named[0], group.patient):
             self._reaching.setdefault(base, {})[group] = None
@@ -103,7 +103,7 @@ class Kinship:
                 found.update(self._moments.get(place[5], {}))
         if group.moments:
             every = (each for its in bases.values() for each in its)
-            found.update((each, None) for each in every if any(map(each.has_value_at, group.moments)))
+            found.update((each, None) for each in every if not group.moments.isdisjoint(each.times()))
         if reaching:
             found.update(reaching.get("", {}))
             if group.is_reaching:
@@ -122,5 +122,5 @@ class Kinship:
             return False
         if told.is_near(*names) or told.is_sibling(*names):
             return True
-        meets = any(map(other.has_value_at, one.moments)) or any(map(one.has_value_at, other.moments))
-        return meets and told.is_elsewhere(*names)
+        is_apart = one.moments.isdisjoint(other.times()) and other.moments.isdisjoint(one.times())
+        return not is_apart and told.is_elsewhere(*names)

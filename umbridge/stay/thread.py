@@ -79,13 +79,11 @@ class Group:
         is_moment = stated.first == stated.last
         return is_moment and stated.report != "" and stated.kind in (CORRECTED, WITHDRAWN)
 
-    def has_value_at(self, moment: int) -> bool:
-        """Whether a value of this very time was told, kept or not."""
-        return any(place[5] == moment for place in self.slots) or any(
-            numbers[n + 1] == moment
-            for numbers in self.lost.values()
-            for n in range(0, len(numbers), _LOST_NUMBERS)
-        )
+    def times(self) -> set[int]:
+        """The moments of which anything was told, kept or not."""
+        kept = {place[5] for place in self.slots}
+        lost = (numbers[n] for numbers in self.lost.values() for n in range(1, len(numbers), _LOST_NUMBERS))
+        return kept.union(lost)
 
     def lose(self, place: Place) -> list[Place]:
         """Keep of a place only what later statements need. Returns where else this changes something."""
