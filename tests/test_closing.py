@@ -15,7 +15,7 @@ from test_host import HEAD, install
 from test_work import Book, one
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge.casework import work
+from umbridge.casework import asking, work
 from umbridge.casework.docket import Done, Reread, ScreenAgain, Silence, Snapshot
 from umbridge.casework.work import Casework
 from umbridge.criteria.host import Host
@@ -140,6 +140,12 @@ class Ward:
         return (*(["CLOSED_EARLY_DIFFERS"] if said.differing else []), *said.raised)
 
 
+def held(ward: Ward) -> list[str]:
+    """Why the answers in force keep the admission open."""
+    (record,) = [each for name, each in ward.book.task.said.reviews.items() if name.startswith("ADMISSION")]
+    return sorted(reason for each in record.answers.values() for reason in each.hold)
+
+
 def written(done: Done) -> list[tuple[str, str, str]]:
     """What the ledger is told of reviews: type, state, and why one is open again."""
     slots = [SCHEMAS["review.changed"].number[name] for name in ("review", "state", "reason")]
@@ -205,7 +211,37 @@ def test_a_correction_of_what_counted_opens_it_and_the_next_one_closes_it_again(
         assert (ward.state(), ward.reopened()) == ("open", "FACT_CORRECTED")
         assert [line.reason for line in ward.done.open if line.type == "ADMISSION"] == ["FACT_CORRECTED"]
         ward.pulse(130, 0.5, told + 1, status="C")
-        assert (ward.state(), ward.reopened()) == ("closed", "")
+        is_early = told < 4
+        assert (ward.state(), ward.reopened()) == (("closed", "") if is_early else ("open", "FACT_CORRECTED"))
+        assert held(ward) == ([] if is_early else ["FACT_CORRECTED"])
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "status", "expected"),
+    [
+        (130, 7.9, "C", ("closed", [])),  # T is at 4 hours, and reports have as long again
+        (130, 8.1, "C", ("open", ["FACT_CORRECTED"])),
+        (130, 30, "C", ("open", ["FACT_CORRECTED"])),
+        (130, 30, "F", ("open", ["FACT_CORRECTED"])),  # the laboratory says no C, and means one
+        (160, 30, "C", ("open", ["ADVISED_HIGHER", "FACT_CORRECTED"])),
+        (90, 30, "C", ("open", [])),  # it does not meet with it either
+    ],
+)
+def test_a_correction_that_nobody_could_know_at_the_moment_closes_no_open_review(
+    host: Host, value: int, told: float, status: str, expected: tuple[str, list[str]]
+) -> None:
+    ward = admitted(host, 80)
+    assert ward.state() == "open"
+    ward.pulse(value, 0.5, told, status=status)
+    assert (ward.state(), held(ward)) == expected
+
+
+def test_a_value_withdrawn_late_closes_no_open_review_either(host: Host) -> None:
+    ward = admitted(host, 80)
+    ward.pulse(120, 0.4, 3, "R2")  # before the other: 80 is the last
+    assert ward.state() == "open"
+    ward.pulse(80, 0.5, 30, status="D")
+    assert (ward.state(), held(ward)) == ("open", ["FACT_CORRECTED"])
 
 
 def test_a_withdrawal_of_what_counted_opens_it_and_of_what_did_not_changes_nothing(host: Host) -> None:
@@ -470,6 +506,12 @@ def _by_when_it_was_told(told: Sequence[Result], made: Any, told_by: int, row: i
             "is_corrected",
             lambda *_: True,
             test_who_gets_better_before_the_moment_stays_closed_and_a_person_is_told_at_it,
+        ),
+        (
+            asking,
+            "told_of_a_correction",
+            lambda result, _: result,
+            test_a_value_withdrawn_late_closes_no_open_review_either,
         ),
         (work, "_is_due", lambda *_: False, test_it_is_judged_once_at_its_moment_in_silence),
         (

@@ -348,11 +348,10 @@ class Reading:
 class Case:
     """One question to a criteria plugin: this review, of this stay, as of this moment.
 
-    Carries no name, MRN or visit number: ``pseudonym`` differs per plugin. ``facts`` holds the facts the
-    plugin declared, by fact id; an id that is absent is *unknown*, never normal.
+    ``facts`` holds those the plugin declared, by id; one that is absent is *unknown*, never normal.
     """
 
-    pseudonym: str
+    pseudonym: str  # differs per plugin: there is no name, MRN or visit number
     review: ReviewType
     requested_status: Status
     requested_level: Level
@@ -364,6 +363,7 @@ class Case:
     observation_ended: bool
     facts: Mapping[str, Reading] = field(default_factory=dict)
     unread: tuple[str, ...] = ()  # declared facts of which something was sent that nobody can read
+    corrected: Mapping[str, str] = field(default_factory=dict)  # for the host alone: fact -> what was known
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import (
     LEVEL_SUPPORTED,
     level_supported,
+    told_of_a_correction,
     told_of_a_delay,
     told_of_a_measurement,
     told_of_the_order,
@@ -99,6 +100,7 @@ def put(host: Host, questions: Sequence[Question]) -> Put:
                 whole,
                 pseudonym=pseudonym(name),
                 facts={fact: reading for fact, reading in whole.facts.items() if fact in declared[name]},
+                corrected={fact: said for fact, said in whole.corrected.items() if fact in declared[name]},
             )
             for name in wanted
         }
@@ -122,6 +124,8 @@ class Heard:
 def _as_taken(said: Screened, own: Case, review: Review, wave: int = 1) -> Screened:
     result = said.result if wave == 2 else told_of_a_delay(told_of_a_measurement(said.result, own), own)
     result = told_of_the_order(result, review.type, is_unordered=review.is_unordered)
+    if review.state is ReviewState.OPEN:
+        result = told_of_a_correction(result, own)
     return said if result is said.result else replace(said, result=result)
 
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from umbridge.model import Case, Lifecycle, Status
 from umbridge.review.plan import Review
 from umbridge.stay.clock import HOUR, instant
+from umbridge.stay.corrections import corrected_after
+from umbridge.stay.facts import dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.notused import Within, unread
 from umbridge.stay.view import Stay
@@ -40,6 +42,10 @@ def case(
         observation_hours=hours,
         observation_ended=ended,
         facts=readings(fold, at, review=review.judged.cut, wanted=wanted, stay=stay),
+        corrected={
+            fact: f"{said.value} {dictionary()[fact].unit}".rstrip()
+            for fact, said in corrected_after(fold, stay, review.judged.cut, instant(at)).items()
+        },
         unread=unread(Within(fold, stay, review.judged.cut, instant(at)), wanted),
     )
 

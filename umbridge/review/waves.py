@@ -15,6 +15,7 @@ from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, UNMEASURED
 from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
+from umbridge.review.closing import FACT_CORRECTED
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
@@ -28,7 +29,7 @@ OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 #: Why a review is open beside the holds: an answer that does not meet; no answer that applies;
 #: none at all yet.
 NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
-_NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, RESULT_UNREAD)
+_NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, RESULT_UNREAD, FACT_CORRECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,21 @@ def told_of_the_order(result: ScreenResult, review: ReviewType, *, is_unordered:
     if not is_unordered or not is_met or review is ReviewType.DISCHARGE or NO_ORDER in result.hold:
         return result
     return replace(result, hold=(*result.hold, NO_ORDER))
+
+
+def told_of_a_correction(result: ScreenResult, case: Case) -> ScreenResult:
+    """An answer to a first look that is open, and that meets since a value was corrected after its moment.
+
+    The value that is right counts, and nobody knew it when the level was ordered: a person sees both.
+    """
+    if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or not case.corrected:
+        return result
+    cited = {each.fact for each in result.evidence}
+    was = "; ".join(f"{fact} {said}" for fact, said in sorted(case.corrected.items()) if fact in cited)
+    words = f" Known at the moment, and corrected since: {was}." if was else ""
+    return replace(
+        result, hold=(*result.hold, FACT_CORRECTED), rationale=f"{result.rationale}{words}".lstrip()
+    )
 
 
 def told_of_a_delay(result: ScreenResult, case: Case) -> ScreenResult:

@@ -33,3 +33,24 @@ def is_corrected(fold: StayFold, stay: Stay, cut: Cut, at: int, row: int) -> boo
         if any(is_changed(told, made, told_by, row, is_within) for told, made in said):
             return True
     return False
+
+
+def corrected_after(fold: StayFold, stay: Stay, cut: Cut, at: int) -> dict[str, Result]:
+    """By fact, what counted in a first look by what was known at its moment, and is another since, or gone.
+
+    Nothing of any other look, and nothing while there is still time to tell.
+    """
+    if cut.told_by is None or instant(stay.as_of) <= cut.told_by:
+        return {}
+    contact = None if stay.first_contact is None else instant(stay.first_contact)
+    found: dict[str, Result] = {}
+    for fact in fold.sent:
+        kind, listed = dictionary()[fact], fold.results(fact)
+        own = " corrected" if kind.closed_world else ""  # its look has another window of that name
+        if listed is not None:
+            name, first = f"{cut.window} {fact}{own}", cut.first(kind, at, contact)
+            kept = listed.kept(name, first, at, cut.told_by, fold.patient)
+            for each in listed.changed(kept):
+                if fold.is_patient(each.patient):
+                    found[fact] = each
+    return found

@@ -7,11 +7,15 @@ value is the one it had by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 
+from umbridge.stay.likeness import Told
 from umbridge.stay.onevalue import Value
 from umbridge.stay.statements import UNREAD, Result
-from umbridge.stay.thread import Thread
+from umbridge.stay.thread import Group, Thread
+
+FINAL_THEN_NEWEST = attrgetter("kind", "sent", "seq", "part")
 
 
 def is_counted(stated: Sequence[Result], told_by: int) -> bool:
@@ -31,6 +35,24 @@ def counted(told: Sequence[Result], thread: Thread, told_by: int) -> Iterator[Re
         now = _followed(thread, value)
         if now.is_shown:
             yield now.shown()._replace(at=at)
+
+
+def every(
+    groups: Iterable[Group], told: Told, all_of: Callable[[Thread], list[Result]], told_by: int, known: int
+) -> Iterator[Result]:
+    """The values of several results that count, by all that was told until ``known``."""
+    threads: dict[Thread, None] = {}
+    for group in groups:
+        if group.thread is not None:
+            threads[group.thread] = None
+            continue
+        for slot in group.slots.values():
+            stated = [each for each in slot if each.sent <= known]
+            if is_counted(stated, told_by):
+                yield max(stated, key=FINAL_THEN_NEWEST)
+    for thread in threads:
+        stated = [each for each in all_of(thread) if each.sent <= known]
+        yield from counted(stated, Thread(told, thread.groups), told_by)
 
 
 def is_changed(
@@ -53,6 +75,11 @@ def is_changed(
         is_within(each) and not any(_is_still(each, other) for other in now)
         for each in counted(before, made(), told_by)
     )
+
+
+def changed(known: Sequence[Result], now: Sequence[Result]) -> list[Result]:
+    """Of values that counted by what was known at a moment: those that are another now, or gone."""
+    return [e for e in known if e.value is not None and not any(_is_still(e, other) for other in now)]
 
 
 def _is_still(before: Result, now: Result) -> bool:

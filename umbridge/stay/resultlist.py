@@ -16,17 +16,16 @@ from umbridge.interval import Interval
 from umbridge.stay import results
 from umbridge.stay.account import Outcome
 from umbridge.stay.clock import HOUR
-from umbridge.stay.counted import counted, is_counted
+from umbridge.stay.counted import FINAL_THEN_NEWEST, changed, every
 from umbridge.stay.kinship import Kinship
 from umbridge.stay.likeness import Told
 from umbridge.stay.results import Kept, Look, in_order
-from umbridge.stay.statements import FINAL, PRELIMINARY, Place, Result, again, nothing
+from umbridge.stay.statements import EVER, FINAL, PRELIMINARY, Place, Result, again, nothing
 from umbridge.stay.thread import Group, Thread, join
 from umbridge.stay.unfound import Marks, lost, may_be_meant
 
 _STAMP = attrgetter("stamp")
 _APART = 48 * HOUR  # a statement so much later than a moment is about no value of that moment's days
-_FINAL_THEN_NEWEST = attrgetter("kind", "sent", "seq", "part")
 _Key = tuple[str, str, str, str, str]  # whose, and which
 
 
@@ -111,17 +110,15 @@ class ResultList:
             kept = self._kept[name] = Kept(first, last, told_by, own, self._counted(first, last, told_by))
         return kept
 
-    def _counted(self, first: int | None, last: int, told_by: int) -> list[Result]:
-        found: list[Result] = []
-        threads: dict[Thread, None] = {}
-        for group in self._groups.values():
-            if group.thread is not None:
-                threads[group.thread] = None
-            else:
-                slots = (slot for slot in group.slots.values() if is_counted(slot, told_by))
-                found += [max(slot, key=_FINAL_THEN_NEWEST) for slot in slots]
-        for thread in threads:
-            found += counted(self._all_of(thread), Thread(self._told, thread.groups), told_by)
+    def changed(self, kept: Kept) -> list[Result]:
+        """What counted in a window by what was known at its moment, and is another now, or gone."""
+        if kept.changed is None:
+            known = self._counted(kept.first, kept.last, kept.told_by, kept.told_by)
+            kept.changed = changed(known, kept.results)
+        return kept.changed
+
+    def _counted(self, first: int | None, last: int, told_by: int, known: int = EVER) -> list[Result]:
+        found = every(self._groups.values(), self._told, self._all_of, told_by, known)
         return in_order([each for each in found if (first is None or first <= each.at) and each.at <= last])
 
     def told(self) -> Iterator[tuple[list[Result], Callable[[], Thread]]]:
@@ -183,7 +180,7 @@ class ResultList:
             if slot is None:
                 self._insert(place, stated)
             else:
-                self._publish(place, max(slot, key=_FINAL_THEN_NEWEST))
+                self._publish(place, max(slot, key=FINAL_THEN_NEWEST))
             return
         if thread is None:
             thread = self._open(group)
@@ -255,7 +252,7 @@ class ResultList:
         for group in self._groups.values():
             for slot in group.slots.values():
                 if group.thread is None:
-                    found[id(max(slot, key=_FINAL_THEN_NEWEST))] = "in_force"
+                    found[id(max(slot, key=FINAL_THEN_NEWEST))] = "in_force"
                 for each in slot:
                     if each.value is not None:
                         yield each, found.get(id(each), "superseded")

@@ -173,9 +173,11 @@ class Look:
 class Kept:
     """The results of one window of a moment that is past, and what its reader made of them."""
 
-    __slots__ = ("first", "last", "own", "results", "shown", "told_by")
+    __slots__ = ("changed", "first", "last", "own", "results", "shown", "told_by")
 
     def __init__(self, first: int | None, last: int, told_by: int, own: str, results: list[Result]) -> None:
         self.first, self.last, self.told_by, self.own = first, last, told_by, own
         self.results = results
         self.shown: Reading | None = None
+        #: What counted by what was known then, and is another now, or gone; None until somebody asks.
+        self.changed: list[Result] | None = None
