@@ -363,6 +363,8 @@ class Case:
     observation_ended: bool
     facts: Mapping[str, Reading] = field(default_factory=dict)
     unread: tuple[str, ...] = ()  # declared facts of which something was sent that nobody can read
+    #: Exception of the stay -> declared facts that count and that something sent in vain may take back.
+    in_question: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     corrected: Mapping[str, str] = field(default_factory=dict)  # for the host alone: fact -> what was known
 
 
@@ -413,7 +415,5 @@ class Manifest:
     subsets: tuple[str, ...]
     facts: tuple[str, ...]  # the facts it needs; it is sent no others
     disclaimer: str = ""
-    bounds: bool = (
-        False  # whether it knows that a number may be an Interval; else such facts are unknown to it
-    )
+    bounds: bool = False  # whether it knows that a number may be an Interval; else that one is unknown to it
     states: tuple[str, ...] = ()  # draft, reviewed or approved, of each of ``subsets``; () for all draft

@@ -30,6 +30,8 @@ REASONS = {
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",
     "INPATIENT_ORDER_MISSING": "midnights are counted, and no inpatient order was seen",
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
+    "CORRECTION_NOT_FOUND": "a correction that found no result may mean a value that it goes by",
+    "ORDER_NOT_FOUND": "an end under a number that no order has may mean a treatment that it goes by",
     "FACT_CORRECTED": "it meets since a value was corrected after the moment: a person has to see both",
     "NO_ANSWER": "no plugin has answered yet",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",

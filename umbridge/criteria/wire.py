@@ -151,13 +151,21 @@ def case_out(case: Case, facts: Set[str], told: Told | None = None, *, bounds: b
         case.observation_ended,
         said,
         [fact for fact in case.unread if fact in facts],
+        *([own] if (own := _in_question(case, facts)) else ()),
     ]
+
+
+def _in_question(case: Case, facts: Set[str]) -> dict[str, list[str]]:
+    """Left out where there is nothing of the kind: a question that was put before is the same question."""
+    said = {why: [fact for fact in its if fact in facts] for why, its in case.in_question.items()}
+    return {why: its for why, its in said.items() if its}
 
 
 def case_in(parts: list[Any]) -> Case:
     """The case a worker was sent. Raises WireError when it is not one."""
     try:
-        name, review, status, level, as_of, day, diagnoses, payer, hours, ended, facts, *unread = parts
+        name, review, status, level, as_of, day, diagnoses, payer, hours, ended, facts, *more = parts
+        unread, in_question = more[0] if more else (), more[1] if more[1:] else {}
         times: dict[str, datetime] = {}
         return Case(
             name,
@@ -171,7 +179,8 @@ def case_in(parts: list[Any]) -> Case:
             None if hours is None else Decimal(hours),
             ended,
             {fact: _reading_in(fact, reading, times) for fact, reading in facts.items()},
-            tuple(*unread),
+            tuple(unread),
+            {why: tuple(its) for why, its in in_question.items()},
         )
     except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation):
         raise WireError("case") from None

@@ -201,7 +201,7 @@ def _explained(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
 def _said(plugins: pluggy.PluginManager, sent: list[Any]) -> tuple[Reply, ScreenResult | None]:
     try:
         case = case_in(sent)
-        if case.unread:
+        if case.unread or case.in_question:
             with heeding() as cited:
                 result = plugins.hook.umbridge_screen(case=case)
         else:
@@ -211,7 +211,7 @@ def _said(plugins: pluggy.PluginManager, sent: list[Any]) -> tuple[Reply, Screen
     if not isinstance(result, ScreenResult):
         return {"error": "plugin_reply_invalid"}, None
     try:
-        if case.unread:
+        if case.unread or case.in_question:
             result = held_for_unread(case, result, cited)
         return {"result": result_out(result)}, result
     except Exception:

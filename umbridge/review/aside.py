@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from umbridge.criteria.unreadhold import RESULT_UNREAD
+from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.model import FactValue, ScreenResult
 from umbridge.review.plan import Review
 from umbridge.stay.asidewords import AsideRow, sentence
 from umbridge.stay.clock import instant
 from umbridge.stay.fold import StayFold
+from umbridge.stay.inquestion import sent_in_vain
 from umbridge.stay.notused import Within, not_used
 from umbridge.stay.view import Stay
 
+_ASIDE = (RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND)
+Held = Mapping[str, Collection[str]]
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -24,16 +27,14 @@ def facts_named(rationale: str) -> set[str]:
     return set(_WORD.findall(rationale))
 
 
-def held_for(result: ScreenResult) -> set[str]:
-    """The words among which are the facts whose unread values hold an answer; none where none does."""
-    return facts_named(result.rationale) if RESULT_UNREAD in result.hold else set()
+def held_for(result: ScreenResult) -> Held:
+    """By hold, the words among which are the facts for which an answer is held; none where none is."""
+    return {why: facts_named(result.rationale) for why in _ASIDE if why in result.hold}
 
 
-def aside(
-    fold: StayFold, stay: Stay, review: Review, unknown: Collection[str], held: Collection[str] = ()
-) -> list[AsideRow]:
+def aside(fold: StayFold, stay: Stay, review: Review, unknown: Collection[str], held: Held) -> list[AsideRow]:
     """What was sent of facts that are unknown in a review, and is not used in it; of facts that hold the
-    answer, what nobody can read."""
+    answer, what nobody can read, and what found nothing that it names."""
     look = Within(fold, stay, review.judged.cut, instant(review.judged_at))
     return [
         {
@@ -46,7 +47,7 @@ def aside(
             "limit": None if each.limit is None else each.limit.isoformat(),
             "reason": each.reason or None,
         }
-        for each in not_used(look, unknown, held)
+        for each in (*not_used(look, unknown, held.get(RESULT_UNREAD, ())), *sent_in_vain(look, held))
     ]
 
 

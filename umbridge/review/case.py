@@ -10,6 +10,7 @@ from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.corrections import corrected_after
 from umbridge.stay.facts import dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.stay.inquestion import in_question
 from umbridge.stay.notused import Within, unread
 from umbridge.stay.view import Stay
 from umbridge.stay.window import readings
@@ -29,6 +30,7 @@ def case(
     It carries no name, number or address, and no fact the plugin did not ask for.
     """
     at = review.judged_at
+    look = Within(fold, stay, review.judged.cut, instant(at))
     hours, ended = _observation(stay, instant(at))
     return Case(
         pseudonym=pseudonym,
@@ -46,7 +48,8 @@ def case(
             fact: f"{said.value} {dictionary()[fact].unit}".rstrip()
             for fact, said in corrected_after(fold, stay, review.judged.cut, instant(at)).items()
         },
-        unread=unread(Within(fold, stay, review.judged.cut, instant(at)), wanted),
+        unread=unread(look, wanted),
+        in_question=in_question(look, wanted),
     )
 
 

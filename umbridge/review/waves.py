@@ -12,7 +12,7 @@ from datetime import datetime
 
 from umbridge.criteria.content import BARRIER
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, UNMEASURED
-from umbridge.criteria.unreadhold import RESULT_UNREAD
+from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
 from umbridge.review.closing import FACT_CORRECTED
@@ -29,7 +29,10 @@ OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 #: Why a review is open beside the holds: an answer that does not meet; no answer that applies;
 #: none at all yet.
 NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
-_NAMED = (ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, RESULT_UNREAD, FACT_CORRECTED)
+_NAMED = (
+    *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER),
+    *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, FACT_CORRECTED),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,10 @@ WORDS = {
     "older_than_the_window": "older than what counts here, which begins {limit}",
     "unread": "nobody can read it: {reason}",
     "in_doubt": "a correction or withdrawal may mean it, and nobody knows",
+    "result_not_found": "a correction or withdrawal, and no result has its name: one that it may mean counts",
+    "order_not_found": "its end, and no order has its number: one that it may mean counts",
 }
+_COUNTS = frozenset({"result_not_found", "order_not_found"})
 
 
 #: The reason of a value that counts from its message, as nobody sent when it was collected.
@@ -52,8 +55,9 @@ def words_of(row: AsideRow, name: str) -> str:
     why = WORDS[row["why"]].format(
         limit=minute(row["limit"] or ""), told=minute(row["told"]), reason=_says(row["reason"] or "")
     )
+    rest = "" if row["why"] in _COUNTS else ": not used"
     untimed = " (when it was collected was not sent)" if row["reason"] == UNTIMED else ""
-    return f"{name}{value} of {minute(row['at'])}{untimed}: {why}: not used"
+    return f"{name}{value} of {minute(row['at'])}{untimed}: {why}{rest}"
 
 
 def sentence(rows: Iterable[AsideRow]) -> str:

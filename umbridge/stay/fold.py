@@ -56,6 +56,7 @@ from umbridge.stay.record import (
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.said import Plain, Said, said_of
 from umbridge.stay.statements import again, first_told, rows_of, stated, withdrawal
+from umbridge.stay.strange import Strange
 from umbridge.stay.timeline import Timeline
 from umbridge.stay.view import Identity, Stay, view
 
@@ -247,10 +248,7 @@ class StayFold:
         fold = cls(site)
         fold._applied = state["applied"]
         fold._people = state["people"]
-        found: list[Record] = []
-        for rows in increments:
-            found += fold._load(json.loads(rows))
-        fold._timeline.add(found)
+        fold._timeline.add([each for rows in increments for each in fold._load(json.loads(rows))])
         fold._identify()
         fold._order()
         fold._timeline.restore(Course.of(state["course"]))
@@ -299,6 +297,10 @@ class StayFold:
     def ordered(self, told_by: int | None = None) -> Set[str]:
         """The treatments of which any order was told; with ``told_by``, until then."""
         return self._orders.as_told(told_by, self._stands).facts.keys()
+
+    def strange(self, told_by: int | None = None) -> Strange:
+        """What would end an order under a number that no order has; with ``told_by``, as told then."""
+        return self._orders.as_told(told_by, self._stands).strange
 
     def unused_orders(self) -> list[tuple[Said, str]]:
         """Statements about orders that the stay has no use for, each with its reason."""
@@ -355,8 +357,7 @@ class StayFold:
         registered, left = self._timeline.course.registered_since, self._timeline.course.discharged_at
         raised = self._orders.exceptions(self.is_patient, instant(as_of), registered, left)
         raised.update(*(its.exceptions(self.is_patient) for its in self._results.values()))
-        troponin = None if left is None else self._results.get(TROPONIN)
-        if left is not None and troponin is not None and has_troponin_risen(troponin, left, self.is_patient):
+        if left is not None and has_troponin_risen(self._results.get(TROPONIN), left, self.is_patient):
             raised.add(LATE_CRITICAL_RESULT)
         strangers = [each for each in self._people if not self.is_patient(each)]
         _, expected = person.get("expected", (None, None))

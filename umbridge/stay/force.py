@@ -341,6 +341,12 @@ class InForce:
         its = chain(running, self._stopping(at))
         return any(turn.sent <= sent and is_own(turn.patient) for turn in its)
 
+    def goes_on(self, at: int, sent: int, is_own: Callable[[str], bool]) -> bool:
+        """Whether one of those has not been ended since by a statement about itself; a stop time is none."""
+        its = [turn for turn in self.every(at, is_own) if turn.sent <= sent]
+        ended = {(t.key, t.patient) for t in self._turns if not t.is_on and t.at >= at and t.sent > sent}
+        return any((turn.key, turn.patient) not in ended for turn in its)
+
     def ended(self, since: int, at: int, is_own: Callable[[str], bool]) -> tuple[int, Turn] | None:
         """The last of those that ended after ``since`` and by ``at``, and when. What never ran is none."""
         low, high = bisect_right(self._by_end, (since + 1,)), bisect_right(self._by_end, (at + 1,))

@@ -30,14 +30,14 @@ def is_any_late(lists: Iterable[ResultList], left: int, is_own: Callable[[str], 
     )
 
 
-def has_troponin_risen(listed: ResultList, left: int, is_own: Callable[[str], bool]) -> bool:
+def has_troponin_risen(listed: ResultList | None, left: int, is_own: Callable[[str], bool]) -> bool:
     """Whether a troponin above its limit was told after the patient left, and none was known before.
 
     Above the 99th percentile of the reference population is myocardial injury (Thygesen K et al. Fourth
     universal definition of myocardial infarction. Circulation 2018;138:e618).
     """
     is_now = False
-    for told, made in listed.told():
+    for told, made in () if listed is None else listed.told():
         own = [each for each in told if is_own(each.patient)]
         known = [each for each in own if each.sent <= left]
         if any(map(_is_above, counted(known, made(), EVER))):

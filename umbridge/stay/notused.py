@@ -59,6 +59,8 @@ class Why(StrEnum):
     OLD = "older_than_the_window"
     UNREAD = "unread"
     DOUBT = "in_doubt"
+    UNFOUND = "result_not_found"  # a correction or withdrawal: what it may mean goes on counting
+    STRANGE = "order_not_found"  # an end: the order that it may mean goes on counting
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Orders:
         self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
         self.facts: dict[str, InForce] = {}  # the orders of each treatment of which any was told
         self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
-        self._strange = Strange()
+        self.strange = Strange()
         self._past: dict[int, Orders] = {}  # by the instant until which it was told
 
     def as_told(self, told_by: int | None, stands: Callable[[str], str]) -> Orders:
@@ -277,7 +277,7 @@ class Orders:
                 self.facts[fact].remove(start, end)
             for fact, start, end in shelf.runs[alike:]:
                 self.facts.setdefault(fact, InForce()).add(start, end)
-            self._strange.stand(place, shelf.records)
+            self.strange.stand(place, shelf.records)
             alike = alike_until(records, shelf.records)
             gone += records[alike:]
             new += shelf.records[alike:]
@@ -321,7 +321,7 @@ class Orders:
                         records += [each for each in made if each not in records]
                     else:
                         runs.update(dict.fromkeys((what, *run) for run in line.turns(name)))
-        shelf.odd += self._strange.take(place, lines)
+        shelf.odd += self.strange.take(place, lines)
         shelf.records, shelf.runs = records, list(runs)
         if len(lines) == 1 and not shelf.odd and self._is_plain_sailing(place, shelf.said):
             shelf.line = lines[0][0]
@@ -412,5 +412,5 @@ class Orders:
         """What may change the stay and could not be used, of patients that ``is_own`` accepts."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
         raised -= {UNKNOWN} if self._ordinary.is_full else set()
-        may_matter = self._strange.may_matter(self.facts, is_own, at, registered, left)
+        may_matter = self.strange.may_matter(self.facts, is_own, at, registered, left)
         return raised | ({UNKNOWN} if may_matter else set())

@@ -22,7 +22,7 @@ from umbridge.stay.likeness import Told
 from umbridge.stay.results import Kept, Look, in_order
 from umbridge.stay.statements import EVER, FINAL, PRELIMINARY, Place, Result, again, nothing
 from umbridge.stay.thread import Group, Thread, join
-from umbridge.stay.unfound import Marks, lost, may_be_meant
+from umbridge.stay.unfound import UNFOUND, Marks, in_question
 
 _STAMP = attrgetter("stamp")
 _APART = 48 * HOUR  # a statement so much later than a moment is about no value of that moment's days
@@ -216,12 +216,15 @@ class ResultList:
         self.settle()
         if any(is_own(thread.patient) for thread in self._marks.unsure):
             yield "CORRECTION_AMBIGUOUS"
-        for each in lost(self._told, self._marks, self._services, is_own):
-            if may_be_meant(self._told, each, (e for e in self._results if is_own(e.patient))):
-                yield "CORRECTION_NOT_FOUND"
-                break
+        if any(self.in_question(is_own)):
+            yield UNFOUND
         if self.unread(is_own):
             yield "RESULT_UNREAD"
+
+    def in_question(self, is_own: Callable[[str], bool]) -> Iterator[tuple[Result, Result]]:
+        """Corrections and withdrawals that found nothing, each with every value in force that it may mean."""
+        self.settle()
+        return in_question(self._told, self._marks, self._services, self._results, is_own)
 
     def unfound(self) -> Iterator[Result]:
         """The corrections and withdrawals that found no result which they could mean."""

@@ -7,7 +7,7 @@ whether that was ever placed, and a stay has seldom two of a kind: a person has 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from umbridge.stay.force import InForce, OrderLine
 from umbridge.stay.reasons import OrderReason
@@ -89,6 +89,33 @@ class Strange:
             if is_registered or self._stands(its, last, is_own):
                 return True
         return False
+
+    def __bool__(self) -> bool:
+        return bool(self._said)
+
+    def ends(
+        self,
+        then: Callable[[str], InForce | None],
+        now: Callable[[str], InForce | None],
+        is_own: Callable[[str], bool],
+        at: int,
+        left: int | None,
+    ) -> Iterator[tuple[str, int, int]]:
+        """Treatments given at an instant whose order one of them may have ended: which, and when that was
+        sent and told. ``then``: the orders by what counts in a look; ``now``: by all that was told, for who
+        ended the order under its own number has said how it was.
+        """
+        for (what, _, patient), held in self._kinds.items():
+            if what in NO_TREATMENT or not is_own(patient):
+                continue
+            turns, since = then(what), now(what)
+            if turns is None or since is None:
+                continue
+            for sent, told in held:
+                if left is not None and told > left:
+                    continue
+                if turns.was_told(at, sent, is_own) and since.goes_on(at, sent, is_own):
+                    yield what, sent, told
 
     def _stands(self, status: str, last: int, is_own: Callable[[str], bool]) -> bool:
         told: dict[str, int] = {}

@@ -14,6 +14,7 @@ from umbridge.stay.likeness import Told
 from umbridge.stay.statements import REPORT_WITHDRAWN, UNOBTAINABLE, Result
 from umbridge.stay.thread import Thread
 
+UNFOUND = "CORRECTION_NOT_FOUND"
 _A_MINUTE = MINUTE - 1  # a stamp to the minute, and one to the second, can be one time
 
 
@@ -58,8 +59,8 @@ def lost(
     return chain(its, reports)
 
 
-def may_be_meant(told: Told, one: Result, shown: Iterable[Result]) -> bool:
-    """Whether a correction that found nothing may mean one of these values of one person and one fact.
+def may_be_meant(told: Told, one: Result, shown: Iterable[Result]) -> Iterator[Result]:
+    """Those of these values of one person and one fact that a correction which found nothing may mean.
 
     Any that was told before it by another message, unless both have a time and the times differ. X supposes
     no earlier result: it is the cancel of an order as often. So it may mean what is of its very time, and
@@ -67,13 +68,27 @@ def may_be_meant(told: Told, one: Result, shown: Iterable[Result]) -> bool:
     """
     is_cancel = one.kind == UNOBTAINABLE and one.first != one.last
     if is_cancel and told.is_order_alone(one):
-        return False
-    return any(
-        each.value is not None
+        return iter(())
+    return (
+        each
+        for each in shown
+        if each.value is not None
         and each.stamp < one.stamp
         and each.seq != one.seq
         and each.first <= one.last + _A_MINUTE
         and one.first <= each.last + _A_MINUTE
         and (one.kind != REPORT_WITHDRAWN or told.may_be_service(each.service, one.service, each.patient))
-        for each in shown
     )
+
+
+def in_question(
+    told: Told,
+    marks: Marks,
+    services: Iterable[str],
+    results: Iterable[Result],
+    is_own: Callable[[str], bool],
+) -> Iterator[tuple[Result, Result]]:
+    """Each of these patients' that found nothing, with every value of one fact in force that it may mean."""
+    for one in lost(told, marks, services, is_own):
+        own = (each for each in results if is_own(each.patient))
+        yield from ((one, meant) for meant in may_be_meant(told, one, own))

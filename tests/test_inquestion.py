@@ -1,0 +1,167 @@
+"""An answer waits where a correction or an end that found nothing may mean what it goes by, and only so."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import umbridge_interqual_like as interqual
+from test_unreadhold import ARRIVAL, ILL, LATER, ORDERED, lab, message
+
+from umbridge import Outcome, ScreenResult
+from umbridge.criteria.host import Host
+from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, held_for_unread
+from umbridge.criteria.wire import case_in, case_out
+from umbridge.pages import REASONS
+from umbridge.review.waves import is_named
+from umbridge.shadow import Shadow
+from umbridge.site import default_site
+from umbridge.specimens import case
+from umbridge.stay.resultlist import ResultList
+from umbridge.stay.strange import UNKNOWN, Strange
+from umbridge.stay.unfound import UNFOUND
+
+SODIUM, POTASSIUM = "2951-2", "2823-3"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    found = Host()
+    found.start(["interqual_like"])
+    yield found
+    found.stop()
+
+
+def looked(host: Host, *messages: bytes) -> Any:
+    """The admission review, and the exceptions of the stay."""
+    run = Shadow(default_site())
+    for each in messages:
+        run.take(each)
+    (line,) = [line for line in run.screen(host, None) if line["review"] == "ADMISSION"]
+    (stay,) = run.stays(None)
+    return line, stay["exceptions"]
+
+
+def correction(code: str = SODIUM, status: str = "D", told: str = "202603021200", taken: str = "") -> bytes:
+    """Under a number of which nobody ever told; without a time of its own it may mean any value."""
+    value = "120" if status == "C" else ""
+    line = f"OBX|1|NM|{code}^zz^LN||{value}|mmol/L^mmol/L^UCUM|||||{status}|||{taken}"
+    return message("ORU^R01", told, f"OBR|1||ZZR77^ZZLAB|ZZ^Elsewhere^99ZZ|||{taken}", line)
+
+
+def order(control: str, number: str, told: str, code: str, stop: str = "") -> bytes:
+    segments = [f"ORC|{control}|{number}|||||{stop}||{told}00", f"RXO|{code}^ZZ^L"]
+    return message("ORM^O01", told, *segments)
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_raised", "is_held"),
+    [
+        ((lab(SODIUM, "mmol/L"),), False, False),
+        ((lab(SODIUM, "mmol/L"), correction()), True, True),
+        ((lab(SODIUM, "mmol/L"), correction(told="202603022200")), True, True),  # it never was a fact then
+        ((lab(POTASSIUM, "mmol/L"), correction(POTASSIUM)), True, False),  # no rule of pneumonia reads it
+        ((lab(SODIUM, "mmol/L"), correction(POTASSIUM)), False, False),  # nothing that it may mean
+        ((lab(SODIUM, "mmol/L"), correction(told="202603020955")), False, False),  # told before the value
+        # what it may mean was collected after the moment, and does not count
+        (
+            (
+                lab(SODIUM, "mmol/L", taken="202603022000", told="202603022010"),
+                correction(told="202603022200"),
+            ),
+            True,
+            False,
+        ),
+        # told again since: the laboratory says what it is
+        ((lab(SODIUM, "mmol/L"), correction(), lab(SODIUM, "mmol/L", told="202603021205")), False, False),
+    ],
+)
+def test_a_correction_that_found_nothing_holds_what_it_may_mean(
+    host: Host, sent: tuple[bytes, ...], is_raised: bool, is_held: bool
+) -> None:
+    for order_of in itertools.permutations(sent):
+        line, exceptions = looked(host, ARRIVAL, ILL, ORDERED, *order_of, LATER)
+        assert (UNFOUND in exceptions) is is_raised
+        assert (CORRECTION_NOT_FOUND in line["hold"]) is is_held
+        assert line["outcome"] in ("MEETS", "MEETS_ADVISE_HIGHER")
+        assert line["closes"] is (not is_held and line["outcome"] == "MEETS")
+        rows = [(row["fact"], row["why"]) for row in line.get("not_used", [])]
+        assert (("sodium", "result_not_found") in rows) is is_held
+        assert ("sodium: a person has to see it" in line["rationale"]) is is_held
+
+
+PRESSOR, ANTIBIOTIC = "RXNOREPI", "RXCEFTRIV"
+BEGUN = order("NW", "ZZ71^ZZEHR", "202603021000", PRESSOR)
+
+
+def end(told: str = "202603021100", number: str = "ZZ99^ZZEHR", code: str = PRESSOR) -> bytes:
+    return order("DC", number, told, code)
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_held"),
+    [
+        ((BEGUN,), False),
+        ((BEGUN, end()), True),
+        ((BEGUN, end("202603022200")), False),  # told too late: the same under its own number would not count
+        ((BEGUN, end("202603020955")), False),  # told before the order
+        ((BEGUN, end(code="RTVENT")), False),  # of another treatment, which nobody ordered
+        ((BEGUN, end(), end("202603021130", "ZZ71^ZZEHR")), False),  # ended under its own number too
+        ((BEGUN, end(), end("202603022200", "ZZ71^ZZEHR")), False),  # which says that it was given until then
+        (
+            (order("NW", "ZZ71^ZZEHR", "202603021000", ANTIBIOTIC), end(code=ANTIBIOTIC)),
+            False,
+        ),  # no rule reads it
+        # its own stop time, in the evening, says nothing of noon
+        ((order("NW", "ZZ71^ZZEHR", "202603021000", PRESSOR, "^^^^202603022000"), end()), True),
+    ],
+)
+def test_an_end_that_found_no_order_holds_what_it_may_mean(
+    host: Host, sent: tuple[bytes, ...], is_held: bool
+) -> None:
+    for order_of in itertools.permutations(sent):
+        line, _ = looked(host, ARRIVAL, ILL, ORDERED, *order_of, LATER)
+        assert (ORDER_NOT_FOUND in line["hold"]) is is_held
+        assert line["closes"] is (not is_held and line["outcome"] == "MEETS")
+        rows = [(row["fact"], row["why"]) for row in line.get("not_used", [])]
+        assert (("vasopressor", "order_not_found") in rows) is is_held
+
+
+def test_what_found_nothing_holds_a_later_day_too(host: Host) -> None:
+    """Of now: while the order that the end may mean is in force."""
+    run = Shadow(default_site())
+    later = message("ADT^A08", "202603042000", "DG1|1||J18.9^J18.9^I10|||A|||||||||1", "IN1|1|ZZ|ZZ")
+    for each in (ARRIVAL, ILL, ORDERED, BEGUN, end("202603031000"), later):
+        run.take(each)
+    (line,) = [line for line in run.screen(host, None) if line["review"] == "CONTINUED_STAY"]
+    assert ORDER_NOT_FOUND in line["hold"] and line["closes"] is False
+
+
+def test_both_reasons_reach_the_worker_by_name_and_declared_facts_alone() -> None:
+    question = case(interqual.LIBRARY, interqual.LIBRARY.subsets["cap"], {})
+    asked = replace(question, in_question={UNFOUND: ("sodium", "zz_other"), UNKNOWN: ("zz_other",)})
+    assert case_in(case_out(asked, frozenset({"sodium"}))).in_question == {UNFOUND: ("sodium",)}
+    assert case_out(question, frozenset()) == case_out(replace(asked, in_question={}), frozenset())
+    said = ScreenResult(Outcome.MEETS)
+    assert held_for_unread(asked, said, []).hold == (CORRECTION_NOT_FOUND, ORDER_NOT_FOUND)
+    nothing = ScreenResult(Outcome.NOT_APPLICABLE)
+    assert held_for_unread(asked, nothing, []) == nothing
+    assert (UNFOUND, UNKNOWN) == (CORRECTION_NOT_FOUND, ORDER_NOT_FOUND)
+    assert all(is_named(each) and each in REASONS for each in (UNFOUND, UNKNOWN))
+
+
+def _never(*_: Any) -> Any:
+    return iter(())
+
+
+@pytest.mark.parametrize("fault", [(Strange, "ends"), (ResultList, "in_question")])
+def test_a_planted_fault_lets_it_close(
+    host: Host, monkeypatch: pytest.MonkeyPatch, fault: tuple[Any, str]
+) -> None:
+    sent = (lab(SODIUM, "mmol/L"), correction(), BEGUN, end())
+    whole = looked(host, ARRIVAL, ILL, ORDERED, *sent, LATER)[0]["hold"]
+    monkeypatch.setattr(*fault, _never)
+    assert set(looked(host, ARRIVAL, ILL, ORDERED, *sent, LATER)[0]["hold"]) < set(whole)
