@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from types import ModuleType
 
 import pytest
 import umbridge_interqual_like
 import umbridge_mcg_like
+import umbridge_two_midnight
 
 from umbridge.criteria.content import Subset
+from umbridge.criteria.grounds import NO_MEASURED_FACT
 from umbridge.measured import BROUGHT, MEASURED, MEASURED_WHEN_PLANNED, ORDINARY, ORGAN_SUPPORT
-from umbridge.model import Level, Outcome, ReviewType
-from umbridge.review.waves import holds
-from umbridge.specimens import Value, case, choices
+from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, holds, level_supported, settled
+from umbridge.specimens import AT, Value, case, choices
 from umbridge.stay.facts import DERIVED, dictionary
 
 MET = (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
@@ -101,6 +104,67 @@ def test_with_ordinary_measurements_nothing_that_claims_a_level_closes(
             for level in (Level.OBS, Level.ACUTE):
                 found = plugin.umbridge_screen(case(plugin.LIBRARY, subset, values, level, review=review))
                 assert found.outcome not in MET or holds(found), (values, review, found.rationale)
+
+
+#: Of Medicare's rule everything but the need of hospital care.
+EXPECTED: dict[str, tuple[Value, str]] = {
+    "expectation_documented": (True, ""),
+    "midnights_from_care": (Decimal(2), "{count}"),
+    "midnights_from_order": (Decimal(2), "{count}"),
+    "midnights_so_far": (Decimal(0), "{count}"),
+}
+
+
+LEVEL_PLUGINS = (umbridge_interqual_like, umbridge_mcg_like)
+
+
+def under_medicare(subset_case: Case) -> tuple[dict[str, ScreenResult], ScreenResult]:
+    """What the first wave and then Medicare's rule say of one patient whose two midnights are expected."""
+    first = {
+        each.NAME: each.umbridge_screen(subset_case) for each in (umbridge_interqual_like, umbridge_mcg_like)
+    }
+    facts = {}
+    for fact, (value, unit) in EXPECTED.items():
+        sample = Sample(value, AT, "ZZ1 OBX[1]-5", unit)
+        facts[fact] = Reading(fact, sample, sample, sample, (sample,))
+    level = level_supported(first, AT)
+    if level is not None:
+        facts[LEVEL_SUPPORTED] = level
+    asked = replace(subset_case, payer_class="MEDICARE_FFS", requested_status=Status.INPATIENT, facts=facts)
+    return first, umbridge_two_midnight.umbridge_screen(asked)
+
+
+def closes(first: dict[str, ScreenResult], second: ScreenResult) -> bool:
+    def verdict(result: ScreenResult, wave: int) -> Verdict:
+        met = None if result.outcome is Outcome.NOT_APPLICABLE else result.outcome in MET
+        return Verdict(met, wave, holds(result))
+
+    return settled([*(verdict(each, 1) for each in first.values()), verdict(second, 2)])
+
+
+@pytest.mark.parametrize(("plugin", "subset"), SUBSETS)
+def test_with_ordinary_measurements_medicares_rule_closes_nothing_either(
+    plugin: ModuleType, subset: Subset
+) -> None:
+    for values in patients(subset):
+        for level in (Level.ACUTE, Level.CRITICAL):  # a screen that refers supports a lower level for others
+            question = case(plugin.LIBRARY, subset, values, level)
+            first, second = under_medicare(question)
+            assert not closes(first, second), (values, [each.rationale for each in (*first.values(), second)])
+
+
+def test_that_property_is_about_medicares_rule_being_met() -> None:
+    """By a level that a screen refers with: one that rests on what somebody saw. And a finding closes."""
+    held = 0
+    for param in SUBSETS:
+        for plugin, subset in [param.values]:
+            for values in patients(subset):
+                _, second = under_medicare(case(plugin.LIBRARY, subset, values))
+                held += second.outcome is Outcome.MEETS and second.hold == (NO_MEASURED_FACT,)
+    assert held >= 10
+    subset = umbridge_interqual_like.LIBRARY.subsets["heart_failure"]
+    ill = case(umbridge_interqual_like.LIBRARY, subset, {"spo2": Decimal(82), "spo2_limit": Decimal(90)})
+    assert closes(*under_medicare(ill))
 
 
 def test_the_property_is_about_answers_that_meet() -> None:

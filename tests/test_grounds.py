@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from umbridge import Case, Level, LevelContent, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.criteria.grounds import SEEN, SUPPORTED_BY
 from umbridge.errors import ContentError
 from umbridge.model import FactValue
 
@@ -226,6 +227,8 @@ def test_what_an_answer_rests_on(
     assert ("by age alone" in found.rationale) is (hold == BY_AGE)
     assert ("by age and history alone" in found.rationale) is (hold is HISTORY)
     assert ("No abnormal measurement is among" in found.rationale) is (hold == NONE)
+    # others build on a lower level: one that rests on what was seen says so, and no other
+    assert (found.scores.get(SUPPORTED_BY) == SEEN) is (more == CONGESTED and outcome is REFER)
 
 
 def test_circumstances_lift_a_level_make_none_true_and_are_named(tmp_path: Path) -> None:

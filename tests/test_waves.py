@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT
+from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.review.record import verdict
 from umbridge.review.waves import (
@@ -109,6 +109,16 @@ def test_an_answer_without_a_measurement_supports_nothing(
     given = {f"zz_{i}": replace(said(o, level), hold=hold) for i, (o, level, hold) in enumerate(answers)}
     found = level_supported(given, AT)
     assert (None if found is None else found.latest.value) == expected
+
+
+def test_a_level_that_rests_on_what_was_seen_says_so_to_the_second_wave() -> None:
+    seen = ScreenResult(REFER, supported=Level.OBS, scores={SUPPORTED_BY: SEEN})
+    found = level_supported({"zz_a": seen, "zz_b": said(REFER, Level.HOME)}, AT)
+    assert found is not None
+    assert (found.latest.value, found.latest.source) == ("OBS", f"plugin:zz_a{SEEN_ONLY}")
+    found = level_supported({"zz_a": said(REFER, Level.OBS), "zz_b": seen}, AT)
+    assert found is not None
+    assert found.latest.source == "plugin:zz_a"  # the one that a measurement is behind is named
 
 
 def told(*facts: str) -> Case:

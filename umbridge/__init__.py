@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BARRIER",
+    "NO_MEASURED_FACT",
+    "SEEN_ONLY",
     "Case",
     "ContentError",
     "ContentStatus",

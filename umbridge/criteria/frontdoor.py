@@ -2,7 +2,7 @@
 
 from umbridge.criteria.content import BARRIER, Library, Subset, load_content
 from umbridge.criteria.examination import Examination
-from umbridge.criteria.grounds import on_measurement
+from umbridge.criteria.grounds import NO_MEASURED_FACT, SEEN_ONLY, on_measurement
 from umbridge.criteria.levels import LevelContent, pend_for_age, pend_for_order
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
@@ -24,6 +24,8 @@ from umbridge.signed import ContentStatus
 
 __all__ = [
     "BARRIER",
+    "NO_MEASURED_FACT",
+    "SEEN_ONLY",
     "Case",
     "ContentError",
     "ContentStatus",

@@ -32,6 +32,11 @@ from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
 
 NO_MEASURED_FACT = "NO_MEASURED_FACT"
 AGE_ONLY = "AGE_ONLY"
+#: A score by which an answer that does not meet says that the lower level it supports rests on no abnormal
+#: measurement: people saw or ordered what makes it true. Those who build on that level have to know.
+SUPPORTED_BY, SEEN = "supported_by", "SEEN"
+#: How the source of such a level ends in the fact ``level_supported``.
+SEEN_ONLY = " by no abnormal measurement"
 #: Reasons by which an answer says that its level is no finding.
 UNMEASURED = frozenset({NO_MEASURED_FACT, AGE_ONLY})
 #: First looks have to rest on a measurement; later treatment and what people see may decide alone.
@@ -128,16 +133,19 @@ def on_measurement(
 def held(truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Ground) -> ScreenResult:
     """The same answer, held where none of these rules, which are true, rests on a measurement.
 
-    One that does not meet waits for a person anyway. Of the lower level that it supports, only that it is the
-    age's alone, or that of age and history, is said: others build on that level.
+    One that does not meet waits for a person anyway, but others build on the lower level that it supports. So
+    that it is the age's alone, or that of age and history, is a reason there too; and what rests on something
+    that people saw says so in its scores.
     """
     if result.supported in (None, Level.HOME):
         return result
     reasons = [truths.kept(reasons_to_hold, key, found.facts) for key in keys] or [(NO_MEASURED_FACT,)]
     is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
-    if not all(reasons) or not (is_met or {(AGE_ONLY,), (HISTORY,)}.intersection(reasons)):
+    if not all(reasons):
         return result
-    return _held(result, min(reasons))
+    if is_met or {(AGE_ONLY,), (HISTORY,)}.intersection(reasons):
+        return _held(result, min(reasons))
+    return replace(result, scores={**result.scores, SUPPORTED_BY: SEEN})
 
 
 def circumstances(truths: Truths, *keys: str) -> str:

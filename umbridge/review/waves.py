@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from umbridge.criteria.content import BARRIER
-from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, UNMEASURED
+from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY, UNMEASURED
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
@@ -119,21 +119,27 @@ def level_supported(answers: Mapping[str, ScreenResult], as_of: datetime) -> Rea
     HOME is known as soon as one plugin supports it; HOME is known only when every plugin that judged has
     settled that nothing above it is supported. Otherwise, and when no plugin judged, it is unknown (None).
     An answer that rests on no measurement supports nothing here, and leaves open what it would support.
-    The series holds one sample a plugin that counts, by name; ``source`` names the plugin.
+    The series holds one sample a plugin that counts, by name; ``source`` names the plugin, and whether its
+    level rests on what people saw alone: a rule that would close by such a level has to leave it to a person.
     """
     judged = {name: each for name, each in sorted(answers.items()) if _has_judged(each)}
     samples = [
-        Sample((each.supported or Level.HOME).name, as_of, f"plugin:{name}")
+        Sample((each.supported or Level.HOME).name, as_of, _source(name, each))
         for name, each in judged.items()
         if not UNMEASURED.intersection(each.hold)
     ]
     if not samples:
         return None
-    ordered = sorted(samples, key=lambda sample: Level[str(sample.value)])
+    # of two that support the same, the one that rests on a measurement is named
+    ordered = sorted(samples, key=lambda each: (Level[str(each.value)], not each.source.endswith(SEEN_ONLY)))
     low, high = ordered[0], ordered[-1]
     if high.value == Level.HOME.name and any(_ceiling(each) > Level.HOME for each in judged.values()):
         return None
     return Reading(LEVEL_SUPPORTED, high, low, high, tuple(samples))
+
+
+def _source(name: str, result: ScreenResult) -> str:
+    return f"plugin:{name}" + (SEEN_ONLY if result.scores.get(SUPPORTED_BY) == SEEN else "")
 
 
 def _has_judged(result: ScreenResult) -> bool:

@@ -11,7 +11,18 @@ import umbridge_two_midnight as plugin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge import Case, Level, Outcome, Reading, ReviewType, Sample, Status, Subset
+from umbridge import (
+    NO_MEASURED_FACT,
+    SEEN_ONLY,
+    Case,
+    Level,
+    Outcome,
+    Reading,
+    ReviewType,
+    Sample,
+    Status,
+    Subset,
+)
 
 # The engine's own view of a tree, for the tests only: a plugin itself needs none of it.
 from umbridge.criteria.turning import always, idle_tests
@@ -301,6 +312,34 @@ def test_midnights_that_may_be_a_wait_for_a_place_close_nothing(
     assert ("midnights of a wait are none of care" in found.rationale) is waits
     for way in ("inpatient_only_procedure", "case_by_case_documented"):
         assert screen({**values, "discharge_barrier": barrier, way: True}).hold == ()
+
+
+def told(*levels: tuple[str, str]) -> Reading:
+    samples = tuple(Sample(level, AT, f"plugin:zz_{n}{how}") for n, (level, how) in enumerate(levels))
+    return Reading("level_supported", samples[-1], samples[0], samples[-1], samples)
+
+
+@pytest.mark.parametrize(
+    ("levels", "more", "holds"),
+    [
+        ([("OBS", SEEN_ONLY)], {}, True),
+        ([("HOME", ""), ("OBS", SEEN_ONLY)], {}, True),  # who supports nothing supports nothing by a number
+        ([("OBS", SEEN_ONLY), ("ACUTE", SEEN_ONLY)], {}, True),
+        ([("OBS", ""), ("ACUTE", SEEN_ONLY)], {}, False),
+        ([("OBS", "")], {}, False),
+        ([("OBS", SEEN_ONLY)], {"inpatient_only_procedure": True}, False),  # needs no screen
+        ([("OBS", SEEN_ONLY)], {"case_by_case_documented": True}, False),
+    ],
+)
+def test_a_need_that_people_saw_and_nobody_measured_meets_and_closes_nothing(
+    levels: list[tuple[str, str]], more: dict[str, Value], holds: bool
+) -> None:
+    facts = readings({**TIMES, **BENCHMARK, "midnights_from_order": Decimal(2), **more})
+    facts["level_supported"] = told(*levels)
+    asked = (ReviewType.ADMISSION, Status.INPATIENT, Level.ACUTE)
+    found = plugin.umbridge_screen(Case("zz", *asked, AT, 1, ("J18.9",), "MEDICARE_FFS", None, False, facts))
+    assert (found.outcome, found.hold) == (Outcome.MEETS, (NO_MEASURED_FACT,) if holds else ())
+    assert ("by an abnormal measurement" in found.rationale) is holds
 
 
 @pytest.mark.parametrize("more", [{}, {"procedure_24h": True}, {"operative_plan": True}])

@@ -13,6 +13,8 @@ from datetime import date, datetime
 from pathlib import Path
 
 from umbridge import (
+    NO_MEASURED_FACT,
+    SEEN_ONLY,
     Case,
     Examination,
     Level,
@@ -69,6 +71,11 @@ VENTILATED = (
 OPERATED = " An operation stands or is planned."
 #: An inpatient-only procedure is inpatient however short the stay (42 CFR 412.3(d)(2), 419.22(n)).
 ONLY_INPATIENT = " So it is whatever a screen of the level of care says."
+#: Where screens support the need of hospital care, and none of them by an abnormal measurement.
+SEEN_WORDS = (
+    " No screen supports the need of hospital care by an abnormal measurement, but by what was seen or "
+    "ordered: a person has to see it."
+)
 #: What each count is of. ``midnights_from_care`` ends with the discharge, or the expected one until then.
 NIGHTS: Mapping[str, str] = {
     "midnights_expected": "expected",
@@ -188,8 +195,25 @@ def _is_unordered(case: Case) -> bool:
 
 
 def _holds(case: Case, true: list[str]) -> tuple[str, ...]:
-    found = (NO_ORDER,) if _is_unordered(case) else ()
-    return (*found, WAITS) if _waits_for(case, true) else found
+    found = (
+        (NO_MEASURED_FACT, _is_by_what_was_seen(case, true)),
+        (NO_ORDER, _is_unordered(case)),
+        (WAITS, bool(_waits_for(case, true))),
+    )
+    return tuple(reason for reason, is_so in found if is_so)
+
+
+def _is_by_what_was_seen(case: Case, true: list[str]) -> bool:
+    """Whether the need of hospital care rests on what people saw alone, and nothing but that need and time
+    supports the status.
+
+    Signs and symptoms are among what an expectation may go by (42 CFR 412.3(d)(1)(i)), so that the rule is
+    met; that a review closes by itself needs a measurement (docs/judgement.md).
+    """
+    level = case.facts.get("level_supported")
+    if level is None or true != ["status.benchmark"]:
+        return False
+    return all(each.source.endswith(SEEN_ONLY) for each in level.series if str(each.value) != Level.HOME.name)
 
 
 def _waits_for(case: Case, true: list[str]) -> str:
@@ -236,6 +260,8 @@ def _met(case: Case, true: list[str], titles: list[str]) -> str:
     words = _words(case, f"{', '.join(BASES[key] for key in true)}: ", titles)
     if "status.inpatient_only" in true:
         words += ONLY_INPATIENT
+    if _is_by_what_was_seen(case, true):
+        words += SEEN_WORDS
     if waits := _waits_for(case, true):
         words += f" The patient waits for {waits}: midnights of a wait are none of care."
     return words
