@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from umbridge import SEEN_ONLY
 from umbridge.cli import main
 from umbridge.criteria.host import Host
 from umbridge.shadow import Shadow, read_files
@@ -183,7 +184,9 @@ def test_the_payers_rule_names_who_supports_the_need(shared: Path) -> None:
     done = CliRunner().invoke(main, ["screen", str(folder), "--site", str(site), "--json"])
     rows = {row["plugin"]: row for row in map(json.loads, done.stdout.splitlines())}
     told = [each for each in rows["two_midnight"]["evidence"] if each["fact"] == "level_supported"]
-    assert [(each["value"], each["from"]) for each in told] == [("OBS", "plugin:mcg_like")]
+    assert [(each["value"], each["from"]) for each in told] == [("OBS", f"plugin:mcg_like{SEEN_ONLY}")]
+    said = rows["two_midnight"]  # a congestion that was seen meets the rule, and a person has to see it
+    assert (said["outcome"], said["hold"], said["closes"]) == ("MEETS", ["NO_MEASURED_FACT"], False)
     alone = CliRunner().invoke(
         main, ["screen", str(folder), "--site", str(site), "--json", "--plugin", "two_midnight"]
     )
