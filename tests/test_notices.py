@@ -320,6 +320,7 @@ def ground(*spans: Span, now: int, **other: Any) -> Ground:
         **{"zone": ZONE, "windows": SITE.windows, "lifecycle": Lifecycle.ACTIVE, "leaves": (), "left": None},
         **{"has_died": False, "pending": None, "expected": None, "care_start": None, "registered": None},
         **{"is_newborn": False, "is_in_unit": True, "has_medicare": True, "certifications": ()},
+        **{"has_followed": True, "is_unordered": False},
     }
     return Ground(now=now, spans=spans, **plain | other)
 

@@ -46,6 +46,11 @@ QUESTIONS: list[tuple[str, Row]] = [
     ("ledger.list", {"kind": "determination"}),
     ("ledger.show", {"seq": 0}),
     ("ledger.show", {"seq": 999_999}),
+    ("reviews.show", {"review": "{review}"}),
+    ("reviews.show", {"review": "ADMISSION-99999"}),
+    ("ledger.why", {"seq": 0}),
+    ("ledger.why", {"seq": "{determination}"}),
+    ("ledger.why", {"seq": 999_999}),
     ("ledger.proof", {"seq": 999_999}),
     ("reviews.list", {"due": True}),
     ("ledger.export", {"profile": "integrity-only"}),
@@ -117,6 +122,16 @@ def exit_of(desk: Desk, role: str, op: str, args: Row) -> tuple[int, list[Row]]:
         return exc.exit_code, []
 
 
+def filled(desk: Desk, args: Row) -> Row:
+    """With a review and a determination that there are, by their names in braces."""
+    if not any(str(value).startswith("{") for value in args.values()):
+        return args
+    entry = next(row for row in desk.pen.ledger.open_slots(0) if row["kind"] == "determination")
+    values = desk.pen.ledger.reveal(int(str(entry["seq"])))
+    known = {"{determination}": int(str(entry["seq"])), "{review}": values["ops"]["review_id"]}
+    return {name: known.get(str(value), value) for name, value in args.items()}
+
+
 def asks() -> Iterator[tuple[str, str]]:
     for role in ("", *sorted(TABLE.roles)):
         yield role, ""
@@ -130,7 +145,7 @@ def test_a_question_is_answered_or_refused_as_its_entry_says(desk: Desk, op: str
     seen = set()
     for role, purpose in asks():
         before = desk.pen.ledger.size
-        asked = args | {"purpose": purpose, "reason": "ZZ because of an emergency"}
+        asked = filled(desk, args) | {"purpose": purpose, "reason": "ZZ because of an emergency"}
         code, rows = exit_of(desk, role, op, asked)
         made = [one for one in entries(desk, before) if str(one["kind"]).startswith(("access", "breakg"))]
         outcomes = [(one["kind"] == "access.denied", one["outcome"]) for one in made if "outcome" in one]

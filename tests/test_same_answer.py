@@ -20,7 +20,6 @@ from test_moment import ORDERED, fold_of, listed, review_at, told
 from umbridge.model import Event
 from umbridge.review.case import case
 from umbridge.stay import counted as room
-from umbridge.stay import resultlist
 from umbridge.stay.statements import Result
 
 FACTS = frozenset(plugin.umbridge_manifest().facts)
@@ -133,16 +132,19 @@ def test_what_is_withdrawn_was_never_there(found: Sequence[Any], after: int) -> 
 SICK = ((0, 10), 1.0, 0.0, None)  # 40 breaths a minute
 
 
+COUNTED = room.counted  # as it is without a plant
+
+
 def _all_counts(said: Sequence[Result], thread: Any, told_by: int) -> Iterable[Result]:
-    return room.counted(said, thread, 1 << 62)
+    return COUNTED(said, thread, 1 << 62)
 
 
 def _only_what_was_told(said: Sequence[Result], thread: Any, told_by: int) -> Iterable[Result]:
-    return room.counted([each for each in said if each.sent <= told_by], thread, told_by)
+    return COUNTED([each for each in said if each.sent <= told_by], thread, told_by)
 
 
 def _of_its_new_time(said: Sequence[Result], thread: Any, told_by: int) -> Iterable[Result]:
-    its = list(room.counted(said, thread, told_by))
+    its = list(COUNTED(said, thread, told_by))
     newest = {each.at: each for each in said}
     return [each._replace(at=max(newest)) for each in its]
 
@@ -152,7 +154,7 @@ def _of_its_new_time(said: Sequence[Result], thread: Any, told_by: int) -> Itera
     [
         (
             "is_counted",
-            lambda said, told_by: True,
+            lambda said, told_by: bool(said),
             lambda: _inner(test_what_comes_too_late_changes_no_answer)([], [((0, 10), 1.0, 1.0)], True),
         ),
         (
@@ -171,7 +173,7 @@ def test_a_planted_bug_is_seen(
     monkeypatch: pytest.MonkeyPatch, name: str, planted: Callable[..., Any], seen_by: Callable[[], None]
 ) -> None:
     seen_by()
-    monkeypatch.setattr(resultlist, name, planted)
+    monkeypatch.setattr(room, name, planted)
     with pytest.raises(AssertionError):
         seen_by()
 

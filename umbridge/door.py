@@ -24,7 +24,7 @@ from umbridge.config import User
 from umbridge.control import where_from
 from umbridge.errors import NotPermittedError
 from umbridge.opened import Opened, visit_of
-from umbridge.questions import Act, OfMessage, Patient, Query
+from umbridge.questions import Act, OfEntry, OfMessage, Patient, Query
 from umbridge.store.authority import CountDenied, SettleFloods
 from umbridge.store.commands import WriteEntry
 from umbridge.store.writer import Pen
@@ -89,8 +89,7 @@ class Door:
             patient = whose.number or None
         else:
             patient = visit_of(self.pen, whose)
-            there = self._has_message if isinstance(whose, OfMessage) else self._has_entry
-            count = int(there(whose.seq))
+            count = int(self._has_message(whose) if isinstance(whose, OfMessage) else self._has_entry(whose))
         broken = self._break_glass(viewer, query, patient) if purpose == "BTG" else None
         try:
             _, permission = gate.disclose(
@@ -111,12 +110,15 @@ class Door:
             raise NotPermittedError(str(exc)) from None
         return permission
 
-    def _has_message(self, seq: int) -> bool:
+    def _has_message(self, whose: OfMessage) -> bool:
         with self.pen.reading() as reader:
-            return reader.has_row(seq)
+            return reader.has_row(whose.seq)
 
-    def _has_entry(self, seq: int) -> bool:
-        return seq < self.pen.ledger.size
+    def _has_entry(self, whose: OfEntry) -> bool:
+        if whose.seq >= self.pen.ledger.size or not whose.kind:
+            return whose.seq < self.pen.ledger.size
+        with self.pen.reading() as reader:
+            return any(reader.ledger.open_slots(whose.seq, whose.seq + 1, kinds=(whose.kind,)))
 
     def _break_glass(self, viewer: Viewer, query: Query[V], patient: str | None) -> Permission | None:
         """What broken glass shows, once its window is on the ledger; None lets the refusal take its way."""

@@ -280,7 +280,7 @@ def slot(name: str, value: object) -> object:
     return value
 
 
-def _cited(row: Mapping[str, object]) -> str:
+def _cited(row: Mapping[str, JsonValue]) -> str:
     said = {name: "" if value is None else str(value) for name, value in row.items()}
     value = f"{title_of(said.get('fact', ''))} {said.get('value', '')} {said.get('unit', '')}".rstrip()
     return f"{value}, {minute(said.get('at', ''))}, {source_of(said.get('from', ''))}"

@@ -153,9 +153,10 @@ class OfMessage:
 
 @dataclass(frozen=True, slots=True)
 class OfEntry:
-    """Whoever an entry of the ledger is about."""
+    """Whoever an entry of the ledger is about. ``kind``: an entry of another kind is none; "" for any."""
 
     seq: int
+    kind: str = ""
 
 
 Whose: TypeAlias = Patient | OfMessage | OfEntry

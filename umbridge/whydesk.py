@@ -67,7 +67,7 @@ class LedgerWhy(Query[WhyView]):
 
     @property
     def whose(self) -> Whose:
-        return OfEntry(self.seq)
+        return OfEntry(self.seq, "determination")
 
 
 class WhyDesk:

@@ -39,6 +39,7 @@ from umbridge.stay.person import (
     newer,
     note,
     text_of,
+    unguarded,
     word_of,
 )
 from umbridge.stay.procedures import Procedure, Procedures, procedures_of
@@ -51,7 +52,6 @@ from umbridge.stay.record import (
     patient_key,
     records,
     same_patient,
-    unguarded,
 )
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.said import Plain, Said, said_of

@@ -8,12 +8,13 @@ received last), so the order of arrival does not matter.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from umbridge.authorities import authority_in
 from umbridge.hl7.triggers import GROUPED
 from umbridge.model import Certification, Coverage, Event
 from umbridge.site import SiteProfile
@@ -292,6 +293,24 @@ def newer(one: Person, other: Person) -> Person:
 def text_of(person: Person, name: str) -> str:
     held = person.get(name)
     return str(held[1]) if held else ""
+
+
+def unguarded(patients: Mapping[str, Person], site: SiteProfile) -> list[str]:
+    """Exceptions of a stay whose messages came under these keys: where two patients could not be told apart.
+
+    Each message is compared by its number alone, so one message without a number of the site's is enough.
+    One of the registers says that a message did not say when it was sent, another has the visit's number.
+    """
+    found = ["SENT_TIME_UNKNOWN"] if any(UNDATED in its for its in patients.values()) else []
+    visits = {authority_in(its["visit"][1]) for its in patients.values() if its.get("visit")}
+    if not visits <= site.own_visits:
+        found.append("FOREIGN_VISIT_NUMBER")
+    spaces = {authority_in(each) for each in patients if each}
+    if "" in patients:
+        found.append("NO_PATIENT_NUMBER")
+    if len(spaces) > 1 or not spaces <= site.own_mrns:
+        found.append("FOREIGN_PATIENT_NUMBER")
+    return found
 
 
 def merged(own: Person, unnamed: Person) -> Person:

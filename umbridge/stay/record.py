@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
@@ -236,21 +235,3 @@ def same_patient(one: str, other: str) -> bool:
     if not one or not other or one == other:
         return True
     return authority_in(one) != authority_in(other)
-
-
-def unguarded(patients: Mapping[str, Mapping[str, Any]], site: SiteProfile) -> list[str]:
-    """Exceptions of a stay whose messages came under these keys: where two patients could not be told apart.
-
-    Each message is compared by its number alone, so one message without a number of the site's is enough.
-    One of the registers says that a message did not say when it was sent, another has the visit's number.
-    """
-    found = ["SENT_TIME_UNKNOWN"] if any(UNDATED in its for its in patients.values()) else []
-    visits = {authority_in(its["visit"][1]) for its in patients.values() if its.get("visit")}
-    if not visits <= site.own_visits:
-        found.append("FOREIGN_VISIT_NUMBER")
-    spaces = {authority_in(each) for each in patients if each}
-    if "" in patients:
-        found.append("NO_PATIENT_NUMBER")
-    if len(spaces) > 1 or not spaces <= site.own_mrns:
-        found.append("FOREIGN_PATIENT_NUMBER")
-    return found
