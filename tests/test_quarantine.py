@@ -23,10 +23,11 @@ from umbridge_audit.redact import AccessTable
 from umbridge import delivery, quarantine, sample
 from umbridge.config import FeedSettings, User
 from umbridge.errors import NotPermittedError, UsageError
-from umbridge.hl7 import mllp
+from umbridge.hl7 import er7, mllp
 from umbridge.inquiry import Inquiry
 from umbridge.quarantine import ALONE, _read, _subject
 from umbridge.site import default_site
+from umbridge.stay.identity import event_of
 from umbridge.store import inbox, inhand, search
 from umbridge.store.commands import SetSuspect
 from umbridge.store.engine import DATABASE
@@ -102,6 +103,20 @@ def test_a_replay_is_a_new_row_that_names_the_old_one(desk: Callable[..., Desk])
     assert len(one.rows()) == child  # the sender's repeat is still one of the first row
     with pytest.raises(UsageError, match="is REPLAYED, not QUARANTINED or IGNORED"):
         one.ask("ann", "messages.replay", seqs=[seq], reason="again")
+
+
+def test_a_replayed_message_was_received_when_it_first_came(desk: Callable[..., Desk]) -> None:
+    """One that does not say when it was sent was sent then, and not when a person had it worked again."""
+    one = desk("ann")
+    (seq,) = one.quarantined()
+    (done,) = one.ask("ann", "messages.replay", seqs=[seq], reason="the sender confirmed both")
+    first, again = (one.rows()[each - 1] for each in (seq, done["replay"]))
+    assert again.received == first.received == first.received_at
+    assert again.received_at > first.received_at  # the row itself says when it was stored
+    msh, rest = again.frame.split(b"\r", 1)
+    undated = er7.parse(b"|".join([*msh.split(b"|")[:6], b"", *msh.split(b"|")[7:]]) + b"\r" + rest)
+    moments = {event_of(undated, default_site(), each.received).sent_at for each in (first, again)}
+    assert moments == {datetime.fromisoformat(first.received_at)}
 
 
 def test_counts_stay_those_of_the_rows(desk: Callable[..., Desk]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umbridge.errors import NotHl7Error
+from umbridge.hl7 import fields
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.times import parse_date, parse_time
@@ -576,6 +577,41 @@ def test_values_are_read_and_not_judged(obx: str, value: str, unit: str) -> None
 def test_codes_of_an_answer_and_the_other_unit(obx: str, answers: tuple[Coded, ...], other_unit: str) -> None:
     (one,) = said("ORU^R01", obx + "\r").observations
     assert (one.answers, one.other_unit) == (answers, other_unit)
+
+
+#: A code as it is sent, and the code and system that it is: what stands behind an ampersand belongs to it.
+WHOLE = [
+    ("2823-3^K^LN", "2823-3", "LN"),
+    ("2823-3&x^K^LN", "2823-3&x", "LN"),
+    ("71020&IMP^Chest^LN", "71020&IMP", "LN"),
+    ("2823-3^K^LN&x", "2823-3", "LN&x"),
+    ("2823-3&^K^LN&", "2823-3", "LN"),  # nothing behind it
+    (" 2823-3 ^K^ LN ", "2823-3", "LN"),
+    ("&^K^LN", "", "LN"),
+    ('""^K^LN', "", "LN"),
+    ("^^", "", ""),
+]
+
+
+def coded_everywhere(raw: str) -> list[tuple[str, str]]:
+    """How OBX-3, OBX-5, OBR-4 of an order, RXO-1 and DG1-3 read it."""
+    (one,) = said("ORU^R01", f"OBX|1|CWE|{raw}||{raw}\r").observations
+    orders = said("ORM^O01", f"ORC|NW|1\rOBR|1|||{raw}\rORC|NW|2\rRXO|{raw}\r").orders
+    codes = [one.code, *(one.answers or [Coded("")]), *(each.code for each in orders)]
+    (diagnosis,) = said("ADT^A08", f"DG1|1||{raw}\r").diagnoses
+    return [*((each.code, each.system) for each in codes), (diagnosis.code, diagnosis.system)]
+
+
+@pytest.mark.parametrize(("raw", "code", "system"), WHOLE)
+def test_a_code_is_read_whole_wherever_it_stands(raw: str, code: str, system: str) -> None:
+    read = coded_everywhere(raw)
+    assert all(each == (code, system) for each in read if any(each)), read
+    assert len(read) == 5
+
+
+def test_a_code_that_is_cut_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fields, "_identifier", fields.leaf)
+    assert set(coded_everywhere("8867-4&zq^H^LN")) == {("8867-4", "LN")}  # read nowhere else: words are kept
 
 
 def test_a_repeated_value_is_told() -> None:

@@ -257,7 +257,7 @@ class MessageDesk:
             message = er7.parse(row.frame, self._charset(row.feed))
         except NotHl7Error:
             return
-        event = event_of(message, self._site, row.received_at)
+        event = event_of(message, self._site, row.received)
         restricted = part2.tells(message, event, self._site)
         for one in (*unused(event, self._site), *segments_not_read(message)):
             yield replace(one, settle="", says="", kind=""), restricted
@@ -300,7 +300,7 @@ class MessageDesk:
             message = er7.parse(row.frame, self._charset(row.feed))
         except NotHl7Error:
             return (), ["no_readable_header"]
-        event = event_of(message, self._site, row.received_at)
+        event = event_of(message, self._site, row.received)
         restricted = part2.tells(message, event, self._site)
         version = message.get("MSH-12.1") or "2.5"
         segments = tuple(_segment(message, each, version, restricted) for each in message.walk())

@@ -344,7 +344,7 @@ class Pipeline:
                 return replace(task, stored=Snapshot(saved.head, saved.increments))
             case NeedRows(renew):
                 rows = {
-                    (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part, row.received_at)
+                    (row.seq, row.part): SealedOut(row.seq, row.feed, row.frame, row.part, row.received)
                     for each in (lane, *gone)
                     for row in self._read(lambda reader, each=each: reader.folded_rows(each, until))  # type: ignore[misc]
                 }
@@ -359,7 +359,7 @@ class Pipeline:
         kept = self._read(lambda reader: reader.row(seq))
         if kept is None:
             raise LookupError("row_gone")
-        return Held(kept.feed, kept.frame, kept.received_at)
+        return Held(kept.feed, kept.frame, kept.received)
 
     def _read(self, question: Callable[[Reader], T]) -> T:
         """Ask beside the writer. A StoreError of the writer ends the daemon, one of a reader must not do so

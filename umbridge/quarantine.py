@@ -130,7 +130,7 @@ class Settlement:
             message = er7.parse(row.frame, self._charset(row.feed))
             found_by = tuple(self._namer.found_by(message, translate.identify(message)))
             found.append(
-                Again(seq=seq, found_by=found_by, named=tuple(self._namer.named(message, row.received_at)))
+                Again(seq=seq, found_by=found_by, named=tuple(self._namer.named(message, row.received)))
             )
         return tuple(found)
 
@@ -141,7 +141,7 @@ class Settlement:
             return "was cut on its way: its sender must send it again; dismiss this half"
         message = er7.parse(row.frame, self._charset(row.feed))  # it was parsed before: it has a header
         if row.lane is None and not any(
-            named.is_person for named in self._namer.named(message, row.received_at)
+            named.is_person for named in self._namer.named(message, row.received)
         ):
             return "names no visit"
         if ack.used(message).state is not RowState.PENDING:

@@ -114,6 +114,6 @@ class Registration:
         if row.reason == inbox.UNREADABLE:
             return ()
         message = er7.parse(row.frame, self._charset(row.feed))  # it was parsed before: it has a header
-        named = self._namer.named(message, row.received_at)
-        spelt = named if self._as_spelt is None else self._as_spelt.named(message, row.received_at)
+        named = self._namer.named(message, row.received)
+        spelt = named if self._as_spelt is None else self._as_spelt.named(message, row.received)
         return tuple((each, other.visit) for each, other in zip(named, spelt, strict=True))

@@ -306,7 +306,7 @@ class StayDesk:
             if row.reason == inbox.UNREADABLE:
                 raise SealError("a message of this stay does not open")
             message = er7.parse(row.frame, self._charset(row.feed))
-            event = event_of(message, self._site, row.received_at)
+            event = event_of(message, self._site, row.received)
             for part in wanted:
                 yield row.seq, taken_part(event, part)
 

@@ -143,7 +143,20 @@ def identifiers_of(message: Message, *fields: bytes) -> Identifiers:
 
 
 def coded_of(message: Message, parts: Sequence[bytes]) -> Coded:
-    return Coded(leaf(message, parts, 1), leaf(message, parts, 2), leaf(message, parts, 3))
+    """Identifier and system whole: ``71020&IMP`` was another observation than ``71020`` (suffixes of OBX-3
+    up to version 2.3), and no code of this hospital's is another with something behind it."""
+    return Coded(_identifier(message, parts, 1), leaf(message, parts, 2), _identifier(message, parts, 3))
+
+
+def _identifier(message: Message, parts: Sequence[bytes], number: int) -> str:
+    if len(parts) < number or not parts[number - 1]:
+        return ""
+    raw, mark = parts[number - 1], message.delimiters.subcomponent
+    if raw.isalnum():
+        return raw.decode()
+    if not mark or mark not in raw:
+        return leaf(message, parts, number)
+    return whole(message, parts, number) if raw.strip(mark + b" ") else ""
 
 
 def is_coded(raw: bytes, value_type: str) -> bool:

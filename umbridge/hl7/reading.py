@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from umbridge.hl7.er7 import Message
-from umbridge.hl7.fields import NULL, cleared, coded_of, leaf, parts_of, whole, word
+from umbridge.hl7.fields import NULL, cleared, coded_of, leaf, parts_of, word
 from umbridge.hl7.times import Clock, parse_time
 from umbridge.model import Coded
 
@@ -172,9 +172,6 @@ class Reading:
             power = _POWER.match(raw.replace(mark, b"^"))
             if power is not None:
                 return power[0].decode(), ""
-        below = self.message.delimiters.subcomponent
-        if below and below in raw and unit.code:
-            return whole(self.message, parts_of(self.message, raw), 1), other.code  # "mmol/L&mg" is no mmol/L
         return first, other.code if unit.code else ""
 
     def range(self, raw: bytes) -> str:

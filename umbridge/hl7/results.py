@@ -12,9 +12,7 @@ from umbridge.hl7.fields import (
     entity_of,
     is_coded,
     observed_value,
-    parts_of,
     repetitions_of,
-    whole,
 )
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.reading import Reading
@@ -172,9 +170,6 @@ class Results(Reading):
         if not is_coded(raw, value_type):
             return observed_value(self.message, raw, value_type), ()
         answer, other, first = self.words(raw)
-        mark = self.message.delimiters.subcomponent
-        if mark and mark in raw and answer.code:
-            first = whole(self.message, parts_of(self.message, raw), 1)  # "6&9" is not 6
         return first or answer.text, tuple([each for each in (answer, other) if each.code or each.text])
 
     def repeated(self, raw: bytes, value_type: str, first: str) -> tuple[str, ...]:

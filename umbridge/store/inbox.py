@@ -22,6 +22,7 @@ _INSERT = (
 _spelt = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps makes one each time
 UNREADABLE = "unreadable"
 MOST_PARTS = 1024  # more than one message can have (hl7.translate)
+_FIRST = "first_received"  # in the sealed head of a replay
 _COLUMNS = "seq, feed, lane, sealed, state, ack, condition, location, reason, received_at, entry"
 
 
@@ -117,6 +118,12 @@ class Row:
     head: dict[str, Any]
     frame: bytes
     part: int = 0  # of a message about several: which of them a lane takes in
+    first_received: str = ""  # of a replay, when the message came in the first time
+
+    @property
+    def received(self) -> str:
+        """When the message came in: a person who has it worked again is no sender."""
+        return self.first_received or self.received_at
 
 
 def aad(seq: int) -> bytes:
@@ -136,6 +143,7 @@ def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
     seq, feed, lane, sealed, state, ack, _condition, _location, reason, received_at, entry = record
     plain = keyring.unseal("raw", sealed, aad(seq))
     size = int.from_bytes(plain[:4], "big")
+    head = json.loads(plain[4 : 4 + size])
     return Row(
         seq=seq,
         feed=feed,
@@ -145,8 +153,9 @@ def open_row(keyring: Keyring, record: Sequence[Any]) -> Row:
         reason=reason,
         received_at=received_at,
         entry=entry,
-        head=json.loads(plain[4 : 4 + size]),
+        head=head,
         frame=plain[4 + size :],
+        first_received=head.pop(_FIRST, ""),
     )
 
 
@@ -168,7 +177,7 @@ def replay(
     query = "SELECT count(*), max(digest), max(content_digest) FROM inbox WHERE seq = ? OR replay_of = ?"
     count, digest, content = cursor.execute(query, (old.seq, old.seq)).fetchone()
     token = keyring.token("replay", f"{old.seq}/{count}")
-    head = _spelt(old.head).encode()
+    head = _spelt({**old.head, _FIRST: old.received}).encode()
     sealed = keyring.seal("raw", len(head).to_bytes(4, "big") + head + old.frame, aad(seq), at)
     known = (token, digest, content, 0, lane, sealed, state.value)
     insert(cursor, [(seq, old.feed, *known, ack, None, None, f"replay_of_{old.seq}", received_at, old.entry)])
