@@ -149,6 +149,15 @@ class Order:
     is_drug: bool = False  # whether the detail is an RXO or RXE
     entered_at: datetime | None = None  # ORC-9 as sent; None where it has no hour
     is_dated: bool = False  # whether ``at`` is ORC-15, with an hour
+    rate: Rate | None = None  # of a drug; None where none was sent
+
+
+class Rate(NamedTuple):
+    """How fast a drug is to be given, as sent."""
+
+    amount: str  # RXE-23, else RXO-21; "" where HL7's null takes it away
+    unit: str  # RXE-24.1 or RXO-22.1, or .4 where only that is sent
+    field: str  # "RXE-23": where it stands
 
 
 class Timing(NamedTuple):

@@ -18,11 +18,12 @@ from umbridge.hl7.fields import (
 )
 from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
-from umbridge.model import Coded, Order, Timing
+from umbridge.model import Coded, Order, Rate, Timing
 
 DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _DRUGS = ("RXO", "RXE")
+_RATE_AT = {"RXO": 21, "RXE": 23}  # give rate amount (4.14.1, 4.14.4); its units are the next field
 _NO_ORC = [b""] * 16
 _NO_PARENTS = [b"", b""]
 _NO_CODE = Coded()
@@ -127,6 +128,7 @@ class _Ordering:
             detail is not None and detail.name in _DRUGS,
             entered_at,
             takes_effect is not None and len(row[15]) > _DATE,
+            self.rate() if detail is not None and detail.name in _DRUGS else None,
         )
 
     def ordering(self, signed: bytes) -> tuple[Practitioner, ...]:
@@ -141,6 +143,19 @@ class _Ordering:
             parts = [*parts_of(self.message, segment.field(1)), *([b""] * 4)]
             found += [leaf(self.message, parts, number) for number in (1, 4)]
         return tuple(each for each in found if each)
+
+    def rate(self) -> Rate | None:
+        """The pharmacy's, else what was asked for."""
+        for segment in (self.detail, self.asked):
+            if segment is None:
+                continue
+            at = _RATE_AT[segment.name]
+            amount = self.reading.sent(segment.field(at))
+            if amount is not None:
+                units = [*parts_of(self.message, segment.field(at + 1)), *([b""] * 4)]
+                unit = leaf(self.message, units, 1) or leaf(self.message, units, 4)
+                return Rate(amount, unit, f"{segment.name}-{at}")
+        return None
 
     def codes(self, detail: Segment) -> tuple[Coded, tuple[Coded, ...]]:
         message = self.message

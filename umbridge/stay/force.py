@@ -39,15 +39,23 @@ class Turn(NamedTuple):
     key: str
     source: str
     patient: str
+    rates: tuple[tuple[int, str, str], ...] = ()  # of a beginning: from when, how fast, source; as told
+
+    def rate(self, at: int) -> tuple[int, str, str] | None:
+        """How fast at an instant, since when and by what; None where nobody said. The last told counts."""
+        since, rate, source = next((each for each in reversed(self.rates) if each[0] <= at), (0, "", ""))
+        return (max(since, self.at), rate, source) if rate not in ("", "?") else None
 
 
 class Run:
     """One stretch in force."""
 
-    __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "moves", "start", "stop")
+    __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "moves", "rates", "start", "stop")
 
     def __init__(self, begun: Said, start: int, stop: int | None = None) -> None:
         self.begun, self.start, self.stop = begun, start, stop
+        #: From when, how fast, and where it was said.
+        self.rates: list[tuple[int, str, str]] = []
         #: Of the beginning and of each change: that of the first received that says it is in force as such.
         self.claims = [begun.claim]
         self.end: int | None = None
@@ -66,13 +74,14 @@ class Run:
 class OrderLine:
     """One order of one kind. ``step`` takes its statements in the order told."""
 
-    __slots__ = ("_shown", "_state", "_stop", "_undo", "runs", "what")
+    __slots__ = ("_rate", "_shown", "_state", "_stop", "_undo", "runs", "what")
 
     def __init__(self, what: str, shown: Said) -> None:
         self.what = what
         self.runs: list[Run] = []
         self._shown = shown  # the last that said what the order is; at first, the first that will
         self._stop: int | None = None
+        self._rate = ("", "")  # how fast as last told, and where
         self._state = ""  # "" while nobody has told of it, "on", "held" or "off"
         self._undo: str | None = None  # the state before a request that can still be taken back
 
@@ -135,6 +144,10 @@ class OrderLine:
         """What the order is, and for how long, as last told."""
         if said.is_timed:
             self._stop = said.stop
+        if said.rate:
+            self._rate = (said.rate, said.source)
+            if self._state == "on":  # what ran until then was given as told before
+                self.runs[-1].rates.append((max(said.changed, self.runs[-1].start), *self._rate))
         if self._state == "on":
             self.runs[-1].stop = self._stop
             if (said.status, said.level) != (self._shown.status, self._shown.level):
@@ -161,6 +174,8 @@ class OrderLine:
         if self._state != "on":
             if said.what and said.does == Effect.BEGINS and not said.is_timed:
                 self._stop = None  # it begins again, and nobody said that it will stop
+            if said.what and said.does == Effect.BEGINS and not said.rate:
+                self._rate = ("", "")
             last = self.runs[-1] if self.runs else None
             if last is not None and last.end is not None and start < last.end:
                 if start <= last.begins:  # told last: it was so from then on, and went on
@@ -168,6 +183,8 @@ class OrderLine:
                 else:
                     last.end = start
             self.runs.append(Run(self._seen(said), start, self._stop))
+            if self._rate[0]:
+                self.runs[-1].rates.append((0, *self._rate))  # however its beginning moves
             self._state = "on"
         self._undo = None
 
@@ -200,6 +217,8 @@ class OrderLine:
             if run.stop is not None and (end is None or run.stop < end):
                 end, ended = max(run.stop, run.start), run.begun
             start = _turn(run.begun, run.start, is_on=True, key=key, patient=run.begun.patient)
+            if run.rates:
+                start = start._replace(rates=tuple(run.rates))
             if end is None or ended is None:
                 yield start, None
             else:

@@ -95,7 +95,7 @@ def _is_before(one: Said, other: Said) -> bool:
 
 
 def _words(said: Said) -> tuple[object, ...]:
-    return (*said[4:10], said.is_timed, said.stop, said.status, said.level, said.word)
+    return (*said[4:10], said.is_timed, said.stop, said.status, said.level, said.word, said.rate)
 
 
 def retold(its: list[Said]) -> list[Said]:

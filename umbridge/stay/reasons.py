@@ -112,6 +112,7 @@ class PartReason(_Worded):
     PAYER = "payer_unmapped", "a plan that the profile does not have: its payer class is UNKNOWN"
     SEGMENT = "segment_not_read", "a segment that nothing here is read from"
     MISSPELT = "segment_name_misspelt", "a segment whose name is not the first of its line, in capitals"
+    RATE = "rate_unreadable", "a rate of fluids that is no number, or is not in a unit of mL/h"
     UNTIMED = "collection_time_missing", "OBX-14 and OBR-7 do not say when it was collected: MSH-7 stands in"
     NOT_FOUND = "withdrawal_not_found", "a withdrawal, and nothing is known that it takes back"
 

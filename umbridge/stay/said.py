@@ -12,6 +12,7 @@ from umbridge.stay.clock import MINUTE, instant
 from umbridge.stay.effect import Effect, effect
 from umbridge.stay.entities import same
 from umbridge.stay.practitioners import by_role
+from umbridge.stay.rates import FLUIDS, rate_of
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import names_of
 
@@ -60,6 +61,7 @@ class Said(NamedTuple):
     word: str = ""  # ORC-1 and ORC-5
     by: str = ""  # who signed it, as JSON: what a statement is compared and found by can hold no list
     is_dated: bool = False  # says when the order itself takes effect: ORC-15, and not the transaction's time
+    rate: str = ""  # of fluids: mL/h; "?" where nobody can say; "" where nothing is told of it
 
     @property
     def when(self) -> tuple[int, int, int, int]:
@@ -208,6 +210,7 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 entered=None if order.entered_at is None else instant(order.entered_at),
                 word=f"{order.control} {order.status.upper()}",
                 is_dated=bool(what or not code) and _is_dated(order, sent),
+                rate=rate_of(order, site) if what == FLUIDS else "",
             )
         )
         if asked is not None:

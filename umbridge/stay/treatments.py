@@ -1,17 +1,20 @@
-"""Treatments beyond what is in force: those just over or about to begin, and orders that nobody has read."""
+"""Treatments beyond what is in force: those just over or about to begin, unread orders, rates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
+from umbridge.interval import Interval
 from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.derived import single
 from umbridge.stay.facts import FactType
 from umbridge.stay.fold import StayFold
 from umbridge.stay.force import InForce
+from umbridge.stay.rates import FLUIDS
 from umbridge.stay.said import UNREAD
 
 NO_ORDER = "order:none"  # the source of a reading that no message sent
@@ -30,6 +33,8 @@ class Look(Protocol):
     def is_own(self, patient: str) -> bool: ...
 
     def turns(self, fact: str) -> InForce | None: ...
+
+    def sent(self, kind: FactType) -> Reading | None: ...
 
 
 def around(look: Look, kind: FactType, found: Reading | None) -> Reading | None:
@@ -70,6 +75,26 @@ def unread_order(look: Look) -> Reading | None:
     if not look.fold.site.closed_world:
         return None
     return single(UNREAD, Sample(False, look.clock(look.now), NO_ORDER))
+
+
+def fluid_rate(look: Look, kind: FactType) -> Reading | None:
+    """What was charted, or the rates of all orders in force together where one of them is newer than that.
+
+    Bags that run beside one another are one patient's fluids. Where one has no rate the others are the least
+    that is given.
+    """
+    charted, turns = look.sent(kind), look.turns(FLUIDS)
+    running = [] if turns is None else turns.every(look.now, look.is_own)
+    told = [found for each in running if (found := each.rate(look.now)) is not None]
+    if not told:
+        return charted
+    newest = max(at for at, _, _ in told)
+    if charted is not None and instant(charted.latest.at) >= newest:
+        return charted
+    total = sum((Decimal(rate) for _, rate, _ in told), Decimal(0))
+    value = total if len(told) == len(running) else Interval(total, None, has_low=True)
+    source = "; ".join(source for _, _, source in told)
+    return single(kind.id, Sample(value, look.clock(newest), source, kind.unit))
 
 
 TREATMENT_FACTS: Mapping[str, Callable[[Look], Reading | None]] = {UNREAD: unread_order}

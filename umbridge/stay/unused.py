@@ -19,6 +19,7 @@ from umbridge.stay import said
 from umbridge.stay.diagnoses import Unlisted, icd10_of
 from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary, read
 from umbridge.stay.fold import StayFold
+from umbridge.stay.rates import is_unread
 from umbridge.stay.reasons import NOTES, DiagnosisReason, OrderReason, PartReason, Reason
 from umbridge.stay.statements import WITHDRAWN
 
@@ -70,6 +71,10 @@ def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
             yield _value(observation, found)
         elif observation.told is None and not (said and _segment_of(observation.source) in said):
             yield _untimed(observation, found)
+    for order in event.orders:
+        if order.rate is not None and is_unread(order, site):
+            settle = f'[units_of_measure] {_key(order.rate.unit)} = "mL/h", if it is that'
+            yield _code(order.rate.field, order.rate.unit, PartReason.RATE, settle)
     for diagnosis in event.diagnoses:
         code = icd10_of(diagnosis, site)
         if isinstance(code, Unlisted):

@@ -33,7 +33,7 @@ from umbridge.stay.results import Look
 from umbridge.stay.serial import SERIAL_FACTS
 from umbridge.stay.sources import coded_by, plain, sources_of
 from umbridge.stay.statements import Result
-from umbridge.stay.treatments import NO_ORDER, TREATMENT_FACTS, around
+from umbridge.stay.treatments import NO_ORDER, TREATMENT_FACTS, around, fluid_rate
 from umbridge.stay.view import Stay
 
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
@@ -404,6 +404,7 @@ _SPECIAL: Mapping[str, Callable[[_Window, FactType], Reading | None]] = {
     "pao2_fio2": oxygenation,
     "spo2_room_air": room_air,
     "failed_outpatient_therapy": failed_therapy,
+    "iv_fluid_rate": fluid_rate,
     "care_start": care_start,
     "expected_discharge": expected_discharge,
 }
