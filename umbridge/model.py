@@ -126,8 +126,7 @@ class Withdrawal(NamedTuple):
 class Order:
     """One ORC with the OBR or RXO that follows it.
 
-    Numbers are "number^namespace", the number alone where no namespace was sent: a number is unique only
-    within the application that gave it.
+    Numbers are "number^namespace", or alone: a number is unique within the application that gave it.
     """
 
     control: str  # ORC-1 in upper case: NW CA DC HD RL XO ...; "" where it is empty or there is no ORC
@@ -149,15 +148,7 @@ class Order:
     is_drug: bool = False  # whether the detail is an RXO or RXE
     entered_at: datetime | None = None  # ORC-9 as sent; None where it has no hour
     is_dated: bool = False  # whether ``at`` is ORC-15, with an hour
-    rate: Rate | None = None  # of a drug; None where none was sent
-
-
-class Rate(NamedTuple):
-    """How fast a drug is to be given, as sent."""
-
-    amount: str  # RXE-23, else RXO-21; "" where HL7's null takes it away
-    unit: str  # RXE-24.1 or RXO-22.1, or .4 where only that is sent
-    field: str  # "RXE-23": where it stands
+    rate: tuple[str, str, str] | None = None  # of a drug: RXE-23 or RXO-21, its units, and which field it is
 
 
 class Timing(NamedTuple):

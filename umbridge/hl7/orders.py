@@ -18,7 +18,7 @@ from umbridge.hl7.fields import (
 )
 from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
-from umbridge.model import Coded, Order, Rate, Timing
+from umbridge.model import Coded, Order, Timing
 
 DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
@@ -144,8 +144,8 @@ class _Ordering:
             found += [leaf(self.message, parts, number) for number in (1, 4)]
         return tuple(each for each in found if each)
 
-    def rate(self) -> Rate | None:
-        """The pharmacy's, else what was asked for."""
+    def rate(self) -> tuple[str, str, str] | None:
+        """The pharmacy's, else what was asked for. "" for HL7's null, which takes it away."""
         for segment in (self.detail, self.asked):
             if segment is None:
                 continue
@@ -154,7 +154,7 @@ class _Ordering:
             if amount is not None:
                 units = [*parts_of(self.message, segment.field(at + 1)), *([b""] * 4)]
                 unit = leaf(self.message, units, 1) or leaf(self.message, units, 4)
-                return Rate(amount, unit, f"{segment.name}-{at}")
+                return amount, unit, f"{segment.name}-{at}"
         return None
 
     def codes(self, detail: Segment) -> tuple[Coded, tuple[Coded, ...]]:

@@ -16,14 +16,13 @@ def rate_of(order: Order, site: SiteProfile) -> str:
     """The rate that an order of fluids tells, in the dictionary's unit; "" where it tells none."""
     if order.rate is None:
         return ""
-    sent = Observation(
-        "NM", Coded(), Coded(), order.rate.amount, order.rate.unit, "", "", order.at, "", order.source
-    )
+    amount, unit, _ = order.rate
+    sent = Observation("NM", Coded(), Coded(), amount, unit, "", "", order.at, "", order.source)
     found = value_of(sent, dictionary()[RATE], "", site)
     return f"{found:f}" if isinstance(found, Decimal) else UNKNOWN
 
 
 def is_unread(order: Order, site: SiteProfile) -> bool:
     """Whether an order of fluids gives a rate that is no number of mL/h."""
-    is_sent = order.rate is not None and bool(order.rate.amount) and site.treatment(order) == FLUIDS
+    is_sent = order.rate is not None and bool(order.rate[0]) and site.treatment(order) == FLUIDS
     return is_sent and rate_of(order, site) == UNKNOWN

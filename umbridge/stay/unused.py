@@ -73,8 +73,9 @@ def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
             yield _untimed(observation, found)
     for order in event.orders:
         if order.rate is not None and is_unread(order, site):
-            settle = f'[units_of_measure] {_key(order.rate.unit)} = "mL/h", if it is that'
-            yield _code(order.rate.field, order.rate.unit, PartReason.RATE, settle)
+            _, unit, field = order.rate
+            settle = f'[units_of_measure] {_key(unit)} = "mL/h", if it is that'
+            yield _code(field, unit, PartReason.RATE, settle)
     for diagnosis in event.diagnoses:
         code = icd10_of(diagnosis, site)
         if isinstance(code, Unlisted):
