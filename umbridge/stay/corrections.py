@@ -47,7 +47,7 @@ def corrected_after(fold: StayFold, stay: Stay, cut: Cut, at: int) -> dict[str, 
     for fact in fold.sent:
         kind, listed = dictionary()[fact], fold.results(fact)
         own = " corrected" if kind.closed_world else ""  # its look has another window of that name
-        if listed is not None:
+        if listed is not None and listed.has_changes:
             name, first = f"{cut.window} {fact}{own}", cut.first(kind, at, contact)
             kept = listed.kept(name, first, at, cut.told_by, fold.patient)
             for each in listed.changed(kept):

@@ -7,9 +7,10 @@ value is the one it had by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 
+from umbridge.stay.account import Outcome
 from umbridge.stay.likeness import Told
 from umbridge.stay.onevalue import Value
 from umbridge.stay.statements import UNREAD, Result
@@ -95,3 +96,16 @@ def _followed(thread: Thread, value: Value) -> Value:
         if other.is_standing and value.slot.at in other.former:
             return other
     return value
+
+
+def outcomes(groups: Collection[Group]) -> Iterator[tuple[Result, Outcome]]:
+    """Each value that was stated and is kept, and what has become of it: exactly one thing."""
+    threads = {group.thread: None for group in groups if group.thread is not None}
+    found: dict[int, Outcome] = {id(each): its for thread in threads for each, its in thread.outcomes()}
+    for group in groups:
+        for slot in group.slots.values():
+            if group.thread is None:
+                found[id(max(slot, key=FINAL_THEN_NEWEST))] = "in_force"
+            for each in slot:
+                if each.value is not None:
+                    yield each, found.get(id(each), "superseded")

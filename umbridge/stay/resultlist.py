@@ -16,7 +16,7 @@ from umbridge.interval import Interval
 from umbridge.stay import results
 from umbridge.stay.account import Outcome
 from umbridge.stay.clock import HOUR
-from umbridge.stay.counted import FINAL_THEN_NEWEST, changed, every
+from umbridge.stay.counted import FINAL_THEN_NEWEST, changed, every, outcomes
 from umbridge.stay.kinship import Kinship
 from umbridge.stay.likeness import Told
 from umbridge.stay.results import Kept, Look, in_order
@@ -43,7 +43,8 @@ class ResultList:
 
     __slots__ = (
         *("_groups", "_has_ties", "_kept", "_kinship", "_looks", "_marks"),
-        *("_person", "_persons", "_places", "_results", "_services", "_stale", "_told", "has_bounds"),
+        *("_person", "_persons", "_places", "_results", "_services", "_stale", "_told"),
+        *("has_bounds", "has_changes"),
     )
 
     def __init__(
@@ -53,6 +54,7 @@ class ResultList:
     ) -> None:
         self._has_ties = False  # whether any two have one time
         self.has_bounds = False  # whether any result was one: then the window has to be gone through
+        self.has_changes = False  # whether more was ever told than one value of each time
         self._places: list[Place] = []
         self._results: list[Result] = []
         self._looks: dict[object, Look] = {}
@@ -180,8 +182,10 @@ class ResultList:
             if slot is None:
                 self._insert(place, stated)
             else:
+                self.has_changes = True
                 self._publish(place, max(slot, key=FINAL_THEN_NEWEST))
             return
+        self.has_changes = True
         if thread is None:
             thread = self._open(group)
         changed = self._tell(thread, stated)
@@ -207,19 +211,19 @@ class ResultList:
                 self._relate(group)
                 if group.thread is not None and (len(group.thread.groups) > 1 or self._told.withdrawn):
                     self._open(group)
-        for thread in self._stale:
-            self._refold(thread)
-        self._stale.clear()
+        if self._stale:
+            for thread in self._stale:
+                self._refold(thread)
+            self._stale.clear()
 
-    def exceptions(self, is_own: Callable[[str], bool]) -> Iterator[str]:
+    def exceptions(self, is_own: Callable[[str], bool]) -> list[str]:
         """What a person has to look at among the results of these patients, as codes of exceptions."""
         self.settle()
-        if any(is_own(thread.patient) for thread in self._marks.unsure):
-            yield "CORRECTION_AMBIGUOUS"
-        if any(self.in_question(is_own)):
-            yield UNFOUND
-        if self.unread(is_own):
-            yield "RESULT_UNREAD"
+        if not self._marks.is_any and not self._told.strange():  # nearly always
+            return []
+        found = ["CORRECTION_AMBIGUOUS"] if any(is_own(each.patient) for each in self._marks.unsure) else []
+        found += [UNFOUND] if any(self.in_question(is_own)) else []
+        return [*found, "RESULT_UNREAD"] if self.unread(is_own) else found
 
     def in_question(self, is_own: Callable[[str], bool]) -> Iterator[tuple[Result, Result]]:
         """Corrections and withdrawals that found nothing, each with every value in force that it may mean."""
@@ -250,15 +254,7 @@ class ResultList:
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         """Each value that was stated and is kept, and what has become of it: exactly one thing."""
         self.settle()
-        threads = {group.thread: None for group in self._groups.values() if group.thread is not None}
-        found: dict[int, Outcome] = {id(each): its for thread in threads for each, its in thread.outcomes()}
-        for group in self._groups.values():
-            for slot in group.slots.values():
-                if group.thread is None:
-                    found[id(max(slot, key=FINAL_THEN_NEWEST))] = "in_force"
-                for each in slot:
-                    if each.value is not None:
-                        yield each, found.get(id(each), "superseded")
+        return outcomes(self._groups.values())
 
     # -- which belong together -------------------------------------------------------------------------
 
@@ -266,6 +262,7 @@ class ResultList:
         """Take a group together with those that it may be one with, and with withdrawals of its report."""
         kin = self._kinship.of(group)
         if kin:
+            self.has_changes = True
             self._kept.clear()
             is_new = not group.slots and all(each.thread is not None for each in kin)
             thread, gone = join(self._told, [group, *kin])
@@ -286,6 +283,7 @@ class ResultList:
         """Go by what was told after what: there is more to this result than one value at each time."""
         thread = group.thread = group.thread or Thread(self._told, [group])
         self._stale[thread] = None
+        self.has_changes = True
         return thread
 
     def _tell(self, thread: Thread, stated: Result) -> list[Place]:

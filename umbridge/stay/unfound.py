@@ -36,6 +36,10 @@ class Marks:
             else:
                 held.pop(thread, None)
 
+    @property
+    def is_any(self) -> bool:
+        return bool(self.unfound or self.unread or self.unsure)
+
     def drop(self, thread: Thread) -> None:
         for held in (self.unfound, self.unread, self.unsure):
             held.pop(thread, None)
