@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from umbridge.model import Coded, Coverage, Event, Observation, Order, Patient, Reading, ReviewType, Visit
 from umbridge.site import default_site
+from umbridge.stay.clock import instant
+from umbridge.stay.cut import Cut
 from umbridge.stay.fold import StayFold
 from umbridge.stay.payment import PAYMENT_FACTS, UNFORESEEN
 from umbridge.stay.window import readings
@@ -125,6 +127,35 @@ def test_midnights_are_local_dates_even_when_the_clocks_change(start: int, stay:
     here = event("A04", arrived, visit=Visit(number="ZZVN5", patient_class="E", admitted_at=arrived))
     days = (now.astimezone(ZONE).date() - arrived.astimezone(ZONE).date()).days
     assert value(facts(here, ordered(arrived, "ADTOBS"), now=now), "midnights_so_far") == days
+
+
+def waiting(code: str, when: datetime) -> Event:
+    found = said("UMB-DCBARR", code, when)
+    return replace(
+        found, observations=(found.observations[0]._replace(value_type="CWE", answers=(Coded(code),)),)
+    )
+
+
+@pytest.mark.parametrize("review", [ReviewType.ADMISSION, ReviewType.RETROSPECTIVE])
+def test_a_wait_is_read_now_by_a_first_look_whenever_it_was_told(review: ReviewType) -> None:
+    """The moment is six hours after the arrival; on the third day somebody says that the patient waits."""
+    fold = StayFold(SITE)
+    for seq, each in enumerate((arrival(), CARE, waiting("SNF_BED", ARRIVED + hours(50)))):
+        fold.apply(each, seq)
+    at = ARRIVED + hours(6)
+    cut = Cut(review, instant(ARRIVED + hours(10)), from_arrival=True)
+
+    def barrier(now: datetime) -> object:
+        found = readings(fold, at, review=cut, wanted={"discharge_barrier"}, stay=fold.stay(now))
+        return value(found, "discharge_barrier")
+
+    assert barrier(ARRIVED + hours(49)) is None
+    assert barrier(ARRIVED + hours(51)) == "SNF_BED"
+    assert barrier(ARRIVED + hours(90)) == "SNF_BED"  # a midnight that was spent in waiting stays so
+    later = readings(
+        fold, ARRIVED + hours(90), review=ReviewType.CONTINUED_STAY, wanted={"discharge_barrier"}
+    )
+    assert later == {}  # of a later day it is asked what is so
 
 
 @pytest.mark.parametrize(

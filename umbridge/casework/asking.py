@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 
+from umbridge.criteria.content import BARRIER
 from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.criteria.wire import case_out
 from umbridge.model import Case, ReviewState
@@ -39,13 +41,19 @@ class Screening:
 _EVERY = frozenset((*dictionary(), *DERIVED))
 
 
+@lru_cache(maxsize=8)
+def _with_the_hosts(facts: frozenset[str]) -> frozenset[str]:
+    """What plugins want, and what the host looks at itself: of one set always the same object."""
+    return facts | {BARRIER}
+
+
 def questions_of(
     fold: StayFold, stay: Stay, asked: tuple[Review, ...], host: Host
 ) -> list[tuple[Review, Case]]:
     """The cases of a stay's reviews, with every fact that any plugin wants, or that one may yet want."""
     if not asked:
         return []
-    wanted = host.facts if host.all_heard else _EVERY
+    wanted = _with_the_hosts(host.facts) if host.all_heard else _EVERY
     return [(review, case(fold, stay, review, wanted, "")) for review in asked]
 
 
@@ -121,8 +129,11 @@ class Heard:
     second: Asked | None
 
 
-def _as_taken(said: Screened, own: Case, review: Review, wave: int = 1) -> Screened:
-    result = said.result if wave == 2 else told_of_a_delay(told_of_a_measurement(said.result, own), own)
+def _as_taken(said: Screened, own: Case, review: Review, whole: Case | None = None) -> Screened:
+    """``whole``: of the first wave, the case with what the plugin did not ask for."""
+    result = said.result
+    if whole is not None:
+        result = told_of_a_delay(told_of_a_measurement(result, own), whole)
     result = told_of_the_order(result, review.type, is_unordered=review.is_unordered)
     if review.state is ReviewState.OPEN:
         result = told_of_a_correction(result, own)
@@ -136,8 +147,8 @@ def heard(host: Host, asked: Put) -> Heard:
         for answer, (_, whole, _) in zip(host.answers(asked.asked), asked.questions, strict=True)
     ]
     said = [
-        {name: _as_taken(each, own[name], review) for name, each in answer.items()}
-        for answer, own, (review, _, _) in zip(said, asked.cases, asked.questions, strict=True)
+        {name: _as_taken(each, own[name], review, whole) for name, each in answer.items()}
+        for answer, own, (review, whole, _) in zip(said, asked.cases, asked.questions, strict=True)
     ]
     found = [
         [Screening(review, name, each) for name, each in sorted(answer.items())]
@@ -160,7 +171,7 @@ def answers(host: Host, asked: Put, so_far: Heard) -> list[list[Screening]]:
             asked.questions, asked.cases, so_far.found, host.answers(so_far.second), strict=True
         ):
             place += [
-                Screening(review, name, _as_taken(said, own[name], review, 2), 2)
+                Screening(review, name, _as_taken(said, own[name], review), 2)
                 for name, said in sorted(answer.items())
             ]
     return so_far.found

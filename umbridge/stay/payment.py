@@ -7,6 +7,7 @@ for inpatients only, and who was asked for the documented expectation had the pl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -15,6 +16,7 @@ from zoneinfo import ZoneInfo
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, midnights, moment
+from umbridge.stay.cut import Cut
 from umbridge.stay.derived import single
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
@@ -38,6 +40,10 @@ class Look(Protocol):
     contact: int | None
     now: int
     zone: ZoneInfo
+    cut: Cut
+
+    @property
+    def present(self) -> Look: ...
 
     @property
     def told_by(self) -> int: ...
@@ -52,6 +58,10 @@ class Look(Protocol):
     def reading(self, fact: str) -> Reading | None: ...
 
     def sent(self, kind: FactType) -> Reading | None: ...
+
+    def of_stay(self, kind: FactType) -> list[Result]: ...
+
+    def of_results(self, kind: FactType, results: list[Result]) -> Reading | None: ...
 
     def turns(self, fact: str) -> InForce | None: ...
 
@@ -99,6 +109,21 @@ def expected_discharge(look: Look, kind: FactType) -> Reading | None:
         return sent
     at, told, source = said
     return single(kind.id, Sample(moment(at, look.zone).isoformat(), moment(told, look.zone), source))
+
+
+def discharge_barrier(look: Look, kind: FactType) -> Reading | None:
+    """What the patient waits for. Where a first look knows of no wait at its moment, one that was told later
+    counts from when it was told: it says nothing of what was expected, but of midnights that were received
+    that they were spent in waiting."""
+    counted = look.sent(kind)
+    if counted is not None or look.cut.told_by is None:
+        return counted
+    present = look.present
+    later = present.of_results(kind, present.of_stay(kind))
+    if later is None:
+        return None
+    told = max(each.sent for each in present.of_stay(kind) if each.source == later.latest.source)
+    return single(kind.id, replace(later.latest, at=max(later.latest.at, look.clock(told))))
 
 
 def _expected(look: Look) -> tuple[datetime, str] | None:
@@ -215,6 +240,12 @@ def no_exception(look: Look) -> Sample | None:
     return Sample(False, asked.latest.at, f"{asked.latest.source}, implied by {EXPECTATION}")
 
 
+#: Facts that people send, and that something else says too, or at another moment.
+SENT_TOO: Mapping[str, Callable[[Look, FactType], Reading | None]] = {
+    "care_start": care_start,
+    "discharge_barrier": discharge_barrier,
+    "expected_discharge": expected_discharge,
+}
 #: What silence about a fact means; None where it means nothing. An answer that was sent is left alone.
 UNSAID: Mapping[str, Callable[[Look], Sample | None]] = {
     "inpatient_only_procedure": no_procedure,

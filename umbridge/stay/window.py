@@ -25,7 +25,7 @@ from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.force import InForce
 from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
-from umbridge.stay.payment import PAYMENT_FACTS, PRESENT, UNSAID, care_start, expected_discharge
+from umbridge.stay.payment import PAYMENT_FACTS, PRESENT, SENT_TOO, UNSAID
 from umbridge.stay.person import Diagnosed
 from umbridge.stay.prevailing import latest_only, prevailing, severity_of
 from umbridge.stay.resultlist import ResultList
@@ -405,8 +405,7 @@ _SPECIAL: Mapping[str, Callable[[_Window, FactType], Reading | None]] = {
     "spo2_room_air": room_air,
     "failed_outpatient_therapy": failed_therapy,
     "iv_fluid_rate": fluid_rate,
-    "care_start": care_start,
-    "expected_discharge": expected_discharge,
+    **SENT_TOO,
 }
 _SILENT: Mapping[str, Callable[[_Window], Sample | None]] = {**UNSAID, **UNSTATED}
 _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {

@@ -314,6 +314,36 @@ def test_midnights_that_may_be_a_wait_for_a_place_close_nothing(
         assert screen({**values, "discharge_barrier": barrier, way: True}).hold == ()
 
 
+@pytest.mark.parametrize(
+    ("values", "waits"),
+    [
+        (ORDERED, False),  # two midnights were expected at the moment, and nobody waited then
+        ({**ORDERED, "midnights_from_care": Decimal(1), "midnights_so_far": Decimal(2)}, True),
+        (
+            {
+                **ORDERED,
+                **{"midnights_from_care": Decimal(1), "midnights_expected": Decimal(2)},
+                "unforeseen_departure": True,
+            },
+            False,
+        ),
+        (RECEIVED, True),
+    ],
+)
+def test_a_wait_that_is_told_later_takes_nothing_from_what_was_expected(
+    values: Mapping[str, Value], waits: bool
+) -> None:
+    facts = readings({**TIMES, **values})
+    for at, is_held in ((AT + timedelta(minutes=1), waits), (AT, True)):
+        sample = Sample("SNF_BED", at, "ZZ1 OBX[1]-5")
+        facts["discharge_barrier"] = Reading("discharge_barrier", sample, sample, sample, (sample,))
+        asked = (ReviewType.ADMISSION, Status.INPATIENT, Level.ACUTE)
+        found = plugin.umbridge_screen(
+            Case("zz", *asked, AT, 1, ("J18.9",), "MEDICARE_FFS", None, False, facts)
+        )
+        assert (found.outcome, found.hold) == (Outcome.MEETS, ("WAITS_FOR_A_PLACE",) if is_held else ())
+
+
 def told(*levels: tuple[str, str]) -> Reading:
     samples = tuple(Sample(level, AT, f"plugin:zz_{n}{how}") for n, (level, how) in enumerate(levels))
     return Reading("level_supported", samples[-1], samples[0], samples[-1], samples)

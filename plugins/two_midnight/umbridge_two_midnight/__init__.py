@@ -153,12 +153,13 @@ def _judge(case: Case, rule: Subset, exam: Examination) -> ScreenResult:
     if met.value:
         scores["basis"] = BASES[true[0]]
         titles = [each.title for key in true for each in exam.reasons(key, True)]
+        waits = _waits_for(case, true, was_expected=_was_expected(exam))
         return replace(
-            _result(Outcome.MEETS, _met(case, true, titles)),
+            _result(Outcome.MEETS, _met(case, true, titles, waits)),
             basis=BASES[true[0]],
             scores=scores,
             evidence=exam.evidence(*true),
-            hold=_holds(case, true),
+            hold=_holds(case, true, waits),
         )
     evidence = exam.evidence(*ways)
     if met.value is None:
@@ -194,11 +195,11 @@ def _is_unordered(case: Case) -> bool:
     return "midnights_from_care" in case.facts and "midnights_from_order" not in case.facts
 
 
-def _holds(case: Case, true: list[str]) -> tuple[str, ...]:
+def _holds(case: Case, true: list[str], waits: str) -> tuple[str, ...]:
     found = (
         (NO_MEASURED_FACT, _is_by_what_was_seen(case, true)),
         (NO_ORDER, _is_unordered(case)),
-        (WAITS, bool(_waits_for(case, true))),
+        (WAITS, bool(waits)),
     )
     return tuple(reason for reason, is_so in found if is_so)
 
@@ -216,13 +217,22 @@ def _is_by_what_was_seen(case: Case, true: list[str]) -> bool:
     return all(each.source.endswith(SEEN_ONLY) for each in level.series if str(each.value) != Level.HOME.name)
 
 
-def _waits_for(case: Case, true: list[str]) -> str:
+def _was_expected(exam: Examination) -> bool:
+    """Whether two midnights were expected, and not only received."""
+    to_come = exam.truth("two_midnights") or (exam.truth("two_expected") and exam.truth("unforeseen"))
+    return bool(exam.truth("expectation") and to_come)
+
+
+def _waits_for(case: Case, true: list[str], *, was_expected: bool) -> str:
     """What the patient waits for where nothing but time supports the status; "" where something else does.
 
-    A screen that supports an inpatient's level now, beside a documented expectation, is more than time.
+    A screen that supports an inpatient's level now, beside a documented expectation, is more than time. A
+    wait that was told after the moment of the review takes nothing from what was expected until then.
     """
     barrier = case.facts.get("discharge_barrier")
     if barrier is None or true != ["status.benchmark"]:
+        return ""
+    if was_expected and barrier.latest.at > case.as_of:
         return ""
     level, expectation = case.facts.get("level_supported"), case.facts.get("expectation_documented")
     is_ill = level is not None and level.latest.value in (
@@ -256,13 +266,13 @@ def _nights(case: Case) -> list[str]:
     ]
 
 
-def _met(case: Case, true: list[str], titles: list[str]) -> str:
+def _met(case: Case, true: list[str], titles: list[str], waits: str) -> str:
     words = _words(case, f"{', '.join(BASES[key] for key in true)}: ", titles)
     if "status.inpatient_only" in true:
         words += ONLY_INPATIENT
     if _is_by_what_was_seen(case, true):
         words += SEEN_WORDS
-    if waits := _waits_for(case, true):
+    if waits:
         words += f" The patient waits for {waits}: midnights of a wait are none of care."
     return words
 
