@@ -53,6 +53,8 @@ def test_of_code_that_asks_no_engine_any_unread_fact_holds() -> None:
     said = ScreenResult(Outcome.MEETS)
     assert held_for_unread(replace(question, unread=("sodium",)), said, []).hold == (RESULT_UNREAD,)
     assert held_for_unread(question, said, []) == said
+    none = ScreenResult(Outcome.NOT_APPLICABLE)
+    assert held_for_unread(replace(question, unread=("sodium",)), none, []) is none
 
 
 def test_a_case_tells_a_plugin_of_declared_facts_alone() -> None:
