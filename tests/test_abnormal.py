@@ -13,12 +13,14 @@ import umbridge_interqual_like
 import umbridge_mcg_like
 import umbridge_two_midnight
 
+from umbridge.criteria.abnormal import abnormal
 from umbridge.criteria.content import Subset
+from umbridge.criteria.examination import truths_of
 from umbridge.criteria.grounds import NO_MEASURED_FACT
 from umbridge.measured import BROUGHT, MEASURED, MEASURED_WHEN_PLANNED, ORDINARY, ORGAN_SUPPORT
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, holds, level_supported, settled
-from umbridge.specimens import AT, Value, case, choices
+from umbridge.specimens import AT, Value, case, choices, examined
 from umbridge.stay.facts import DERIVED, dictionary
 
 MET = (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
@@ -113,6 +115,19 @@ EXPECTED: dict[str, tuple[Value, str]] = {
     "midnights_from_order": (Decimal(2), "{count}"),
     "midnights_so_far": (Decimal(0), "{count}"),
 }
+
+
+@pytest.mark.parametrize(("plugin", "subset"), SUBSETS)
+def test_at_either_end_of_what_is_ordinary_no_test_comes_out_as_a_finding(
+    plugin: ModuleType, subset: Subset
+) -> None:
+    """A patient at the lower end is as ordinary as one at the upper, whichever of them a test is true of."""
+    for end in (0, 1):
+        values = {fact: ORDINARY[fact][end] for fact in subset.rules.facts if fact in ORDINARY}
+        truths = truths_of(examined(subset, values))
+        # a fever that lasts is two values: one alone, as here the ordinary ones are, says nothing of it
+        leaves = [leaf for leaf in subset.rules.leaves if leaf.fact in ORDINARY and leaf.reads != "2 times"]
+        assert not [leaf for leaf in leaves if abnormal(truths, leaf)]
 
 
 LEVEL_PLUGINS = (umbridge_interqual_like, umbridge_mcg_like)

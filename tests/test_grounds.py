@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from umbridge import Case, Level, LevelContent, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.criteria.abnormal import counted_abnormal
+from umbridge.criteria.examination import truths_of
 from umbridge.criteria.grounds import SEEN, SUPPORTED_BY
 from umbridge.errors import ContentError
 from umbridge.model import FactValue
@@ -229,6 +231,27 @@ def test_what_an_answer_rests_on(
     assert ("No abnormal measurement is among" in found.rationale) is (hold == NONE)
     # others build on a lower level: one that rests on what was seen says so, and no other
     assert (found.scores.get(SUPPORTED_BY) == SEEN) is (more == CONGESTED and outcome is REFER)
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "is_finding"),
+    [
+        ("ciwa_ar", Decimal(0), False),
+        ("ciwa_ar", Decimal(7), False),
+        ("ciwa_ar", Decimal(8), True),
+        ("ciwa_ar", None, False),  # what is not known is no finding
+        ("age", Decimal(92), False),  # nor is what is no measurement
+    ],
+)
+def test_points_that_are_the_value_itself_are_a_finding_beyond_what_is_ordinary(
+    tmp_path: Path, fact: str, value: Decimal | None, is_finding: bool
+) -> None:
+    subset = content(tmp_path).library.subsets["zz"]
+    truths = truths_of(subset.examine(asked(QUIET | ({} if value is None else {fact: value}))))
+    if value is None:
+        truths = truths.only([each for each in QUIET if each != fact])
+    items = (item for score in subset.rules.scores.values() for item in score.items)
+    assert counted_abnormal(truths, next(each for each in items if each.counts == fact)) is is_finding
 
 
 def test_circumstances_lift_a_level_make_none_true_and_are_named(tmp_path: Path) -> None:
