@@ -178,7 +178,7 @@ class Diagram:
         return [(own_truths(self.rules, fact, value), 0, False) for value in self.values[fact]]
 
     def make(self, level: int, kids: tuple[int, ...]) -> int:
-        if all(kid == kids[0] for kid in kids):
+        if kids.count(kids[0]) == len(kids):
             return kids[0]
         key = (level, kids)
         if key not in self._unique:
@@ -200,13 +200,13 @@ class Diagram:
         nodes = self.nodes
         (a, x), (b, y), (c, z) = nodes[test], nodes[then], nodes[other]
         level = min(a, b, c)
-        kids = tuple(
+        kids = [  # made at once: drawn one by one they take longer
             self.choose(
                 x[i] if a == level else test, y[i] if b == level else then, z[i] if c == level else other
             )
             for i in range(len(self.cells[level]))
-        )
-        found = self._chosen[key] = self.make(level, kids)
+        ]
+        found = self._chosen[key] = self.make(level, tuple(kids))
         return found
 
     def branch(self, level: int, kids: tuple[int, ...]) -> int:
@@ -215,7 +215,7 @@ class Diagram:
         An age has a hundred cells: one step for all of them, not a ``choose`` for each.
         """
         top = min(self.nodes[kid][0] for kid in kids)
-        if top > level or all(kid == kids[0] for kid in kids):
+        if top > level or kids.count(kids[0]) == len(kids):
             return self.make(level, kids)
         key = (level, kids)
         if key not in self._branched:
