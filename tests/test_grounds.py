@@ -12,7 +12,8 @@ import pytest
 from umbridge import Case, Level, LevelContent, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.criteria.abnormal import counted_abnormal
 from umbridge.criteria.examination import truths_of
-from umbridge.criteria.grounds import SEEN, SUPPORTED_BY
+from umbridge.criteria.grounds import HISTORY as HISTORY_ALONE
+from umbridge.criteria.grounds import NO_MEASURED_FACT, SEEN, SUPPORTED_BY, reasons_to_hold
 from umbridge.errors import ContentError
 from umbridge.model import FactValue
 
@@ -252,6 +253,73 @@ def test_points_that_are_the_value_itself_are_a_finding_beyond_what_is_ordinary(
         truths = truths.only([each for each in QUIET if each != fact])
     items = (item for score in subset.rules.scores.values() for item in score.items)
     assert counted_abnormal(truths, next(each for each in items if each.counts == fact)) is is_finding
+
+
+#: Shapes that a criterion can have, each one's beginning of a rule and what it needs a finding for.
+SHAPES = """
+[criterion.low]
+title = "Low pressure"
+cite = ["ours"]
+when = "sbp < 90 mm[Hg]"
+[criterion.two_of]
+title = "Two of three"
+cite = ["ours"]
+at_least = 2
+of = ["sbp < 90 mm[Hg]", "telemetry is Y", "cancer is Y"]
+[criterion.two_with_usual]
+title = "Two of three, of which one is so of everybody"
+cite = ["ours"]
+at_least = 2
+of = ["sbp >= 100 mm[Hg]", "telemetry is Y", "cancer is Y"]
+[criterion.two_with_not]
+title = "Two of three, of which one is turned"
+cite = ["ours"]
+at_least = 2
+of = [{ not = { one = ["sbp >= 90 mm[Hg]", "worsened_congestion is Y"] } }, "telemetry is Y", "cancer is Y"]
+[criterion.two_with_named]
+title = "Two of three, of which one is another criterion"
+cite = ["ours"]
+at_least = 2
+of = ["low", "telemetry is Y", "cancer is Y"]
+[criterion.if_measured]
+title = "Low where it was measured"
+cite = ["ours"]
+optional = { sbp = "always" }
+when = "sbp < 90 mm[Hg]"
+[criterion.old_or_usual]
+title = "95 or older, or a pressure that is so of everybody"
+cite = ["ours"]
+one = ["age >= 95", "sbp >= 100 mm[Hg]"]
+[criterion.neither_young_nor_low]
+title = "Not young and low"
+cite = ["ours"]
+not = { all = ["age < 95", "sbp < 100 mm[Hg]"] }
+"""
+LOW: Known = {"sbp": Decimal(85)}
+WATCHED: Known = {"telemetry": True}
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "reasons"),
+    [
+        ("two_of", LOW | WATCHED, ()),
+        ("two_of", WATCHED | {"cancer": True}, (NO_MEASURED_FACT,)),
+        ("two_of", LOW | WATCHED | {"cancer": True}, (NO_MEASURED_FACT,)),  # as it would be without
+        ("two_with_usual", WATCHED, (NO_MEASURED_FACT,)),
+        ("two_with_not", LOW | WATCHED, ()),
+        ("two_with_named", LOW | WATCHED, ()),
+        ("if_measured", LOW, ()),
+        ("old_or_usual", {"age": Decimal(95)}, (HISTORY_ALONE,)),
+        ("neither_young_nor_low", {"age": Decimal(95)}, (HISTORY_ALONE,)),
+    ],
+)
+def test_a_finding_is_looked_for_in_every_shape_of_a_criterion(
+    tmp_path: Path, key: str, more: Known, reasons: tuple[str, ...]
+) -> None:
+    subset = content(tmp_path, SHAPES).library.subsets["zz"]
+    truths = truths_of(subset.rules.examine(asked(QUIET | more).facts))
+    assert truths.truth(key) is True
+    assert reasons_to_hold(truths, key, frozenset({"sbp", "spo2", "pao2", "creatinine"})) == reasons
 
 
 def test_circumstances_lift_a_level_make_none_true_and_are_named(tmp_path: Path) -> None:
