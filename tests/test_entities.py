@@ -19,6 +19,7 @@ PAIRS = [
     ("8", "8^LAB", False, True),
     ("8^LAB", "8^LAB", True, True),
     ("8^LAB", "8^POCT", False, False),
+    ("8^ZZLAB", "8^zzlab", False, False),  # a value of the site's table, as it is written
     ("8^LAB^1.9", "8^^1.9", True, True),
     ("8^LAB^1.9", "8^LAB", True, True),
     ("8^LAB", "8^^1.9", False, True),

@@ -14,7 +14,15 @@ ROOT = Path(__file__).parents[1]
 #: a constant of these modules that is called as it reads.
 RAISED = re.compile(r'(?:flag|Alarm|found\.add|found\.append)\(\s*"([A-Z][A-Z0-9_]{5,})"')
 NAMED = re.compile(r'(?:: |= |")([A-Z]+(?:_[A-Z]+)+)"')
-OF_RESULTS_AND_ORDERS = ("orders.py", "person.py", "resultlist.py", "strange.py", "together.py", "unfound.py")
+OF_RESULTS_AND_ORDERS = (
+    "orders.py",
+    "person.py",
+    "resultlist.py",
+    "strange.py",
+    "together.py",
+    "unfound.py",
+    "whereabouts.py",
+)
 NO_EXCEPTIONS = {"INPATIENT", "OBSERVATION"}
 
 

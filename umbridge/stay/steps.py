@@ -18,6 +18,7 @@ from umbridge.stay.practitioners import attending, told
 from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, RecordData
 from umbridge.stay.settle import order, settle, settle_discharge
 from umbridge.stay.status import from_registration, resolve
+from umbridge.stay.whereabouts import place_kept
 
 _UPDATES = frozenset(
     {"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A09", "A10", "A17", "A21", "A22"}
@@ -125,7 +126,8 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
     if trigger in _UPDATES:
         if is_after and _would_change(course, site, record):
             course.flag("STATUS_CHANGE_AFTER_DISCHARGE")
-        _update(course, record.data, but=_STATUS_FIELDS if is_after and not is_over else ())
+        kept = place_kept(course, record)
+        _update(course, record.data, but=(*kept, *(_STATUS_FIELDS if is_after and not is_over else ())))
         _care(course, record)
         if not is_over or not course.places:
             course.settle_place(at)

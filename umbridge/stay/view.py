@@ -25,6 +25,7 @@ from umbridge.stay.ground import ground_of
 from umbridge.stay.notices import Notice, notices
 from umbridge.stay.payers import Payers
 from umbridge.stay.record import account_name
+from umbridge.stay.whereabouts import PLACE_CONTRADICTED, is_contradicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +404,8 @@ def _exceptions(course: Course, identity: Identity, raised: Iterable[str]) -> tu
     for span in course.spans:
         if span.status in REVIEW_OF and span.evidence == "ADT" and span.start == course.unseen:
             found.add("STATUS_START_UNKNOWN")
+    if is_contradicted(course) and course.lifecycle != Lifecycle.DISCHARGED:
+        found.add(PLACE_CONTRADICTED)
     if identity.has_other_patient:
         found.add("PATIENT_MISMATCH")
     if identity.has_moved:
