@@ -200,6 +200,23 @@ def admitted(host: Host, value: int = 120) -> Ward:
     return ward
 
 
+def test_a_correction_that_finds_nothing_holds_what_is_open_and_opens_nothing(host: Host) -> None:
+    """Under another number and without a time it may mean the value that counted."""
+    lost = ("OBR|1||ZZR77^ZZEHR|VITALS^VITALS^99UMB", "OBX|1|NM|8867-4^Heart rate^LN||||||||D")
+    for told in (2, 30):
+        ward = admitted(host)
+        ward.tell("ORU^R01", told, pv1(), *lost)
+        assert (ward.state(), ward.reopened()) == ("closed", "")
+    ward = Ward(host)
+    ward.arrive()
+    ward.pulse(130, 0.5, 0.6)
+    ward.tell("ORU^R01", 0.8, pv1(), *lost)
+    ward.order(1)
+    assert (ward.state(), held(ward)) == ("open", ["CORRECTION_NOT_FOUND"])
+    ward.pulse(130, 0.5, 2)  # told again: the laboratory says what it is
+    assert (ward.state(), held(ward)) == ("closed", [])
+
+
 def test_a_correction_of_what_counted_opens_it_and_the_next_one_closes_it_again(host: Host) -> None:
     for told in (2, 30):  # before T and long after it
         ward = admitted(host)
