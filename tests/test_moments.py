@@ -72,3 +72,25 @@ def test_an_hour_ahead_is_not_too_far(seconds: int, ahead: bool) -> None:
     now = datetime(2026, 3, 2, 15, 0, 20, tzinfo=UTC)
     sent = (now + timedelta(seconds=seconds)).strftime("%Y%m%d%H%M%S+0000")
     assert moments.is_ahead(message("A08", sent, "", "", ""), UTC, 60, now) is ahead
+
+
+def _told(kind: str, *segments: str) -> datetime:
+    head = f"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|202603101000||{kind}|ZZC1|P|2.5.1"
+    message = er7.parse(("\r".join([head, *segments]) + "\r").encode())
+    return moments.moments(Reading(message, ZONES[0], None)).sent
+
+
+@pytest.mark.parametrize(
+    ("segments", "second"),
+    [
+        (("ORM^O01", "ORC|NW|ZZP1|||||||202603101000", "OBR|1|ZZP1||ADTINPT|||202603101030"), 0),  # planned
+        (("ORM^O01", "ORC|NW|ZZP1|||||||20260310100020", "OBR|1|ZZP1||ADTINPT"), 0),
+        (("ORM^O01", "ORC|CA|ZZP1|||||||202603101000"), 0),
+        (("ADT^A01", "EVN|A01|20260310100020", "PV1|1|I"), 0),
+        (("ORU^R01", "OBR|1||ZZF1|ZZ|||202603101000", "OBX|1|NM|2823-3||4||||||F|||20260310100020"), 20),
+        (("ORU^R01", "OBR|1||ZZF1|ZZ|||202603101000", "OBX|1|NM|2823-3||4||||||F|||20260310103000"), 0),
+    ],
+)
+def test_of_one_minute_what_was_said_first_came_first(segments: tuple[str, ...], second: int) -> None:
+    """An order's seconds, or a moment that is yet to come, put it after no cancel of the same minute."""
+    assert _told(*segments) == datetime(2026, 3, 10, 10, 0, second, tzinfo=ZoneInfo("America/New_York"))

@@ -95,20 +95,24 @@ def _sent(reading: Reading, raw: bytes) -> datetime:
     if digits >= _SECOND:
         return sent
     if digits == _MINUTE:  # as many senders write it: nothing is made up
+        # A result of that minute is not after its message. Orders and events of one minute go by their
+        # receipt: a cancel has seldom the seconds of what it cancels, and would be told before it.
         minute, last = stamp[:_MINUTE], sent + timedelta(seconds=59)
-        tells = any(minute in line for line in reading.message.body[1:])
-        latest = latest_told(reading) if tells else None
-        return sent if latest is None else min(max(sent, latest), last)
+        is_result = reading.message.kind[0] == "ORU"
+        tells = is_result and any(minute in line for line in reading.message.body[1:])
+        return max(sent, latest_told(reading, last) or sent) if tells else sent
     reading.note("MSH-7 time_inexact")
     if "MSH-7 time_coarse" in reading.notes:
         reading.notes.remove("MSH-7 time_coarse")  # it says that the first moment counts
     bounds = days_of(stamp, reading.zone) or (sent, sent)
-    return min(max(bounds[0], reading.received_at or latest_told(reading) or sent), bounds[1])
+    told = reading.received_at or latest_told(reading) or sent
+    return min(max(bounds[0], told), bounds[1])
 
 
-def latest_told(reading: Reading) -> datetime | None:
+def latest_told(reading: Reading, until: datetime | None = None) -> datetime | None:
     """The latest moment at which, as a message says, something happened; None where it tells of none.
 
+    What lies after ``until``, when it was sent at the latest, has not happened: it is planned, or a mistake.
     A day without an hour is no moment: whatever it was may have been later on that day than all else.
     """
     mark, latest = reading.message.delimiters.field, None
@@ -119,7 +123,9 @@ def latest_told(reading: Reading) -> datetime | None:
             fields = line.split(mark, number + 1)
             raw = reading.stamp(fields[number]).strip() if len(fields) > number else b""
             at = parse_time(raw, reading.zone)[0] if has_hour(raw) else None
-            if at is not None and (latest is None or at > latest):
+            if at is None or (until is not None and at > until):
+                continue
+            if latest is None or at > latest:
                 latest = at
     return latest
 
