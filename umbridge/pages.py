@@ -32,6 +32,7 @@ REASONS = {
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
     "CORRECTION_NOT_FOUND": "a correction that found no result may mean a value that it goes by",
     "ORDER_NOT_FOUND": "an end under a number that no order has may mean a treatment that it goes by",
+    "CRITICAL_VALUE": "a latest value is one at which a physician is called: a person has to see it",
     "FACT_CORRECTED": "it meets since a value was corrected after the moment: a person has to see both",
     "NO_ANSWER": "no plugin has answered yet",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",

@@ -13,6 +13,7 @@ from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.criteria.wire import case_out
 from umbridge.model import Case, ReviewState
 from umbridge.review.case import case
+from umbridge.review.critical import told_of_a_critical_value
 from umbridge.review.plan import Review
 from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import (
@@ -129,14 +130,15 @@ class Heard:
     second: Asked | None
 
 
-def _as_taken(said: Screened, own: Case, review: Review, whole: Case | None = None) -> Screened:
-    """``whole``: of the first wave, the case with what the plugin did not ask for."""
+def _as_taken(said: Screened, own: Case, review: Review, whole: Case, wave: int = 1) -> Screened:
+    """``whole``: the case with what the plugin did not ask for."""
     result = said.result
-    if whole is not None:
+    if wave == 1:
         result = told_of_a_delay(told_of_a_measurement(result, own), whole)
     result = told_of_the_order(result, review.type, is_unordered=review.is_unordered)
     if review.state is ReviewState.OPEN:
         result = told_of_a_correction(result, own)
+    result = told_of_a_critical_value(result, review, whole)
     return said if result is said.result else replace(said, result=result)
 
 
@@ -167,11 +169,11 @@ def heard(host: Host, asked: Put) -> Heard:
 def answers(host: Host, asked: Put, so_far: Heard) -> list[list[Screening]]:
     """What all plugins say, by question."""
     if so_far.second is not None:
-        for (review, _, _), own, place, answer in zip(
+        for (review, whole, _), own, place, answer in zip(
             asked.questions, asked.cases, so_far.found, host.answers(so_far.second), strict=True
         ):
             place += [
-                Screening(review, name, _as_taken(said, own[name], review), 2)
+                Screening(review, name, _as_taken(said, own[name], review, whole, 2), 2)
                 for name, said in sorted(answer.items())
             ]
     return so_far.found

@@ -16,6 +16,7 @@ from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, 
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
 from umbridge.review.closing import FACT_CORRECTED
+from umbridge.review.critical import CRITICAL_VALUE
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
@@ -31,7 +32,7 @@ OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
 _NAMED = (
     *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER),
-    *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, FACT_CORRECTED),
+    *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, FACT_CORRECTED, CRITICAL_VALUE),
 )
 
 
