@@ -13,7 +13,7 @@ from umbridge import Case, Level, LevelContent, Outcome, Reading, ReviewType, Sa
 from umbridge.criteria.abnormal import counted_abnormal
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.grounds import HISTORY as HISTORY_ALONE
-from umbridge.criteria.grounds import NO_MEASURED_FACT, SEEN, SUPPORTED_BY, reasons_to_hold
+from umbridge.criteria.grounds import NO_MEASURED_FACT, SEEN, SUPPORTED_BY, on_measurement, reasons_to_hold
 from umbridge.errors import ContentError
 from umbridge.model import FactValue
 
@@ -320,6 +320,24 @@ def test_a_finding_is_looked_for_in_every_shape_of_a_criterion(
     truths = truths_of(subset.rules.examine(asked(QUIET | more).facts))
     assert truths.truth(key) is True
     assert reasons_to_hold(truths, key, frozenset({"sbp", "spo2", "pao2", "creatinine"})) == reasons
+
+
+@pytest.mark.parametrize(
+    ("outcome", "review", "is_named"),
+    [
+        (REFER, ReviewType.ADMISSION, True),
+        (MET, ReviewType.ADMISSION, False),
+        (REFER, ReviewType.CONTINUED_STAY, False),
+    ],
+)
+def test_code_of_its_own_names_circumstances_where_it_refers_a_first_look(
+    tmp_path: Path, outcome: Outcome, review: ReviewType, is_named: bool
+) -> None:
+    subset = content(tmp_path).library.subsets["zz"]
+    question = asked(QUIET | {"home_support_adequate": False}, Level.ACUTE, review)
+    exam = subset.rules.examine(question.facts)
+    found = on_measurement(question, subset, exam, ScreenResult(outcome), "admission.ACUTE")
+    assert ("no ground for a level by itself" in found.rationale) is is_named
 
 
 def test_circumstances_lift_a_level_make_none_true_and_are_named(tmp_path: Path) -> None:
