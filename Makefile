@@ -68,7 +68,7 @@ attacks: $(STAMP) ## the long version of the plugin attacks: each 50 times, in a
 corpora: $(STAMP) ## every stranger's message beside both other readers: minutes, as hl7apy is slow
 	@UMBRIDGE_CORPORA=all $(PY) -m pytest tests/test_corpora.py -s
 
-mutants: $(STAMP) ## change the verifier's code a little: tests must notice (an hour; CHANGED=1: modules changed since)
+mutants: $(STAMP) ## change the code of the verifier and of holds a little: tests must notice (an hour; CHANGED=1: modules changed since)
 	@$(PY) audit/tests/mutants.py --write $(if $(CHANGED),--changed)
 
 clean:           ## remove the environment and caches

@@ -1,5 +1,5 @@
-"""Mutation testing of the verifying half (``make mutants``): one small change at a time, which some
-test must notice.
+"""Mutation testing of the verifying half, and of what holds a determination back (``make mutants``): one
+small change at a time, which some test must notice.
 
 It parses a module, changes one operator, constant, comparison, condition, call or return, and runs the tests
 that hold the module against a copy of the package, in a fork that has the libraries loaded already. A mutant
@@ -40,7 +40,12 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "audit" / "umbridge_audit"
 FOUND = ROOT / "audit" / "tests" / "mutants.json"
 PAGES = (ROOT / "README.md", ROOT / "audit" / "README.md")
-MODULES = ("entry", "slots", "tree", "checkpoint", "since", "verify")
+MODULES = ("entry", "slots", "tree", "checkpoint", "since", "verify", "abnormal", "grounds", "unreadhold")
+#: Of the daemon: what keeps an answer open that rests on no finding, or on a value that nobody can read.
+JUDGING = ROOT / "umbridge"
+MCG = "../plugins/mcg_like/tests/test_criteria.py"  # code of its own, that asks the rooms itself
+IN_JUDGING = ("abnormal", "grounds", "unreadhold")
+JUDGING_TESTS = ("test_grounds.py", "test_unreadhold.py", "test_abnormal.py", MCG)
 TESTS = (
     "test_entry.py",
     "test_slots.py",
@@ -68,6 +73,9 @@ FIRST = {
     "checkpoint": ("test_checkpoint.py", "test_cosign.py", "test_parsers.py"),
     "since": ("test_since.py",),
     "verify": ("test_verify.py", "test_since.py"),
+    "abnormal": ("test_grounds.py",),
+    "grounds": ("test_grounds.py",),
+    "unreadhold": ("test_unreadhold.py",),
 }
 # Several processes check what one checks, and cost as much as everything else together. Fewer tests can only
 # let more mutants live.
@@ -146,7 +154,20 @@ EQUAL: tuple[tuple[str, str, str, str], ...] = (
     ("verify", "if len(self._known) > 4:", "", "how much is remembered, not what is said"),
     ("verify", "if not exact and note in self._known:", "no not", "the note is read once more, the same"),
     ("verify", "if exact:", "if not", "the same"),
+    ("abnormal", "_WHEN = datetime(", "", "an ordinary value has no time that a rule reads"),
+    ("abnormal", "_KEPT = 256", "", "how much is remembered, not what is said"),
 )
+
+
+def path_of(module: str) -> Path:
+    return (JUDGING / "criteria" if module in IN_JUDGING else PACKAGE) / f"{module}.py"
+
+
+def tests_of(module: str, names: tuple[str, ...] = ()) -> list[str]:
+    """The tests that hold a module; with names, those of them."""
+    is_judging = module in IN_JUDGING
+    folder = ROOT / "tests" if is_judging else ROOT / "audit" / "tests"
+    return [str(folder / name) for name in names or (JUDGING_TESTS if is_judging else TESTS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +181,7 @@ class Mutant:
     @property
     def source(self) -> str:
         """The whole changed module; the module as it is for a number below zero."""
-        whole = (PACKAGE / f"{self.module}.py").read_text()
+        whole = path_of(self.module).read_text()
         if self.number < 0:
             return whole
         return ast.unparse(ast.fix_missing_locations(Mutator(self.number).visit(ast.parse(whole))))
@@ -273,7 +294,7 @@ class Mutator(ast.NodeTransformer):
 
 def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of a module; its source is made when it is asked for."""
-    source = (PACKAGE / f"{module}.py").read_text()
+    source = path_of(module).read_text()
     counter = Mutator(-1)
     counter.visit(ast.parse(source))
     lines = source.splitlines()
@@ -290,10 +311,12 @@ class Slot:
         self.mutant: Mutant | None = None
         self.pid = 0
         self.began = 0.0
-        shutil.copytree(PACKAGE, folder / "umbridge_audit", ignore=shutil.ignore_patterns("__pycache__"))
+        for package in (PACKAGE, JUDGING):
+            shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def _put(self, module: str, source: str) -> None:
-        target = self.folder / "umbridge_audit" / f"{module}.py"
+        path = path_of(module)
+        target = self.folder / path.relative_to(PACKAGE.parent if path.parent == PACKAGE else ROOT)
         target.write_text(source)
         # A compiled file is believed by size and second: two mutants can agree in both.
         for compiled in (target.parent / "__pycache__").glob(f"{module}.*.pyc"):
@@ -319,7 +342,7 @@ class Slot:
         else:
             self._kill()  # what the tests may have left behind
         assert self.mutant is not None
-        self._put(self.mutant.module, (PACKAGE / f"{self.mutant.module}.py").read_text())
+        self._put(self.mutant.module, path_of(self.mutant.module).read_text())
         return os.waitstatus_to_exitcode(status)
 
     def _kill(self) -> None:
@@ -344,7 +367,8 @@ class Order:
         for item in items:
             given = getattr(item.obj, "_hypothesis_internal_use_settings", None)
             if given is not None and given.max_examples > EXAMPLES:
-                item.obj._hypothesis_internal_use_settings = self.fewer(given)
+                own = getattr(item.obj, "__func__", item.obj)  # of a method, its function
+                own._hypothesis_internal_use_settings = self.fewer(given)
         items.sort(key=lambda item: (-self.noticed[item.nodeid], self.seconds.get(item.nodeid, 0.0)))
 
     def pytest_runtest_protocol(self, item: Any) -> None:
@@ -386,10 +410,10 @@ def run(folder: Path, module: str, cpu: int, order: Order) -> None:
         settings.load_profile("mutants")
         base = f"--basetemp={folder / 'tmp'}"
         plain = ["-q", "-x", "-p", "no:cacheprovider", "--assert=plain", "--timeout=0", base]
-        tests = [str(ROOT / "audit" / "tests" / name) for name in TESTS]
+        tests = tests_of(module)
         order.fewer = lambda given: settings(given, max_examples=EXAMPLES)
         likely = [nodeid for nodeid, _ in order.noticed.most_common(6)]
-        close = [str(ROOT / "audit" / "tests" / name) for name in FIRST[module] if order.seconds]
+        close = tests_of(module, FIRST[module]) if order.seconds else []
         for stage in (likely, close, tests):
             if stage:
                 code = int(pytest.main([*plain, *stage], plugins=[order]))
@@ -462,7 +486,7 @@ SENTENCE = re.compile(r"\d+ of \d+ \([\d.]+ %\), on \d{4}-\d\d-\d\d((, | and )\d
 
 
 def digest(module: str) -> str:
-    return sha256((PACKAGE / f"{module}.py").read_bytes()).hexdigest()
+    return sha256(path_of(module).read_bytes()).hexdigest()
 
 
 def arguments() -> argparse.Namespace:
