@@ -223,6 +223,68 @@ CASES: list[tuple[str, list[Result], list[tuple[int, int]], bool]] = [
     ),
     ("or the same", [said("C", 98, sent=60), said("F", 98, sent=70)], [(5, 98)], False),
     (
+        "which its repetition does not settle",
+        [said("C", 41, sent=60), said("F", 69, sent=70), said("F", 69, sent=70, seq=71)],
+        [],
+        True,
+    ),
+    (
+        "nor one that is told later",
+        [said("C", 41, sent=60), said("F", 69, sent=70), said("F", 69, sent=80), said("F", 69, sent=90)],
+        [],
+        True,
+    ),
+    (
+        "nor the correction before it, told twice",
+        [said("C", 41, sent=60), said("C", 41, sent=65), said("F", 69, sent=70), said("F", 69, sent=80)],
+        [],
+        True,
+    ),
+    ("nor U", [said("C", 41, sent=60), said("F", 69, sent=70), said("U", sent=80)], [], True),
+    (
+        "a third value does, for what may have been replaced is seen now",
+        [said("C", 41, sent=60), said("F", 55, sent=70), said("F", 69, sent=80), said("F", 69, sent=90)],
+        [(5, 69)],
+        False,
+    ),
+    (
+        "until that is told again",
+        [said("C", 41, sent=60), said("F", 55, sent=70), said("F", 69, sent=80), said("F", 55, sent=90)],
+        [],
+        True,
+    ),
+    (
+        "or the correction does",
+        [said("C", 41, sent=60), said("F", 69, sent=70), said("F", 69, sent=75), said("C", 41, sent=80)],
+        [(5, 41)],
+        False,
+    ),
+    # a correction that does not say what is right
+    (
+        "what it took back, again: which stands",
+        [said("F", 69), said("C", None, sent=60), said("F", 69, sent=70), said("F", 69, sent=80)],
+        [],
+        True,
+    ),
+    (
+        "also a preliminary one",
+        [said("F", 69), said("C", None, sent=60), said("P", 69, sent=70)],
+        [],
+        True,
+    ),
+    (
+        "another value than it took back",
+        [said("F", 69), said("C", None, sent=60), said("F", 41, sent=70)],
+        [(5, 41)],
+        False,
+    ),
+    (
+        "what a withdrawal took back after it",
+        [said("F", 69), said("C", 41, sent=60), said("W", None, sent=70), said("F", 69, sent=80)],
+        [(5, 69)],
+        False,
+    ),
+    (
         "what was withdrawn, after a correction of it",
         [said("F", 88), said("W", None, sent=60), said("C", 98, sent=70), said("F", 88, sent=80)],
         [],
@@ -527,7 +589,7 @@ def _stays_withdrawn(self: account.Account, value: Value, stated: Result) -> Non
 
 FAULTS: dict[str, tuple[Any, str, object]] = {
     "what was withdrawn stays so": (account.Account, "_revive", _stays_withdrawn),
-    "nothing contradicts a correction": (Value, "is_refuted", lambda self, said: False),
+    "nothing contradicts a correction": (Value, "contradicts", lambda self, said: False),
     "a withdrawal again takes another": (account.Account, "_is_told_again", lambda self, stated: False),
     "X supposes a value": (account, "UNOBTAINABLE", -1),
 }
@@ -636,7 +698,7 @@ def statements(
     made = []
     for seq in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from("PFFFFCCWXU"))
-        value = None if KINDS[kind] in VALUELESS else draw(st.one_of(st.integers(1, 99), st.none()))
+        value = None if KINDS[kind] in VALUELESS else draw(st.sampled_from([11, 11, 12, 13, None]))
         when, (report, service, sub) = draw(times), draw(st.sampled_from(names))
         made.append(
             said(
@@ -678,6 +740,33 @@ def test_any_order_and_any_repeats_give_the_same(
     assert unsure(held) == unsure(expected)
 
 
+@settings(max_examples=300)
+@given(statements(most=7, times=st.sampled_from([1, 2, 3, 4, None])), st.randoms())
+def test_what_is_told_twice_is_told_once(made: list[Result], order: random.Random) -> None:
+    """Another message, then or later, that says the same before anything else is told adds nothing."""
+    made = [
+        each._replace(
+            seq=each.seq * 10, sent=each.sent * 10, at=each.sent * 10 if each.first == NEVER else each.at
+        )
+        for each in made
+    ]
+    made.sort(key=lambda each: each.stamp)
+    ends = [each.sent for each in made[1:]] + [10_000]
+    again = [
+        each._replace(
+            seq=each.seq + n, sent=min(each.sent + n * order.choice([0, 3]), max(each.sent, end - 1))
+        )
+        for each, end in zip(made, ends, strict=True)
+        for n in range(1, order.choice([1, 2, 3, 4]))
+    ]
+    expected = told(*made)
+    shuffled = made + again
+    order.shuffle(shuffled)
+    held = told(*shuffled)
+    assert standing(held) == standing(expected)
+    assert held.exceptions(lambda patient: True) == expected.exceptions(lambda patient: True)
+
+
 UNSEEN = "what a correction replaced, and nobody knows"
 
 
@@ -694,16 +783,15 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
             if again:
                 v = again[0]
                 has_final = v["alive"] and (v["kind"] != PRELIMINARY or v["held"])
-                is_other = s.value is not None and s.value != v["value"]
-                is_old = v["alive"] and (s.value in v["refuted"] or (is_other and UNSEEN in v["refuted"]))  # type: ignore[operator]
                 if s.kind == PRELIMINARY and (v["gone"] or has_final):
                     continue
-                if not v["alive"] and not v["gone"]:  # withdrawn, and told anew
-                    v.update(refuted=frozenset(), held=False)
+                if s.value not in (None, v["value"]) and UNSEEN in v["refuted"]:  # type: ignore[operator]
+                    v["refuted"] = v["refuted"] - {UNSEEN} | {s.value}  # type: ignore[operator]
+                is_old = s.value in v["refuted"]  # type: ignore[operator]
                 if v["time"] != s.first or not v["alive"]:
                     v.update(time=s.first, at=v["at"] if v["gone"] else s.at)
                 v.update(value=s.value, kind=s.kind, alive=True, gone=False)
-                if s.kind == FINAL:
+                if s.kind == FINAL or is_old:
                     v.update(held=is_old, doubt=is_old, unplaced=False)
                 settle_finals(values)
                 continue
@@ -747,7 +835,10 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
                 meant[0]["names"] = [*meant[0]["names"], s.name]  # type: ignore[misc]
                 meant[0].update(held=True, kind=FINAL)
                 if takes:
-                    meant[0].update(alive=False)
+                    meant[0].update(alive=False, held=False)
+                    if s.kind != CORRECTED:  # nothing of before counts
+                        meant[0].update(refuted=frozenset())
+                    refute(meant[0], s)
                 else:
                     refute(meant[0], s)
                     doubt = meant[0]["doubt"] and meant[0]["unplaced"]
@@ -770,7 +861,7 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
                 v["names"] = [n for n in v["names"] if n != s.name]  # type: ignore[attr-defined]
             v = new(s)
             v.update(
-                refuted=frozenset((UNSEEN,)),
+                refuted=frozenset((UNSEEN,) if s.kind == CORRECTED else ()),
                 held=True,
                 alive=not takes,
                 doubt=bool(meant) and not takes,
@@ -785,6 +876,8 @@ def by_the_page(made: list[Result]) -> tuple[list[tuple[int, int]], bool]:
 
 def refute(value: dict[str, object], s: Result) -> None:
     """What a correction replaces, or may replace, contradicts it when it is told again."""
+    if s.kind != CORRECTED:
+        return
     said = frozenset() if value["value"] is None else frozenset((value["value"],))
     value["refuted"] = (value["refuted"] | said) - {s.value}  # type: ignore[operator]
 

@@ -76,7 +76,7 @@ class Account:
             self._confirm(stated, changed)
         elif stated.kind == REPORT_WITHDRAWN:
             for value in list(self._standing):
-                self._withdraw(value, changed)
+                self._withdraw(value, stated, changed)
         else:
             self._correct(stated, changed)
         if self._finals:
@@ -163,7 +163,7 @@ class Account:
             self._set_unsure(value, True)
             self._show(value, changed)
         elif value is not None and value.is_standing:
-            self._withdraw(value, changed)
+            self._withdraw(value, stated, changed)
         return changed
 
     # -- statements --------------------------------------------------------------------------------------
@@ -198,12 +198,13 @@ class Account:
         is_early, has_final = stated.kind == PRELIMINARY, value.is_standing and value.is_final
         if is_early and (has_final or value.is_replaced or value.is_held):
             return
-        is_old = value.is_standing and value.is_refuted(stated.value)
+        is_old = value.contradicts(stated.value)
         value.content = stated
         if not value.is_standing:
             self._revive(value, stated)
         if not is_early:
             self._finish(value)
+        if not is_early or is_old:
             self._set_unsure(value, is_old)
             value.is_held, value.is_unplaced = is_old, False
         is_closer = stated.last - stated.first < value.slot.last - value.slot.first
@@ -211,12 +212,11 @@ class Account:
         self._move(value, stated if is_moved else value.slot, changed)
 
     def _revive(self, value: Value, stated: Result) -> None:
-        """What was withdrawn is told anew: laboratories run the same tube again. Nothing of before counts."""
+        """What was withdrawn is told anew: laboratories run the same tube again."""
         if value.is_replaced:
             value.is_replaced = False
         else:
-            value.slot, value.refuted = stated, frozenset()
-            value.is_final = False
+            value.slot, value.is_final = stated, False
         value.is_standing = True
         self._standing.add(value)
 
@@ -293,7 +293,7 @@ class Account:
             (value,) = meant
             self._names[stated.name] = value
             if withdraws:
-                self._withdraw(value, changed)
+                self._withdraw(value, stated, changed)
                 return
             value.refuted = value.refuted_by(stated)
             value.content, value.is_held = stated, True
@@ -310,13 +310,13 @@ class Account:
             self._open.setdefault(stated.name, meant)
         if not meant and stated.name not in self._open and not self._is_gone(stated.name):
             self.unfound.append(stated)
-        if stated.kind == UNOBTAINABLE or (meant and withdraws):
+        if stated.kind == UNOBTAINABLE or (withdraws and (meant or self._is_gone(stated.name))):
             return  # X says that there is none: one that comes later is another attempt
         value = self._add(stated, changed)
         value.is_held, value.is_unplaced = True, bool(meant)
         value.refuted = frozenset((LOST,))  # what it replaces nobody has seen, or nobody knows
         if withdraws:
-            self._withdraw(value, changed)
+            self._withdraw(value, stated, changed)
         elif meant:
             self._set_unsure(value, True)
             self._show(value, changed)
@@ -379,7 +379,9 @@ class Account:
         self._show(value, changed)
         return value
 
-    def _withdraw(self, value: Value, changed: list[Place]) -> None:
+    def _withdraw(self, value: Value, stated: Result, changed: list[Place]) -> None:
+        """Take it back. After a withdrawal nothing of before counts; a correction says that it was wrong."""
+        value.refuted = value.refuted_by(stated) if stated.kind == CORRECTED else frozenset()
         value.is_held = False
         self._set_unsure(value, False)
         if value.is_standing:

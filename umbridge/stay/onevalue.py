@@ -46,10 +46,14 @@ class Value:
         found = self.refuted if said is None else self.refuted | {said}
         return found if right is LOST else found - {right}
 
-    def is_refuted(self, said: FactValue | None) -> bool:
-        """Whether this is, or may be, what a correction has replaced."""
-        is_other = said is not None and said != self.content.value
-        return said in self.refuted or (is_other and LOST in self.refuted)
+    def contradicts(self, said: FactValue | None) -> bool:
+        """Whether this is, or may be, what a correction has replaced.
+
+        Where nobody has seen that, the first other value is taken for it: said once more it is no other.
+        """
+        if said is not None and said != self.content.value and LOST in self.refuted:
+            self.refuted = (self.refuted - {LOST}) | {said}
+        return said in self.refuted
 
     @property
     def is_shown(self) -> bool:
