@@ -614,3 +614,12 @@ def test_a_visit_that_its_sender_deletes_has_nothing_open() -> None:
     assert (stay.lifecycle, stay.status) == ("cancelled", None)
     assert stay.exceptions == ("DELETED_BY_SENDER", "NO_PATIENT_NUMBER")  # the order names no patient
     assert {state for state, _ in states(reviews(stay)).values()} == {"void"}
+
+
+def test_medicare_asks_for_the_order_and_other_payers_for_none_that_was_cancelled() -> None:
+    registered, ordered = stay_of(INPATIENT[0], INPATIENT[2], hours=3), stay_of(*INPATIENT, hours=3)
+    cancelled = stay_of(*INPATIENT, orm("ADTINPT", 2.5, "CA"), hours=3)
+    for payer, expected in (("MEDICARE_FFS", True), ("MEDICARE_ADVANTAGE", True), ("COMMERCIAL", False)):
+        for stay, is_unordered in ((registered, expected), (ordered, False), (cancelled, True)):
+            (admission,) = reviews(replace(stay, payer_class=payer))
+            assert admission.is_unordered is is_unordered, (payer, stay.exceptions)

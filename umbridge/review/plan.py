@@ -1,8 +1,7 @@
 """Which reviews a stay has, in which state and by when: a pure function of the stay.
 
-Nothing is remembered between two calls. A late event that re-folds the stay re-plans its reviews too; what a
-cancelled event had opened is void rather than gone, and so is a review already spoken of (``known``) whose
-ground a late event has moved away.
+Nothing is remembered between two calls: a late event plans reviews anew. What a cancelled event had opened
+is void rather than gone, and so is a review already spoken of (``known``) whose ground has moved away.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
+from umbridge.review import schedule
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
 from umbridge.review.schedule import Turn, continued_dates, level_now, observation_hours
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
@@ -55,7 +55,7 @@ class Review:
     reason: str
     judged: Judged
     stands: bool = True  # nothing but answers closes it, or for a first look the discharge
-    is_unordered: bool = False  # of an inpatient whose order was cancelled, and none was given since
+    is_unordered: bool = False  # of an inpatient: the order was cancelled, or Medicare's was not seen
 
     @property
     def judged_at(self) -> datetime:
@@ -363,7 +363,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         reason=reason,
         judged=judged,
         stands=not opening.is_void and (not opening.ended or is_looked_at_after),
-        is_unordered=status is Status.INPATIENT and "STATUS_ORDER_CANCELLED" in stay.exceptions,
+        is_unordered=status is Status.INPATIENT and schedule.is_unordered(stay, opening.span),
     )
 
 

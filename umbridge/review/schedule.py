@@ -8,6 +8,7 @@ from enum import Enum
 
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.stay.clock import instant, local_date, moment, start_of_day
+from umbridge.stay.payers import MEDICARE
 from umbridge.stay.view import StatusSpan, Stay
 
 #: Continued-stay reviews fall due on these days, then every 7 (VistA Claims Tracking, file 356.1); the
@@ -84,3 +85,9 @@ def level_now(stay: Stay, span: StatusSpan) -> Level | None:
             level = asked.level
     is_by_unit = level is None and span.status is Status.INPATIENT and (stay.unit_level or 0) >= Level.ACUTE
     return stay.unit_level if is_by_unit else level
+
+
+def is_unordered(stay: Stay, span: StatusSpan | None) -> bool:
+    """Whoever pays, where the order was cancelled; for Medicare, while none was seen (42 CFR 412.3(a))."""
+    is_unseen = span is not None and span.evidence == "ADT" and stay.payer_class in MEDICARE
+    return is_unseen or "STATUS_ORDER_CANCELLED" in stay.exceptions
