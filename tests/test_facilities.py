@@ -275,7 +275,8 @@ def test_a_wrong_rule_lets_one_through(
 ) -> None:
     assert crossed(*case) == set()
     for room in (folding, recording):
-        monkeypatch.setattr(room, name, wrong)
+        if hasattr(room, name):
+            monkeypatch.setattr(room, name, wrong)
     if name == "patient_key":  # the old rule had no exception to go with it
         monkeypatch.setattr(folding, "unguarded", lambda patients, site: [])
     assert crossed(*case) != set()

@@ -84,11 +84,14 @@ def own(at: float, n: int) -> float:
 def test_what_comes_too_late_changes_no_answer(
     found: Sequence[Any], more: Sequence[Any], is_exact: bool
 ) -> None:
-    """Collected after the moment, or told after it and the grace."""
+    """Collected after the moment, or told after it and the grace.
+
+    A correction of no hour, under another number, may mean what was known: that one takes effect.
+    """
     known, too_late = stated(found), []
     for n, (row, at, after) in enumerate(more):
         hours = max(at, TOLD_BY + 0.25) + after if at <= MOMENT else at + after
-        too_late.append(said(row, at, hours, f"L{n}", "FC"[n % 2], is_exact=is_exact))
+        too_late.append(said(row, at, hours, f"L{n}", "FC"[n % 2 and is_exact], is_exact=is_exact))
     assert answer(known + too_late) == answer(known)
 
 
