@@ -154,12 +154,34 @@ def test_who_left_waits_for_nothing(ward: Ward, clock: Clock) -> None:
     ward.end()
 
 
-def test_history_that_is_loaded_is_not_overdue_at_once(ward: Ward, clock: Clock) -> None:
+def test_history_that_is_loaded_is_worked_from_a_day_back_on(ward: Ward, clock: Clock) -> None:
+    """Not one moment after the other of 250 days; and the patient is here, so that the next ones come."""
     clock.now = START + timedelta(days=250)
     feed = Feed()
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A04", 0, "111", "V2", place=OBS_BED))
     ward.begin()
+    made = 0
+    while found := look(ward, clock):
+        made += found
+    assert 2 <= made <= 8
+    assert sorted(kind for kind, state in opened(ward) if state == "open").count("CONTINUED_STAY") == 1
     assert look(ward, clock) == 0
+    ward.end()
+
+
+def test_a_moment_that_was_long_past_keeps_no_later_one_from_coming(ward: Ward, clock: Clock) -> None:
+    """A feed was connected late, or a queue let go: its stays are quiet, and their days still come."""
+    clock.now = DAY_THREE - timedelta(hours=2)  # the moment of the admission's review is more than a day back
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
+    ward.begin()
+    looks(ward, clock)
+    assert opened(ward) == [("ADMISSION", "open")]
+    (stay,) = ward.stays(clock.now)
+    assert stay["exceptions"] == ["INPATIENT_ORDER_MISSING"]
+    clock.now = DAY_THREE + timedelta(minutes=1)
+    looks(ward, clock)
+    assert opened(ward) == [("ADMISSION", "open"), ("CONTINUED_STAY", "open")]
     ward.end()
 
 

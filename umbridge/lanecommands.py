@@ -14,7 +14,7 @@ from umbridge.model import RowState
 from umbridge.review.standing import InForce, LaneReviews, differs_of
 from umbridge.review.worklist import WorklistLine, with_answers
 from umbridge.stay.anew import mark_of
-from umbridge.stay.clock import instant
+from umbridge.stay.clock import HOUR, instant
 from umbridge.store.commands import Transaction
 from umbridge.turns import AskedAgain, Deadline, LaneWork, Message, ReadAnew, Row
 
@@ -112,9 +112,13 @@ class RecordWork:
         return InForce.of(item.verdict, entry=entry, outcome=item.outcome)
 
     def _due(self, tx: Transaction) -> int | None:
+        """The stay's next moment. One that a message finds long past is history being loaded: what has come
+        since is worked from a day back on, and no moment after it is missed."""
         due = None if self.done.due is None else instant(self.done.due)
-        is_history = due is not None and due < instant(tx.now - HISTORY)
-        return None if is_history and not isinstance(self.work, Deadline) else due
+        if due is None or isinstance(self.work, Deadline):
+            return due
+        since = instant(tx.now - HISTORY)
+        return max(due, since - since % HOUR)  # by the hour: the same for many messages of one stay
 
     def _finish(self, tx: Transaction) -> None:
         match self.work:
