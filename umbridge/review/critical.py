@@ -46,8 +46,8 @@ _LATER = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE, ReviewType.OBSERVATIO
 def told_of_a_critical_value(result: ScreenResult, review: Review, whole: Case) -> ScreenResult:
     """An answer to a later review that meets, held for a person where a latest value is critical.
 
-    ``whole``: with every fact that the host knows, whatever this plugin asked for. Not where the highest
-    level is supported already: more care than that there is none, but for a discharge.
+    ``whole``: with every fact that any plugin asks for, whatever this one did. Not where the highest level is
+    supported already: more care than that there is none, but for a discharge.
     """
     if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or review.type not in _LATER:
         return result
