@@ -341,13 +341,14 @@ CLOSED = Closing(7, HOUR, MOMENT)
 @pytest.mark.parametrize("outcome", [Outcome.REFER, Outcome.PEND, Outcome.MEETS_ADVISE_HIGHER, None])
 @pytest.mark.parametrize("is_final", [False, True])
 @pytest.mark.parametrize("is_corrected", [False, True])
+@pytest.mark.parametrize("is_critical", [False, True])
 @pytest.mark.parametrize("moment", [MOMENT, MOMENT + 1])
-def test_three_reasons_open_a_review_and_nothing_else_does(
-    outcome: Outcome | None, is_final: bool, is_corrected: bool, moment: int
+def test_four_reasons_open_a_review_and_nothing_else_does(
+    outcome: Outcome | None, is_final: bool, is_corrected: bool, is_critical: bool, moment: int
 ) -> None:
     """``outcome`` None: the plugin failed. That opens nothing and says nothing of the stay."""
     outcomes = () if outcome is None else (outcome,)
-    said = Answered(Closing(9, MOMENT, moment), False, is_final, outcomes, has_failed=outcome is None)
+    said = Answered(Closing(9, MOMENT, moment), False, is_final, outcomes, outcome is None, is_critical)
     now, why = after(CLOSED, said, lambda held: is_corrected)
     expected = (
         "FACT_CORRECTED"
@@ -356,6 +357,8 @@ def test_three_reasons_open_a_review_and_nothing_else_does(
         if moment != MOMENT
         else "ADVISED_HIGHER"
         if outcome is Outcome.MEETS_ADVISE_HIGHER
+        else "CRITICAL_VALUE"
+        if is_critical
         else ""
     )
     assert why == expected
@@ -429,6 +432,31 @@ def test_a_continued_stay_that_is_closed_is_not_asked_about_another_day(host: Ho
     assert (ward.state("CONTINUED_STAY"), ward.reopened("CONTINUED_STAY")) == ("closed", "")
     done = ward.pulse(80, 24 * 5 - 3, 24 * 5 - 2.9, "R4")  # the sixth day's review has opened
     assert {each.review for each in done.determined} == {"CONTINUED_STAY-3-2"}
+
+
+@pytest.mark.parametrize(("pulse", "reason"), [(130, ""), (131, "CRITICAL_VALUE"), (39, "CRITICAL_VALUE")])
+def test_who_becomes_critical_after_the_day_was_closed_is_seen(host: Host, pulse: int, reason: str) -> None:
+    """Whatever the plugin says of it: 131 meets, and 39 does not. Who was well again is judged anew."""
+    ward = admitted(host)
+    ward.pulse(120, 45, 45.1, "R2")
+    ward.tell("ADT^A08", 45.2, pv1("I", "4W^310", "INP"))
+    assert ward.state("CONTINUED_STAY") == "closed"
+    ward.pulse(pulse, 48, 48.1, "R3")
+    state = "open" if reason else "closed"
+    assert (ward.state("CONTINUED_STAY"), ward.reopened("CONTINUED_STAY")) == (state, reason)
+    assert ward.state("ADMISSION") == "closed"
+    ward.pulse(110, 50, 50.1, "R4")
+    assert ward.state("CONTINUED_STAY") == "closed"
+
+
+def test_a_critical_value_that_no_plugin_asked_for_is_looked_at(host: Host) -> None:
+    ward = admitted(host)
+    ward.pulse(120, 45, 45.1, "R2")
+    ward.tell("ADT^A08", 45.2, pv1("I", "4W^310", "INP"))
+    obr = f"OBR|1||ZZR3^ZZEHR|LAB^LAB^99UMB|||{stamp(48)}"
+    obx = f"OBX|1|NM|2823-3^Potassium^LN||6.9|mmol/L^mmol/L^UCUM|||||F|||{stamp(48)}"
+    ward.tell("ORU^R01", 48.1, pv1(), obr, obx)
+    assert (ward.state("CONTINUED_STAY"), ward.reopened("CONTINUED_STAY")) == ("open", "CRITICAL_VALUE")
 
 
 def test_under_other_rules_what_is_closed_stays_so_and_a_person_is_told_where_it_no_longer_meets(

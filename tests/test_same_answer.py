@@ -86,17 +86,16 @@ def test_what_comes_too_late_changes_no_answer(
 ) -> None:
     """Collected after the moment, or told after it and the grace.
 
-    A correction of no hour, or of the very time, may mean what was known under another number: it takes
-    effect. So none is of a time of what was known, give or take the minute that stamps are off.
+    A correction under another number, of no hour or of the very time, may mean a value of that fact that was
+    known, and takes effect. So none is of such a time, give or take the minute that stamps are off.
     """
     known, too_late = stated(found), []
+    facts = {row[0] for row, *_ in found}
     for n, (row, at, after) in enumerate(more):
         hours = max(at, TOLD_BY + 0.25) + after if at <= MOMENT else at + after
-        too_late.append(
-            said(
-                row, at + 0.05 + n / 1000, hours + 0.06, f"L{n}", "FC"[n % 2 and is_exact], is_exact=is_exact
-            )
-        )
+        is_correction = n % 2 == 1 and (is_exact or row[0] not in facts)
+        its_at, status = at + 0.05 + n / 1000, "C" if is_correction else "F"
+        too_late.append(said(row, its_at, hours + 0.06, f"L{n}", status, is_exact=is_exact))
     assert answer(known + too_late) == answer(known)
 
 

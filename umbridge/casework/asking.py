@@ -13,7 +13,7 @@ from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.criteria.wire import case_out
 from umbridge.model import Case, ReviewState
 from umbridge.review.case import case
-from umbridge.review.critical import told_of_a_critical_value
+from umbridge.review.critical import LOOKED_AT, told_of_a_critical_value
 from umbridge.review.plan import Review
 from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import (
@@ -45,7 +45,7 @@ _EVERY = frozenset((*dictionary(), *DERIVED))
 @lru_cache(maxsize=8)
 def _with_the_hosts(facts: frozenset[str]) -> frozenset[str]:
     """What plugins want, and what the host looks at itself: of one set always the same object."""
-    return facts | {BARRIER}
+    return facts | LOOKED_AT | {BARRIER}
 
 
 def questions_of(

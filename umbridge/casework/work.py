@@ -41,6 +41,7 @@ from umbridge.model import Case, Event, Lifecycle, ReviewState
 from umbridge.review import afterwards, closing
 from umbridge.review.aside import with_aside
 from umbridge.review.closing import Closing
+from umbridge.review.critical import critical_in
 from umbridge.review.moment import Judged
 from umbridge.review.plan import COMPLETED, Review, next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, verdict
@@ -376,7 +377,7 @@ class Casework:
     ) -> list[Stands]:
         """What the answers come to for each review that was put to the plugins."""
         task, found = begun.task, dict[str, Stands]()
-        for review, _ in begun.questions:
+        for review, whole in begun.questions:
             record, judged = task.said.review(review.id), review.judged
             own = [item.screened for item in said if item.review is review]
             at = instant(judged.at)
@@ -389,6 +390,7 @@ class Casework:
                 is_final=judged.is_final,
                 outcomes={each.result.outcome for each in own if each.failed is None},
                 has_failed=any(each.failed is not None for each in own),
+                is_critical=bool(critical_in(review, whole)),
             )
 
             def corrected(held: Closing, judged: Judged = judged) -> bool:

@@ -17,6 +17,8 @@ FACT_CORRECTED = "FACT_CORRECTED"
 MOMENT_MOVED = "MOMENT_MOVED"
 #: The plugins now advise a higher level: that the patient needs more is for a person to see.
 ADVISED_HIGHER = "ADVISED_HIGHER"
+#: Of a later review: a value of since is one at which a physician is called.
+CRITICAL_VALUE = "CRITICAL_VALUE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Answered:
     is_final: bool  # judged at the moment of a first look
     outcomes: Collection[Outcome]
     has_failed: bool = False
+    is_critical: bool = False  # of a later review: a latest value is one at which a physician is called
 
 
 def read_anew(held: Closing, said: Answered) -> Closing:
@@ -70,6 +73,8 @@ def after(
         return None, MOMENT_MOVED
     if Outcome.MEETS_ADVISE_HIGHER in said.outcomes:
         return None, ADVISED_HIGHER
+    if said.is_critical:
+        return None, CRITICAL_VALUE
     return _still(held, said, is_final=said.is_final), ""
 
 

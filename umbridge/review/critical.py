@@ -13,9 +13,9 @@ from decimal import Decimal
 
 from umbridge.interval import Interval, holds
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
+from umbridge.review.closing import CRITICAL_VALUE
 from umbridge.review.plan import Review
 
-CRITICAL_VALUE = "CRITICAL_VALUE"
 #: A single score of 3 in NEWS2, which calls for an urgent look (Royal College of Physicians, 2017).
 _NEWS2: Mapping[str, tuple[tuple[str, str], ...]] = {
     "resp_rate": (("<=", "8"), (">=", "25")),
@@ -40,26 +40,37 @@ LIMITS: Mapping[str, tuple[tuple[str, Decimal], ...]] = {
 }
 #: NEWS2's scale 1: 91 % and less. Of a patient with a limit of their own, what is below that.
 _SATURATION, _USUAL_LIMIT = Decimal(91), Decimal(90)
+LOOKED_AT = frozenset(
+    {*LIMITS, "spo2", "spo2_limit", "consciousness", "mentation_at_baseline"}
+    | {"troponin_ratio", "troponin_change"}
+)
 _LATER = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE, ReviewType.OBSERVATION)
 
 
 def told_of_a_critical_value(result: ScreenResult, review: Review, whole: Case) -> ScreenResult:
-    """An answer to a later review that meets, held for a person where a latest value is critical.
+    """An answer that meets, held for a person where ``critical_in`` finds anything.
 
-    ``whole``: with every fact that any plugin asks for, whatever this one did. Not where the highest level is
-    supported already: more care than that there is none, but for a discharge.
+    Not where the highest level is supported already: more care than that there is none, but for a discharge.
     """
-    if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or review.type not in _LATER:
+    is_highest = result.supported is Level.CRITICAL and review.type is not ReviewType.DISCHARGE
+    if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or is_highest:
         return result
-    is_leaving = review.type is ReviewType.DISCHARGE
-    if review.judged.moment is not None or (result.supported is Level.CRITICAL and not is_leaving):
-        return result
-    found = (*critical(whole), *(new_injury(whole) if is_leaving else ()))
+    found = critical_in(review, whole)
     if not found:
         return result
     words = f"A latest value at which a physician is called: {'; '.join(found)}."
     rationale = f"{result.rationale} {words}".lstrip()
     return replace(result, hold=(*result.hold, CRITICAL_VALUE), rationale=rationale)
+
+
+def critical_in(review: Review, whole: Case) -> tuple[str, ...]:
+    """The critical values of a review of what is so now, in words; none of a first look.
+
+    ``whole``: with every fact of ``LOOKED_AT``, whatever the plugins ask for.
+    """
+    if review.judged.moment is not None or review.type not in _LATER:
+        return ()
+    return (*critical(whole), *(new_injury(whole) if review.type is ReviewType.DISCHARGE else ()))
 
 
 def critical(whole: Case) -> tuple[str, ...]:

@@ -15,8 +15,7 @@ from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONL
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
-from umbridge.review.closing import FACT_CORRECTED
-from umbridge.review.critical import CRITICAL_VALUE
+from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
@@ -85,9 +84,12 @@ def told_of_a_correction(result: ScreenResult, case: Case) -> ScreenResult:
     """
     if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or not case.corrected:
         return result
-    cited = {each.fact for each in result.evidence}
-    was = "; ".join(f"{fact} {said}" for fact, said in sorted(case.corrected.items()) if fact in cited)
-    words = f" Known at the moment, and corrected since: {was}." if was else ""
+    cited = {each.fact: f"{each.value} {each.unit}".rstrip() for each in result.evidence}
+    both = (
+        f"{fact} {was}, now {cited[fact]}" for fact, was in sorted(case.corrected.items()) if fact in cited
+    )
+    told = "; ".join(both)
+    words = f" Known at the moment, and corrected since: {told}." if told else ""
     return replace(
         result, hold=(*result.hold, FACT_CORRECTED), rationale=f"{result.rationale}{words}".lstrip()
     )
