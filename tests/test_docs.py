@@ -25,6 +25,7 @@ from umbridge_audit.redact import PURPOSES
 from umbridge import __version__, config, errors, hookspecs
 from umbridge.cli import main as umbridge
 from umbridge.hl7 import ack
+from umbridge.model import Case, Manifest, ScreenResult
 from umbridge.site import SiteProfile, Windows
 
 ROOT = Path(__file__).parents[1]
@@ -171,6 +172,13 @@ def test_the_hooks_page_has_every_hook() -> None:
     page = read("docs/hooks.md")
     assert set(re.findall(r"(?m)^## (umbridge_\w+)$", page)) == hooks
     assert f"Version {hookspecs.VERSION}" in page
+
+
+@pytest.mark.parametrize("what", [Manifest, Case, ScreenResult], ids=lambda what: what.__name__)
+def test_the_hooks_page_has_every_field_where_it_belongs(what: type[Manifest | Case | ScreenResult]) -> None:
+    table = read("docs/hooks.md").split(f"| field of `{what.__name__}` |", 1)[1].split("\n\n", 1)[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(each.name for each in fields(what))
 
 
 def test_every_purpose_that_can_be_used_is_named() -> None:
