@@ -8,10 +8,12 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -186,6 +188,16 @@ class Running:
             assert time.monotonic() < until, "rows stay pending"
             time.sleep(0.02)
         return status
+
+    def caught_up(self) -> None:
+        """Wait until no stay's moment has passed that the daemon has not looked at: it looks at its start."""
+        store, until = self.where.settings.store / "umbridge.db", time.monotonic() + START_SECONDS
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+            while connection.execute(
+                "SELECT 1 FROM lane_due WHERE due <= ?", (int(time.time() * 1_000_000),)
+            ).fetchone():
+                assert time.monotonic() < until, "stays stay overdue"
+                time.sleep(0.02)
 
     def stop(self) -> int:
         self.process.terminate()

@@ -197,6 +197,7 @@ def test_full_needs_the_keys_and_keyless_does_not(copy: Settings) -> None:
 def test_beside_a_running_daemon_it_passes_and_reads_only(made: Installation) -> None:
     daemon = made.start()
     try:
+        daemon.caught_up()
         done = made.run("ledger", "verify", "--json")
         said = json.loads(done.stdout)
         assert said["verdict"] == "PASS"
