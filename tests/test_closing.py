@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from umbridge.casework.work import Casework
 from umbridge.criteria.host import Host
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Answered, Closing, after
+from umbridge.review.critical import LIMITS
 from umbridge.review.standing import LaneReviews, ReviewRecord, decoded, encoded
 from umbridge.site import default_site
 from umbridge.stay import corrections
 from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.counted import is_changed
+from umbridge.stay.facts import dictionary
 from umbridge.stay.statements import Result
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -140,9 +143,9 @@ class Ward:
         return (*(["CLOSED_EARLY_DIFFERS"] if said.differing else []), *said.raised)
 
 
-def held(ward: Ward) -> list[str]:
-    """Why the answers in force keep the admission open."""
-    (record,) = [each for name, each in ward.book.task.said.reviews.items() if name.startswith("ADMISSION")]
+def held(ward: Ward, kind: str = "ADMISSION") -> list[str]:
+    """Why the answers in force keep a review open."""
+    (record,) = [each for name, each in ward.book.task.said.reviews.items() if name.startswith(kind)]
     return sorted(reason for each in record.answers.values() for reason in each.hold)
 
 
@@ -449,14 +452,53 @@ def test_who_becomes_critical_after_the_day_was_closed_is_seen(host: Host, pulse
     assert ward.state("CONTINUED_STAY") == "closed"
 
 
-def test_a_critical_value_that_no_plugin_asked_for_is_looked_at(host: Host) -> None:
+def on_day_three(host: Host, pulse: int, *told: str) -> Ward:
+    """An inpatient whose continued stay is due, with that last pulse and these results beside it."""
     ward = admitted(host)
-    ward.pulse(120, 45, 45.1, "R2")
+    if told:
+        obr = f"OBR|1||ZZR3^ZZEHR|LAB^LAB^99UMB|||{stamp(45)}"
+        ward.tell("ORU^R01", 45.05, pv1(), obr, *told)
+    ward.pulse(pulse, 45, 45.1, "R2")
     ward.tell("ADT^A08", 45.2, pv1("I", "4W^310", "INP"))
-    obr = f"OBR|1||ZZR3^ZZEHR|LAB^LAB^99UMB|||{stamp(48)}"
-    obx = f"OBX|1|NM|2823-3^Potassium^LN||6.9|mmol/L^mmol/L^UCUM|||||F|||{stamp(48)}"
-    ward.tell("ORU^R01", 48.1, pv1(), obr, obx)
+    return ward
+
+
+def measured(fact: str, value: Decimal, hours: float) -> str:
+    kind = dictionary()[fact]
+    of = f"{kind.loinc[0]}^{fact}^LN||{value}|{kind.unit}^{kind.unit}^UCUM"
+    return f"OBX|1|NM|{of}|||||F|||{stamp(hours)}"
+
+
+@pytest.mark.parametrize("fact", sorted(LIMITS.keys() - {"heart_rate"}))
+def test_a_critical_value_that_no_plugin_asked_for_is_looked_at(host: Host, fact: str) -> None:
+    ward = on_day_three(host, 120)
+    assert ward.state("CONTINUED_STAY") == "closed"
+    op, limit = LIMITS[fact][0]
+    beyond = limit + (Decimal("0.1") if op[0] == ">" else -Decimal("0.1"))
+    obr = f"OBR|1||ZZR4^ZZEHR|LAB^LAB^99UMB|||{stamp(48)}"
+    ward.tell("ORU^R01", 48.1, pv1(), obr, measured(fact, beyond, 48))
     assert (ward.state("CONTINUED_STAY"), ward.reopened("CONTINUED_STAY")) == ("open", "CRITICAL_VALUE")
+
+
+@pytest.mark.parametrize(("code", "waits"), [("SNF_BED", True), ("RESULT", False)])
+def test_a_wait_that_no_plugin_asked_for_is_looked_at(host: Host, code: str, *, waits: bool) -> None:
+    barrier = f"OBX|1|CWE|UMB-DCBARR^Barrier^99UMB||{code}^{code}^99UMB||||||F|||{stamp(45)}"
+    ward = on_day_three(host, 120, barrier)
+    assert ward.state("CONTINUED_STAY") == ("open" if waits else "closed")
+    assert held(ward, "CONTINUED_STAY") == (["DISCHARGE_BARRIER"] if waits else [])
+    assert held(ward) == []  # a first look asks what was so at its moment
+
+
+@pytest.mark.parametrize(("fever", "is_held"), [("36.9", True), ("38.4", False)])
+def test_an_antibiotic_that_nobody_stopped_keeps_no_stable_patient(
+    host: Host, fever: str, *, is_held: bool
+) -> None:
+    well = {"temperature": fever, "sbp": "128", "spo2": "97", "resp_rate": "16"}
+    told = [measured(fact, Decimal(value), 45) for fact, value in well.items()]
+    given = f"OBX|9|CWE|UMB-IVABX^Antibiotic by vein^99UMB||Y^Yes^HL70136||||||F|||{stamp(45)}"
+    ward = on_day_three(host, 100, *told, given)
+    assert ward.state("CONTINUED_STAY") == ("open" if is_held else "closed")
+    assert held(ward, "CONTINUED_STAY") == (["STABLE_ON_TREATMENT"] if is_held else [])
 
 
 def test_under_other_rules_what_is_closed_stays_so_and_a_person_is_told_where_it_no_longer_meets(

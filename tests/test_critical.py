@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.interval import Interval
 from umbridge.model import (
     Case,
@@ -21,12 +22,20 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
-from umbridge.review.critical import CRITICAL_VALUE, LIMITS, critical, told_of_a_critical_value
+from umbridge.review import news2
+from umbridge.review.critical import (
+    CRITICAL_VALUE,
+    EMERGENCY,
+    LIMITS,
+    LOOKED_AT,
+    critical,
+    told_of_a_critical_value,
+)
 from umbridge.review.moment import Judged
 from umbridge.review.plan import Review
 from umbridge.review.waves import is_named
 from umbridge.stay.cut import Cut
-from umbridge.stay.facts import dictionary
+from umbridge.stay.facts import DERIVED, dictionary
 
 NOW = datetime(2026, 3, 4, 8, tzinfo=UTC)
 MEETS = ScreenResult(Outcome.MEETS, "zz", "2026.1", "sha256:0", supported=Level.ACUTE)
@@ -120,3 +129,56 @@ def test_the_words_name_the_value_and_the_worklist_the_reason() -> None:
 
 def test_every_fact_is_one_of_the_dictionary() -> None:
     assert LIMITS.keys() <= dictionary().keys()
+    assert {*dictionary(), *DERIVED} >= LOOKED_AT
+
+
+def test_many_signs_that_are_each_a_little_off_come_to_an_emergency() -> None:
+    """Seven points call a team with skills of critical care (RCP 2017); none of these is three alone."""
+    six = {"resp_rate": Decimal(22), "sbp": Decimal(98), "heart_rate": Decimal(115)}
+    assert news2.least_sum(case(**six).facts) == EMERGENCY - 1
+    assert not held(case(**six))
+    assert held(case(**six, temperature=Decimal("38.4")))
+    said = told_of_a_critical_value(
+        MEETS, review(ReviewType.CONTINUED_STAY), case(**six, temperature=Decimal("38.4"))
+    )
+    assert "NEWS2 of 7 or more" in said.rationale
+
+
+def test_a_new_ischaemia_holds_and_a_rise_of_creatinine_holds_a_discharge() -> None:
+    assert held(case(ecg_new_ischemia=True)) and not held(case(ecg_new_ischemia=False))
+    for rise, expected in [("0.29", False), ("0.3", True)]:
+        risen = case(creatinine_rise_48h=Decimal(rise))
+        assert held(risen, ReviewType.DISCHARGE) is expected
+        assert not held(risen)
+
+
+@pytest.mark.parametrize("fact", sorted({*LIMITS, "spo2", "consciousness", "troponin_ratio", "creatinine"}))
+def test_what_nobody_can_read_may_be_critical(fact: str) -> None:
+    unread = replace(case(), unread=(fact,))
+    is_of_leaving = fact in ("troponin_ratio", "creatinine")
+    for kind in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
+        said = told_of_a_critical_value(MEETS, review(kind), unread)
+        assert (RESULT_UNREAD in said.hold) is (kind is ReviewType.DISCHARGE or not is_of_leaving)
+        assert (fact in said.rationale) is (RESULT_UNREAD in said.hold)
+    assert told_of_a_critical_value(MEETS, review(ReviewType.CONTINUED_STAY, moment=1), unread) is MEETS
+    twice = replace(MEETS, hold=(RESULT_UNREAD,))
+    assert told_of_a_critical_value(twice, review(ReviewType.DISCHARGE), unread) is twice
+
+
+def test_who_is_called_ready_is_told_of_it_too_and_no_day_was_avoidable() -> None:
+    said = replace(
+        MEETS, outcome=Outcome.REFER, discharge_ready=True, avoidable_day="12.02", avoidable_attribution="x"
+    )
+    found = told_of_a_critical_value(said, review(ReviewType.CONTINUED_STAY), case(potassium=Decimal("6.9")))
+    assert CRITICAL_VALUE in found.hold and "potassium 6.9" in found.rationale
+    assert found.avoidable_day is None and found.avoidable_attribution is None
+    assert found.outcome is Outcome.REFER and found.discharge_ready is True
+    well = case(potassium=Decimal(4))
+    assert told_of_a_critical_value(said, review(ReviewType.CONTINUED_STAY), well) is said
+
+
+def test_a_ratio_is_said_to_two_places() -> None:
+    said = told_of_a_critical_value(
+        MEETS, review(ReviewType.DISCHARGE), case(troponin_ratio=Decimal(900) / Decimal(14))
+    )
+    assert "troponin_ratio 64.29." in said.rationale

@@ -33,6 +33,8 @@ REASONS = {
     "CORRECTION_NOT_FOUND": "a correction that found no result may mean a value that it goes by",
     "ORDER_NOT_FOUND": "an end under a number that no order has may mean a treatment that it goes by",
     "CRITICAL_VALUE": "a latest value is one at which a physician is called: a person has to see it",
+    "DISCHARGE_BARRIER": "somebody said what the patient waits for: a person has to see it",
+    "STABLE_ON_TREATMENT": "the patient is stable on treatment that may be given by mouth or stopped",
     "FACT_CORRECTED": "it meets since a value was corrected after the moment: a person has to see both",
     "NO_ANSWER": "no plugin has answered yet",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",

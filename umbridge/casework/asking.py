@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 
-from umbridge.criteria.content import BARRIER
 from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.criteria.wire import case_out
 from umbridge.model import Case, ReviewState
@@ -16,6 +15,7 @@ from umbridge.review.case import case
 from umbridge.review.critical import LOOKED_AT, told_of_a_critical_value
 from umbridge.review.plan import Review
 from umbridge.review.standing import LaneReviews
+from umbridge.review.staying import looked_at, told_of_staying
 from umbridge.review.waves import (
     LEVEL_SUPPORTED,
     level_supported,
@@ -45,7 +45,7 @@ _EVERY = frozenset((*dictionary(), *DERIVED))
 @lru_cache(maxsize=8)
 def _with_the_hosts(facts: frozenset[str]) -> frozenset[str]:
     """What plugins want, and what the host looks at itself: of one set always the same object."""
-    return facts | LOOKED_AT | {BARRIER}
+    return facts | LOOKED_AT | looked_at()
 
 
 def questions_of(
@@ -138,7 +138,7 @@ def _as_taken(said: Screened, own: Case, review: Review, whole: Case, wave: int 
     result = told_of_the_order(result, review.type, is_unordered=review.is_unordered)
     if review.state is ReviewState.OPEN:
         result = told_of_a_correction(result, own)
-    result = told_of_a_critical_value(result, review, whole)
+    result = told_of_staying(told_of_a_critical_value(result, review, whole), review, whole)
     return said if result is said.result else replace(said, result=result)
 
 

@@ -7,22 +7,21 @@ must not leave the worklist by an answer that never looked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.interval import Interval, holds
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
+from umbridge.review import news2
 from umbridge.review.closing import CRITICAL_VALUE
+from umbridge.review.news2 import may_be, own_limit
 from umbridge.review.plan import Review
 
-#: A single score of 3 in NEWS2, which calls for an urgent look (Royal College of Physicians, 2017).
-_NEWS2: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "resp_rate": (("<=", "8"), (">=", "25")),
-    "sbp": (("<=", "90"), (">=", "220")),
-    "heart_rate": (("<=", "40"), (">=", "131")),
-    "temperature": (("<=", "35.0"),),
-}
+#: Points that one sign alone has, which calls for an urgent look; and a sum at which a team with skills of
+#: critical care is called, and a move to a higher level considered (Royal College of Physicians, 2017).
+SINGLE, EMERGENCY = 3, 7
 #: Values of a kind that laboratories telephone (42 CFR 493.1291(g) has each set its own), and a diastolic
 #: pressure above which hypertension is a crisis (Whelton PK et al. Hypertension 2018;71:e13). The limits of
 #: the laboratory were chosen for umbridge: unsigned.
@@ -36,31 +35,47 @@ _CALLED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "arterial_ph": (("<", "7.20"),),
 }
 LIMITS: Mapping[str, tuple[tuple[str, Decimal], ...]] = {
-    fact: tuple((op, Decimal(limit)) for op, limit in its) for fact, its in {**_NEWS2, **_CALLED}.items()
+    **{
+        fact: tuple((op, limit) for op, limit, points in its if points == SINGLE)
+        for fact, its in news2.BANDS.items()
+    },
+    **{fact: tuple((op, Decimal(limit)) for op, limit in its) for fact, its in _CALLED.items()},
 }
 #: NEWS2's scale 1: 91 % and less. Of a patient with a limit of their own, what is below that.
-_SATURATION, _USUAL_LIMIT = Decimal(91), Decimal(90)
-LOOKED_AT = frozenset(
-    {*LIMITS, "spo2", "spo2_limit", "consciousness", "mentation_at_baseline"}
-    | {"troponin_ratio", "troponin_change"}
-)
+_SATURATION = Decimal(91)
+#: New ischaemia on an electrocardiogram of the last day.
+_SEEN = ("ecg_new_ischemia",)
+#: Within 48 hours: acute kidney injury (KDIGO. Kidney Int Suppl 2012;2:1-138).
+KIDNEY_INJURY = Decimal("0.3")
+#: What may be a critical value where somebody sent it and nobody can read it.
+_VALUES = frozenset({*LIMITS, "spo2", "consciousness"})
+_BEFORE_LEAVING = frozenset({"troponin_ratio", "creatinine"})
+LOOKED_AT = news2.READ | _VALUES | frozenset(_SEEN) | _BEFORE_LEAVING
+LOOKED_AT |= {"troponin_change", "creatinine_rise_48h"}
 _LATER = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE, ReviewType.OBSERVATION)
 
 
 def told_of_a_critical_value(result: ScreenResult, review: Review, whole: Case) -> ScreenResult:
-    """An answer that meets, held for a person where ``critical_in`` finds anything.
+    """An answer that meets, held for a person where ``critical_in`` finds anything, or where what was sent of
+    such a value can be read by nobody: it may be one.
 
     Not where the highest level is supported already: more care than that there is none, but for a discharge.
+    One that calls the patient ready says it too, and then none of these days could have been avoided.
     """
     is_highest = result.supported is Level.CRITICAL and review.type is not ReviewType.DISCHARGE
-    if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or is_highest:
+    is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+    if not (is_met or result.discharge_ready) or is_highest:
         return result
     found = critical_in(review, whole)
-    if not found:
-        return result
-    words = f"A latest value at which a physician is called: {'; '.join(found)}."
-    rationale = f"{result.rationale} {words}".lstrip()
-    return replace(result, hold=(*result.hold, CRITICAL_VALUE), rationale=rationale)
+    if found:
+        result = replace(result, avoidable_day=None, avoidable_attribution=None)
+        words = f"A latest value at which a physician is called: {'; '.join(found)}."
+        result = _held(result, CRITICAL_VALUE, words)
+    unread = () if RESULT_UNREAD in result.hold else _unread(review, whole)
+    if unread:
+        words = f"It may be one at which a physician is called, and nobody can read it: {', '.join(unread)}."
+        result = _held(result, RESULT_UNREAD, words)
+    return result
 
 
 def critical_in(review: Review, whole: Case) -> tuple[str, ...]:
@@ -68,7 +83,7 @@ def critical_in(review: Review, whole: Case) -> tuple[str, ...]:
 
     ``whole``: with every fact of ``LOOKED_AT``, whatever the plugins ask for.
     """
-    if review.judged.moment is not None or review.type not in _LATER:
+    if not _is_later(review):
         return ()
     return (*critical(whole), *(new_injury(whole) if review.type is ReviewType.DISCHARGE else ()))
 
@@ -78,39 +93,60 @@ def critical(whole: Case) -> tuple[str, ...]:
     facts, found = whole.facts, []
     for fact, limits in LIMITS.items():
         reading = facts.get(fact)
-        if reading is not None and any(_is_beyond(reading, op, limit) for op, limit in limits):
-            found.append(_shown(reading))
-    saturation = facts.get("spo2")
-    if saturation is not None and _is_beyond(saturation, *_saturation_limit(facts)):
-        found.append(_shown(saturation))
-    alert, usual = facts.get("consciousness"), facts.get("mentation_at_baseline")
-    is_usual = usual is not None and usual.latest.value is True
-    if alert is not None and alert.latest.value != "A" and not is_usual:
-        found.append(_shown(alert))
+        if reading is not None and any(may_be(reading, op, limit) for op, limit in limits):
+            found.append(shown(reading))
+    saturation, own = facts.get("spo2"), own_limit(facts)
+    limit = ("<=", _SATURATION) if own is None else ("<", own)
+    if saturation is not None and may_be(saturation, *limit):
+        found.append(shown(saturation))
+    if news2.is_not_alert(facts):
+        found.append(shown(facts["consciousness"]))
+    found += [shown(facts[fact]) for fact in _SEEN if news2.is_so(facts, fact)]
+    if (points := news2.least_sum(facts)) >= EMERGENCY:
+        found.append(f"NEWS2 of {points} or more")
     return tuple(found)
 
 
 def new_injury(whole: Case) -> tuple[str, ...]:
-    """A troponin of the last day above its limit in a stay in which it moved: nobody leaves over it unseen
-    (Thygesen K et al. Fourth universal definition of myocardial infarction. Circulation 2018;138:e618)."""
-    troponin, moved = whole.facts.get("troponin_ratio"), whole.facts.get("troponin_change")
+    """A troponin of the last day above its limit in a stay in which it moved (Thygesen K et al. Fourth
+    universal definition of myocardial infarction. Circulation 2018;138:e618), and a creatinine that rose
+    within two days: nobody leaves over either unseen."""
+    facts, found = whole.facts, []
+    troponin, moved = facts.get("troponin_ratio"), facts.get("troponin_change")
     has_moved = moved is None or moved.latest.value is not False
-    if troponin is None or not has_moved or not _is_beyond(troponin, ">", Decimal(1)):
-        return ()
-    return (_shown(troponin),)
+    if troponin is not None and has_moved and may_be(troponin, ">", Decimal(1)):
+        found.append(shown(troponin))
+    rise = facts.get("creatinine_rise_48h")
+    if rise is not None and _is_surely(rise, ">=", KIDNEY_INJURY):
+        found.append(shown(rise))
+    return tuple(found)
 
 
-def _saturation_limit(facts: Mapping[str, Reading]) -> tuple[str, Decimal]:
-    own = facts.get("spo2_limit")
-    value = None if own is None else own.latest.value
-    is_own = isinstance(value, Decimal) and value < _USUAL_LIMIT
-    return ("<", value) if is_own and isinstance(value, Decimal) else ("<=", _SATURATION)
-
-
-def _is_beyond(reading: Reading, op: str, limit: Decimal) -> bool:
+def shown(reading: Reading) -> str:
+    """A latest value as a rationale has it."""
     value = reading.latest.value
-    return isinstance(value, Decimal | Interval) and holds(value, op, limit) is not False
+    if isinstance(value, bool):
+        value = "Y" if value else "N"
+    elif isinstance(value, Decimal) and value.as_tuple().exponent not in (0, -1, -2):
+        value = round(value, 2)
+    return f"{reading.fact} {value} {reading.latest.unit}".rstrip().removesuffix(" {ratio}")
 
 
-def _shown(reading: Reading) -> str:
-    return f"{reading.fact} {reading.latest.value} {reading.latest.unit}".rstrip()
+def _is_surely(reading: Reading, op: str, limit: Decimal) -> bool:
+    value = reading.latest.value
+    return isinstance(value, Decimal | Interval) and holds(value, op, limit) is True
+
+
+def _is_later(review: Review) -> bool:
+    return review.judged.moment is None and review.type in _LATER
+
+
+def _unread(review: Review, whole: Case) -> Iterable[str]:
+    if not _is_later(review):
+        return ()
+    asked = _VALUES | _BEFORE_LEAVING if review.type is ReviewType.DISCHARGE else _VALUES
+    return tuple(fact for fact in whole.unread if fact in asked)
+
+
+def _held(result: ScreenResult, reason: str, words: str) -> ScreenResult:
+    return replace(result, hold=(*result.hold, reason), rationale=f"{result.rationale} {words}".lstrip())

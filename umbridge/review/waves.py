@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from umbridge.criteria.content import BARRIER
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY, UNMEASURED
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
 from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED
+from umbridge.review.staying import DELAYS, DISCHARGE_BARRIER, STABLE_ON_TREATMENT, barrier
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
@@ -24,7 +24,6 @@ CEILING = "supported_max"
 ADVISED_HIGHER = "ADVISED_HIGHER"
 NO_ORDER = "INPATIENT_ORDER_MISSING"  # as the exception: a plugin that counts from the order says it too
 DELAY = "delay"  # among the scores: what care that is needed waits for
-DELAYS = {"RESULT": "care waits for a result", "PROCEDURE": "care waits for a procedure"}
 OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 #: Why a review is open beside the holds: an answer that does not meet; no answer that applies;
 #: none at all yet.
@@ -32,6 +31,7 @@ NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
 _NAMED = (
     *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER),
     *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, FACT_CORRECTED, CRITICAL_VALUE),
+    *(DISCHARGE_BARRIER, STABLE_ON_TREATMENT),
 )
 
 
@@ -100,8 +100,7 @@ def told_of_a_delay(result: ScreenResult, case: Case) -> ScreenResult:
 
     Care that is needed and comes late is a delay and no avoidable day. A person counts them, apart.
     """
-    barrier = case.facts.get(BARRIER)
-    code = None if barrier is None else str(barrier.latest.value)
+    code = barrier(case)
     is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
     if case.review is not ReviewType.CONTINUED_STAY or not is_met or code not in DELAYS:
         return result
