@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.reading import Reading
-from umbridge.hl7.times import days_of, parse_time
+from umbridge.hl7.times import Either, days_of, parse_time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where a message says no time at all and nobody knows a better one
 AHEAD = "from_the_future"
 #: Notes of a message that does not say when it was sent, or not to the minute.
 UNSENT = frozenset(("MSH-7 time_missing", "MSH-7 time_inexact"))
+#: How far the clock of a device and that of its sender may be apart. It is the least step between two zones:
+#: what lies further ahead was written in another zone.
+CLOCKS_DIFFER = timedelta(minutes=30)
+CLOCKS_AGREE = timedelta(minutes=5)  # clocks that are kept together: as far apart as Kerberos lets them be
 _MINUTE, _SECOND = 12, 14  # digits of a stamp that ends with them
 #: Fields that say when something happened, no later than it is told of: recorded and occurred (EVN-2, -6),
 #: entered (ORC-9), collected, received, reported, analysed (OBR-7, -14, -22, OBX-14, -19).
@@ -40,9 +44,32 @@ def happened(reading: Reading, raw: bytes, sent: datetime, name: str, field: int
     """When something took place: a day without an hour is the last moment of it up to ``sent``."""
     at = reading.time(raw, name, field)
     if at is None or has_hour(raw):
-        return at
+        return settled(reading, raw, sent) if reading.either and raw in reading.either else at
     days = days_of(reading.stamp(raw), reading.zone)
     return at if days is None else max(days[0], min(days[1], sent))
+
+
+def repeated(reading: Reading, raw: bytes, sent: datetime, name: str, field: int) -> datetime | None:
+    """The same of a field that later messages repeat: of an hour that comes twice always the same one."""
+    at = reading.time(raw, name, field)
+    return at if at is None or has_hour(raw) else happened(reading, raw, sent, name, field)
+
+
+def settled(reading: Reading, raw: bytes, sent: datetime) -> datetime:
+    """Which moment a time means that the clock has twice and that lies before its message.
+
+    Not the later one where the message was sent before that; the later one where it was sent at once then.
+    Else nothing tells: it is an interval, and its last moment up to ``sent`` stands in, so that what was told
+    goes by the order in which it was sent and received.
+    """
+    its = reading.either[raw]
+    if its.later - sent > CLOCKS_AGREE:
+        return its.earlier
+    if not reading.is_sent_open:
+        if sent - its.later <= CLOCKS_AGREE:
+            return min(its.later, sent)
+        reading.is_open = True
+    return min(its.last, sent)
 
 
 def has_hour(raw: bytes) -> bool:
@@ -61,7 +88,7 @@ def moments(reading: Reading) -> Moments:
     pv1, own = reading.row(b"PV1", 45) if trigger in _OWN_TIME else None, None
     if pv1:
         field = _OWN_TIME[trigger]
-        own = happened(reading, pv1[field], sent, "PV1", field)
+        own = repeated(reading, pv1[field], sent, "PV1", field)
         if evn and recorded is not None and has_hour(evn[2]) and not has_hour(pv1[field]):
             days = days_of(reading.stamp(pv1[field]), reading.zone)
             own = recorded if days is not None and days[0] <= recorded <= days[1] else own  # that day's hour
@@ -69,12 +96,19 @@ def moments(reading: Reading) -> Moments:
     took_place = happened(reading, evn[6], sent, "EVN", 6) if evn and evn[6] else None
     if evn and took_place is not None:
         days = None if has_hour(evn[6]) else days_of(reading.stamp(evn[6]), reading.zone)
-        occurred = days or (took_place, took_place)
+        its = reading.either.get(evn[6]) if reading.either and days is None else None
+        occurred = (its.earlier, its.last) if its is not None else days or (took_place, took_place)
+    elif own is not None and pv1 and reading.either and pv1[field] in reading.either:
+        # What is repeated in later messages is read alike in all of them. Where that may be the wrong hour,
+        # what took place after what is not known.
+        reading.is_open |= settled(reading, pv1[field], sent) != own
     stated = took_place or own
-    if evn and recorded is not None and not has_hour(evn[2]):
-        recorded = happened(reading, evn[2], sent, "EVN", 2)
-    told = recorded if recorded is not None and recorded < sent and recorded != stated else None
     is_entered = evn is not None and recorded is not None and has_hour(evn[2])
+    if evn and recorded is not None and (not is_entered or (reading.either and evn[2] in reading.either)):
+        was_open = reading.is_open
+        recorded = happened(reading, evn[2], sent, "EVN", 2)
+        is_entered = is_entered and not (reading.is_sent_open or reading.is_open > was_open)
+    told = recorded if recorded is not None and recorded < sent and recorded != stated else None
     return Moments(sent, stated or recorded or sent, told, occurred, is_entered)
 
 
@@ -88,6 +122,8 @@ def _sent(reading: Reading, raw: bytes) -> datetime:
     if sent is None:
         reading.note("MSH-7 time_missing")
         return reading.received_at or latest_told(reading) or EPOCH
+    if reading.either and raw in reading.either and raw[:_MINUTE].isdigit() and len(raw) >= _MINUTE:
+        return _sent_in_change(reading, reading.either[raw])
     if len(raw) >= _SECOND and raw[:_SECOND].isdigit():
         return sent
     stamp = reading.stamp(raw).strip()
@@ -107,6 +143,27 @@ def _sent(reading: Reading, raw: bytes) -> datetime:
     bounds = days_of(stamp, reading.zone) or (sent, sent)
     told = reading.received_at or latest_told(reading) or sent
     return min(max(bounds[0], told), bounds[1])
+
+
+def _sent_in_change(reading: Reading, its: Either) -> datetime:
+    """MSH-7 in an hour that the clock has twice, or leaves out: its receipt tells which, if anything does.
+
+    A message that came before the hour began anew was sent in the first one. Of one that came in the second
+    nobody knows whether it was kept back, and receipt stands in, as it does in any interval. What came later,
+    or from a file, was sent at the last moment of the two hours: the order of receipt, or of the file, tells.
+    """
+    received = reading.received_at
+    if received is None:
+        told = latest_told(reading)
+        if told is not None and its.earlier + CLOCKS_DIFFER <= told < its.later + CLOCKS_DIFFER:
+            return its.later
+        reading.is_sent_open = True
+        return its.last
+    if its.later - received > CLOCKS_DIFFER:
+        return its.earlier
+    is_twice = its.last > its.later
+    reading.is_sent_open = received > its.last if is_twice else received - its.later >= CLOCKS_DIFFER
+    return min(received.astimezone(its.later.tzinfo), its.last) if is_twice else its.later
 
 
 def latest_told(reading: Reading, until: datetime | None = None) -> datetime | None:

@@ -16,6 +16,7 @@ from umbridge.hl7.fields import (
     parts_of,
     repetitions_of,
 )
+from umbridge.hl7.moments import settled
 from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
 from umbridge.model import Coded, Order, Timing
@@ -105,6 +106,12 @@ class _Ordering:
         entered_at = entered if is_exact else None  # a date alone does not say what came last on that day
         told_at = sent_at if entered_at is None else min(entered_at, sent_at)
         at = takes_effect or entered
+        if reading.either:
+            if row[9] in reading.either:  # of the transaction; as it was sent it says which one is repeated
+                told_at = settled(reading, row[9], sent_at)
+                at = takes_effect or told_at
+            if takes_effect is not None and row[15] in reading.either:  # later messages repeat it
+                reading.is_open |= settled(reading, row[15], sent_at) != takes_effect
         begins = at
         if at is None and self.obr is not None:
             begins = self.time(self.obr.field(7), self.obr, 7)

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.fields import NULL, cleared, coded_of, leaf, parts_of, word
-from umbridge.hl7.times import Clock, parse_time
+from umbridge.hl7.times import CHANGES, Clock, Either, either, parse_time
 from umbridge.model import Coded
 
 ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")  # segments that most messages have one of
@@ -69,6 +69,9 @@ class Reading:
         "_odd",
         "_special",
         "_steady",
+        "either",
+        "is_open",
+        "is_sent_open",
         "message",
         "notes",
         "received_at",
@@ -80,6 +83,8 @@ class Reading:
         self.zone = zone
         self.received_at = received_at
         self.notes: list[str] = []
+        self.either: dict[bytes, Either] = {}  # times that the facility's clock has twice, or leaves out
+        self.is_sent_open = self.is_open = False  # whether nothing settles which MSH-7, or another, means
         self._odd: dict[bytes, tuple[datetime | None, str]] = {}  # times that took a closer look
         self._first: dict[bytes, list[bytes]] = {}  # the fields of the first segment of a name
         self._clock = Clock.of(zone)
@@ -237,6 +242,9 @@ class Reading:
             found: datetime | None = at
         else:
             found, odd = self._looked_at(raw)
+        if odd in CHANGES and found is not None:
+            its = self.either[raw] = self.either.get(raw) or either(found, self.zone)
+            found = its.usual
         if odd and len(self.notes) <= MAX_NOTES:
             self.note(f"{name}[{nth}]-{field} {odd}" if nth else f"{name}-{field} {odd}")
         return found

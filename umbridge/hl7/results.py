@@ -14,18 +14,16 @@ from umbridge.hl7.fields import (
     observed_value,
     repetitions_of,
 )
-from umbridge.hl7.moments import EPOCH
+from umbridge.hl7.moments import CLOCKS_AGREE, CLOCKS_DIFFER, EPOCH
 from umbridge.hl7.reading import Reading
 from umbridge.hl7.times import days_of
 from umbridge.model import Coded, Observation, Withdrawal
 
 _EMPTY = [b""] * 15  # what a short segment has behind its last field
-#: How far the clock of a device and that of its sender may be apart. It is the least step between two zones:
-#: what lies further ahead was written in another zone.
-CLOCKS_DIFFER = timedelta(minutes=30)
 _DAY = timedelta(days=1)
 
 _STATUSES = frozenset("OISAPCRFXYZMN")  # table 0123, of all versions
+_STATES = ("F", "P", "B", "V")  # OBX-11 of a value that is told, and not corrected or withdrawn
 _Told = tuple[datetime, datetime]
 
 
@@ -107,6 +105,11 @@ class Results(Reading):
             if not raw[10:12].isdigit() and not raw.strip()[10:12].isdigit():
                 told = days_of(self.stamp(raw), self.zone) or told
                 at = told[1]
+            elif self.either and raw in self.either:
+                its = self.either[raw]
+                is_first = its.later - sent > CLOCKS_AGREE  # nothing was collected after it was sent
+                told = (its.earlier, its.earlier if is_first else its.later)
+                at = min(told[1], sent)
             known = self._taken[raw] = (
                 ((at, told), False) if at <= sent else ((sent, told), told[0] - sent >= CLOCKS_DIFFER)
             )
@@ -139,6 +142,8 @@ class Results(Reading):
         number, placer, service, other_service, standing, taken, told = report
         if at:
             taken, told = self.taken(at, "OBX", 14, nth) or (taken, told)
+        if self.either and told is not None and status in _STATES and standing not in ("C", "X"):
+            told = self.fresh(told)
         if sub and not sub.isalnum():
             sub = self.message.value(sub).strip().encode()
         return Observation(
@@ -162,6 +167,16 @@ class Results(Reading):
             placer,
             other_service,
         )
+
+    def fresh(self, told: _Told) -> _Told:
+        """When a value was collected: in the second hour, where it was sent at once then.
+
+        A correction or withdrawal is of a value that was told before: it may mean either.
+        """
+        is_two = told[0] != told[1] and told in [(its.earlier, its.later) for its in self.either.values()]
+        if is_two and not self.is_sent_open and self.sent_at - told[1] <= CLOCKS_AGREE:
+            return told[1], told[1]
+        return told
 
     def observed(self, raw: bytes, value_type: str) -> tuple[str, tuple[Coded, ...]]:
         """OBX-5 as text and, of what may be coded, its codes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 # YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+/-ZZZZ], HL7 v2 ch. 2A (DTM); a colon or a Z is sent all the same.
 _STAMP = re.compile(
@@ -13,15 +13,18 @@ _STAMP = re.compile(
 _OFFSET = re.compile(rb"([+-])(\d\d):?(\d\d)?")
 _FIRST_YEAR, _LAST_YEAR = 1800, 2200  # nothing a hospital feed means lies outside; keeps arithmetic in range
 _MAX_OFFSET_MINUTES = 14 * 60  # UTC+14 is the largest in use
+_SECOND = timedelta(seconds=1)
+CHANGES = ("time_twice", "time_skipped")
 _KEPT, _ZONES = 8192, 16  # days and times of day kept read, and zones they are kept for; then all over again
 
 
 def parse_time(raw: bytes, zone: tzinfo) -> tuple[datetime | None, str]:
     """The moment ``raw`` means and a note code, "" when nothing was odd.
 
-    Without an offset the time is in ``zone``, the earlier one where clocks go back. A value less exact
-    than a day is its first moment (``time_coarse``); hour 24 is the next midnight (``time_hour_24``); second
-    60 is second 59 (``time_leap_second``); an absurd offset counts as none (``time_offset_unreadable``).
+    Without an offset the time is in ``zone``, the earlier one where clocks go back (see ``either``). A value
+    less exact than a day is its first moment (``time_coarse``); hour 24 is the next midnight
+    (``time_hour_24``); second 60 is second 59 (``time_leap_second``); an absurd offset counts as none
+    (``time_offset_unreadable``).
     None comes with ``time_unreadable``, or with no note where nothing, or HL7's null, was sent.
     """
     value = raw.strip()
@@ -73,7 +76,49 @@ def days_of(raw: bytes, zone: tzinfo) -> tuple[datetime, datetime] | None:
         following = (first + timedelta(days=31)).replace(day=1)
     else:
         following = first.replace(year=first.year + 1)
-    return first, following - timedelta(seconds=1)
+    last = following - _SECOND
+    again = last.replace(fold=1)  # an hour that comes twice is two hours long
+    if again.utcoffset() == first.utcoffset():
+        return first, last
+    return _fixed(first), max(_fixed(last), _fixed(again))
+
+
+class Either(NamedTuple):
+    """What a time without an offset can mean that its clock has twice, or leaves out.
+
+    ``last``: of an hour that comes twice, the last second in which it does; of one left out, ``later``.
+    ``usual`` is what stands for it where nothing tells the two apart: the first, and of an hour left out what
+    a clock shows that has not changed yet. Each has its own offset: times of one zone compare by the face of
+    its clock, which goes wrong here.
+    """
+
+    earlier: datetime
+    later: datetime
+    last: datetime
+    usual: datetime
+
+
+def either(at: datetime, zone: tzinfo) -> Either:
+    """Both moments that a time of ``zone`` can mean of which ``Clock.oddity`` says anything."""
+    here = at.replace(tzinfo=None)
+    usual, other = (_fixed(here.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
+    if other < usual:  # left out: no clock shows it twice
+        return Either(other, usual, usual, usual)
+    low, high = usual.astimezone(UTC), other.astimezone(UTC)
+    before = usual.utcoffset()
+    while high - low > _SECOND:  # the clock goes back somewhere between the two
+        middle = low + (high - low) // 2
+        if middle.astimezone(zone).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    last = high.replace(microsecond=0) + (other - usual) - _SECOND
+    return Either(usual, other, last.astimezone(other.tzinfo), usual)
+
+
+def _fixed(at: datetime) -> datetime:
+    offset = at.utcoffset()
+    return at if offset is None else at.replace(tzinfo=timezone(offset), fold=0)
 
 
 class Clock:
@@ -93,7 +138,7 @@ class Clock:
         self.steady: set[bytes] = set()  # days, by a stamp's first eight bytes, on which it does not change
 
     def oddity(self, day: bytes, at: datetime) -> str:
-        """What is odd about a time of a day: that this clock has it twice, or not at all; else ""."""
+        """What is odd about a time of a day: that this clock has it twice, or not at all (``CHANGES``)."""
         zone, here = self._zone, at.replace(tzinfo=None)
         noon = datetime.combine(here.date(), time(12), zone)
         if (noon - timedelta(days=1)).utcoffset() == (noon + timedelta(days=1)).utcoffset():

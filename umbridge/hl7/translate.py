@@ -184,7 +184,8 @@ class _Reading(Results):
             told_at=when.told,
             occurred=when.occurred,
             procedures=procedures(self, sent_at),
-            is_undated=not UNSENT.isdisjoint(self.notes) and not when.is_entered,
+            is_undated=self.is_open
+            or ((self.is_sent_open or not UNSENT.isdisjoint(self.notes)) and not when.is_entered),
         )
 
     # --- who

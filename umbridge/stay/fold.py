@@ -62,7 +62,7 @@ from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-FORM = 9
+FORM = 10
 PAST_KEPT = 8
 
 

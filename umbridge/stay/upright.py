@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from umbridge.stay.clock import MINUTE
 from umbridge.stay.onevalue import Value
 from umbridge.stay.statements import NEVER, REPORT_WITHDRAWN, Result
 
@@ -76,5 +77,16 @@ class Upright:
 
 
 def overlap(one: Result, other: Result) -> bool:
-    """Whether their times as sent can be one."""
-    return one.first <= other.last and other.first <= one.last
+    """Whether their times as sent can be one.
+
+    An hour that the clock has twice leaves two moments, and none between them: whole minutes apart, as no
+    hour or day is that ends with its last second.
+    """
+    if one.first > other.last or other.first > one.last:
+        return False
+    return not any(
+        two.first != two.last
+        and (two.last - two.first) % MINUTE == 0
+        and not any(its.first <= end <= its.last for end in (two.first, two.last))
+        for two, its in ((one, other), (other, one))
+    )
