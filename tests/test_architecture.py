@@ -210,6 +210,7 @@ def test_importing_umbridge_is_light() -> None:
 TESTED_IN = {
     "umbridge/drawing.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit draws
     "umbridge/carers.py": "tests/test_practitioners.py",
+    "umbridge/timings.py": "tests/test_order_times.py",
     "umbridge/review/worklist.py": "tests/test_worklist.py",  # lines, kept and made again
     "umbridge/store/worklist.py": "tests/test_worklist.py",  # the same, by due time, unit and payer
     "umbridge/lanecommands.py": "tests/test_moves.py",  # what they write is what a run over files finds
@@ -310,6 +311,7 @@ TESTED_IN = {
     "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
     "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
+    "umbridge/hl7/timing.py": "tests/test_order_times.py",
     "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
     "umbridge/stay/counted.py": "tests/test_moment.py",  # in time, and as corrected since
     "umbridge/stay/corrections.py": "tests/test_closing.py",  # what opens a closed review again
@@ -323,6 +325,7 @@ TESTED_IN = {
     "umbridge/stay/said.py": "tests/test_orders.py",  # statements are read for the register
     "umbridge/stay/numbers.py": "tests/test_orders.py",  # by which it finds them
     "umbridge/stay/force.py": "tests/test_orders.py",  # what the register comes to
+    "umbridge/stay/turns.py": "tests/test_order_times.py",
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
     "umbridge/stay/resultlist.py": "tests/test_account.py",  # accounts, many of them
     "umbridge/stay/kinship.py": "tests/test_likeness.py",  # which names are looked at together

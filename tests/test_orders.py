@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.model import Coded, Event, Observation, Order, Patient, ReviewType, Timing, Visit
+from umbridge.model import Coded, Event, Observation, Order, Patient, ReviewType, Visit
 from umbridge.review.plan import stay_json
 from umbridge.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay import effect as effects
@@ -27,6 +27,7 @@ from umbridge.stay.reasons import OrderReason
 from umbridge.stay.ties import Ties
 from umbridge.stay.unused import orders_unused
 from umbridge.stay.window import readings
+from umbridge.timings import Timing
 
 SITE = default_site()
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

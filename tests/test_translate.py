@@ -18,7 +18,8 @@ from umbridge.hl7.er7 import parse
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.times import parse_date, parse_time
 from umbridge.hl7.translate import identify, translate
-from umbridge.model import Coded, Coverage, Event, Timing, Withdrawal
+from umbridge.model import Coded, Coverage, Event, Withdrawal
+from umbridge.timings import Timing
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
 ZONE = ZoneInfo("America/New_York")
@@ -291,7 +292,7 @@ def test_the_parent_of_an_order(orc: str, obr: str, parent: tuple[str, str]) -> 
         ("ORC|NW|P1|||||1^QD\rRXO|A\r", Timing(None, None, False)),
         (  # of several the last to end; one without an end has none
             "ORC|NW|P1|||||^BID^^20260112140000^20260112150000~^QD^^20260112130000^20260113\rRXO|A\r",
-            Timing(at(2026, 1, 12, 13), at(2026, 1, 13), False),
+            Timing(at(2026, 1, 12, 13), at(2026, 1, 14), False),
         ),
         (
             "ORC|NW|P1|||||^BID^^20260112140000^20260112150000~^QD\rRXO|A\r",
@@ -303,7 +304,7 @@ def test_the_parent_of_an_order(orc: str, obr: str, parent: tuple[str, str]) -> 
         ),
         (  # before an RXE-1 goes ORC-7; a TQ1 behind the RXE is the pharmacy's
             "ORC|NW|P1|||||^QD^^^20260112143000\rRXO|A\rRXE|^ONCE^^20260112140000|B\r",
-            Timing(at(2026, 1, 12, 14), at(2026, 1, 12, 14), True),
+            Timing(at(2026, 1, 12, 14), None, True),
         ),
         (
             "ORC|NW|P1\rTQ1|1|||||||20260112143000\rRXO|A\rRXE||B\rTQ1|1|||||||20260112150000\r",

@@ -17,6 +17,7 @@ from umbridge.carers import Practitioner
 from umbridge.interval import Interval
 from umbridge.rowstate import RowState as RowState  # noqa: PLC0414 - the one place for all states
 from umbridge.signed import NOBODY, ContentStatus
+from umbridge.timings import Timing
 
 
 class Status(StrEnum):
@@ -134,7 +135,7 @@ class Order:
     filler: str  # ORC-3, else OBR-3
     status: str  # ORC-5
     code: Coded  # OBR-4, RXO-1 or RXE-2
-    at: datetime  # ORC-15, else ORC-9, else OBR-7, else MSH-7: when what it says takes effect
+    at: datetime  # ORC-15, else ORC-9, else OBR-7, else MSH-7: when it takes effect; not before ``starts``
     practitioners: tuple[Practitioner, ...]  # ORC-12, else OBR-16
     source: str  # "UMB0003 ORC[1]"
     alternates: tuple[Coded, ...] = ()  # other codes for the same: OBR-4.4, and RXO-1 beside an RXE-2
@@ -149,14 +150,9 @@ class Order:
     entered_at: datetime | None = None  # ORC-9 as sent; None where it has no hour
     is_dated: bool = False  # whether ``at`` is ORC-15, with an hour
     rate: tuple[str, str, str] | None = None  # of a drug: RXE-23 or RXO-21, its units, and which field it is
-
-
-class Timing(NamedTuple):
-    """How long an order runs: TQ1, else RXE-1, else ORC-7; of several the last to end."""
-
-    start: datetime | None  # TQ1-7, or TQ.4
-    stop: datetime | None  # TQ1-8, or TQ.5; None where it runs until somebody ends it
-    is_single: bool  # a single dose: TQ1-3.1, or TQ.2, is ONCE
+    starts: datetime | None = (
+        None  # when it is to begin, as sent: TQ1-7 or TQ.4, OBR-36 …; ORC-15 where that is ahead
+    )
 
 
 class Procedure(NamedTuple):

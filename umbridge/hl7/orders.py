@@ -14,12 +14,12 @@ from umbridge.hl7.fields import (
     entity_within,
     leaf,
     parts_of,
-    repetitions_of,
 )
 from umbridge.hl7.moments import settled
 from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
-from umbridge.model import Coded, Order, Timing
+from umbridge.hl7.timing import scheduled, timing_of
+from umbridge.model import Coded, Order
 
 DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
@@ -29,14 +29,13 @@ _NO_ORC = [b""] * 16
 _NO_PARENTS = [b"", b""]
 _NO_CODE = Coded()
 _DATE = 8  # bytes of a time stamp that is a date alone
-_ONE_DOSE = "ONCE"  # HL7 table 0335, and the repeat pattern of an interval
 
 
 def ordered(reading: Reading, orc: Segment | None, found: list[Segment], sent_at: datetime) -> list[Order]:
     """The orders of one ORC: one, or one a detail. An RXE is its RXO as the pharmacy encoded it.
 
     A TQ1 behind a detail is that detail's; before the first it is the ORC's, for all that have none. An RXR
-    is the detail's before it; an RXE without one has its RXO's.
+    is the detail's before it; an RXE without a TQ1 or RXR has its RXO's.
     """
     if not found:
         return [] if orc is None else [_Ordering(reading, orc, None, (), sent_at).order()]
@@ -58,9 +57,11 @@ def ordered(reading: Reading, orc: Segment | None, found: list[Segment], sent_at
     asked = [detail for detail in details if detail.name == "RXO"]
     encoded = len(details) > 1 and details[-1].name == "RXE" and len(asked) == 1
     if encoded:
-        of_asked = next(routes for detail, _, routes in triples if detail.name == "RXO")
+        at = details.index(asked[0]) + 1
         triples = [
-            (detail, its, routes or of_asked) for detail, its, routes in triples if detail.name != "RXO"
+            (detail, timed[n] or timed[at] or timed[0], routes or given[at])
+            for n, (detail, _, routes) in enumerate(triples, 1)
+            if detail is not asked[0]
         ]
     return [
         _Ordering(reading, orc, detail, its, sent_at, n > 0, asked[0] if encoded else None, routes).order()
@@ -115,13 +116,23 @@ class _Ordering:
         begins = at
         if at is None and self.obr is not None:
             begins = self.time(self.obr.field(7), self.obr, 7)
+        begins = begins or sent_at
+        is_dated = takes_effect is not None and len(row[15]) > _DATE
+        timing = timing_of(reading, orc, detail, self.timed) if row[7] or self.timed or detail else None
+        if is_dated and takes_effect is not None and takes_effect > told_at:
+            starts: datetime | None = takes_effect  # "takes precedence" over TQ1 (4.5.1.15)
+        else:
+            set_at = scheduled(reading, self.obr, sent_at)
+            sent = (set_at, None if timing is None else timing.start)
+            starts = max((each for each in sent if each is not None), default=None)
+            begins = begins if starts is None else max(begins, starts)
         return Order(
             reading.word(row[1]).upper(),
             self.number(row[2], 2),
             self.number(row[3], 3),
             reading.word(row[5]) if row[5] else "",
             code,
-            begins or sent_at,
+            begins,
             self.ordering(row[12]),
             f"{self.message.control_id} {source.name}[{source.nth}]" if source else self.message.control_id,
             alternates,
@@ -129,13 +140,14 @@ class _Ordering:
             entity_within(self.message, parents[1]) if above else "",
             told_at,
             at or sent_at,
-            self.timing(row[7]) if row[7] or self.timed or detail is not None else None,
+            timing,
             detail is not None,
             self.routes() if self.routed else (),
             detail is not None and detail.name in _DRUGS,
             entered_at,
-            takes_effect is not None and len(row[15]) > _DATE,
+            is_dated,
             self.rate() if detail is not None and detail.name in _DRUGS else None,
+            starts,
         )
 
     def ordering(self, signed: bytes) -> tuple[Practitioner, ...]:
@@ -194,39 +206,3 @@ class _Ordering:
             return found
         last = datetime.combine(found.date(), time.min, found.tzinfo) + timedelta(days=1, seconds=-1)
         return found if found >= self.sent_at else min(last, self.sent_at)
-
-    # --- for how long
-
-    def timing(self, quantities: bytes) -> Timing | None:
-        """The whole of what TQ1, RXE-1 or ORC-7 say: it runs until the last of them has ended."""
-        found = [self.timed_by(tq1) for tq1 in self.timed]
-        if not found and self.detail is not None and self.detail.name == "RXE":
-            found = self.quantities(self.detail.field(1), self.detail, 1)
-        if not found and self.orc is not None:
-            found = self.quantities(quantities, self.orc, 7)
-        if not found:
-            return None
-        ends = [each.stop or (each.start if each.is_single else None) for each in found]
-        known = [each for each in ends if each is not None]
-        return Timing(
-            min((each.start for each in found if each.start is not None), default=None),
-            max(known) if len(known) == len(ends) else None,
-            all(each.is_single for each in found),
-        )
-
-    def timed_by(self, tq1: Segment) -> Timing:
-        row, mark = tq1.row(8), self.message.delimiters.subcomponent
-        start, stop = (self.reading.time(row[field], "TQ1", field, tq1.nth) for field in (7, 8))
-        pattern = self.reading.word(row[3].split(mark, 1)[0] if mark else row[3])
-        return Timing(start, stop, pattern.upper() == _ONE_DOSE)
-
-    def quantities(self, raw: bytes, segment: Segment, field: int) -> list[Timing]:
-        """TQ, the data type of quantity and timing before 2.5: .2 interval, .4 start, .5 end."""
-        found = []
-        for one in repetitions_of(self.message, raw):
-            parts = [*parts_of(self.message, one), *([b""] * 5)]
-            start, stop = (
-                self.reading.time(parts[number - 1], segment.name, field, segment.nth) for number in (4, 5)
-            )
-            found.append(Timing(start, stop, leaf(self.message, parts, 2).upper() == _ONE_DOSE))
-        return found

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 
 from umbridge.stay.facts import dictionary
-from umbridge.stay.force import InForce
 from umbridge.stay.statements import Result
+from umbridge.stay.turns import InForce
 
 FIRST = ", first test or order"  # how the source of such a start ends
 _DONE = ("laboratory", "ecg")  # whose results show that somebody looked into the illness

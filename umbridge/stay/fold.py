@@ -18,9 +18,7 @@ from umbridge.model import Event, Status
 from umbridge.site import SiteProfile
 from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, local_date
-from umbridge.stay.course import Course
 from umbridge.stay.elsewhere import Reported
-from umbridge.stay.force import InForce
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
 from umbridge.stay.late import LATE_CRITICAL_RESULT, TROPONIN, has_troponin_risen
 from umbridge.stay.likeness import Told, base_of
@@ -58,6 +56,7 @@ from umbridge.stay.said import Plain, Said, said_of
 from umbridge.stay.statements import again, first_told, rows_of, stated, withdrawal
 from umbridge.stay.strange import Strange
 from umbridge.stay.timeline import Timeline
+from umbridge.stay.turns import InForce
 from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
@@ -225,7 +224,7 @@ class StayFold:
         return canonical(
             {
                 "applied": self._applied,
-                "course": self._timeline.course.state(),
+                "course": self._timeline.state(),
                 "form": FORM,
                 "people": self._people,
                 "site": self.site.digest,
@@ -251,7 +250,7 @@ class StayFold:
         fold._timeline.add([each for rows in increments for each in fold._load(json.loads(rows))])
         fold._identify()
         fold._order()
-        fold._timeline.restore(Course.of(state["course"]))
+        fold._timeline.restore(state["course"])
         return fold
 
     # -- looking ---------------------------------------------------------------------------------------
@@ -348,10 +347,10 @@ class StayFold:
 
     def stay(self, as_of: datetime) -> Stay:
         """The stay with its clocks read at ``as_of``."""
-        person, here = self.person(), self.here
+        planned = self._timeline.reach(instant(as_of))
+        person, here, patient = self.person(), self.here, self.patient
         cover, (came, until) = coverage_of(person), self._days(as_of)
         payers = payers_of(cover, came, until, self.site)
-        patient = self.patient
         aliases = sorted(old for old in self._standing if self._stands(old) == patient)
         aliases += [old for old in self._owners if old != patient]
         registered, left = self._timeline.course.registered_since, self._timeline.course.discharged_at
@@ -382,6 +381,7 @@ class StayFold:
             has_no_cover=bool(cover) and not payers.standing,
             reported=Reported(self._results, self.told, self.is_patient),
             raised=tuple(sorted(raised)),
+            planned=planned,
         )
         return view(here, self._timeline.course, identity, as_of)
 

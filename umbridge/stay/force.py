@@ -7,18 +7,16 @@ effective time. An order that is to begin this evening and is cancelled at noon 
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from umbridge.stay.effect import Effect
 from umbridge.stay.record import ORDER, RANK, Record, RecordData
 from umbridge.stay.said import DISCHARGE, STATUS, Said
+from umbridge.stay.turns import Turn
 
 #: More than a message has parts: a statement about a parent has a part of its own for each of its children.
 BESIDE = 1 << 20
-_FEW = 64  # runs that are looked at one by one
 _ENDINGS = frozenset({Effect.HOLDS, Effect.ASKS, Effect.ASKS_HOLD, Effect.ENDS})
 #: What a statement about a parent does to its children too (HL7 v2 4.5.1, use note c).
 INHERITED = _ENDINGS | {Effect.TAKES_BACK, Effect.RELEASES}
@@ -28,32 +26,37 @@ _IN_FORCE = frozenset({Effect.BEGINS, Effect.STANDS, Effect.RELEASES})
 _AGAIN = BESIDE >> 2  # a statement that moves a beginning has a part of its own: no two records have one key
 
 
-class Turn(NamedTuple):
-    """At ``at`` an order began or ended, by the statement of that receipt number and part."""
+class Length(NamedTuple):
+    """For how long an order runs by itself, as last told."""
 
-    at: int
-    sent: int
-    seq: int
-    part: int
-    is_on: bool
-    key: str
-    source: str
-    patient: str
-    rates: tuple[tuple[int, str, str], ...] = ()  # of a beginning: from when, how fast, source; as told
+    stop: int | None = None
+    lasting: int | None = None  # from its beginning on
+    gaps: str = ""
 
-    def rate(self, at: int) -> tuple[int, str, str] | None:
-        """How fast at an instant, since when and by what; None where nobody said. The last told counts."""
-        since, rate, source = next((each for each in reversed(self.rates) if each[0] <= at), (0, "", ""))
-        return (max(since, self.at), rate, source) if rate not in ("", "?") else None
+    def end(self, start: int) -> int | None:
+        """The earlier of the two (HL7 v2 4.5.4.8), and not before the beginning."""
+        if self.lasting is None:
+            return self.stop if self.stop is None else max(self.stop, start)
+        ends = start + self.lasting
+        return ends if self.stop is None else max(min(self.stop, ends), start)
+
+    def pauses(self) -> Iterator[tuple[int, int]]:
+        """From when until when it does not run, in order."""
+        for each in self.gaps.split(",") if self.gaps else ():
+            since, _, until = each.partition("-")
+            yield int(since), int(until)
+
+
+_ENDLESS = Length()
 
 
 class Run:
     """One stretch in force."""
 
-    __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "moves", "rates", "start", "stop")
+    __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "length", "moves", "rates", "start")
 
-    def __init__(self, begun: Said, start: int, stop: int | None = None) -> None:
-        self.begun, self.start, self.stop = begun, start, stop
+    def __init__(self, begun: Said, start: int, length: Length = _ENDLESS) -> None:
+        self.begun, self.start, self.length = begun, start, length
         #: From when, how fast, and where it was said.
         self.rates: list[tuple[int, str, str]] = []
         #: Of the beginning and of each change: that of the first received that says it is in force as such.
@@ -74,13 +77,14 @@ class Run:
 class OrderLine:
     """One order of one kind. ``step`` takes its statements in the order told."""
 
-    __slots__ = ("_rate", "_shown", "_state", "_stop", "_undo", "runs", "what")
+    __slots__ = ("_length", "_rate", "_shown", "_start", "_state", "_undo", "runs", "what")
 
     def __init__(self, what: str, shown: Said) -> None:
         self.what = what
         self.runs: list[Run] = []
         self._shown = shown  # the last that said what the order is; at first, the first that will
-        self._stop: int | None = None
+        self._length = _ENDLESS
+        self._start: int | None = None  # when it is to begin, as last told
         self._rate = ("", "")  # how fast as last told, and where
         self._state = ""  # "" while nobody has told of it, "on", "held" or "off"
         self._undo: str | None = None  # the state before a request that can still be taken back
@@ -93,10 +97,13 @@ class OrderLine:
     def step(self, said: Said, *, does: str = "") -> None:
         """``does``: what it does to this order, where that is not what it does to its own."""
         effect = does or said.does
-        if said.is_dated and effect in SAYS_WHAT and self._state == "on" and self._is_same(said):
+        is_timed = self._state == "on" and (said.is_dated or self._puts_off(said))
+        if is_timed and effect in SAYS_WHAT and self._is_same(said):
             self._move(said)
-        if said.what == self.what and effect in _IN_FORCE:
-            self._say(said)
+        if effect in _IN_FORCE:
+            self._time(said)
+            if said.what == self.what:
+                self._say(said)
         match effect:
             case Effect.BEGINS:
                 self._open(said, said.at)
@@ -130,6 +137,11 @@ class OrderLine:
         """Whether it says of the order nothing else than was known: not another status or level from then."""
         return not said.what or (said.status, said.level) == (self._shown.status, self._shown.level)
 
+    def _puts_off(self, said: Said) -> bool:
+        """Whether it says when the order is to begin, which lies ahead of it or did until now. A start that
+        has passed says of what has begun only that it was not to begin before."""
+        return said.start is not None and (said.start > said.told or said.told < self.runs[-1].begins)
+
     def _move(self, said: Said) -> None:
         """The order takes effect at another time than was said. Of a treatment only before it began: what
         runs is changed from then on, and was given until then."""
@@ -140,19 +152,24 @@ class OrderLine:
         elif said.told < run.start:
             run.start = said.at
 
-    def _say(self, said: Said) -> None:
-        """What the order is, and for how long, as last told."""
+    def _time(self, said: Said) -> None:
+        """When it is to begin and for how long it runs, as last told, by whatever code."""
+        if said.start is not None:
+            self._start = said.start
         if said.is_timed:
-            self._stop = said.stop
+            self._length = Length(said.stop, said.lasting, said.gaps)
+            if self._state == "on":
+                self.runs[-1].length = self._length
+
+    def _say(self, said: Said) -> None:
+        """What the order is, as last told."""
         if said.rate:
             self._rate = (said.rate, said.source)
             if self._state == "on":  # what ran until then was given as told before
                 self.runs[-1].rates.append((max(said.changed, self.runs[-1].start), *self._rate))
-        if self._state == "on":
-            self.runs[-1].stop = self._stop
-            if (said.status, said.level) != (self._shown.status, self._shown.level):
-                self.runs[-1].changes.append(said)
-                self.runs[-1].claims.append(said.claim)
+        if self._state == "on" and (said.status, said.level) != (self._shown.status, self._shown.level):
+            self.runs[-1].changes.append(said)
+            self.runs[-1].claims.append(said.claim)
         self._shown = said
 
     def _seen(self, said: Said) -> Said:
@@ -173,7 +190,8 @@ class OrderLine:
     def _open(self, said: Said, start: int) -> None:
         if self._state != "on":
             if said.what and said.does == Effect.BEGINS and not said.is_timed:
-                self._stop = None  # it begins again, and nobody said that it will stop
+                self._length = _ENDLESS  # it begins again, and nobody said that it will stop
+            start = self._not_before(said, start)
             if said.what and said.does == Effect.BEGINS and not said.rate:
                 self._rate = ("", "")
             last = self.runs[-1] if self.runs else None
@@ -182,11 +200,17 @@ class OrderLine:
                     del self.runs[-1]
                 else:
                     last.end = start
-            self.runs.append(Run(self._seen(said), start, self._stop))
+            self.runs.append(Run(self._seen(said), start, self._length))
             if self._rate[0]:
                 self.runs[-1].rates.append((0, *self._rate))  # however its beginning moves
             self._state = "on"
         self._undo = None
+
+    def _not_before(self, said: Said, start: int) -> int:
+        """A release does not begin what is still to begin; what is ordered anew says anew when it is to."""
+        if said.is_new:
+            self._start = said.start
+        return start if self._start is None else max(start, self._start)
 
     def _close(self, said: Said, state: str, *, is_request: bool = False) -> None:
         if self._state == "on":
@@ -211,18 +235,25 @@ class OrderLine:
     # -- what comes of it --------------------------------------------------------------------------------
 
     def turns(self, key: str, since: int = 0) -> Iterator[tuple[Turn, Turn | None]]:
-        """Of a treatment: where each run began and where it ended, by a statement or by its stop time."""
+        """Of a treatment: where each run began and where it ended, by a statement or by its own length."""
         for run in self.runs[since:]:
-            end, ended = run.end, run.ended
-            if run.stop is not None and (end is None or run.stop < end):
-                end, ended = max(run.stop, run.start), run.begun
-            start = _turn(run.begun, run.start, is_on=True, key=key, patient=run.begun.patient)
+            begun, patient = run.begun, run.begun.patient
+            end, ended, stop = run.end, run.ended, run.length.end(run.start)
+            if stop is not None and (end is None or stop < end):
+                end, ended = stop, begun
+            start = _turn(begun, run.start, is_on=True, key=key, patient=patient)
             if run.rates:
                 start = start._replace(rates=tuple(run.rates))
+            for since_when, until in run.length.pauses():
+                if until <= start.at or (end is not None and since_when >= end):
+                    continue
+                off = max(since_when, start.at)
+                yield start, _turn(begun, off, is_on=False, key=key, patient=patient)
+                start = start._replace(at=until)
             if end is None or ended is None:
                 yield start, None
-            else:
-                yield start, _turn(ended, end, is_on=False, key=key, patient=run.begun.patient)
+            elif start.at <= end:
+                yield start, _turn(ended, end, is_on=False, key=key, patient=patient)
 
     def records(self, key: str, since: int = 0) -> Iterator[Record]:
         """Of a status order or a discharge order: what the course of the stay goes through.
@@ -295,102 +326,3 @@ def beside(record: Record, records: list[Record]) -> Record:
     if all(each.key != record.key or each == record for each in records):
         return record
     return record._replace(key=(*record.key[:4], record.key[4] + BESIDE // 2))
-
-
-class InForce:
-    """The orders of one treatment. Answers "is one in force" without going through all of them."""
-
-    __slots__ = ("_by_end", "_by_start", "_open", "_turns")
-
-    def __init__(self) -> None:
-        self._turns: list[Turn] = []
-        self._open: list[Turn] = []  # runs without an end
-        self._by_start: list[tuple[Turn, int]] = []  # runs with one, and when
-        self._by_end: list[tuple[int, Turn]] = []
-
-    def add(self, start: Turn, end: Turn | None) -> None:
-        if end is None:
-            insort(self._turns, start)
-            insort(self._open, start)
-            return
-        if end.at > start.at:
-            insort(self._turns, start)
-            insort(self._by_start, (start, end.at))
-            insort(self._by_end, (end.at, start))
-        insort(self._turns, end)
-
-    def remove(self, start: Turn, end: Turn | None) -> None:
-        """Take back what ``add`` was given."""
-        if end is None:
-            _drop(self._turns, start)
-            _drop(self._open, start)
-            return
-        if end.at > start.at:
-            _drop(self._turns, start)
-            _drop(self._by_start, (start, end.at))
-            _drop(self._by_end, (end.at, start))
-        _drop(self._turns, end)
-
-    def in_force(self, at: int, is_own: Callable[[str], bool]) -> Turn | None:
-        """The newest order in force at an instant, of patients that ``is_own`` accepts."""
-        running = (self._open[n] for n in range(bisect_right(self._open, (at + 1,)) - 1, -1, -1))
-        own = (
-            next((turn for turn in each if is_own(turn.patient)), None)
-            for each in (running, self._stopping(at))
-        )
-        return max((turn for turn in own if turn is not None), default=None)
-
-    def _stopping(self, at: int) -> Iterable[Turn]:
-        """The runs with an end that go on at an instant, newest first."""
-        place = bisect_right(self._by_end, (at + 1,))
-        if len(self._by_end) - place <= _FEW:
-            return sorted((turn for _, turn in self._by_end[place:] if turn.at <= at), reverse=True)
-        last = bisect_right(self._by_start, ((at + 1,),))  # so many go on that one of the newest does
-        back = (self._by_start[n] for n in range(last - 1, -1, -1))
-        return (turn for turn, end in back if end > at)
-
-    def every(self, at: int, is_own: Callable[[str], bool]) -> list[Turn]:
-        """All orders in force at an instant, oldest first."""
-        running = self._open[: bisect_right(self._open, (at + 1,))]
-        return sorted(turn for turn in (*running, *self._stopping(at)) if is_own(turn.patient))
-
-    def was_told(self, at: int, sent: int, is_own: Callable[[str], bool]) -> bool:
-        """Whether one in force at an instant had been told of at another."""
-        running = islice(self._open, bisect_right(self._open, (at + 1,)))
-        its = chain(running, self._stopping(at))
-        return any(turn.sent <= sent and is_own(turn.patient) for turn in its)
-
-    def goes_on(self, at: int, sent: int, is_own: Callable[[str], bool]) -> bool:
-        """Whether one of those has not been ended since by a statement about itself; a stop time is none."""
-        its = [turn for turn in self.every(at, is_own) if turn.sent <= sent]
-        ended = {(t.key, t.patient) for t in self._turns if not t.is_on and t.at >= at and t.sent > sent}
-        return any((turn.key, turn.patient) not in ended for turn in its)
-
-    def ended(self, since: int, at: int, is_own: Callable[[str], bool]) -> tuple[int, Turn] | None:
-        """The last of those that ended after ``since`` and by ``at``, and when. What never ran is none."""
-        low, high = bisect_right(self._by_end, (since + 1,)), bisect_right(self._by_end, (at + 1,))
-        return next((each for each in reversed(self._by_end[low:high]) if is_own(each[1].patient)), None)
-
-    def begins(self, at: int, until: int, is_own: Callable[[str], bool]) -> Turn | None:
-        """The first that is to begin after ``at`` and by ``until``, told of by ``at``."""
-        low, high = bisect_right(self._turns, (at + 1,)), bisect_right(self._turns, (until + 1,))
-        return next(
-            (t for t in self._turns[low:high] if t.is_on and t.sent <= at and is_own(t.patient)), None
-        )
-
-    def newest(self, at: int, is_own: Callable[[str], bool]) -> Turn | None:
-        """The newest turn up to an instant, on or off: what a treatment's OBX is older or newer than."""
-        place = bisect_right(self._turns, (at + 1,))
-        return next(
-            (self._turns[n] for n in range(place - 1, -1, -1) if is_own(self._turns[n].patient)), None
-        )
-
-    def __iter__(self) -> Iterator[Turn]:
-        return iter(self._turns)
-
-    def __bool__(self) -> bool:
-        return bool(self._turns)
-
-
-def _drop(held: list[Any], gone: object) -> None:
-    del held[bisect_left(held, gone)]

@@ -95,7 +95,8 @@ def _is_before(one: Said, other: Said) -> bool:
 
 
 def _words(said: Said) -> tuple[object, ...]:
-    return (*said[4:10], said.is_timed, said.stop, said.status, said.level, said.word, said.rate)
+    its = (*said[4:10], said.is_timed, said.stop, said.status, said.level, said.word, said.rate)
+    return (*its, said.start, said.lasting, said.gaps)
 
 
 def retold(its: list[Said]) -> list[Said]:

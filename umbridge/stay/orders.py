@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from umbridge.stay.entities import alike, same
-from umbridge.stay.force import BESIDE, INHERITED, InForce, OrderLine, Turn, beside, line_of
+from umbridge.stay.force import BESIDE, INHERITED, OrderLine, beside, line_of
 from umbridge.stay.numbers import Numbers, shelf_of
 from umbridge.stay.oneorder import alike_until, are_one, by_patient, is_meant, retold
 from umbridge.stay.ordinary import Ordinary
@@ -30,6 +30,7 @@ from umbridge.stay.said import DISCHARGE, NO_TREATMENT, REPLACEMENT, STATUS, UNR
 from umbridge.stay.shelf import NUMBERS, READ, Shelf
 from umbridge.stay.strange import UNKNOWN, Registered, Strange, of_another
 from umbridge.stay.ties import UNSURE, Ties
+from umbridge.stay.turns import InForce, Turn
 
 #: The exception of the stay for a statement that is not used and may matter.
 _EXCEPTIONS = {OrderReason.NOT_FOUND: UNKNOWN, OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}

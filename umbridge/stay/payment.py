@@ -20,8 +20,8 @@ from umbridge.stay.cut import Cut
 from umbridge.stay.derived import single
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.force import InForce
 from umbridge.stay.statements import Result
+from umbridge.stay.turns import InForce
 from umbridge.stay.view import Stay
 
 PROCEDURE, PLANNED, EXPECTATION = "procedure_24h", "operative_plan", "expectation_documented"

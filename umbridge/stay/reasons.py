@@ -130,6 +130,7 @@ class NoteReason(_Worded):
     TIME_MISSING = "time_missing", "no time in MSH-7: the time of receipt stands in"
     TIME_INEXACT = "time_inexact", "MSH-7 has no minutes: the time of receipt stands in, within what it says"
     TIME_AFTER_MESSAGE = "time_after_message", "a time after its message: the message's own time stands in"
+    DURATION = "duration_not_read", "how long an order runs, not as a length of time: until somebody ends it"
     DATE_UNREADABLE = "date_unreadable", "what was sent is no date"
     DATE_COARSE = "date_coarse", "a date that is less exact than a day: not used"
     REPORT_STATUS = "report_status_unknown", "OBR-25 is in no version of table 0123: OBX-11 decides"

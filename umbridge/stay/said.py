@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import NamedTuple
 
 from umbridge.carers import ORDERING
@@ -15,6 +16,7 @@ from umbridge.stay.practitioners import by_role
 from umbridge.stay.rates import FLUIDS, rate_of
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import names_of
+from umbridge.timings import Timing
 
 #: What an order is, besides a treatment, which is named by its fact.
 STATUS, DISCHARGE = "+status", "+discharge"
@@ -24,6 +26,7 @@ NO_TREATMENT = frozenset({STATUS, DISCHARGE})
 UNREAD = "unmapped_parenteral_order"
 #: Orders that have another order's placer number: table 0119, comments on PA and on RO.
 CHILD, REPLACEMENT = "child", "replacement"
+_TICK = timedelta(microseconds=1)
 _NEW = frozenset({"NW", "RO", "CH", "RA", "SN"})
 _CHANGED = frozenset({"XO", "XX", "XR"})
 
@@ -62,6 +65,9 @@ class Said(NamedTuple):
     by: str = ""  # who signed it, as JSON: what a statement is compared and found by can hold no list
     is_dated: bool = False  # says when the order itself takes effect: ORC-15, and not the transaction's time
     rate: str = ""  # of fluids: mL/h; "?" where nobody can say; "" where nothing is told of it
+    start: int | None = None  # when it is to begin, as sent: it is not in force before
+    lasting: int | None = None  # from its beginning on, where no time says when that is
+    gaps: str = ""  # of several timings, "FROM-UNTIL,…": none of them runs then
 
     @property
     def when(self) -> tuple[int, int, int, int]:
@@ -95,6 +101,25 @@ def _is_dated(order: Order, sent: int) -> bool:
     is_sent = order.entered_at is None or order.control in _NEW
     own = sent if is_sent or order.entered_at is None else instant(order.entered_at)
     return order.is_dated and instant(order.at) // MINUTE != own // MINUTE
+
+
+def _length(order: Order) -> tuple[int | None, int | None]:
+    """When it stops, and how long it runs where nothing says when it begins."""
+    timing = order.timing
+    if timing is None:
+        return None, None
+    stop = None if timing.stop is None else instant(timing.stop)
+    lasting = None if timing.lasting is None else timing.lasting // _TICK
+    if lasting is None and timing.is_single and stop is None:
+        lasting = 0
+    if lasting is None or order.starts is None:
+        return stop, lasting
+    ends = instant(order.starts) + lasting  # the earlier of the two ends it (HL7 v2 4.5.4.8)
+    return ends if stop is None else min(stop, ends), None
+
+
+def _gaps(timing: Timing) -> str:
+    return ",".join(f"{instant(begins)}-{instant(ends)}" for begins, ends in timing.gaps)
 
 
 class Plain(NamedTuple):
@@ -176,10 +201,8 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 plain.append(Plain(order.placer, order.filler, code if is_new else "", names.patient))
             if _is_plain(order, does):
                 continue
-        timing, stop = order.timing, None
-        if timing is not None:
-            ends = timing.stop or ((timing.start or order.at) if timing.is_single else None)
-            stop = None if ends is None else instant(ends)
+        timing = order.timing
+        start, (stop, lasting) = order.starts, _length(order)
         apart = ""
         if order.placer and order.filler:
             if order.control == "CH" and same(order.placer, order.parent):
@@ -211,6 +234,9 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 word=f"{order.control} {order.status.upper()}",
                 is_dated=bool(what or not code) and _is_dated(order, sent),
                 rate=rate_of(order, site) if what == FLUIDS else "",
+                start=None if start is None else instant(start),
+                lasting=lasting,
+                gaps=_gaps(timing) if timing is not None and timing.gaps else "",
             )
         )
         if asked is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from umbridge.stay.effect import Effect
-from umbridge.stay.force import OrderLine, Turn
+from umbridge.stay.force import OrderLine
 from umbridge.stay.oneorder import Entries
 from umbridge.stay.record import Record
 from umbridge.stay.said import DISCHARGE, NO_TREATMENT, STATUS, Said
+from umbridge.stay.turns import Turn
 
 #: What says something of its order; anything else is the reason why it does not.
 READ = frozenset(Effect)
@@ -58,13 +59,15 @@ class Shelf:
     def go_on(self, name: str, its: list[Said], line: OrderLine) -> None:
         """Take the statements that came since one by one, and read only what they can have changed."""
         since = max(0, len(line.runs) - 1)
-        old = len(list(line.records(name + line.what, since)))
+        is_status = line.what in (STATUS, DISCHARGE)
+        old = len(list(line.records(name + line.what, since) if is_status else line.turns(name, since)))
         for said in self.more:
             line.step(said)
             its.append(said)
-        if line.what in (STATUS, DISCHARGE):
+        if is_status:
             self.records = self.records[: len(self.records) - old] + list(
                 line.records(name + line.what, since)
             )
         else:
-            self.runs = self.runs[:since] + [(line.what, *run) for run in line.turns(name, since)]
+            kept = self.runs[: len(self.runs) - old]
+            self.runs = kept + [(line.what, *run) for run in line.turns(name, since)]

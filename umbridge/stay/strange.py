@@ -9,10 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from umbridge.stay.force import InForce, OrderLine
+from umbridge.stay.force import OrderLine
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
 from umbridge.stay.said import NO_TREATMENT, UNREAD, Said
+from umbridge.stay.turns import InForce
 
 UNKNOWN = "ORDER_NOT_FOUND"
 #: The status that a patient has by registration alone, and since when.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from umbridge.site import SiteProfile
 from umbridge.stay.course import Course
 from umbridge.stay.happening import BACK, GONE, SHELL, Placed
-from umbridge.stay.record import Key, Record, same_patient
+from umbridge.stay.record import ORDER, Key, Record, same_patient
 from umbridge.stay.steps import known, reopen, seen, step, take_back
 from umbridge.stay.telling import Telling
 
@@ -31,6 +31,11 @@ class _Mark(NamedTuple):
 
 def _key(placed: Placed) -> Key:
     return placed.key
+
+
+def _is_planned(key: Key, trigger: str) -> bool:
+    """Whether an order, or the end of one, was told of before it takes effect."""
+    return trigger == ORDER and key[0] > key[2]
 
 
 def _told(record: Record) -> tuple[int, int, int]:
@@ -57,6 +62,8 @@ class Timeline:
         self._beside: Course | None = None
         self._awaited: frozenset[Key] = frozenset()
         self._is_restored = False  # the course is made; where its records stand is asked with the next
+        self._now = 0  # planned orders of a later time wait for it
+        self._planned = 0  # when the last of them takes effect
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -76,10 +83,44 @@ class Timeline:
         if not held:
             self.forget()
 
-    def restore(self, course: Course) -> None:
+    def reach(self, now: int) -> int | None:
+        """The course is to be that of an instant: an order that takes effect later waits until then. When
+        the next one does."""
+        since, until = sorted((self._now, now))
+        if self._planned > since:
+            self._settle()
+            self._unrestore()
+            self._now = now
+            place = bisect_left(self._keys, (since + 1,))
+            while place < len(self._keys) and self._keys[place][0] <= until:
+                if self._is_planned(place):
+                    self._from(place)
+                    break
+                place += 1
+        self._now = now
+        if self._planned <= now:
+            return None
+        first = bisect_left(self._keys, (now + 1,))
+        return next((self._keys[n][0] for n in range(first, len(self._keys)) if self._is_planned(n)), None)
+
+    def _is_planned(self, place: int) -> bool:
+        return _is_planned(self._keys[place], self._order[place].record.trigger)
+
+    def state(self) -> dict[str, Any]:
+        """The course, and the last planned order that is in it."""
+        its: dict[str, Any] = self.course.state()
+        if self._planned:
+            self._unrestore()
+            come = range(bisect_left(self._keys, (self._now + 1,)) - 1, -1, -1)
+            last = next((self._keys[n][0] for n in come if self._is_planned(n)), None)
+            its |= {} if last is None else {"reached": last}
+        return its
+
+    def restore(self, state: dict[str, Any]) -> None:
         """What waits has made this course."""
         self._records, self._waiting = sorted(self._waiting, key=_told), []
-        self._course = course
+        self._now = state.pop("reached", 0)
+        self._course = Course.of(state)
         self._placed_for, self._is_restored = self._whose(), True
 
     def forget(self) -> None:
@@ -133,6 +174,8 @@ class Timeline:
 
     def _name(self, records: Sequence[Record]) -> None:
         for record in records:
+            if record.at > self._planned and _is_planned(record.key, record.trigger):
+                self._planned = record.at
             if not record.patient:
                 continue
             if self._first is None or record.key < self._first.key:
@@ -208,7 +251,8 @@ class Timeline:
 
     def _fold(self) -> None:
         for number in range(self._count, len(self._order)):
-            self._step(self._order[number])
+            if self._keys[number][0] <= self._now or not self._is_planned(number):
+                self._step(self._order[number])
             count = number + 1
             if count - (self._marks[-1].number if self._marks else 0) >= MARK_EVERY:
                 beside = None if self._beside is None else self._beside.copied()

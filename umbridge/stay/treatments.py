@@ -13,9 +13,9 @@ from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.derived import single
 from umbridge.stay.facts import FactType
 from umbridge.stay.fold import StayFold
-from umbridge.stay.force import InForce
 from umbridge.stay.rates import FLUIDS
 from umbridge.stay.said import UNREAD
+from umbridge.stay.turns import InForce
 
 NO_ORDER = "order:none"  # the source of a reading that no message sent
 PROCEDURE = "procedure_24h"

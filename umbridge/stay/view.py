@@ -259,6 +259,7 @@ class Identity:
     has_no_cover: bool
     reported: Reported
     raised: tuple[str, ...] = ()  # exceptions about results and orders
+    planned: int | None = None  # when the next order takes effect that waits for its time
 
 
 def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime) -> Stay:
@@ -291,7 +292,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         certifications=identity.certifications,
     )
     owed, raised = notices(ground), tuple(alarms(ground))
-    turns = [*owed.turns, *(alarm.since for alarm in raised)]
+    turns = [*owed.turns, *(alarm.since for alarm in raised), identity.planned or now]
     return Stay(
         as_of=moment(now, zone),
         visit=course.visit or identity.visit or account_name(next(iter(accounts), "")),

@@ -23,7 +23,6 @@ from umbridge.stay.derived import DERIVED_FACTS, single
 from umbridge.stay.ends import least_reached, most_reached, number_of, value_of
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.force import InForce
 from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
 from umbridge.stay.payment import PAYMENT_FACTS, PRESENT, SENT_TOO, UNSAID
 from umbridge.stay.person import Diagnosed
@@ -34,6 +33,7 @@ from umbridge.stay.serial import SERIAL_FACTS
 from umbridge.stay.sources import coded_by, plain, sources_of
 from umbridge.stay.statements import Result
 from umbridge.stay.treatments import NO_ORDER, TREATMENT_FACTS, around, fluid_rate
+from umbridge.stay.turns import InForce
 from umbridge.stay.view import Stay
 
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high

@@ -1,0 +1,206 @@
+"""When an order begins and how long it runs by its own fields: TQ1, the TQ before version 2.5, OBR-36."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from umbridge.hl7.er7 import Segment
+from umbridge.hl7.fields import leaf, parts_of, repetitions_of
+from umbridge.hl7.reading import Reading
+from umbridge.hl7.times import days_of
+from umbridge.timings import Timing
+
+_ONE_DOSE = "ONCE"  # HL7 table 0335, and the repeat pattern of an interval
+_PARALLEL = "A"  # HL7 table 0472: the next one beside this one, and not after it
+_TQ_AT = {"RXE": 1, "OBR": 27}
+_NOT_READ = "duration_not_read"
+_MINUTES = 12  # digits of a stamp that has them
+#: Units of time that mean one thing, as UCUM, ISO 2955 and ANSI X3.50 write them. A month has no one length.
+_UNITS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600),
+    **dict.fromkeys(("d", "day", "days"), 86_400),
+    **dict.fromkeys(("wk", "wks", "week", "weeks"), 604_800),
+}
+_LETTERS = {"S": 1, "M": 60, "H": 3600, "D": 86_400, "W": 604_800}
+_LETTERED = re.compile(r"([SMHDW])0*([1-9]\d{0,5})")
+_AMOUNT = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
+
+
+class _Piece(NamedTuple):
+    """One TQ1, or one repetition of a TQ."""
+
+    start: datetime | None
+    stop: datetime | None
+    lasting: timedelta | None
+    is_single: bool
+    is_beside: bool  # the next one runs beside this one
+
+    def says(self) -> bool:
+        return self.stop is not None or self.lasting is not None or self.is_single
+
+    def end(self, start: datetime) -> datetime | None:
+        """The earliest of what it says (TQ1-8, HL7 v2 4.5.4.8); a single dose is over when it is given."""
+        ends = [self.stop] if self.stop is not None else []
+        if self.lasting is not None:
+            ends.append(start + self.lasting)
+        elif self.is_single and self.stop is None:
+            ends.append(start)
+        return min(ends, default=None)
+
+
+def timing_of(
+    reading: Reading, orc: Segment | None, detail: Segment | None, timed: Sequence[Segment]
+) -> Timing | None:
+    """What the fields for it say; None where none of them was sent.
+
+    TQ1 took the place of TQ, and ORC-7 is RXE-1 and OBR-27 again (4.5.1.2): what one of them leaves out
+    another may have. It does not begin before the latest start; for how long it runs the first one says.
+    """
+    sources = [[_of_tq1(reading, tq1) for tq1 in timed]]
+    for segment, field in ((detail, _TQ_AT.get(detail.name) if detail else None), (orc, 7)):
+        if segment is not None and field is not None and (raw := segment.field(field)):
+            sources.append(_of_tq(reading, raw, segment, field))
+    found = [pieces for pieces in sources if pieces]
+    if not found:
+        return None
+    start = max((its for pieces in found if (its := _begins(pieces)) is not None), default=None)
+    pieces = next((its for its in found if any(piece.says() for piece in its)), found[0])
+    if len(pieces) > 1:
+        return _together(reading, pieces, start)
+    only = pieces[0]
+    return Timing(start, only.stop, only.is_single, only.lasting)
+
+
+def scheduled(reading: Reading, obr: Segment | None, sent_at: datetime) -> datetime | None:
+    """OBR-36, the time that the filler set (4.5.3.36); OBR-6, where it was asked for before there was a TQ.
+
+    OBR-7 is when something was done; one that lies ahead of its message is when it is to be done. OBR-6 is as
+    often the time of the order, so it counts where it lies ahead too.
+    """
+    if obr is None:
+        return None
+    set_at = reading.time(obr.field(36), "OBR", 36, obr.nth)
+    asked = (reading.time(obr.field(field), "OBR", field, obr.nth) for field in (6, 7))
+    ahead = (at for at in asked if at is not None and at > sent_at)
+    return max((at for at in (set_at, *ahead) if at is not None), default=None)
+
+
+def _begins(pieces: Sequence[_Piece]) -> datetime | None:
+    """The first of several is the beginning; where that has no time, nobody said when."""
+    return None if pieces[0].start is None else min(each.start for each in pieces if each.start is not None)
+
+
+def _together(reading: Reading, pieces: Sequence[_Piece], start: datetime | None) -> Timing:
+    """Several timings: one after the other or beside one another, and nothing where none of them runs."""
+    spans: list[tuple[datetime, datetime | None]] = []
+    first = start
+    for piece in pieces:
+        begins = piece.start or first
+        if begins is None:
+            ends = piece.stop
+            if piece.lasting is not None:
+                reading.note(_NOT_READ)
+        else:
+            ends = piece.end(begins)
+            spans.append((begins, ends))
+        first = begins if piece.is_beside else ends or begins
+    is_open = any(end is None for _, end in spans) or len(spans) < len(pieces)
+    known = [end for _, end in spans if end is not None]
+    gaps = tuple(_gaps(spans)) if len(spans) == len(pieces) else ()
+    is_single = all(piece.is_single for piece in pieces)
+    return Timing(start, max(known) if known and not is_open else None, is_single, None, gaps)
+
+
+def _gaps(spans: Iterable[tuple[datetime, datetime | None]]) -> Iterable[tuple[datetime, datetime]]:
+    """From when until when none of them runs, though one still comes."""
+    until: datetime | None = None
+    for begins, ends in sorted(spans, key=lambda span: span[0]):
+        if until is not None and begins > until:
+            yield until, begins
+        if ends is None:
+            return
+        until = ends if until is None else max(until, ends)
+
+
+def _of_tq1(reading: Reading, tq1: Segment) -> _Piece:
+    row, message, nth = tq1.row(14), reading.message, tq1.nth
+    mark = message.delimiters.subcomponent
+    pattern = reading.word(row[3].split(mark, 1)[0] if mark else row[3])
+    is_single = _is_single(reading, pattern, row[14], "TQ1", 14, nth)
+    lengths = [_amount(reading, row[6], 6, nth)]
+    if is_single:
+        lengths.append(_amount(reading, row[13], 13, nth))  # of one performance: here of the only one
+    return _Piece(
+        reading.time(row[7], "TQ1", 7, nth),
+        _stop(reading, row[8], "TQ1", 8, nth, is_single),
+        min((each for each in lengths if each is not None), default=None),
+        is_single,
+        reading.word(row[12]).upper() == _PARALLEL,
+    )
+
+
+def _of_tq(reading: Reading, raw: bytes, segment: Segment, field: int) -> list[_Piece]:
+    """TQ: .2 interval, .3 duration, .4 start, .5 end, .9 conjunction, .12 occurrences."""
+    found, message, name, nth = [], reading.message, segment.name, segment.nth
+    mark = message.delimiters.component
+    for one in repetitions_of(message, raw):
+        parts = [*(one.split(mark, 12) if mark else [one]), *([b""] * 12)]
+        duration = leaf(message, parts, 3).upper()
+        count = b"1" if duration == "X1" else parts[11]
+        is_single = _is_single(reading, leaf(message, parts, 2), count, name, field, nth)
+        lettered = _LETTERED.fullmatch(duration)
+        if duration not in ("", "INDEF", "X1") and lettered is None:
+            reading.note(f"{name}[{nth}]-{field} {_NOT_READ}")
+        found.append(
+            _Piece(
+                reading.time(parts[3], name, field, nth),
+                _stop(reading, parts[4], name, field, nth, is_single),
+                timedelta(seconds=_LETTERS[lettered[1]] * int(lettered[2])) if lettered else None,
+                is_single,
+                leaf(message, parts, 9).upper() == _PARALLEL,
+            )
+        )
+    return found
+
+
+def _is_single(reading: Reading, pattern: str, raw: bytes, name: str, field: int, nth: int) -> bool:
+    """Whether it is done once. When the last of several is done depends on the ward's hours: not read."""
+    count = reading.word(raw) if raw else ""
+    if count.lstrip("0") not in ("", "1"):
+        reading.note(f"{name}[{nth}]-{field} {_NOT_READ}")
+    return pattern.upper() == _ONE_DOSE or count.lstrip("0") == "1"
+
+
+def _amount(reading: Reading, raw: bytes, field: int, nth: int) -> timedelta | None:
+    """A CQ: an amount above 0, and a unit of time."""
+    if not raw:
+        return None
+    message = reading.message
+    parts = [*parts_of(message, raw), b""]
+    amount, unit = leaf(message, parts, 1), leaf(message, parts, 2).lower()
+    if not amount and not unit:
+        return None
+    seconds = float(amount) * _UNITS.get(unit, 0) if _AMOUNT.fullmatch(amount) else 0
+    if not seconds:
+        reading.note(f"TQ1[{nth}]-{field} {_NOT_READ}")
+        return None
+    return timedelta(seconds=seconds)
+
+
+def _stop(reading: Reading, raw: bytes, name: str, field: int, nth: int, is_single: bool) -> datetime | None:
+    """The end of what the stamp says: a day without an hour is that day to its end, in the site's zone.
+
+    Of a single dose such a day is the last on which it may be given, and not how long it takes.
+    """
+    at = reading.time(raw, name, field, nth)
+    if at is None or (raw[:12].isdigit() and len(raw) >= _MINUTES) or raw[:10].endswith(b"24"):
+        return at
+    days = days_of(reading.stamp(raw), reading.zone)
+    if days is None:
+        return at
+    return None if is_single else days[1] + timedelta(seconds=1)
