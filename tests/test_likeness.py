@@ -226,9 +226,18 @@ CASES: dict[str, tuple[list[Event], list[str], tuple[str, ...]]] = {
         AMBIGUOUS,
     ),
     "its own name goes first": (
-        [first(), oru("0905", obr("F1^LAB"), obx(SODIUM, "125", "mmol/L", sub="1")), later("F1^LAB")],
+        [
+            first(),
+            oru("0905", obr("F1^LAB", taken="0855"), obx(SODIUM, "125", "mmol/L", sub="1")),
+            later("F1^LAB"),
+        ],
         ["125", "139"],
         (),
+    ),
+    "its own name goes first, of one time with another final value": (
+        [first(), oru("0905", obr("F1^LAB"), obx(SODIUM, "125", "mmol/L", sub="1")), later("F1^LAB")],
+        ["139"],
+        AMBIGUOUS,
     ),
     "told again under the other name": (
         [first(), oru("0910", obr("F1"), obx(SODIUM, "119", "mmol/L")), later("F1")],

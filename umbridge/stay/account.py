@@ -7,11 +7,12 @@ correction has replaced is told again, as it was, the two contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from umbridge.stay.onevalue import Value
 from umbridge.stay.reasons import Reason
+from umbridge.stay.standing import Standing
 from umbridge.stay.statements import (
     CONFIRMED,
     CORRECTED,
@@ -27,45 +28,27 @@ from umbridge.stay.statements import (
     Result,
 )
 from umbridge.stay.unread import Unread
-from umbridge.stay.upright import Upright, overlap
+from umbridge.stay.upright import overlap
 
 Outcome = Literal["in_force", "superseded", "withdrawn", "correction_ambiguous"]
 
 
-class Account:
-    """What the statements about one result come to, told one after the other.
+class Account(Standing):
+    """What the statements about one result come to, told one after the other."""
 
-    ``shown`` has the values in force by the place of the statement that gave each its time.
-    """
-
-    __slots__ = (
-        "_finals",
-        "_has_report",
-        "_names",
-        "_open",
-        "_standing",
-        "_values",
-        "shown",
-        "unfound",
-        "unread",
-        "unsure",
-    )
+    __slots__ = ("_finals", "_open", "unfound", "unread")
 
     def __init__(self, has_report: bool, shown: dict[Place, Value] | None = None) -> None:
-        self._has_report = has_report
-        self._names: dict[Name, Value] = {}
-        self._values: list[Value] = []
-        self._standing = Upright()
+        super().__init__(has_report, shown)
         self._finals: list[tuple[Value, list[Value]]] = []  # finals, and the preliminary values of which
         self._open: dict[Name, list[Value]] = {}  # withdrawals of nobody knows which, and of which
-        self.shown: dict[Place, Value] = {} if shown is None else shown  # its own, or with others' values
-        self.unsure = 0
         self.unread = Unread()
         self.unfound: list[Result] = []  # corrections and withdrawals of which nothing was known
 
     def tell(self, stated: Result) -> list[Place]:
         """Take in what was told after all before it. Returns the places at which something changed."""
         changed: list[Place] = []
+        self.wrong.clear()
         if self.unread or stated.is_unread:
             self._hear(stated)
         if stated.kind == UNREAD:
@@ -87,17 +70,6 @@ class Account:
         """What counts at a place, None where nothing does."""
         value = self.shown.get(place)
         return None if value is None else value.shown()
-
-    @property
-    def values(self) -> Sequence[Value]:
-        """All that were ever stated, in the order told; gone ones too."""
-        return self._values
-
-    @property
-    def doubted(self) -> Iterator[Result]:
-        """The values of which nobody knows whether they hold."""
-        its = (each for each in self._standing if each.is_unsure)
-        return (each.shown() for each in its if each.content.value not in (None, LOST))
 
     def outcomes(self) -> Iterator[tuple[Result, Outcome]]:
         """The statements that say what a value is, and what has become of it; all others are superseded."""
@@ -121,32 +93,10 @@ class Account:
 
     # -- beside others of one thread ---------------------------------------------------------------------
 
-    def is_told(self, stated: Result) -> bool:
-        """Whether a correction has anything here that it can mean: without a report, of its time."""
-        return bool(self._values) and (self._has_report or stated.name in self._names)
-
-    def told_of(self, stated: Result) -> tuple[bool, bool]:
-        """Whether another message told of a value that stands, and whether of the time of this one."""
-        found = any(each.content.seq != stated.seq for each in self._standing)
-        return found, found and bool(self._standing.of_time(stated))
-
-    def has_moment(self, stated: Result) -> bool:
-        """Whether another message told of a value of its very moment that stands."""
-        return any(each.content.seq != stated.seq for each in self._standing.at(stated))
-
-    def has_no_time(self, stated: Result) -> bool:
-        """Whether nobody said of one of the two when it was: then they can be of one time."""
-        its = self._standing.others(stated)
-        return bool(its) and (stated.first == NEVER or any(each.slot.first == NEVER for each in its))
-
-    def has_beside(self, stated: Result) -> bool:
-        """Whether the same message states a value of the same time under another name."""
-        its = self._standing.at(stated) if stated.kind <= FINAL else ()
-        return any(each.content.seq == stated.seq and each.content.named != stated.named for each in its)
-
     def doubt(self, stated: Result) -> list[Place]:
         """A correction may mean one of these values, or another result's."""
         changed: list[Place] = []
+        self.wrong.clear()
         for value in self._standing.of_time(stated) or self._standing.others(stated):
             self._hold(value, stated, changed)
         return changed
@@ -199,6 +149,9 @@ class Account:
         if is_early and (has_final or value.is_replaced or value.is_held):
             return
         is_old = value.contradicts(stated.value)
+        is_read = stated.value is not None or not stated.is_unread
+        if has_final and is_read and value.content.value != stated.value:
+            self._refute(value, is_withdrawn=stated.value is None)
         value.content = stated
         if not value.is_standing:
             self._revive(value, stated)
@@ -295,6 +248,8 @@ class Account:
             if withdraws:
                 self._withdraw(value, stated, changed)
                 return
+            if value.content.value != stated.value:
+                self._refute(value)
             value.refuted = value.refuted_by(stated)
             value.content, value.is_held = stated, True
             self._finish(value)
@@ -323,6 +278,7 @@ class Account:
 
     def _hold(self, value: Value, stated: Result, changed: list[Place]) -> None:
         """A correction or withdrawal may mean it, or another one."""
+        self._refute(value, is_sure=False)
         if stated.kind == CORRECTED and stated.value is not None:
             value.refuted = value.refuted_by(stated)
         value.is_held = True
@@ -368,52 +324,3 @@ class Account:
             others = [each for each in others if each.told >= stated.first]
             is_other = any(each.slot.first != NEVER for each in others)
         return others, len(others) == 1 and self._has_report and not is_again and not is_other
-
-    # -- values ------------------------------------------------------------------------------------------
-
-    def _add(self, stated: Result, changed: list[Place]) -> Value:
-        value = Value(stated)
-        self._values.append(value)
-        self._names[stated.name] = value
-        self._standing.add(value)
-        self._show(value, changed)
-        return value
-
-    def _withdraw(self, value: Value, stated: Result, changed: list[Place]) -> None:
-        """Take it back. After a withdrawal nothing of before counts; a correction says that it was wrong."""
-        value.refuted = value.refuted_by(stated) if stated.kind == CORRECTED else frozenset()
-        value.is_held = False
-        self._set_unsure(value, False)
-        if value.is_standing:
-            value.is_standing = False
-            self._standing.remove(value)
-        self._show(value, changed)
-
-    def _move(self, value: Value, slot: Result, changed: list[Place]) -> None:
-        """Let it count from another statement's time."""
-        if slot is not value.slot and slot.place != value.slot.place:
-            self._standing.remove(value)
-            self._hide(value, changed)
-            if slot.at != value.slot.at and value.slot.at not in value.former:
-                value.former += (value.slot.at,)
-            value.slot = slot
-            self._standing.add(value)
-        self._show(value, changed)
-
-    def _set_unsure(self, value: Value, is_unsure: bool) -> None:
-        self.unsure += is_unsure - value.is_unsure
-        value.is_unsure = is_unsure
-
-    def _show(self, value: Value, changed: list[Place]) -> None:
-        if value.is_shown:
-            place = value.slot.place
-            self.shown[place] = value
-            changed.append(place)
-        else:
-            self._hide(value, changed)
-
-    def _hide(self, value: Value, changed: list[Place]) -> None:
-        place = value.slot.place
-        if self.shown.get(place) is value:
-            del self.shown[place]
-        changed.append(place)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from umbridge.stay.likeness import Told, base_of
-from umbridge.stay.statements import PLACER, Result
+from umbridge.stay.likeness import Told, are_codes_one, base_of
+from umbridge.stay.statements import CONFIRMED, FINAL, PLACER, PRELIMINARY, Result
 from umbridge.stay.thread import Group
 
 
@@ -17,16 +17,26 @@ class Kinship:
     """
 
     __slots__ = (
-        *("_bases", "_has_placers", "_moments", "_persons"),
-        *("_reaching", "_seen", "_told", "_vocabulary"),
+        *("_bases", "_found_at", "_has_placers", "_is_mixed", "_marked", "_moments", "_persons"),
+        *("_reaching", "_seen", "_told", "_vocabulary", "has_lost"),
     )
 
-    def __init__(self, told: Told, persons: Mapping[str, str], groups: Iterable[Group] = ()) -> None:
-        self._told, self._persons = told, persons
+    def __init__(
+        self,
+        told: Told,
+        persons: Mapping[str, str],
+        found_at: Callable[[int], Iterable[Group]],
+        groups: Iterable[Group] = (),
+    ) -> None:
+        self._told, self._persons, self._found_at = told, persons, found_at
         self._bases: dict[str, list[Group]] = {}  # by the report's number without its namespace
         self._reaching: dict[str, dict[Group, None]] = {}  # by the numbers at which they have to be found
         #: The times of corrections that may mean a value of that time under any number.
         self._moments: dict[int, dict[Group, None]] = {}
+        #: The times of what was taken back or may be, and of preliminary values that may be another name's.
+        self._marked: set[int] = set()
+        self._is_mixed = False  # whether any has no number, and so may be any other's of its moment
+        self.has_lost = False  # whether anything is no longer kept
         self._has_placers = False  # whether any report is known by its placer's number alone
         self.caught_up()
         for group in groups:
@@ -55,6 +65,55 @@ class Kinship:
     def is_met(self, stated: Result) -> bool:
         """Whether a correction under any number may mean it by its time."""
         return stated.first in self._moments
+
+    # -- copies of one draw ------------------------------------------------------------------------------
+
+    def has_become_mixed(self) -> bool:
+        """Whether there is, from now on, a report without a number beside another."""
+        before = self._is_mixed
+        self._is_mixed = before or ("" in self._bases and sum(map(len, self._bases.values())) > 1)
+        return self._is_mixed and not before
+
+    def mark(self, group: Group, stated: Result) -> list[int]:
+        """The moments of which copies of the group's values matter, now that this was told."""
+        is_null = stated.kind == FINAL and stated.value is None and not stated.is_unread
+        is_back = is_null or (stated.kind > FINAL and stated.kind != CONFIRMED)
+        is_changed = len({e.value for e in group.slots.get(stated.place, ()) if e.kind == FINAL}) > 1
+        if (is_back or is_changed or group.is_marked) and group.named[0]:
+            return [*self.mark_all(group), *self._note(stated, is_new=True)]
+        is_early = stated.kind == PRELIMINARY and self._is_mixed
+        return self._note(stated, is_new=is_back or is_changed or is_early)
+
+    def mark_all(self, group: Group) -> list[int]:
+        """Those of all that it has, where its number names them; without one only a time does."""
+        if group.is_marked or not group.named[0]:
+            return []
+        group.is_marked = True
+        found = [moment for place in group.slots if (moment := place[5]) == place[6]]
+        self._marked.update(found)
+        return found
+
+    def mark_early(self, group: Group) -> list[int]:
+        """Those of its preliminary values."""
+        early = (its[0] for its in group.slots.values() if any(e.kind == PRELIMINARY for e in its))
+        return [moment for each in early for moment in self._note(each, is_new=True)]
+
+    def _note(self, stated: Result, *, is_new: bool = False) -> list[int]:
+        if stated.first != stated.last:
+            return []
+        if is_new:
+            self._marked.add(stated.first)
+        return [stated.first] if stated.first in self._marked else []
+
+    def met_at(self, moment: int, group: Group) -> Iterator[Group]:
+        """The others that have anything of a moment and can be of the same fact."""
+        lost = (each for its in self._bases.values() for each in its if each.has_lost(moment))
+        for each in (*self._found_at(moment), *(lost if self.has_lost else ())):
+            is_theirs = self._persons[each.patient] == self._persons[group.patient]
+            if each is not group and is_theirs and are_codes_one(each.named[2], group.named[2]):
+                yield each
+
+    # -- one name ----------------------------------------------------------------------------------------
 
     def of(self, group: Group) -> list[Group]:
         """Those that a group may be one with."""
@@ -116,7 +175,7 @@ class Kinship:
         if one is other or self._persons[one.patient] != self._persons[other.patient]:
             return False
         told, names = self._told, (one.named, other.named, one.patient)
-        if told.is_same(*names):
+        if told.is_same(*names) or (one.named[0] and other.named[0] and told.is_near(*names)):
             return True
         if not one.is_reaching and not other.is_reaching:
             return False

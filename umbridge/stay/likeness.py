@@ -19,6 +19,11 @@ def base_of(report: str) -> str:
     return report.partition("^")[0]
 
 
+def are_codes_one(one: str, other: str) -> bool:
+    """Whether two codes of one fact can be of one observation: LOINC's, and one of the site's own."""
+    return one == other or ("^" in one) != ("^" in other)
+
+
 class _Pairs:
     """What was told together, and in messages about whom."""
 
@@ -148,7 +153,7 @@ class Told:
         """Whether what stands beside the number differs at most in what was not sent."""
         (_, service, code, sub), (_, others_service, others_code, others_sub) = one, other
         return (
-            (code == others_code or ("^" in code) != ("^" in others_code))
+            are_codes_one(code, others_code)
             and (sub == others_sub or not sub or not others_sub)
             and self.may_be_service(service, others_service, patient)
         )

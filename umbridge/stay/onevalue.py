@@ -19,6 +19,7 @@ class Value:
         "is_unplaced",
         "is_unsure",
         "refuted",
+        "rival",
         "slot",
         "told",
     )
@@ -30,6 +31,7 @@ class Value:
         self.is_final = stated.kind != PRELIMINARY
         self.is_held = False  # a correction was told, or what may mean it: nothing preliminary changes it
         self.refuted: frozenset[FactValue] = frozenset()  # what corrections have replaced, or may have
+        self.rival: Value | None = None  # what a name that may be its own says otherwise
         self.is_standing = True
         self.is_replaced = False  # it was preliminary, and its final is another value
         self.is_unsure = False  # a correction may have meant this one or another

@@ -6,21 +6,19 @@ it (a correction, a withdrawal, a time that is no moment) what was told is gone 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
-from typing import Any
 
 from umbridge.interval import Interval
-from umbridge.stay import results
 from umbridge.stay.account import Outcome
 from umbridge.stay.clock import HOUR
 from umbridge.stay.counted import FINAL_THEN_NEWEST, changed, every, outcomes
 from umbridge.stay.kinship import Kinship
 from umbridge.stay.likeness import Told
-from umbridge.stay.results import Kept, Look, in_order
-from umbridge.stay.statements import EVER, FINAL, PRELIMINARY, Place, Result, again, nothing
+from umbridge.stay.placed import Placed
+from umbridge.stay.results import Kept, in_order
+from umbridge.stay.statements import EVER, FINAL, PRELIMINARY, Place, Result, again
 from umbridge.stay.thread import Group, Thread, join
 from umbridge.stay.unfound import UNFOUND, Marks, in_question
 
@@ -29,7 +27,7 @@ _APART = 48 * HOUR  # a statement so much later than a moment is about no value 
 _Key = tuple[str, str, str, str, str]  # whose, and which
 
 
-class ResultList:
+class ResultList(Placed):
     """The results of one fact.
 
     ``person`` says whose a patient key is now: the statements about one result of one person are taken
@@ -42,8 +40,8 @@ class ResultList:
     """
 
     __slots__ = (
-        *("_groups", "_has_ties", "_kept", "_kinship", "_looks", "_marks"),
-        *("_person", "_persons", "_places", "_results", "_services", "_stale", "_told"),
+        *("_groups", "_kept", "_kinship", "_marks"),
+        *("_person", "_persons", "_services", "_stale", "_told"),
         *("has_bounds", "has_changes"),
     )
 
@@ -52,12 +50,9 @@ class ResultList:
         person: Callable[[str], str] = str,
         told: Told | None = None,
     ) -> None:
-        self._has_ties = False  # whether any two have one time
+        super().__init__()
         self.has_bounds = False  # whether any result was one: then the window has to be gone through
         self.has_changes = False  # whether more was ever told than one value of each time
-        self._places: list[Place] = []
-        self._results: list[Result] = []
-        self._looks: dict[object, Look] = {}
         self._person = person
         self._kept: dict[str, Kept] = {}  # looks at moments that are past, by window
         self._persons: dict[str, str] = {}  # whose each patient key was when the groups were made
@@ -69,37 +64,7 @@ class ResultList:
         self._stale: dict[Thread, None] = {}
         self._marks = Marks()
         self._services: dict[str, None] = {}  # of the reports that have such results
-        self._kinship = Kinship(self._told, self._persons)
-
-    def look(
-        self,
-        kind: object,
-        first: int | None,
-        last: int,
-        own: str,
-        is_own: Callable[[str], bool],
-        rank: Callable[[Result], Any] | None,
-        kept: int,
-    ) -> Look | None:
-        """The usable results from ``first`` to ``last``, summed up; None where there are none.
-
-        ``kind`` names a window that asks with one ``rank`` and ``kept`` each time; ``own`` is all that
-        ``is_own`` goes by.
-        """
-        self.settle()
-        places, look = self._places, self._looks.get(kind)
-        # The usual ends are tried first: a search walks through memory that a long list has long left cold.
-        if first is None or not places or first <= places[0][0]:
-            low = 0
-        elif look is not None and look.begins(places, first):
-            low = look.begin
-        else:
-            low = bisect_left(places, (first,))
-        high = len(places) if places and places[-1][0] <= last else bisect_right(places, (last + 1,))
-        if look is None or look.own != own or not look.can_reach(low, high):
-            look = self._looks[kind] = Look(own, rank, kept)
-        look.reach(self._results, low, high, first, is_own, has_ties=self._has_ties)
-        return look if look.newest else None
+        self._kinship = Kinship(self._told, self._persons, self._found_at)
 
     def kept(self, name: str, first: int | None, last: int, told_by: int, own: str) -> Kept:
         """The window called ``name``, of a moment that is past: gone through once, until it may differ.
@@ -154,6 +119,9 @@ class ResultList:
             self._services[stated.service] = None
             if self._kinship.enter(group) or self._told.withdrawn:
                 self._relate(group)
+            if self._kinship.has_become_mixed():
+                for known in self._groups.values():
+                    self._meet(known, self._kinship.mark_early(known))
             if group.thread is None and not stated.is_plain:
                 group.thread = Thread(self._told, [group])
         if stated.kind > FINAL:
@@ -174,6 +142,7 @@ class ResultList:
                 return
             if len(slot) == count and group.thread is not None:
                 self._open(group)
+        self._meet(group, self._kinship.mark(group, stated))
         if stated.kind == PRELIMINARY and stated.report:
             group.is_early = True
         thread = group.thread
@@ -183,7 +152,7 @@ class ResultList:
                 self._insert(place, stated)
             else:
                 self.has_changes = True
-                self._publish(place, max(slot, key=FINAL_THEN_NEWEST))
+                self.publish(place, max(slot, key=FINAL_THEN_NEWEST))
             return
         self.has_changes = True
         if thread is None:
@@ -192,7 +161,7 @@ class ResultList:
         if slot is None:
             self._insert(place, thread.at(place))
         for each in changed:
-            self._publish(each, thread.at(each))
+            self.publish(each, thread.at(each))
 
     def withdraw(self, withdrawal: Result) -> None:
         """No result of this report and service counts that was told before. ``told`` has it already."""
@@ -201,6 +170,7 @@ class ResultList:
         for group in self._kinship.under(withdrawal.report, withdrawal.patient):
             if self._told.is_withdrawn(withdrawal, [group.named], group.patient) is not None:
                 self._open(group)
+                self._meet(group, self._kinship.mark_all(group))
 
     def settle(self) -> None:
         """Bring in what came later than it was told, and follow who is who and what was told together."""
@@ -258,24 +228,51 @@ class ResultList:
 
     # -- which belong together -------------------------------------------------------------------------
 
+    def _found_at(self, moment: int) -> Iterator[Group]:
+        """Those that have anything of a moment."""
+        for place in self.at(moment):
+            yield self._group_of(place)
+
+    def _group_of(self, place: Place) -> Group:
+        return self._groups[(self._persons[place[-1]], *place[1:5])]
+
+    def _meet(self, group: Group, moments: Iterable[int]) -> None:
+        """Take a group together with all that has to do with what was taken back of these moments."""
+        kin = [
+            each
+            for moment in moments
+            for each in self._kinship.met_at(moment, group)
+            if each.thread is None or each.thread is not group.thread
+        ]
+        if kin:
+            self._join(group, kin)
+
+    def _join(self, group: Group, kin: list[Group], *, is_new: bool = False) -> None:
+        """``is_new``: nothing was told to the group yet, nor kept from the thread of the others."""
+        self.has_changes = True
+        self._kept.clear()
+        thread, gone = join(self._told, [group, *kin])
+        for each in gone:
+            self._stale.pop(each, None)
+            self._marks.drop(each)
+        if gone or not is_new:
+            self._stale[thread] = None
+
     def _relate(self, group: Group) -> None:
         """Take a group together with those that it may be one with, and with withdrawals of its report."""
         kin = self._kinship.of(group)
         if kin:
-            self.has_changes = True
-            self._kept.clear()
             is_new = not group.slots and all(each.thread is not None for each in kin)
-            thread, gone = join(self._told, [group, *kin])
-            for each in gone:
-                self._stale.pop(each, None)
-                self._marks.drop(each)
-            if gone or not is_new:
-                self._stale[thread] = None
-        if (
-            self._told.withdrawn
-            and next(self._told.withdrawals(group.named, group.patient), None) is not None
-        ):
+            self._join(group, kin, is_new=is_new)
+            for each in (group, *kin):
+                self._meet(each, self._kinship.mark_all(each))
+        if self._is_withdrawn(group):
             self._open(group)
+            self._meet(group, self._kinship.mark_all(group))
+
+    def _is_withdrawn(self, group: Group) -> bool:
+        told = self._told
+        return bool(told.withdrawn) and any(True for _ in told.withdrawals(group.named, group.patient))
 
     # -- what they come to -----------------------------------------------------------------------------
 
@@ -302,7 +299,7 @@ class ResultList:
             thread.tell(stated)
         for group in thread.groups:
             for place in group.slots:
-                self._publish(place, thread.at(place))
+                self.publish(place, thread.at(place))
         self._marks.mark(thread)
 
     def _all_of(self, thread: Thread) -> list[Result]:
@@ -336,59 +333,23 @@ class ResultList:
                 self._open(group)
         for group in self._groups.values():
             group.look_back()
-        self._kinship = Kinship(self._told, persons, self._groups.values())
+        self._kinship = Kinship(self._told, persons, self._found_at, self._groups.values())
         for group in self._groups.values():
             self._relate(group)
-
-    def _publish(self, place: Place, result: Result | None) -> None:
-        """Let this be what counts at a place, where that is kept."""
-        index = bisect_left(self._places, place)
-        if index == len(self._places) or self._places[index] != place:
-            return
-        held = self._results[index]
-        if result is None or result.value is None:
-            result = nothing(place)
-        if result != held:
-            self._results[index] = result
-            self._looks.clear()
+            for stated in group.statements():
+                self._meet(group, self._kinship.mark(group, stated))
 
     def _insert(self, place: Place, result: Result | None) -> None:
-        places = self._places
-        index = len(places)
-        if places and place <= places[-1]:
-            index = bisect_left(places, place)
-            self._looks.clear()
-        shown = nothing(place) if result is None or result.value is None else result
-        if places and (
-            places[index - 1][0] == place[0] or places[min(index, len(places) - 1)][0] == place[0]
-        ):
-            self._has_ties = True
-            if self._is_told_before(index, shown):
-                self._looks.clear()
-        places.insert(index, place)
-        self._results.insert(index, shown)
-        if len(places) <= results.FIRST_KEPT + results.NEWEST_KEPT:
+        lost = self.insert(place, result)
+        if lost is None:
             return
-        gone, lost = self._results[results.FIRST_KEPT], places[results.FIRST_KEPT]
-        del places[results.FIRST_KEPT], self._results[results.FIRST_KEPT]
-        if places[results.FIRST_KEPT][0] == lost[0]:  # which of one time a look holds is another order
-            self._looks.clear()
-        self._looks = {kind: look for kind, look in self._looks.items() if look.forget(gone)}
-        key = (self._persons[lost[-1]], *lost[1:5])
-        group = self._groups[key]
+        group = self._group_of(lost)
         changed, thread = group.lose(lost), group.thread
+        self._kinship.has_lost = True
         if thread is not None:
             for each in changed:
-                self._publish(each, thread.at(each))
+                self.publish(each, thread.at(each))
             self._marks.mark(thread)
-
-    def _is_told_before(self, index: int, result: Result) -> bool:
-        """Whether any of those of one time that stand before a place was told after what comes there."""
-        while index and self._places[index - 1][0] == result.at:
-            index -= 1
-            if self._results[index].order > result.order:
-                return True
-        return False
 
     def forget_looks(self) -> None:
         """Whose results count has changed: look afresh."""
@@ -396,18 +357,6 @@ class ResultList:
         self._kinship.forget()
         self._looks.clear()
         self._kept.clear()
-
-    def between(self, first: int | None, last: int) -> list[Result]:
-        """All from ``first`` to ``last``, both included, oldest first; what does not count has no value."""
-        self.settle()
-        low = 0 if first is None else bisect_left(self._places, (first,))
-        found = self._results[low : bisect_right(self._places, (last + 1,))]
-        return in_order(found) if self._has_ties else found
-
-    def count(self, first: int | None, last: int) -> int:
-        """How many are kept from ``first`` to ``last``, both included, whether or not they count."""
-        low = 0 if first is None else bisect_left(self._places, (first,))
-        return bisect_right(self._places, (last + 1,)) - low
 
     def __iter__(self) -> Iterator[Result]:
         self.settle()

@@ -10,8 +10,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from umbridge.stay.account import Account, Outcome
+from umbridge.stay.copies import Copies, Story
 from umbridge.stay.likeness import Named, Told, base_of
 from umbridge.stay.onevalue import Value
+from umbridge.stay.standing import When
 from umbridge.stay.statements import (
     CORRECTED,
     EVER,
@@ -33,7 +35,18 @@ _LOST_NUMBERS = 8  # of a statement that is no longer kept
 class Group:
     """The statements under one name that are kept, by place, and when those were told that are not."""
 
-    __slots__ = ("is_early", "is_reaching", "lost", "moments", "named", "patient", "since", "slots", "thread")
+    __slots__ = (
+        "is_early",
+        "is_marked",
+        "is_reaching",
+        "lost",
+        "moments",
+        "named",
+        "patient",
+        "since",
+        "slots",
+        "thread",
+    )
 
     def __init__(self, named: Named, patient: str) -> None:
         self.named = named
@@ -42,6 +55,7 @@ class Group:
         self.lost: dict[str, array[int]] = {}  # by patient
         self.is_early = False  # a preliminary value was told: a final of another time may be its own
         self.since = EVER  # when a value was first told
+        self.is_marked = False  # something of it was taken back, or may be: it has copies of its times
         self.is_reaching = False  # a correction came of which nothing was told before under this name
         self.moments: set[int] = (
             set()
@@ -85,6 +99,10 @@ class Group:
         lost = (numbers[n] for numbers in self.lost.values() for n in range(1, len(numbers), _LOST_NUMBERS))
         return kept.union(lost)
 
+    def has_lost(self, moment: int) -> bool:
+        """Whether anything of a moment is no longer kept."""
+        return any(moment in numbers[1::_LOST_NUMBERS] for numbers in self.lost.values())
+
     def lose(self, place: Place) -> list[Place]:
         """Keep of a place only what later statements need. Returns where else this changes something."""
         changed: list[Place] = []
@@ -99,15 +117,6 @@ class Group:
 def reaches(stated: Result) -> bool:
     """Whether it may mean what was told under another name. X of a monitor means its own moment only."""
     return stated.kind in (CORRECTED, WITHDRAWN) or (stated.kind == UNOBTAINABLE and stated.report != "")
-
-
-class _Story:
-    """One result, and the names under which it was told."""
-
-    __slots__ = ("account", "names")
-
-    def __init__(self, account: Account, named: Named) -> None:
-        self.account, self.names = account, [named]
 
 
 class Thread:
@@ -127,26 +136,48 @@ class Thread:
     def clear(self) -> None:
         self.newest: tuple[int, ...] = ()  # the stamp of the last that was told
         self.shown: dict[Place, Value] = {}
-        self._stories: list[_Story] = []
-        self._unsure: dict[_Story, None] = {}
-        self._unread: dict[_Story, None] = {}
-        self._unfound: dict[_Story, None] = {}
-        self._by_name: dict[Named, _Story] = {}
-        self._by_base: dict[str, dict[_Story, None]] = {}
+        self._stories: list[Story] = []
+        self._unsure: dict[Story, None] = {}
+        self._unread: dict[Story, None] = {}
+        self._unfound: dict[Story, None] = {}
+        self._by_name: dict[Named, Story] = {}
+        self._by_base: dict[str, dict[Story, None]] = {}
         #: What a correction under a name of its own meant, by name and time: told again it means the same.
-        self._meant: dict[tuple[Named, Name], list[_Story]] = {}
+        self._meant: dict[tuple[Named, Name], list[Story]] = {}
 
     def tell(self, stated: Result) -> list[Place]:
         """Take in what was told after all before it. Returns the places at which something changed."""
         self.newest = stated.stamp
         if stated.kind == REPORT_WITHDRAWN:
-            return self._withdraw(stated)
+            return self._withdraw(stated) + self._follow(None, stated)
         if stated.kind == UNREAD and not stated.is_unread:
             return []  # nothing was said: it ties no names, either
         story = self._story(stated)
-        return self._doubt(stated) if story is None else self._noted(story, story.account.tell(stated))
+        changed = self._doubt(stated) if story is None else self._noted(story, story.account.tell(stated))
+        return changed + self._follow(story, stated)
 
-    def _noted(self, story: _Story, changed: list[Place]) -> list[Place]:
+    def _follow(self, story: Story | None, stated: Result) -> list[Place]:
+        """What it means for other names of one draw."""
+        if len(self._stories) < 2:
+            return []
+        copies = Copies(self._told, self.patient, self._stories, self._is_beside)
+        return [place for each, its in copies.follow(story, stated) for place in self._noted(each, its)]
+
+    def _is_beside(self, one: Story, other: Story, when: When) -> bool:
+        """Whether one message told of both, of a time or as a correction: then they are two."""
+        return not self._messages(one, when).isdisjoint(self._messages(other, when))
+
+    def _messages(self, story: Story, when: When) -> set[int]:
+        its = (each for group in self.groups if group.named in story.names for each in group.statements())
+        return {
+            each.seq
+            for each in its
+            if each.kind != UNREAD
+            and each.stamp <= self.newest
+            and (each.kind > FINAL or (each.first, each.last) == when)
+        }
+
+    def _noted(self, story: Story, changed: list[Place]) -> list[Place]:
         account = story.account
         for held, has in (
             (self._unsure, account.unsure),
@@ -199,7 +230,7 @@ class Thread:
 
     # -- which -----------------------------------------------------------------------------------------
 
-    def _story(self, stated: Result) -> _Story | None:
+    def _story(self, stated: Result) -> Story | None:
         """The result that a statement is about; None where it may be one of several."""
         named = stated.named
         story = self._by_name.get(named)
@@ -228,28 +259,28 @@ class Thread:
             return self._new(named)  # one message has both names: they are two results
         return story
 
-    def _new(self, named: Named) -> _Story:
-        story = self._by_name[named] = _Story(Account(named[0] != "", self.shown), named)
+    def _new(self, named: Named) -> Story:
+        story = self._by_name[named] = Story(Account(named[0] != "", self.shown), named)
         self._stories.append(story)
         self._index(story, named)
         return story
 
-    def _index(self, story: _Story, named: Named) -> None:
+    def _index(self, story: Story, named: Named) -> None:
         self._by_base.setdefault(base_of(named[0]), {})[story] = None
 
-    def _nearby(self, named: Named, *, on_its_order: bool = False) -> list[_Story]:
+    def _nearby(self, named: Named, *, on_its_order: bool = False) -> list[Story]:
         """The results of the reports that may be this one, and of others on its order if asked for."""
         if len(self._stories) < 2:
             return self._stories
-        found: dict[_Story, None] = {}
+        found: dict[Story, None] = {}
         for base in self._told.bases(named[0], self.patient, on_its_order=on_its_order):
             found.update(self._by_base.get(base, {}))
         return list(found)
 
-    def _is_same(self, story: _Story, named: Named) -> bool:
+    def _is_same(self, story: Story, named: Named) -> bool:
         return all(self._told.is_same(each, named, self.patient) for each in story.names)
 
-    def _reached(self, stated: Result) -> tuple[list[_Story], bool]:
+    def _reached(self, stated: Result) -> tuple[list[Story], bool]:
         """Where nothing was told under its name: which results a correction may mean, and whether it is sure.
 
         Those that differ in what was not sent; those of its very time if there are any. Without a report's
@@ -262,10 +293,10 @@ class Thread:
         is_all = is_wide or not named[0]
         nearby = dict.fromkeys(self._stories if is_all else self._nearby(named, on_its_order=True))
         nearby.update(self._by_base.get("", {}))
-        timed: list[_Story] = []
-        others: list[_Story] = []
-        siblings: list[_Story] = []
-        elsewhere: list[_Story] = []
+        timed: list[Story] = []
+        others: list[Story] = []
+        siblings: list[Story] = []
+        elsewhere: list[Story] = []
         is_sure = True  # where another name of it is no name of this one, what it was told of is not
         for story in nearby:
             told_of, is_timed = story.account.told_of(stated)

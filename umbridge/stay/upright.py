@@ -45,7 +45,11 @@ class Upright:
 
     def at(self, stated: Result) -> list[Value]:
         """Those of the very time that a statement carries."""
-        return self._at.get((stated.first, stated.last), [])
+        return self.of((stated.first, stated.last))
+
+    def of(self, when: tuple[int, int]) -> list[Value]:
+        """Those of a time as it was sent."""
+        return self._at.get(when, [])
 
     def early_of(self, stated: Result) -> list[Value]:
         """The preliminary values that a final of another time may be the final of.
@@ -77,16 +81,21 @@ class Upright:
 
 
 def overlap(one: Result, other: Result) -> bool:
-    """Whether their times as sent can be one.
+    """Whether their times as sent can be one."""
+    return can_be_one((one.first, one.last), (other.first, other.last))
+
+
+def can_be_one(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two times can be one, each by the first and the last moment that it can mean.
 
     An hour that the clock has twice leaves two moments, and none between them: whole minutes apart, as no
     hour or day is that ends with its last second.
     """
-    if one.first > other.last or other.first > one.last:
+    if one[0] > other[1] or other[0] > one[1]:
         return False
     return not any(
-        two.first != two.last
-        and (two.last - two.first) % MINUTE == 0
-        and not any(its.first <= end <= its.last for end in (two.first, two.last))
+        two[0] != two[1]
+        and (two[1] - two[0]) % MINUTE == 0
+        and not any(its[0] <= end <= its[1] for end in two)
         for two, its in ((one, other), (other, one))
     )
