@@ -174,8 +174,8 @@ class Ledger:
     feed: Feed
     made: Counter[str] = field(default_factory=Counter)  # attacks by name
     came: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    asked: dict[tuple[int, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    answers: dict[tuple[str, str, str, str], Counter[str]] = field(
+    asked: dict[tuple[int, str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    answers: dict[tuple[str, str, str, str, str], Counter[str]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
     failed: Counter[str] = field(default_factory=Counter)  # of plugins that did nothing wrong
@@ -186,7 +186,8 @@ class Ledger:
         plugin, slot = ops["plugin"], self.feed.slot(number)
         failed = opened["open"]["state"] == "failed"
         said = clin["rationale"].split(":")[0] if failed else "answer"
-        self.asked[ops["row"], ops["review_id"]][plugin] += 1
+        # the end of the grace, which the silence after the last message brings, is a question of its own
+        self.asked[ops["row"], ops["review_id"], clin["judged_at"]][plugin] += 1
         assert "CANARY" not in repr(opened)
         if plugin in OURS:
             if failed:
@@ -194,8 +195,10 @@ class Ledger:
                 return
             kept = {name: clin.get(name) for name in ("outcome", "supported", "missing", "scores")}
             step = ops["control_id"].rpartition(".")[2]
-            place = (self.feed.story(number), step, ops["review"], plugin)
+            place = (self.feed.story(number), step, ops["review"], clin["judged_at"], plugin)
             self.answers[place][json.dumps(kept, sort_keys=True)] += 1
+        elif ops["review"] == "CONTINUED_STAY":
+            return  # the count of platelets is months back then: nobody was told to attack
         elif not failed and plugin == THIEF and slot == THIEF_SLOT:
             self.made[THIEF] += 1
             assert ops["isolation"] == "full"
@@ -268,7 +271,7 @@ def test_under_siege_nothing_is_lost_and_nobody_else_is_touched(
     found = read_back(installation, feed)
     report = json.loads(installation.run("ledger", "verify", "--level", "full", "--json").stdout)
     everybody = {*OURS, *HOSTILE, THIEF}
-    determined = {row for row, _ in found.asked}
+    determined = {row for row, _, _ in found.asked}
     wire = sent.report()
     evidence = findings.write(
         "siege",
