@@ -12,7 +12,7 @@ from typing import Literal
 
 from umbridge.stay.onevalue import Value
 from umbridge.stay.reasons import Reason
-from umbridge.stay.standing import Standing
+from umbridge.stay.standing import Standing, When
 from umbridge.stay.statements import (
     CONFIRMED,
     CORRECTED,
@@ -36,17 +36,23 @@ Outcome = Literal["in_force", "superseded", "withdrawn", "correction_ambiguous"]
 class Account(Standing):
     """What the statements about one result come to, told one after the other."""
 
-    __slots__ = ("_finals", "_open", "unfound", "unread")
+    __slots__ = ("_finals", "_open", "_parts", "several", "unfound", "unread")
 
     def __init__(self, has_report: bool, shown: dict[Place, Value] | None = None) -> None:
         super().__init__(has_report, shown)
         self._finals: list[tuple[Value, list[Value]]] = []  # finals, and the preliminary values of which
+        #: How many values of a time a message told that are alike in all else; and what was told of one.
+        self.several: dict[When, int] = {}
+        self._parts: dict[Name, Value] = {}
         self._open: dict[Name, list[Value]] = {}  # withdrawals of nobody knows which, and of which
         self.unread = Unread()
         self.unfound: list[Result] = []  # corrections and withdrawals of which nothing was known
 
-    def tell(self, stated: Result) -> list[Place]:
-        """Take in what was told after all before it. Returns the places at which something changed."""
+    def tell(self, stated: Result, *, is_part: bool = False) -> list[Place]:
+        """Take in what was told after all before it. Returns the places at which something changed.
+
+        ``is_part``: its message has fewer values that are alike than were told before.
+        """
         changed: list[Place] = []
         self.wrong.clear()
         if self.unread or stated.is_unread:
@@ -54,7 +60,8 @@ class Account(Standing):
         if stated.kind == UNREAD:
             return changed
         if stated.kind <= FINAL:
-            self._state(stated, changed)
+            if not (is_part and self._state_part(stated, changed)):
+                self._state(stated, changed)
         elif stated.kind == CONFIRMED:
             self._confirm(stated, changed)
         elif stated.kind == REPORT_WITHDRAWN:
@@ -135,7 +142,37 @@ class Account(Standing):
                 return  # of what was taken back it is a remark too
         self.unread.add(stated)
 
+    def _state_part(self, stated: Result, changed: list[Place]) -> bool:
+        """One value where several were told that nothing tells apart: which of them it is nobody knows.
+
+        False where it is all the same.
+        """
+        its = self._standing.of((stated.first, stated.last))
+        if len(its) < 2 or all(each.content.value == stated.value for each in its):
+            return False
+        if stated.kind == PRELIMINARY and all(each.is_final for each in its):
+            return True  # a final value is changed by no preliminary one
+        part = self._parts.get(stated.name)
+        if part is not None and part.is_standing:
+            part.content = stated
+        else:
+            part = self._parts[stated.name] = Value(stated)
+            self._values.append(part)
+            self._standing.add(part)
+        for value in (*its, part):
+            value.is_held = True
+            self._set_unsure(value, True)
+            self._show(value, changed)
+        return True
+
     def _state(self, stated: Result, changed: list[Place]) -> None:
+        if stated.nth:
+            when = (stated.first, stated.last)
+            self.several[when] = max(stated.nth + 1, self.several.get(when, 0))
+        if self._parts:  # all of them are told again
+            for name in [n for n, part in self._parts.items() if n[:2] == (stated.first, stated.last)]:
+                part = self._parts.pop(name)
+                changed += self.retire(part) if part.is_standing else []
         value = self._named(stated)
         if value is None:
             is_of_early = self._standing.early and stated.kind == FINAL and self._has_report
@@ -286,9 +323,12 @@ class Account(Standing):
         self._show(value, changed)
 
     def _is_told_again(self, stated: Result) -> bool:
-        """Whether the value that it names by its moment is withdrawn already: it means no other."""
-        is_moment = stated.first == stated.last
-        return is_moment and self._is_gone(stated.name) and not self._standing.at(stated)
+        """Whether the value that it names by its moment or day is withdrawn already: it means no other."""
+        if stated.first == NEVER or not self._is_gone(stated.name):
+            return False
+        if stated.first == stated.last:
+            return not self._standing.at(stated)
+        return not any(overlap(each.slot, stated) for each in self._standing)
 
     def _is_gone(self, name: Name) -> bool:
         value = self._names.get(name)

@@ -143,6 +143,8 @@ class ResultList(Placed):
             if len(slot) == count and group.thread is not None:
                 self._open(group)
         self._meet(group, self._kinship.mark(group, stated))
+        if (stated.nth or group.has_beside(place)) and stated.kind <= FINAL and group.is_told_again(place):
+            self._open(group)  # of values that are alike it tells all, or one
         if stated.kind == PRELIMINARY and stated.report:
             group.is_early = True
         thread = group.thread

@@ -99,6 +99,29 @@ class Group:
         lost = (numbers[n] for numbers in self.lost.values() for n in range(1, len(numbers), _LOST_NUMBERS))
         return kept.union(lost)
 
+    def has_beside(self, place: Place) -> bool:
+        """Whether a message has another value that differs in nothing but its place there."""
+        return (*place[:7], place[7] + 1, place[8]) in self.slots
+
+    def is_told_again(self, place: Place) -> bool:
+        """Whether more than one message told of a value and those that are alike."""
+        seqs: set[int] = set()
+        nth = 0
+        while (slot := self.slots.get((*place[:7], nth, place[8]))) is not None:
+            seqs.update(each.seq for each in slot)
+            nth += 1
+        return len(seqs) > 1
+
+    def alike(self, stated: Result) -> int:
+        """How many values its message tells that differ from it in nothing but their place there."""
+        if any(stated.seq in numbers[6::_LOST_NUMBERS] for numbers in self.lost.values()):
+            return 1 << 30  # not all of it is kept
+        place, found, nth = stated.place, 0, 0
+        while (slot := self.slots.get((*place[:7], nth, place[8]))) is not None:
+            found += any(each.seq == stated.seq for each in slot)
+            nth += 1
+        return found
+
     def has_lost(self, moment: int) -> bool:
         """Whether anything of a moment is no longer kept."""
         return any(moment in numbers[1::_LOST_NUMBERS] for numbers in self.lost.values())
@@ -153,8 +176,20 @@ class Thread:
         if stated.kind == UNREAD and not stated.is_unread:
             return []  # nothing was said: it ties no names, either
         story = self._story(stated)
-        changed = self._doubt(stated) if story is None else self._noted(story, story.account.tell(stated))
+        if story is None:
+            changed = self._doubt(stated)
+        else:
+            is_part = bool(story.account.several) and self._is_part(story, stated)
+            changed = self._noted(story, story.account.tell(stated, is_part=is_part))
         return changed + self._follow(story, stated)
+
+    def _is_part(self, story: Story, stated: Result) -> bool:
+        """Whether its message has fewer values that are alike than were told before of their time."""
+        most = story.account.several.get((stated.first, stated.last), 0)
+        if not most or stated.kind > FINAL or stated.value is LOST:
+            return False
+        its = [group for group in self.groups if group.named == stated.named]
+        return all(group.alike(stated) < most for group in its)
 
     def _follow(self, story: Story | None, stated: Result) -> list[Place]:
         """What it means for other names of one draw."""
