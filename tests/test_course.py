@@ -393,7 +393,7 @@ COMES = {
     "ORC CA -": told_order("CA", "", 6, "ADTINPT"),
 }
 GOLDEN = Path(__file__).parent / "golden_course.txt"
-_LETTER = {"EMERGENCY": "E", "ED": "E", "PREADMIT": "P", "OBSERVATION": "O", "INPATIENT": "I"}
+_LETTER = {"ED": "E", "PREADMIT": "P", "OBSERVATION": "O", "OUTPATIENT": "A", "INPATIENT": "I"}
 
 
 def cell(events: tuple[Event, ...]) -> str:

@@ -49,13 +49,24 @@ def _orders(ground: Ground) -> Iterator[Alarm]:
         if span.evidence == "ADT" and not ground.is_newborn and (span.end is None or span.end >= late):
             yield Alarm("INPATIENT_ORDER_MISSING", late)
     last = ground.spans[-1] if ground.spans else None
-    if last is None or last.status not in REVIEW_OF:
+    if last is None or last.status == Status.PREADMIT:
+        if ground.has_come:
+            yield Alarm("STATUS_UNKNOWN", ground.now)
+        return
+    if last.evidence == "ADT":
+        if ground.is_unsaid:
+            yield Alarm("STATUS_UNKNOWN", ground.now)
+        if ground.is_in_doubt:
+            yield Alarm("STATUS_CONTRADICTED", ground.now)
+    late = last.start + grace
+    if last.status not in REVIEW_OF:
+        if ground.registered in REVIEW_OF:  # what admitted the patient never came, or an order says another
+            yield Alarm("STATUS_CONTRADICTED", ground.now if last.evidence == "ADT" else late)
         return
     if ground.is_unordered:
         yield Alarm("STATUS_ORDER_CANCELLED", ground.now)
     if ground.registered == last.status:
         return
-    late = last.start + grace
     if ground.has_followed:
         if ground.registered is not None:
             yield Alarm("STATUS_CONTRADICTED", ground.now)

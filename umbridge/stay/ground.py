@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from umbridge.model import Certification, Lifecycle, Status
 from umbridge.site import SiteProfile, Windows
 from umbridge.stay.clock import end_of_day, local_date
-from umbridge.stay.course import Course, Leave, Span
+from umbridge.stay.course import REVIEW_OF, Course, Leave, Span
+from umbridge.stay.registered import is_in_doubt, is_unsaid
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Ground:
     care_start: int | None
     registered: str | None
     has_followed: bool  # whether registration has said the status of the last span
+    has_come: bool  # whether anything told that the patient is or was here
+    is_in_doubt: bool  # whether registration still sends a field that it has contradicted since
+    is_unsaid: bool  # whether an event set a status and did not say which
     is_unordered: bool  # whether the order behind an inpatient was cancelled after registration had acted
     is_newborn: bool
     is_in_unit: bool
@@ -44,6 +48,7 @@ class Ground:
         return Status(self.spans[-1].status) if is_here and self.spans else None
 
 
+_COME = (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE, Lifecycle.DISCHARGED)
 NEWBORN = "N"  # PV1-4, HL7 table 0007
 
 
@@ -59,6 +64,7 @@ def ground_of(
 ) -> Ground:
     """``expected``: PV2-9, and whether that is a day without an hour."""
     lifecycle = Lifecycle(course.lifecycle or Lifecycle.ACTIVE)
+    has_review = bool(course.spans) and course.spans[-1].status in REVIEW_OF
     leaves_at = None
     if expected is not None:
         at, is_day = expected
@@ -77,6 +83,9 @@ def ground_of(
         care_start=care_start,
         registered=course.registered,
         has_followed=course.followed,
+        has_come=course.lifecycle in _COME,
+        is_in_doubt=is_in_doubt(course.fields),
+        is_unsaid=is_unsaid(course.fields, has_review=has_review),
         is_unordered=course.is_unordered(),
         is_newborn=course.fields.get("admission") == NEWBORN,
         is_in_unit=course.fields.get("unit", "") in site.units,

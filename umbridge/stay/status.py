@@ -12,6 +12,14 @@ from typing import NamedTuple
 from umbridge.model import Status
 from umbridge.site import SiteProfile
 
+#: Where the stay keeps what a step of the precedence reads.
+FIELD_OF = {"PV1-18": "type", "PV1-2": "class", "PV1-10": "service", "PV1-3": "unit"}
+#: What an event says by itself of the side of inpatient (HL7 v2 3.3.6, 3.3.7), where PV1 says no status.
+BY_EVENT = {"A06": Status.INPATIENT, "A07": Status.OUTPATIENT}
+#: Among the fields of the stay: the event that set the status, and each field that what was told since has
+#: taken the force from, by its name.
+EVENT, OUT = "event", "out "
+
 
 class StatusOrderInForce(NamedTuple):
     """An order for inpatient, observation or outpatient care that has not been cancelled.
@@ -36,24 +44,20 @@ class Resolved(NamedTuple):
 
 
 def from_registration(site: SiteProfile, fields: Mapping[str, str]) -> Resolved | None:
-    """The status that PV1 alone gives, by the site's precedence."""
+    """The status that PV1 alone gives, by the site's precedence; else what an event that set one says."""
     unit = site.units.get(fields.get("unit", ""))
-    values = {
-        "PV1-18": fields.get("type", ""),
-        "PV1-2": fields.get("class", ""),
-        "PV1-10": fields.get("service", ""),
-        "PV1-3": fields.get("unit", ""),
-    }
     for step in site.precedence:
         if step == "order":
             continue
-        status = site.status_codes[step].get(values[step])
-        if status is None:
+        name = FIELD_OF[step]
+        status = site.status_codes[step].get(fields.get(name, ""))
+        if status is None or OUT + name in fields:
             continue
         if step == "PV1-2" and status is Status.OUTPATIENT and unit is not None and unit.is_ed:
             return Resolved(Status.ED, "PV1-3")
         return Resolved(status, step)
-    return None
+    event = fields.get(EVENT)
+    return None if event is None else Resolved(BY_EVENT[event], event)
 
 
 def resolve(
@@ -68,4 +72,6 @@ def resolve(
 
 
 def _place(site: SiteProfile, source: str) -> int:
-    return site.precedence.index(source if source in site.precedence else "PV1-2")
+    """Where a source stands in the precedence; an event, or the unit beside PV1-2, where PV1-2 does."""
+    step = source if source in site.precedence else "PV1-2"
+    return site.precedence.index(step) if step in site.precedence else len(site.precedence)

@@ -6,7 +6,7 @@ one, so that the cancel knows which reviews lost their ground with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from umbridge.carers import ATTENDING
@@ -15,9 +15,10 @@ from umbridge.site import SiteProfile
 from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, REVIEW_OF, Claim, Course, Leave, Span
 from umbridge.stay.happening import Placed
 from umbridge.stay.practitioners import attending, told
-from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record, RecordData
+from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record
+from umbridge.stay.registered import SETS, STATUS_FIELDS, comes_again, is_older, set_by, weigh
 from umbridge.stay.settle import order, settle, settle_discharge
-from umbridge.stay.status import from_registration, resolve
+from umbridge.stay.status import BY_EVENT, from_registration, resolve
 from umbridge.stay.whereabouts import place_kept
 
 _UPDATES = frozenset(
@@ -30,9 +31,6 @@ _BEGINS = frozenset({"A01", "A04", "A05", "A14"})
 
 #: What takes an opening back says of nobody that they came.
 _OF_OPENINGS = frozenset({"A11", "A38"})
-
-#: What PV1 says of the status; the rest of it says where the patient is and who attends.
-_STATUS_FIELDS = ("class", "type", "service")
 
 
 def step(course: Course, site: SiteProfile, placed: Placed) -> None:
@@ -116,6 +114,7 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
     record = placed.record
     trigger, at = record.trigger, record.at
     before = site.units.get(course.fields.get("unit", ""))
+    has_left = course.discharged_at is not None
     if trigger == "A03":
         _discharge(course, placed)
     handler = _HANDLERS.get(trigger)
@@ -126,8 +125,12 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
     if trigger in _UPDATES:
         if is_after and _would_change(course, site, record):
             course.flag("STATUS_CHANGE_AFTER_DISCHARGE")
-        kept = place_kept(course, record)
-        _update(course, record.data, but=(*kept, *(_STATUS_FIELDS if is_after and not is_over else ())))
+        but = place_kept(course, record)
+        if (is_after and not is_over) or is_older(course.fields, record):
+            but = (*but, *STATUS_FIELDS)
+        if has_left and trigger in ("A01", "A04"):
+            comes_again(course.fields, record.data.get("fields", {}))
+        _say(course.fields, site, record, but)
         _care(course, record)
         if not is_over or not course.places:
             course.settle_place(at)
@@ -148,8 +151,12 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
 
 def _would_change(course: Course, site: SiteProfile, record: Record) -> bool:
     """Whether it says another status than the patient had. Said after the discharge, it moves nothing."""
-    said = {name: value for name, value in record.data.get("fields", {}).items() if name in _STATUS_FIELDS}
-    found = from_registration(site, {**course.fields, **said}) if said else None
+    said = record.data.get("fields", {})
+    if record.trigger not in BY_EVENT and not any(name in said for name in STATUS_FIELDS):
+        return False
+    fields = dict(course.fields)
+    _say(fields, site, record, but=LOCATION)
+    found = from_registration(site, fields)
     if found is None or found.status == course.registered:
         return False
     if record.trigger not in ("A06", "A07", "A08"):  # these say that the status is another
@@ -157,14 +164,23 @@ def _would_change(course: Course, site: SiteProfile, record: Record) -> bool:
     return found.status != course.spans[-1].status
 
 
-def _update(course: Course, data: RecordData, but: tuple[str, ...] = ()) -> None:
-    for name, value in data.get("fields", {}).items():
-        if name in but:
-            continue
+def _say(fields: dict[str, str], site: SiteProfile, record: Record, but: tuple[str, ...]) -> None:
+    """Take over what PV1 says, and settle which of the fields says what the patient is."""
+    said = {name: value for name, value in record.data.get("fields", {}).items() if name not in but}
+    before = {name: fields.get(name, "") for name in said}
+    _update(fields, said)
+    is_heard = "class" not in but  # what was said too early or too late says nothing of the status
+    if is_heard and (said or record.trigger in SETS):
+        weigh(site, fields, before, record, said)
+        set_by(fields, record)
+
+
+def _update(fields: dict[str, str], said: Mapping[str, str]) -> None:
+    for name, value in said.items():
         if value:
-            course.fields[name] = value
+            fields[name] = value
         else:
-            course.fields.pop(name, None)
+            fields.pop(name, None)
 
 
 def _care(course: Course, record: Record) -> None:
@@ -334,13 +350,13 @@ def take_back(
             course.facility, course.coming = beside.facility, beside.coming
             course.practitioners, course.anew = list(beside.practitioners), beside.anew
         _empty(course, record)
-        _update(course, record.data)
+        _update(course.fields, record.data.get("fields", {}))
         course.leave_place(record.at)
         return
     if record.trigger == "A13":
         fields = record.data.get("fields", {})
         if fields.get("unit") and course.lifecycle != Lifecycle.DISCHARGED:
-            _update(course, {"fields": {name: fields.get(name, "") for name in LOCATION}})
+            _update(course.fields, {name: fields.get(name, "") for name in LOCATION})
             course.settle_place(record.at)
             settle(course, site, record)
     _attended_before(course, beside, record)
