@@ -302,6 +302,7 @@ TESTED_IN = {
     "umbridge/stay/ground.py": "tests/test_notices.py",  # what they rest on
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
     "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change
+    "umbridge/stay/lost.py": "tests/test_events.py",  # reviews whose event was cancelled
     "umbridge/stay/settle.py": "tests/test_fold.py",  # orders and spans, in any order of arrival
     "umbridge/stay/happening.py": "tests/test_events.py",  # what the order of telling makes of statements
     "umbridge/stay/occurred.py": "tests/test_events.py",  # when what is told took place

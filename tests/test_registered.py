@@ -425,8 +425,8 @@ def _as_before(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("where", "name", "bug", "see"),
     [
-        (steps, "weigh", _as_before, test_no_event_that_sets_a_status_is_lost_in_silence),
-        (steps, "weigh", _as_before, test_who_is_here_has_a_status_or_a_person_is_told),
+        (registered, "weigh", _as_before, test_no_event_that_sets_a_status_is_lost_in_silence),
+        (registered, "weigh", _as_before, test_who_is_here_has_a_status_or_a_person_is_told),
         (
             registered,
             "_clash",

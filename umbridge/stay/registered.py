@@ -31,6 +31,25 @@ def is_older(fields: Mapping[str, str], record: Record) -> bool:
     return last is not None and record.trigger not in SETS and record.told < int(last.rpartition(" ")[2])
 
 
+def say(fields: dict[str, str], site: SiteProfile, record: Record, but: tuple[str, ...]) -> None:
+    """Take over what PV1 says, and settle which of the fields says what the patient is."""
+    said = {name: value for name, value in record.data.get("fields", {}).items() if name not in but}
+    before = {name: fields.get(name, "") for name in said}
+    update(fields, said)
+    is_heard = "class" not in but  # what was said too early or too late says nothing of the status
+    if is_heard and (said or record.trigger in SETS):
+        weigh(site, fields, before, record, said)
+        set_by(fields, record)
+
+
+def update(fields: dict[str, str], said: Mapping[str, str]) -> None:
+    for name, value in said.items():
+        if value:
+            fields[name] = value
+        else:
+            fields.pop(name, None)
+
+
 def weigh(
     site: SiteProfile,
     fields: dict[str, str],

@@ -6,17 +6,17 @@ one, so that the cancel knows which reviews lost their ground with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
 from umbridge.carers import ATTENDING
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
-from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, REVIEW_OF, Claim, Course, Leave, Span
+from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, Course, Leave, Span
 from umbridge.stay.happening import Placed
+from umbridge.stay.lost import void_lost
 from umbridge.stay.practitioners import attending, told
 from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record
-from umbridge.stay.registered import SETS, STATUS_FIELDS, comes_again, is_older, set_by, weigh
+from umbridge.stay.registered import STATUS_FIELDS, comes_again, is_older, say, update
 from umbridge.stay.settle import order, settle, settle_discharge
 from umbridge.stay.status import BY_EVENT, from_registration, resolve
 from umbridge.stay.whereabouts import place_kept
@@ -130,7 +130,7 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
             but = (*but, *STATUS_FIELDS)
         if has_left and trigger in ("A01", "A04"):
             comes_again(course.fields, record.data.get("fields", {}))
-        _say(course.fields, site, record, but)
+        say(course.fields, site, record, but)
         _care(course, record)
         if not is_over or not course.places:
             course.settle_place(at)
@@ -155,32 +155,13 @@ def _would_change(course: Course, site: SiteProfile, record: Record) -> bool:
     if record.trigger not in BY_EVENT and not any(name in said for name in STATUS_FIELDS):
         return False
     fields = dict(course.fields)
-    _say(fields, site, record, but=LOCATION)
+    say(fields, site, record, but=LOCATION)
     found = from_registration(site, fields)
     if found is None or found.status == course.registered:
         return False
     if record.trigger not in ("A06", "A07", "A08"):  # these say that the status is another
         found = resolve(site, found, course.order_in_force()) or found
     return found.status != course.spans[-1].status
-
-
-def _say(fields: dict[str, str], site: SiteProfile, record: Record, but: tuple[str, ...]) -> None:
-    """Take over what PV1 says, and settle which of the fields says what the patient is."""
-    said = {name: value for name, value in record.data.get("fields", {}).items() if name not in but}
-    before = {name: fields.get(name, "") for name in said}
-    _update(fields, said)
-    is_heard = "class" not in but  # what was said too early or too late says nothing of the status
-    if is_heard and (said or record.trigger in SETS):
-        weigh(site, fields, before, record, said)
-        set_by(fields, record)
-
-
-def _update(fields: dict[str, str], said: Mapping[str, str]) -> None:
-    for name, value in said.items():
-        if value:
-            fields[name] = value
-        else:
-            fields.pop(name, None)
 
 
 def _care(course: Course, record: Record) -> None:
@@ -342,7 +323,7 @@ def take_back(
         course.places = [*beside.places[:-1], *(each._replace(end=None) for each in beside.places[-1:])]
         course.care_start = beside.care_start
     if beside is not None:
-        _void_lost(course, beside, record.trigger)
+        void_lost(course, beside, record.trigger)
     if is_shell:
         if beside is not None:  # what a cancelled stay shows is what it was
             course.fields, course.places = dict(beside.fields), list(beside.places)
@@ -350,72 +331,18 @@ def take_back(
             course.facility, course.coming = beside.facility, beside.coming
             course.practitioners, course.anew = list(beside.practitioners), beside.anew
         _empty(course, record)
-        _update(course.fields, record.data.get("fields", {}))
+        update(course.fields, record.data.get("fields", {}))
         course.leave_place(record.at)
         return
     if record.trigger == "A13":
         fields = record.data.get("fields", {})
         if fields.get("unit") and course.lifecycle != Lifecycle.DISCHARGED:
-            _update(course.fields, {name: fields.get(name, "") for name in LOCATION})
+            update(course.fields, {name: fields.get(name, "") for name in LOCATION})
             course.settle_place(record.at)
             settle(course, site, record)
     _attended_before(course, beside, record)
     if course.lifecycle is None and record.trigger not in _OF_OPENINGS and not placed.never_came:
         course.lifecycle = Lifecycle.ACTIVE
-
-
-class _Ground(NamedTuple):
-    """What a review rests on."""
-
-    type: str
-    at: int
-    claim: Claim
-    span: Span | None = None  # of a status; without it an event asked, or the patient left
-
-
-def _grounds(course: Course) -> list[_Ground]:
-    """What the reviews of a course rest on now."""
-    found = [
-        _Ground(REVIEW_OF[span.status].value, span.start, span.claim, span)
-        for span in course.spans
-        if span.status in REVIEW_OF
-    ]
-    found += [_Ground(each.type, each.at, each.claim) for each in course.asked if not each.ended]
-    is_over = course.lifecycle == Lifecycle.DISCHARGED and bool(course.spans)
-    claim, at = course.discharge_claim, course.discharged_at
-    if is_over and course.spans[-1].status == Status.INPATIENT and claim is not None and at is not None:
-        found.append(_Ground(ReviewType.RETROSPECTIVE.value, at, claim))
-    return found
-
-
-def _goes_on(lost: _Ground, left: _Ground) -> bool:
-    """Whether a review rests on something that goes on without the cancelled event, from another moment on or
-    under another name. By what it rests on, never by the name: a name is the order of receipt.
-    """
-    if lost.type != left.type or (lost.span is None) != (left.span is None):
-        return False
-    if (
-        lost.span is None or left.span is None
-    ):  # of a discharge and of each transfer; of the others one stands
-        return lost.at == left.at or lost.type in (ReviewType.PROSPECTIVE, ReviewType.DISCHARGE)
-    is_before = lost.span.end is not None and lost.span.end < left.span.start
-    return not is_before and (left.span.end is None or lost.span.start <= left.span.end)
-
-
-def _void_lost(course: Course, beside: Course, trigger: str) -> None:
-    """What only the cancelled event gave ground for is void; a discharge that was expected is no more."""
-    left, asked = _grounds(course), {(each.type, each.at) for each in course.asked}  # also what has ended
-    for lost in _grounds(beside):
-        if any(_goes_on(lost, each) for each in left) or (lost.span is None and lost[:2] in asked):
-            continue
-        if beside.is_void(lost.type, lost.at):
-            continue
-        beside.void(lost.type, lost.at, lost.claim)  # other events wait for their cancels there
-        if trigger == "A25" and lost.type == ReviewType.DISCHARGE:
-            standing = (each for each in beside.asked if not each.ended and (each.type, each.at) == lost[:2])
-            course.asked = [*course.asked, next(standing)._replace(ended="PENDING_DISCHARGE_CANCELLED")]
-        else:
-            course.void(lost.type, lost.at, lost.claim)
 
 
 _HANDLERS: dict[str, Callable[[Course, Record], None]] = {
