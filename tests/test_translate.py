@@ -611,7 +611,7 @@ def test_a_code_is_read_whole_wherever_it_stands(raw: str, code: str, system: st
 
 
 def test_a_code_that_is_cut_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "_identifier", fields.leaf)
+    monkeypatch.setattr(fields, "_identifier", fields.outset)
     assert set(coded_everywhere("8867-4&zq^H^LN")) == {("8867-4", "LN")}  # read nowhere else: words are kept
 
 

@@ -71,7 +71,7 @@ def test_every_word_of_the_reader_is_known() -> None:
     folder = Path(__file__).parents[1] / "umbridge/hl7"
     source = "\n".join(path.read_text("utf-8") for path in sorted(folder.glob("*.py")))
     said = set(re.findall(r'note\(f?"[^"]*? ?([a-z_A-Z]+)"\)', source))
-    said |= set(re.findall(r'"((?:time|date|duration)_[a-z0-9_]+)"', source))
+    said |= set(re.findall(r'"((?:time|date|duration)_[a-z0-9_]+|[a-z]+_(?:not|where)_read)"', source))
     assert {"time_unreadable", "not_used", "more_segments", "number_unreadable"} <= said
     assert said - set(map(str, NoteReason)) == {"repeated"}  # of OBX-5, said by its value's reason
     assert set(map(str, NoteReason)) - said == {"more_notes"}  # written at the bound

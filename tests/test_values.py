@@ -637,6 +637,7 @@ def test_every_reason_of_a_value_is_met_by_a_case_here() -> None:
         ),
         *(Reason.TIME_WITHOUT_MINUTES, came_to(observed("NM", "8", "ng/L", "67151-1^^LN"))),
         *(Reason.UNMAPPED, Reason.WITHDRAWN, *BY_STATUS.values()),
+        Reason.SPECIMEN_REJECTED,  # tests/test_collected.py
         came_to(observed("NM", "1400", "mmol/L", "2951-2^^LN")),
     }
     assert set(Reason) <= met

@@ -98,18 +98,19 @@ class Observation(NamedTuple):
     unit: str  # OBX-6.1, or the alternate unit OBX-6.4 where only that is sent
     reference_range: str  # OBX-7
     status: str  # OBX-11
-    at: datetime  # OBX-14, else OBR-7, else MSH-7; never after MSH-7: the last moment it can have been
+    at: datetime  # OBX-14, OBR-7, SPM-17, else OBR-14, SPM-18, MSH-7: the last moment it can have been
     report: str  # OBR-3, else ORC-3, with its namespace: "number^namespace"
     source: str  # "UMB0003 OBX[4]-5": control id and address
     other_unit: str = ""  # OBX-6.4 where OBX-6.1 is sent too
     answers: tuple[Coded, ...] = ()  # OBX-5.1-3 and OBX-5.4-6, of types that are neither number nor text
     sub: str = ""  # OBX-4 as sent
     service: str = ""  # OBR-4: "identifier^system"
-    told: tuple[datetime, datetime] | None = None  # OBX-14 else OBR-7 as sent: its first and last moment
+    told: tuple[datetime, datetime] | None = None  # OBX-14, OBR-7 or SPM-17: its first and last moment
     report_status: str = ""  # OBR-25
     also: tuple[str, ...] = ()  # repetitions of OBX-5 that say something else than the first
     placer: str = ""  # OBR-2, else ORC-2, with its namespace: the order that the report answers
     other_service: str = ""  # OBR-4.4-6 where OBR-4.1-3 is sent too: the same in another system
+    is_rejected: bool = False  # SPM-21: the laboratory rejected its specimen
 
 
 class Withdrawal(NamedTuple):
@@ -291,8 +292,7 @@ class Event:
     groups: tuple[Group, ...] = ()  # of merges, moves, changed ids and swaps; otherwise empty
     notes: tuple[str, ...] = ()  # codes of what could not be read, e.g. "OBX[3]-14 time_unreadable"
     part: int = 0  # which group of a message about several this is, from 1; 0 where it is the whole
-    #: Of ADT: EVN-2 where it says when this was entered; None where it was told when it was sent.
-    told_at: datetime | None = None
+    told_at: datetime | None = None  # of ADT: EVN-2, when it was entered; None where that is when it was sent
     occurred: tuple[datetime, datetime] | None = None  # of ADT: first and last moment that EVN-6 can mean
     withdrawals: tuple[Withdrawal, ...] = ()  # whole reports that no longer count
     facility: str = ""  # MSH-4.1

@@ -30,7 +30,8 @@ def procedures(reading: Reading, sent_at: datetime) -> tuple[Procedure, ...]:
         if len(row[5]) <= _DATE:
             last = datetime.combine(at.date(), time.min, at.tzinfo) + timedelta(days=1, seconds=-1)
             at = min(max(at, sent_at), last)
-        code, _, _ = reading.words(row[3])
+        code, other, _ = reading.words(row[3])
+        code = code if code.code else other
         found.append(
             Procedure(
                 f"{code.code}^{code.system}",
@@ -129,6 +130,9 @@ def _certification(reading: Reading, nth: int, in3: list[bytes]) -> Certificatio
     message, word, time = reading.message, reading.word, reading.time
     said, opposed = in3[11], in3[12]
     parts = parts_of(message, said) if said else []
+    days = _count(leaf(message, parts, 2))
+    if days is None and leaf(message, parts, 2):
+        reading.note(f"IN3[{nth}]-11 number_unreadable")
     return Certification(
         word(in3[2]),
         word(in3[3]),
@@ -137,7 +141,7 @@ def _certification(reading: Reading, nth: int, in3: list[bytes]) -> Certificatio
         time(in3[9], "IN3", 9, nth),
         time(in3[10], "IN3", 10, nth),
         leaf(message, parts, 1),
-        _count(leaf(message, parts, 2)),
+        days,
         word(opposed) if opposed else "",
         time(in3[13], "IN3", 13, nth),
         word(in3[14]),

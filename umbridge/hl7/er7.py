@@ -29,7 +29,7 @@ _ADDRESS = re.compile(
 )
 FOLDED = "lines_not_segments"
 # The segments that intake and translation ask for, and those at which a message may have to end.
-_ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC DG1 IN1 IN3 PR1 MSA MSH DSC".split()) | ENVELOPE
+_ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC SPM DG1 IN1 IN3 PR1 MSA MSH DSC".split()) | ENVELOPE
 _NONE_BEFORE: Mapping[bytes, int] = MappingProxyType({})
 _LONG = 512  # bytes of a field from which its parts are worth keeping
 _CACHED = 4096  # bound of the cache below, whose keys are few

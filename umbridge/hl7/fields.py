@@ -13,6 +13,22 @@ CODED = ("CWE", "CE", "CNE", "CF", "ID", "IS", "")  # types of OBX-2 whose OBX-5
 _COMPARATORS = ("", "<", "<=", ">", ">=", "=")  # SN-1
 _SEPARATORS = ("-", "+", "/", ":")  # SN-3; "." would make two numbers one
 _MOST_CODED = 1000  # bytes: nobody's code is longer
+_PARTS_OF_HD = 3
+_UNIVERSAL = (
+    b"DNS",
+    b"GUID",
+    b"HCD",
+    b"HL7",
+    b"ISO",
+    b"L",
+    b"M",
+    b"N",
+    b"RANDOM",
+    b"URI",
+    b"UUID",
+    b"x400",
+    b"x500",
+)
 _MOST_PARTS = 10  # components that anybody here asks for; a flood of them stays in one piece behind these
 
 Identifiers = tuple[tuple[str, str, str], ...]
@@ -36,7 +52,10 @@ def repetitions_of(message: Message, raw: bytes, most: int = MOST_IDENTIFIERS) -
 
 
 def leaf(message: Message, parts: Sequence[bytes], number: int) -> str:
-    """One component's first subcomponent as text, without padding; HL7's null is nothing here."""
+    """One component as text, without padding; HL7's null is nothing here.
+
+    Whole: senders escape no ampersand, and no number, unit or plan is another with something behind it.
+    """
     if len(parts) < number:
         return ""
     raw = parts[number - 1]
@@ -46,8 +65,26 @@ def leaf(message: Message, parts: Sequence[bytes], number: int) -> str:
         return ""
     mark = message.delimiters.subcomponent
     if mark and mark in raw:
-        raw = raw[: raw.index(mark)]
+        raw = raw.strip().rstrip(mark)
     return message.value(raw).strip()
+
+
+def outset(message: Message, parts: Sequence[bytes], number: int) -> str:
+    """The first subcomponent of a component that has several by its type."""
+    mark = message.delimiters.subcomponent
+    if mark and len(parts) >= number and mark in parts[number - 1]:
+        return leaf(message, (parts[number - 1].split(mark, 1)[0],), 1)
+    return leaf(message, parts, number)
+
+
+def located(message: Message, raw: bytes) -> str:
+    """A part of PL: text, and from version 2.7 an HD, with a universal id and its type behind the name."""
+    mark = message.delimiters.subcomponent
+    if mark and raw.count(mark) == _PARTS_OF_HD - 1:
+        name, universal, kind = raw.split(mark)
+        if universal and kind.strip() in _UNIVERSAL:
+            return leaf(message, (name if name.strip() else universal,), 1)
+    return leaf(message, (raw,), 1)
 
 
 def whole(message: Message, parts: Sequence[bytes], number: int) -> str:
@@ -79,7 +116,7 @@ def authority_of(message: Message, parts: Sequence[bytes]) -> str:
         return ""
     if parts[3].isalnum():
         return parts[3].decode()
-    found = leaf(message, parts, 4)
+    found = outset(message, parts, 4)
     if found:
         return found
     mark = message.delimiters.subcomponent
@@ -159,6 +196,17 @@ def _identifier(message: Message, parts: Sequence[bytes], number: int) -> str:
     return whole(message, parts, number) if raw.strip(mark + b" ") else ""
 
 
+def further_of(message: Message, raw: bytes) -> list[str]:
+    """What an answer says that has nothing in its first two triplets.
+
+    Its original text (CWE.9), else the code or text of its third triplet (CWE.10, .11, from version 2.7).
+    """
+    parts = parts_of(message, raw)
+    if len(parts) > _MOST_PARTS:
+        parts = [*parts[:_MOST_PARTS], *parts[_MOST_PARTS].split(message.delimiters.component)]
+    return [text for text in (leaf(message, parts, number) for number in (9, 10, 11)) if text][:1]
+
+
 def is_coded(raw: bytes, value_type: str) -> bool:
     """Whether an OBX-5 is to be read as codes."""
     return value_type in CODED and len(raw) <= _MOST_CODED
@@ -177,7 +225,8 @@ def observed_value(message: Message, raw: bytes, value_type: str) -> str:
         if any(parts[4:]):  # SN has four
             return "^".join(whole(message, parts, number) for number in range(1, len(parts) + 1))
         return _structured(*(whole(message, parts, number) for number in range(1, 5)))
-    return whole(message, parts, 1)
+    found = (whole(message, parts, number) for number in range(1, len(parts) + 1))
+    return next((each for each in found if each), "")  # a CWE without a code, too long for one, has its text
 
 
 def entity_within(message: Message, raw: bytes) -> str:

@@ -21,8 +21,8 @@ CLOCKS_DIFFER = timedelta(minutes=30)
 CLOCKS_AGREE = timedelta(minutes=5)  # clocks that are kept together: as far apart as Kerberos lets them be
 _MINUTE, _SECOND = 12, 14  # digits of a stamp that ends with them
 #: Fields that say when something happened, no later than it is told of: recorded and occurred (EVN-2, -6),
-#: entered (ORC-9), collected, received, reported, analysed (OBR-7, -14, -22, OBX-14, -19).
-_HAPPENED = {b"EVN": (2, 6), b"ORC": (9,), b"OBR": (7, 14, 22), b"OBX": (14, 19)}
+#: entered (ORC-9), collected, received, reported, analysed (OBR-7, -14, -22, OBX-14, -19, SPM-17, -18).
+_HAPPENED = {b"EVN": (2, 6), b"ORC": (9,), b"OBR": (7, 14, 22), b"OBX": (14, 19), b"SPM": (17, 18)}
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 
 

@@ -183,7 +183,8 @@ class _Ordering:
         parts = parts_of(message, detail.field(_CODED_AT[detail.name]))
         more = [parts[3:]] if len(parts) > 3 else []
         if self.asked is not None:
-            more.append(parts_of(message, self.asked.field(_CODED_AT["RXO"])))
+            asked = parts_of(message, self.asked.field(_CODED_AT["RXO"]))
+            more += [asked, asked[3:]]
         others = tuple(coded_of(message, each) for each in more)
         return coded_of(message, parts), tuple(each for each in others if each.code)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from umbridge.hl7.er7 import Message
-from umbridge.hl7.fields import NULL, cleared, coded_of, leaf, parts_of, word
+from umbridge.hl7.fields import cleared, coded_of, leaf, located, parts_of, repetitions_of, word
 from umbridge.hl7.times import CHANGES, Clock, Either, either, parse_time
 from umbridge.model import Coded
 
@@ -16,6 +16,7 @@ ONCE = ("EVN", "PID", "PV1", "PV2", "MRG")  # segments that most messages have o
 MOST = {b"PID": 500, b"MRG": 500, b"ORC": 2_000, b"DG1": 500, b"IN1": 500, b"IN3": 500, b"PR1": 500}
 MAX_NOTES = 100  # then one note more says that there were others
 _SHORT, _CACHED = 120, 4096  # bytes of a field, and how many fields, that are kept read
+_COARSE = (b"Y", b"L", b"D", b"H")  # TS.2: the stamp means less than it has digits for
 _DATE = 8  # bytes of a stamp that are its day
 _DIALECTS = 16  # sets of delimiters for which they are kept: senders have one or two
 
@@ -157,20 +158,28 @@ class Reading:
             code, alternate, _ = self.words(code_field)
             first, other = self.unit(unit_field)
             found = (
-                kind.decode() if kind.isalnum() else message.value(kind).strip(),
+                kind.decode() if kind.isalnum() else word(message, kind),
                 code,
                 alternate,
                 first,
                 self.range(range_field),
-                (status.decode() if status.isalpha() else message.value(status).strip()).upper(),
+                (status.decode() if status.isalpha() else self.status(status)).upper(),
                 other,
             )
             if self._known is not None and self._lasting(b"".join(key)):
                 self._forms[key] = found
         return found
 
+    def status(self, raw: bytes) -> str:
+        """OBX-11: its first component. Two that differ are one of no table."""
+        many = repetitions_of(self.message, raw)
+        return self.message.value(raw).strip() if len(set(many)) > 1 else word(self.message, raw)
+
     def unit(self, raw: bytes) -> tuple[str, str]:
         """OBX-6.1, else OBX-6.4; and OBX-6.4 beside it. Senders do not escape the ^ of a power: 10^3/uL."""
+        repeat = self.message.delimiters.repetition
+        if repeat and repeat in raw and len(set(repetitions_of(self.message, raw))) > 1:
+            return self.message.value(raw).strip(), ""  # whichever was picked would be picked by position
         unit, other, first = self.words(raw)
         mark = self.message.delimiters.component
         if mark and mark in raw:
@@ -209,19 +218,19 @@ class Reading:
         """None for not sent, "" for HL7's null, else component 1 of the first repetition."""
         if raw.isalnum():
             return raw.decode()
-        return self.sent_part(parts_of(self.message, raw), 1) if raw else None
+        parts = parts_of(self.message, raw) if raw else ()
+        if not parts or not parts[0].strip():
+            return None
+        return leaf(self.message, parts, 1)
 
-    def sent_part(self, parts: Sequence[bytes], number: int) -> str | None:
-        """None for not sent, "" for HL7's null, else the value."""
+    def place(self, parts: Sequence[bytes], number: int) -> str | None:
+        """The same of a part of PL."""
         if len(parts) < number:
             return None
-        raw = parts[number - 1]
+        raw = parts[number - 1].strip()
         if raw.isalnum():
             return raw.decode()
-        raw = raw.strip()
-        if not raw:
-            return None
-        return "" if raw == NULL else leaf(self.message, parts, number)
+        return located(self.message, raw) if raw else None
 
     def time(self, raw: bytes, name: str, field: int, nth: int = 0) -> datetime | None:
         """A TS or DTM field's moment, None (with a note when something was sent) if it has none.
@@ -258,6 +267,10 @@ class Reading:
             if known is None:
                 known = self._odd[raw] = parse_time(self.stamp(raw), self.zone)
             found, odd = known
+        mark = self.message.delimiters.component
+        if mark and mark in raw and not odd:
+            precision = parts_of(self.message, raw)[1:2]
+            odd = "components_not_read" if precision and precision[0] in _COARSE else ""
         if found is not None and not odd and len(raw) > _DATE and raw[:_DATE] not in self._steady:
             odd = self._clock.oddity(raw[:_DATE], found)
         return found, odd

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple
 
+from umbridge.hl7 import collected
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.fields import (
     NULL,
     entity_from,
     entity_of,
+    further_of,
     is_coded,
     observed_value,
     repetitions_of,
@@ -46,17 +48,19 @@ class Report(NamedTuple):
     status: str
     at: datetime
     told: _Told | None
+    is_rejected: bool = False
 
 
 class Results(Reading):
     """The part of a translation that is about results."""
 
-    __slots__ = ("_separator", "_taken", "sent_at", "withdrawals")
+    __slots__ = ("_separator", "_specimens", "_taken", "sent_at", "withdrawals")
 
     def __init__(self, message: Message, zone: tzinfo, received_at: datetime | None) -> None:
         super().__init__(message, zone, received_at)
         self._taken: dict[bytes, tuple[tuple[datetime, _Told], bool]] = {}  # a message repeats few times
         self._separator = message.delimiters.field
+        self._specimens = collected.by_report(message)
         self.withdrawals: list[Withdrawal] = []
         self.sent_at = EPOCH  # until MSH-7 was read
 
@@ -70,14 +74,19 @@ class Results(Reading):
         status = self.word(obr[25]).upper()
         if status and status not in _STATUSES:
             self.note(f"OBR[{nth}]-25 report_status_unknown")
-        at, told = self.taken(obr[7], "OBR", 7, nth) or (self.sent_at, None)
+        its = self._specimens.get(nth, [])
+        found = self.taken(obr[7], "OBR", 7, nth) or (self.of_specimens(its) if its else None)
+        at, told = found or (self.sent_at, None)
+        if told is None or told[0] != told[1]:
+            at = self.received(obr[14], nth, its, at, told)
         if status == "X":
             if number or placer:
                 source = f"{self.message.control_id} OBR[{nth}]-25"
                 self.withdrawals.append(Withdrawal(number, service, source, placer, other, told))
             else:
                 self.note(f"OBR[{nth}]-25 report_unnamed")
-        return Report(number, placer, service, other, status, at, told)
+        rejected = bool(its) and collected.is_rejected(its)
+        return Report(number, placer, service, other, status, at, told, rejected)
 
     def number(self, raw: bytes, above: bytes) -> str:
         """OBR's and ORC's, which are one number: what one of them leaves out the other may have."""
@@ -117,6 +126,31 @@ class Results(Reading):
             self.note(f"{name}[{nth}]-{field} time_after_message")
         return known[0]
 
+    def of_specimens(self, its: collected.Rows) -> tuple[datetime, _Told] | None:
+        """SPM-17, where OBR-7 does not say."""
+        told, sent = collected.collected(self, its), self.sent_at
+        if told is None:
+            return None
+        if told[0] - sent >= CLOCKS_DIFFER:
+            self.note(f"SPM[{its[0][0]}]-17 time_after_message")
+        return min(told[1], sent), told
+
+    def received(
+        self, raw: bytes, nth: int, its: collected.Rows, at: datetime, told: _Told | None
+    ) -> datetime:
+        """The moment from which a result counts of which no moment is known: when the specimen was there.
+
+        OBR-14, else SPM-18: it was collected no later (7.4.1.14, 7.4.3.18).
+        """
+        came = self.time(raw, "OBR", 14, nth) if raw else None
+        if came is not None:
+            came = (days_of(self.stamp(raw), self.zone) or (came, came))[1]
+        elif its:
+            came = collected.received(self, its)
+        if came is None or came >= at or (told is not None and came < told[0]):
+            return at
+        return came
+
     def observation(self, line: bytes, nth: int, report: Report, source: str) -> Observation:
         """One OBX as sent. Most messages are made of these, so no Segment is made of it."""
         row = line.split(self._separator)
@@ -139,14 +173,14 @@ class Results(Reading):
             if repeat and repeat in raw:
                 self.note(f"OBX[{nth}]-5 repeated")
                 also = self.repeated(raw, value_type, value)
-        number, placer, service, other_service, standing, taken, told = report
+        number, placer, service, other_service, standing, taken, told, is_rejected = report
         if at:
             taken, told = self.taken(at, "OBX", 14, nth) or (taken, told)
         if self.either and told is not None and status in _STATES and standing not in ("C", "X"):
             told = self.fresh(told)
         if sub and not sub.isalnum():
             sub = self.message.value(sub).strip().encode()
-        return Observation(
+        made = Observation(
             value_type,
             code,
             alternate,
@@ -167,6 +201,7 @@ class Results(Reading):
             placer,
             other_service,
         )
+        return made._replace(is_rejected=True) if is_rejected else made
 
     def fresh(self, told: _Told) -> _Told:
         """When a value was collected: in the second hour, where it was sent at once then.
@@ -185,7 +220,10 @@ class Results(Reading):
         if not is_coded(raw, value_type):
             return observed_value(self.message, raw, value_type), ()
         answer, other, first = self.words(raw)
-        return first or answer.text, tuple([each for each in (answer, other) if each.code or each.text])
+        found = tuple([each for each in (answer, other) if each.code or each.text])
+        if not found:
+            found = tuple([Coded("", text) for text in further_of(self.message, raw)])
+        return first or (found[0].code or found[0].text if found else ""), found
 
     def repeated(self, raw: bytes, value_type: str, first: str) -> tuple[str, ...]:
         """Repetitions that say something else than the first."""

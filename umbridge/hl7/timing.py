@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from umbridge.hl7.er7 import Segment
-from umbridge.hl7.fields import leaf, parts_of, repetitions_of
+from umbridge.hl7.fields import leaf, outset, parts_of, repetitions_of
 from umbridge.hl7.reading import Reading
 from umbridge.hl7.times import days_of
 from umbridge.timings import Timing
@@ -152,7 +152,7 @@ def _of_tq(reading: Reading, raw: bytes, segment: Segment, field: int) -> list[_
         parts = [*(one.split(mark, 12) if mark else [one]), *([b""] * 12)]
         duration = leaf(message, parts, 3).upper()
         count = b"1" if duration == "X1" else parts[11]
-        is_single = _is_single(reading, leaf(message, parts, 2), count, name, field, nth)
+        is_single = _is_single(reading, outset(message, parts, 2), count, name, field, nth)
         lettered = _LETTERED.fullmatch(duration)
         if duration not in ("", "INDEF", "X1") and lettered is None:
             reading.note(f"{name}[{nth}]-{field} {_NOT_READ}")
@@ -182,7 +182,7 @@ def _amount(reading: Reading, raw: bytes, field: int, nth: int) -> timedelta | N
         return None
     message = reading.message
     parts = [*parts_of(message, raw), b""]
-    amount, unit = leaf(message, parts, 1), leaf(message, parts, 2).lower()
+    amount, unit = leaf(message, parts, 1), outset(message, parts, 2).lower()
     if not amount and not unit:
         return None
     seconds = float(amount) * _UNITS.get(unit, 0) if _AMOUNT.fullmatch(amount) else 0

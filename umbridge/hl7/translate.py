@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from umbridge.hl7 import patients
+from umbridge.hl7 import patients, shapes
 from umbridge.hl7.cover import certifications, coverage, diagnoses, procedures
 from umbridge.hl7.er7 import Message, Segment
 from umbridge.hl7.fields import (
@@ -162,6 +162,7 @@ class _Reading(Results):
         when = moments(self)
         self.sent_at = sent_at = when.sent
         orders, observations = self.clinical(code, sent_at)
+        shapes.note(self)
         return Event(
             code,
             trigger,
@@ -235,9 +236,9 @@ class _Reading(Results):
             self.sent(pv1[2]),
             self.sent(pv1[18]),
             self.sent(pv1[10]),
-            "" if erased else self.sent_part(place, 1),
-            "" if erased else self.sent_part(place, 2),
-            "" if erased else self.sent_part(place, 3),
+            "" if erased else self.place(place, 1),
+            "" if erased else self.place(place, 2),
+            "" if erased else self.place(place, 3),
             happened(self, came, self.sent_at, "PV1", 44) if came else None,
             happened(self, left, self.sent_at, "PV1", 45) if left else None,
             self.sent(pv1[36]),

@@ -311,13 +311,12 @@ def read(observation: Observation, site: SiteProfile) -> Fact | Unusable:
     value = value_of(observation, kind, code, site)
     if observation.also and (value is not Reason.COMMENT or _says_more(observation, kind, code, site)):
         value = Reason.REPEATED
+    value = Reason.SPECIMEN_REJECTED if observation.is_rejected and not isinstance(value, Reason) else value
     if isinstance(value, Reason):
         return Unusable(value, kind.id, code)
     original = f"{observation.value} {observation.unit}".strip()
-    preliminary = observation.status == "P"
-    return Fact(
-        kind.id, value, observation.at, observation.report, code, original, preliminary, observation.source
-    )
+    early = observation.status == "P"
+    return Fact(kind.id, value, observation.at, observation.report, code, original, early, observation.source)
 
 
 def _says_more(observation: Observation, kind: FactType, code: str, site: SiteProfile) -> bool:

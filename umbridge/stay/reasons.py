@@ -46,6 +46,7 @@ class Reason(_Worded):
     NULL = "null", "OBX-5 is HL7's null, two quotation marks: the value is deleted"
     COMMENT = "comment", "text that is no value of this fact: a remark beside its results"
     REPEATED = "repeated", "OBX-5 has repetitions that differ: a pick would be a pick by position"
+    SPECIMEN_REJECTED = "specimen_rejected", "SPM-21: the laboratory rejected the specimen"
     # numbers
     NOT_A_NUMBER = "not_a_number", "OBX-2 says that it is a number, and it is none"
     CODED_NOT_A_NUMBER = "coded_not_a_number", "a coded answer where the fact is a number"
@@ -113,7 +114,7 @@ class PartReason(_Worded):
     SEGMENT = "segment_not_read", "a segment that nothing here is read from"
     MISSPELT = "segment_name_misspelt", "a segment whose name is not the first of its line, in capitals"
     RATE = "rate_unreadable", "a rate of fluids that is no number, or is not in a unit of mL/h"
-    UNTIMED = "collection_time_missing", "OBX-14 and OBR-7 do not say when it was collected: MSH-7 stands in"
+    UNTIMED = "collection_time_missing", "no OBX-14, OBR-7 or SPM-17: OBR-14, else MSH-7 stands in"
     NOT_FOUND = "withdrawal_not_found", "a withdrawal, and nothing is known that it takes back"
 
 
@@ -139,6 +140,9 @@ class NoteReason(_Worded):
     MISSING = "missing", "nothing where something belongs"
     NOT_USED = "not_used", "more of these than a stay has: the later ones are left out"
     WITHOUT_ORC = "without_ORC", "an order without its ORC"
+    REPETITIONS = "repetitions_not_read", "repetitions that differ, where one belongs: the first is read"
+    COMPONENTS = "components_not_read", "more behind a time than is read, such as its precision"
+    NOTHING_READ = "nothing_where_read", "something was sent, and nothing in the component that is read"
     MORE_SEGMENTS = "more_segments", "more segments than are read"
     MORE_GROUPS = "more_groups", "more patients than are read"
     MORE_NOTES = "more_notes", "more oddities than are listed"

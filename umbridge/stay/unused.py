@@ -43,7 +43,23 @@ class Unused:
 
 _READ = frozenset(
     (
-        *("MSH", "EVN", "PID", "PV1", "PV2", "MRG", "OBX", "OBR", "ORC", "RXO", "RXE", "RXR", "ODS", "ODT"),
+        *(
+            "MSH",
+            "EVN",
+            "PID",
+            "PV1",
+            "PV2",
+            "MRG",
+            "OBX",
+            "OBR",
+            "SPM",
+            "ORC",
+            "RXO",
+            "RXE",
+            "RXR",
+            "ODS",
+            "ODT",
+        ),
         *("RQD", "RQ1", "TQ1", "DG1", "PR1", "IN1", "IN3", "DSC", "FHS", "BHS", "BTS", "FTS"),
     )
 )
@@ -142,7 +158,7 @@ def segments_not_read(message: Message) -> Iterator[Unused]:
     for segment in message.walk():
         name = segment.name
         patients += name == "PID"
-        is_read = name in _READ
+        is_read = name in _READ and (name != "SPM" or is_report)
         if name in _ORDER_ONLY or (name == "ORC" and not is_report):
             is_read = is_order and patients < 2  # behind a second PID stand earlier results
         if is_read:
@@ -171,6 +187,8 @@ def _value(observation: Observation, found: Unusable) -> Unused:
         )
     if _STATUS.match(reason) or reason is Reason.WITHDRAWN:
         return Unused("OBX-11", observation.status, reason, kind, found.fact, reason.says, reason.settle)
+    if reason is Reason.SPECIMEN_REJECTED:
+        return Unused("SPM-21", coded, reason, kind, found.fact, reason.says)
     settle = reason.settle
     if reason is Reason.NOT_YES_OR_NO:
         settle = '[answers] yes = ["WORD"] or no = ["WORD"], for the words your feed sends'
