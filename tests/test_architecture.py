@@ -332,6 +332,7 @@ TESTED_IN = {
     "umbridge/stay/kinship.py": "tests/test_likeness.py",  # which names are looked at together
     "umbridge/stay/onevalue.py": "tests/test_account.py",
     "umbridge/stay/upright.py": "tests/test_account.py",  # what an account holds
+    "umbridge/stay/findings.py": "tests/test_synonyms.py",
     "umbridge/stay/placed.py": "tests/test_facts.py",  # the windows over results
     "umbridge/stay/unfound.py": "tests/test_likeness.py",
     "umbridge/stay/thread.py": "tests/test_likeness.py",  # accounts under names that may be one

@@ -19,9 +19,9 @@ from umbridge.site import SiteProfile
 from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.elsewhere import Reported
+from umbridge.stay.findings import Findings
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
 from umbridge.stay.late import LATE_CRITICAL_RESULT, TROPONIN, has_troponin_risen
-from umbridge.stay.likeness import Told, base_of
 from umbridge.stay.orders import Orders
 from umbridge.stay.payers import payers_of
 from umbridge.stay.person import (
@@ -53,8 +53,9 @@ from umbridge.stay.record import (
 )
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.said import Plain, Said, said_of
-from umbridge.stay.statements import again, first_told, rows_of, stated, withdrawal
+from umbridge.stay.statements import Codes, rows_of
 from umbridge.stay.strange import Strange
+from umbridge.stay.synonyms import rows_by_code
 from umbridge.stay.timeline import Timeline
 from umbridge.stay.turns import InForce
 from umbridge.stay.view import Identity, Stay, view
@@ -84,10 +85,10 @@ class StayFold:
         self._ring = False
         self._people: dict[str, Person] = {}
         self._applied = 0
-        self._results: dict[str, ResultList] = {}
+        self._findings = Findings(self._whose)
+        self._results, self.told = self._findings.by_fact, self._findings.told
         self._orders = Orders()
         self.procedures = Procedures()
-        self.told = Told(self._whose)
         self._words: list[Word] = []
         #: By until when it was told: what it has of a patient, at which moment and by so many words.
         self._past: dict[int, tuple[PastRegister, tuple[object, ...], Person]] = {}
@@ -154,6 +155,7 @@ class StayFold:
         if changed:
             for results in self._results.values():
                 results.forget_looks()
+            self._findings.find_again()
             self._orders.forget()
             self._past.clear()
         return changed
@@ -181,25 +183,14 @@ class StayFold:
             "plain": [list(each) for each in plain],
             "procedures": [list(each) for each in procedures_of(event, seq, patient)],
             "words": [] if word is None else [list(word)],
-            **rows_of(event, seq, patient, here),
+            **rows_of(event, seq, patient, here, codes := Codes([], [])),
+            **(rows_by_code(event, seq, patient, here, codes) if codes.unmapped or codes.double else {}),
         }
         return {name: its for name, its in rows.items() if its} or None
 
     def _load(self, rows: dict[str, Any]) -> list[Record]:
         """Take in one message's rows but for its records: those are returned, to go in by effective order."""
-        for row in rows.get("facts", ()):
-            self.told.take(row[0], row[3], row[4], row[6], row[7], first_told(row))
-            for fact, result in stated(row):
-                listed = self._results.get(fact)
-                if listed is None:
-                    listed = self._results[fact] = ResultList(self._whose, self.told)
-                listed.add(result)
-        for row in rows.get("withdrawn", ()):
-            told = withdrawal(row)
-            self.told.take(told.patient, told.report, told.service, told.placer, told.other)
-            if not again(self.told.withdrawn.setdefault(base_of(told.report), []), told):
-                for listed in self._results.values():
-                    listed.withdraw(told)
+        self._findings.take(rows)
         for row in rows.get("orders", ()):
             said = Said(*row)
             self._orders.add(said)
@@ -209,6 +200,7 @@ class StayFold:
             self._orders.add_plain(plain)
             is_order = "facts" not in rows and "withdrawn" not in rows  # results name what they answer, too
             self.told.tie(plain.patient, plain.filler, plain.placer, is_order=is_order)
+        self._findings.settle(rows)
         for row in rows.get("procedures", ()):
             self.procedures.add(Procedure(*row))
         for row in rows.get("words", ()):

@@ -42,7 +42,7 @@ class ResultList(Placed):
     __slots__ = (
         *("_groups", "_kept", "_kinship", "_marks"),
         *("_person", "_persons", "_services", "_stale", "_told"),
-        *("has_bounds", "has_changes"),
+        *("has_bounds", "has_changes", "lost"),
     )
 
     def __init__(
@@ -63,6 +63,7 @@ class ResultList(Placed):
         self._groups: dict[_Key, Group] = {}
         self._stale: dict[Thread, None] = {}
         self._marks = Marks()
+        self.lost: list[Result] = []  # what may correct one of these, by a code that nobody mapped
         self._services: dict[str, None] = {}  # of the reports that have such results
         self._kinship = Kinship(self._told, self._persons, self._found_at)
 
@@ -191,7 +192,7 @@ class ResultList(Placed):
     def exceptions(self, is_own: Callable[[str], bool]) -> list[str]:
         """What a person has to look at among the results of these patients, as codes of exceptions."""
         self.settle()
-        if not self._marks.is_any and not self._told.strange():  # nearly always
+        if not self._marks.is_any and not self.lost and not self._told.strange():  # nearly always
             return []
         found = ["CORRECTION_AMBIGUOUS"] if any(is_own(each.patient) for each in self._marks.unsure) else []
         found += [UNFOUND] if any(self.in_question(is_own)) else []
@@ -200,7 +201,12 @@ class ResultList(Placed):
     def in_question(self, is_own: Callable[[str], bool]) -> Iterator[tuple[Result, Result]]:
         """Corrections and withdrawals that found nothing, each with every value in force that it may mean."""
         self.settle()
-        return in_question(self._told, self._marks, self._services, self._results, is_own)
+        return in_question(self._told, self._marks, self._services, self._results, is_own, self.lost)
+
+    def has(self, report: str, code: str, patient: str) -> bool:
+        """Whether a report has anything under a code."""
+        its = (each.named for each in self._kinship.under(report, patient))
+        return any(each[2] == code and self._told.is_report(each[0], report, patient) for each in its)
 
     def unfound(self) -> Iterator[Result]:
         """The corrections and withdrawals that found no result which they could mean."""

@@ -159,8 +159,20 @@ def again(known: list[Result], told: Result) -> bool:
     return False
 
 
-def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str, list[Any]]:
-    """What one message states of facts, as its increment writes it: what it says nothing of is left out."""
+class Codes(NamedTuple):
+    """Of the OBX of one message: which have a code that nobody mapped, and which have two codes."""
+
+    unmapped: list[int]
+    double: list[tuple[Observation, str, str]]  # with its fact, and the code that says so
+
+
+def rows_of(
+    event: Event, seq: int, patient: str, site: SiteProfile, codes: Codes | None = None
+) -> dict[str, list[Any]]:
+    """What one message states of facts, as its increment writes it: what it says nothing of is left out.
+
+    ``codes`` is told what else its codes say.
+    """
     sent = instant(event.sent_at)
     facts: list[list[Any]] = []
     counted: dict[tuple[Any, ...], int] = {}
@@ -169,6 +181,11 @@ def rows_of(event: Event, seq: int, patient: str, site: SiteProfile) -> dict[str
     for part, observation in enumerate(event.observations, (event.part << 24) + 1):
         kind = kind_of(observation.status, observation.report_status)
         found = read(observation, site)
+        if codes is not None:
+            if not found.fact:
+                codes.unmapped.append(part)
+            elif observation.alternate.code:
+                codes.double.append((observation, found.fact, found.code))
         if not found.fact:
             continue
         original = ""

@@ -91,8 +91,16 @@ def in_question(
     services: Iterable[str],
     results: Iterable[Result],
     is_own: Callable[[str], bool],
+    coded: Iterable[Result] = (),
 ) -> Iterator[tuple[Result, Result]]:
-    """Each of these patients' that found nothing, with every value of one fact in force that it may mean."""
+    """Each of these patients' that found nothing, with every value of one fact in force that it may mean.
+
+    ``coded``: those under a code that nobody mapped, whose words name the fact. They mean their own report.
+    """
+    for one in coded:
+        its = (each for each in results if is_own(each.patient) and is_own(one.patient))
+        near = (each for each in its if told.is_report(each.report, one.report, one.patient))
+        yield from ((one, meant) for meant in may_be_meant(told, one, near))
     for one in lost(told, marks, services, is_own):
         own = (each for each in results if is_own(each.patient))
         yield from ((one, meant) for meant in may_be_meant(told, one, own))
