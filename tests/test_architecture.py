@@ -327,6 +327,7 @@ TESTED_IN = {
     "umbridge/stay/numbers.py": "tests/test_orders.py",  # by which it finds them
     "umbridge/stay/force.py": "tests/test_orders.py",  # what the register comes to
     "umbridge/stay/turns.py": "tests/test_order_times.py",
+    "umbridge/stay/grouped.py": "tests/test_order_groups.py",
     "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
     "umbridge/stay/resultlist.py": "tests/test_account.py",  # accounts, many of them
     "umbridge/stay/kinship.py": "tests/test_likeness.py",  # which names are looked at together

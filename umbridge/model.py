@@ -151,6 +151,8 @@ class Order:
     entered_at: datetime | None = None  # ORC-9 as sent; None where it has no hour
     is_dated: bool = False  # whether ``at`` is ORC-15, with an hour
     rate: tuple[str, str, str] | None = None  # of a drug: RXE-23 or RXO-21, its units, and which field it is
+    group: str = ""  # ORC-4: the placer's number of a group of orders
+    modifier: Coded = Coded()  # ORC-25, which refines ORC-5
     starts: datetime | None = (
         None  # when it is to begin, as sent: TQ1-7 or TQ.4, OBR-36 …; ORC-15 where that is ahead
     )

@@ -25,7 +25,7 @@ DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order 
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}
 _DRUGS = ("RXO", "RXE")
 _RATE_AT = {"RXO": 21, "RXE": 23}  # give rate amount (4.14.1, 4.14.4); its units are the next field
-_NO_ORC = [b""] * 16
+_NO_ORC = [b""] * 26
 _NO_PARENTS = [b"", b""]
 _NO_CODE = Coded()
 _DATE = 8  # bytes of a time stamp that is a date alone
@@ -94,7 +94,7 @@ class _Ordering:
 
     def order(self) -> Order:
         reading, orc, detail, sent_at = self.reading, self.orc, self.detail, self.sent_at
-        row = _NO_ORC if orc is None else orc.row(15)
+        row = _NO_ORC if orc is None else orc.row(25)
         code, alternates = (_NO_CODE, ()) if detail is None else self.codes(detail)
         above = row[8]
         if self.obr is not None and (self.again or not above):
@@ -147,6 +147,8 @@ class _Ordering:
             entered_at,
             is_dated,
             self.rate() if detail is not None and detail.name in _DRUGS else None,
+            entity_of(self.message, row[4]) if row[4] and not self.again else "",
+            coded_of(self.message, parts_of(self.message, row[25])) if row[25] else _NO_CODE,
             starts,
         )
 

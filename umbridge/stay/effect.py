@@ -7,9 +7,11 @@ wins; otherwise ORC-5, which only the filler gives and which tells how things ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
+from umbridge.model import Coded, Order
 from umbridge.site import ORDER_MEANINGS
 from umbridge.stay.reasons import OrderReason
 
@@ -63,6 +65,36 @@ MEANINGS_0038: Mapping[str, str] = {
 
 _ENDING = frozenset({Effect.ENDS, Effect.ASKS})
 _HOLDING = frozenset({Effect.HOLDS, Effect.ASKS_HOLD})
+#: What a statement about a parent does to its children too (HL7 v2 4.5.1, use note c), or to a whole group.
+INHERITED = _ENDING | _HOLDING | {Effect.TAKES_BACK, Effect.RELEASES}
+_ENDS = _ENDING | _HOLDING | {Effect.FULFILS, Effect.REFUSES}
+_UNMODIFIED = Coded()
+
+
+_OVER = frozenset({ENDED, _HELD, FULFILLED})
+_IS_OVER = re.compile(r"\s*(?:cancel|discontinu)", re.IGNORECASE)
+
+
+def effect_of(order: Order, meaning: Mapping[str, str] | None = None) -> Effect | OrderReason:
+    """By ORC-25 too, a refinement of ORC-5 for which there is no table.
+
+    What the site says of its values counts as ORC-5 does. One that the site does not list and that names an
+    end contradicts an ORC-1 and ORC-5 that do not: nobody knows.
+    """
+    alone = effect(order.control, order.status, meaning)
+    modifier = order.modifier
+    if modifier == _UNMODIFIED or isinstance(alone, OrderReason):
+        return alone
+    if (meaning or {}).get(modifier.code.upper()):
+        return effect(order.control, modifier.code, meaning)
+    return OrderReason.MODIFIER if names_an_end(modifier) and alone not in _ENDS else alone
+
+
+def names_an_end(modifier: Coded) -> bool:
+    """By a value of table 0038, or in words."""
+    is_ours = not modifier.system or "0038" in modifier.system
+    is_over = is_ours and MEANINGS_0038.get(modifier.code.upper()) in _OVER
+    return is_over or any(_IS_OVER.match(each) for each in (modifier.code, modifier.text))
 
 
 def effect(control: str, status: str, meaning: Mapping[str, str] | None = None) -> Effect | OrderReason:

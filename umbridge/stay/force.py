@@ -17,9 +17,6 @@ from umbridge.stay.turns import Turn
 
 #: More than a message has parts: a statement about a parent has a part of its own for each of its children.
 BESIDE = 1 << 20
-_ENDINGS = frozenset({Effect.HOLDS, Effect.ASKS, Effect.ASKS_HOLD, Effect.ENDS})
-#: What a statement about a parent does to its children too (HL7 v2 4.5.1, use note c).
-INHERITED = _ENDINGS | {Effect.TAKES_BACK, Effect.RELEASES}
 #: What tells of an order rather than of its end.
 SAYS_WHAT = frozenset({Effect.BEGINS, Effect.STANDS})
 _IN_FORCE = frozenset({Effect.BEGINS, Effect.STANDS, Effect.RELEASES})

@@ -12,6 +12,11 @@ def shelf_of(kind: str, number: str) -> str:
     return kind + number.partition("^")[0]
 
 
+def own_shelf(said: Said) -> str:
+    """The shelf of its own number."""
+    return shelf_of("P", said.placer) if said.placer else shelf_of("F", said.filler)
+
+
 class Numbers:
     """The numbers on one shelf: whose is known, and whether one that leaves it out is an order of its own."""
 

@@ -19,16 +19,18 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from umbridge.stay.effect import INHERITED
 from umbridge.stay.entities import alike, same
-from umbridge.stay.force import BESIDE, INHERITED, OrderLine, beside, line_of
-from umbridge.stay.numbers import Numbers, shelf_of
+from umbridge.stay.force import BESIDE, OrderLine, beside, line_of
+from umbridge.stay.grouped import Grouped
+from umbridge.stay.numbers import Numbers, own_shelf, shelf_of
 from umbridge.stay.oneorder import alike_until, are_one, by_patient, is_meant, retold
 from umbridge.stay.ordinary import Ordinary
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
 from umbridge.stay.said import DISCHARGE, NO_TREATMENT, REPLACEMENT, STATUS, UNREAD, Plain, Said
 from umbridge.stay.shelf import NUMBERS, READ, Shelf
-from umbridge.stay.strange import UNKNOWN, Registered, Strange, of_another
+from umbridge.stay.strange import UNKNOWN, Registered, Strange, nameless, of_another
 from umbridge.stay.ties import UNSURE, Ties
 from umbridge.stay.turns import InForce, Turn
 
@@ -38,11 +40,6 @@ _UNREAD = "ORDER_UNREAD"
 _REASONS = {each.value: each for each in OrderReason}
 
 
-def _own(said: Said) -> str:
-    """The shelf of its own number."""
-    return shelf_of("P", said.placer) if said.placer else shelf_of("F", said.filler)
-
-
 class Orders:
     """The register. ``add`` and ``add_plain`` take in, ``settle`` says what that changes in the stay."""
 
@@ -50,6 +47,7 @@ class Orders:
         self._shelves: dict[str, Shelf] = {}
         self._changed: set[str] = set()
         self._ordinary = Ordinary()
+        self._grouped = Grouped()
         self._ties = Ties(self._ordinary)
         self._pairs: set[tuple[str, str]] = set()  # learnt from orders that are neither
         #: Shelf of its own number -> what another number may name, and where it lies.
@@ -85,6 +83,10 @@ class Orders:
 
     def add(self, said: Said) -> None:
         """Take in one statement. The same again, under whatever receipt number, changes nothing."""
+        for each in self._grouped.take(said) if said.group else (said,):
+            self._take(each)
+
+    def _take(self, said: Said) -> None:
         if self._past:
             self._past = {told_by: its for told_by, its in self._past.items() if told_by < said.sent}
         if said.placer or said.filler:
@@ -97,7 +99,7 @@ class Orders:
             place = self._placed(said)
             is_new = self._put(place, said)
             if is_new and not (said.placer and self._ties.is_known(said.placer)):
-                self._loose.setdefault(_own(said), {})[said] = place
+                self._loose.setdefault(own_shelf(said), {})[said] = place
         else:
             place = self._placed(said)
             self._put(place, said)
@@ -107,6 +109,8 @@ class Orders:
 
     def add_plain(self, plain: Plain) -> None:
         """Take in that there is an order that is neither a status nor a treatment."""
+        if plain.group:
+            self._grouped.know(plain.group)
         for kind, number in self._ordinary.take(plain):
             place = shelf_of(kind, number)
             if kind == "P" and plain.code:
@@ -135,7 +139,7 @@ class Orders:
             if held[at][3:] == said[3:]:
                 if held[at].seq <= said.seq:
                     return False
-                self._loose.get(_own(said), {}).pop(held.pop(at), None)
+                self._loose.get(own_shelf(said), {}).pop(held.pop(at), None)
                 self._mark(place)  # what was made of it is made again
                 break
             at += 1
@@ -330,14 +334,14 @@ class Orders:
     def _is_plain_sailing(self, place: str, its: list[Said]) -> bool:
         """Whether all speak of one order by the same numbers, and no other order has to do with it."""
         first = its[0]
-        if first.parent or first.parent_filler or first.apart or self._codes(place, place, its):
+        if first.parent or first.parent_filler or first.apart or self._ordinary.codes_of(place, place, its):
             return False
         return all(said[NUMBERS] == first[NUMBERS] and said.patient == first.patient for said in its)
 
     def _used(self, place: str, name: str, its: list[Said], odd: list[tuple[Said, str, str]]) -> list[Said]:
         """The statements that tell of a status or a treatment; of the others, why not."""
         kinds = {said.what for said in its if said.what}
-        codes = self._codes(place, name, its)
+        codes = self._ordinary.codes_of(place, name, its)
         if UNREAD in kinds and kinds - NO_TREATMENT != {UNREAD}:  # somebody has read one of its codes
             codes |= {said.code for said in its if said.what == UNREAD and said.is_new}
             its = [said._replace(what="") if said.what == UNREAD else said for said in its]
@@ -359,7 +363,7 @@ class Orders:
                 may_matter = said.what or place[0] == "P" or self._is_mapped(said.filler)
                 reason = OrderReason.AMBIGUOUS if may_matter else OrderReason.UNMAPPED
             elif not said.what and not kinds:
-                reason = OrderReason.UNMAPPED if said.code or codes else OrderReason.NOT_FOUND
+                reason = OrderReason.UNMAPPED if said.code or codes else nameless(said)
             elif is_doubtful and not (is_one and is_meant(said, its, kinds)):
                 reason = OrderReason.AMBIGUOUS
             if reason is None:
@@ -380,15 +384,6 @@ class Orders:
         shelves = (self._shelves.get(shelf_of("P", placer)) for placer in self._ties.tied(filler))
         return any(said.what for shelf in shelves if shelf is not None for said in shelf.said)
 
-    def _codes(self, place: str, name: str, its: list[Said]) -> set[str]:
-        """What orders of this name are called that are neither a status nor a treatment."""
-        keys = {name, *(f"F{said.filler}" for said in its if said.filler and not said.placer)}
-        if name[:1] == "P":
-            keys |= {f"P{said.placer}" for said in its if said.placer}
-        if "^" not in name:
-            keys |= {place[0] + number for number in self._ordinary.spaced(place)}
-        return self._ordinary.codes(keys)
-
     # -- what is not used --------------------------------------------------------------------------------
 
     def odd(self) -> Iterator[tuple[Said, str]]:
@@ -396,9 +391,12 @@ class Orders:
         for shelf in self._shelves.values():
             for said, reason, _ in shelf.odd:
                 yield said, reason
+        yield from self._grouped.odd()
 
     def why(self, said: Said) -> OrderReason | None:
         """Why a statement that was taken in is not used, as things stand; also of one told again."""
+        if said.is_of_group:
+            return self._grouped.why(said)
         shelf = self._shelves[self._placed(said)]
         at = bisect_left(shelf.said, said[:2])
         its = set()
@@ -412,6 +410,7 @@ class Orders:
     ) -> set[str]:
         """What may change the stay and could not be used, of patients that ``is_own`` accepts."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
+        raised |= self._grouped.exceptions(is_own)
         raised -= {UNKNOWN} if self._ordinary.is_full else set()
         may_matter = self.strange.may_matter(self.facts, is_own, at, registered, left)
         return raised | ({UNKNOWN} if may_matter else set())

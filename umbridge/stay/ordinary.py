@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from umbridge.stay.entities import same
 from umbridge.stay.numbers import shelf_of
-from umbridge.stay.said import Plain
+from umbridge.stay.said import Plain, Said
 
 #: So many numbers a stay, some 150 bytes each.
 MOST = 16_384
@@ -61,6 +61,15 @@ class Ordinary:
         """What the orders of these numbers are called; "" of one that nobody called anything."""
         its = {each for key in keys for each in self._spelt(key) if each in self._codes}
         return {code for key in its for code in self._codes[key].split("\n")}
+
+    def codes_of(self, place: str, name: str, its: list[Said]) -> set[str]:
+        """What orders of this name are called that are neither a status nor a treatment."""
+        keys = {name, *(f"F{said.filler}" for said in its if said.filler and not said.placer)}
+        if name[:1] == "P":
+            keys |= {f"P{said.placer}" for said in its if said.placer}
+        if "^" not in name:
+            keys |= {place[0] + number for number in self.spaced(place)}
+        return self.codes(keys)
 
     def _spelt(self, key: str) -> list[str]:
         """A number as it is, and as others spell it who name the same authority."""

@@ -88,10 +88,12 @@ class OrderReason(_Worded):
     CONTROL_MISSING = "order_control_missing", "ORC-1 is empty, or there is no ORC before the detail"
     CONTROL_UNKNOWN = "order_control_unknown", "ORC-1 is in no version of HL7 table 0119"
     STATUS_UNKNOWN = "order_status_unknown", "ORC-5 decides, and is in neither table 0038 nor the profile"
+    MODIFIER = "order_modifier_unread", "ORC-25 says that the order has ended; ORC-1 and ORC-5 do not"
     SAYS_NOTHING = "order_says_nothing", "a receipt, question, proposal or refusal: nothing is said of force"
     UNMAPPED = "order_unmapped", "the order's code is neither a status nor a treatment in the profile"
     NUMBER_MISSING = "order_number_missing", "neither a number nor a code: no order can be meant"
     NOT_FOUND = "order_not_found", "an end, hold or refusal under a number that no order of the stay has"
+    UNNAMED = "order_unnamed", "by number alone, of an order of which nobody has said what it is"
     AMBIGUOUS = "order_ambiguous", "by number alone, and several orders of the stay have that number"
 
 
@@ -114,6 +116,7 @@ class PartReason(_Worded):
     SEGMENT = "segment_not_read", "a segment that nothing here is read from"
     MISSPELT = "segment_name_misspelt", "a segment whose name is not the first of its line, in capitals"
     RATE = "rate_unreadable", "a rate of fluids that is no number, or is not in a unit of mL/h"
+    MODIFIER = "order_modifier_unmapped", "ORC-25 is a value that the profile does not have: it says nothing"
     UNTIMED = "collection_time_missing", "no OBX-14, OBR-7 or SPM-17: OBR-14, else MSH-7 stands in"
     NOT_FOUND = "withdrawal_not_found", "a withdrawal, and nothing is known that it takes back"
 

@@ -99,6 +99,11 @@ class Record(NamedTuple):
         return cls((key[0], key[1], key[2], key[3], key[4]), trigger, patient, data)
 
 
+def is_planned(record: Record, key: Key, site: SiteProfile) -> bool:
+    """Whether an order, or the end of one, was told of before it takes effect, by more than clocks differ."""
+    return record.trigger == ORDER and key[0] - key[2] > site.windows.future_skew_minutes * MINUTE
+
+
 def canonical(value: object) -> bytes:
     """Sorted keys, no blanks, ASCII: the same value gives the same bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -10,7 +10,7 @@ from umbridge.carers import ORDERING
 from umbridge.model import Event, Order
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import MINUTE, instant
-from umbridge.stay.effect import Effect, effect
+from umbridge.stay.effect import INHERITED, Effect, effect_of
 from umbridge.stay.entities import same
 from umbridge.stay.practitioners import by_role
 from umbridge.stay.rates import FLUIDS, rate_of
@@ -67,6 +67,7 @@ class Said(NamedTuple):
     rate: str = ""  # of fluids: mL/h; "?" where nobody can say; "" where nothing is told of it
     start: int | None = None  # when it is to begin, as sent: it is not in force before
     lasting: int | None = None  # from its beginning on, where no time says when that is
+    group: str = ""  # the placer's number of its group (ORC-4); alone it means all orders of that
     gaps: str = ""  # of several timings, "FROM-UNTIL,…": none of them runs then
 
     @property
@@ -77,6 +78,11 @@ class Said(NamedTuple):
     @property
     def claim(self) -> tuple[int, int]:
         return (self.seq, self.part)
+
+    @property
+    def is_of_group(self) -> bool:
+        """Whether it speaks of a group of orders and of none by its own number."""
+        return bool(self.group) and not (self.placer or self.filler or self.what)
 
     @property
     def is_bare(self) -> bool:
@@ -101,6 +107,12 @@ def _is_dated(order: Order, sent: int) -> bool:
     is_sent = order.entered_at is None or order.control in _NEW
     own = sent if is_sent or order.entered_at is None else instant(order.entered_at)
     return order.is_dated and instant(order.at) // MINUTE != own // MINUTE
+
+
+def _is_of_group(order: Order, does: Effect | OrderReason) -> bool:
+    """Whether it ends, holds or releases the orders of a group (ORC-4), and names none of them."""
+    is_named = order.placer or order.filler or order.code.code
+    return bool(order.group) and not is_named and does in INHERITED
 
 
 def _length(order: Order) -> tuple[int | None, int | None]:
@@ -129,14 +141,15 @@ class Plain(NamedTuple):
     filler: str
     code: str  # "" where an order is not new: pharmacies code an order anew, which makes it no other order
     patient: str = ""
+    group: str = ""  # ORC-4
 
 
 def unused(order: Order, site: SiteProfile) -> OrderReason | None:
     """Why an order says nothing of a status or a treatment by itself; None where the stay has to tell."""
-    does = effect(order.control, order.status, site.order_meanings)
+    does = effect_of(order, site.order_meanings)
     if isinstance(does, OrderReason):
         return does
-    if _what(order, site):
+    if _what(order, site) or _is_of_group(order, does):
         return None
     if not order.placer and not order.filler:
         return OrderReason.UNMAPPED if order.code.code else OrderReason.NUMBER_MISSING
@@ -184,13 +197,13 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
     said: list[Said] = []
     plain = learnt
     for part, order in enumerate(event.orders, 1):
-        does = effect(order.control, order.status, site.order_meanings)
+        does = effect_of(order, site.order_meanings)
         what, asked = _what(order, site), site.status_order(order)
         code = "" if what else order.code.code or next((each.code for each in order.alternates), "")
         has_number = bool(order.placer or order.filler)
         if not what and order.is_drug and _is_unread(order, site):
             what = UNREAD
-        if does is OrderReason.SAYS_NOTHING or not (what or has_number):
+        if does is OrderReason.SAYS_NOTHING or not (what or has_number or _is_of_group(order, does)):
             continue
         if isinstance(does, OrderReason):
             if code and not what:
@@ -198,7 +211,8 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
         elif not what:
             is_new = order.control in _NEW
             if _is_introduced(order) and (is_new or does in (Effect.BEGINS, Effect.STANDS)):
-                plain.append(Plain(order.placer, order.filler, code if is_new else "", names.patient))
+                its = code if is_new else ""
+                plain.append(Plain(order.placer, order.filler, its, names.patient, order.group))
             if _is_plain(order, does):
                 continue
         timing = order.timing
@@ -237,6 +251,7 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 start=None if start is None else instant(start),
                 lasting=lasting,
                 gaps=_gaps(timing) if timing is not None and timing.gaps else "",
+                group=order.group,
             )
         )
         if asked is not None:

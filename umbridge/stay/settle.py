@@ -6,7 +6,7 @@ from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
 from umbridge.stay.course import ORDERS, REVIEW_OF, Course, Span
 from umbridge.stay.practitioners import order_ended, ordered
-from umbridge.stay.record import ORDER, Record
+from umbridge.stay.record import ORDER, Record, is_planned
 from umbridge.stay.status import Resolved, StatusOrderInForce, from_registration, resolve
 
 #: What says that a status begins. Any other message says that the patient has it.
@@ -49,15 +49,20 @@ def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusO
         course.orders = [each for each in course.orders if each is not held]
         return
     has_acted = course.registered == Status.INPATIENT or (course.registered is None and course.followed)
+    current = course.current()
+    began_it = current is not None and current.placer == held.placer
+    # An end that was told of before it takes effect says that the order stands until then (HL7 v2 4.5.1.15).
+    is_late = is_planned(record, record.key, site)
+    stood = is_late and current is not None and began_it and current.start <= record.told
+    has_acted = has_acted or stood
     if held.status == Status.INPATIENT and has_acted:
         # The patient is already inpatient: an ORC cannot undo that, it takes condition code 44.
         course.orders = [e._replace(is_ended=True) if e is held else e for e in course.orders]
         return
     course.orders = [each for each in course.orders if each is not held]
-    current = course.current()
     is_still_asked = any(each.status == held.status for each in course.orders)
-    began_it = current is not None and current.placer == held.placer and not is_still_asked
-    if current is not None and began_it and not (course.followed or course.registered == current.status):
+    is_alone = began_it and not is_still_asked and not stood
+    if current is not None and is_alone and not (course.followed or course.registered == current.status):
         course.void_span(current)  # nobody acted on the order: the span never was
         course.spans = course.spans[:-1]
         if course.spans:

@@ -9,22 +9,34 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from umbridge.stay.force import OrderLine
+from umbridge.stay.effect import Effect
+from umbridge.stay.force import SAYS_WHAT, OrderLine
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
 from umbridge.stay.said import NO_TREATMENT, UNREAD, Said
 from umbridge.stay.turns import InForce
 
 UNKNOWN = "ORDER_NOT_FOUND"
+_GOES_ON = SAYS_WHAT | {Effect.RELEASES, Effect.TAKES_BACK}
 #: The status that a patient has by registration alone, and since when.
 Registered = tuple[str, int] | None
+
+
+def nameless(said: Said) -> OrderReason:
+    """Of what says nothing but a number that no order has.
+
+    Where it says that there is such an order, or that it goes on (a parent whose children follow, numbers, a
+    status), nothing has ended that somebody would miss.
+    """
+    return OrderReason.UNNAMED if said.does in _GOES_ON else OrderReason.NOT_FOUND
 
 
 def of_another(said: Said) -> tuple[Said, str, str]:
     """By the number of another patient's order: its own patient has none of that number."""
     if said.code:
         return said, OrderReason.UNMAPPED.value, ""
-    return said, OrderReason.NOT_FOUND.value, UNKNOWN
+    why = nameless(said)
+    return said, why.value, UNKNOWN if why is OrderReason.NOT_FOUND else ""
 
 
 class Strange:

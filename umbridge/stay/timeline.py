@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from umbridge.site import SiteProfile
 from umbridge.stay.course import Course
 from umbridge.stay.happening import BACK, GONE, SHELL, Placed
-from umbridge.stay.record import ORDER, Key, Record, same_patient
+from umbridge.stay.record import Key, Record, is_planned, same_patient
 from umbridge.stay.steps import known, reopen, seen, step, take_back
 from umbridge.stay.telling import Telling
 
@@ -31,11 +31,6 @@ class _Mark(NamedTuple):
 
 def _key(placed: Placed) -> Key:
     return placed.key
-
-
-def _is_planned(key: Key, trigger: str) -> bool:
-    """Whether an order, or the end of one, was told of before it takes effect."""
-    return trigger == ORDER and key[0] > key[2]
 
 
 def _told(record: Record) -> tuple[int, int, int]:
@@ -104,7 +99,7 @@ class Timeline:
         return next((self._keys[n][0] for n in range(first, len(self._keys)) if self._is_planned(n)), None)
 
     def _is_planned(self, place: int) -> bool:
-        return _is_planned(self._keys[place], self._order[place].record.trigger)
+        return is_planned(self._order[place].record, self._keys[place], self._site)
 
     def state(self) -> dict[str, Any]:
         """The course, and the last planned order that is in it."""
@@ -174,7 +169,7 @@ class Timeline:
 
     def _name(self, records: Sequence[Record]) -> None:
         for record in records:
-            if record.at > self._planned and _is_planned(record.key, record.trigger):
+            if record.at > self._planned and is_planned(record, record.key, self._site):
                 self._planned = record.at
             if not record.patient:
                 continue

@@ -17,6 +17,7 @@ from umbridge.model import Coded, Event, Observation, Order
 from umbridge.site import SiteProfile
 from umbridge.stay import said
 from umbridge.stay.diagnoses import Unlisted, icd10_of
+from umbridge.stay.effect import names_an_end
 from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.rates import is_unread
@@ -92,6 +93,9 @@ def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
             _, unit, field = order.rate
             settle = f'[units_of_measure] {_key(unit)} = "mL/h", if it is that'
             yield _code(field, unit, PartReason.RATE, settle)
+        modifier = order.modifier.code
+        if modifier and not names_an_end(order.modifier) and modifier.upper() not in site.order_meanings:
+            yield _code("ORC-25", _said(order.modifier), PartReason.MODIFIER, _meaning(modifier))
     for diagnosis in event.diagnoses:
         code = icd10_of(diagnosis, site)
         if isinstance(code, Unlisted):
@@ -244,18 +248,24 @@ def _order(order: Order, kind: str, site: SiteProfile) -> Iterator[Unused]:
         settle = f'[orders.intensity] {_key(order.code.code)} = "FACT" or [orders.status], if it counts'
     elif field == "ORC-5":
         code = order.status
-        settle = f'[orders.meaning] {_key(code)} = "in_force", "ended", "fulfilled" or "nothing"'
+        settle = _meaning(code)
     elif field == "ORC-1":
         code = order.control
+    elif field == "ORC-25":
+        code, settle = _said(order.modifier), _meaning(order.modifier.code)
     yield Unused(field, code, why.value, says=why.says, settle=settle)
+
+
+def _meaning(code: str) -> str:
+    return f'[orders.meaning] {_key(code)} = "in_force", "ended", "fulfilled" or "nothing"'
 
 
 def _field(order: Order, kind: str, why: OrderReason) -> str:
     """Where an order in a message of this type has what is the reason that it is not used."""
     if why is OrderReason.UNMAPPED and order.code.code:
         return ("RXE-2" if kind == "RDE" else "RXO-1") if order.is_drug else "OBR-4"
-    if why is OrderReason.STATUS_UNKNOWN:
-        return "ORC-5"
+    if why in (OrderReason.STATUS_UNKNOWN, OrderReason.MODIFIER):
+        return "ORC-5" if why is OrderReason.STATUS_UNKNOWN else "ORC-25"
     if why in (OrderReason.CONTROL_MISSING, OrderReason.CONTROL_UNKNOWN, OrderReason.SAYS_NOTHING):
         return "ORC-1"
     return "ORC-2" if order.placer or not order.filler else "ORC-3"
