@@ -182,7 +182,7 @@ def test_the_site_says_what_its_modifiers_mean_and_others_are_counted() -> None:
 # --- an ORC that stands alone -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("control", ["PA", "NA", "OK", "SC", "SC IP", "XO", "RE", "RL", "UC"])
+@pytest.mark.parametrize("control", ["PA", "NA", "OK", "SC", "SC IP", "XO", "RE", "RL"])
 def test_an_order_that_only_its_number_tells_of_has_not_been_cancelled(control: str) -> None:
     alone = orm(control[:2], "021200", number="P8^ZZEHR", filler="F8^ZZPHARM", status=control[3:])
     assert exceptions(folded(alone)) == ()

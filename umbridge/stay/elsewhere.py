@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from umbridge.stay.entities import alike
 from umbridge.stay.likeness import Told
+from umbridge.stay.orders import Orders
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.statements import REPORT_WITHDRAWN, UNOBTAINABLE, Result
 from umbridge.stay.upright import overlap
@@ -19,11 +20,12 @@ _ANY = ""  # a whole report is withdrawn: whatever the fact
 
 
 class Reported(NamedTuple):
-    """The results of one stay's own patient, by fact."""
+    """The results of one stay's own patient, by fact, and the orders."""
 
     results: Mapping[str, ResultList]
     told: Told
     is_own: Callable[[str], bool]
+    orders: Orders
 
     def lost(self) -> Iterator[tuple[str, Result]]:
         """The corrections and withdrawals that found nothing here, each with its fact."""

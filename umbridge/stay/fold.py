@@ -371,7 +371,7 @@ class StayFold:
             has_ring=self._ring,
             unguarded=tuple(unguarded(self._people, self.site)),
             has_no_cover=bool(cover) and not payers.standing,
-            reported=Reported(self._results, self.told, self.is_patient),
+            reported=Reported(self._results, self.told, self.is_patient, self._orders),
             raised=tuple(sorted(raised)),
             planned=planned,
         )

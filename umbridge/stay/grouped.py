@@ -29,9 +29,7 @@ class Grouped:
         base = said.group.partition("^")[0]
         if said.is_of_group:
             self._said.setdefault(base, {})[said] = None
-            for group, placer, filler in self._orders.get(base, ()):
-                if alike(group, said.group):
-                    yield _of_one(said, placer, filler)
+            yield from self.each(said)
             return
         yield said
         key = (said.group, said.placer, "" if said.placer else said.filler)
@@ -41,6 +39,12 @@ class Grouped:
             for each in self._said.get(base, ()):
                 if alike(each.group, said.group):
                     yield _of_one(each, *key[1:])
+
+    def each(self, said: Said) -> Iterator[Said]:
+        """What is said of a group, of each of its orders by its number."""
+        for group, placer, filler in self._orders.get(said.group.partition("^")[0], ()):
+            if alike(group, said.group):
+                yield _of_one(said, placer, filler)
 
     def know(self, group: str) -> None:
         """There is an order of that group that is neither a status nor a treatment."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 
 from umbridge.stay.effect import INHERITED
 from umbridge.stay.entities import alike, same
@@ -47,7 +48,7 @@ class Orders:
         self._shelves: dict[str, Shelf] = {}
         self._changed: set[str] = set()
         self._ordinary = Ordinary()
-        self._grouped = Grouped()
+        self.grouped = Grouped()
         self._ties = Ties(self._ordinary)
         self._pairs: set[tuple[str, str]] = set()  # learnt from orders that are neither
         #: Shelf of its own number -> what another number may name, and where it lies.
@@ -83,7 +84,7 @@ class Orders:
 
     def add(self, said: Said) -> None:
         """Take in one statement. The same again, under whatever receipt number, changes nothing."""
-        for each in self._grouped.take(said) if said.group else (said,):
+        for each in self.grouped.take(said) if said.group else (said,):
             self._take(each)
 
     def _take(self, said: Said) -> None:
@@ -110,7 +111,7 @@ class Orders:
     def add_plain(self, plain: Plain) -> None:
         """Take in that there is an order that is neither a status nor a treatment."""
         if plain.group:
-            self._grouped.know(plain.group)
+            self.grouped.know(plain.group)
         for kind, number in self._ordinary.take(plain):
             place = shelf_of(kind, number)
             if kind == "P" and plain.code:
@@ -182,6 +183,10 @@ class Orders:
                 for kind, parent in (("P", said.parent), ("F", said.parent_filler)):
                     if parent:
                         self._children[shelf_of(kind, parent)].add(place)
+
+    def shelf(self, said: Said) -> Shelf | None:
+        """Where its order is, if it has one here."""
+        return self._shelves.get(self._placed(said))
 
     def _placed(self, said: Said) -> str:
         """Where a statement lies: with the order's placer number, or with the one that is tied to its own."""
@@ -391,18 +396,15 @@ class Orders:
         for shelf in self._shelves.values():
             for said, reason, _ in shelf.odd:
                 yield said, reason
-        yield from self._grouped.odd()
+        yield from self.grouped.odd()
 
     def why(self, said: Said) -> OrderReason | None:
         """Why a statement that was taken in is not used, as things stand; also of one told again."""
         if said.is_of_group:
-            return self._grouped.why(said)
+            return self.grouped.why(said)
         shelf = self._shelves[self._placed(said)]
-        at = bisect_left(shelf.said, said[:2])
-        its = set()
-        while at < len(shelf.said) and shelf.said[at][:2] == said[:2]:
-            its |= {shelf.said[at].claim} if shelf.said[at][3:] == said[3:] else set()
-            at += 1
+        near = takewhile(lambda each: each[:2] == said[:2], shelf.said[bisect_left(shelf.said, said[:2]) :])
+        its = {each.claim for each in near if each[3:] == said[3:]}
         return next((_REASONS[why] for each, why, _ in shelf.odd if each.claim in its), None)
 
     def exceptions(
@@ -410,7 +412,7 @@ class Orders:
     ) -> set[str]:
         """What may change the stay and could not be used, of patients that ``is_own`` accepts."""
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
-        raised |= self._grouped.exceptions(is_own)
+        raised |= self.grouped.exceptions(is_own)
         raised -= {UNKNOWN} if self._ordinary.is_full else set()
         may_matter = self.strange.may_matter(self.facts, is_own, at, registered, left)
         return raised | ({UNKNOWN} if may_matter else set())

@@ -17,7 +17,7 @@ from umbridge.stay.said import NO_TREATMENT, UNREAD, Said
 from umbridge.stay.turns import InForce
 
 UNKNOWN = "ORDER_NOT_FOUND"
-_GOES_ON = SAYS_WHAT | {Effect.RELEASES, Effect.TAKES_BACK}
+_GOES_ON = SAYS_WHAT | {Effect.RELEASES}
 #: The status that a patient has by registration alone, and since when.
 Registered = tuple[str, int] | None
 

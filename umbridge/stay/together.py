@@ -10,11 +10,14 @@ from dataclasses import replace
 
 from umbridge.model import Lifecycle, Status
 from umbridge.stay.clock import instant, local_date
+from umbridge.stay.endedelsewhere import is_ended_in
+from umbridge.stay.record import ORDER
 from umbridge.stay.view import Stay
 
 TWO_OPEN_STAYS = "TWO_OPEN_STAYS"
 SAME_DAY_READMISSION = "SAME_DAY_READMISSION"
 CORRECTION_ELSEWHERE = "CORRECTION_ELSEWHERE"
+ORDER_ENDED_ELSEWHERE = "ORDER_ENDED_ELSEWHERE"
 
 
 def is_open_inpatient(stay: Stay) -> bool:
@@ -47,7 +50,9 @@ def beside(stay: Stay, others: Iterable[Stay]) -> Stay:
     A patient without a number is nobody's other self. Asks for no ``others`` unless they matter.
     """
     is_inpatient = stay.inpatient_start is not None
-    if not stay.mrn or stay.lifecycle is Lifecycle.CANCELLED or not (is_inpatient or stay.reported.results):
+    has_orders = bool(stay.reported.orders.facts) or any(span.evidence == ORDER for span in stay.spans)
+    may_matter = is_inpatient or has_orders or bool(stay.reported.results)
+    if not stay.mrn or stay.lifecycle is Lifecycle.CANCELLED or not may_matter:
         return stay
     found, is_open = set(stay.exceptions), is_open_inpatient(stay)
     for other in others:
@@ -59,6 +64,9 @@ def beside(stay: Stay, others: Iterable[Stay]) -> Stay:
             found.add(SAME_DAY_READMISSION)
         if stay.reported.is_corrected_in(other.reported):
             found.add(CORRECTION_ELSEWHERE)
+        is_here = stay.lifecycle is not Lifecycle.DISCHARGED  # of who has left orders are closed anyhow
+        if is_here and has_orders and is_ended_in(stay.reported, other.reported, instant(stay.as_of)):
+            found.add(ORDER_ENDED_ELSEWHERE)
     return stay if len(found) == len(stay.exceptions) else replace(stay, exceptions=tuple(sorted(found)))
 
 
