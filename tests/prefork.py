@@ -71,12 +71,14 @@ class Loaded:
                 pass_fds=(theirs.fileno(),),
             )
 
-    def fork(self, words: list[str], output: int) -> Forked:
-        """``umbridge`` with these words; both its streams go to the descriptor ``output``."""
+    def fork(self, words: list[str], output: int, errors: int | None = None) -> Forked:
+        """``umbridge`` with these words; its streams go to the descriptors ``output`` and ``errors``."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             asked = json.dumps({"words": words, "folder": str(Path.cwd())}).encode()
-            socket.send_fds(self._asking, [asked], [theirs.fileno(), output])
+            socket.send_fds(
+                self._asking, [asked], [theirs.fileno(), output, output if errors is None else errors]
+            )
         return Forked(ours, int(ours.recv(LINE)))
 
     def close(self) -> None:
@@ -111,10 +113,10 @@ def main(fd: int, parent: int) -> list[str] | None:
                     told(peer, os.waitstatus_to_exitcode(status))
                     del children[pid]
         if asked in ready:
-            line, (*descriptors,), _, _ = socket.recv_fds(asked, LINE, 2)
+            line, (*descriptors,), _, _ = socket.recv_fds(asked, LINE, 3)
             if not line:
                 return None
-            peer, output = socket.socket(fileno=descriptors[0]), descriptors[1]
+            peer, output, errors = socket.socket(fileno=descriptors[0]), *descriptors[1:]
             request = json.loads(line)
             pid = os.fork()
             if not pid:
@@ -125,12 +127,14 @@ def main(fd: int, parent: int) -> list[str] | None:
                 os.close(ended)
                 os.close(note)
                 os.dup2(output, 1)
-                os.dup2(output, 2)
+                os.dup2(errors, 2)
                 os.close(output)
+                os.close(errors)
                 os.chdir(request["folder"])
                 words: list[str] = request["words"]
                 return words
             os.close(output)
+            os.close(errors)
             children[pid] = peer
             peer.send(b"%d" % pid)
 

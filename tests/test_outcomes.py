@@ -132,18 +132,19 @@ def filled(desk: Desk, args: Row) -> Row:
     return {name: known.get(str(value), value) for name, value in args.items()}
 
 
-def asks() -> Iterator[tuple[str, str]]:
+def asks(purposes: int | None = None) -> Iterator[tuple[str, str]]:
     for role in ("", *sorted(TABLE.roles)):
         yield role, ""
-        for purpose in sorted(TABLE.roles[role].purposes) if role else ():
+        for purpose in sorted(TABLE.roles[role].purposes)[:purposes] if role else ():
             yield role, purpose
         yield role, "BTG"
 
 
 @pytest.mark.parametrize(("op", "args"), QUESTIONS, ids=json.dumps)
 def test_a_question_is_answered_or_refused_as_its_entry_says(desk: Desk, op: str, args: Row) -> None:
+    # why starts every plugin for each answer. Where there is nothing to answer it is asked for every purpose.
     seen = set()
-    for role, purpose in asks():
+    for role, purpose in asks(1 if args.get("seq") == "{determination}" and op == "ledger.why" else None):
         before = desk.pen.ledger.size
         asked = filled(desk, args) | {"purpose": purpose, "reason": "ZZ because of an emergency"}
         code, rows = exit_of(desk, role, op, asked)
