@@ -892,3 +892,74 @@ def test_a_feed_that_runs_backwards_is_folded_once_a_look() -> None:
         return taken + calls(fold.head)
 
     assert work(2000) < 11 * work(200)
+
+
+# --- an admission that is taken back after the patient has left ---------------------------------------
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_cancelled_admission_brings_back_nobody_who_has_left(ordered: bool) -> None:
+    """A11 takes back the admission (3.3.11), and not that the patient left (3.3.3)."""
+    here = [ARRIVAL[0], adt("A01", 2, **WARD), adt("A03", 6, discharged_at=at(6), disposition="01", **WARD)]
+    cancel = replace(adt("A11", 7, **ED), occurred=(at(2), at(2)))
+    order = [orm("ADTINPT", 2.5)] if ordered else []
+    for events in itertools.permutations((*here, cancel, *order)):
+        found = told(folded(*events))
+        assert (found["lifecycle"], found["discharged_at"]) == ("discharged", time(6))
+        assert found["status"] == ("INPATIENT" if ordered else "ED")
+        assert ("STATUS_CHANGE_AFTER_DISCHARGE" in found["exceptions"]) == (not ordered)
+    back = folded(*here, cancel, adt("A13", 8))
+    assert (told(back)["lifecycle"], told(back)["status"]) == ("active", "ED")
+    only = folded(*here[1:], cancel)  # nothing is left that could have ended
+    assert told(only)["lifecycle"] == "cancelled"
+
+
+# --- an arrival that is told again with a later time ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        named(adt("A01", 50, **WARD), 50),
+        adt("A08", 50, admitted_at=at(50), **WARD),
+        adt("A02", 50, admitted_at=at(49), **WARD),
+    ],
+    ids=lambda event: event.trigger,
+)
+def test_no_arrival_moves_behind_what_was_told_of_it(again: Event) -> None:
+    """Nobody could tell of it two days before: the first one counts, and a person is told."""
+    came = adt("A01", 0, admitted_at=at(0), **WARD)
+    for events in itertools.permutations((came, adt("A08", 20, **WARD), again)):
+        found = told(folded(*events), 51)
+        assert (found["care_start"], found["inpatient_start"]) == (time(0), time(0))
+        assert "TIMES_CONTRADICT" in found["exceptions"]
+    right = adt("A08", 52, admitted_at=at(0), **WARD)
+    assert "TIMES_CONTRADICT" not in told(folded(came, again, right), 53)["exceptions"]
+
+
+@pytest.mark.parametrize(("later", "moves"), [(12, True), (12.1, False)])
+def test_who_is_registered_on_the_way_arrives_later(later: float, moves: bool) -> None:
+    """By no more than an order and its registration may lie apart."""
+    came, again = adt("A01", 0, admitted_at=at(0), **WARD), adt("A08", 20, admitted_at=at(later), **WARD)
+    found = told(folded(came, again))
+    assert found["inpatient_start"] == time(later if moves else 0)
+    assert ("TIMES_CONTRADICT" in found["exceptions"]) == (not moves)
+
+
+# --- a return before its leave --------------------------------------------------------------------------
+
+
+def test_a_return_that_is_told_after_its_leave_leaves_nobody_away() -> None:
+    away, back = adt("A21", 10), adt("A22", 9.5, sent=11)
+    for events in itertools.permutations((*ADMITTED, away, back)):
+        fold = folded(*events)
+        assert told(fold)["lifecycle"] == "active"
+        assert told(fold)["exceptions"] == ["TIMES_CONTRADICT"]
+        assert [each[:2] for each in fold.stay(at(20)).leaves] == [(at(10), at(11))]
+    right = adt("A22", 11, sent=12)
+    for events in itertools.permutations((*ADMITTED, away, back, right)):
+        assert told(folded(*events))["exceptions"] == []
+    undone = replace(adt("A53", 12), occurred=(at(9.5), at(9.5)))
+    assert told(folded(*ADMITTED, away, back, undone))["lifecycle"] == "on_leave"
+    earlier = adt("A22", 5, sent=6)  # of a leave that nobody told of: the next is another
+    assert told(folded(*ADMITTED, earlier, away))["lifecycle"] == "on_leave"

@@ -166,6 +166,10 @@ class Course:
         if code not in self.flags:
             self.flags.append(code)
 
+    def said_to_be_odd(self) -> list[str]:
+        """The flags, and what a later message may still put right."""
+        return [*self.flags, "TIMES_CONTRADICT"] if RETURN_CONTRADICTED in self.fields else self.flags
+
     def void(self, kind: str, at: int, claim: Claim) -> None:
         self.voided = [*self.voided, Voided(kind, at, claim)][-VOIDED:]
 
@@ -287,6 +291,8 @@ def _asked(rows: Iterable[Sequence[Any]]) -> list[Asked]:
 
 
 LOCATION = ("unit", "room", "bed")
+#: Among the fields of the stay: the patient came back before leaving, by what was told.
+RETURN_CONTRADICTED = "return_contradicted"
 
 #: The review that a span of this status opens.
 REVIEW_OF = {

@@ -6,7 +6,7 @@ A time that cannot be true beside the others is not taken; it is said.
 from __future__ import annotations
 
 from umbridge.site import SiteProfile
-from umbridge.stay.clock import MINUTE, local_date, start_of_day
+from umbridge.stay.clock import HOUR, MINUTE, local_date, start_of_day
 from umbridge.stay.happening import STANDS, Happening, Left, Statement, Time
 
 
@@ -17,6 +17,7 @@ class Times:
         self._site = site
         self._zone = site.zone
         self._skew = site.windows.future_skew_minutes * MINUTE
+        self._ahead = site.windows.order_to_adt_hours * HOUR
         self.statements: list[Statement] = []
         self._touched: list[Statement] = []
         self._chain: list[Happening] = []  # openings since the stay was last opened
@@ -58,6 +59,10 @@ class Times:
         )
         if is_last:  # at or after the newest admission: that one's
             opened, before, last.is_pinned = last, None, False
+        if self._is_after_telling(opened, stated.at):
+            opened.is_contradicted = True
+            self._touched += opened.statements
+            return
         for each in self._chain:
             if each is opened or (before is not None and each.since == before):
                 if not each.is_pinned:
@@ -66,6 +71,13 @@ class Times:
                 each.since, each.is_bare, each.is_contradicted = stated.at, stated.bare, False
                 self._touched += each.statements
         self._settle_discharge()
+
+    def _is_after_telling(self, opened: Happening, at: int) -> bool:
+        """Whether an opening would take place long after it had been told: nobody tells of what is to come.
+
+        Some register a patient who is on the way: by no more than an order and its registration lie apart.
+        """
+        return bool(opened.statements) and at > max(opened.told + self._ahead, opened.at, opened.when)
 
     def _leave(self, found: Happening, stated: Time) -> None:
         known = found.times[-1].at if found.times else None

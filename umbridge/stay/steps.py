@@ -11,7 +11,7 @@ from collections.abc import Callable
 from umbridge.carers import ATTENDING
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
-from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, Course, Leave, Span
+from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, RETURN_CONTRADICTED, Course, Leave, Span
 from umbridge.stay.happening import Placed
 from umbridge.stay.lost import void_lost
 from umbridge.stay.practitioners import attending, told
@@ -28,6 +28,9 @@ _UPDATES = frozenset(
 
 #: What begins a cancelled stay again.
 _BEGINS = frozenset({"A01", "A04", "A05", "A14"})
+
+#: Among the fields of the stay: when a return was told that ended no leave; that one contradicts its leave.
+_RETURNED = "returned"
 
 #: What takes an opening back says of nobody that they came.
 _OF_OPENINGS = frozenset({"A11", "A38"})
@@ -237,15 +240,28 @@ def _discharge(course: Course, placed: Placed) -> None:
 
 
 def _leave(course: Course, record: Record) -> None:
-    if course.lifecycle == Lifecycle.ACTIVE:
-        course.lifecycle = Lifecycle.ON_LEAVE
-        course.leaves = [*course.leaves, Leave(record.at, None, record.data.get("back"))][-LEAVES:]
+    """A return that was told after the leave, of a time before it, leaves nobody away."""
+    if course.lifecycle != Lifecycle.ACTIVE:
+        return
+    course.fields.pop(RETURN_CONTRADICTED, None)
+    back = int(course.fields.pop(_RETURNED, "0"))
+    if back > record.told:
+        course.fields[RETURN_CONTRADICTED] = "Y"
+        ended = max(back, record.at)
+    else:
+        course.lifecycle, ended = Lifecycle.ON_LEAVE, None
+    course.leaves = [*course.leaves, Leave(record.at, ended, record.data.get("back"))][-LEAVES:]
 
 
 def _return(course: Course, record: Record) -> None:
-    if course.lifecycle == Lifecycle.ON_LEAVE and course.leaves:
-        course.lifecycle = Lifecycle.ACTIVE
+    is_away = course.lifecycle == Lifecycle.ON_LEAVE
+    is_again = course.fields.pop(RETURN_CONTRADICTED, None) is not None  # told again, with another time
+    if course.leaves and (is_away or is_again):
         course.leaves[-1] = course.leaves[-1]._replace(back=record.at)
+    elif not is_away:
+        course.fields[_RETURNED] = str(record.told)
+    if is_away:
+        course.lifecycle = Lifecycle.ACTIVE
 
 
 def _pend(course: Course, record: Record) -> None:
@@ -340,6 +356,10 @@ def take_back(
             update(course.fields, {name: fields.get(name, "") for name in LOCATION})
             course.settle_place(record.at)
             settle(course, site, record)
+    had = None if beside is None or not beside.spans else beside.spans[-1].status
+    is_moved = bool(course.spans) and had not in (None, course.spans[-1].status)
+    if record.trigger == "A11" and course.lifecycle == Lifecycle.DISCHARGED and is_moved:
+        course.flag("STATUS_CHANGE_AFTER_DISCHARGE")
     _attended_before(course, beside, record)
     if course.lifecycle is None and record.trigger not in _OF_OPENINGS and not placed.never_came:
         course.lifecycle = Lifecycle.ACTIVE

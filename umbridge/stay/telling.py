@@ -153,7 +153,10 @@ class Telling(Times):
         if since is not None:
             self._since(found, Time(since, "admitted" in record.data.get("bare", ()), record.told))
         if "stated" in record.data and record.at != since:
-            found.at, found.is_pinned = record.at, True
+            if self._is_after_telling(found, record.at):
+                found.is_contradicted = True
+            else:
+                found.at, found.is_pinned, found.is_contradicted = record.at, True, False
             self._touched += found.statements
             self._settle_discharge()
 
@@ -234,6 +237,8 @@ class Telling(Times):
             return
         for each in swept:
             happening = each.happening
+            if happening is not None and happening.kind == "discharge" and _has_come_before(happening, found):
+                continue  # the admission is taken back, and not that the patient left
             if happening is not None and not happening.is_gone:
                 self._gone(happening, said)
             elif each.role == STANDS and each.record.trigger not in (ORDER, *RENAMES):
@@ -370,6 +375,10 @@ class Telling(Times):
         if found is not None and found.kind == "discharge":
             left = found.left
             record = record.moved(place if left is None else left.at)
+            if is_of_none:  # what it repeats of PV1 was said under an admission that never was
+                data = record.data.copy()
+                data.pop("fields", None)
+                record = record._replace(data=data)
         elif found is not None and found.kind == "admit":
             is_contradicted = found.is_contradicted or self._has_left_before(found)
             if said.is_again:
@@ -381,7 +390,7 @@ class Telling(Times):
             data.pop("discharged", None)  # of the discharge, and not of a patient who is here
             record = record._replace(data=data)
         if said.opening is not None and said.role == STANDS:
-            since = said.opening.since
+            since, is_contradicted = said.opening.since, is_contradicted or said.opening.is_contradicted
             if said.opening.group:  # the class changed when the new status began
                 record = record.moved(said.opening.at)
         is_gone_with_it = said.by is not None and CANCELS[said.by.record.trigger] in ("admit", "preadmit")
@@ -396,3 +405,8 @@ class Telling(Times):
             return False
         ends = [(each.place, each.left.at) for each in self._discharges if each.left and each.place >= key[0]]
         return bool(ends) and said.record.told > min(ends)[1]
+
+
+def _has_come_before(left: Happening, cancelled: Happening | None) -> bool:
+    """Whether a patient who left had come by another opening than the one that is taken back."""
+    return any(each.kind and each is not cancelled and not each.is_gone for each in left.chain)

@@ -401,7 +401,7 @@ def _counts_as_index(site: SiteProfile, course: Course) -> bool:
 
 
 def _exceptions(course: Course, identity: Identity, raised: Iterable[str]) -> tuple[str, ...]:
-    found = {*course.flags, *identity.unguarded, *identity.raised, *raised}
+    found = {*course.said_to_be_odd(), *identity.unguarded, *identity.raised, *raised}
     for span in course.spans:
         if span.status in REVIEW_OF and span.evidence == "ADT" and span.start == course.unseen:
             found.add("STATUS_START_UNKNOWN")
