@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -233,8 +234,10 @@ def test_what_a_vignette_expects_of_another_plugin_stands_under_also() -> None:
     assert expectation(whole, "c") is None
 
 
-def test_the_shipped_plugins_pass_the_golden_vignettes(shared: Path) -> None:
-    cases = shared / "vignettes/cases"
+def test_the_shipped_plugins_pass_the_golden_vignettes(shared: Path, tmp_path: Path) -> None:
+    cases = tmp_path / "cases"
+    for folder in (shared / "vignettes/cases").glob("G*"):
+        shutil.copytree(folder, cases / folder.name)
     for name in ("interqual_like", "mcg_like"):
         report = trial.run(ROOT / "plugins" / name, cases, shared / "vignettes/site.toml")
         known = {

@@ -8,6 +8,7 @@ import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -181,7 +182,8 @@ permissions = st.builds(
 )
 
 
-def full(declared: type[Any], mark: str = "") -> Any:
+@cache
+def full(declared: type[Any]) -> Any:
     """A row in which every field's value names the place that it belongs to."""
     values: dict[str, Any] = {}
     for name, place in places(declared).items():
