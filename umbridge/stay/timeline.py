@@ -7,7 +7,7 @@ place, and only what follows it is folded again, once for any number of messages
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from umbridge.site import SiteProfile
@@ -101,9 +101,9 @@ class Timeline:
     def _is_planned(self, place: int) -> bool:
         return is_planned(self._order[place].record, self._keys[place], self._site)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Mapping[str, object]:
         """The course, and the last planned order that is in it."""
-        its: dict[str, Any] = self.course.state()
+        its = self.course.state()
         if self._planned:
             self._unrestore()
             come = range(bisect_left(self._keys, (self._now + 1,)) - 1, -1, -1)
@@ -111,11 +111,11 @@ class Timeline:
             its |= {} if last is None else {"reached": last}
         return its
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """What waits has made this course."""
         self._records, self._waiting = sorted(self._waiting, key=_told), []
-        self._now = state.pop("reached", 0)
-        self._course = Course.of(state)
+        self._now = state.get("reached", 0)
+        self._course = Course.of(dict(state))
         self._placed_for, self._is_restored = self._whose(), True
 
     def forget(self) -> None:
