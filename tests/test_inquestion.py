@@ -63,6 +63,8 @@ def order(control: str, number: str, told: str, code: str, stop: str = "") -> by
         ((lab(SODIUM, "mmol/L"),), False, False),
         ((lab(SODIUM, "mmol/L"), correction()), True, True),
         ((lab(SODIUM, "mmol/L"), correction(told="202603022200")), True, True),  # it never was a fact then
+        # a correction that found nothing stands as a value, beside the one that it may mean
+        ((lab(SODIUM, "mmol/L"), correction(status="C")), True, True),
         ((lab(POTASSIUM, "mmol/L"), correction(POTASSIUM)), True, False),  # no rule of pneumonia reads it
         ((lab(SODIUM, "mmol/L"), correction(POTASSIUM)), False, False),  # nothing that it may mean
         ((lab(SODIUM, "mmol/L"), correction(told="202603020955")), False, False),  # told before the value

@@ -76,9 +76,12 @@ class Kinship:
 
     def mark(self, group: Group, stated: Result) -> list[int]:
         """The moments of which copies of the group's values matter, now that this was told."""
+        told = group.slots.get(stated.place, ())
+        if stated.kind == FINAL and len(told) < 2 and stated.value is not None and not group.is_marked:
+            return self._note(stated)  # nearly always
         is_null = stated.kind == FINAL and stated.value is None and not stated.is_unread
         is_back = is_null or (stated.kind > FINAL and stated.kind != CONFIRMED)
-        is_changed = len({e.value for e in group.slots.get(stated.place, ()) if e.kind == FINAL}) > 1
+        is_changed = len({each.value for each in told if each.kind == FINAL}) > 1
         if (is_back or is_changed or group.is_marked) and group.named[0]:
             return [*self.mark_all(group), *self._note(stated, is_new=True)]
         is_early = stated.kind == PRELIMINARY and self._is_mixed
@@ -99,11 +102,12 @@ class Kinship:
         return [moment for each in early for moment in self._note(each, is_new=True)]
 
     def _note(self, stated: Result, *, is_new: bool = False) -> list[int]:
-        if stated.first != stated.last:
+        first = stated.first
+        if first != stated.last:
             return []
         if is_new:
-            self._marked.add(stated.first)
-        return [stated.first] if stated.first in self._marked else []
+            self._marked.add(first)
+        return [first] if first in self._marked else []
 
     def met_at(self, moment: int, group: Group) -> Iterator[Group]:
         """The others that have anything of a moment and can be of the same fact."""

@@ -143,7 +143,8 @@ class ResultList(Placed):
                 return
             if len(slot) == count and group.thread is not None:
                 self._open(group)
-        self._meet(group, self._kinship.mark(group, stated))
+        if moments := self._kinship.mark(group, stated):
+            self._meet(group, moments)
         if (stated.nth or group.has_beside(place)) and stated.kind <= FINAL and group.is_told_again(place):
             self._open(group)  # of values that are alike it tells all, or one
         if stated.kind == PRELIMINARY and stated.report:

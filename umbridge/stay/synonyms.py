@@ -69,10 +69,10 @@ def rows_by_code(
                 its[0], its[8], its[9] = "", None, str(Reason.UNMAPPED) if is_value else ""
     known: dict[str, list[Any]] = {}
     for observation, fact, code in codes.double:
-        report, _ = named(observation)
+        report = observation.report or named(observation)[0]
         for other in _synonyms(observation, code) if report else ():
-            for each in feeds(fact):
-                known.setdefault(report, []).append([other, each, code])
+            # LOINC's code says which fact it is
+            known.setdefault(report, []).append([other, code] if code in by_loinc() else [other, code, fact])
     return {"coded": coded, "codes": [[report, its] for report, its in known.items()]}
 
 
@@ -96,11 +96,11 @@ def _guessed(observation: Observation) -> Observation | None:
     return observation._replace(code=Coded(dictionary()[fact].loinc[0], "", LOINC), alternate=Coded())
 
 
-def _synonyms(observation: Observation, code: str) -> list[str]:
+def _synonyms(observation: Observation, code: str) -> Iterator[str]:
     """What else the message calls what it calls by a code that is mapped."""
-    pair = (observation.code, observation.alternate)
-    names = [f"{each.code}^{each.system}" for each in pair if each.code and each.system != LOINC]
-    return [name for name in names if name != code]
+    for each in (observation.code, observation.alternate):
+        if each.code and each.system != LOINC and (name := f"{each.code}^{each.system}") != code:
+            yield name
 
 
 class Synonyms:
@@ -124,7 +124,9 @@ class Synonyms:
         """One report's codes, as the increment has them."""
         report, names = row
         known = self._known.setdefault(base_of(report), {})
-        known.update(((report, other, fact, code), None) for other, fact, code in names)
+        for other, code, *named_fact in names:
+            for fact in feeds(named_fact[0] if named_fact else by_loinc()[code].id):
+                known[report, other, fact, code] = None
 
     def wait(self, fact: str, stated: Result) -> None:
         """It is about what its report calls so, if that is told."""
