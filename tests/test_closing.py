@@ -345,19 +345,30 @@ CLOSED = Closing(7, HOUR, MOMENT)
 @pytest.mark.parametrize("is_final", [False, True])
 @pytest.mark.parametrize("is_corrected", [False, True])
 @pytest.mark.parametrize("is_critical", [False, True])
+@pytest.mark.parametrize("is_gone", [False, True])
 @pytest.mark.parametrize("moment", [MOMENT, MOMENT + 1])
-def test_four_reasons_open_a_review_and_nothing_else_does(
-    outcome: Outcome | None, is_final: bool, is_corrected: bool, is_critical: bool, moment: int
+def test_five_reasons_open_a_review_and_nothing_else_does(
+    outcome: Outcome | None, is_final: bool, is_corrected: bool, is_critical: bool, is_gone: bool, moment: int
 ) -> None:
     """``outcome`` None: the plugin failed. That opens nothing and says nothing of the stay."""
     outcomes = () if outcome is None else (outcome,)
-    said = Answered(Closing(9, MOMENT, moment), False, is_final, outcomes, outcome is None, is_critical)
+    said = Answered(
+        Closing(9, MOMENT, moment),
+        is_met=False,
+        is_final=is_final,
+        outcomes=outcomes,
+        has_failed=outcome is None,
+        is_order_gone=is_gone,
+        is_critical=is_critical,
+    )
     now, why = after(CLOSED, said, lambda held: is_corrected)
     expected = (
         "FACT_CORRECTED"
         if is_corrected
         else "MOMENT_MOVED"
         if moment != MOMENT
+        else "STATUS_ORDER_CANCELLED"
+        if is_gone
         else "ADVISED_HIGHER"
         if outcome is Outcome.MEETS_ADVISE_HIGHER
         else "CRITICAL_VALUE"
@@ -380,10 +391,26 @@ def test_an_order_that_moves_the_start_has_it_judged_as_of_then(host: Host) -> N
     ward.pulse(120, 5, 5.1)
     ward.tell("ADT^A01", 6, pv1("I", "4W^310", "INP"), *dg1("J18.9"))
     ward.pulse(80, 7, 7.1, "R2")  # after T
-    assert (ward.state(), ward.exceptions()) == ("closed", ())
+    assert (ward.state(), held(ward)) == ("open", ["INPATIENT_ORDER_MISSING"])
     ward.order(8)
-    assert (ward.state(), ward.reopened()) == ("open", "MOMENT_MOVED")
-    assert ("ADMISSION", "open", "MOMENT_MOVED") in written(ward.done)
+    assert (ward.state(), ward.reopened(), held(ward)) == ("open", "", [])
+    assert outcomes(ward.done) == {"pulse": Outcome.REFER}
+
+
+@pytest.mark.parametrize("hours", [2.0, 9.0])
+def test_an_order_that_is_cancelled_takes_away_what_was_judged(host: Host, hours: float) -> None:
+    """Before its moment and after: who is an inpatient by registration alone is for a person."""
+    ward = admitted(host)
+    ward.tell("ADT^A01", 1.5, pv1("I", "4W^310", "INP"), *dg1("J18.9"))
+    assert ward.state() == "closed"
+    ward.order(hours, control="CA")
+    assert (ward.state(), ward.reopened()) == ("open", "STATUS_ORDER_CANCELLED")
+    assert ("ADMISSION", "open", "STATUS_ORDER_CANCELLED") in written(ward.done)
+    assert (held(ward), ward.exceptions()) == (["INPATIENT_ORDER_MISSING"], ())
+    ward.hush(10)
+    assert (ward.state(), ward.exceptions()) == ("open", ())
+    ward.order(11, placer="P2")
+    assert ward.state() == "closed"
 
 
 @pytest.mark.parametrize(("effective", "state"), [(8, "open"), (7, "open"), (6.5, "closed"), (9.0, "closed")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from umbridge.review.standing import CLOSED_EARLY_DIFFERS
+from umbridge.review.standing import EARLY
 from umbridge.stay.late import LATE_CRITICAL_RESULT
 from umbridge.store.closing import READ_ANEW
 
@@ -27,7 +27,7 @@ NO_EXCEPTIONS = {"INPATIENT", "OBSERVATION"}
 
 
 def raised() -> set[str]:
-    found = {CLOSED_EARLY_DIFFERS, LATE_CRITICAL_RESULT, READ_ANEW}
+    found = {*EARLY, LATE_CRITICAL_RESULT, READ_ANEW}
     for path in sorted((ROOT / "umbridge/stay").glob("*.py")):
         text = path.read_text()
         found.update(RAISED.findall(text))

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_case import ARRIVAL, at, obx, orm, oru, with_diagnosis
 
-from umbridge.model import Event, Reading, ReviewType
+from umbridge.model import Coded, Event, Reading, ReviewType
 from umbridge.review.case import case
 from umbridge.review.plan import Review, reviews
 from umbridge.site import default_site
+from umbridge.stay.clock import instant
+from umbridge.stay.corrections import is_corrected
 from umbridge.stay.fold import StayFold
 
 SITE = default_site()
@@ -140,6 +142,49 @@ def test_a_result_counts_by_when_it_was_collected_and_told(
     fold = fold_of(ORDERED, pulse("88", 1, 1.1), pulse("140", collected, reported, "R2"))
     high = seen(fold, 40)["heart_rate"].high.value
     assert high == (140 if counts else 88)
+
+
+DOCUMENTED = frozenset({"expectation_documented"})
+
+
+def document(value: str, signed: float, hours: float, report: str = "R1", status: str = "F") -> Event:
+    whole = oru(obx("UMB-EXPDOC", value, signed, "", report=report, status=status))
+    coded = tuple(
+        each._replace(code=Coded("UMB-EXPDOC", "", "99UMB"), value_type="CWE", answers=(Coded(value),))
+        for each in whole.observations
+    )
+    return told(replace(whole, observations=coded), hours)
+
+
+@pytest.mark.parametrize(
+    ("signed", "reported", "counts"),
+    [(5, 5.1, True), (7.5, 7.6, True), (10, 10, True), (10.01, 10.02, False), (9, 10.01, False)],
+)
+def test_a_document_counts_where_it_was_signed_and_told_within_the_grace(
+    signed: float, reported: float, counts: bool
+) -> None:
+    """The rule asks for the record and not for the minute (42 CFR 412.3(d)(1)(i))."""
+    fold = fold_of(ORDERED, document("Y", signed, reported))
+    for now in (reported + 0.01, 40):
+        assert ("expectation_documented" in seen(fold, now, wanted=DOCUMENTED)) is counts
+    assert seen(fold, signed - 0.01, wanted=DOCUMENTED) == {}
+
+
+def test_a_document_that_is_signed_after_the_patient_has_left_expects_nothing() -> None:
+    gone = replace(told(ARRIVAL, 7), trigger="A03")
+    for signed, counts in ((6.9, True), (7.1, False)):
+        fold = fold_of(ORDERED, gone, document("Y", signed, signed + 0.05))
+        assert ("expectation_documented" in seen(fold, 40, wanted=DOCUMENTED)) is counts
+
+
+def test_a_document_of_the_grace_that_is_corrected_is_one_that_counted() -> None:
+    fold = fold_of(ORDERED, document("Y", 8, 8.1))
+    review = review_at(fold, 8.2)
+    cut, at_ = review.judged.cut, instant(review.judged_at)
+    assert not is_corrected(fold, fold.stay(at(9)), cut, at_, 2)
+    fold.apply(document("N", 8, 9, status="C"), 3)
+    assert is_corrected(fold, fold.stay(at(9)), cut, at_, 2)
+    assert seen(fold, 9.1, wanted=DOCUMENTED)["expectation_documented"].latest.value is False
 
 
 def test_a_correction_of_what_counted_counts_whenever_it_is_told() -> None:

@@ -616,10 +616,16 @@ def test_a_visit_that_its_sender_deletes_has_nothing_open() -> None:
     assert {state for state, _ in states(reviews(stay)).values()} == {"void"}
 
 
-def test_medicare_asks_for_the_order_and_other_payers_for_none_that_was_cancelled() -> None:
+def test_an_order_is_asked_for_whoever_pays_where_the_site_has_a_code_for_one() -> None:
+    """Medicare's always (42 CFR 412.3(a)); of other payers where a feed could bring it (482.12(c)(2))."""
     registered, ordered = stay_of(INPATIENT[0], INPATIENT[2], hours=3), stay_of(*INPATIENT, hours=3)
     cancelled = stay_of(*INPATIENT, orm("ADTINPT", 2.5, "CA"), hours=3)
-    for payer, expected in (("MEDICARE_FFS", True), ("MEDICARE_ADVANTAGE", True), ("COMMERCIAL", False)):
-        for stay, is_unordered in ((registered, expected), (ordered, False), (cancelled, True)):
+    watched = {code: each for code, each in SITE.status_orders.items() if each.status != Status.INPATIENT}
+    for payer, is_medicare in (("MEDICARE_FFS", True), ("MEDICARE_ADVANTAGE", True), ("COMMERCIAL", False)):
+        for stay, is_unordered in ((registered, True), (ordered, False), (cancelled, True)):
             (admission,) = reviews(replace(stay, payer_class=payer))
             assert admission.is_unordered is is_unordered, (payer, stay.exceptions)
+            assert admission.is_order_gone is (stay is cancelled)
+        without = replace(registered, payer_class=payer, site=replace(SITE, status_orders=watched))
+        (admission,) = reviews(without)
+        assert admission.is_unordered is is_medicare

@@ -11,7 +11,16 @@ import pytest
 
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Closing
-from umbridge.review.standing import InForce, LaneReviews, ReviewRecord, decoded, encoded
+from umbridge.review.standing import (
+    CLOSED_EARLY_DIFFERS,
+    CLOSED_EARLY_HELD,
+    InForce,
+    LaneReviews,
+    ReviewRecord,
+    decoded,
+    differs_as,
+    encoded,
+)
 from umbridge.review.waves import Verdict
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -70,6 +79,21 @@ def test_what_closed_a_review_is_kept_and_it_stays_closed_by_worse_answers() -> 
     assert (again.completed, again.differing) == (frozenset(), frozenset())
     assert again.review("ADMISSION-2").reopened == "FACT_CORRECTED"
     assert said.after(LATER, (), [("ADMISSION-2", ReviewState.VOID)]).differing == frozenset()
+
+
+def test_who_still_meets_and_is_held_is_told_apart_from_who_no_longer_meets() -> None:
+    held = InForce(True, 1, ("NO_MEASURED_FACT",), entry=9, outcome=Outcome.MEETS)
+    closing = Closing(7, 3, 4, differs=True)
+
+    def of(*answers: InForce) -> str:
+        its = {f"zz_{n}": each for n, each in enumerate(answers)}
+        return differs_as(LaneReviews(AT, {"ADMISSION-2": ReviewRecord(ReviewState.CLOSED, its, closing)}))
+
+    assert of(held) == CLOSED_EARLY_HELD
+    assert (of(held, REFER), of(REFER), of()) == (CLOSED_EARLY_DIFFERS,) * 3
+    second = InForce(True, 2, ("ZZ",), entry=9, outcome=Outcome.MEETS)
+    assert of(REFER, second) == CLOSED_EARLY_HELD  # the second wave decides
+    assert differs_as(LaneReviews(AT)) == CLOSED_EARLY_DIFFERS
 
 
 def test_a_reason_that_keeps_a_review_open_is_kept_with_the_answer() -> None:

@@ -28,7 +28,7 @@ REASONS = {
     "ADVISED_HIGHER": "a higher level than the one ordered is advised: a person has to see it",
     "NO_MEASURED_FACT": "its true criteria rest on no abnormal measurement",
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",
-    "INPATIENT_ORDER_MISSING": "midnights are counted, and no inpatient order was seen",
+    "INPATIENT_ORDER_MISSING": "no inpatient order is in force: none was seen, or it was cancelled",
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
     "CORRECTION_NOT_FOUND": "a correction that found no result may mean a value that it goes by",
     "ORDER_NOT_FOUND": "an end under a number that no order has may mean a treatment that it goes by",

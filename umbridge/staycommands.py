@@ -82,7 +82,7 @@ def stays_acknowledge(where: Installation, as_json: bool, **asked: Any) -> None:
 
     It is out of the list until the stay's next message, which may be another ground for it: then it is there
     again, if it is still so. READ_ANEW, of a stay that reads otherwise since an upgrade, is closed for good,
-    and CLOSED_EARLY_DIFFERS for the review that differs.
+    and CLOSED_EARLY_DIFFERS or _HELD for the review that differs.
     """
     print_one(where, "stays.acknowledge", asked, as_json)
 

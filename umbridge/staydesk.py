@@ -20,7 +20,7 @@ from umbridge.naming import Namer
 from umbridge.opened import Opened
 from umbridge.questions import Access, Patient, Query, Whose, asked, flag, looks_for, some_number
 from umbridge.review.plan import stay_json
-from umbridge.review.standing import CLOSED_EARLY_DIFFERS, DIFFERS, LaneReviews, differs_of
+from umbridge.review.standing import DIFFERS, LaneReviews, differs_as, differs_of
 from umbridge.review.worklist import WorklistLine
 from umbridge.site import SiteProfile
 from umbridge.stay.anew import MARK, mark_of, reading_of
@@ -315,7 +315,7 @@ def _exceptions(stay: Stay, said: LaneReviews, lane: bytes, notes: Set[str]) -> 
     """What the stay itself shows, what plugins' answers give it, and what is noted of it for a person."""
     found = {*stay.exceptions, *said.raised}
     if differs_of(lane) in notes:
-        found.add(CLOSED_EARLY_DIFFERS)
+        found.add(differs_as(said))
     return sorted(found) + ([READ_ANEW] if mark_of(lane) in notes else [])
 
 

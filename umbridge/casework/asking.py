@@ -66,9 +66,15 @@ def digests_of(questions: Iterable[tuple[Review, Case]], host: Host) -> dict[str
     final = [(review, whole) for review, whole in questions if review.judged.is_final]
     editions = [[info.name, info.version, info.digest] for info in host.plugins] if final else []
     return {
-        review.id: sha256(json.dumps([case_out(whole, whole.facts.keys()), editions]).encode()).hexdigest()[
-            :32
-        ]
+        review.id: sha256(
+            json.dumps(
+                [
+                    case_out(whole, whole.facts.keys()),
+                    *(review.is_unordered, review.is_order_gone),
+                    editions,
+                ]
+            ).encode()
+        ).hexdigest()[:32]
         for review, whole in final
     }
 

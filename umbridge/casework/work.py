@@ -37,7 +37,7 @@ from umbridge.casework.docket import (
 )
 from umbridge.criteria.host import Host
 from umbridge.hl7 import er7
-from umbridge.model import Case, Event, Lifecycle, ReviewState
+from umbridge.model import Case, Event, Lifecycle, ReviewState, ReviewType
 from umbridge.review import afterwards, closing
 from umbridge.review.aside import with_aside
 from umbridge.review.closing import Closing
@@ -380,8 +380,7 @@ class Casework:
         for review, whole in begun.questions:
             record, judged = task.said.review(review.id), review.judged
             own = [item.screened for item in said if item.review is review]
-            at = instant(judged.at)
-            held = record.closing
+            at, held = instant(judged.at), record.closing
             if held is not None and held.row is None:  # until now each row has asked again, and it met
                 held = Closing(task.after, at, judged.moment)
             answered = closing.Answered(
@@ -390,6 +389,7 @@ class Casework:
                 is_final=judged.is_final,
                 outcomes={each.result.outcome for each in own if each.failed is None},
                 has_failed=any(each.failed is not None for each in own),
+                is_order_gone=review.is_order_gone and review.type is not ReviewType.DISCHARGE,
                 is_critical=bool(critical_in(review, whole)),
             )
 

@@ -17,6 +17,8 @@ FACT_CORRECTED = "FACT_CORRECTED"
 MOMENT_MOVED = "MOMENT_MOVED"
 #: The plugins now advise a higher level: that the patient needs more is for a person to see.
 ADVISED_HIGHER = "ADVISED_HIGHER"
+#: The order behind the status was cancelled after it was closed: what was judged is no longer asked for.
+STATUS_ORDER_CANCELLED = "STATUS_ORDER_CANCELLED"  # as the exception of the stay
 #: Of a later review: a value of since is one at which a physician is called.
 CRITICAL_VALUE = "CRITICAL_VALUE"
 
@@ -46,6 +48,7 @@ class Answered:
     is_final: bool  # judged at the moment of a first look
     outcomes: Collection[Outcome]
     has_failed: bool = False
+    is_order_gone: bool = False  # the order behind the status was cancelled
     is_critical: bool = False  # of a later review: a latest value is one at which a physician is called
 
 
@@ -71,6 +74,8 @@ def after(
         return None, FACT_CORRECTED
     if held.moment is not None and held.moment != said.closing.moment:
         return None, MOMENT_MOVED
+    if said.is_order_gone:
+        return None, STATUS_ORDER_CANCELLED
     if Outcome.MEETS_ADVISE_HIGHER in said.outcomes:
         return None, ADVISED_HIGHER
     if said.is_critical:

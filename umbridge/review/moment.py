@@ -47,10 +47,13 @@ def judged_first(stay: Stay, kind: ReviewType, span: StatusSpan) -> Judged:
     arrived = began if stay.first_contact is None else instant(stay.first_contact)
     final = max(began, arrived + grace)
     now, at = instant(stay.as_of), final
+    documented = min(final + grace, now)
     if stay.lifecycle is Lifecycle.DISCHARGED and stay.discharged_at is not None:
-        at = min(at, instant(stay.discharged_at))
+        left = instant(stay.discharged_at)
+        at, documented = min(at, left), min(documented, left)
     zone = stay.site.zone
-    cut = Cut(kind, final + grace, from_arrival=not _follows_observation(stay, span))
+    is_fresh = not _follows_observation(stay, span)
+    cut = Cut(kind, final + grace, from_arrival=is_fresh, documented_by=documented)
     return Judged(moment(min(at, now), zone), cut, is_final=now >= at, moment=final)
 
 

@@ -55,7 +55,8 @@ class Review:
     reason: str
     judged: Judged
     stands: bool = True  # nothing but answers closes it, or for a first look the discharge
-    is_unordered: bool = False  # of an inpatient: the order was cancelled, or Medicare's was not seen
+    is_unordered: bool = False  # of an inpatient: the order was cancelled, or none was seen
+    is_order_gone: bool = False  # of an inpatient: the order was cancelled after registration had acted on it
 
     @property
     def judged_at(self) -> datetime:
@@ -364,6 +365,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         judged=judged,
         stands=not opening.is_void and (not opening.ended or is_looked_at_after),
         is_unordered=status is Status.INPATIENT and schedule.is_unordered(stay, opening.span),
+        is_order_gone=status is Status.INPATIENT and schedule.is_order_gone(stay, opening.span),
     )
 
 
@@ -381,19 +383,8 @@ def _lost(stay: Stay, name: str) -> Review | None:
         return None
     status = _REQUESTED.get(kind, Status.INPATIENT)
     level = DEFAULT_LEVEL.get(status.value, Level.HOME)
-    return Review(
-        name,
-        kind,
-        ReviewState.VOID,
-        stay.as_of,
-        None,
-        1,
-        status,
-        level,
-        "GROUND_MOVED",
-        judged_now(stay, kind),
-        stands=False,
-    )
+    void = (name, kind, ReviewState.VOID, stay.as_of, None, 1, status, level, "GROUND_MOVED")
+    return Review(*void, judged_now(stay, kind), stands=False)
 
 
 _REASON = {

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from enum import Enum
 
 from umbridge.model import Level, Lifecycle, ReviewType, Status
+from umbridge.review.closing import STATUS_ORDER_CANCELLED
 from umbridge.stay.clock import instant, local_date, moment, start_of_day
 from umbridge.stay.payers import MEDICARE
 from umbridge.stay.view import StatusSpan, Stay
@@ -88,6 +89,17 @@ def level_now(stay: Stay, span: StatusSpan) -> Level | None:
 
 
 def is_unordered(stay: Stay, span: StatusSpan | None) -> bool:
-    """Whoever pays, where the order was cancelled; for Medicare, while none was seen (42 CFR 412.3(a))."""
-    is_unseen = span is not None and span.evidence == "ADT" and stay.payer_class in MEDICARE
-    return is_unseen or "STATUS_ORDER_CANCELLED" in stay.exceptions
+    """Whoever pays, where the order was cancelled, or none was seen though the site has codes for one: a
+    patient is admitted on the recommendation of a practitioner (42 CFR 482.12(c)(2)). For Medicare also where
+    it has none (42 CFR 412.3(a))."""
+    is_unseen = span is not None and span.evidence == "ADT"
+    is_due = stay.payer_class in MEDICARE or any(
+        each.status == Status.INPATIENT for each in stay.site.status_orders.values()
+    )
+    return (is_unseen and is_due) or is_order_gone(stay, span)
+
+
+def is_order_gone(stay: Stay, span: StatusSpan | None) -> bool:
+    """Whether the order behind the status in force was cancelled after registration had acted on it."""
+    is_last = span is None or not stay.spans or span is stay.spans[-1]
+    return is_last and STATUS_ORDER_CANCELLED in stay.exceptions

@@ -13,10 +13,13 @@ from typing import NotRequired, Required, TypedDict
 
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Closing
-from umbridge.review.waves import Verdict, settled
+from umbridge.review.waves import Verdict, is_met, settled
 
 #: The exception of a stay with a review that was closed before its moment, and does not meet at it.
 CLOSED_EARLY_DIFFERS = "CLOSED_EARLY_DIFFERS"
+#: The same where it still meets at its moment, and its answers are held for a person.
+CLOSED_EARLY_HELD = "CLOSED_EARLY_HELD"
+EARLY = (CLOSED_EARLY_DIFFERS, CLOSED_EARLY_HELD)
 DIFFERS = "differs/"  # and a lane: the store's note of such a stay, until a person has looked
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -116,6 +119,13 @@ class LaneReviews:
 
 
 _UNSPOKEN = ReviewRecord()
+
+
+def differs_as(said: LaneReviews) -> str:
+    """As which exception a stay with such reviews is said: by the worst of them."""
+    differing = said.differing
+    are_held = all(is_met(said.review(name).answers.values()) for name in differing)
+    return CLOSED_EARLY_HELD if differing and are_held else CLOSED_EARLY_DIFFERS
 
 
 def differs_of(lane: bytes) -> str:

@@ -69,8 +69,8 @@ def told_of_a_measurement(result: ScreenResult, case: Case) -> ScreenResult:
 
 
 def told_of_the_order(result: ScreenResult, review: ReviewType, *, is_unordered: bool) -> ScreenResult:
-    """An answer as the host takes it where the order behind the inpatient was cancelled: whoever pays, nobody
-    is an inpatient by registration alone until a person has said which of the two is so."""
+    """An answer as the host takes it where the order behind the inpatient was cancelled, or not seen: whoever
+    pays, nobody is an inpatient by registration alone until a person has said which of the two is so."""
     is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
     if not is_unordered or not is_met or review is ReviewType.DISCHARGE or NO_ORDER in result.hold:
         return result
@@ -168,9 +168,14 @@ def settled(said: Iterable[Verdict]) -> bool:
     met, and none of any wave may bind the review to wait for a person.
     """
     applicable = [each for each in said if each.met is not None]
+    return is_met(applicable) and not any(_binding(applicable))
+
+
+def is_met(said: Iterable[Verdict]) -> bool:
+    """Whether every applicable answer of the deciding wave meets, held or not."""
+    applicable = [each for each in said if each.met is not None]
     last = _last(applicable)
-    are_met = all(each.met for each in applicable if each.wave == last)
-    return bool(applicable) and are_met and not any(_binding(applicable))
+    return bool(applicable) and all(each.met for each in applicable if each.wave == last)
 
 
 def why_open(said: Mapping[str, Verdict]) -> tuple[tuple[str, str], ...]:

@@ -26,8 +26,10 @@ def is_corrected(fold: StayFold, stay: Stay, cut: Cut, at: int, row: int) -> boo
         if cut.told_by is None and first is not None:
             first = min(first, at - RISE_HOURS * HOUR)
 
-        def is_within(each: Result, first: int | None = first) -> bool:
-            return (first is None or first <= each.at) and each.at <= at and fold.is_patient(each.patient)
+        last = cut.last(fact, at)
+
+        def is_within(each: Result, first: int | None = first, last: int = last) -> bool:
+            return (first is None or first <= each.at) and each.at <= last and fold.is_patient(each.patient)
 
         said = () if listed is None else listed.told()
         if any(is_changed(told, made, told_by, row, is_within) for told, made in said):
@@ -49,7 +51,7 @@ def corrected_after(fold: StayFold, stay: Stay, cut: Cut, at: int) -> dict[str, 
         own = " corrected" if kind.closed_world else ""  # its look has another window of that name
         if listed is not None and listed.has_changes:
             name, first = f"{cut.window} {fact}{own}", cut.first(kind, at, contact)
-            kept = listed.kept(name, first, at, cut.told_by, fold.patient)
+            kept = listed.kept(name, first, cut.last(fact, at), cut.told_by, fold.patient)
             for each in listed.changed(kept):
                 if fold.is_patient(each.patient):
                     found[fact] = each

@@ -14,6 +14,9 @@ NOW_HOURS = 24
 #: Chosen for umbridge, unsigned.
 PLANNED_HOURS = 30 * 24
 _PLANNED_GROUPS = ("vital", "laboratory", "ecg", "assessment")
+#: What stands in the record about an expectation: it counts from when it was signed, with the same grace as a
+#: result that was told late, for the rule asks for the record and not for the minute (42 CFR 412.3(d)(1)(i)).
+DOCUMENTS = frozenset({"expectation_documented", "case_by_case_documented", "expected_discharge"})
 _NOW = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE)
 
 
@@ -22,13 +25,15 @@ class Cut:
     """One review's. ``told_by``: the instant after which nothing new may be told; None where all counts.
 
     ``from_arrival``: of a first look, whose windows reach back to the first contact. ``is_later``: a later
-    look at the same status, which goes by what is so now, as a continued stay does.
+    look at the same status, which goes by what is so now, as a continued stay does. ``documented_by``: of a
+    first look, until when documents are read.
     """
 
     review: ReviewType
     told_by: int | None = None
     from_arrival: bool = False
     is_later: bool = False
+    documented_by: int | None = None
 
     @property
     def window(self) -> str:
@@ -39,6 +44,12 @@ class Cut:
     def by_latest(self) -> bool:
         """Whether the latest value of a vital sign or laboratory test counts, rather than the worst."""
         return self.review in _NOW or self.is_later
+
+    def last(self, fact: str, now: int) -> int:
+        """The last instant at which a result of this fact counts, in a look that is made at ``now``."""
+        if self.documented_by is None or fact not in DOCUMENTS:
+            return now
+        return max(now, self.documented_by)
 
     def first(self, kind: FactType, now: int, contact: int | None) -> int | None:
         """The first instant from which a result of this fact counts; None where any does."""

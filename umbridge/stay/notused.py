@@ -100,8 +100,8 @@ class Within:
     def why(self, fact: str, result: Result) -> tuple[Why, int] | None:
         """Why what was collected and told at these times does not count; None where it would."""
         first = self.first(fact)
-        if result.at > self.at:
-            return Why.AFTER, self.at
+        if result.at > (last := self.cut.last(fact, self.at)):
+            return Why.AFTER, last
         if first is not None and result.at < first:
             is_before = self.contact is not None and result.at < self.contact
             return (Why.BEFORE, self.contact or first) if is_before else (Why.OLD, first)
@@ -170,7 +170,7 @@ def _counts(look: Within, fact: str) -> bool:
     listed = look.fold.results(fact)
     return any(
         each.value is not None and look.why(fact, each) is None and look.fold.is_patient(each.patient)
-        for each in ([] if listed is None else listed.between(look.first(fact), look.at))
+        for each in ([] if listed is None else listed.between(look.first(fact), look.cut.last(fact, look.at)))
     )
 
 

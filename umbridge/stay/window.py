@@ -76,9 +76,8 @@ class _Window:
         self.cut, self._name = cut, cut.window
         # Until then nothing can have been told too late, and the window slides as any other does.
         self._told_by = None if cut.told_by is None or instant(stay.as_of) <= cut.told_by else cut.told_by
-        self.zone = stay.site.zone
+        self.zone, self.patient = stay.site.zone, fold.patient
         self.contact = None if stay.first_contact is None else instant(stay.first_contact)
-        self.patient = fold.patient
         self._closed: dict[str, Sample] | None = None
         self._own: dict[str, bool] = {}
         self._moments: dict[int, datetime] = {}
@@ -157,16 +156,16 @@ class _Window:
         listed = self.fold.results(kind.id)
         if listed is None:
             return True
-        first = self.first_instant(kind)
-        within = listed.between(first, self.now)
+        first, last = self.first_instant(kind), self.cut.last(kind.id, self.now)
+        within = listed.between(first, last)
         if self._told_by is not None:
             within = [each for each in within if each.sent <= self._told_by]
-            within += self._within(listed, kind.id, first, self.now)
+            within += self._within(listed, kind.id, first, last)
         return not any(self.is_own(each.patient) for each in within)
 
     @property
     def told_by(self) -> int:
-        """The instant by which what counts must have been told."""
+        """By when what counts must have been told."""
         return self.now if self._told_by is None else self._told_by
 
     @cached_property
@@ -195,7 +194,7 @@ class _Window:
 
     def _usable(self, kind: FactType, name: str, first: int | None) -> list[Result]:
         listed = self.fold.results(kind.id)
-        within = [] if listed is None else self._within(listed, name, first, self.now)
+        within = [] if listed is None else self._within(listed, name, first, self.cut.last(kind.id, self.now))
         own = {patient for patient in {each.patient for each in within} if self.is_own(patient)}
         return [each for each in within if each.value is not None and each.patient in own]
 
@@ -229,7 +228,8 @@ class _Window:
 
     def _looked(self, listed: ResultList, kind: FactType, name: object, first: int | None) -> Look | None:
         rank = number_of if kind.kind == "number" else severity_of(kind) if kind.worst == "worst" else None
-        return listed.look(name, first, self.now, self.patient, self.is_own, rank, SERIES_KEPT)
+        last = self.cut.last(kind.id, self.now)
+        return listed.look(name, first, last, self.patient, self.is_own, rank, SERIES_KEPT)
 
     def sent(self, kind: FactType) -> Reading | None:
         """Unless the moment is past the window is not gone through: it is what the last look left."""
@@ -245,7 +245,8 @@ class _Window:
 
     def _of_past(self, kind: FactType, listed: ResultList, name: str, first: int | None) -> Reading | None:
         assert self._told_by is not None  # noqa: S101 - only a past moment is asked for
-        kept = listed.kept(f"{self._name} {name}", first, self.now, self._told_by, self.patient)
+        name, last = f"{self._name} {name}", self.cut.last(kind.id, self.now)
+        kept = listed.kept(name, first, last, self._told_by, self.patient)
         if kept.shown is None:
             usable = [each for each in kept.results if each.value is not None and self.is_own(each.patient)]
             kept.shown = self.of_results(kind, usable)

@@ -13,7 +13,7 @@ from typing import Self
 from umbridge_audit.entry import Draft
 
 from umbridge.errors import UsageError
-from umbridge.review.standing import CLOSED_EARLY_DIFFERS, differs_of
+from umbridge.review.standing import EARLY, differs_of
 from umbridge.stay.anew import mark_of
 from umbridge.store.commands import Transaction
 
@@ -68,7 +68,7 @@ class CloseException:
     def apply(self, tx: Transaction) -> tuple[str | None, int]:
         if tx.stay_seq(self.lane) != self.seq:
             raise UsageError("a message of that stay came meanwhile; look again: `umbridge stays show`")
-        marks = {READ_ANEW: mark_of(self.lane), CLOSED_EARLY_DIFFERS: differs_of(self.lane)}
+        marks = {READ_ANEW: mark_of(self.lane), **dict.fromkeys(EARLY, differs_of(self.lane))}
         if self.code in marks:
             detail = tx.note(marks[self.code])
             if detail is None:
