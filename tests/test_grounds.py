@@ -228,7 +228,7 @@ def test_what_an_answer_rests_on(
     found = screened(tmp_path, QUIET | more, level)
     assert (found.outcome, found.hold) == (outcome, NONE if hold is HISTORY else hold)
     assert ("by age alone" in found.rationale) is (hold == BY_AGE)
-    assert ("by age and history alone" in found.rationale) is (hold is HISTORY)
+    assert ("Age, history or a code is enough" in found.rationale) is (hold is HISTORY)
     assert ("No abnormal measurement is among" in found.rationale) is (hold == NONE)
     # others build on a lower level: one that rests on what was seen says so, and no other
     assert (found.scores.get(SUPPORTED_BY) == SEEN) is (more == CONGESTED and outcome is REFER)
@@ -441,19 +441,29 @@ def test_of_readiness_only_what_is_known_is_said(tmp_path: Path) -> None:
     unread = screened(tmp_path, QUIET | ORDER, *asks)
     assert (unread.outcome, unread.discharge_ready) == (Outcome.PEND, None)
     assert "needs the hospital is not known. " in unread.rationale
-    assert "Every other discharge criterion is true." in unread.rationale
-    assert "support no level above home so far." in unread.rationale
-    for untrue in ("Ready for discharge", "refer to secondary review"):
+    assert "Every other discharge item of these criteria is reached." in unread.rationale
+    assert "reach no level above home so far." in unread.rationale
+    for untrue in ("Every discharge item", "refer to secondary review"):
         assert untrue not in unread.rationale
+
+
+def test_a_referral_names_what_is_known_and_was_not_looked_at(tmp_path: Path) -> None:
+    """That criteria reach no level is no word about what they never read."""
+    sick = QUIET | {"immunocompromised": True, "home_support_adequate": True, "lactate": Decimal("4.2")}
+    said = screened(tmp_path, sick)
+    assert (said.outcome, said.supported) == (REFER, Level.HOME)
+    assert "not looked at by them: immunocompromised Y, lactate 4.2" in said.rationale
+    assert "home_support_adequate" not in said.rationale.partition("not looked at")[2]
+    assert "not looked at by them" not in screened(tmp_path, QUIET).rationale
 
 
 def test_a_level_that_is_open_is_not_said_to_be_unsupported(tmp_path: Path) -> None:
     settled = screened(tmp_path, QUIET)
     assert (settled.outcome, settled.supported) == (REFER, Level.HOME)
-    assert "support no level above home." in settled.rationale
+    assert "reach no level above home." in settled.rationale
     is_open = screened(tmp_path, {k: v for k, v in QUIET.items() if k != "telemetry"})
     assert (is_open.outcome, is_open.scores["supported_max"]) == (REFER, "OBS")
-    assert "support no level above home so far." in is_open.rationale
+    assert "reach no level above home so far." in is_open.rationale
 
 
 @pytest.mark.parametrize("review", [ReviewType.ADMISSION, ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE])

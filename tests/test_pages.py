@@ -21,7 +21,7 @@ from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT
 from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.criteria.whyframe import behind, why_rows
 from umbridge.drawing import patients
-from umbridge.pages import REASONS, closing_lines, review_lines, slot
+from umbridge.pages import REASONS, _history_lines, closing_lines, review_lines, slot
 from umbridge.review.record import ScreenLine, evidence_json, is_met, optional_keys
 from umbridge.review.waves import ADVISED_HIGHER, NO_ORDER, Verdict, settled, why_open
 from umbridge.specimens import AT, case
@@ -133,12 +133,46 @@ def test_a_page_says_what_is_asked_as_of_when_and_why_it_stays_open() -> None:
         "      age",
     ]
     assert "    missing: sodium, mean arterial pressure" in shown
-    assert "    supports: no level above home so far" in shown
+    assert "    supports: none above home reached so far" in shown
 
 
 def test_a_review_that_closes_gives_no_reason_against_it() -> None:
     shown = list(review_lines([_line("aa", closes=True)], []))
     assert shown[3:5] == ["  closes by itself: yes", "  aa: MEETS"]
+
+
+def _cited(count: int) -> list[dict[str, str]]:
+    plain = {"unit": "mmol/L", "at": "2026-02-02T14:00:00-05:00", "from": "ZZ1"}
+    return [{"fact": "potassium", "value": str(number), **plain} for number in range(count)]
+
+
+def test_an_answer_that_meets_says_the_values_that_it_goes_by() -> None:
+    shown = list(review_lines([_line("aa", closes=True, evidence=_cited(1))], []))
+    assert shown[-1] == "    by: potassium 0 mmol/L (2026-02-02 14:00 -05:00)"
+    many = "\n".join(review_lines([_line("aa", closes=True, evidence=_cited(10))], []))
+    assert many.endswith("; 2 more")
+    other = list(review_lines([_line("aa", closes=False, outcome="REFER", evidence=_cited(1))], []))
+    assert not any("by: " in text for text in other[4:])
+
+
+def test_answers_given_again_are_one_line_between_two_changes() -> None:
+    def entry(seq: int, kind: str, **slots: str) -> Any:
+        return {"seq": seq, "ts": f"2026-02-02T14:{seq:02}:00-05:00", "kind": kind, "slots": slots}
+
+    meets = {"plugin": "aa", "outcome": "MEETS"}
+    history = [
+        *(entry(seq, "determination", **meets) for seq in (3, 4)),
+        entry(5, "determination", plugin="bb", outcome="REFER"),
+        entry(6, "determination", **meets),
+        entry(7, "review.changed", state="closed", reason=""),
+        entry(8, "determination", **meets),
+    ]
+    assert list(_history_lines(history)) == [
+        "    entries 3 to 6, until 2026-02-02 14:06 -05:00: aa: MEETS, 3 times",
+        "    entry 5, 2026-02-02 14:05 -05:00: bb: REFER",
+        "    entry 7, 2026-02-02 14:07 -05:00: review closed",
+        "    entry 8, 2026-02-02 14:08 -05:00: aa: MEETS",
+    ]
 
 
 def test_a_determination_of_the_ledger_is_shown_by_titles_too() -> None:

@@ -199,6 +199,39 @@ def test_a_repeat_counts_once_restamped_or_not(screens: Screens) -> None:
     assert run.stays(None) == taken(messages).stays(None)
 
 
+def test_the_later_look_at_an_observation_is_shown_beside_the_first(screens: Screens) -> None:
+    """Closed by the first look, septic on the second day: the newest look that is due, and no other."""
+
+    def told(kind: str, hours: float, *segments: str) -> bytes:
+        at = f"{BEGAN + timedelta(hours=hours):%Y%m%d%H%M%S%z}"
+        head = f"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|{at}||{kind}|ZZC{hours}|P|2.5.1"
+        pid = "PID|1||ZZ9^^^UMBH^MR||ZZTEST^ROWAN||19541110|F"
+        pv1 = "PV1|1|E|ED^1|||||||||||||||EDP|ZZV9^^^UMBH^VN"
+        return "\r".join([head, pid, pv1, *(each.replace("@", at) for each in segments), ""]).encode()
+
+    def signs(hours: float, pulse: int, breaths: int, pressure: int) -> bytes:
+        values = [("8867-4", pulse, "/min"), ("9279-1", breaths, "/min"), ("8480-6", pressure, "mm[Hg]")]
+        obx = [
+            f"OBX|{n}|NM|{code}^x^LN||{value}|{unit}^x^UCUM|||||F|||@"
+            for n, (code, value, unit) in enumerate(values, 1)
+        ]
+        temperature = "OBX|9|NM|8310-5^x^LN||38.6|Cel^x^UCUM|||||F|||@"
+        return told("ORU^R01", hours, f"OBR|1||ZZR{hours}^ZZEHR|V^V^99UMB|||@", *obx, temperature)
+
+    run = taken(
+        [
+            told("ADT^A04", 0, "EVN||@", "DG1|1||L03.115^^I10|||A|||||||||1"),
+            signs(1, 112, 24, 122),
+            told("ORM^O01", 2, "ORC|NW|ZZP1^ZZEHR|||||||@", "OBR|1|ZZP1^ZZEHR||ADTOBS^x^99UMB"),
+            signs(29, 142, 36, 76),
+        ]
+    )
+    first, later = [line for line in screens.of(run) if line["plugin"] == "interqual_like"]
+    assert (first["review"], first["outcome"], first["closes"]) == ("OBSERVATION", "MEETS", True)
+    assert (later["review"], later["outcome"]) == ("OBSERVATION", "MEETS_ADVISE_HIGHER")
+    assert later["judged_at"] == (BEGAN + timedelta(hours=29)).isoformat()
+
+
 def test_before_the_order_was_sent_there_was_no_review(screens: Screens) -> None:
     run = taken(sample.stay(0, BEGAN))
     assert [row["outcome"] for row in screens.of(run)] != []

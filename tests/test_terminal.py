@@ -67,6 +67,21 @@ def test_a_table_has_one_line_a_row_and_fits(rows: list[dict[str, object]], widt
     assert all(len(line) <= width for line in lines)
 
 
+@given(words=st.lists(st.text("abcdefgh=_", min_size=1, max_size=60), max_size=6), width=st.integers(30, 120))
+def test_of_a_column_that_is_whole_nothing_is_cut(words: list[str], width: int) -> None:
+    import contextlib
+    import io
+
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setenv("COLUMNS", str(width))
+        terminal.table([{"hold": ", ".join(words), "one": "Z" * 60}], ("one", "hold"), ("hold",))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    said = "".join("".join(line for line in lines[1:]).split())
+    assert said.replace("Z", "").replace("…", "") == ",".join(words)
+
+
 def test_a_cut_text_says_so() -> None:
     assert terminal.cut("abcdef", 6) == "abcdef"
     assert terminal.cut("abcdefg", 6) == "abcde…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import product
 
 import pytest
@@ -22,6 +23,7 @@ from umbridge.review.waves import (
     holds,
     level_supported,
     settled,
+    told_of_a_correction,
     told_of_a_delay,
     told_of_a_measurement,
     told_of_the_order,
@@ -239,6 +241,28 @@ def test_where_the_order_was_cancelled_nothing_closes_whoever_pays(
     assert held.hold == ((NO_ORDER,) if is_held else ())
     assert told_of_the_order(held, review, is_unordered=True) is held
     assert told_of_the_order(plain, review, is_unordered=False) is plain
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("now", [Decimal("6.9"), None])
+def test_a_correction_names_both_values_whatever_the_answer_goes_by(
+    outcome: Outcome, now: Decimal | None
+) -> None:
+    facts = {}
+    if now is not None:
+        sample = Sample(now, AT, "ZZ1 OBX[1]-5", "mmol/L")
+        facts = {"potassium": Reading("potassium", sample, sample, sample, (sample,))}
+    plain = (ReviewType.ADMISSION, Status.INPATIENT, Level.ACUTE, AT, 1, ("J18.9",), "COMMERCIAL")
+    question = Case("zz", *plain, None, False, facts, corrected={"potassium": "4.6 mmol/L"})
+    said = ScreenResult(outcome, supported=Level.ACUTE, rationale="So it is.")
+    found = told_of_a_correction(said, question)
+    if outcome is NONE:
+        assert found is said
+        return
+    both = f"potassium 4.6 mmol/L, now {'none' if now is None else '6.9 mmol/L'}."
+    assert found.rationale == f"So it is. Known at the moment, and corrected since: {both}"
+    assert found.hold == (("FACT_CORRECTED",) if outcome in (MEETS, HIGHER) else ())
+    assert told_of_a_correction(said, replace(question, corrected={})) is said
 
 
 @pytest.mark.parametrize("review", [ReviewType.ADMISSION, ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE])

@@ -47,6 +47,7 @@ BROUGHT = frozenset(
     | {"on_anticoagulant", "previous_lgib_admission", "serious_comorbidity", "home_support_adequate"}
     | {"poor_adherence"}
 )
+_WELL = frozenset({"home_support_adequate"})  # of these, what is good to have
 #: From and to of each measurement that is nobody's illness, in the dictionary's unit, and of what patients
 #: bring that measurements are held against. An answer that such values would give as well rests on no
 #: finding. Of vital signs: what NEWS2 (RCP 2017) gives no point for, but for high pressures; else what
@@ -98,6 +99,24 @@ def measured(facts: Mapping[str, Reading], review: ReviewType) -> frozenset[str]
 def supported(facts: Mapping[str, Reading]) -> frozenset[str]:
     """The organ support that is in force."""
     return frozenset(fact for fact in ORGAN_SUPPORT & facts.keys() if facts[fact].latest.value is True)
+
+
+def is_finding(reading: Reading) -> bool:
+    """Whether what is known of a fact is worth naming to a person: a measurement any of whose values is not
+    an ordinary one, or something that the patient brings along and has."""
+    if reading.fact in MEASURED:
+        ordinary = ORDINARY.get(reading.fact)
+        return ordinary is not None and any(
+            _is_beyond(each.value, ordinary) for each in (reading.low, reading.latest, reading.high)
+        )
+    return reading.fact in BROUGHT - _WELL and reading.latest.value is True
+
+
+def _is_beyond(value: FactValue, ordinary: tuple[FactValue, FactValue]) -> bool:
+    low, high = ordinary
+    if isinstance(low, Decimal) and isinstance(high, Decimal):
+        return isinstance(value, Decimal) and not low <= value <= high
+    return value != low
 
 
 def _is_found(reading: Reading) -> bool:

@@ -77,12 +77,18 @@ purpose = click.option(
 reason = click.option("--reason", metavar="TEXT", help="Why, in words; goes on the ledger with the access.")
 
 
-def print_rows(rows: Iterable[Mapping[str, object]], columns: tuple[str, ...], as_json: bool) -> None:
+def print_rows(
+    rows: Iterable[Mapping[str, object]],
+    columns: tuple[str, ...],
+    as_json: bool,
+    whole: tuple[str, ...] = (),
+) -> None:
+    """``whole``: the columns of which a table cuts nothing."""
     if as_json:
         for row in rows:
             terminal.json_line(row)
     else:
-        terminal.table(rows, columns)
+        terminal.table(rows, columns, whole)
 
 
 def ask(where: Installation, op: str, args: Args) -> Iterator[Row]:

@@ -39,6 +39,7 @@ REASONS = {
     "NO_ANSWER": "no plugin has answered yet",
     "NONE_APPLIES": "no plugin's criteria apply: a person judges",
 }
+MOST_CITED = 8  # values that one answer goes by, on a page; the ledger and --why have all
 MASK = "[redacted]"  # what stands for a value that the reader may not see
 #: What ``ledger show --why`` has beside an entry.
 BEHIND = ("agrees", "because", "says", "why", "not_used")
@@ -115,8 +116,22 @@ def answer_lines(line: ScreenLine, *, trees: bool = False, indent: int = 2) -> I
     for row in line.get("not_used", []):
         yield from wrapped(words_of(row, title_of(row["fact"])), indent + 4)
     yield from wrapped(in_words(line["rationale"]), indent + 2, 0)
+    yield from _by(line["outcome"], line["evidence"], indent + 2)
     if trees:
         yield from tree_lines(line, indent + 2)
+
+
+def _by(outcome: str, evidence: Sequence[Mapping[str, object]], indent: int) -> Iterator[str]:
+    """The values by which an answer meets, each with its time: what a reader would have to look up."""
+    if not outcome.startswith("MEETS") or not evidence:
+        return
+    said = [
+        f"{title_of(str(each['fact']))} {each['value']} {each.get('unit') or ''}".rstrip()
+        + f" ({minute(str(each['at']))})"
+        for each in evidence
+    ]
+    more = f"; {len(said) - MOST_CITED} more" if len(said) > MOST_CITED else ""
+    yield from wrapped(f"by: {'; '.join(said[:MOST_CITED])}{more}", indent)
 
 
 def review_page(row: Row) -> Iterator[str]:
@@ -149,15 +164,35 @@ def review_page(row: Row) -> Iterator[str]:
     history = rows_in(row["history"])
     if history:
         yield from wrapped("what the ledger said before:", 2)
-    for each in history:
-        said = _slots(each)
-        what = f"review {_said(said.get('state'))} {_said(said.get('reason'))}"
-        if each["kind"] == "determination":
-            what = _answer(said)
-        yield from wrapped(f"entry {each['seq']}, {minute(_said(each['ts']))}: {what}".rstrip(), 4)
+    yield from _history_lines(history)
     hidden = row["hidden"]
     if isinstance(hidden, list) and hidden:
         yield from wrapped(f"not shown to your role: {' '.join(map(str, hidden))}", 0)
+
+
+def _history_lines(history: Sequence[Row]) -> Iterator[str]:
+    """Each change of the review, and between two of them each answer once, with how often it was given."""
+    told: dict[str, list[Row]] = {}
+    for each in history:
+        if each["kind"] == "determination":
+            told.setdefault(_answer(_slots(each)), []).append(each)
+            continue
+        yield from _told_lines(told)
+        told.clear()
+        said = _slots(each)
+        what = f"review {_said(said.get('state'))} {_said(said.get('reason'))}"
+        yield from wrapped(f"entry {each['seq']}, {minute(_said(each['ts']))}: {what}".rstrip(), 4)
+    yield from _told_lines(told)
+
+
+def _told_lines(told: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    for what, its in told.items():
+        first, last = its[0], its[-1]
+        if len(its) == 1:
+            yield from wrapped(f"entry {first['seq']}, {minute(_said(first['ts']))}: {what}", 4)
+        else:
+            entries = f"entries {first['seq']} to {last['seq']}, until {minute(_said(last['ts']))}"
+            yield from wrapped(f"{entries}: {what}, {len(its)} times", 4)
 
 
 def _beside(row: Row, name: str) -> str:
@@ -226,6 +261,7 @@ def _entry_lines(entry: Row, judged_at: str) -> Iterator[str]:
             yield from wrapped(f"{word}: {_level(value, _said(said['outcome']))}", 4)
     if rationale := _said(said["rationale"]):
         yield from wrapped(in_words(rationale), 4, 0)
+    yield from _by(_said(said["outcome"]), rows_in(said.get("evidence")), 4)
 
 
 def _answer(said: Row) -> str:
@@ -237,7 +273,7 @@ def _answer(said: Row) -> str:
 def _level(supported: str, outcome: str) -> str:
     if supported != "HOME":
         return supported
-    return "no level above home" + (" so far" if outcome == "PEND" else "")
+    return "none above home reached" + (" so far" if outcome == "PEND" else "")
 
 
 def _slots(entry: Row) -> dict[str, JsonValue]:

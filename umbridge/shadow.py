@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from umbridge.casework.asking import questions_of, screenings
+from umbridge.casework.asking import Screening, questions_of, screenings
 from umbridge.casework.work import to_screen
 from umbridge.criteria.host import Host
 from umbridge.criteria.whyframe import why_rows
@@ -18,9 +18,9 @@ from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.moments import EPOCH
 from umbridge.intake import content_digest
-from umbridge.model import Event, RowState
+from umbridge.model import Case, Event, ReviewState, ReviewType, RowState
 from umbridge.review.aside import aside, held_for
-from umbridge.review.plan import reviews, stay_json
+from umbridge.review.plan import Review, reviews, stay_json
 from umbridge.review.record import ScreenLine, screen_line, verdict
 from umbridge.review.waves import Verdict, settled, why_open
 from umbridge.site import SiteProfile
@@ -178,11 +178,10 @@ class Shadow:
                 continue
             stay = state.fold.stay(moment)
             asked = questions_of(state.fold, stay, to_screen(reviews(stay)), host)
-            questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
-            done = [item for each in screenings(host, questions) for item in each]
-            for item in done:
-                said = verdict(item.screened.result, item.wave)
-                state.verdicts.setdefault(item.review.id, {})[item.plugin] = said
+            done = self._answered(state, asked, host)
+            later = questions_of(state.fold, stay, next_looks(stay, state.completed, asked), host)
+            done += self._answered(state, later, host)
+            asked = [*asked, *later]
             closing = state.completed
             for review, _ in asked:
                 looked = Looked(why_open(state.verdicts.get(review.id, {})))
@@ -209,6 +208,16 @@ class Shadow:
                     looked.lines.append(line)
                 found.append(looked)
         return found
+
+    @staticmethod
+    def _answered(state: Lane, asked: Sequence[tuple[Review, Case]], host: Host) -> list[Screening]:
+        """What the plugins say to these questions; the lane's verdicts have it too."""
+        questions = [(review, whole, lambda name: f"shadow-{name}") for review, whole in asked]
+        done = [item for each in screenings(host, questions) for item in each]
+        for item in done:
+            said = verdict(item.screened.result, item.wave)
+            state.verdicts.setdefault(item.review.id, {})[item.plugin] = said
+        return done
 
     def _at(self, key: str, as_of: datetime | None) -> tuple[Lane | None, datetime | None]:
         """The lane as it stood at ``as_of``: what was sent later had not been said yet."""
@@ -239,6 +248,26 @@ class Shadow:
                 found.append((state.fold.stay(moment), state.completed))
         stays = side_by_side([stay for stay, _ in found])
         return [(stay, completed) for stay, (_, completed) in zip(stays, found, strict=True)]
+
+
+def next_looks(
+    stay: Stay, completed: frozenset[str], asked: Sequence[tuple[Review, Case]]
+) -> tuple[Review, ...]:
+    """The newest later look at an observation that is due, where the first closes by itself.
+
+    Those between were asked in their time, by what was so then, and nobody is shown what they came to."""
+    known = {review.id for review, _ in asked}
+    found: tuple[Review, ...] = ()
+    while True:
+        due = tuple(
+            each
+            for each in to_screen(reviews(stay, completed))
+            if each.type is ReviewType.OBSERVATION and each.state is ReviewState.OPEN and each.id not in known
+        )
+        if not due:
+            return found
+        found, completed = due, completed | {each.id for each in due}
+        known |= completed
 
 
 def read_files(paths: Sequence[str], stdin: bytes | None = None) -> Iterable[tuple[str, bytes]]:

@@ -115,7 +115,7 @@ def reviews_list(where: Installation, purpose: str | None, as_json: bool, **aske
     need_purpose(purpose)
     args = {name: value for name, value in asked.items() if value}
     rows = list(ask(where, "reviews.list", {"purpose": purpose, **args}))
-    print_rows(rows, REVIEW_COLUMNS, as_json)
+    print_rows(rows, REVIEW_COLUMNS, as_json, ("outcomes", "hold"))
     if not as_json and rows and len(rows) == asked["limit"]:  # the table has no room for what names a line
         click.echo(f"next page: --after {rows[-1]['due'] or ''}/{rows[-1]['review_id']}", err=True)
 

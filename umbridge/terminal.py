@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import click
@@ -48,8 +49,9 @@ def clean(value: Any) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(value))
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
-    """Print rows as a table cut to the terminal's width; returns how many."""
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], whole: Sequence[str] = ()) -> int:
+    """Print rows as a table cut to the terminal's width; returns how many. In the columns of ``whole``
+    nothing is cut: their cells go on in the lines below."""
     lines = [[clean(row.get(column)) for column in columns] for row in rows]
     if not lines:
         click.echo("nothing to show", err=True)
@@ -71,9 +73,21 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
         ).rstrip()
     )
     for line in lines:
-        cells = (cut(cell, width).ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        cells = [
+            parted(cell, width) if column in whole else [cut(cell, width)]
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        for below in zip_longest(*cells, fillvalue=""):
+            texts = (text.ljust(width) for text, width in zip(below, widths, strict=True))
+            click.echo("  ".join(texts).rstrip())
     return len(lines)
+
+
+def parted(text: str, width: int) -> list[str]:
+    """A cell in lines of that width, between the parts that commas or spaces make where that is enough."""
+    import textwrap
+
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
 def cut(text: str, width: int) -> str:

@@ -51,7 +51,8 @@ HISTORY = "HISTORY"  # within this room: of the reasons that people are told, it
 _NAMES = {HISTORY: NO_MEASURED_FACT}
 _WORDS = {
     AGE_ONLY: "This level is reached by age alone: a person has to see it.",
-    HISTORY: "This level is reached by age and history alone: a person has to see it.",
+    HISTORY: "Age, history or a code is enough to make this level true, and no abnormal measurement is among "
+    "what did: a person has to see it.",
     NO_MEASURED_FACT: "No abnormal measurement is among what made this level true: a person has to see it.",
 }
 

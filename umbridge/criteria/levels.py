@@ -23,8 +23,9 @@ from umbridge.criteria.grounds import (
     pend_unmeasured,
     to_measure,
 )
-from umbridge.criteria.tree import Decision, IfMeasured, Node, one
+from umbridge.criteria.tree import Decision, IfMeasured, Node, one, shown
 from umbridge.criteria.truths import Truths
+from umbridge.measured import is_finding
 from umbridge.model import Case, Evidence, Level, Manifest, Outcome, ReviewType, ScreenResult
 from umbridge.signed import NOBODY
 
@@ -38,9 +39,12 @@ EPISODES = {
     ReviewType.DISCHARGE: "discharge",
 }
 MOST_CHARACTERS = 2000  # of a rationale, by the contract with plugins
+MOST_UNREAD = 6  # of what an answer names that it did not look at
+#: Whoever reads that somebody is ready acts on it, so it says what was looked at and what was not.
+REACHED = "Every discharge item of these criteria is reached. Other results were not looked at."
 _READY = (
-    "Ready for discharge: stable, and none of the treatments needing the hospital that its profile knows "
-    "is running."
+    "Every discharge item of these criteria is reached: stable by what they read, and none of the treatments "
+    "needing the hospital that its profile knows is running. Other results were not looked at."
 )
 #: Of a subset that is for every diagnosis no other is for.
 _GENERAL = (
@@ -50,10 +54,10 @@ _GENERAL = (
 #: What the answer without an unread order says, and what is left of it with one.
 _UNSETTLED = (
     (": refer to secondary review.", "."),
-    (_READY, "Every other discharge criterion is true."),
-    ("very discharge criterion is true.", "very other discharge criterion is true."),
+    (_READY, "Every other discharge item of these criteria is reached. Other results were not looked at."),
+    ("very discharge item of", "very other discharge item of"),
     ("very discharge item is reached", "very other discharge item is reached"),
-    ("support no level above home.", "support no level above home so far."),
+    ("reach no level above home.", "reach no level above home so far."),
 )
 _WORD = {True: "YES", False: "NO", None: "UNKNOWN"}
 
@@ -197,6 +201,8 @@ class LevelContent:
         result = replace(
             result, edition=library.edition, digest=library.digest, evidence=exam.evidence(*deciding)
         )
+        if result.outcome is Outcome.REFER and result.supported is Level.HOME:
+            result = _with_unread(case, episode, result)
         return pend_for_order(case, result)
 
     def _not_applicable(self, why: str, subset: Subset | None = None) -> ScreenResult:
@@ -253,6 +259,21 @@ def _judged(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, t
     ), deciding
 
 
+def _with_unread(case: Case, episode: Episode, result: ScreenResult) -> ScreenResult:
+    """The same referral, with what is known of this patient and not ordinary, and what these criteria do not
+    look at: they reach no level, and are no word about the rest."""
+    said = [
+        f"{fact} {shown(reading.latest.value)} {reading.latest.unit}".rstrip()
+        for fact, reading in sorted(case.facts.items())
+        if fact not in episode.read and is_finding(reading)
+    ]
+    if not said:
+        return result
+    more = f", and {len(said) - MOST_UNREAD} more" if len(said) > MOST_UNREAD else ""
+    words = f"Known of this patient and not looked at by them: {', '.join(said[:MOST_UNREAD])}{more}."
+    return replace(result, rationale=f"{result.rationale} {words}"[:MOST_CHARACTERS])
+
+
 def _going_by(episode: Episode, ask: Ask, result: ScreenResult) -> tuple[str, ...]:
     """The rule that an answer goes by: of the level asked for, or of a lower one that is all it supports."""
     level = min(ask.level, result.supported or Level.HOME)
@@ -304,7 +325,7 @@ def _continued(truths: Truths, episode: Episode, ask: Ask, result: ScreenResult)
 def _discharge(truths: Truths) -> ScreenResult:
     ready = truths.decide(READY)
     words = {
-        True: "Every discharge criterion is true.",
+        True: REACHED,
         False: "Not ready for discharge.",
         None: "Undecided.",
     }
@@ -330,7 +351,7 @@ def _rationale(truths: Truths, episode: Episode, ask: Ask, result: ScreenResult)
         parts.append(f"{supported.name} supported: {'; '.join(titles)}.")
     else:
         is_open = result.outcome is Outcome.PEND or "supported_max" in result.scores
-        parts.append("These criteria support no level above home" + (" so far." if is_open else "."))
+        parts.append("These criteria reach no level above home" + (" so far." if is_open else "."))
     around = circumstances(truths, episode.asked[0]) if result.outcome is Outcome.REFER else ""
     if around:
         parts.append(around)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY, UNMEASURED
+from umbridge.criteria.tree import shown
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
@@ -78,21 +79,27 @@ def told_of_the_order(result: ScreenResult, review: ReviewType, *, is_unordered:
 
 
 def told_of_a_correction(result: ScreenResult, case: Case) -> ScreenResult:
-    """An answer to a first look that is open, and that meets since a value was corrected after its moment.
+    """An answer to a first look that is open, after a value was corrected since its moment: it names both
+    values, whether or not it goes by them, and one that meets is held.
 
     The value that is right counts, and nobody knew it when the level was ordered: a person sees both.
     """
-    if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER) or not case.corrected:
+    if result.outcome is Outcome.NOT_APPLICABLE or not case.corrected:
         return result
     cited = {each.fact: f"{each.value} {each.unit}".rstrip() for each in result.evidence}
     both = (
-        f"{fact} {was}, now {cited[fact]}" for fact, was in sorted(case.corrected.items()) if fact in cited
+        f"{fact} {was}, now {cited.get(fact) or _now(case.facts.get(fact))}"
+        for fact, was in sorted(case.corrected.items())
     )
-    told = "; ".join(both)
-    words = f" Known at the moment, and corrected since: {told}." if told else ""
-    return replace(
-        result, hold=(*result.hold, FACT_CORRECTED), rationale=f"{result.rationale}{words}".lstrip()
-    )
+    words = f"{result.rationale} Known at the moment, and corrected since: {'; '.join(both)}.".lstrip()
+    is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+    return replace(result, hold=(*result.hold, FACT_CORRECTED) if is_met else result.hold, rationale=words)
+
+
+def _now(reading: Reading | None) -> str:
+    if reading is None:
+        return "none"
+    return f"{shown(reading.latest.value)} {reading.latest.unit}".rstrip()
 
 
 def told_of_a_delay(result: ScreenResult, case: Case) -> ScreenResult:

@@ -321,7 +321,7 @@ def _discharge(exam: Examination) -> Judged:
     ready = exam.decide("discharge.ready")
     behind = _titles(exam, "discharge.ready", False)
     outcome, words = {
-        True: (Outcome.MEETS, "Every discharge item is reached."),
+        True: (Outcome.MEETS, "Every discharge item is reached. Other results were not looked at."),
         False: (Outcome.REFER, f"Not ready for discharge; not reached: {behind}."),
         None: (Outcome.PEND, f"Undecided; not known: {', '.join(ready.missing)}."),
     }[ready.value]
