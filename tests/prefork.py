@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -71,15 +72,25 @@ class Loaded:
                 pass_fds=(theirs.fileno(),),
             )
 
-    def fork(self, words: list[str], output: int, errors: int | None = None) -> Forked:
+    def fork(
+        self, words: list[str], output: int, errors: int | None = None, *, folder: Path | None = None
+    ) -> Forked:
         """``umbridge`` with these words; its streams go to the descriptors ``output`` and ``errors``."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            asked = json.dumps({"words": words, "folder": str(Path.cwd())}).encode()
+            asked = json.dumps({"words": words, "folder": str(folder or Path.cwd())}).encode()
             socket.send_fds(
                 self._asking, [asked], [theirs.fileno(), output, output if errors is None else errors]
             )
         return Forked(ours, int(ours.recv(LINE)))
+
+    def run(self, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+        """The same to its end, in this folder."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            code = self.fork(words, out.fileno(), err.fileno(), folder=folder).wait(120)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
 
     def close(self) -> None:
         self._asking.close()

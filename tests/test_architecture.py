@@ -112,7 +112,7 @@ def test_whatever_else_architecture_draws_exists() -> None:
 @pytest.mark.parametrize("path", modules(), ids=relative)
 def test_a_module_says_what_it_is_for_and_stays_short(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
-    docstring = ast.get_docstring(ast.parse(source))
+    docstring = ast.get_docstring(ast.parse('"""'.join([*source.split('"""', 2)[:2], ""])))  # no further
     assert docstring and docstring.splitlines()[0].strip(), "the first line says what the room is for"
     count = source.count("\n")
     assert count < LONGER.get(relative(path), LIMIT), f"{count} lines"

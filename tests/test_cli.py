@@ -238,11 +238,8 @@ def test_a_missing_wrong_or_open_key_or_a_mistake_refuses_the_start_and_writes_n
     else:
         path.write_text("checkpoint_secs = 1\n" + path.read_text())
     before = contents(where)
-    out, err = tmp_path / "out", tmp_path / "err"
-    with out.open("wb") as told, err.open("wb") as complained:
-        words = ["serve", "--config", str(where / "umbridge.toml")]
-        started = Installation.loaded().fork(words, told.fileno(), complained.fileno())
-    refused(Done(started.wait(60), out.read_text(), err.read_text()), 78, word)
+    done = Installation.loaded().run(["serve", "--config", str(where / "umbridge.toml")], tmp_path)
+    refused(Done(done.returncode, done.stdout, done.stderr), 78, word)
     assert contents(where) == before
     refused(umbridge("config", "check", "--config", str(where / "umbridge.toml")), 78, word)
 

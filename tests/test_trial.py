@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import ROOT
+from installation import ROOT, Installation
 
 from umbridge import newplugin, trial
 from umbridge.errors import ConfigError, UsageError
@@ -18,14 +18,7 @@ from umbridge.vignettes import differences, expectation
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "umbridge.cli", "plugins", *words],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=cwd,
-    )
+    return Installation.loaded().run(["plugins", *words], cwd)
 
 
 @pytest.fixture(params=[False, True], ids=["pack", "code"])
