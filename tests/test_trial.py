@@ -13,8 +13,10 @@ import pytest
 from installation import ROOT, Installation
 
 from umbridge import newplugin, trial
+from umbridge.criteria.discover import in_folder
 from umbridge.errors import ConfigError, UsageError
-from umbridge.vignettes import differences, expectation
+from umbridge.site import load_site
+from umbridge.vignettes import Remembering, differences, expectation, judge
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -227,18 +229,37 @@ def test_what_a_vignette_expects_of_another_plugin_stands_under_also() -> None:
     assert expectation(whole, "c") is None
 
 
-def test_the_shipped_plugins_pass_the_golden_vignettes(shared: Path, tmp_path: Path) -> None:
-    cases = tmp_path / "cases"
-    for folder in (shared / "vignettes/cases").glob("G*"):
-        shutil.copytree(folder, cases / folder.name)
-    for name in ("interqual_like", "mcg_like"):
-        report = trial.run(ROOT / "plugins" / name, cases, shared / "vignettes/site.toml")
-        known = {
-            path.parent.name
-            for path in cases.glob("G*/expected.json")
-            if (expectation(json.loads(path.read_text()), name) or {}).get("subset")
-            in report.about["subsets"]
-        }
-        judged = {row["vignette"]: row for row in report.vignettes if row["vignette"] in known}
-        assert len(judged) >= 5
-        assert [row for row in judged.values() if row["verdict"] != "ok"] == []
+def golden(shared: Path, name: str, subsets: tuple[str, ...]) -> list[Path]:
+    """The golden cases about a subset that this plugin has."""
+    found = [path.parent for path in (shared / "vignettes/cases").glob("G*/expected.json")]
+    whole = {folder: json.loads((folder / "expected.json").read_text()) for folder in found}
+    return [folder for folder in found if (expectation(whole[folder], name) or {}).get("subset") in subsets]
+
+
+@pytest.mark.parametrize("name", ["interqual_like", "mcg_like"])
+def test_the_shipped_plugins_pass_the_golden_vignettes(shared: Path, name: str) -> None:
+    """Judged as a trial judges; their content is linted, at greater length, by their own tests."""
+    site = load_site(shared / "vignettes/site.toml")
+    host = Remembering()
+    host.start_these([in_folder(ROOT / "plugins" / name)])
+    try:
+        (info,) = host.plugins
+        known = golden(shared, name, info.subsets)
+        assert len(known) >= 5
+        assert [each for f in known if (each := judge(f, name, host, site)).verdict != "ok"] == []
+    finally:
+        host.stop()
+
+
+def test_a_shipped_plugin_that_misses_a_golden_vignette_is_seen(shared: Path, tmp_path: Path) -> None:
+    host = Remembering()
+    host.start_these([in_folder(ROOT / "plugins/mcg_like")])
+    try:
+        case = golden(shared, "mcg_like", host.plugins[0].subsets)[0]
+        shutil.copytree(case, tmp_path / case.name)
+        path = tmp_path / case.name / "expected.json"
+        path.write_text(path.read_text().replace('"outcome": "', '"outcome": "ZZ_'))
+        site = load_site(shared / "vignettes/site.toml")
+        assert judge(path.parent, "mcg_like", host, site).verdict == "WRONG"
+    finally:
+        host.stop()
