@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 import pytest
 
 from umbridge.hl7 import er7
-from umbridge.hl7.shapes import FIELDS
+from umbridge.hl7.shapes import FIELDS, notes_of
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, Observation
 from umbridge.site import default_site
 from umbridge.stay import facts
 from umbridge.stay.reasons import Reason
+from umbridge.stay.unused import counted, shapes_not_read
 
 SITE = default_site()
 HEAD = "MSH|^~\\&|ZZSYS|UMBH|||20261110090000||{}|ZZ1|P|2.5.1"
@@ -53,13 +55,16 @@ def segment(name: str, fields: dict[int, str]) -> str:
 
 @cache
 def read(kind: str, name: str, field: int, value: str) -> Event:
+    """What is read, with what is noted of shapes among its notes."""
     lines = [HEAD.format(kind)]
     for each in MESSAGES[kind]:
         fields = dict(FILLED.get(each, {}))
         if each == name:
             fields[field] = value
         lines.append(segment(each, fields))
-    return translate(er7.parse("\r".join([*lines, ""]).encode()), SITE.zone)
+    message = er7.parse("\r".join([*lines, ""]).encode())
+    event = translate(message, SITE.zone)
+    return replace(event, notes=(*event.notes, *notes_of(message)))
 
 
 def _fields_read() -> Iterator[tuple[str, str, int, str]]:
@@ -208,3 +213,14 @@ def test_nobody_and_nothing_is_another_with_something_behind_it(name: str, field
     whole = value.partition("^")[0]
     said = {found.visit.number, found.visit.disposition, *(each.plan_id for each in found.coverage)}
     assert whole in said | {each[0] for each in found.patient.identifiers}
+
+
+def test_what_is_not_read_of_a_field_is_counted_and_listed() -> None:
+    lines = ["PID|1||ZZ1^^^UMBH^MR||||19500101|^Male", "PV1|1|I|4W~5W||||||||||||||||ZZV1", ""]
+    message = er7.parse("\r".join([HEAD.format("ADT^A08"), *lines]).encode())
+    event = translate(message, SITE.zone)
+    named = {"PID-8 nothing_where_read": 1, "PV1-3 repetitions_not_read": 1}
+    kept = counted(message, [event], SITE, [])
+    assert {name: count for name, count in kept.items() if name.endswith("_read")} == named
+    assert {f"{one.field} {one.reason}" for one in shapes_not_read(message)} == set(named)
+    assert all(one.says for one in shapes_not_read(message))

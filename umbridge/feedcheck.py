@@ -18,7 +18,7 @@ from umbridge.site import SiteProfile
 from umbridge.stay.facts import Fact, feeds, read
 from umbridge.stay.facts import dictionary as fact_dictionary
 from umbridge.stay.identity import event_of, has_own_number, parts, strange_numbers
-from umbridge.stay.unused import Unused, segments_not_read, unused
+from umbridge.stay.unused import Unused, segments_not_read, shapes_not_read, unused
 
 #: What becomes of a message that is not worked, as the last line says it.
 _KEPT = {RowState.REFUSED: "refused", RowState.QUARANTINED: "set_aside", RowState.IGNORED: "ignored"}
@@ -87,7 +87,7 @@ class Sample:
             return None
         self.read += 1
         event = event_of(message, self.site)
-        for one in unused(event, self.site):
+        for one in (*unused(event, self.site), *shapes_not_read(message)):
             self._add(message.control_id, one)
         for one in segments_not_read(message):
             if one.settle:

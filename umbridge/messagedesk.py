@@ -31,7 +31,7 @@ from umbridge.questions import (
 from umbridge.site import SiteProfile
 from umbridge.stay import part2
 from umbridge.stay.identity import event_of
-from umbridge.stay.unused import Unused, segments_not_read, unused
+from umbridge.stay.unused import Unused, segments_not_read, shapes_not_read, unused
 from umbridge.store import inbox, search
 from umbridge.views import Placed, Seen, inside, view, within
 
@@ -259,7 +259,7 @@ class MessageDesk:
             return
         event = event_of(message, self._site, row.received)
         restricted = part2.tells(message, event, self._site)
-        for one in (*unused(event, self._site), *segments_not_read(message)):
+        for one in (*unused(event, self._site), *segments_not_read(message), *shapes_not_read(message)):
             yield replace(one, settle="", says="", kind=""), restricted
 
     def show(self, viewer: Viewer, query: MessagesShow) -> Iterator[Seen[MessageView]]:

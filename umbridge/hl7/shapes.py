@@ -6,11 +6,12 @@ said where it may be meant: repetitions that differ, something in a field and no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from umbridge.hl7.delimiters import Delimiters
+from umbridge.hl7.er7 import Message
 from umbridge.hl7.fields import NULL
-from umbridge.hl7.reading import Reading
+from umbridge.hl7.reading import MAX_NOTES
 
 REPETITIONS, COMPONENTS, NOTHING = "repetitions_not_read", "components_not_read", "nothing_where_read"
 
@@ -89,29 +90,76 @@ FIELDS: dict[bytes, dict[int, Shape]] = {
 }
 
 
-def note(reading: Reading) -> None:
-    """Note each field of another shape. Most messages have none, as one look at their bytes tells."""
-    message = reading.message
-    marks, raw = message.delimiters, message.raw
-    field = marks.field
-    odd = [mark for mark in (marks.repetition, marks.subcomponent) if mark]
-    odd += [field + mark for mark in (marks.component,) if mark]
-    start = len(message.header.raw)
-    if not any(raw.find(mark, start) >= 0 for mark in odd):
-        return
-    seen: dict[bytes, int] = dict(message.before)
-    for line in message.body[1:]:
-        name = line[:3]
-        fields = FIELDS.get(name)
-        if fields is None:
+Oddities = tuple[tuple[int, str], ...]
+#: What lines have, by their bytes: a patient's PID and PV1 are in all messages about the visit.
+_known: dict[bytes, dict[bytes, Oddities]] = {}
+_DIALECTS, _CACHED, _SHORT = (
+    16,
+    4096,
+    600,
+)  # sets of delimiters, lines of each, and bytes of a line that is kept
+_MOST = 10_000  # bytes of a field that are looked at
+
+
+def notes_of(message: Message) -> list[str]:
+    """A note for each field of another shape, as the reader writes its own.
+
+    Nothing is read from them, so whoever counts what is not used asks for them: reading does not wait. Only
+    lines are looked at that have a delimiter where it is odd.
+    """
+    marks = message.delimiters
+    known = _known.get(marks.key)
+    if known is None:
+        if len(_known) >= _DIALECTS:
+            _known.clear()
+        known = _known[marks.key] = {}
+    notes: list[str] = []
+    for line in _suspects(message.raw, marks):
+        found = known.get(line)
+        if found is None:
+            fields = FIELDS.get(line[:3])
+            found = _of_line(line, fields, marks) if fields is not None else ()
+            if len(line) <= _SHORT:
+                if len(known) >= _CACHED:
+                    known.clear()
+                known[line] = found
+        for number, oddity in found:
+            notes.append(f"{line[:3].decode()}-{number} {oddity}")
+        if len(notes) > MAX_NOTES:
+            return [*notes[:MAX_NOTES], "more_notes"]
+    return notes
+
+
+def _suspects(raw: bytes, marks: Delimiters) -> Iterator[bytes]:
+    """The lines behind the first with a repetition, a subcomponent, or a field that begins with nothing."""
+    end = raw.find(b"\r")
+    first = end if end >= 0 else raw.find(b"\n")
+    cut = b"\r" if end >= 0 else b"\n"
+    done: set[int] = set()
+    for mark in (marks.repetition, marks.subcomponent, marks.component and marks.field + marks.component):
+        at = raw.find(mark, first) if mark and first >= 0 else -1
+        while at >= 0:
+            end = raw.find(cut, at)
+            begin = raw.rfind(cut, 0, at) + 1
+            if begin not in done:
+                done.add(begin)
+                yield (raw[begin:end] if end >= 0 else raw[begin:]).strip(b"\n")
+            at = raw.find(mark, end) if end >= 0 else -1
+
+
+def _of_line(line: bytes, fields: Mapping[int, Shape], marks: Delimiters) -> Oddities:
+    row, found = line.split(marks.field), []
+    for number, shape in fields.items():
+        raw = row[number][:_MOST] if number < len(row) else b""
+        if not raw or raw.isalnum() or not _is_odd(raw, marks):
             continue
-        nth = seen[name] = seen.get(name, 0) + 1
-        if not any(mark in line for mark in odd):
-            continue
-        row = line.split(field)
-        for number, shape in fields.items():
-            if number >= len(row) or not row[number] or row[number].isalnum():
-                continue
-            oddity = shape.oddity(row[number], marks)
-            if oddity:
-                reading.note(f"{name.decode()}[{nth}]-{number} {oddity}")
+        oddity = shape.oddity(raw, marks)
+        if oddity:
+            found.append((number, oddity))
+    return tuple(found)
+
+
+def _is_odd(raw: bytes, marks: Delimiters) -> bool:
+    if marks.component and raw.lstrip().startswith(marks.component):
+        return True
+    return any(mark and mark in raw for mark in (marks.repetition, marks.subcomponent))

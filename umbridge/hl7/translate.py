@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from umbridge.hl7 import patients, shapes
+from umbridge.hl7 import patients
 from umbridge.hl7.cover import certifications, coverage, diagnoses, procedures
 from umbridge.hl7.er7 import Message, Segment
 from umbridge.hl7.fields import (
@@ -162,7 +162,6 @@ class _Reading(Results):
         when = moments(self)
         self.sent_at = sent_at = when.sent
         orders, observations = self.clinical(code, sent_at)
-        shapes.note(self)
         return Event(
             code,
             trigger,

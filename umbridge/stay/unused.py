@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from umbridge.hl7 import shapes
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.triggers import ORDERS
 from umbridge.model import Coded, Event, Observation, Order
@@ -149,6 +150,7 @@ def counted(
     )
     found.update(f"{_field(order, message.kind[0], why)} {why}" for order, why in orders)
     found.update(f"{one.field} {one.reason}" for one in segments_not_read(message))
+    found.update(f"{one.field} {one.reason}" for one in shapes_not_read(message))
     for field in withdrawals:
         found[f"{field} {PartReason.NOT_FOUND}"] += 1
         found[f"{field} {Reason.WITHDRAWN}"] -= 1  # each has one reason
@@ -178,6 +180,12 @@ def segments_not_read(message: Message) -> Iterator[Unused]:
         ):
             why = PartReason.MISSPELT
             yield Unused(meant, "", why, says=why.says, settle=why.settle)
+
+
+def shapes_not_read(message: Message) -> Iterator[Unused]:
+    """What fields have beside what is read of them."""
+    for note in shapes.notes_of(message):
+        yield from _note(note)
 
 
 def _value(observation: Observation, found: Unusable) -> Unused:
