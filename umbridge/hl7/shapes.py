@@ -47,6 +47,7 @@ class Shape:
 _WORD, _CODE, _PARENTS = Shape(1), Shape(1, 4), Shape(1, 2)
 _TIME, _RANGE = Shape(1, is_time=True), Shape(1, 2, is_time=True)
 _PERSON = Shape(1, is_many=True)
+_TEXT = Shape(1, 2)  # a code, or its text
 _PLACE, _AMOUNT = Shape(1, 2, 3), Shape(1)
 _LIMITS = Shape(*range(1, 10))
 
@@ -62,7 +63,14 @@ FIELDS: dict[bytes, dict[int, Shape]] = {
         **dict.fromkeys((44, 45), _TIME),
     },
     b"PV2": dict.fromkeys((8, 9, 47), _TIME),
-    b"ORC": {**dict.fromkeys((1, 2, 3, 5), _WORD), 8: _PARENTS, 9: _TIME, 12: _PERSON, 15: _TIME},
+    b"ORC": {
+        **dict.fromkeys((1, 2, 3, 4, 5), _WORD),
+        8: _PARENTS,
+        9: _TIME,
+        12: _PERSON,
+        15: _TIME,
+        25: _TEXT,
+    },
     b"OBR": {
         **dict.fromkeys((2, 3, 25), _WORD),
         4: _CODE,
