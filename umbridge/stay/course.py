@@ -100,13 +100,14 @@ class Course:
             "voided",
         ),
         *("leaves", "asked", "flags", "registered", "coming", "facility", "unseen", "emptied", "anew"),
-        "followed",
+        *("followed", "reached"),
     )
 
     def __init__(self) -> None:
         self.lifecycle: str | None = None
         self.fields: dict[str, str] = {}
         self.patient = ""
+        self.reached = 0  # when the last order in it took effect that had been told of before
         self.visit = ""
         self.accounts: list[str] = []
         self.care_start: int | None = None

@@ -18,6 +18,7 @@ from umbridge.model import Event, Status
 from umbridge.site import SiteProfile
 from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, local_date
+from umbridge.stay.course import Course
 from umbridge.stay.elsewhere import Reported
 from umbridge.stay.findings import Findings
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
@@ -216,7 +217,7 @@ class StayFold:
         return canonical(
             {
                 "applied": self._applied,
-                "course": self._timeline.state(),
+                "course": self._timeline.course.state(),
                 "form": FORM,
                 "people": self._people,
                 "site": self.site.digest,
@@ -242,7 +243,7 @@ class StayFold:
         fold._timeline.add([each for rows in increments for each in fold._load(json.loads(rows))])
         fold._identify()
         fold._order()
-        fold._timeline.restore(state["course"])
+        fold._timeline.restore(Course.of(state["course"]))
         return fold
 
     # -- looking ---------------------------------------------------------------------------------------

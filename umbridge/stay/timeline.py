@@ -7,8 +7,8 @@ place, and only what follows it is folded again, once for any number of messages
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from umbridge.site import SiteProfile
 from umbridge.stay.course import Course
@@ -101,21 +101,10 @@ class Timeline:
     def _is_planned(self, place: int) -> bool:
         return is_planned(self._order[place].record, self._keys[place], self._site)
 
-    def state(self) -> Mapping[str, object]:
-        """The course, and the last planned order that is in it."""
-        its = self.course.state()
-        if self._planned:
-            self._unrestore()
-            come = range(bisect_left(self._keys, (self._now + 1,)) - 1, -1, -1)
-            last = next((self._keys[n][0] for n in come if self._is_planned(n)), None)
-            its |= {} if last is None else {"reached": last}
-        return its
-
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, course: Course) -> None:
         """What waits has made this course."""
         self._records, self._waiting = sorted(self._waiting, key=_told), []
-        self._now = state.get("reached", 0)
-        self._course = Course.of(dict(state))
+        self._course, self._now = course, course.reached
         self._placed_for, self._is_restored = self._whose(), True
 
     def forget(self) -> None:
@@ -246,8 +235,12 @@ class Timeline:
 
     def _fold(self) -> None:
         for number in range(self._count, len(self._order)):
-            if self._keys[number][0] <= self._now or not self._is_planned(number):
-                self._step(self._order[number])
+            is_planned = self._is_planned(number)
+            if is_planned and self._keys[number][0] > self._now:
+                continue
+            self._step(self._order[number])
+            if is_planned:
+                self._course.reached = self._keys[number][0]
             count = number + 1
             if count - (self._marks[-1].number if self._marks else 0) >= MARK_EVERY:
                 beside = None if self._beside is None else self._beside.copied()
