@@ -255,7 +255,7 @@ def test_under_siege_nothing_is_lost_and_nobody_else_is_touched(
     # Each stay is screened twice. A plugin that starts again, or waits to, is not asked: of two screens on a
     # loaded machine one in two was an attack made, and at a load of 25 one in 2.7 (49 of 130): hence more
     # stays than the count needs.
-    feed = Feed(SLOTS * (TIMES if TIMES < 5 else math.ceil(TIMES * 1.5)), apart=2 if TIMES < 5 else 8)
+    feed = Feed(SLOTS * (TIMES if TIMES < 5 else math.ceil(TIMES * 1.5)), apart=4 if TIMES < 5 else 8)
     began = time.monotonic()
     daemon = installation.start()
     try:
