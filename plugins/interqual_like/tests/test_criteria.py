@@ -150,6 +150,56 @@ def test_every_treatment_keeps_every_patient_at_its_level(subset: Subset) -> Non
         assert left.outcome is Outcome.REFER
 
 
+_LOW: dict[str, Value] = {"sbp": Decimal("89.9")}
+#: Of a later day: what the latest values reach though nobody treats it so: level, values that do, and the
+#: same a step short of it.
+WORSE: list[tuple[str, Level, dict[str, Value], dict[str, Value]]] = [
+    ("copd", Level.CRITICAL, {"arterial_ph": Decimal("7.25")}, {"arterial_ph": Decimal("7.26")}),
+    (
+        *("copd", Level.INTERMEDIATE),
+        {"arterial_ph": Decimal("7.35"), "paco2": Decimal(45)},
+        {"arterial_ph": Decimal("7.36"), "paco2": Decimal(45)},
+    ),
+    (
+        *("acute_respiratory_failure", Level.CRITICAL),
+        {"arterial_ph": Decimal("7.25")},
+        {"arterial_ph": Decimal("7.26")},
+    ),
+    (
+        *("acute_respiratory_failure", Level.INTERMEDIATE),
+        {"pao2_fio2": Decimal(150)},
+        {"pao2_fio2": Decimal(151)},
+    ),
+    ("uti", Level.INTERMEDIATE, {"lactate": Decimal(4)}, {"lactate": Decimal("3.9")}),
+    ("upper_gi_bleed", Level.INTERMEDIATE, _LOW, {"sbp": Decimal(90)}),
+    ("hip_fracture", Level.INTERMEDIATE, _LOW, {"sbp": Decimal(90)}),
+    (
+        *("lower_gi_bleed", Level.INTERMEDIATE),
+        _LOW | {"active_bleeding": True},
+        {"sbp": Decimal(90), "active_bleeding": True},
+    ),
+    (
+        *("dysrhythmia", Level.INTERMEDIATE),
+        _LOW | {"heart_rate": Decimal(130)},
+        _LOW | {"heart_rate": Decimal(129)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "level", "beyond", "short"), WORSE)
+def test_who_is_worse_on_a_later_day_than_their_treatment_is_advised_higher(
+    name: str, level: Level, beyond: dict[str, Value], short: dict[str, Value]
+) -> None:
+    """By the criteria of the admission on the latest values: the less treated are no less ill."""
+    subset = plugin.LIBRARY.subsets[name]
+    treated: dict[str, Value] = {"iv_anti_infective": True, "spo2": Decimal(97)}
+    for values, is_higher in ((beyond, True), (short, False)):
+        question = case(plugin.LIBRARY, subset, treated | values, review=ReviewType.CONTINUED_STAY)
+        result = plugin.umbridge_screen(question)
+        assert (result.outcome is Outcome.MEETS_ADVISE_HIGHER) is is_higher, values
+        assert ((result.supported or Level.HOME) >= level) is is_higher
+
+
 #: Treatments that support another level at admission than their own, and why.
 OTHER_AT_ADMISSION = {
     ("dka_hhs", "insulin_infusion"): "every ketoacidosis has it: its own severity decides",
