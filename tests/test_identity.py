@@ -16,7 +16,7 @@ from umbridge.hl7.triggers import APPLIED
 from umbridge.model import Coded, Event, Group, Observation, Order, Patient, ReviewState, Visit
 from umbridge.review.plan import reviews, stay_json
 from umbridge.site import default_site
-from umbridge.stay import steps
+from umbridge.stay import lost
 from umbridge.stay.directory import Directory
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import followed, owned, parts
@@ -458,7 +458,7 @@ def test_a_cancel_that_counts_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_void_by_name_depends_on_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "_goes_on", _by_name)
+    monkeypatch.setattr(lost, "_goes_on", _by_name)
     with pytest.raises(AssertionError):
         test_the_same_events_in_any_order_leave_the_same_reviews()
 
