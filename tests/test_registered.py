@@ -17,7 +17,7 @@ from test_events import looked, spans
 from test_fold import SITE, START, adt, at, folded, orm, told
 
 from umbridge.model import Event, Status
-from umbridge.stay import registered, steps
+from umbridge.stay import registered, settle, steps
 from umbridge.stay.fold import StayFold
 from umbridge.stay.registered import _clash
 
@@ -217,15 +217,30 @@ def test_what_was_told_before_an_event_was_entered_is_merely_older() -> None:
         fold = folded(*events)
         assert states(fold) == [("OBSERVATION", 0, 6), ("INPATIENT", 6, None)]
         assert told(fold, 13)["exceptions"] == []
-    back = pv1("A08", 13, "O/OBS")
-    assert said(*here, back, hours=14) == ("OBSERVATION", [CC44])
+    again = pv1("A08", 13, "O/OBS")
+    assert said(*here, again, hours=14) == ("INPATIENT", [CONTRADICTED])
 
 
 def test_an_event_that_is_told_again_is_as_old_as_it_was() -> None:
     again = pv1("A06", 6, "I/INP", sent=20)
-    here = (pv1("A04", 0, "O/OBS"), pv1("A06", 6, "I/INP"), pv1("A08", 9, "O/OBS"), again)
+    here = (pv1("A04", 0, "O/OBS"), pv1("A06", 6, "I/INP"), pv1("A08", 9, "O/OPT"), again)
     for events in itertools.permutations(here):
-        assert said(*events, hours=21) == ("OBSERVATION", [CC44])
+        assert said(*events, hours=21) == ("OUTPATIENT", [CC44])
+
+
+@pytest.mark.parametrize("stale", ["I/-", "I/INP", "-/INP"])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_no_update_takes_back_what_a06_or_a07_ended(stale: str, ordered: bool) -> None:
+    """Whose sender converts by events converts back by one (3.3.8: no other event occurred)."""
+    here = [pv1("A01", 0, "I/INP"), pv1("A07", 6, "O/OBS"), pv1("A08", 7, stale)]
+    if ordered:
+        here.append(orm("ADTINPT", 1))
+    for events in itertools.permutations(here):
+        assert said(*events) == ("OBSERVATION", [CC44, CONTRADICTED])
+    assert said(*here, pv1("A08", 8, "O/OBS")) == ("OBSERVATION", [CC44])
+    assert said(*here, pv1("A08", 8, "O/OPT"))[0] == "OUTPATIENT"  # a third status is news
+    assert said(*here, pv1("A06", 8, "I/INP"))[0] == "INPATIENT"
+    assert said(*here, orm("ADTINPT", 8, placer="P2"))[0] == "INPATIENT"
 
 
 # --- no word that is read ---------------------------------------------------------------------------------
@@ -434,9 +449,22 @@ def _as_before(*_: Any, **__: Any) -> None:
             test_no_event_that_sets_a_status_is_lost_in_silence,
         ),
         (steps, "is_older", lambda *_: False, test_what_was_told_before_an_event_was_entered_is_merely_older),
+        (
+            settle,
+            "_goes_back",
+            lambda *_: False,
+            lambda: test_no_update_takes_back_what_a06_or_a07_ended("I/-", ordered=False),
+        ),
         (steps, "comes_again", lambda *_: None, test_who_comes_again_is_told_anew),
     ],
-    ids=["by rank alone", "nothing is noted", "the event says nothing", "an older update", "who comes again"],
+    ids=[
+        "by rank alone",
+        "nothing is noted",
+        "the event says nothing",
+        "an older update",
+        "an update goes back",
+        "who comes again",
+    ],
 )
 def test_a_planted_bug_is_seen(
     where: Any, name: str, bug: Any, see: Callable[[], None], monkeypatch: pytest.MonkeyPatch

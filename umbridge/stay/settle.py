@@ -7,12 +7,13 @@ from umbridge.site import SiteProfile
 from umbridge.stay.course import ORDERS, REVIEW_OF, Course, Span
 from umbridge.stay.practitioners import order_ended, ordered
 from umbridge.stay.record import ORDER, Record, is_planned
-from umbridge.stay.status import Resolved, StatusOrderInForce, from_registration, resolve
+from umbridge.stay.status import BY_EVENT, Resolved, StatusOrderInForce, from_registration, resolve
 
 #: What says that a status begins. Any other message says that the patient has it.
 _BEGINNINGS = frozenset({"A01", "A04", "A05", "A06", "A07", "A14", ORDER})
 #: What a patient who has one of these does not go back to by the way: nobody who was admitted comes anew.
 _ARRIVED = Status.ED
+_LEFT = "left_status"  # among the fields of the stay: what an A06 or A07 ended
 
 
 # -- status orders ---------------------------------------------------------------------------------------
@@ -116,8 +117,12 @@ def settle(course: Course, site: SiteProfile, record: Record) -> None:
         span = Span(found.status, asked.at, None, ORDER, asked.source, None, asked.placer, record.claim)
         span = span.asking(asked.at, asked.level)
     if current is None or current.status != span.status:
-        if current is not None and not is_undone and _goes_back(current, found, record.trigger):
+        left = course.fields.get(_LEFT, "")
+        if current is not None and not is_undone and _goes_back(current, found, record.trigger, left):
             return
+        course.fields.pop(_LEFT, None)
+        if current is not None and record.trigger in BY_EVENT:
+            course.fields[_LEFT] = current.status
         course.followed = said == span.status
         if not course.spans and record.trigger not in _BEGINNINGS:
             course.unseen = span.start
@@ -160,15 +165,13 @@ def _confirm(course: Course, found: Resolved, current: Span, span: Span, at: int
             course.spans[-2] = course.spans[-2]._replace(end=start)
 
 
-def _goes_back(current: Span, found: Resolved, trigger: str) -> bool:
-    """Whether registration repeats what the patient was on arrival: no update makes an inpatient, or somebody
-    in observation, an emergency patient again. What takes that back is an event of its own."""
-    return (
-        found.order is None
-        and found.status is _ARRIVED
-        and current.status in REVIEW_OF
-        and trigger not in _BEGINNINGS
-    )
+def _goes_back(current: Span, found: Resolved, trigger: str, left: str) -> bool:
+    """Whether registration repeats what the patient was: on arrival, for no update makes an inpatient, or
+    somebody in observation, an emergency patient again; or before the A06 or A07 that ended it (``left``).
+    What takes that back is an event of its own."""
+    if found.order is not None or trigger in _BEGINNINGS:
+        return False
+    return found.status == left or (found.status is _ARRIVED and current.status in REVIEW_OF)
 
 
 def _set_aside(course: Course, trigger: str, registered: Status | None, at: int) -> bool:
