@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -243,3 +243,59 @@ def test_an_undated_cancel_of_the_newest_message_of_all_is_told_after_it() -> No
             run.take(each)
         (stay,) = run.stays(None)
         assert (stay["discharged_at"], UNDATED_STAY in stay["exceptions"]) == (None, True)
+
+
+# --- entered before it happened, and sent after now ------------------------------------------------------
+
+
+def left(entered: str, trigger: str = "A03", evn6: str = "20260310113000", pv1_45: str = "") -> er7.Message:
+    pv1 = [""] * 46
+    pv1[0], pv1[2], pv1[19], pv1[45] = "PV1", "I", "ZZV1^^^UMBH", pv1_45
+    lines = (
+        f"MSH|^~\\&|ZZ|UMBH|||20260310120000||ADT^{trigger}|ZZ9|P|2.5.1",
+        f"EVN|{trigger}|{entered}||||{evn6}",
+        "PID|1||ZZ1^^^UMBH^MR",
+        "|".join(pv1),
+    )
+    return er7.parse("\r".join(lines).encode())
+
+
+@pytest.mark.parametrize(
+    ("entered", "told"),
+    [
+        ("20260310075000", None),  # hours before: of the visit, mostly
+        ("20260310105900", None),
+        ("20260310110000", "10T11:00"),  # by half an hour at most
+        ("20260310113000", None),  # a copy of the event's own time
+        ("20260310114500", "10T11:45"),
+        ("20260310121500", None),  # after it was sent
+    ],
+)
+def test_nobody_enters_hours_before_what_has_happened(entered: str, told: str | None) -> None:
+    wanted = None if told is None else at(told)
+    assert event_of(left(entered), SITE).told_at == wanted
+    assert event_of(left(entered, evn6="", pv1_45="20260310113000"), SITE).told_at == wanted
+
+
+@pytest.mark.parametrize("trigger", ["A05", "A15", "A16", "A27"])
+def test_what_is_planned_is_entered_long_before(trigger: str) -> None:
+    assert event_of(left("20260310075000", trigger=trigger), SITE).told_at == at("10T07:50")
+
+
+def test_a_date_is_before_nothing() -> None:
+    assert event_of(left("20260310075000", evn6="20260310"), SITE).told_at == at("10T07:50")
+
+
+def test_screen_leaves_out_what_lies_ahead_of_the_clock_as_the_daemon_does(tmp_path: Path) -> None:
+    run = Shadow(SITE, now=at("10T11:55"))
+    run.take(ARRIVED.encode())
+    assert (run.unread, len(run.lanes)) == ({}, 1)
+    run = Shadow(SITE, now=at("10T11:55"))
+    ahead = (datetime.now(UTC) + timedelta(days=365)).strftime("%Y%m%d%H%M%S+0000")
+    later = ARRIVED.replace(ARRIVED.split("|")[6], ahead)
+    run.take(later.encode())
+    assert (run.unread, run.lanes) == ({"from_the_future": 1}, {})
+    (tmp_path / "a.hl7").write_bytes(later.encode())
+    for more, said in (([], True), (["--as-of", "2999-01-01"], None), (["--as-of", "2190-01-01"], False)):
+        result = CliRunner().invoke(main, ["screen", str(tmp_path), "--stays", "--json", *more])
+        assert said is None or ("1 not used: from_the_future" in result.stderr) == said

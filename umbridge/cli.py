@@ -268,7 +268,7 @@ def screen(
     site = load_site(Path(site_file)) if site_file else default_site()
     check_site(site)
     moment = _moment(as_of, site.zone)
-    run = shadow.Shadow(site, processing_id)
+    run = shadow.Shadow(site, processing_id, shadow.clock(moment))
     stdin = sys.stdin.buffer.read() if "-" in paths else None
     messages = list(shadow.read_files(paths, stdin))
     with click.progressbar(

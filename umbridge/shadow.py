@@ -15,8 +15,8 @@ from umbridge.criteria.host import Host
 from umbridge.criteria.whyframe import why_rows
 from umbridge.criteria.whyrow import unknown
 from umbridge.errors import Hl7Error, UsageError
-from umbridge.hl7 import ack, batch, er7
-from umbridge.hl7.moments import EPOCH
+from umbridge.hl7 import ack, batch, er7, translate
+from umbridge.hl7.moments import AHEAD, EPOCH, is_ahead
 from umbridge.intake import content_digest
 from umbridge.model import Case, Event, ReviewState, ReviewType, RowState
 from umbridge.review.aside import aside, held_for
@@ -37,6 +37,12 @@ FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for w
 
 #: What tells of an order for the first time; whatever else is told of one speaks of what was told before.
 _NEW = frozenset(("NW", "SN", "RO", "CH", "RA"))
+
+
+def clock(as_of: datetime | None) -> datetime:
+    """What nothing may lie ahead of: this machine's clock, or the moment asked of where that is later."""
+    now = datetime.now(UTC)
+    return now if as_of is None or as_of.year > LAST_YEAR else max(now, as_of)
 
 
 def speaks_of_earlier(event: Event) -> bool:
@@ -80,10 +86,12 @@ class Shadow:
     """Stays folded from files: ``unread`` counts what was refused or means nothing here, by reason.
 
     ``processing_id``: of the messages that are read. One alone: a test message never meets a patient's stay.
+    ``now``: the clock that nothing may lie ahead of, as in the daemon; without one nothing is set aside.
     """
 
     site: SiteProfile
     processing_id: str = ack.PRODUCTION
+    now: datetime | None = None
     lanes: dict[str, Lane] = field(default_factory=dict)
     events: dict[str, list[tuple[int, Event]]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
@@ -108,6 +116,10 @@ class Shadow:
         disposition = ack.disposition(message, (self.processing_id,))
         if disposition.state is not RowState.PENDING:
             return self._skip(ack.told(disposition.reason, message))
+        if self.now is not None:
+            here = self.site.at(translate.facility_of(message))
+            if is_ahead(message, here.zone, self.site.windows.future_skew_minutes, self.now):
+                return self._skip(AHEAD)
         digest = content_digest(message)
         if digest in self._seen:
             return self._skip("duplicate")

@@ -23,6 +23,8 @@ _MINUTE, _SECOND = 12, 14  # digits of a stamp that ends with them
 #: Fields that say when something happened, no later than it is told of: recorded and occurred (EVN-2, -6),
 #: entered (ORC-9), collected, received, reported, analysed (OBR-7, -14, -22, OBX-14, -19, SPM-17, -18).
 _HAPPENED = {b"EVN": (2, 6), b"ORC": (9,), b"OBR": (7, 14, 22), b"OBX": (14, 19), b"SPM": (17, 18)}
+#: Events that have happened when they are told. What is planned is entered long before, a cancel long after.
+_HAPPENS = frozenset(("A01", "A02", "A03", "A04", "A06", "A07", "A08", "A09", "A10", "A17", "A21", "A22"))
 _OWN_TIME = {"A01": 44, "A04": 44, "A03": 45}  # PV1 field that says when the event itself took place
 
 
@@ -109,6 +111,10 @@ def moments(reading: Reading) -> Moments:
         recorded = happened(reading, evn[2], sent, "EVN", 2)
         is_entered = is_entered and not (reading.is_sent_open or reading.is_open > was_open)
     told = recorded if recorded is not None and recorded < sent and recorded != stated else None
+    exact = evn[6] if evn and took_place is not None else pv1[field] if pv1 and own is not None else b""
+    if told is not None and stated is not None and trigger in _HAPPENS and has_hour(exact):
+        # Nobody enters what is hours away: EVN-2 is of something else, and the event is told when it is sent.
+        told = None if stated - told > CLOCKS_DIFFER else told
     return Moments(sent, stated or recorded or sent, told, occurred, is_entered)
 
 
