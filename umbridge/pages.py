@@ -121,7 +121,7 @@ def answer_lines(line: ScreenLine, *, trees: bool = False, indent: int = 2) -> I
         yield from tree_lines(line, indent + 2)
 
 
-def _by(outcome: str, evidence: Sequence[Mapping[str, object]], indent: int) -> Iterator[str]:
+def _by(outcome: str, evidence: Sequence[Mapping[str, JsonValue]], indent: int) -> Iterator[str]:
     """The values by which an answer meets, each with its time: what a reader would have to look up."""
     if not outcome.startswith("MEETS") or not evidence:
         return

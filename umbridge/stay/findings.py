@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 from umbridge.stay.likeness import Told, base_of
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.statements import Result, again, first_told, stated, withdrawal
 from umbridge.stay.synonyms import Synonyms
+
+
+class Increment(TypedDict, total=False):
+    """The facts and orders of one message, each a list of slots as its own module writes and reads them."""
+
+    changes: list[Any]
+    course: list[Any]
+    orders: list[Any]
+    plain: list[Any]
+    procedures: list[Any]
+    words: list[Any]
+    facts: list[Any]
+    withdrawn: list[Any]
+    codes: list[Any]
+    coded: list[Any]
 
 
 class Findings:
@@ -22,7 +37,7 @@ class Findings:
         self.told = Told(whose)
         self._synonyms = Synonyms(self.told)
 
-    def take(self, rows: dict[str, Any]) -> None:
+    def take(self, rows: Increment) -> None:
         """What one message says of results."""
         for row in rows.get("facts", ()):
             self.told.take(row[0], row[3], row[4], row[6], row[7], first_told(row))
@@ -40,10 +55,10 @@ class Findings:
             for fact, result in stated(row):
                 self._synonyms.wait(fact, result)
 
-    def settle(self, rows: dict[str, Any]) -> None:
+    def settle(self, rows: Increment) -> None:
         """Once its numbers are known: which facts the codes that nobody mapped are of."""
         if self._synonyms:
-            its = [(row[3], row[0]) for name in ("facts", "coded") for row in rows.get(name, ())]
+            its = [(row[3], row[0]) for row in (*rows.get("facts", ()), *rows.get("coded", ()))]
             self._find(its)
 
     def find_again(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Set
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 from umbridge.model import Event, Status
 from umbridge.site import SiteProfile
@@ -20,7 +20,7 @@ from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
 from umbridge.stay.elsewhere import Reported
-from umbridge.stay.findings import Findings
+from umbridge.stay.findings import Findings, Increment
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
 from umbridge.stay.late import LATE_CRITICAL_RESULT, TROPONIN, has_troponin_risen
 from umbridge.stay.orders import Orders
@@ -168,7 +168,7 @@ class StayFold:
         standing = self._stands(patient)
         return self._owners.get(standing, standing)
 
-    def _rows(self, event: Event, seq: int) -> dict[str, Any] | None:
+    def _rows(self, event: Event, seq: int) -> Increment | None:
         """The facts and orders of one message, as the increment writes them."""
         here, sent = self.site.at(event.facility), instant(event.sent_at)
         patient = patient_key(event.patient, here)
@@ -187,9 +187,9 @@ class StayFold:
             **rows_of(event, seq, patient, here, codes := Codes([], [])),
             **(rows_by_code(event, seq, patient, here, codes) if codes.unmapped or codes.double else {}),
         }
-        return {name: its for name, its in rows.items() if its} or None
+        return cast("Increment", {name: its for name, its in rows.items() if its}) or None
 
-    def _load(self, rows: dict[str, Any]) -> list[Record]:
+    def _load(self, rows: Increment) -> list[Record]:
         """Take in one message's rows but for its records: those are returned, to go in by effective order."""
         self._findings.take(rows)
         for row in rows.get("orders", ()):
