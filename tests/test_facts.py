@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from random import Random
 
@@ -18,6 +18,7 @@ from umbridge.interval import Interval
 from umbridge.model import Coded, Observation
 from umbridge.site import default_site
 from umbridge.stay.facts import (
+    Conversion,
     Fact,
     Unusable,
     dictionary,
@@ -173,6 +174,20 @@ def test_units_convert_exactly(code: str, sent: str, unit: str, expected: str) -
     value = value_of(obx(code, sent, unit))
     assert value == Decimal(expected)
     assert "E" not in str(value)
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False, places=None).filter(lambda each: abs(each) < 10**40),
+    st.sampled_from(
+        [Conversion(), Conversion(Decimal("88.4")), Conversion(Decimal(1), Decimal(32), Decimal("1.8"))]
+    ),
+)
+def test_a_converted_number_has_one_form(value: Decimal, conversion: Conversion) -> None:
+    """As it is written out in full: a number that ends in noughts is not 1E+2."""
+    exact = Context(prec=28)
+    shifted = exact.subtract(value, conversion.subtract)
+    whole = exact.divide(exact.multiply(shifted, conversion.factor), conversion.divide).normalize(exact)
+    assert conversion.apply(value).as_tuple() == Decimal(format(whole, "f")).as_tuple()
 
 
 def test_the_original_and_where_it_stood_are_kept() -> None:

@@ -30,7 +30,15 @@ from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Evidence, Level, Outcome, ScreenResult
 from umbridge.review.plan import Review, reviews
-from umbridge.review.record import changed_draft, determination_draft, is_met, optional_keys, screen_line
+from umbridge.review.record import (
+    changed_draft,
+    determination_draft,
+    is_met,
+    optional_keys,
+    screen_line,
+    spelt,
+)
+from umbridge.signed import NOBODY, ContentStatus
 from umbridge.site import default_site
 from umbridge.stay.fold import Stay, StayFold
 
@@ -373,3 +381,28 @@ def test_a_changed_review_says_which_and_until_when() -> None:
     assert (draft.values["reason"], slots["reason"]) == ("FACT_CORRECTED", "ops")
     assert (slots["visit"], slots["mrn"]) == ("ident", "ident")
     assert "due" not in changed_draft(7, replace(REVIEW, due=None), STAY, "").values
+
+
+WORD = st.text(st.sampled_from('aZ09 -:.[]"\\\x00\n\x7f/\u00b5\u2028'), max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    evidence=st.lists(st.builds(Evidence, WORD, WORD, WORD, WORD, WORD), max_size=3).map(tuple),
+    tags=st.sampled_from([(), ("PART2_SUD",)]),
+    signed=st.sampled_from([NOBODY, ContentStatus("approved", ('ZZ "Q"', "ZZB"), "2026-01-01")]),
+)
+def test_what_is_spelt_apart_is_spelt_as_the_ledger_does(
+    evidence: tuple[Evidence, ...], tags: tuple[str, ...], signed: ContentStatus
+) -> None:
+    result = replace(FULL, evidence=evidence, tags=tags, content_status=signed)
+    draft = drafted(result)
+    known, schema = spelt(draft, result), SCHEMAS["determination"]
+    assert schema.texts(draft.values, known) == schema.texts(draft.values)
+    assert set(known) <= {"evidence", "content_status"}
+    assert not (tags and known)
+
+
+def test_evidence_of_plain_words_is_spelt_apart() -> None:
+    assert set(spelt(drafted(FULL), FULL)) == {"evidence", "content_status"}
+    assert set(spelt(drafted(replace(FULL, evidence=())), replace(FULL, evidence=()))) == {"content_status"}

@@ -9,7 +9,6 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from umbridge_audit.keys import Keyring
 
 from umbridge.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSettings
 from umbridge.errors import NotHl7Error, RefusedError, StoreError
+from umbridge.frozen import dataclass
 from umbridge.hl7 import ack, er7, mllp, moments, translate
 from umbridge.model import RowState
 from umbridge.naming import Namer

@@ -7,13 +7,14 @@ exactly, and a threshold of 38 must not depend on binary rounding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from umbridge.carers import Practitioner
+from umbridge.frozen import dataclass
 from umbridge.interval import Interval
 from umbridge.rowstate import RowState as RowState  # noqa: PLC0414 - the one place for all states
 from umbridge.signed import NOBODY, ContentStatus
@@ -75,8 +76,7 @@ class Outcome(StrEnum):
     NOT_APPLICABLE = "NOT_APPLICABLE"
 
 
-# --- what one message says: the standard's meaning, nothing local resolved yet ---------------------
-# Segments that a message repeats are tuples: a frozen dataclass takes four times as long to fill.
+# --- what one message says, nothing local resolved yet (what it repeats are tuples: faster to fill) -----
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256, shake_256
 from json.encoder import encode_basestring
 from struct import Struct
+from types import MappingProxyType
 
 from umbridge_audit.entry import IN_BODY, MAX_INT, FormatError, JsonValue, canonical, decode
 from umbridge_audit.newer import UnknownSchemaError, is_name
@@ -92,6 +93,7 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
     "backup.create": ("actor state", {"ops": f"{_WHO} digest bytes entries kid"}),
 }
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 _SALT = re.compile(r"[A-Za-z0-9+/]{43}=\Z")
 
 
@@ -199,8 +201,11 @@ class Schema:
         """c_k for a base64 salt and a value's canonical JSON."""
         return sha256(self.head[k] + salt + self.mid[k] + value + b"]").digest()
 
-    def texts(self, values: Mapping[str, JsonValue]) -> list[str]:
-        """The canonical JSON of each slot, in order. Raises FormatError for unknown names or bad values."""
+    def texts(self, values: Mapping[str, JsonValue], spelt: Mapping[str, str] = NOTHING) -> list[str]:
+        """The canonical JSON of each slot, in order. Raises FormatError for unknown names or bad values.
+
+        ``spelt``: of some of these values the text, from a caller who knows it and answers for it.
+        """
         texts = ["null"] * self.size
         number = self.number
         for name, value in values.items():
@@ -208,6 +213,9 @@ class Schema:
             if k is None:
                 raise FormatError(f"{self.kind} has no slot of that name")
             kind = type(value)
+            if name in spelt:
+                texts[k] = spelt[name]
+                continue
             if kind is str and value.isascii():  # type: ignore[union-attr]  # its type is known
                 texts[k] = encode_basestring(value)  # type: ignore[arg-type]
             elif kind is int and 0 <= value <= MAX_INT:  # type: ignore[operator]

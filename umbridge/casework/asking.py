@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 
 from umbridge.criteria.host import Asked, Host, Screened
 from umbridge.criteria.wire import case_out
+from umbridge.frozen import dataclass
 from umbridge.model import Case, ReviewState
 from umbridge.review.case import case
 from umbridge.review.critical import LOOKED_AT, told_of_a_critical_value
@@ -58,32 +59,24 @@ def questions_of(
     return [(review, case(fold, stay, review, wanted, "")) for review in asked]
 
 
-def digests_of(questions: Iterable[tuple[Review, Case]], host: Host) -> dict[str, str]:
-    """Of each that is judged for good: a digest of what is asked, and of whom.
-
-    To the same the same plugins give the same answer.
-    """
-    final = [(review, whole) for review, whole in questions if review.judged.is_final]
-    editions = [[info.name, info.version, info.digest] for info in host.plugins] if final else []
-    return {
-        review.id: sha256(
-            json.dumps(
-                [
-                    case_out(whole, whole.facts.keys()),
-                    *(review.is_unordered, review.is_order_gone),
-                    editions,
-                ]
-            ).encode()
-        ).hexdigest()[:32]
-        for review, whole in final
-    }
+def digest_of(review: Review, whole: Case, host: Host) -> str:
+    """A digest of what is asked, and of whom: to the same the same plugins give the same answer."""
+    of_review = (review.is_unordered, review.is_order_gone)
+    asked = [case_out(whole, whole.facts.keys()), *of_review, host.editions]
+    return sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
 
-def is_answered(said: LaneReviews, review: Review, digests: Mapping[str, str]) -> bool:
+def digest_kept(review: Review, whole: Case, host: Host, *, is_kept: bool) -> str:
+    """``digest_of`` what was judged for good, "" of anything else and where nobody keeps it."""
+    return digest_of(review, whole, host) if is_kept and review.judged.is_final else ""
+
+
+def is_answered(said: LaneReviews, review: Review, whole: Case, host: Host) -> bool:
     """Whether a closed first look that was judged for good would be asked what it was asked last."""
+    if not review.judged.is_final or review.state is not ReviewState.CLOSED:
+        return False
     held = said.review(review.id).closing
-    is_over = review.judged.is_final and review.state is ReviewState.CLOSED
-    return is_over and held is not None and held.asked == digests[review.id]
+    return held is not None and held.asked != "" and held.asked == digest_of(review, whole, host)
 
 
 Question = tuple[Review, Case, Callable[[str], str]]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, assert_never
 
+from umbridge.frozen import dataclass
 from umbridge.model import Outcome, ReviewState
 from umbridge.review import standing, worklist
 from umbridge.review.closing import Closing

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar, assert_never
 
 from umbridge_audit.entry import Draft
-from umbridge_audit.slots import SCHEMAS
+from umbridge_audit.slots import NOTHING, SCHEMAS
 
 from umbridge.casework import asking
 from umbridge.casework.asking import Heard, Put, Screening, questions_of
@@ -36,6 +36,7 @@ from umbridge.casework.docket import (
     WholeLane,
 )
 from umbridge.criteria.host import Host
+from umbridge.frozen import dataclass
 from umbridge.hl7 import er7
 from umbridge.model import Case, Event, Lifecycle, ReviewState, ReviewType
 from umbridge.review import afterwards, closing
@@ -44,7 +45,7 @@ from umbridge.review.closing import Closing
 from umbridge.review.critical import critical_in
 from umbridge.review.moment import Judged
 from umbridge.review.plan import COMPLETED, Review, next_deadline, reviews
-from umbridge.review.record import changed_draft, determination_draft, verdict
+from umbridge.review.record import changed_draft, determination_draft, spelt, verdict
 from umbridge.review.waves import Verdict, settled
 from umbridge.review.worklist import lines, why_again
 from umbridge.site import SiteProfile
@@ -114,7 +115,6 @@ class Begun:
     stay: Stay
     planned: tuple[Review, ...]
     questions: list[tuple[Review, Case]]
-    digests: Mapping[str, str]  # of the questions that are final, by review
     late: list[tuple[Review, Case]]  # asked beside them and recorded nowhere, where there are any: two
     unused: Mapping[str, int]
     differs: tuple[str, ...]
@@ -236,14 +236,11 @@ class Casework:
         elif isinstance(task.purpose, Reread):
             asked = tuple(review for review in asked if _is_read_anew(task, review))
         questions = questions_of(fold, stay, asked, self._host)
-        digests = asking.digests_of(questions, self._host)
         if isinstance(task.purpose, TakeIn):
-            questions = [each for each in questions if not asking.is_answered(task.said, each[0], digests)]
-        late = () if isinstance(task.purpose, Silence) else afterwards.looks(fold, stay)
-        beside = afterwards.of_one_illness(questions_of(fold, stay, late, self._host))
-        return Begun(
-            task, whole, fold, increments, as_of, stay, planned, questions, digests, beside, not_used, differs
-        )
+            questions = [each for each in questions if not asking.is_answered(task.said, *each, self._host)]
+        looks = () if isinstance(task.purpose, Silence) else afterwards.looks(fold, stay)
+        late = afterwards.of_one_illness(questions_of(fold, stay, looks, self._host))
+        return Begun(task, whole, fold, increments, as_of, stay, planned, questions, late, not_used, differs)
 
     def _differs(
         self, before: Snapshot | None, rows: list[tuple[int, Event]], new: int | None, fold: StayFold
@@ -314,8 +311,8 @@ class Casework:
                 as_of=begun.as_of,
                 closes=settled(own.values()),
             )
-            spelt = Determined(item.review.id, item.plugin, own[item.plugin], result.outcome, _texts(draft))
-            determined.append(spelt)
+            said_of = (item.review.id, item.plugin, own[item.plugin], result.outcome)
+            determined.append(Determined(*said_of, _texts(draft, spelt(draft, result))))
         stands = self._stands(begun, said, verdicts)
         closings = {name: each.closing for name, each in task.said.reviews.items()}
         closings |= {each.review: each.closing for each in stands}
@@ -383,9 +380,12 @@ class Casework:
             at, held = instant(judged.at), record.closing
             if held is not None and held.row is None:  # until now each row has asked again, and it met
                 held = Closing(task.after, at, judged.moment)
+            is_met = settled(verdicts.get(review.id, {}).values())
+            is_kept = is_met or held is not None  # of a review that stays open nobody keeps what was asked
+            asked = asking.digest_kept(review, whole, self._host, is_kept=is_kept)
             answered = closing.Answered(
-                Closing(task.seq, at, judged.moment, asked=begun.digests.get(review.id, "")),
-                is_met=settled(verdicts.get(review.id, {}).values()),
+                Closing(task.seq, at, judged.moment, asked=asked),
+                is_met=is_met,
                 is_final=judged.is_final,
                 outcomes={each.result.outcome for each in own if each.failed is None},
                 has_failed=any(each.failed is not None for each in own),
@@ -415,5 +415,5 @@ def increments_of(made: Iterable[tuple[int, bytes | None]]) -> list[tuple[int, b
     return list(found.items())
 
 
-def _texts(draft: Draft) -> list[str]:
-    return SCHEMAS[draft.kind].texts(draft.values)
+def _texts(draft: Draft, known: Mapping[str, str] = NOTHING) -> list[str]:
+    return SCHEMAS[draft.kind].texts(draft.values, known)

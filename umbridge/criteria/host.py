@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from umbridge.criteria.conduct import Conduct
@@ -29,6 +28,7 @@ from umbridge.criteria.why import Trace
 from umbridge.criteria.whyframe import why_in
 from umbridge.criteria.wire import Told, case_out, result_in
 from umbridge.errors import ConfigError
+from umbridge.frozen import dataclass
 from umbridge.model import Case, Outcome, ScreenResult
 from umbridge.signed import DRAFT
 
@@ -208,6 +208,14 @@ class Host:
         if len(heard) != self._heard:  # what a plugin has said once it never says otherwise
             self._heard, self._facts = len(heard), frozenset(fact for each in heard for fact in each.facts)
         return self._facts
+
+    @property
+    def editions(self) -> list[list[str]]:
+        """Of every plugin its name, version and digest ("" while it never came up), by name."""
+        return [
+            [name, self.version(name), "" if link.manifest is None else link.manifest.digest]
+            for name, link in sorted(self._links.items())
+        ]
 
     @property
     def all_heard(self) -> bool:

@@ -292,10 +292,10 @@ def is_usable(spec: FactSpec, reading: Reading) -> bool:
     """Whether every sample has the type, the unit and (for codes) a code that the content declares."""
     kind, unit, codes = _TYPES[spec.kind], spec.unit, spec.codes
     latest, low, high, series = reading.latest, reading.low, reading.high, reading.series
-    samples: tuple[Sample, ...] = (latest, low, high, *series)
-    if low is latest and high is latest and (not series or (len(series) == 1 and series[0] is latest)):
-        samples = (latest,)
-    for sample in samples:
+    is_one = low is latest is high and (not series or (len(series) == 1 and series[0] is latest))
+    if is_one and kind is bool and not codes:  # as most are
+        return type(latest.value) is bool and (not unit or latest.unit == unit)
+    for sample in (latest,) if is_one else (latest, low, high, *series):
         value = sample.value
         if type(value) is not kind or (unit and sample.unit != unit):
             return False

@@ -94,9 +94,7 @@ class Told:
             not series or (len(series) == 1 and series[0] is latest)
         ):
             return self.sample(latest) if series else [*self.sample(latest), 0]
-        place: dict[int, int] = {}
-        samples: list[list[Any]] = []
-        roles: list[int] = []
+        place, samples, roles = dict[int, int](), list[list[Any]](), list[int]()
         for sample in (latest, reading.low, reading.high, *series):
             at = place.get(id(sample))
             if at is None:
@@ -106,20 +104,23 @@ class Told:
         return [samples, roles]
 
 
-def _reading_in(fact: str, parts: list[Any], times: dict[str, datetime]) -> Reading:
-    def sample(value: str | bool, at: str, source: str, unit: str) -> Sample:
-        if at not in times:
-            times[at] = datetime.fromisoformat(at)
-        return Sample(_value_in(value), times[at], source, unit)
+def _sample_in(parts: list[Any], read: dict[int | str, Any]) -> Sample:
+    """``read``: times by their text, and samples by what they were read of, which many facts share."""
+    known: Sample | None = read.get(id(parts))
+    if known is None:
+        text, at, source, unit, *_ = parts
+        if at not in read:
+            read[at] = datetime.fromisoformat(at)
+        known = read[id(parts)] = Sample(_value_in(text), read[at], source, unit)
+    return known
 
+
+def _reading_in(fact: str, parts: list[Any], read: dict[int | str, Any]) -> Reading:
     if isinstance(parts[0], list):
-        samples = [sample(*part) for part in parts[0]]
-        latest, low, high, *series = (samples[i] for i in parts[1])
+        samples = [_sample_in(part, read) for part in parts[0]]
+        latest, low, high, *series = [samples[place] for place in parts[1]]
         return Reading(fact, latest, low, high, tuple(series))
-    text, at = parts[0], parts[1]
-    if at not in times:
-        times[at] = datetime.fromisoformat(at)
-    only = Sample(_value_in(text), times[at], parts[2], parts[3])
+    only = _sample_in(parts, read)
     return Reading(fact, only, only, only, () if len(parts) == 5 else (only,))
 
 
@@ -157,8 +158,8 @@ def case_out(case: Case, facts: Set[str], told: Told | None = None, *, bounds: b
 
 def _in_question(case: Case, facts: Set[str]) -> dict[str, list[str]]:
     """Left out where there is nothing of the kind: a question that was put before is the same question."""
-    said = {why: [fact for fact in its if fact in facts] for why, its in case.in_question.items()}
-    return {why: its for why, its in said.items() if its}
+    said = ((why, [fact for fact in its if fact in facts]) for why, its in case.in_question.items())
+    return {why: its for why, its in said if its}
 
 
 def case_in(parts: list[Any]) -> Case:
@@ -166,7 +167,7 @@ def case_in(parts: list[Any]) -> Case:
     try:
         name, review, status, level, as_of, day, diagnoses, payer, hours, ended, facts, *more = parts
         unread, in_question = more[0] if more else (), more[1] if more[1:] else {}
-        times: dict[str, datetime] = {}
+        read: dict[int | str, Any] = {}
         return Case(
             name,
             ReviewType(review),
@@ -178,7 +179,7 @@ def case_in(parts: list[Any]) -> Case:
             payer,
             None if hours is None else Decimal(hours),
             ended,
-            {fact: _reading_in(fact, reading, times) for fact, reading in facts.items()},
+            {fact: _reading_in(fact, reading, read) for fact, reading in facts.items()},
             tuple(unread),
             {why: tuple(its) for why, its in in_question.items()},
         )

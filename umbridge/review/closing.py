@@ -7,8 +7,9 @@ again; whatever else is told leaves it closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from umbridge.frozen import dataclass
 from umbridge.model import Outcome
 
 #: A value that counted in the answer that closed it was corrected or withdrawn, and it no longer meets.

@@ -6,9 +6,9 @@ is judged as of one moment for ever, every other review as of now. docs/judgemen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from umbridge.frozen import dataclass
 from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.cut import Cut

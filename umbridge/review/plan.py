@@ -7,11 +7,12 @@ is void rather than gone, and so is a review already spoken of (``known``) whose
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import count
 from typing import Any
 
+from umbridge.frozen import dataclass
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
 from umbridge.review import schedule
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
@@ -29,7 +30,6 @@ PROSPECTIVE_DAYS_OTHERS = 15
 URGENT_HOURS = 72
 #: A short stay is looked at afterwards unless what nobody foresaw cut it short (42 CFR 412.3(d)(1)(ii)).
 SHORT_STAY_MIDNIGHTS = 2
-
 
 COMPLETED = "COMPLETED"  # the reason of a review that its answers have closed
 NO_ADMISSION = "NO_COMPLETED_ADMISSION_REVIEW"  # why a stay is looked at in the place of its admission

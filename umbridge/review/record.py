@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from datetime import datetime
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import TypeAlias, TypedDict
 
-from umbridge_audit.entry import Draft, JsonValue
+from umbridge_audit.entry import Draft, JsonValue, canonical
 
 from umbridge.criteria.whyrow import WhyRow
-from umbridge.model import Outcome, ScreenResult
+from umbridge.model import Evidence, Outcome, ScreenResult
 from umbridge.review.aside import facts_named
 from umbridge.review.plan import Review
 from umbridge.review.waves import Verdict, holds
-from umbridge.signed import ContentStatusRow
+from umbridge.signed import ContentStatus, ContentStatusRow
 from umbridge.stay.asidewords import AsideRow
 from umbridge.stay.fold import Stay
 from umbridge.stay.part2 import is_code
-from umbridge.stay.prevailing import part2_facts
+from umbridge.stay.prevailing import part2_ids
 
 #: The edition of the daemon's own clinical rules (docs/judgement.md): what counts as a fact, when, and what
 #: closes. It goes up with each change that can turn an answer, as content's edition does.
@@ -179,7 +182,7 @@ def determination_draft(
 
     What tells of substance use goes to ``sens`` alone: see ``_restricted``.
     """
-    evidence, signed = evidence_json(result), result.content_status
+    evidence = evidence_json(result)
     tells: dict[str, JsonValue] = {
         "subset": result.subset,
         "missing": list(result.missing) or None,
@@ -190,7 +193,7 @@ def determination_draft(
         "extended_stay_reason": result.extended_stay_reason,
         "evidence": evidence or None,
         "hold": list(holds(result)) or None,
-        "content_status": {"state": signed.state, "by": list(signed.by), "on": signed.on or None},
+        "content_status": _status(result.content_status),
     }
     values: dict[str, JsonValue] = {
         "actor": f"plugin:{plugin}",
@@ -231,6 +234,41 @@ def determination_draft(
     return Draft("determination", {k: v for k, v in values.items() if v is not None})
 
 
+def spelt(draft: Draft, result: ScreenResult) -> dict[str, str]:
+    """The canonical JSON of what a determination draft says at length and nearly always in the same form.
+
+    Most of what an entry costs to spell is its evidence: up to thirty rows of five plain words.
+    """
+    found: dict[str, str] = {}
+    if "content_status" in draft.values:  # else it is restricted, and so is the evidence
+        found["content_status"] = _status_spelt(result.content_status)
+    if "evidence" in draft.values and (text := _evidence_spelt(result.evidence)) is not None:
+        found["evidence"] = text
+    return found
+
+
+def _evidence_spelt(evidence: Sequence[Evidence]) -> str | None:
+    """The canonical JSON of ``evidence_json``; None where any word has a character that JSON escapes."""
+    rows = [
+        f'{{"at":"{e.at}","fact":"{e.fact}","from":"{e.source}","unit":"{e.unit}","value":"{e.value}"}}'
+        for e in evidence
+    ]
+    text = f"[{','.join(rows)}]"
+    quotes = 20 * len(rows)  # of five keys and five words
+    # Every character that is escaped makes the spelling longer; so do the quotes, and there are no others.
+    is_plain = text.isascii() and text.count('"') == quotes
+    return text if is_plain and len(encode_basestring(text)) == len(text) + quotes + 2 else None
+
+
+def _status(status: ContentStatus) -> dict[str, JsonValue]:
+    return {"state": status.state, "by": list(status.by), "on": status.on or None}
+
+
+@lru_cache(maxsize=64)
+def _status_spelt(status: ContentStatus) -> str:
+    return canonical(_status(status))
+
+
 def _restricted(stay: Stay, result: ScreenResult) -> bool:
     """Whether a result tells of substance use: the plugin says so, it names a fact that does, or the
     principal diagnosis, by which content is chosen, is such a one, whatever the plugin says.
@@ -238,10 +276,17 @@ def _restricted(stay: Stay, result: ScreenResult) -> bool:
     42 CFR 2.12(a)(1): the restriction covers whatever would identify a patient as having a substance use
     disorder, so the subset asked about, the scores and what is missing tell as much as the evidence.
     """
-    named = {e.fact for e in result.evidence} | set(result.missing) | set(result.advise_missing)
-    named |= facts_named(result.rationale)  # such as a value that nobody could read
+    ids = part2_ids()
+    named = (e.fact for e in result.evidence)
     return (
         PART2 in result.tags
-        or bool(part2_facts(named | set(result.scores)))
+        or not ids.isdisjoint(named)
+        or not all(map(ids.isdisjoint, (result.missing, result.advise_missing, result.scores)))
+        or _names_any(result.rationale, ids)  # such as a value that nobody could read
         or any(is_code(code) for code in stay.diagnoses[:1])
     )
+
+
+def _names_any(rationale: str, ids: Set[str]) -> bool:
+    """Most rationales have none of them, not even as a part of a word: the words need not be told apart."""
+    return any(fact in rationale for fact in ids) and not ids.isdisjoint(facts_named(rationale))

@@ -7,10 +7,11 @@ that was rolled back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import NotRequired, Required, TypedDict
 
+from umbridge.frozen import dataclass
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Closing
 from umbridge.review.waves import Verdict, is_met, settled

@@ -7,12 +7,13 @@ like any other fact; it is then asked in the second wave and finds there what th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY, UNMEASURED
 from umbridge.criteria.tree import shown
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
+from umbridge.frozen import dataclass
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
 from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED

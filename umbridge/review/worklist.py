@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
+from umbridge.frozen import dataclass
 from umbridge.model import Level, ReviewState, ReviewType, Status
 from umbridge.review import standing
 from umbridge.review.plan import NO_ADMISSION, Review

@@ -11,13 +11,15 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 HOUR, MINUTE = 3_600_000_000, 60_000_000
 
 
 def instant(moment: datetime) -> int:
     """Microseconds since 1970 of an aware datetime."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (
+        since.days * 86_400 + since.seconds
+    ) * 1_000_000 + since.microseconds  # a division takes twice as long
 
 
 @lru_cache(maxsize=1 << 14)  # one look at a stay asks for the same few moments again and again

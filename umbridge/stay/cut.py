@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from umbridge.frozen import dataclass
 from umbridge.model import ReviewType
 from umbridge.stay.clock import HOUR
 from umbridge.stay.facts import FactType

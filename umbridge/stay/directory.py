@@ -11,9 +11,10 @@ patient, or make one lane of two. Old numbers lead to the new ones for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, Protocol, TypeVar
 
+from umbridge.frozen import dataclass
 from umbridge.model import Event
 from umbridge.site import SiteProfile
 from umbridge.stay.identity import ACCOUNT, VISIT, Named, naming, parts

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
 from functools import cache
@@ -19,6 +18,7 @@ from typing import Any
 
 from umbridge.charting import ASSUMPTIONS
 from umbridge.errors import ContentError
+from umbridge.frozen import dataclass
 from umbridge.hl7.times import parse_time
 from umbridge.interval import Interval, Number, may_lie, quotient
 from umbridge.model import FactValue, Level, Observation
@@ -58,8 +58,8 @@ class Conversion:
 
     def apply(self, value: Decimal) -> Decimal:
         shifted = _EXACT.subtract(value, self.subtract)
-        result = _EXACT.divide(_EXACT.multiply(shifted, self.factor), self.divide)
-        return Decimal(format(result.normalize(_EXACT), "f"))
+        result = _EXACT.divide(_EXACT.multiply(shifted, self.factor), self.divide).normalize(_EXACT)
+        return Decimal(format(result, "f")) if "E" in str(result) else result
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from umbridge.frozen import dataclass
 from umbridge.model import Certification, Lifecycle, Status
 from umbridge.site import SiteProfile, Windows
 from umbridge.stay.clock import end_of_day, local_date

@@ -6,10 +6,10 @@ A fact without a usable value is unknown. That it is unknown is not to be shown 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Set
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from umbridge.frozen import dataclass
 from umbridge.model import FactValue
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.cut import Cut

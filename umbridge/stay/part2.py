@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from umbridge.hl7.er7 import Message
 from umbridge.model import Event
@@ -124,6 +125,7 @@ _WORD = re.compile(r"[a-z]+|[^a-z ,/'-]+")
 _LETTERS = re.compile(r"\b(?:SUD|OUD|AUD|MOUD|IVDU|IVDA|COWS)\b")  # only where they are written large
 
 
+@lru_cache(maxsize=4096)
 def is_code(code: str, system: str = "") -> bool:
     """Whether a code tells of substance use. Without a system that is known, in any of those that are."""
     plain = "".join(code.split()).upper()

@@ -41,10 +41,15 @@ def payers_of(cover: Sequence[Coverage], came: date, until: date, site: SiteProf
 def in_force(cover: Sequence[Coverage], begins: date, until: date) -> Iterator[Coverage]:
     """The plans in force on any day from ``begins`` to ``until`` (IN1-12, IN1-13)."""
     for each in cover:
-        has_ended = bool(each.ends) and each.ends < f"{begins:%Y%m%d}"
-        is_to_come = bool(each.begins) and each.begins > f"{until:%Y%m%d}"
+        has_ended = bool(each.ends) and each.ends < _as_sent(begins)
+        is_to_come = bool(each.begins) and each.begins > _as_sent(until)
         if not has_ended and not is_to_come:
             yield each
+
+
+def _as_sent(day: date) -> str:
+    """As IN1 has it: YYYYMMDD."""
+    return day.isoformat().replace("-", "")
 
 
 def class_of(plan: Coverage, site: SiteProfile) -> str:

@@ -46,7 +46,12 @@ def severity_of(kind: FactType) -> Callable[[Result], int]:
     return lambda each: places[str(each.value)]
 
 
+@cache
+def part2_ids() -> frozenset[str]:
+    """All facts that carry substance-use content (42 CFR part 2)."""
+    return frozenset(fact for fact, kind in dictionary().items() if kind.part2)
+
+
 def part2_facts(facts: Iterable[str]) -> tuple[str, ...]:
-    """Those that carry substance-use content (42 CFR part 2)."""
-    known = dictionary()
-    return tuple(sorted(fact for fact in facts if fact in known and known[fact].part2))
+    """Those of these facts."""
+    return tuple(sorted(part2_ids().intersection(facts)))

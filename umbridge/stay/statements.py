@@ -13,7 +13,8 @@ from umbridge.interval import Interval
 from umbridge.model import Event, FactValue, Observation, Withdrawal
 from umbridge.site import SiteProfile
 from umbridge.stay.clock import instant
-from umbridge.stay.facts import Fact, Unusable, dictionary, feeds, read, value_of
+from umbridge.stay.facts import Fact, Unusable, dictionary, feeds, value_of
+from umbridge.stay.onceread import read_once
 from umbridge.stay.reasons import Reason
 
 # What a statement does, by OBX-11 (table 0085) and OBR-25 (table 0123): of one second, the first goes first.
@@ -180,7 +181,7 @@ def rows_of(
     at, before, has_text = 0, None, False
     for part, observation in enumerate(event.observations, (event.part << 24) + 1):
         kind = kind_of(observation.status, observation.report_status)
-        found = read(observation, site)
+        found = read_once(observation, site)
         if codes is not None:
             if not found.fact:
                 codes.unmapped.append(part)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from umbridge.frozen import dataclass
 from umbridge.hl7 import shapes
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.triggers import ORDERS
@@ -19,8 +19,9 @@ from umbridge.site import SiteProfile
 from umbridge.stay import said
 from umbridge.stay.diagnoses import Unlisted, icd10_of
 from umbridge.stay.effect import names_an_end
-from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary, read
+from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.stay.onceread import read_once
 from umbridge.stay.rates import is_unread
 from umbridge.stay.reasons import NOTES, DiagnosisReason, OrderReason, PartReason, Reason
 from umbridge.stay.statements import WITHDRAWN
@@ -82,9 +83,10 @@ def unused(event: Event, site: SiteProfile) -> Iterator[Unused]:
 
 
 def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
+    here = site.at(event.facility)  # as the stay reads it
     said = {note.partition("]")[0] for note in event.notes if note.endswith("]-14 time_unreadable")}
     for observation in event.observations:
-        found = read(observation, site)
+        found = read_once(observation, here)
         if isinstance(found, Unusable):
             yield _value(observation, found)
         elif observation.told is None and not (said and _segment_of(observation.source) in said):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
+from umbridge.frozen import dataclass
 from umbridge.model import (
     Certification,
     Coverage,

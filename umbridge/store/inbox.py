@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from umbridge_audit.keys import Keyring
 from umbridge_audit.seal import SealError
 
+from umbridge.frozen import dataclass
 from umbridge.model import RowState
 from umbridge.stay.identity import Named
 
@@ -19,7 +20,8 @@ _INSERT = (
     "INSERT INTO inbox(seq, feed, key_token, digest, content_digest, variant, lane, sealed, state, attempts,"
     " ack, condition, location, reason, received_at, entry) VALUES (?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?)"
 )
-_spelt = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # json.dumps makes one each time
+# json.dumps makes one each time, and looks for rings
+_spelt = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 UNREADABLE = "unreadable"
 MOST_PARTS = 1024  # more than one message can have (hl7.translate)
 _FIRST = "first_received"  # in the sealed head of a replay
