@@ -182,7 +182,13 @@ MET, HIGHER, REFER = Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER, Outcome.REFER
         (AGED | {"sbp": Decimal(85)}, Level.ACUTE, MET, BY_AGE),  # as it would be without
         (AGED | {"age": Decimal(89), "sbp": Decimal(85)}, Level.ACUTE, MET, ()),  # here the pressure decides
         (CONGESTED, Level.ACUTE, MET, NONE),
-        (CONGESTED | {"sbp": Decimal(85)}, Level.ACUTE, MET, NONE),  # measured, but in a branch that is false
+        (CONGESTED | {"sbp": Decimal(91)}, Level.ACUTE, MET, NONE),  # measured, but in a branch that is false
+        (
+            CONGESTED | {"sbp": Decimal(90)},
+            Level.ACUTE,
+            MET,
+            (),
+        ),  # a sign that calls a physician is beside it
         (CONGESTED | {"sbp": Decimal(85), "telemetry": True}, Level.ACUTE, MET, ()),
         (CONGESTED | AGED, Level.ACUTE, MET, BY_AGE),
         ({"ciwa_ar": Decimal(20)}, Level.INTERMEDIATE, MET, ()),  # whose own number is the points

@@ -187,6 +187,7 @@ def test_what_is_no_finding_is_never_closed() -> None:
         *("oral_intake", "mentation_at_baseline", "home_support_adequate", "tia_workup_complete"),
         *("expectation_documented", "case_by_case_documented", "inpatient_only_procedure", "operative_plan"),
         *("joint_revision_or_bilateral", "history_complete", "assessment_complete", "chest_imaging_reported"),
+        "neutropenia_expected",  # a forecast
         # only an image shows it
         *("rv_strain", "acute_infarct", "intraventricular_hemorrhage", "infratentorial"),
         "symptomatic_carotid_stenosis",

@@ -22,7 +22,7 @@ AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 #: What is worked out from measurements alone.
 WORKED_OUT = {
     *("altered_mentation", "creatinine_rise_48h", "effective_osmolality", "hemoglobin_fall_24h"),
-    *("rise_in_creatinine", "serial_troponin", "troponin_change"),
+    *("rise_in_creatinine", "serial_troponin", "troponin_change", "corrected_sodium"),
 }
 
 
@@ -71,10 +71,10 @@ def test_every_measurement_that_can_be_implied_is_by_a_source_that_is_looked_at(
     assert IMPLIED.keys() & MEASURED == {"st_elevation", "gcs"}
 
 
-def test_before_a_planned_admission_two_more_count() -> None:
+def test_of_a_planned_operation_two_more_count_until_it_is_over() -> None:
     facts = one("bmi", True) | one("asa_class", True)
     for review in ReviewType:
-        planned = review is ReviewType.PROSPECTIVE
+        planned = review not in (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE)
         assert measured(facts, review) == (MEASURED_WHEN_PLANNED if planned else set())
         assert (measurements(review) == MEASURED) is not planned
 

@@ -45,6 +45,15 @@ WHY = {
     ("inr", ALWAYS): "Tokyo 2018: one of several signs, each enough; the others are asked for",
     ("usual_paco2", "paco2"): "a baseline counts only where it is stated",
     ("usual_spo2", "spo2"): "the same",
+    ("usual_sodium", "sodium"): "the same",
+    ("corrected_sodium", "sodium"): "without a glucose of the time the sodium counts as it is",
+    (
+        "chronic_dialysis",
+        ALWAYS,
+    ): "renal replacement is begun anew where nobody says that there was some before",
+    ("potassium_contradicted", ALWAYS): "it takes a second value: the first counts until then",
+    ("sodium_contradicted", ALWAYS): "the same",
+    ("albumin", ALWAYS): "Tokyo 2018: one of five signs of which two are needed; the others are asked for",
     ("chronic_bicarbonate", "bicarbonate"): "the same",
     ("home_oxygen", ALWAYS): "the same",
     ("inpatient_only_procedure", ALWAYS): "most procedures are on no list: it counts where the site says so",
@@ -52,7 +61,7 @@ WHY = {
     (
         "troponin_change",
         ALWAYS,
-    ): "a diagnosed infarction counts until a second value shows that nothing moves",
+    ): "a raised value counts until a second one shows that nothing moves",
     (
         "spo2",
         ALWAYS,
@@ -93,6 +102,7 @@ def test_a_stand_in_is_a_condition_or_says_the_same_thing() -> None:
     replaces = {("arterial_ph", "venous_ph"), ("beta_hydroxybutyrate", "urine_ketones")}
     replaces |= {("pao2_fio2", "spo2_room_air")}
     baselines = {("usual_paco2", "paco2"), ("usual_spo2", "spo2"), ("chronic_bicarbonate", "bicarbonate")}
+    baselines |= {("usual_sodium", "sodium"), ("corrected_sodium", "sodium")}
     once = {("creatinine_rise_48h", "creatinine"), ("hemoglobin_fall_24h", "hemoglobin")}
     once |= {("urine_output_rate", "creatinine")}
     for fact, beside in WHY:

@@ -45,7 +45,7 @@ def test_every_baseline_that_is_a_number_has_one_too() -> None:
     """And that of what it is a baseline of: a creatinine of 88 mg/dL is as impossible the year before."""
     baselines = {each.id: each for each in dictionary().values() if each.group == "baseline"}
     same = {"baseline_creatinine": "creatinine", "home_o2_flow": "o2_flow", "usual_spo2": "spo2"}
-    same |= {"usual_paco2": "paco2", "chronic_bicarbonate": "bicarbonate"}
+    same |= {"usual_paco2": "paco2", "chronic_bicarbonate": "bicarbonate", "usual_sodium": "sodium"}
     assert {fact for fact, each in baselines.items() if each.kind == "number"} == set(same)
     for fact, measured in same.items():
         assert baselines[fact].possible == dictionary()[measured].possible

@@ -19,6 +19,7 @@ MEASURED = frozenset(
     | {"fio2", "gcs", "consciousness", "dyspnea_vas", "pef_percent", "altered_mentation"}
     | {"bun", "creatinine", "sodium", "potassium", "glucose", "bicarbonate", "beta_hydroxybutyrate"}
     | {"lactate", "wbc", "neutrophils", "platelets", "hemoglobin", "hematocrit", "bilirubin_total", "crp"}
+    | {"albumin", "corrected_sodium"}
     | {"troponin_ratio", "arterial_ph", "venous_ph", "paco2", "pao2", "pao2_fio2", "urine_output_24h"}
     | {"urine_output_rate", "lipase_ratio", "inr", "urine_ketones"}
     | {"creatinine_rise_48h", "effective_osmolality", "hemoglobin_fall_24h", "rise_in_creatinine"}
@@ -26,7 +27,8 @@ MEASURED = frozenset(
     | {"qrs_axis", "qrs_duration", "qtc", "ecg_hyperkalemia_change", "st_elevation"}
     | {"ciwa_ar"}
 )
-#: Before a planned admission these two are what is measured of the patient.
+#: Of a planned operation these two are what is measured of the patient: before it, and where a first look is
+#: at the stay that it began.
 MEASURED_WHEN_PLANNED = frozenset({"asa_class", "bmi"})
 #: Support of an organ in force says as much as the number that it holds up, once anything is measured.
 #: Chosen for umbridge, unsigned.
@@ -41,6 +43,8 @@ BROUGHT = frozenset(
     | {"heart_failure", "chronic_lung_disease", "copd", "cancer", "solid_tumor", "liver_disease"}
     | {"cerebrovascular_disease", "renal_disease", "diabetes", "heart_disease", "immunocompromised"}
     | {"infection_documented", "withdrawal_delirium"}  # by their codes
+    | {"chronic_dialysis", "chronic_thrombocytopenia", "chronic_hyperbilirubinemia", "chronic_anemia"}
+    | {"chronic_hypoxemia", "dementia", "comfort_care", "usual_sodium"}
     | {"baseline_creatinine", "home_oxygen", "home_o2_flow", "usual_spo2", "o2_target_88_92", "spo2_limit"}
     | {"usual_paco2", "chronic_bicarbonate", "tube_feeding", "sofa_baseline"}
     | {"nursing_home_resident", "known_atherosclerosis", "cad_risk_factor_count", "prior_fungal_infection"}
@@ -61,7 +65,8 @@ _ORDINARY: Mapping[str, tuple[str, str]] = {
     "bicarbonate": ("22", "29"), "beta_hydroxybutyrate": ("0", "0.5"), "lactate": ("0.5", "1.9"),
     "wbc": ("4.5", "11"), "neutrophils": ("1.8", "7.5"), "platelets": ("150", "400"),
     "hemoglobin": ("13", "17"), "hematocrit": ("37", "50"), "bilirubin_total": ("0.2", "1.1"),
-    "crp": ("0", "5"), "troponin_ratio": ("0", "1"), "arterial_ph": ("7.35", "7.45"),
+    "crp": ("0", "5"), "albumin": ("3.5", "5.2"), "corrected_sodium": ("135", "145"),
+    "usual_sodium": ("135", "145"), "troponin_ratio": ("0", "1"), "arterial_ph": ("7.35", "7.45"),
     "venous_ph": ("7.32", "7.42"), "paco2": ("35", "45"), "pao2": ("80", "100"), "pao2_fio2": ("400", "500"),
     "urine_output_24h": ("800", "2500"), "urine_output_rate": ("0.5", "2"), "lipase_ratio": ("0", "1"),
     "inr": ("0.9", "1.2"), "creatinine_rise_48h": ("0", "0.1"), "effective_osmolality": ("275", "295"),
@@ -79,13 +84,18 @@ ORDINARY: Mapping[str, tuple[FactValue, FactValue]] = MappingProxyType(
         **dict.fromkeys(("st_elevation", *ORGAN_SUPPORT), (False, False)),
     }
 )
+#: Measurements that a second one may contradict: whether one did is a fact of its own, `<fact>_contradicted`.
+CONTRADICTED = ("heart_rate", "resp_rate", "sbp", "spo2", "potassium", "sodium")
 IMPLIED_BY = ", implied by "  # in a sample's source, before the fact whose answer holds this one in itself
 OVER = " over "  # and between what was sent and what another answer implies: what was sent counts
 
 
+_LATER = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE)
+
+
 def measurements(review: ReviewType) -> frozenset[str]:
     """The facts that are measurements in such a review."""
-    return MEASURED | MEASURED_WHEN_PLANNED if review is ReviewType.PROSPECTIVE else MEASURED
+    return MEASURED if review in _LATER else MEASURED | MEASURED_WHEN_PLANNED
 
 
 def measured(facts: Mapping[str, Reading], review: ReviewType) -> frozenset[str]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 REASONS = {
     "ADVISED_HIGHER": "a higher level than the one ordered is advised: a person has to see it",
     "NO_MEASURED_FACT": "its true criteria rest on no abnormal measurement",
+    "USUAL_VALUE": "it is reached only with values that a chronic illness makes usual",
+    "CONTRADICTED_VALUE": "it is reached only with a value that the next one contradicts",
+    "COMFORT_CARE": "comfort or hospice care is coded or stated",
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",
     "INPATIENT_ORDER_MISSING": "no inpatient order is in force: none was seen, or it was cancelled",
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",

@@ -17,6 +17,7 @@ from umbridge.criteria.contentfile import ContentFile, Derive, Part, Subset
 from umbridge.criteria.strictfile import StrictFile
 from umbridge.errors import ContentError
 from umbridge.model import Case, Reading
+from umbridge.usual import asked_beside
 
 BARRIER = "discharge_barrier"  # the fact behind avoidable-day candidates
 READY = "discharge.ready"
@@ -42,6 +43,7 @@ class Library:
             found.add(BARRIER)
         if any(READY in subset.rules.rules for subset in self.subsets.values()):
             found.add(UNREAD_ORDER)
+        found |= asked_beside(frozenset(found))
         found |= {each.fact for subset in self.subsets.values() for each in subset.elsewhere if each.fact}
         return tuple(sorted(found))
 

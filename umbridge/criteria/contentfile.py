@@ -21,7 +21,18 @@ FORMAT = 1
 _SHARED = ("citation", "fact", "computed", "score", "criterion", "avoidable")  # what a part may bring
 _TOP = frozenset(
     {"format", "id", "title", "edition", "effective_from", "effective_to", "icd10", "age_from", "include"}
-    | {"fallback", "icd10_not", "icd10_7th", "elsewhere", "tags", "approval", "rule", "shown_by", *_SHARED}
+    | {
+        "fallback",
+        "icd10_not",
+        "icd10_7th",
+        "elsewhere",
+        "tags",
+        "approval",
+        "rule",
+        "shown_by",
+        "shown",
+        *_SHARED,
+    }
 )
 _SHOWN_BY = ("imaging", "bedside")
 
@@ -76,6 +87,7 @@ class Subset:
     icd10_7th: tuple[str, ...] = ()  # of codes with a seventh character, those that it may be
     elsewhere: tuple[Elsewhere, ...] = ()
     shown_by: str = ""  # "imaging" or "bedside": what shows the illness, where no measurement does
+    shown: tuple[str, ...] = ()  # criteria that it shows; none named: all of the file
 
     @property
     def content_status(self) -> ContentStatus:
@@ -235,7 +247,10 @@ class ContentFile(Notation):
             icd10_7th=self.texts(data, "icd10_7th", "") if "icd10_7th" in data else (),
             elsewhere=elsewhere,
             shown_by=self.shown_by(),
+            shown=self.texts(data, "shown", "") if "shown" in data else (),
         )
+        if not set(found.shown) <= found.rules.criteria.keys() or (found.shown and not found.shown_by):
+            raise self.fail("shown", "criteria of this file, beside shown_by")
         if found.effective_to is not None and found.effective_to < found.effective_from:
             raise self.fail("effective_to", "a date on or after effective_from")
         if found.icd10_not and not is_fallback:

@@ -29,6 +29,7 @@ from umbridge.criteria.tree import (
 from umbridge.criteria.truths import Truths
 from umbridge.measured import BROUGHT, measured, measurements, supported
 from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
+from umbridge.usual import COMFORT, contradicted, is_ill, is_true, usual, with_made
 
 NO_MEASURED_FACT = "NO_MEASURED_FACT"
 AGE_ONLY = "AGE_ONLY"
@@ -40,6 +41,9 @@ SEEN_ONLY = " by no abnormal measurement"
 #: Reasons by which an answer says that its level is no finding.
 UNMEASURED = frozenset({NO_MEASURED_FACT, AGE_ONLY})
 #: First looks have to rest on a measurement; later treatment and what people see may decide alone.
+#: Of an answer that meets: it is reached only with values that a chronic illness makes usual, or whose worst
+#: one the next value contradicts; or the patient is in comfort or hospice care.
+USUAL_VALUE, CONTRADICTED_VALUE, COMFORT_CARE = "USUAL_VALUE", "CONTRADICTED_VALUE", "COMFORT_CARE"
 HELD = frozenset(
     {ReviewType.ADMISSION, ReviewType.OBSERVATION, ReviewType.RETROSPECTIVE, ReviewType.PROSPECTIVE}
 )
@@ -49,6 +53,7 @@ _OF_ITSELF = ("age", "sex")
 _BROUGHT = tuple(sorted(BROUGHT))
 HISTORY = "HISTORY"  # within this room: of the reasons that people are told, it is NO_MEASURED_FACT
 _NAMES = {HISTORY: NO_MEASURED_FACT}
+_SEEN = "A person has to see it."
 _WORDS = {
     AGE_ONLY: "This level is reached by age alone: a person has to see it.",
     HISTORY: "Age, history or a code is enough to make this level true, and no abnormal measurement is among "
@@ -63,15 +68,31 @@ class Ground:
 
     is_measured: bool  # whether anything at all was
     facts: frozenset[str]  # of those that the rules read, with organ support in force
+    shown: frozenset[str] = frozenset()  # criteria that an image or the bedside shows
+    is_ill: bool = False  # vital signs or leukocytes say so
+    usual: tuple[tuple[str, str], ...] = ()  # measurements that an illness makes usual, each with the illness
+    contradicted: tuple[str, ...] = ()
+    is_comfort: bool = False
 
 
-def ground(case: Case, exam: Examination, read: frozenset[str]) -> Ground:
+def ground(
+    case: Case, exam: Examination, read: frozenset[str], shown: frozenset[str] = frozenset()
+) -> Ground:
     """``read``: the facts that the examination looked at. One in another unit is unknown to it."""
     facts = measured(case.facts, case.review)
     facts = (facts - read) | (facts & exam.known)
     if not facts:
         return Ground(False, frozenset())
-    return Ground(True, (facts | (supported(case.facts) & exam.known)) & read)
+    found = (facts | (supported(case.facts) & exam.known)) & read
+    if case.review not in HELD:
+        return Ground(True, found)
+    so_before = tuple(each for each in usual(case.facts) if each[0] in found)
+    doubted = tuple(fact for fact in contradicted(case.facts) if fact in found)
+    doubtful = frozenset(doubted).union(fact for fact, _ in so_before)
+    return Ground(
+        *(True, found, shown, is_ill(case.facts, doubtful), so_before, doubted),
+        is_comfort=is_true(case.facts, COMFORT),
+    )
 
 
 def facts_read(rules: CompiledRules, keys: tuple[str, ...]) -> frozenset[str]:
@@ -120,18 +141,26 @@ def on_measurement(
     if result.outcome is Outcome.NOT_APPLICABLE:
         return result
     read = facts_read(subset.rules, keys)
-    found = ground(case, exam, read)
+    found = ground(case, exam, read, frozenset(subset.shown))
     if not found.is_measured:
         return pend_unmeasured(result, case.review, to_measure(subset.rules, keys, case.review))
     if case.review in HELD and result.outcome is Outcome.REFER:
         around = truths_of(exam).kept(circumstances, *keys)
         result = replace(result, rationale=f"{result.rationale} {around}".strip())
-    if case.review not in HELD or subset.shown_by:
+    if case.review not in HELD:
         return result
-    return held(truths_of(exam), result, tuple(key for key in keys if exam.truth(key)), found)
+    true = tuple(key for key in keys if exam.truth(key))
+    return held(truths_of(exam), result, true, found, is_shown=is_shown(subset))
 
 
-def held(truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Ground) -> ScreenResult:
+def is_shown(subset: Subset) -> bool:
+    """Whether an image or the bedside shows the illness of the whole file."""
+    return bool(subset.shown_by) and not subset.shown
+
+
+def held(
+    truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Ground, *, is_shown: bool = False
+) -> ScreenResult:
     """The same answer, held where none of these rules, which are true, rests on a measurement.
 
     One that does not meet waits for a person anyway, but others build on the lower level that it supports. So
@@ -140,10 +169,21 @@ def held(truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Gro
     """
     if result.supported in (None, Level.HOME):
         return result
-    reasons = [truths.kept(reasons_to_hold, key, found.facts) for key in keys] or [(NO_MEASURED_FACT,)]
+    if not is_shown:
+        result = _without_finding(truths, result, keys, found)
+    return _without_doubtful(truths, result, keys, found)
+
+
+def _without_finding(
+    truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Ground
+) -> ScreenResult:
+    reasons = [truths.kept(reasons_to_hold, key, found.facts, found.shown) for key in keys]
+    reasons = reasons or [(NO_MEASURED_FACT,)]
     is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
     if not all(reasons):
         return result
+    if found.is_ill and any(truths.kept(_is_reason, key) for key in keys):
+        return result  # an abnormal vital sign beside the reason that was seen, coded or ordered
     if is_met or {(AGE_ONLY,), (HISTORY,)}.intersection(reasons):
         return _held(result, min(reasons))
     return replace(result, scores={**result.scores, SUPPORTED_BY: SEEN})
@@ -167,7 +207,9 @@ def _held(result: ScreenResult, reasons: tuple[str, ...]) -> ScreenResult:
     return replace(result, hold=tuple(dict.fromkeys((*result.hold, *names))), rationale=rationale)
 
 
-def reasons_to_hold(truths: Truths, key: str, facts: frozenset[str]) -> tuple[str, ...]:
+def reasons_to_hold(
+    truths: Truths, key: str, facts: frozenset[str], shown: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Why a person has to see a rule that is true; empty where one of its criteria rests on a finding.
 
     ``facts``: those that count as measured. A criterion rests on one where a test of it among what makes the
@@ -175,7 +217,7 @@ def reasons_to_hold(truths: Truths, key: str, facts: frozenset[str]) -> tuple[st
     nothing measured: then age, history and what people see or order would have made it true anyway.
     """
     rule = truths.rules.rules[key]
-    if _rests(truths, without(truths, facts), rule, True, facts):
+    if _rests(truths, without(truths, facts), rule, True, facts, shown):
         return ()
     for node, truth in _alternatives(truths, rule, True):
         if _reads(truths, node, truth, facts) and _is_same(_only(truths, _OF_ITSELF), node, truth):
@@ -185,7 +227,9 @@ def reasons_to_hold(truths: Truths, key: str, facts: frozenset[str]) -> tuple[st
     return (NO_MEASURED_FACT,)
 
 
-def _rests(truths: Truths, bare: Truths, node: Node, truth: bool, facts: frozenset[str]) -> bool:
+def _rests(
+    truths: Truths, bare: Truths, node: Node, truth: bool, facts: frozenset[str], shown: frozenset[str]
+) -> bool:
     """Whether a finding makes a node what it is, or some part of it of which one alone does or all do.
 
     ``bare``: the same patient with nothing measured.
@@ -193,12 +237,75 @@ def _rests(truths: Truths, bare: Truths, node: Node, truth: bool, facts: frozens
     match node:
         case Group() if node.n in (1, len(node.children)):
             parts = (child for child in node.children if truths.of(child) is truth)
-            return any(_rests(truths, bare, child, truth, facts) for child in parts)
+            return any(_rests(truths, bare, child, truth, facts, shown) for child in parts)
         case Not():
-            return _rests(truths, bare, node.child, not truth, facts)
+            return _rests(truths, bare, node.child, not truth, facts, shown)
         case Criterion():
-            return _rests(truths, bare, node.rule, truth, facts)
-    return _reads(truths, node, truth, facts, is_finding=True) and not _is_same(bare, node, truth)
+            is_seen = truth and node.id in shown
+            return is_seen or _rests(truths, bare, node.rule, truth, facts, shown)
+    if not _reads(truths, node, truth, facts, is_finding=True):
+        return False
+    return not _is_same(bare, node, truth) or (truth and _is_enough(truths, node, facts))
+
+
+def _is_enough(truths: Truths, node: Node, facts: frozenset[str]) -> bool:
+    """Whether findings alone give a score the points that it takes, whatever else gives some too."""
+    if not isinstance(node, ScoreTest) or node.op not in (">", ">="):
+        return False
+    points = 0
+    for item in truths.rules.scores[node.score].items:
+        if _adds(truths, item, facts):
+            band = next((given for rule, given in item.bands if truths.of(rule)), None)
+            points += (truths.counted(item.counts) or 0) * item.sign if item.counts else band or 0
+    return points >= node.value + (node.op == ">")
+
+
+def _is_reason(truths: Truths, key: str) -> bool:
+    """Whether something other than a score, and other than age and sex, is enough to make a rule true."""
+    alone = _only(truths, _OF_ITSELF)
+    return any(
+        not isinstance(node, ScoreTest) and not _is_same(alone, node, truth)
+        for node, truth in _alternatives(truths, truths.rules.rules[key], True)
+    )
+
+
+def _without_doubtful(
+    truths: Truths, result: ScreenResult, keys: tuple[str, ...], found: Ground
+) -> ScreenResult:
+    """The same answer, held where it is reached only by values that may be the patient's usual ones, or that
+    the next one contradicts; and where care is for comfort."""
+    so_before = frozenset(fact for fact, _ in found.usual)
+    doubted = frozenset(found.contradicted)
+    parts = ((USUAL_VALUE, so_before), (CONTRADICTED_VALUE, doubted), (USUAL_VALUE, so_before | doubted))
+    reason = next((name for name, facts in parts if facts and not _stands(truths, keys, facts)), "")
+    if result.outcome not in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER):
+        return replace(result, scores={**result.scores, SUPPORTED_BY: SEEN}) if reason else result
+    if reason:
+        named = [f"{fact} ({illness})" for fact, illness in found.usual] if reason == USUAL_VALUE else []
+        said = "; ".join(
+            [*named, *(f"{fact} (the next value contradicts it)" for fact in found.contradicted)]
+        )
+        result = _with_hold(
+            result, reason, f"Reached only with what may be no finding of now: {said}. {_SEEN}"
+        )
+    if found.is_comfort:
+        result = _with_hold(result, COMFORT_CARE, f"Comfort or hospice care is coded or stated. {_SEEN}")
+    return result
+
+
+def _stands(truths: Truths, keys: tuple[str, ...], facts: frozenset[str]) -> bool:
+    """Whether one of these rules is true whatever these measurements were."""
+    return any(truths.kept(_is_true_without, key, facts) for key in keys)
+
+
+def _is_true_without(truths: Truths, key: str, facts: frozenset[str]) -> bool:
+    rule = truths.rules.rules[key]
+    return without(truths, with_made(facts)).exactly(rule).value is True
+
+
+def _with_hold(result: ScreenResult, reason: str, words: str) -> ScreenResult:
+    rationale = f"{result.rationale} {words}".lstrip()
+    return replace(result, hold=tuple(dict.fromkeys((*result.hold, reason))), rationale=rationale)
 
 
 def _alternatives(truths: Truths, node: Node, truth: bool) -> Iterator[tuple[Node, bool]]:

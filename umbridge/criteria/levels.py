@@ -20,6 +20,7 @@ from umbridge.criteria.grounds import (
     facts_read,
     ground,
     held,
+    is_shown,
     pend_unmeasured,
     to_measure,
 )
@@ -195,7 +196,7 @@ class LevelContent:
             "age" in case.facts,
             None if barrier is None else str(barrier.latest.value),
             case.review,
-            ground(case, exam, episode.read),
+            ground(case, exam, episode.read, frozenset(subset.shown)),
         )
         result, deciding = truths_of(exam).kept(_judged, episode, ask)
         result = replace(
@@ -243,8 +244,9 @@ def _judged(truths: Truths, episode: Episode, ask: Ask) -> tuple[ScreenResult, t
     if not ask.ground.is_measured:
         missing = to_measure(episode.subset.rules, episode.asked, ask.review)
         result = pend_unmeasured(result, ask.review, missing)
-    elif ask.review in HELD and not episode.subset.shown_by:
-        result = held(truths, result, _going_by(episode, ask, result), ask.ground)
+    elif ask.review in HELD:
+        going_by = _going_by(episode, ask, result)
+        result = held(truths, result, going_by, ask.ground, is_shown=is_shown(episode.subset))
     if not ask.is_age_known:
         result = pend_for_age(result)
     is_for_a_person = result.outcome in (Outcome.REFER, Outcome.PEND) or result.discharge_ready

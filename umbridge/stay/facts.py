@@ -21,6 +21,7 @@ from umbridge.errors import ContentError
 from umbridge.frozen import dataclass
 from umbridge.hl7.times import parse_time
 from umbridge.interval import Interval, Number, may_lie, quotient
+from umbridge.measured import CONTRADICTED
 from umbridge.model import FactValue, Level, Observation
 from umbridge.site import SiteProfile
 from umbridge.stay import values
@@ -123,10 +124,9 @@ class Unusable:
 
 #: Facts made from others; never sent.
 DERIVED = (
-    "age",
-    "sex",
-    "altered_mentation",
-    "creatinine_rise_48h",
+    *(f"{fact}_contradicted" for fact in CONTRADICTED),
+    *("age", "sex", "altered_mentation"),
+    *("corrected_sodium", "creatinine_rise_48h"),
     "effective_osmolality",
     "gas_not_needed",
     "hemoglobin_fall_24h",

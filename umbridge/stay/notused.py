@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from umbridge.frozen import dataclass
+from umbridge.measured import CONTRADICTED
 from umbridge.model import FactValue
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.cut import Cut
@@ -22,7 +23,9 @@ from umbridge.stay.view import Stay
 
 #: Facts that are worked out, or answered, by what was sent of others.
 MADE_OF = {
+    **{f"{fact}_contradicted": (fact,) for fact in CONTRADICTED},
     "altered_mentation": ("consciousness", "gcs"),
+    "corrected_sodium": ("sodium", "glucose"),
     "creatinine_rise_48h": ("creatinine",),
     "ecg_new_ischemia": ("heart_ecg_score",),
     "effective_osmolality": ("sodium", "glucose"),

@@ -27,6 +27,7 @@ from umbridge.stay.implied import CLOSED, IMPLIED, beside, failed_therapy
 from umbridge.stay.payment import PAYMENT_FACTS, PRESENT, SENT_TOO, UNSAID
 from umbridge.stay.person import Diagnosed
 from umbridge.stay.prevailing import latest_only, prevailing, severity_of
+from umbridge.stay.repeats import REPEAT_FACTS
 from umbridge.stay.resultlist import ResultList
 from umbridge.stay.results import Look
 from umbridge.stay.serial import SERIAL_FACTS
@@ -413,7 +414,6 @@ _DERIVED: Mapping[str, Callable[[_Window], Reading | None]] = {
     **BASELINE_FACTS,
     **DERIVED_FACTS,
     **PAYMENT_FACTS,
-    **SERIAL_FACTS,
-    **TREATMENT_FACTS,
+    **{**REPEAT_FACTS, **SERIAL_FACTS, **TREATMENT_FACTS},
 }
 _OF_ITS_OWN = frozenset({*_SPECIAL, *_SILENT, *IMPLIED})

@@ -111,6 +111,11 @@ def heart(v: Mapping[str, Value]) -> int:
     return int(p.heart_history_score) + int(p.heart_ecg_score) + age + risk + troponin
 
 
+def heart_clinical(v: Mapping[str, Value]) -> int:
+    """The same without the troponin."""
+    return heart({**v, "troponin_ratio": Decimal(0)})
+
+
 def pesi(v: Mapping[str, Value]) -> int:
     """Aujesky 2005."""
     p = numbers(v)
@@ -231,8 +236,9 @@ def kdigo(v: Mapping[str, Value]) -> int:
     creatinine, baseline = Decimal(str(v["creatinine"])), Decimal(str(v["baseline_creatinine"]))
     risen = Decimal(str(v["creatinine_rise_48h"])) >= Decimal("0.3")
     injured = creatinine >= Decimal("1.5") * baseline or risen
+    begun = bool(v["renal_replacement"]) and not v["chronic_dialysis"]  # it stages an injury
     return first(
-        (bool(v["renal_replacement"]) or creatinine >= 3 * baseline or (injured and creatinine >= 4), 3),
+        (begun or creatinine >= 3 * baseline or (injured and creatinine >= 4), 3),
         (creatinine >= 2 * baseline, 2),
         (injured or Decimal(str(v["urine_output_rate"])) < Decimal("0.5"), 1),
     )
@@ -244,6 +250,7 @@ PAPERS: Mapping[str, Callable[[Mapping[str, Value]], int]] = {
     "glasgow_blatchford": blatchford,
     "news2": news2,
     "heart": heart,
+    "heart_clinical": heart_clinical,
     "pesi": pesi,
     "spesi": spesi,
     "abcd2": abcd2,
@@ -370,6 +377,9 @@ TOKYO = [
     ("K83.09", {"wbc": "3.9", "age": 75}, (True, False)),
     ("K83.09", {"bilirubin_total": 5, "temperature": "38.9"}, (False, False)),
     ("K80.30", {"bilirubin_total": 5, "age": 75}, (True, False)),
+    ("K83.09", {"albumin": "2.45", "age": 75}, (False, False)),  # 0.7 of a lower limit of 3.5
+    ("K83.09", {"albumin": "2.44", "age": 75}, (True, False)),
+    ("K81.0", {"albumin": "2.44", "age": 75}, (False, False)),
     ("K83.09", {"wbc": 19}, (False, False)),  # 18 is a limit of cholecystitis
     ("K81.0", {"wbc": 18}, (False, False)),
     ("K81.0", {"wbc": "18.1"}, (True, False)),

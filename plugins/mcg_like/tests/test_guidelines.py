@@ -84,7 +84,8 @@ SEVERE: Mapping[str, tuple[Change, ...]] = {
     ),
     "chest_pain": (
         *({"troponin_ratio": 1.1, "troponin_change": Y}, {"st_elevation": Y}),
-        {"is_infarction": Y, "troponin_ratio": 1.1, "troponin_change": None},
+        {"is_infarction": Y, "troponin_ratio": 1.1, "troponin_change": Y},
+        {"is_infarction": Y, "troponin_ratio": 5.1, "troponin_change": None},
         {"heart_history_score": 2, "heart_ecg_score": 2, "known_atherosclerosis": Y, "age": 45},
     ),
     "upper_gi_bleed": ({"sbp": 89}, {"hemoglobin": 9.9}),
@@ -352,4 +353,40 @@ def test_a_raised_troponin_that_is_stable_is_no_acute_injury(change: bool | None
         assert found.supported is Level.HOME
         assert asked("chest_pain", raised, {"is_infarction": Y}).outcome is Outcome.REFER
     else:
-        assert asked("chest_pain", raised, {"is_infarction": Y}).outcome is Outcome.MEETS
+        assert asked("chest_pain", raised, {"is_infarction": Y}).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"), [({"troponin_ratio": 5}, "PEND"), ({"troponin_ratio": 5.1}, "MEETS")]
+)
+def test_one_troponin_confirms_an_infarction_only_where_it_is_far_above(change: Change, outcome: str) -> None:
+    """A rise or fall makes the injury acute (universal definition): the second value is asked for."""
+    once: Change = {"troponin_change": None, "is_infarction": Y, **change}
+    assert asked("chest_pain", once).outcome == outcome
+    beside: Change = {"st_elevation": Y, "troponin_ratio": 1.1}
+    assert asked("chest_pain", once, beside).outcome is Outcome.MEETS
+
+
+@pytest.mark.parametrize(
+    ("troponin", "history", "change", "outcome"),
+    [
+        (1.2, 2, N, "REFER"),  # 7 with the point of a stable value
+        (1.2, 2, Y, "MEETS"),
+        (0.9, 2, N, "REFER"),  # 6
+    ],
+)
+def test_the_point_of_a_stable_troponin_makes_no_score_severe(
+    troponin: float, history: int, change: bool, outcome: str
+) -> None:
+    found: Change = {
+        **{"heart_history_score": history, "heart_ecg_score": 1, "age": 70, "cad_risk_factor_count": 2},
+        **{"troponin_ratio": troponin, "serial_troponin": troponin, "troponin_change": change},
+    }
+    assert asked("chest_pain", found).outcome == outcome
+    more: Change = {"heart_ecg_score": 2, "cad_risk_factor_count": 3}
+    assert asked("chest_pain", found, more).outcome is Outcome.MEETS  # 8 and 9 without it
+
+
+def test_one_low_pressure_that_is_over_is_none_in_a_weak_heart() -> None:
+    assert asked("heart_failure", {"sbp": 89}).outcome is Outcome.MEETS
+    assert asked("heart_failure", {"sbp": 90}).outcome is Outcome.REFER

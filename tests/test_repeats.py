@@ -1,0 +1,91 @@
+"""A value that the next one contradicts, and a sodium that its glucose draws down."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from test_case import ARRIVAL, SITE, at, obx, orm, oru
+
+from umbridge.measured import CONTRADICTED, ORDINARY
+from umbridge.model import Event, FactValue, ReviewType
+from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.fold import StayFold
+from umbridge.stay.repeats import OTHERWISE, REPEAT_FACTS, TREATED_BY, WITHIN
+from umbridge.stay.window import readings
+
+ORDER = {fact: code for code, fact in sorted(SITE.intensity_orders.items())}
+MINUTE = 1 / 60
+
+
+def known(*events: Event, review: ReviewType = ReviewType.ADMISSION) -> dict[str, FactValue]:
+    fold = StayFold(SITE)
+    for seq, event in enumerate((ARRIVAL, *events)):
+        fold.apply(event, seq)
+    wanted = {*REPEAT_FACTS, "sodium", "potassium", "spo2"}
+    found = readings(fold, at(5), review=review, wanted=wanted)
+    return {fact: reading.latest.value for fact, reading in found.items()}
+
+
+def value(fact: str, number: object, hours: float) -> Event:
+    kind = dictionary()[fact]
+    return oru(obx(kind.loinc[0], str(number), hours, kind.unit, report=f"R{fact}{hours}"))
+
+
+#: An abnormal and an ordinary value of each.
+PAIRS = {
+    **{"heart_rate": (38, 80), "resp_rate": (44, 16), "sbp": (82, 128), "spo2": (71, 98)},
+    **{"potassium": ("6.9", "4.4"), "sodium": (118, 138)},
+}
+
+
+def test_each_measurement_that_can_be_contradicted_is_tried_and_has_what_it_takes() -> None:
+    assert set(PAIRS) == set(CONTRADICTED) == set(TREATED_BY)
+    assert set(CONTRADICTED) <= ORDINARY.keys()
+    assert {f"{fact}_contradicted" for fact in CONTRADICTED} <= set(DERIVED)
+    assert {each for treatments in TREATED_BY.values() for each in treatments} <= dictionary().keys()
+
+
+@pytest.mark.parametrize("fact", CONTRADICTED)
+def test_an_ordinary_value_soon_after_contradicts_and_one_later_does_not(fact: str) -> None:
+    worst, good = PAIRS[fact]
+    minutes = WITHIN.get(fact, OTHERWISE)
+    name = f"{fact}_contradicted"
+    for later, says in ((1, True), (minutes, True), (minutes + 1, False)):
+        found = known(value(fact, worst, 1), value(fact, good, 1 + later * MINUTE))
+        assert found[name] is says, later
+    assert known(value(fact, good, 1), value(fact, worst, 1 + MINUTE))[name] is False  # came after
+    assert known(value(fact, worst, 1), value(fact, worst, 1 + MINUTE))[name] is False  # says the same
+    assert known(value(fact, worst, 1))[name] is False
+    assert name not in known()
+    then = known(value(fact, worst, 1), value(fact, good, 1 + MINUTE), review=ReviewType.CONTINUED_STAY)
+    assert fact not in then or then[fact] == Decimal(str(good))
+
+
+@pytest.mark.parametrize("fact", CONTRADICTED)
+def test_a_better_value_under_treatment_contradicts_nothing(fact: str) -> None:
+    worst, good = PAIRS[fact]
+    minutes = WITHIN.get(fact, OTHERWISE)
+    for treatment in TREATED_BY[fact]:
+        order = orm(ORDER[treatment], 1 + minutes * MINUTE / 2)
+        found = known(value(fact, worst, 1), order, value(fact, good, 1 + minutes * MINUTE))
+        assert found[f"{fact}_contradicted"] is False, treatment
+
+
+@pytest.mark.parametrize(
+    ("sodium", "glucose", "hours", "corrected"),
+    [
+        (122, 980, 1, Decimal("143.12")),  # 2.4 for each 100 mg/dL above 100
+        (122, 200, 1, Decimal("124.4")),
+        (122, 100, 1, Decimal(122)),
+        (122, 70, 1, Decimal(122)),
+        (122, 980, 2, Decimal("143.12")),
+        (122, 980, 2.1, None),  # of another hour
+    ],
+)
+def test_a_sodium_is_corrected_for_the_glucose_of_its_hour(
+    sodium: int, glucose: int, hours: float, corrected: Decimal | None
+) -> None:
+    found = known(value("sodium", sodium, 1), value("glucose", glucose, hours))
+    assert found.get("corrected_sodium") == corrected
+    assert "corrected_sodium" not in known(value("sodium", sodium, 1))

@@ -1,0 +1,141 @@
+"""Which measurements a chronic illness makes usual, and which say that a patient is ill now.
+
+A platelet count of 60 is a sign of sepsis in who had 200, and no news in who has had 60 for years. What is
+usual is never taken as normal: it makes no answer close by itself, and a person looks (docs/judgement.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from umbridge.measured import CONTRADICTED, ORDINARY
+from umbridge.model import FactValue, Reading
+
+#: An illness of before, a measurement, and the lowest and highest value that it makes usual. Beyond these a
+#: value is a finding whatever the illness. All unsigned:
+#: * dialysis: what builds up between two sessions. Potassium from 6.5 is an emergency on dialysis too (UK
+#:   Kidney Association 2023); haemoglobin is held at 9 to 11.5 g/dL (KDIGO 2012 on anaemia, recalled)
+#: * a liver, a blood count, a bilirubin that were so before, within what is no reason to act by itself
+#: * an anticoagulant: an INR says nothing of the liver then, however high
+#: * dementia: not knowing where one is; drowsy is new
+#: * chronic hypoxaemia: from 88 %, the target for such patients (BTS 2017)
+_USUAL: tuple[tuple[str, str, str, str], ...] = (
+    ("chronic_dialysis", "bun", "0", "100"),
+    ("chronic_dialysis", "creatinine", "0", "80"),
+    ("chronic_dialysis", "potassium", "3.0", "6.4"),
+    ("chronic_dialysis", "bicarbonate", "18", "40"),
+    ("chronic_dialysis", "hemoglobin", "9", "30"),
+    ("chronic_dialysis", "hematocrit", "27", "90"),
+    ("chronic_anemia", "hemoglobin", "7", "30"),
+    ("chronic_anemia", "hematocrit", "21", "90"),
+    ("chronic_thrombocytopenia", "platelets", "30", "10000"),
+    ("chronic_hyperbilirubinemia", "bilirubin_total", "0", "4"),
+    ("liver_disease", "platelets", "50", "10000"),
+    ("liver_disease", "bilirubin_total", "0", "3"),
+    ("liver_disease", "inr", "0", "2.3"),
+    ("on_anticoagulant", "inr", "0", "100"),
+    ("dementia", "gcs", "13", "15"),
+    ("mentation_at_baseline", "gcs", "3", "15"),
+    ("chronic_hypoxemia", "spo2", "88", "100"),
+    ("chronic_hypoxemia", "spo2_room_air", "80", "100"),
+    ("chronic_hypoxemia", "pao2", "50", "2500"),
+    ("chronic_hypoxemia", "pao2_fio2", "200", "1000"),
+    ("chronic_hypoxemia", "paco2", "0", "55"),
+)
+USUAL = tuple((illness, fact, Decimal(low), Decimal(high)) for illness, fact, low, high in _USUAL)
+#: The same of the level of consciousness: which codes.
+USUAL_CODES: Mapping[str, frozenset[str]] = {
+    "dementia": frozenset({"A", "C"}),
+    "mentation_at_baseline": frozenset({"A", "C", "V", "P", "U"}),
+}
+ILLNESSES = frozenset({illness for illness, *_ in USUAL} | USUAL_CODES.keys())
+#: What is worked out from a measurement alone goes with it.
+_WITH = {"consciousness": ("altered_mentation",), "spo2": ("spo2_room_air",), "sodium": ("corrected_sodium",)}
+#: Comfort or hospice care: the patient, or who speaks for them, has chosen what care is for.
+COMFORT = "comfort_care"
+#: A score of before this illness that somebody stated already takes these off.
+_BASELINE, _ASSUMED = "sofa_baseline", "none known"
+_IN_BASELINE = frozenset({"platelets", "bilirubin_total", "gcs", "creatinine"})
+#: From and to of what is no sign of a systemic inflammatory response (Bone, Chest 1992;101:1644).
+_SIRS = {"temperature": ("36", "38"), "heart_rate": ("0", "90"), "resp_rate": ("0", "20"), "wbc": ("4", "12")}
+_SIGNS = 2
+#: From and to of what NEWS2 (RCP 2017) gives fewer than three points for: a single sign with three calls a
+#: physician.
+_NEWS2 = {
+    **{"resp_rate": ("9", "24"), "sbp": ("91", "219"), "heart_rate": ("41", "130")},
+    "temperature": ("35.1", "47"),
+}
+
+
+def asked_beside(read: frozenset[str]) -> frozenset[str]:
+    """The facts that say whether what was read is usual, or was contradicted: for a plugin's manifest."""
+    found = {illness for illness, fact, *_ in USUAL if fact in read}
+    if "consciousness" in read:
+        found |= USUAL_CODES.keys()
+    found |= {f"{fact}_contradicted" for fact in CONTRADICTED if fact in read}
+    return frozenset(found | {COMFORT} if read & ORDINARY.keys() else found)
+
+
+def is_true(facts: Mapping[str, Reading], fact: str) -> bool:
+    return fact in facts and facts[fact].latest.value is True
+
+
+def usual(facts: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
+    """Measurements that may be the patient's usual ones, each with the illness that says so."""
+    found = [
+        (fact, illness)
+        for illness, fact, low, high in USUAL
+        if is_true(facts, illness) and fact in facts and _within(facts[fact], low, high)
+    ]
+    level = facts.get("consciousness")
+    if level is not None:
+        found += [
+            ("consciousness", illness)
+            for illness, codes in USUAL_CODES.items()
+            if is_true(facts, illness) and level.high.value in codes and level.latest.value in codes
+        ]
+    before = facts.get(_BASELINE)
+    if before is not None and not before.latest.source.startswith(_ASSUMED):
+        found = [each for each in found if each[0] not in _IN_BASELINE]
+    return tuple(sorted(found))
+
+
+def contradicted(facts: Mapping[str, Reading]) -> tuple[str, ...]:
+    """Measurements whose worst value the next one contradicts."""
+    return tuple(fact for fact in CONTRADICTED if is_true(facts, f"{fact}_contradicted"))
+
+
+def with_made(facts: frozenset[str]) -> frozenset[str]:
+    """These and what is worked out from one of them alone."""
+    return facts.union(*(_WITH.get(fact, ()) for fact in facts))
+
+
+def is_ill(facts: Mapping[str, Reading], doubtful: frozenset[str]) -> bool:
+    """Two signs of a systemic inflammatory response, one sign that has three points of NEWS2, or a saturation
+    below the limit, which may be the patient's own."""
+    signs = sum(_is_out(facts, fact, *limits, doubtful) for fact, limits in _SIRS.items())
+    if signs >= _SIGNS or any(_is_out(facts, fact, *limits, doubtful) for fact, limits in _NEWS2.items()):
+        return True
+    limit = facts.get("spo2_limit")
+    lowest = None if limit is None else limit.latest.value
+    if isinstance(lowest, Decimal) and _is_out(facts, "spo2", str(lowest), "100", doubtful):
+        return True
+    level = facts.get("consciousness")
+    return level is not None and "consciousness" not in doubtful and level.high.value != "A"
+
+
+def _is_out(facts: Mapping[str, Reading], fact: str, low: str, high: str, doubtful: frozenset[str]) -> bool:
+    reading = facts.get(fact)
+    if reading is None or fact in doubtful:
+        return False
+    values = (reading.low.value, reading.high.value)
+    return any(isinstance(each, Decimal) and not Decimal(low) <= each <= Decimal(high) for each in values)
+
+
+def _within(reading: Reading, low: Decimal, high: Decimal) -> bool:
+    return all(_is_between(each, low, high) for each in (reading.low.value, reading.high.value))
+
+
+def _is_between(value: FactValue, low: Decimal, high: Decimal) -> bool:
+    return isinstance(value, Decimal) and low <= value <= high
