@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import umbridge_interqual_like as interqual
-from test_unreadhold import ARRIVAL, ILL, LATER, ORDERED, lab, message
+from test_unreadhold import ARRIVAL, ILL, LATER, ORDER, ORDERED, lab, message
 
 from umbridge import Outcome, ScreenResult
 from umbridge.criteria.host import Host
@@ -85,7 +85,7 @@ def test_a_correction_that_found_nothing_holds_what_it_may_mean(
     host: Host, sent: tuple[bytes, ...], is_raised: bool, is_held: bool
 ) -> None:
     for order_of in itertools.permutations(sent):
-        line, exceptions = looked(host, ARRIVAL, ILL, ORDERED, *order_of, LATER)
+        line, exceptions = looked(host, ARRIVAL, ILL, ORDER, ORDERED, *order_of, LATER)
         assert (UNFOUND in exceptions) is is_raised
         assert (CORRECTION_NOT_FOUND in line["hold"]) is is_held
         assert line["outcome"] in ("MEETS", "MEETS_ADVISE_HIGHER")
@@ -125,7 +125,7 @@ def test_an_end_that_found_no_order_holds_what_it_may_mean(
     host: Host, sent: tuple[bytes, ...], is_held: bool
 ) -> None:
     for order_of in itertools.permutations(sent):
-        line, _ = looked(host, ARRIVAL, ILL, ORDERED, *order_of, LATER)
+        line, _ = looked(host, ARRIVAL, ILL, ORDER, ORDERED, *order_of, LATER)
         assert (ORDER_NOT_FOUND in line["hold"]) is is_held
         assert line["closes"] is (not is_held and line["outcome"] == "MEETS")
         rows = [(row["fact"], row["why"]) for row in line.get("not_used", [])]

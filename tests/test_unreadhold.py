@@ -102,6 +102,9 @@ ILL = message(
         )
     ),
 )
+ORDER = message(
+    "ORM^O01", "202603021155", "ORC|NW|ZZO1^ZZEHR", "OBR|1|ZZO1^ZZEHR||ADTINPT^Admit to inpatient^99UMB"
+)
 ORDERED = message("ADT^A01", "202603021200", "DG1|1||J18.9^J18.9^I10|||A|||||||||1", "IN1|1|ZZ|ZZ")
 
 
@@ -124,7 +127,7 @@ def host() -> Iterator[Host]:
 
 def admission(host: Host, *messages: bytes) -> Any:
     run = Shadow(default_site())
-    for each in (ARRIVAL, ILL, ORDERED, *messages):
+    for each in (ARRIVAL, ILL, ORDER, ORDERED, *messages):
         run.take(each)
     (line,) = [line for line in run.screen(host, None) if line["review"] == "ADMISSION"]
     return line

@@ -10,7 +10,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY, UNMEASURED
+from umbridge.criteria.grounds import (
+    AGE_ONLY,
+    COMFORT_CARE,
+    CONTRADICTED_VALUE,
+    NO_MEASURED_FACT,
+    SEEN,
+    SEEN_ONLY,
+    SUPPORTED_BY,
+    UNMEASURED,
+    USUAL_VALUE,
+)
 from umbridge.criteria.tree import shown
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.frozen import dataclass
@@ -34,6 +44,7 @@ _NAMED = (
     *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER),
     *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, FACT_CORRECTED, CRITICAL_VALUE),
     *(DISCHARGE_BARRIER, STABLE_ON_TREATMENT),
+    *(USUAL_VALUE, CONTRADICTED_VALUE, COMFORT_CARE),
 )
 
 

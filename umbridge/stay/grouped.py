@@ -7,7 +7,7 @@ says so of each of them, as an ORC by its number would.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from zlib import crc32
+from hashlib import blake2b
 
 from umbridge.stay.entities import alike
 from umbridge.stay.force import BESIDE
@@ -71,5 +71,5 @@ class Grouped:
 
 def _of_one(said: Said, placer: str, filler: str) -> Said:
     """With a part of its own: no two statements have one claim."""
-    own = BESIDE * (1 + crc32(f"{placer}|{filler}".encode()))
+    own = BESIDE * (1 + int.from_bytes(blake2b(f"{placer}|{filler}".encode(), digest_size=4).digest()))
     return said._replace(placer=placer, filler=filler, group="", part=said.part + own)
