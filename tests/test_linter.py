@@ -51,7 +51,7 @@ PLANTED = [
         'one = ["potassium >= 6.5 mmol/L", "potassium >= 7 mmol/L"]',
         "criterion.potassium_high",
         WARNING,
-        "'latest potassium >= 7 mmol/L' can never turn it",
+        "'highest potassium >= 7 mmol/L' can never turn it",
     ),
     # a limit that nobody's value can be, and one that everybody's is
     ('potassium >= 6.5 mmol/L"', 'potassium >= 65 mmol/L"', "fact.potassium", ERROR, "between 0.5 and 15"),

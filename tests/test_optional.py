@@ -46,7 +46,7 @@ WHY = {
     ("usual_paco2", "paco2"): "a baseline counts only where it is stated",
     ("usual_spo2", "spo2"): "the same",
     ("usual_sodium", "sodium"): "the same",
-    ("corrected_sodium", "sodium"): "without a glucose of the time the sodium counts as it is",
+    ("corrected_sodium", ALWAYS): "without a glucose of the time the sodium counts as it is",
     (
         "chronic_dialysis",
         ALWAYS,
@@ -102,7 +102,7 @@ def test_a_stand_in_is_a_condition_or_says_the_same_thing() -> None:
     replaces = {("arterial_ph", "venous_ph"), ("beta_hydroxybutyrate", "urine_ketones")}
     replaces |= {("pao2_fio2", "spo2_room_air")}
     baselines = {("usual_paco2", "paco2"), ("usual_spo2", "spo2"), ("chronic_bicarbonate", "bicarbonate")}
-    baselines |= {("usual_sodium", "sodium"), ("corrected_sodium", "sodium")}
+    baselines |= {("usual_sodium", "sodium")}
     once = {("creatinine_rise_48h", "creatinine"), ("hemoglobin_fall_24h", "hemoglobin")}
     once |= {("urine_output_rate", "creatinine")}
     for fact, beside in WHY:

@@ -32,6 +32,8 @@ SWITCHES = {
     },
     ("o2_therapy", "without_oxygen"): "on oxygen: its fraction is asked for",
     ("specimen_hemolyzed", "potassium"): "a spoilt specimen is no potassium",
+    ("specimen_hemolyzed", "potassium_contradicted"): "and none that a next one contradicts",
+    ("spo2_room_air", "spo2_contradicted"): "a saturation on room air is the newer one",
     ("o2_therapy", "spo2_room_air"): "a saturation on oxygen is none on room air",
     ("niv", "spo2_room_air"): "the same",
     ("high_flow_o2", "spo2_room_air"): "the same",

@@ -67,6 +67,9 @@ _NEWS2 = {
     "temperature": ("35.1", "47"),
 }
 
+#: What ``is_ill`` looks at.
+SIGNS = frozenset({*_SIRS, *_NEWS2, "spo2", "spo2_limit", "consciousness"})
+
 
 def asked_beside(read: frozenset[str]) -> frozenset[str]:
     """The facts that say whether what was read is usual, or was contradicted: for a plugin's manifest."""

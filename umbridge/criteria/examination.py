@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -81,6 +81,16 @@ class Examination:
                 tuple([self._joint(joint, known, bounds) for joint in rules.joints]),
             )
         )
+
+    def readable(self, facts: Mapping[str, Reading], names: Iterable[str]) -> dict[str, Reading]:
+        """Of these facts those that are known, but for any in another unit than the content declares."""
+        specs = self.rules.facts
+        return {
+            name: reading
+            for name in names
+            if (reading := facts.get(name)) is not None
+            and ((spec := specs.get(name)) is None or is_usable(spec, reading))
+        }
 
     def _bounded(self, spec: FactSpec, reading: Reading) -> Reading | None:
         rules = self.rules

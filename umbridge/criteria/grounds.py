@@ -29,7 +29,7 @@ from umbridge.criteria.tree import (
 from umbridge.criteria.truths import Truths
 from umbridge.measured import BROUGHT, measured, measurements, supported
 from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
-from umbridge.usual import COMFORT, contradicted, is_ill, is_true, usual, with_made
+from umbridge.usual import COMFORT, SIGNS, contradicted, is_ill, is_true, usual, with_made
 
 NO_MEASURED_FACT = "NO_MEASURED_FACT"
 AGE_ONLY = "AGE_ONLY"
@@ -90,7 +90,7 @@ def ground(
     doubted = tuple(fact for fact in contradicted(case.facts) if fact in found)
     doubtful = frozenset(doubted).union(fact for fact, _ in so_before)
     return Ground(
-        *(True, found, shown, is_ill(case.facts, doubtful), so_before, doubted),
+        *(True, found, shown, is_ill(exam.readable(case.facts, SIGNS), doubtful), so_before, doubted),
         is_comfort=is_true(case.facts, COMFORT),
     )
 

@@ -24,10 +24,10 @@ from umbridge.criteria.grounds import (
     pend_unmeasured,
     to_measure,
 )
-from umbridge.criteria.tree import Decision, IfMeasured, Node, one, shown
+from umbridge.criteria.tree import Decision, IfMeasured, Node, is_usable, one, shown
 from umbridge.criteria.truths import Truths
 from umbridge.measured import is_finding
-from umbridge.model import Case, Evidence, Level, Manifest, Outcome, ReviewType, ScreenResult
+from umbridge.model import Case, Evidence, Level, Manifest, Outcome, Reading, ReviewType, ScreenResult
 from umbridge.signed import NOBODY
 
 LEVELS = (Level.CRITICAL, Level.INTERMEDIATE, Level.ACUTE, Level.OBS)  # highest first
@@ -267,13 +267,18 @@ def _with_unread(case: Case, episode: Episode, result: ScreenResult) -> ScreenRe
     said = [
         f"{fact} {shown(reading.latest.value)} {reading.latest.unit}".rstrip()
         for fact, reading in sorted(case.facts.items())
-        if fact not in episode.read and is_finding(reading)
+        if fact not in episode.read and is_finding(reading) and _is_in_its_unit(episode, reading)
     ]
     if not said:
         return result
     more = f", and {len(said) - MOST_UNREAD} more" if len(said) > MOST_UNREAD else ""
     words = f"Known of this patient and not looked at by them: {', '.join(said[:MOST_UNREAD])}{more}."
     return replace(result, rationale=f"{result.rationale} {words}"[:MOST_CHARACTERS])
+
+
+def _is_in_its_unit(episode: Episode, reading: Reading) -> bool:
+    spec = episode.subset.rules.facts.get(reading.fact)
+    return spec is None or is_usable(spec, reading)
 
 
 def _going_by(episode: Episode, ask: Ask, result: ScreenResult) -> tuple[str, ...]:
