@@ -12,6 +12,11 @@ from decimal import Decimal
 from umbridge.measured import CONTRADICTED, ORDINARY
 from umbridge.model import FactValue, Reading
 
+
+def _limits(said: Mapping[str, tuple[str, str]]) -> Mapping[str, tuple[Decimal, Decimal]]:
+    return {fact: (Decimal(low), Decimal(high)) for fact, (low, high) in said.items()}
+
+
 #: An illness of before, a measurement, and the lowest and highest value that it makes usual. Beyond these a
 #: value is a finding whatever the illness. All unsigned:
 #: * dialysis: what builds up between two sessions. Potassium from 6.5 is an emergency on dialysis too (UK
@@ -58,15 +63,19 @@ COMFORT = "comfort_care"
 _BASELINE, _ASSUMED = "sofa_baseline", "none known"
 _IN_BASELINE = frozenset({"platelets", "bilirubin_total", "gcs", "creatinine"})
 #: From and to of what is no sign of a systemic inflammatory response (Bone, Chest 1992;101:1644).
-_SIRS = {"temperature": ("36", "38"), "heart_rate": ("0", "90"), "resp_rate": ("0", "20"), "wbc": ("4", "12")}
+_SIRS = _limits(
+    {"temperature": ("36", "38"), "heart_rate": ("0", "90"), "resp_rate": ("0", "20"), "wbc": ("4", "12")}
+)
 _SIGNS = 2
 #: From and to of what NEWS2 (RCP 2017) gives fewer than three points for: a single sign with three calls a
 #: physician.
-_NEWS2 = {
-    **{"resp_rate": ("9", "24"), "sbp": ("91", "219"), "heart_rate": ("41", "130")},
-    "temperature": ("35.1", "47"),
-}
-
+_NEWS2 = _limits(
+    {
+        **{"resp_rate": ("9", "24"), "sbp": ("91", "219"), "heart_rate": ("41", "130")},
+        "temperature": ("35.1", "47"),
+    }
+)
+_FULL = Decimal(100)
 #: What ``is_ill`` looks at.
 SIGNS = frozenset({*_SIRS, *_NEWS2, "spo2", "spo2_limit", "consciousness"})
 
@@ -122,18 +131,20 @@ def is_ill(facts: Mapping[str, Reading], doubtful: frozenset[str]) -> bool:
         return True
     limit = facts.get("spo2_limit")
     lowest = None if limit is None else limit.latest.value
-    if isinstance(lowest, Decimal) and _is_out(facts, "spo2", str(lowest), "100", doubtful):
+    if isinstance(lowest, Decimal) and _is_out(facts, "spo2", lowest, _FULL, doubtful):
         return True
     level = facts.get("consciousness")
     return level is not None and "consciousness" not in doubtful and level.high.value != "A"
 
 
-def _is_out(facts: Mapping[str, Reading], fact: str, low: str, high: str, doubtful: frozenset[str]) -> bool:
+def _is_out(
+    facts: Mapping[str, Reading], fact: str, low: Decimal, high: Decimal, doubtful: frozenset[str]
+) -> bool:
     reading = facts.get(fact)
     if reading is None or fact in doubtful:
         return False
     values = (reading.low.value, reading.high.value)
-    return any(isinstance(each, Decimal) and not Decimal(low) <= each <= Decimal(high) for each in values)
+    return any(isinstance(each, Decimal) and not low <= each <= high for each in values)
 
 
 def _within(reading: Reading, low: Decimal, high: Decimal) -> bool:
