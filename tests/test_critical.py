@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from umbridge import news2
 from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.interval import Interval
 from umbridge.model import (
@@ -22,7 +23,6 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
-from umbridge.review import news2
 from umbridge.review.critical import (
     CRITICAL_VALUE,
     EMERGENCY,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +14,11 @@ from test_writer import make
 from umbridge.casework.docket import Silence, Task
 from umbridge.criteria.host import Host
 from umbridge.deadlines import Deadlines
+from umbridge.errors import StoreError
 from umbridge.store import stays
 from umbridge.store.opening import hold_pen
 from umbridge.store.steps import Steps
+from umbridge.turns import Deadline, LaneWork, Message
 
 DAY_THREE = datetime(2026, 3, 4, 5, 0, tzinfo=UTC)  # begins at midnight of the facility, UTC-5 in March
 
@@ -107,6 +110,22 @@ def test_a_message_that_comes_first_has_seen_to_it(ward: Ward, clock: Clock) -> 
     ward.begin()
     assert look(ward, clock) == 0
     ward.end()
+
+
+@pytest.mark.parametrize("work", [Message(1, None), Deadline(DAY_THREE)])
+def test_the_log_says_only_what_is_written(
+    ward: Ward, clock: Clock, caplog: pytest.LogCaptureFixture, work: LaneWork
+) -> None:
+    """Where the store has failed, a full disk, a row is pending still and nobody has set it aside."""
+    feed = Feed()
+    ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
+    ward.begin()
+    assert ward.pipeline is not None
+    for table in ("inbox", "lane_due"):
+        ward.pen.call(Inside(lambda batch, name=table: batch.cursor.execute(f"DROP TABLE {name}")))
+    with pytest.raises((StoreError, sqlite3.OperationalError)):
+        ward.on_loop(ward.pipeline._give_up(b"lane", work, "work_failed:ZZ"))
+    assert [record.message for record in caplog.records if record.name == "umbridge.pipeline"] == []
 
 
 def test_a_stay_that_does_not_open_holds_up_no_other(

@@ -1,6 +1,6 @@
 """The daemon killed under load: what was accepted is there, each once, and the ledger verifies.
 
-``UMBRIDGE_KILLS`` sets how often (4 here; ``make faults`` runs 60). The evidence goes to ``evidence/``.
+``UMBRIDGE_KILLS`` sets how often (8 here; ``make faults`` runs 60). The evidence goes to ``evidence/``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from installation import ROOT, Installation, Running
 from umbridge import sample
 from umbridge.hl7 import er7, mllp
 
-KILLS = int(os.environ.get("UMBRIDGE_KILLS", "4"))
+KILLS = int(os.environ.get("UMBRIDGE_KILLS", "8"))
 CONNECTIONS = 6
 SEED = 20261122
 

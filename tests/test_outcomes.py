@@ -140,19 +140,10 @@ def asks() -> Iterator[tuple[str, str]]:
         yield role, "BTG"
 
 
-def asks_once() -> Iterator[tuple[str, str]]:
-    """Each role for one purpose that it has."""
-    for role in ("", *sorted(TABLE.roles)):
-        yield role, min(TABLE.roles[role].purposes, default="") if role else ""
-
-
 @pytest.mark.parametrize(("op", "args"), QUESTIONS, ids=json.dumps)
 def test_a_question_is_answered_or_refused_as_its_entry_says(desk: Desk, op: str, args: Row) -> None:
-    # why starts every plugin for each answer: where there is one, each role asks once. Where there is none
-    # (entry 0) every role asks for every purpose, at the same door.
-    dear = op == "ledger.why" and args["seq"] == "{determination}"
     seen = set()
-    for role, purpose in asks_once() if dear else asks():
+    for role, purpose in asks():
         before = desk.pen.ledger.size
         asked = filled(desk, args) | {"purpose": purpose, "reason": "ZZ because of an emergency"}
         code, rows = exit_of(desk, role, op, asked)

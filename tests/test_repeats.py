@@ -72,6 +72,22 @@ def test_a_better_value_under_treatment_contradicts_nothing(fact: str) -> None:
         assert found[f"{fact}_contradicted"] is False, treatment
 
 
+@pytest.mark.parametrize("fact", CONTRADICTED)
+@pytest.mark.parametrize("begun", [0, 0.03, 0.37, 0.71, 0.97, 1])
+def test_a_treatment_counts_however_short_it_was(fact: str, begun: float) -> None:
+    """Begun at any part of the way from the worst value to the next one, and ended at once or before."""
+    worst, good = PAIRS[fact]
+    way = WITHIN.get(fact, OTHERWISE) * MINUTE
+    pair = value(fact, worst, 1), value(fact, good, 1 + way)
+    code, start = ORDER[TREATED_BY[fact][0]], 1 + begun * way
+    short = orm(code, start, placer="P9"), orm(code, start + way / 100, "DC", placer="P9")
+    assert known(*pair, *short)[f"{fact}_contradicted"] is False
+    before = orm(code, 0.5, placer="P9"), orm(code, 0.9, "DC", placer="P9")
+    after = orm(code, 1 + way * 1.02, placer="P9")
+    assert known(*pair, *before)[f"{fact}_contradicted"] is True
+    assert known(*pair, after)[f"{fact}_contradicted"] is True
+
+
 @pytest.mark.parametrize(
     ("sodium", "glucose", "hours", "corrected"),
     [

@@ -242,17 +242,20 @@ class Pipeline:
             return False
 
     async def _give_up(self, lane: bytes, work: LaneWork, code: str) -> None:
-        """A row waits for a person; a deadline is left to the stay's next message, which sees to it."""
+        """A row waits for a person; a deadline is left to the stay's next message, which sees to it.
+
+        The log says so once it is written: where the store has failed the row is still pending.
+        """
         self._memory.forget(lane)
         match work:
             case Deadline():
-                log.error("deadline_failed", extra={"code": code})
                 await self._pen.ask(GiveUpWaiting(lane))
+                log.error("deadline_failed", extra={"code": code})
             case ReadAnew():
                 log.error("reading_anew_failed", extra={"code": code})
             case Message() | AskedAgain() as row:
-                log.error("row_quarantined", extra={"row": row.seq, "code": code})
                 await self._pen.ask(Quarantine(lane=lane, row=row, reason=code))
+                log.error("row_quarantined", extra={"row": row.seq, "code": code})
             case other:
                 assert_never(other)
 

@@ -6,11 +6,13 @@ usual is never taken as normal: it makes no answer close by itself, and a person
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
+from umbridge.interval import holds
 from umbridge.measured import CONTRADICTED, ORDINARY
 from umbridge.model import FactValue, Reading
+from umbridge.news2 import CALLED, is_so
 
 
 def _limits(said: Mapping[str, tuple[str, str]]) -> Mapping[str, tuple[Decimal, Decimal]]:
@@ -67,17 +69,9 @@ _SIRS = _limits(
     {"temperature": ("36", "38"), "heart_rate": ("0", "90"), "resp_rate": ("0", "20"), "wbc": ("4", "12")}
 )
 _SIGNS = 2
-#: From and to of what NEWS2 (RCP 2017) gives fewer than three points for: a single sign with three calls a
-#: physician.
-_NEWS2 = _limits(
-    {
-        **{"resp_rate": ("9", "24"), "sbp": ("91", "219"), "heart_rate": ("41", "130")},
-        "temperature": ("35.1", "47"),
-    }
-)
 _FULL = Decimal(100)
 #: What ``is_ill`` looks at.
-SIGNS = frozenset({*_SIRS, *_NEWS2, "spo2", "spo2_limit", "consciousness"})
+SIGNS = frozenset({*_SIRS, *CALLED, "spo2", "spo2_limit", "consciousness"})
 
 
 def asked_beside(read: frozenset[str]) -> frozenset[str]:
@@ -89,23 +83,19 @@ def asked_beside(read: frozenset[str]) -> frozenset[str]:
     return frozenset(found | {COMFORT} if read & ORDINARY.keys() else found)
 
 
-def is_true(facts: Mapping[str, Reading], fact: str) -> bool:
-    return fact in facts and facts[fact].latest.value is True
-
-
 def usual(facts: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
     """Measurements that may be the patient's usual ones, each with the illness that says so."""
     found = [
         (fact, illness)
         for illness, fact, low, high in USUAL
-        if is_true(facts, illness) and fact in facts and _within(facts[fact], low, high)
+        if is_so(facts, illness) and fact in facts and _within(facts[fact], low, high)
     ]
     level = facts.get("consciousness")
     if level is not None:
         found += [
             ("consciousness", illness)
             for illness, codes in USUAL_CODES.items()
-            if is_true(facts, illness) and level.high.value in codes and level.latest.value in codes
+            if is_so(facts, illness) and level.high.value in codes and level.latest.value in codes
         ]
     before = facts.get(_BASELINE)
     if before is not None and not before.latest.source.startswith(_ASSUMED):
@@ -115,7 +105,7 @@ def usual(facts: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
 
 def contradicted(facts: Mapping[str, Reading]) -> tuple[str, ...]:
     """Measurements whose worst value the next one contradicts."""
-    return tuple(fact for fact in CONTRADICTED if is_true(facts, f"{fact}_contradicted"))
+    return tuple(fact for fact in CONTRADICTED if is_so(facts, f"{fact}_contradicted"))
 
 
 def with_made(facts: frozenset[str]) -> frozenset[str]:
@@ -127,7 +117,7 @@ def is_ill(facts: Mapping[str, Reading], doubtful: frozenset[str]) -> bool:
     """Two signs of a systemic inflammatory response, one sign that has three points of NEWS2, or a saturation
     below the limit, which may be the patient's own."""
     signs = sum(_is_out(facts, fact, *limits, doubtful) for fact, limits in _SIRS.items())
-    if signs >= _SIGNS or any(_is_out(facts, fact, *limits, doubtful) for fact, limits in _NEWS2.items()):
+    if signs >= _SIGNS or any(_calls(facts, fact, doubtful) for fact in CALLED):
         return True
     limit = facts.get("spo2_limit")
     lowest = None if limit is None else limit.latest.value
@@ -140,11 +130,19 @@ def is_ill(facts: Mapping[str, Reading], doubtful: frozenset[str]) -> bool:
 def _is_out(
     facts: Mapping[str, Reading], fact: str, low: Decimal, high: Decimal, doubtful: frozenset[str]
 ) -> bool:
+    return any(not low <= each <= high for each in _worst(facts, fact, doubtful))
+
+
+def _calls(facts: Mapping[str, Reading], fact: str, doubtful: frozenset[str]) -> bool:
+    """Whether a sign alone has the three points of NEWS2 for which a physician is called."""
+    return any(holds(each, *limit) for each in _worst(facts, fact, doubtful) for limit in CALLED[fact])
+
+
+def _worst(facts: Mapping[str, Reading], fact: str, doubtful: frozenset[str]) -> Iterator[Decimal]:
+    """The lowest and the highest number that is known of a sign, without any doubt."""
     reading = facts.get(fact)
-    if reading is None or fact in doubtful:
-        return False
-    values = (reading.low.value, reading.high.value)
-    return any(isinstance(each, Decimal) and not low <= each <= high for each in values)
+    if reading is not None and fact not in doubtful:
+        yield from (each for each in (reading.low.value, reading.high.value) if isinstance(each, Decimal))
 
 
 def _within(reading: Reading, low: Decimal, high: Decimal) -> bool:

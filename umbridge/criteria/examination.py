@@ -83,13 +83,13 @@ class Examination:
         )
 
     def readable(self, facts: Mapping[str, Reading], names: Iterable[str]) -> dict[str, Reading]:
-        """Of these facts those that are known, but for any in another unit than the content declares."""
+        """Of these facts those that are known and that the content can use: in its unit, one of its codes."""
         specs = self.rules.facts
         return {
             name: reading
             for name in names
             if (reading := facts.get(name)) is not None
-            and ((spec := specs.get(name)) is None or _is_in_unit(reading, spec.unit))
+            and ((spec := specs.get(name)) is None or is_usable(spec, reading))
         }
 
     def _bounded(self, spec: FactSpec, reading: Reading) -> Reading | None:
@@ -224,11 +224,6 @@ def heeding() -> Iterator[list[Cited]]:
 def truths_of(exam: Examination) -> Truths:
     """For the engine's own rooms: what the patient shares with others. It is no vendor's to fill."""
     return exam._truths
-
-
-def _is_in_unit(reading: Reading, unit: str) -> bool:
-    """Whether each value that decides has the unit; where content declares none, any."""
-    return not unit or reading.latest.unit == reading.low.unit == reading.high.unit == unit
 
 
 def _counted(reading: Reading) -> int:

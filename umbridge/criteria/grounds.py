@@ -29,7 +29,8 @@ from umbridge.criteria.tree import (
 from umbridge.criteria.truths import Truths
 from umbridge.measured import BROUGHT, measured, measurements, supported
 from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
-from umbridge.usual import COMFORT, SIGNS, contradicted, is_ill, is_true, usual, with_made
+from umbridge.news2 import is_so
+from umbridge.usual import COMFORT, SIGNS, contradicted, is_ill, usual, with_made
 
 NO_MEASURED_FACT = "NO_MEASURED_FACT"
 AGE_ONLY = "AGE_ONLY"
@@ -91,7 +92,7 @@ def ground(
     doubtful = frozenset(doubted).union(fact for fact, _ in so_before)
     return Ground(
         *(True, found, shown, is_ill(exam.readable(case.facts, SIGNS), doubtful), so_before, doubted),
-        is_comfort=is_true(case.facts, COMFORT),
+        is_comfort=is_so(case.facts, COMFORT),
     )
 
 

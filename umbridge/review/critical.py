@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from umbridge import news2
 from umbridge.criteria.unreadhold import RESULT_UNREAD
 from umbridge.interval import Interval, holds
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
-from umbridge.review import news2
+from umbridge.news2 import may_be, own_limit
 from umbridge.review.closing import CRITICAL_VALUE
-from umbridge.review.news2 import may_be, own_limit
 from umbridge.review.plan import Review
 
-#: Points that one sign alone has, which calls for an urgent look; and a sum at which a team with skills of
-#: critical care is called, and a move to a higher level considered (Royal College of Physicians, 2017).
-SINGLE, EMERGENCY = 3, 7
+#: A sum at which a team with skills of critical care is called, and a move to a higher level considered
+#: (Royal College of Physicians, 2017).
+EMERGENCY = 7
 #: Values of a kind that laboratories telephone (42 CFR 493.1291(g) has each set its own), and a diastolic
 #: pressure above which hypertension is a crisis (Whelton PK et al. Hypertension 2018;71:e13). The limits of
 #: the laboratory were chosen for umbridge: unsigned.
@@ -35,10 +35,7 @@ _CALLED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "arterial_ph": (("<", "7.20"),),
 }
 LIMITS: Mapping[str, tuple[tuple[str, Decimal], ...]] = {
-    **{
-        fact: tuple((op, limit) for op, limit, points in its if points == SINGLE)
-        for fact, its in news2.BANDS.items()
-    },
+    **news2.CALLED,
     **{fact: tuple((op, Decimal(limit)) for op, limit in its) for fact, its in _CALLED.items()},
 }
 #: NEWS2's scale 1: 91 % and less. Of a patient with a limit of their own, what is below that.

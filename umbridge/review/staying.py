@@ -14,8 +14,8 @@ from functools import cache
 from umbridge.criteria.content import BARRIER
 from umbridge.interval import Interval, holds
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
+from umbridge.news2 import is_not_alert, is_so, own_limit
 from umbridge.review.critical import shown
-from umbridge.review.news2 import is_not_alert, is_so, own_limit
 from umbridge.review.plan import Review
 from umbridge.stay.facts import dictionary
 

@@ -19,6 +19,7 @@ from umbridge.stay.clock import HOUR, instant
 from umbridge.stay.derived import single
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.statements import Result
+from umbridge.stay.turns import InForce
 
 MINUTE = HOUR // 60
 #: How soon, in minutes, the next value has to be there to contradict. Vital signs are taken again at once
@@ -37,7 +38,6 @@ TREATED_BY: Mapping[str, tuple[str, ...]] = {
         ("o2_therapy", "niv", "high_flow_o2", "mechanical_ventilation"),
     ),
 }
-STEPS = 12  # moments between the two at which treatment is looked for
 #: A high glucose draws water into the blood: 2.4 mmol/L of sodium for each 100 mg/dL above 100 (Spasovski G
 #: et al. Eur J Endocrinol 2014;170:G1; the factor recalled). Which glucose belongs to a sodium, in hours, is
 #: unsigned.
@@ -57,6 +57,10 @@ class Look(Protocol):
     def prevailing(self, reading: Reading) -> tuple[Sample, ...]: ...
 
     def usable(self, kind: FactType) -> list[Result]: ...
+
+    def turns(self, fact: str) -> InForce | None: ...
+
+    def first_on(self, fact: str, first: int, last: int) -> list[Result]: ...
 
     def given(self, fact: str, at: int) -> Sample | None: ...
 
@@ -98,12 +102,15 @@ def _is_ordinary(fact: str, value: FactValue | None) -> bool:
 
 
 def _is_treated(look: Look, fact: str, start: int, end: int) -> bool:
-    moments = [start + (end - start) * step // STEPS for step in range(STEPS + 1)]
+    """Whether a treatment was given at any instant from one to the other: what is given changes only where
+    an order begins or ends, or somebody says so."""
     for treatment in TREATED_BY[fact]:
-        for at in moments:
-            given = look.given(treatment, at)
-            if given is not None and given.value is True:
-                return True
+        moments = {start, end}
+        moments.update(turn.at for turn in look.turns(treatment) or ())
+        moments.update(said.at for said in look.first_on(treatment, start, end))
+        given = (look.given(treatment, at) for at in sorted(moments) if start <= at <= end)
+        if any(each is not None and each.value is True for each in given):
+            return True
     return False
 
 

@@ -28,6 +28,12 @@ BANDS: Mapping[str, Bands] = {
     ),
     "temperature": _bands(("<=", "35.0", 3), (">=", "39.1", 2), ("<=", "36.0", 1), (">=", "38.1", 1)),
 }
+SINGLE = 3  # points of one sign, whatever the sum is, that call for an urgent look
+#: The values that have them, by sign.
+CALLED: Mapping[str, tuple[tuple[str, Decimal], ...]] = {
+    fact: tuple((op, limit) for op, limit, points in bands if points == SINGLE)
+    for fact, bands in BANDS.items()
+}
 #: Of the saturation: scale 1, and scale 2 of patients with a target or a limit of their own.
 SCALE_1 = _bands(("<=", "91", 3), ("<=", "93", 2), ("<=", "95", 1))
 SCALE_2 = _bands(("<=", "83", 3), ("<=", "85", 2), ("<=", "87", 1))
