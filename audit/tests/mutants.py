@@ -45,7 +45,7 @@ MODULES = ("entry", "slots", "tree", "checkpoint", "since", "verify", "abnormal"
 JUDGING = ROOT / "umbridge"
 MCG = "../plugins/mcg_like/tests/test_criteria.py"  # code of its own, that asks the rooms itself
 IN_JUDGING = ("abnormal", "grounds", "unreadhold")
-JUDGING_TESTS = ("test_grounds.py", "test_unreadhold.py", "test_abnormal.py", MCG)
+JUDGING_TESTS = ("test_grounds.py", "test_usual.py", "test_unreadhold.py", "test_abnormal.py", MCG)
 TESTS = (
     "test_entry.py",
     "test_slots.py",
@@ -74,7 +74,7 @@ FIRST = {
     "since": ("test_since.py",),
     "verify": ("test_verify.py", "test_since.py"),
     "abnormal": ("test_grounds.py",),
-    "grounds": ("test_grounds.py",),
+    "grounds": ("test_grounds.py", "test_usual.py"),
     "unreadhold": ("test_unreadhold.py",),
 }
 # Several processes check what one checks, and cost as much as everything else together. Fewer tests can only

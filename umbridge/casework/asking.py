@@ -17,6 +17,7 @@ from umbridge.review.critical import LOOKED_AT, told_of_a_critical_value
 from umbridge.review.plan import Review
 from umbridge.review.standing import LaneReviews
 from umbridge.review.staying import looked_at, told_of_staying
+from umbridge.review.toask import told_what_to_measure, with_parts
 from umbridge.review.waves import (
     LEVEL_SUPPORTED,
     level_supported,
@@ -46,7 +47,7 @@ _EVERY = frozenset((*dictionary(), *DERIVED))
 @lru_cache(maxsize=8)
 def _with_the_hosts(facts: frozenset[str]) -> frozenset[str]:
     """What plugins want, and what the host looks at itself: of one set always the same object."""
-    return facts | LOOKED_AT | looked_at()
+    return with_parts(facts) | LOOKED_AT | looked_at()
 
 
 def questions_of(
@@ -138,6 +139,7 @@ def _as_taken(said: Screened, own: Case, review: Review, whole: Case, wave: int 
     if review.state is ReviewState.OPEN:
         result = told_of_a_correction(result, own)
     result = told_of_staying(told_of_a_critical_value(result, review, whole), review, whole)
+    result = told_what_to_measure(result, whole)
     return said if result is said.result else replace(said, result=result)
 
 

@@ -23,7 +23,7 @@ from umbridge.stay.prevailing import part2_ids
 
 #: The edition of the daemon's own clinical rules (docs/judgement.md): what counts as a fact, when, and what
 #: closes. It goes up with each change that can turn an answer, as content's edition does.
-RULES = "2026.3"
+RULES = "2026.4"
 PART2 = "PART2_SUD"  # 42 CFR Part 2: what says so goes to the restricted compartment only
 
 
