@@ -413,6 +413,20 @@ def test_an_order_that_is_cancelled_takes_away_what_was_judged(host: Host, hours
     assert ward.state() == "closed"
 
 
+def test_an_order_for_observation_that_is_cancelled_takes_away_what_was_judged(host: Host) -> None:
+    ward = Ward(host)
+    ward.arrive()
+    ward.order(1, "ADTOBS")
+    ward.tell("ADT^A08", 1.5, pv1("O", "CDU^1", "OBS"), *dg1("J18.9"))
+    ward.pulse(120, 2, 2.1)
+    assert ward.state("OBSERVATION") == "closed"
+    ward.order(5, "ADTOBS", control="CA")
+    assert (ward.state("OBSERVATION"), ward.reopened("OBSERVATION")) == ("open", "STATUS_ORDER_CANCELLED")
+    assert held(ward, "OBSERVATION") == ["STATUS_ORDER_CANCELLED"]
+    ward.order(6, "ADTOBS", placer="P2")
+    assert ward.state("OBSERVATION") == "closed"
+
+
 @pytest.mark.parametrize(("effective", "state"), [(8, "open"), (7, "open"), (6.5, "closed"), (9.0, "closed")])
 def test_an_order_told_again_with_another_time_has_it_judged_as_of_then(
     host: Host, effective: float, state: str

@@ -129,6 +129,43 @@ def test_an_order_that_was_cancelled_protects_nothing() -> None:
         assert told(fold)["exceptions"] == ["CC44_RECORD_MISSING"]
 
 
+def test_an_order_for_observation_that_is_cancelled_is_for_a_person_until_it_stands_again() -> None:
+    """Observation is covered "only when provided by the order" of a physician, as an inpatient is."""
+    cancel = orm("ADTOBS", 8, "CA")
+    for events in itertools.permutations((*PLACED, cancel)):
+        fold = folded(*events)
+        assert states(fold) == [("ED", 0, 1), ("OBSERVATION", 1, None)]
+        assert told(fold)["exceptions"] == ["STATUS_ORDER_CANCELLED"]
+    for more in (
+        orm("ADTOBS", 21, placer="P2"),
+        orm("ADTOBS", 21, "UC"),
+        orm("ADTOBS", 21),
+        orm("ADTINPT", 21, placer="P2"),
+        adt("A16", 21),  # who is about to leave has been observed
+    ):
+        assert told(folded(*PLACED, cancel, more), 22)["exceptions"] == []
+    assert told(folded(*PLACED[:2], cancel))["void_reviews"] == ["OBSERVATION"]  # nobody acted: it never was
+
+
+def test_an_order_for_observation_that_was_cancelled_protects_nothing() -> None:
+    for visit, last in ((ED, "ED"), (OUT, "OUTPATIENT")):
+        events = (*PLACED, orm("ADTOBS", 20, "CA"), adt("A08", 22, **visit))
+        for each in itertools.permutations(events):
+            assert states(folded(*each))[-2:] == [("OBSERVATION", 1, 22), (last, 22, None)]
+
+
+@pytest.mark.parametrize(("hours", "is_said"), [(20.0, False), (20.1, True)])
+def test_an_order_for_observation_that_ends_with_the_stay_was_carried_out(
+    hours: float, is_said: bool
+) -> None:
+    """Within the hours in which order and registration meet (``order_to_adt_hours``, 12 here)."""
+    left = adt("A03", hours, discharged_at=at(hours), **OBS)
+    for events in itertools.permutations((*PLACED, orm("ADTOBS", 8, "DC"), left)):
+        assert told(folded(*events))["exceptions"] == (["STATUS_ORDER_CANCELLED"] if is_said else [])
+    inpatient = folded(*ADMITTED, orm("ADTINPT", 18, "DC"), adt("A03", 20, discharged_at=at(20), **WARD))
+    assert told(inpatient)["exceptions"] == ["STATUS_ORDER_CANCELLED"]  # which is not paid without one
+
+
 def test_a_cancelled_order_is_for_a_person_until_it_stands_again() -> None:
     cancel = orm("ADTINPT", 20, "CA")
     assert told(folded(*ADMITTED, cancel))["exceptions"] == ["STATUS_ORDER_CANCELLED"]

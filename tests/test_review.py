@@ -616,6 +616,21 @@ def test_a_visit_that_its_sender_deletes_has_nothing_open() -> None:
     assert {state for state, _ in states(reviews(stay)).values()} == {"void"}
 
 
+def test_an_order_for_observation_that_was_cancelled_is_gone_and_one_that_nobody_saw_is_not() -> None:
+    seen = (adt("A04", 0, "E", "EDP"), adt("A08", 2, "O", "OBS"))
+    ordered = orm("ADTOBS", 1)
+    for events, is_gone in ((seen, False), ((*seen, ordered), False)):
+        (first,) = reviews(stay_of(*events, hours=3))
+        assert (first.type, first.is_unordered, first.is_order_gone) == (
+            ReviewType.OBSERVATION,
+            False,
+            is_gone,
+        )
+    for events in ((*seen, ordered, orm("ADTOBS", 2.5, "CA")),):
+        (first,) = reviews(stay_of(*events, hours=3))
+        assert (first.type, first.is_unordered, first.is_order_gone) == (ReviewType.OBSERVATION, False, True)
+
+
 def test_an_order_is_asked_for_whoever_pays_where_the_site_has_a_code_for_one() -> None:
     """Medicare's always (42 CFR 412.3(a)); of other payers where a feed could bring it (482.12(c)(2))."""
     registered, ordered = stay_of(INPATIENT[0], INPATIENT[2], hours=3), stay_of(*INPATIENT, hours=3)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.review.closing import STATUS_ORDER_CANCELLED
 from umbridge.review.record import verdict
 from umbridge.review.waves import (
     ADVISED_HIGHER,
@@ -241,6 +242,9 @@ def test_where_the_order_was_cancelled_nothing_closes_whoever_pays(
     assert held.hold == ((NO_ORDER,) if is_held else ())
     assert told_of_the_order(held, review, is_unordered=True) is held
     assert told_of_the_order(plain, review, is_unordered=False) is plain
+    assert told_of_the_order(plain, review, is_unordered=True, is_order_gone=True) == held
+    watched = told_of_the_order(plain, review, is_unordered=False, is_order_gone=True)
+    assert watched.hold == ((STATUS_ORDER_CANCELLED,) if is_held else ())
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

@@ -32,6 +32,7 @@ REASONS = {
     "COMFORT_CARE": "comfort or hospice care is coded or stated",
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",
     "INPATIENT_ORDER_MISSING": "no inpatient order is in force: none was seen, or it was cancelled",
+    "STATUS_ORDER_CANCELLED": "the order for observation was cancelled, and registration keeps the status",
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
     "CORRECTION_NOT_FOUND": "a correction that found no result may mean a value that it goes by",
     "ORDER_NOT_FOUND": "an end under a number that no order has may mean a treatment that it goes by",

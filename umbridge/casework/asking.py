@@ -135,7 +135,9 @@ def _as_taken(said: Screened, own: Case, review: Review, whole: Case, wave: int 
     result = said.result
     if wave == 1:
         result = told_of_a_delay(told_of_a_measurement(result, own), whole)
-    result = told_of_the_order(result, review.type, is_unordered=review.is_unordered)
+    result = told_of_the_order(
+        result, review.type, is_unordered=review.is_unordered, is_order_gone=review.is_order_gone
+    )
     if review.state is ReviewState.OPEN:
         result = told_of_a_correction(result, own)
     result = told_of_staying(told_of_a_critical_value(result, review, whole), review, whole)

@@ -56,7 +56,7 @@ class Review:
     judged: Judged
     stands: bool = True  # nothing but answers closes it, or for a first look the discharge
     is_unordered: bool = False  # of an inpatient: the order was cancelled, or none was seen
-    is_order_gone: bool = False  # of an inpatient: the order was cancelled after registration had acted on it
+    is_order_gone: bool = False  # the order of the status was cancelled after registration had acted on it
 
     @property
     def judged_at(self) -> datetime:
@@ -365,7 +365,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         judged=judged,
         stands=not opening.is_void and (not opening.ended or is_looked_at_after),
         is_unordered=status is Status.INPATIENT and schedule.is_unordered(stay, opening.span),
-        is_order_gone=status is Status.INPATIENT and schedule.is_order_gone(stay, opening.span),
+        is_order_gone=status.value in REVIEW_OF and schedule.is_order_gone(stay, opening.span),
     )
 
 

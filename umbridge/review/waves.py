@@ -26,7 +26,7 @@ from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, 
 from umbridge.frozen import dataclass
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
-from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED
+from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED, STATUS_ORDER_CANCELLED
 from umbridge.review.staying import DELAYS, DISCHARGE_BARRIER, STABLE_ON_TREATMENT, barrier
 
 LEVEL_SUPPORTED = "level_supported"
@@ -41,7 +41,7 @@ OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 #: none at all yet.
 NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
 _NAMED = (
-    *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER),
+    *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, STATUS_ORDER_CANCELLED),
     *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, FACT_CORRECTED, CRITICAL_VALUE),
     *(DISCHARGE_BARRIER, STABLE_ON_TREATMENT),
     *(USUAL_VALUE, CONTRADICTED_VALUE, COMFORT_CARE),
@@ -81,13 +81,20 @@ def told_of_a_measurement(result: ScreenResult, case: Case) -> ScreenResult:
     return replace(result, hold=(*result.hold, NO_MEASURED_FACT))
 
 
-def told_of_the_order(result: ScreenResult, review: ReviewType, *, is_unordered: bool) -> ScreenResult:
-    """An answer as the host takes it where the order behind the inpatient was cancelled, or not seen: whoever
-    pays, nobody is an inpatient by registration alone until a person has said which of the two is so."""
+def told_of_the_order(
+    result: ScreenResult, review: ReviewType, *, is_unordered: bool, is_order_gone: bool = False
+) -> ScreenResult:
+    """An answer as the host takes it where the order behind the status was cancelled, or of an inpatient not
+    seen: whoever pays, nobody has a status by registration alone until a person has said which is so.
+
+    Of observation only the cancelled one: it is covered by an order too (Medicare Benefit Policy Manual ch. 6
+    s. 20.6), but many feeds bring none, and that no order was seen says nothing there.
+    """
     is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
-    if not is_unordered or not is_met or review is ReviewType.DISCHARGE or NO_ORDER in result.hold:
+    reason = NO_ORDER if is_unordered else STATUS_ORDER_CANCELLED if is_order_gone else ""
+    if not reason or not is_met or review is ReviewType.DISCHARGE or reason in result.hold:
         return result
-    return replace(result, hold=(*result.hold, NO_ORDER))
+    return replace(result, hold=(*result.hold, reason))
 
 
 def told_of_a_correction(result: ScreenResult, case: Case) -> ScreenResult:

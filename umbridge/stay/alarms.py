@@ -63,7 +63,8 @@ def _orders(ground: Ground) -> Iterator[Alarm]:
         if ground.registered in REVIEW_OF:  # what admitted the patient never came, or an order says another
             yield Alarm("STATUS_CONTRADICTED", ground.now if last.evidence == "ADT" else late)
         return
-    if ground.is_unordered:
+    is_leaving = last.status == Status.OBSERVATION and ground.pending is not None
+    if ground.is_unordered and not is_leaving:  # observation that ends with the stay has ended as it should
         yield Alarm("STATUS_ORDER_CANCELLED", ground.now)
     if ground.registered == last.status:
         return

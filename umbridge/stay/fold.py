@@ -63,7 +63,7 @@ from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 
-FORM = 10
+FORM = 11
 PAST_KEPT = 8
 
 

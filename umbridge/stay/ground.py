@@ -35,7 +35,7 @@ class Ground:
     has_come: bool  # whether anything told that the patient is or was here
     is_in_doubt: bool  # whether registration still sends a field that it has contradicted since
     is_unsaid: bool  # whether an event set a status and did not say which
-    is_unordered: bool  # whether the order behind an inpatient was cancelled after registration had acted
+    is_unordered: bool  # whether the order behind the status was cancelled after registration had acted
     is_newborn: bool
     is_in_unit: bool
     has_medicare: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
+from umbridge.stay.clock import HOUR
 from umbridge.stay.course import ORDERS, REVIEW_OF, Course, Span
 from umbridge.stay.practitioners import order_ended, ordered
 from umbridge.stay.record import ORDER, Record, is_planned
@@ -49,16 +50,18 @@ def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusO
     if course.lifecycle == Lifecycle.DISCHARGED:  # orders are closed when the patient has gone
         course.orders = [each for each in course.orders if each is not held]
         return
-    has_acted = course.registered == Status.INPATIENT or (course.registered is None and course.followed)
+    has_acted = course.registered == held.status or (course.registered is None and course.followed)
     current = course.current()
     began_it = current is not None and current.placer == held.placer
     # An end that was told of before it takes effect says that the order stands until then (HL7 v2 4.5.1.15).
     is_late = is_planned(record, record.key, site)
     stood = is_late and current is not None and began_it and current.start <= record.told
-    has_acted = has_acted or stood
-    if held.status == Status.INPATIENT and has_acted:
-        # The patient is already inpatient: an ORC cannot undo that, it takes condition code 44.
-        course.orders = [e._replace(is_ended=True) if e is held else e for e in course.orders]
+    if (held.status == Status.INPATIENT and stood) or (held.status in REVIEW_OF and has_acted):
+        # The patient has the status: no ORC undoes that. An inpatient's takes condition code 44; hours of
+        # observation that were given were given, and whether by an order a person says.
+        ended = None if held.status == Status.INPATIENT else record.at
+        gone = held._replace(is_ended=True, ended=ended)
+        course.orders = [gone if each is held else each for each in course.orders]
         return
     course.orders = [each for each in course.orders if each is not held]
     is_still_asked = any(each.status == held.status for each in course.orders)
@@ -75,7 +78,12 @@ def _order_ends(course: Course, site: SiteProfile, record: Record, held: StatusO
 
 
 def settle_discharge(course: Course, site: SiteProfile, record: Record) -> None:
-    """Close the stay. A discharge that comes first still says which status ended, and not when it began."""
+    """Close the stay. A discharge that comes first still says which status ended, and not when it began.
+
+    An order for observation that ended with the stay, within the hours in which order and registration meet,
+    was carried out: care in observation is over when the patient leaves (Medicare Claims Processing Manual
+    ch. 4 s. 290.2.2; recalled).
+    """
     registered = from_registration(site, course.fields)
     current = course.current()
     if not course.spans and course.discharged_at is not None:
@@ -91,6 +99,8 @@ def settle_discharge(course: Course, site: SiteProfile, record: Record) -> None:
         last = course.spans[-1] if course.spans else None
         course.followed = course.followed or (last is not None and last.status == registered.status)
     end = record.at if course.discharged_at is None else course.discharged_at
+    late = end - site.windows.order_to_adt_hours * HOUR
+    course.orders = [each for each in course.orders if each.ended is None or each.ended < late]
     course.close(end)
     course.leave_place(end)
 
@@ -185,8 +195,8 @@ def _set_aside(course: Course, trigger: str, registered: Status | None, at: int)
     elif not is_inpatient and trigger == "A07":
         course.orders = [o for o in course.orders if o.at > at or o.status != Status.INPATIENT]
     left = course.orders
-    if registered is not None and not is_inpatient:
-        left = [each for each in course.orders if not each.is_ended]
+    if registered is not None:
+        left = [each for each in course.orders if not each.is_ended or each.status == registered]
     is_undone = len(left) != len(course.orders)
     course.orders = left
     return is_undone

@@ -25,6 +25,7 @@ class StatusOrderInForce(NamedTuple):
     """An order for inpatient, observation or outpatient care that has not been cancelled.
 
     ``is_ended``: it was, after registration had acted on it; the status stands by registration's word.
+    ``ended``: when, of an order for observation.
     """
 
     placer: str
@@ -33,6 +34,7 @@ class StatusOrderInForce(NamedTuple):
     at: int
     source: str
     is_ended: bool = False
+    ended: int | None = None
 
 
 class Resolved(NamedTuple):
