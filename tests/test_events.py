@@ -907,11 +907,26 @@ def test_a_cancelled_admission_brings_back_nobody_who_has_left(ordered: bool) ->
         found = told(folded(*events))
         assert (found["lifecycle"], found["discharged_at"]) == ("discharged", time(6))
         assert found["status"] == ("INPATIENT" if ordered else "ED")
-        assert ("STATUS_CHANGE_AFTER_DISCHARGE" in found["exceptions"]) == (not ordered)
+        assert "STATUS_CHANGE_AFTER_DISCHARGE" in found["exceptions"]
     back = folded(*here, cancel, adt("A13", 8))
     assert (told(back)["lifecycle"], told(back)["status"]) == ("active", "ED")
     only = folded(*here[1:], cancel)  # nothing is left that could have ended
     assert told(only)["lifecycle"] == "cancelled"
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_cancel_that_contradicts_no_discharge_says_nothing_of_one(ordered: bool) -> None:
+    """A readmission that is taken back leaves the stay before as it was; an A11 of nothing changes none."""
+    before = [ARRIVAL[0], adt("A03", 2, discharged_at=at(2), **ED)]
+    order = [orm("ADTINPT", 3.5)] if ordered else []
+    again = [adt("A01", 3, **WARD), *order, adt("A11", 7, **ED)]
+    for events in itertools.permutations((*before, *again)):
+        found = told(folded(*events))
+        assert (found["lifecycle"], found["discharged_at"]) == ("discharged", time(2))
+        assert "STATUS_CHANGE_AFTER_DISCHARGE" not in found["exceptions"]
+    for events in itertools.permutations((*ARRIVAL[:1], adt("A03", 6, discharged_at=at(6), **ED))):
+        found = told(folded(*events, replace(adt("A11", 7, **ED), occurred=(at(5), at(5)))))
+        assert "STATUS_CHANGE_AFTER_DISCHARGE" not in found["exceptions"]
 
 
 # --- an arrival that is told again with a later time ----------------------------------------------------

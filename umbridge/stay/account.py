@@ -59,6 +59,8 @@ class Account(Standing):
             self._hear(stated)
         if stated.kind == UNREAD:
             return changed
+        for value in list(self.gave_way):
+            changed += self.come_back(value)
         if stated.kind <= FINAL:
             if not (is_part and self._state_part(stated, changed)):
                 self._state(stated, changed)

@@ -16,7 +16,7 @@ from umbridge.stay.account import Account
 from umbridge.stay.likeness import Named, Told
 from umbridge.stay.onevalue import Value
 from umbridge.stay.standing import When, Wrong
-from umbridge.stay.statements import CORRECTED, FINAL, LOST, PRELIMINARY, Place, Result
+from umbridge.stay.statements import CONFIRMED, CORRECTED, FINAL, LOST, PRELIMINARY, Place, Result
 
 #: How two names can be of one draw: of one report; by what one of them lacks; under another number.
 REPORT, LACKING, ELSEWHERE = range(3)
@@ -49,12 +49,18 @@ class Copies(NamedTuple):
                 yield from self._end(story, wrong, stated)
             story.account.wrong.clear()
         if own is not None and PRELIMINARY <= stated.kind <= CORRECTED:
-            value = own.account.said(stated)
+            value = own.account.confirmed(stated) if stated.kind == CONFIRMED else own.account.said(stated)
             if value is not None and value.content.value is not None:
                 yield from self._compare(own, value, stated)
             elif value is not None and not stated.is_unread:
                 yield from self._delete(own, value, stated)
         yield from self._reconcile()
+        for story in self.stories:
+            if story.account.gave_way:
+                yield from self._come_back(story)
+        for story in self.stories:
+            if story.account.early:
+                yield from self._give_way(story)
 
     # -- two names -------------------------------------------------------------------------------------
 
@@ -170,6 +176,31 @@ class Copies(NamedTuple):
                     not rival.is_standing or rival.content.value == value.content.value
                 ):
                     yield story, story.account.clear(value)
+
+    # -- under another number ----------------------------------------------------------------------------
+
+    def _give_way(self, own: Story) -> Iterator[Changed]:
+        """From preliminary to final and not back (table 0085): so goes one draw of two numbers."""
+        for value in list(own.account.early):
+            when = (value.slot.first, value.slot.last)
+            if value.is_held or when[0] != when[1]:
+                continue
+            for other in self.stories:
+                finals = [
+                    e for e in other.account.of(when, but=-1) if e.is_final and e.content.value is not None
+                ]
+                if other is own or not finals or self._kin(own, other)[0] != ELSEWHERE:
+                    continue
+                if not self.is_beside(own, other, when):
+                    yield own, own.account.give_way(value, finals[0])
+                    break
+
+    def _come_back(self, own: Story) -> Iterator[Changed]:
+        """The final value was wrong. Whether the preliminary one was right nobody has said."""
+        for value, final in list(own.account.gave_way.items()):
+            if not final.is_standing or final.content.value is None:
+                yield own, own.account.come_back(value)
+                yield own, own.account.cast_doubt(value, frozenset())
 
     def _earlier(self, own: Story, value: Value, stated: Result) -> list[tuple[Story, Value]]:
         """The preliminary values of its report that a final of another time is the final of."""

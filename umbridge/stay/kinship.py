@@ -17,7 +17,7 @@ class Kinship:
     """
 
     __slots__ = (
-        *("_bases", "_found_at", "_has_placers", "_is_mixed", "_marked", "_moments", "_persons"),
+        *("_bases", "_found_at", "_has_placers", "_marked", "_moments", "_persons"),
         *("_reaching", "_seen", "_told", "_vocabulary", "has_lost"),
     )
 
@@ -33,9 +33,9 @@ class Kinship:
         self._reaching: dict[str, dict[Group, None]] = {}  # by the numbers at which they have to be found
         #: The times of corrections that may mean a value of that time under any number.
         self._moments: dict[int, dict[Group, None]] = {}
-        #: The times of what was taken back or may be, and of preliminary values that may be another name's.
+        #: The times of what was taken back or may be, and of preliminary values: their finals may have
+        #: another name.
         self._marked: set[int] = set()
-        self._is_mixed = False  # whether any has no number, and so may be any other's of its moment
         self.has_lost = False  # whether anything is no longer kept
         self._has_placers = False  # whether any report is known by its placer's number alone
         self.caught_up()
@@ -68,12 +68,6 @@ class Kinship:
 
     # -- copies of one draw ------------------------------------------------------------------------------
 
-    def has_become_mixed(self) -> bool:
-        """Whether there is, from now on, a report without a number beside another."""
-        before = self._is_mixed
-        self._is_mixed = before or ("" in self._bases and sum(map(len, self._bases.values())) > 1)
-        return self._is_mixed and not before
-
     def mark(self, group: Group, stated: Result) -> list[int]:
         """The moments of which copies of the group's values matter, now that this was told."""
         told = group.slots.get(stated.place, ())
@@ -84,7 +78,7 @@ class Kinship:
         is_changed = len({each.value for each in told if each.kind == FINAL}) > 1
         if (is_back or is_changed or group.is_marked) and group.named[0]:
             return [*self.mark_all(group), *self._note(stated, is_new=True)]
-        is_early = stated.kind == PRELIMINARY and self._is_mixed
+        is_early = stated.kind == PRELIMINARY
         return self._note(stated, is_new=is_back or is_changed or is_early)
 
     def mark_all(self, group: Group) -> list[int]:
@@ -95,11 +89,6 @@ class Kinship:
         found = [moment for place in group.slots if (moment := place[5]) == place[6]]
         self._marked.update(found)
         return found
-
-    def mark_early(self, group: Group) -> list[int]:
-        """Those of its preliminary values."""
-        early = (its[0] for its in group.slots.values() if any(e.kind == PRELIMINARY for e in its))
-        return [moment for each in early for moment in self._note(each, is_new=True)]
 
     def _note(self, stated: Result, *, is_new: bool = False) -> list[int]:
         first = stated.first

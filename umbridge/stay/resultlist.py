@@ -120,9 +120,6 @@ class ResultList(Placed):
             self._services[stated.service] = None
             if self._kinship.enter(group) or self._told.withdrawn:
                 self._relate(group)
-            if self._kinship.has_become_mixed():
-                for known in self._groups.values():
-                    self._meet(known, self._kinship.mark_early(known))
             if group.thread is None and not stated.is_plain:
                 group.thread = Thread(self._told, [group])
         if stated.kind > FINAL:

@@ -6,7 +6,7 @@ it for ``copies``; both act on the values here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from umbridge.model import FactValue
@@ -39,7 +39,8 @@ class Standing:
 
     ``shown`` has the values in force by the place of the statement that gave each its time. ``wrong`` is what
     the statement that was told last took back, ``gone`` what was taken back and not told again since: by
-    time, each value, and whether it was withdrawn (else it was replaced).
+    time, each value, and whether it was withdrawn (else it was replaced). ``gave_way`` has the preliminary
+    values whose moment has a final one under another number, each with that one.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Standing:
         "_names",
         "_standing",
         "_values",
+        "gave_way",
         "gone",
         "rivals",
         "shown",
@@ -64,11 +66,17 @@ class Standing:
         self.rivals: list[Value] = []  # those that another name contradicts
         self.wrong: list[Wrong] = []
         self.gone: dict[When, dict[FactValue, bool]] = {}
+        self.gave_way: dict[Value, Value] = {}
 
     @property
     def values(self) -> Sequence[Value]:
         """All that were ever stated, in the order told; gone ones too."""
         return self._values
+
+    @property
+    def early(self) -> Collection[Value]:
+        """Those that stand and are preliminary."""
+        return self._standing.early
 
     @property
     def doubted(self) -> Iterator[Result]:
@@ -105,6 +113,11 @@ class Standing:
         """The value of which this statement says what it is."""
         value = self._names.get(stated.name)
         return value if value is not None and value.is_standing and value.content is stated else None
+
+    def confirmed(self, stated: Result) -> Value | None:
+        """The value that this statement says is final as it was."""
+        value = self._names.get(stated.name)
+        return value if value is not None and value.is_standing and value.is_final else None
 
     def of(self, when: When, *, but: int) -> list[Value]:
         """Those that stand of this very time, by what another message than ``but`` says."""
@@ -144,6 +157,21 @@ class Standing:
         self._set_unsure(value, False)
         self._standing.remove(value)
         self._show(value, changed)
+        return changed
+
+    def give_way(self, value: Value, final: Value) -> list[Place]:
+        """It is preliminary, and another number has the final value of its moment."""
+        self.gave_way[value] = final
+        return self.retire(value)
+
+    def come_back(self, value: Value) -> list[Place]:
+        """There is no such final value any more, or its own number says something of it."""
+        changed: list[Place] = []
+        del self.gave_way[value]
+        if value.is_replaced:
+            value.is_replaced, value.is_standing = False, True
+            self._standing.add(value)
+            self._show(value, changed)
         return changed
 
     def take_back(self, value: Value, stated: Result) -> list[Place]:

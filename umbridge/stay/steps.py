@@ -356,9 +356,8 @@ def take_back(
             update(course.fields, {name: fields.get(name, "") for name in LOCATION})
             course.settle_place(record.at)
             settle(course, site, record)
-    had = None if beside is None or not beside.spans else beside.spans[-1].status
-    is_moved = bool(course.spans) and had not in (None, course.spans[-1].status)
-    if record.trigger == "A11" and course.lifecycle == Lifecycle.DISCHARGED and is_moved:
+    ended = beside is not None and beside.lifecycle == Lifecycle.DISCHARGED  # the stay that never was, too
+    if record.trigger == "A11" and course.lifecycle == Lifecycle.DISCHARGED and ended:
         course.flag("STATUS_CHANGE_AFTER_DISCHARGE")
     _attended_before(course, beside, record)
     if course.lifecycle is None and record.trigger not in _OF_OPENINGS and not placed.never_came:
