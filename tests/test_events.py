@@ -35,6 +35,7 @@ from umbridge.hl7.translate import translate
 from umbridge.model import Coverage, Diagnosis, Event, Status
 from umbridge.review.plan import stay_json
 from umbridge.site import DEFAULT_SITE, parse_site
+from umbridge.stay import steps
 from umbridge.stay.clock import instant
 from umbridge.stay.fold import StayFold
 from umbridge.stay.telling import Telling
@@ -927,6 +928,50 @@ def test_a_cancel_that_contradicts_no_discharge_says_nothing_of_one(ordered: boo
     for events in itertools.permutations((*ARRIVAL[:1], adt("A03", 6, discharged_at=at(6), **ED))):
         found = told(folded(*events, replace(adt("A11", 7, **ED), occurred=(at(5), at(5)))))
         assert "STATUS_CHANGE_AFTER_DISCHARGE" not in found["exceptions"]
+
+
+# --- what is told only of somebody who is here ----------------------------------------------------------
+
+PLANS = {
+    "A05": adt("A05", -24, patient_class="P", **{k: v for k, v in WARD.items() if k != "patient_class"}),
+    "A14": adt("A14", -24),
+}
+SUPPOSING = ("A02", "A09", "A10", "A12", "A13", "A15", "A16", "A17", "A21", "A22", "A25", "A26", "A32", "A33")
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("trigger", [*SUPPOSING, "A52", "A53"])
+def test_who_is_only_planned_is_moved_by_nobody_unsaid(plan: str, trigger: str) -> None:
+    """A transfer is of an admitted patient (3.3.2), a leave too (3.3.21): the arrival was never told."""
+    events = (PLANS[plan], adt(trigger, 2, **WARD))
+    for order in itertools.permutations(events):
+        found = told(folded(*order), 3)
+        is_begun = found["status"] == "INPATIENT"  # of an A14, which says no status itself
+        said = ("active", ["STATUS_START_UNKNOWN"]) if is_begun else ("planned", ["STATUS_CONTRADICTED"])
+        assert (found["lifecycle"], found["exceptions"]) == said
+        assert not is_begun or plan == "A14"
+    for came in (adt("A01", 1, **WARD), adt("A01", 3, **WARD), adt("A04", 1, **ED), adt("A06", 3, **WARD)):
+        for order in itertools.permutations((*events, came)):
+            assert "STATUS_CONTRADICTED" not in told(folded(*order), 4)["exceptions"]
+    assert "STATUS_CONTRADICTED" not in told(folded(*events, adt("A38", 3)), 4)["exceptions"]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("trigger", ["A05", "A14", "A08", "A31", "A54", "A55", "A27", "A38"])
+def test_what_may_be_told_of_a_plan_says_nothing_of_an_arrival(plan: str, trigger: str) -> None:
+    """A plan that is taken back, by A27 or A38, leaves nobody here."""
+    is_back = trigger == "A38" or (plan, trigger) == ("A14", "A27")
+    for order in itertools.permutations((PLANS[plan], adt(trigger, 2))):
+        found = told(folded(*order), 3)
+        assert (found["lifecycle"], found["exceptions"]) == ("cancelled" if is_back else "planned", [])
+    back = replace(adt("A12", 3), occurred=(at(2), at(2)))  # the transfer was never
+    assert told(folded(PLANS[plan], adt("A02", 2, **WARD), back), 4)["exceptions"] == []
+
+
+def test_a_planted_fault_leaves_a_transfer_of_nobody_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "SUPPOSES_ARRIVAL", frozenset())
+    with pytest.raises(AssertionError):
+        test_who_is_only_planned_is_moved_by_nobody_unsaid("A05", "A02")
 
 
 # --- an arrival that is told again with a later time ----------------------------------------------------

@@ -52,6 +52,8 @@ def _orders(ground: Ground) -> Iterator[Alarm]:
     if last is None or last.status == Status.PREADMIT:
         if ground.has_come:
             yield Alarm("STATUS_UNKNOWN", ground.now)
+        if ground.is_unseen:
+            yield Alarm("STATUS_CONTRADICTED", ground.now)
         return
     if last.evidence == "ADT":
         if ground.is_unsaid:

@@ -294,6 +294,8 @@ def _asked(rows: Iterable[Sequence[Any]]) -> list[Asked]:
 LOCATION = ("unit", "room", "bed")
 #: Among the fields of the stay: the patient came back before leaving, by what was told.
 RETURN_CONTRADICTED = "return_contradicted"
+#: Among them: something was told that is told only of who is here, and the patient was only planned.
+NEVER_CAME = "never_came"
 
 #: The review that a span of this status opens.
 REVIEW_OF = {

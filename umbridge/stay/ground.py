@@ -8,7 +8,7 @@ from umbridge.frozen import dataclass
 from umbridge.model import Certification, Lifecycle, Status
 from umbridge.site import SiteProfile, Windows
 from umbridge.stay.clock import end_of_day, local_date
-from umbridge.stay.course import REVIEW_OF, Course, Leave, Span
+from umbridge.stay.course import NEVER_CAME, REVIEW_OF, Course, Leave, Span
 from umbridge.stay.registered import is_in_doubt, is_unsaid
 
 
@@ -33,6 +33,7 @@ class Ground:
     registered: str | None
     has_followed: bool  # whether registration has said the status of the last span
     has_come: bool  # whether anything told that the patient is or was here
+    is_unseen: bool  # whether something was told of who is only planned that is told of who is here
     is_in_doubt: bool  # whether registration still sends a field that it has contradicted since
     is_unsaid: bool  # whether an event set a status and did not say which
     is_unordered: bool  # whether the order behind the status was cancelled after registration had acted
@@ -84,6 +85,7 @@ def ground_of(
         registered=course.registered,
         has_followed=course.followed,
         has_come=course.lifecycle in _COME,
+        is_unseen=lifecycle is Lifecycle.PLANNED and NEVER_CAME in course.fields,
         is_in_doubt=is_in_doubt(course.fields),
         is_unsaid=is_unsaid(course.fields, has_review=has_review),
         is_unordered=course.is_unordered(),

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from umbridge.carers import ATTENDING
 from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.site import SiteProfile
-from umbridge.stay.course import ACCOUNTS, LEAVES, LOCATION, RETURN_CONTRADICTED, Course, Leave, Span
+from umbridge.stay.course import (
+    ACCOUNTS,
+    LEAVES,
+    LOCATION,
+    NEVER_CAME,
+    RETURN_CONTRADICTED,
+    Course,
+    Leave,
+    Span,
+)
 from umbridge.stay.happening import Placed
 from umbridge.stay.lost import void_lost
 from umbridge.stay.practitioners import attending, told
@@ -32,6 +41,13 @@ _BEGINS = frozenset({"A01", "A04", "A05", "A14"})
 #: Among the fields of the stay: when a return was told that ended no leave; that one contradicts its leave.
 _RETURNED = "returned"
 
+#: What is told only of somebody who is here: transfers and tracking, leaves, what is pending of either, and
+#: the cancels of these and of a discharge (HL7 v2 3.3.2, 3.3.9, 3.3.21 and on).
+SUPPOSES_ARRIVAL = frozenset(
+    {"A02", "A09", "A10", "A12", "A13", "A15", "A16", "A17", "A21", "A22"}
+    | {"A25", "A26", "A32", "A33", "A52", "A53"}
+)
+
 #: What takes an opening back says of nobody that they came.
 _OF_OPENINGS = frozenset({"A11", "A38"})
 
@@ -47,11 +63,12 @@ def step(course: Course, site: SiteProfile, placed: Placed) -> None:
         course.care_start = placed.since
     if placed.is_contradicted or (placed.left is not None and placed.left.is_contradicted):
         course.flag("TIMES_CONTRADICT")
+    if course.lifecycle == Lifecycle.PLANNED and record.trigger in SUPPOSES_ARRIVAL:
+        course.fields[NEVER_CAME] = "Y"
     if record.trigger == ORDER:
         _order(course, site, placed)
     elif record.trigger in CANCELS:
-        if course.lifecycle is None and record.trigger not in _OF_OPENINGS:
-            course.lifecycle = Lifecycle.ACTIVE
+        _begin_by_cancel(course, record)
         _attended_before(course, None, record)
     elif record.trigger not in RENAMES:
         _event(course, site, placed)
@@ -360,8 +377,14 @@ def take_back(
     if record.trigger == "A11" and course.lifecycle == Lifecycle.DISCHARGED and ended:
         course.flag("STATUS_CHANGE_AFTER_DISCHARGE")
     _attended_before(course, beside, record)
-    if course.lifecycle is None and record.trigger not in _OF_OPENINGS and not placed.never_came:
-        course.lifecycle = Lifecycle.ACTIVE
+    if not placed.never_came:
+        _begin_by_cancel(course, record)
+
+
+def _begin_by_cancel(course: Course, record: Record) -> None:
+    """A cancel is told of who is here, but for those of what was to come (A27: nobody comes any more)."""
+    if course.lifecycle is None and record.trigger not in _OF_OPENINGS:
+        course.lifecycle = Lifecycle.CANCELLED if record.trigger == "A27" else Lifecycle.ACTIVE
 
 
 _HANDLERS: dict[str, Callable[[Course, Record], None]] = {
