@@ -59,6 +59,7 @@ class Installation:
             shutil.copytree(self._unused(), directory)
         self._at(directory)
         self.edit(r"(?m)^port = 2575", "port = 0")
+        self.edit(r"(?m)^seconds = 2\.0", "seconds = 60.0")  # a busy machine is not a plugin that hangs
         if ground.weakness(directory):  # a machine whose /tmp lies in memory
             self.edit(r'(?m)^store = "store"', 'store = "store"\nstore_not_durable = "I accept"')
         self.edit(
@@ -209,7 +210,7 @@ class Running:
         self.process.wait(START_SECONDS)
 
 
-async def exchange(port: int, *writes: bytes, eof: bool = True, seconds: float = 20.0) -> bytes:
+async def exchange(port: int, *writes: bytes, eof: bool = True, seconds: float = 60.0) -> bytes:
     """Write to a listener, then read everything it says until it closes (or falls silent with ``eof``)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

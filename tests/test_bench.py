@@ -345,9 +345,10 @@ def test_the_command_says_when_an_answer_was_an_error(capsys: pytest.CaptureFixt
 
 
 def test_the_command_ends_with_69_when_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert load.main(["--port", str(port), "--count", "1", "--connections", "1"]) == 69
+    with socket.socket() as held:  # it has the port, so that nobody else can, and does not listen
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        assert load.main(["--port", str(port), "--count", "1", "--connections", "1"]) == 69
     assert str(port) in capsys.readouterr().err
 
 

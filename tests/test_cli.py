@@ -18,7 +18,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from installation import Installation, Running
+from installation import START_SECONDS, Installation, Running
 from test_inquiry import feed as send_sample
 
 from umbridge import __version__, sample
@@ -355,7 +355,7 @@ def test_sighup_reads_the_accounts_again_and_a_mistake_leaves_them(
     at = ("--config", str(site.file))
 
     def until(code: int) -> None:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + START_SECONDS
         while umbridge("messages", "list", *at).code != code:
             assert time.monotonic() < ends
             time.sleep(0.02)

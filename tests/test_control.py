@@ -48,7 +48,7 @@ def answer(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, An
 
     def rows() -> Iterator[dict[str, Any]]:
         if op == "meet":
-            BARRIER.wait(20)
+            BARRIER.wait(60)
         for number in range(args.get("rows", 1)):
             yield {"account": account, "op": op, "args": args, "number": number}
         if op == "raise-late":
@@ -93,7 +93,7 @@ def ask(store: Path, op: str, **args: Any) -> list[dict[str, Any]]:
 def raw(store: Path, data: bytes, *, eof: bool = True) -> bytes:
     """Bytes straight into the socket; whatever comes back until it closes."""
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(20)
+        peer.settimeout(60)
         peer.connect(os.path.relpath(store / controlclient.SOCKET))
         with contextlib.suppress(
             ConnectionError
@@ -196,7 +196,7 @@ def test_two_ask_at_once_and_neither_waits_for_the_other(store: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(found) == 2  # each needed the other's request to be under way
 
 
@@ -219,7 +219,7 @@ def test_one_who_asks_and_leaves_does_not_stop_the_next(store: Path) -> None:
 def held(store: Path, data: bytes = b"") -> socket.socket:
     """A client that has connected, perhaps asked, and reads nothing."""
     peer = socket.socket(socket.AF_UNIX)
-    peer.settimeout(20)
+    peer.settimeout(60)
     peer.connect(os.path.relpath(store / controlclient.SOCKET))
     peer.sendall(data)
     return peer
@@ -227,7 +227,7 @@ def held(store: Path, data: bytes = b"") -> socket.socket:
 
 def ask_until_free(store: Path, op: str, **args: Any) -> list[dict[str, Any]]:
     """Ask again while the desk is still noticing that others have gone."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         with contextlib.suppress(UnavailableError):
             return ask(store, op, **args)
@@ -272,7 +272,7 @@ def test_one_who_does_not_read_is_sent_away_and_its_rows_are_put_away(tmp_path: 
     ended = threading.Event()
     with desk(tmp_path, endless(ended), drain_seconds=0.05, connections=1):
         peer = held(tmp_path, b'{"op":"much"}\n')
-        assert ended.wait(20)
+        assert ended.wait(60)
         assert ask_until_free(tmp_path, "echo") == [{}]
         peer.close()
 
@@ -300,7 +300,7 @@ def test_a_stop_breaks_off_long_work_that_looks_whether_to_go_on(tmp_path: Path)
 
     with desk(tmp_path, work):
         peer = held(tmp_path, b'{"op":"long"}\n')
-        assert began.wait(20)
+        assert began.wait(60)
     assert ended.is_set()
     peer.close()
 
@@ -311,18 +311,18 @@ def test_a_stop_does_not_wait_for_work_that_never_looks(tmp_path: Path) -> None:
     def work(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
             began.set()
-            let_go.wait(60)
+            let_go.wait(120)
             yield {}
         finally:
             ended.set()
 
     with desk(tmp_path, work, threads=1):
         peers = [held(tmp_path, b'{"op":"long"}\n')]
-        assert began.wait(20)
+        assert began.wait(60)
         peers.append(held(tmp_path, b'{"op":"waits for a thread"}\n'))
     assert not ended.is_set()  # close came back although it is still at it ...
     let_go.set()
-    assert ended.wait(20)  # ... and what it held is put away when it ends
+    assert ended.wait(60)  # ... and what it held is put away when it ends
     for peer in peers:
         peer.close()
 
@@ -332,13 +332,13 @@ def test_at_most_two_exports_at_once_and_others_are_answered_meanwhile(tmp_path:
 
     def work(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if op == control.EXPORT and not let_go.is_set():
-            under_way.wait(20)
-            let_go.wait(60)
+            under_way.wait(60)
+            let_go.wait(120)
         yield {"op": op}
 
     with desk(tmp_path, work):
         peers = [held(tmp_path, b'{"op":"ledger.export"}\n') for _ in range(2)]
-        under_way.wait(20)
+        under_way.wait(60)
         for _ in range(3):
             with pytest.raises(UnavailableError, match="busy"):
                 ask(tmp_path, control.EXPORT)

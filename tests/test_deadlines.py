@@ -44,7 +44,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[War
     made, keyring = make(directory / "s")
     with hold_pen(made, keyring) as pen:
         pen.clock.steps = Steps(clock)
-        yield Ward(pen, directory, Host())
+        yield Ward(pen, directory, Host(call_seconds=60.0))
 
 
 def look(ward: Ward, clock: Clock) -> int:

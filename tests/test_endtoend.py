@@ -152,7 +152,7 @@ def test_no_patient_is_found_in_files_logs_or_answers(installation: Installation
                 reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
                 writer.write(mllp.encode(data))
                 writer.write_eof()
-                answers.append(await asyncio.wait_for(reader.read(-1), 20))
+                answers.append(await asyncio.wait_for(reader.read(-1), 60))
                 writer.close()
 
         asyncio.run(send())

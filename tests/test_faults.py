@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from installation import ROOT, Installation, Running
+from installation import ROOT, START_SECONDS, Installation, Running
 
 from umbridge import sample
 from umbridge.hl7 import er7, mllp
@@ -108,7 +108,7 @@ def storm(installation: Installation, kills: int, program: tuple[str, ...]) -> L
             for sender in senders:
                 sender.port = daemon.port
             before = len(log.accepted)
-            until = time.monotonic() + 20
+            until = time.monotonic() + START_SECONDS
             while len(log.accepted) <= before + 20 and time.monotonic() < until:
                 threading.Event().wait(0.002)
             threading.Event().wait(rng.uniform(0.0, 0.25))

@@ -22,7 +22,7 @@ SITE = default_site()
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    found = Host()
+    found = Host(call_seconds=60.0)
     found.start()
     yield found
     found.stop()

@@ -23,7 +23,7 @@ SAME = ("subset", "outcome", "supported", "avoidable_day", "avoidable_attributio
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    found = Host()
+    found = Host(call_seconds=60.0)
     found.start()
     yield found
     found.stop()

@@ -107,7 +107,7 @@ def test_11_a_hello_and_then_silence(tmp_path: Path, authority: Authority) -> No
         await counted(wire, "tls_handshake_timeout")
         assert len(await wire.rows()) == 1
 
-    guarded(tmp_path, authority, scene, handshake_seconds=1.0)
+    guarded(tmp_path, authority, scene, handshake_seconds=3.0)  # time enough for whoever is served beside it
 
 
 # --- answers ------------------------------------------------------------------------------------------------
@@ -306,8 +306,8 @@ def test_33_nothing_is_ever_unpacked() -> None:
 
 
 def test_a_plugins_reply_after_its_time_is_nobodys(folder: Path, host: Host) -> None:  # noqa: F811
-    """It answers half a second late: PEND, and what it said is never taken for the next case's answer."""
-    install(folder, "late", attacking("time.sleep(1.0); return met(case, basis='late')"))
+    """It answers late: PEND, and what it said is never taken for the next case's answer."""
+    install(folder, "late", attacking("time.sleep(10.0); return met(case, basis='late')"))
     host.call_seconds = 0.5
     host.start(["late"])
     assert came_of(host.screen({"late": case("bad")})["late"]) == "plugin_timeout"

@@ -169,7 +169,7 @@ def struck(tmp_path: Path) -> Iterator[tuple[Pen, Callable[[], int]]]:
     """A store with one pending row, and how many strikes it has."""
     made, keyring = make(tmp_path / "s")
     with hold_pen(made, keyring) as pen:
-        Ward(pen, tmp_path, Host()).send(frame())
+        Ward(pen, tmp_path, Host(call_seconds=60.0)).send(frame())
 
         def strikes() -> int:
             with pen.reading() as reader:
@@ -312,17 +312,17 @@ def test_a_row_waits_for_a_person_only_if_daemons_died_of_it(
 ) -> None:
     made, keyring = make(tmp_path / "s")
     with hold_pen(made, keyring) as pen:
-        Ward(pen, tmp_path, Host()).send(frame(), frame(id="ZZ2", visit="ZZV2"))
+        Ward(pen, tmp_path, Host(call_seconds=60.0)).send(frame(), frame(id="ZZ2", visit="ZZV2"))
         pen.call(Inside(lambda batch: batch.put_note(CLEAN, "no")))
     for _ in range(STRIKES):
         with hold_pen(made, keyring) as pen, monkeypatch.context() as planted:
             assert not note_start(pen).clean
             plant(planted)
-            Ward(pen, tmp_path, Host()).begin(suspect=True)
+            Ward(pen, tmp_path, Host(call_seconds=60.0)).begin(suspect=True)
             pen.join()
     with hold_pen(made, keyring) as pen:
         note_start(pen)
-        ward = Ward(pen, tmp_path, Host())
+        ward = Ward(pen, tmp_path, Host(call_seconds=60.0))
         ward.begin(suspect=True)
         ward.idle()
         ward.end()

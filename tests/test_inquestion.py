@@ -29,7 +29,7 @@ SODIUM, POTASSIUM = "2951-2", "2823-3"
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    found = Host()
+    found = Host(call_seconds=60.0)
     found.start(["interqual_like"])
     yield found
     found.stop()

@@ -215,7 +215,7 @@ def test_reading_pauses_at_the_limit_and_goes_on(pen: Pen, tmp_path: Path) -> No
         await asyncio.sleep(0)
         seen.append(waiting.done())
         intake.add_pending(-1)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         seen.append(intake.held)
         return seen
 

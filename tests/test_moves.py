@@ -249,7 +249,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     directory = tmp_path_factory.mktemp("moves")
     made, keyring = make(directory / "s")
     with hold_pen(made, keyring) as pen:
-        yield Ward(pen, directory, Host())
+        yield Ward(pen, directory, Host(call_seconds=60.0))
 
 
 @pytest.fixture
@@ -483,7 +483,7 @@ def test_sequence_vignettes_through_the_store(
     directory = tmp_path_factory.mktemp(case)
     made, keyring = make(directory / "s")
     with hold_pen(made, keyring) as pen:
-        ward = Ward(pen, directory, Host(), site)
+        ward = Ward(pen, directory, Host(call_seconds=60.0), site)
         ward.work(*messages_of(shared, case))
         found = ward.stays(datetime.fromisoformat(expected["as_of"]))
     (stay,) = expected["stays"]
@@ -672,7 +672,7 @@ def test_a_deadline_of_a_lane_that_is_being_joined_waits_for_the_join() -> None:
         turns.done(b"into")
         assert await turns.next() == b"gone"
 
-    asyncio.run(asyncio.wait_for(play(), 10))
+    asyncio.run(asyncio.wait_for(play(), 60))
 
 
 def test_frames_are_held_within_bounds_and_counted_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -746,7 +746,7 @@ def test_a_merge_that_was_answered_is_a_merge_whenever_the_daemon_is_killed(
     assert installation.rows("ledger", "verify")[0]["verdict"] == "PASS"
     parts = Parts(installation.settings)
     with hold_pen(installation.settings, parts.keyring) as pen:
-        kept = Ward(pen, installation.directory, Host(), parts.site)
+        kept = Ward(pen, installation.directory, Host(call_seconds=60.0), parts.site)
         assert kept.stays() == screened(frames)
     installation.roles("administrator", "ur_nurse")
     one = f"V0X{feed.own}"
@@ -806,9 +806,9 @@ def test_no_row_is_handed_out_while_senders_stand_in_line(monkeypatch: pytest.Mo
         await asyncio.sleep(0.1)
         assert not any(task.done() for task in waiting)
         line.crowded = False
-        await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        await asyncio.wait_for(asyncio.gather(*waiting), 60)
         line.crowded = True
         monkeypatch.setattr(pipeline_module, "LINE_LOOKS", 3)  # a line that does not end is not waited for
-        await asyncio.wait_for(pipeline._give_way(), 10)
+        await asyncio.wait_for(pipeline._give_way(), 60)
 
     asyncio.run(play())

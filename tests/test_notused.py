@@ -26,7 +26,7 @@ POTASSIUM = "2823-3"
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    found = Host(why=True)
+    found = Host(call_seconds=60.0, why=True)
     found.start(["interqual_like"])
     yield found
     found.stop()

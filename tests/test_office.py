@@ -164,7 +164,7 @@ def test_a_plugin_that_dies_between_rows_is_seen_without_asking() -> None:
         children = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().split()
         assert len(children) == len(NAMES)
         os.kill(int(children[0]), signal.SIGKILL)
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while {info.health for info in office.plugins} == {"running"}:
             assert time.monotonic() < until
             await asyncio.sleep(0.02)

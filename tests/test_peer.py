@@ -33,7 +33,7 @@ def play(answer: str, *data: bytes, **options: Any) -> tuple[list[Heard], list[s
         port = await ready
         await delivery.send_all("127.0.0.1", port, [("m", one) for one in data], done=sent.append)
         peer.stop()
-        await asyncio.wait_for(serving, 20)
+        await asyncio.wait_for(serving, 60)
 
     asyncio.run(main())
     return heard, [one.ack for one in sent]
@@ -73,7 +73,7 @@ def test_what_is_no_frame_is_named() -> None:
         assert await exchange(port, b"GET / HTTP/1.1\r\n") == b""
         assert await exchange(port, mllp.START + b"MSH|^~") == b""
         assert await exchange(port, mllp.encode(b"not a message")) == b""
-        assert await asyncio.wait_for(serving, 20) == 3
+        assert await asyncio.wait_for(serving, 60) == 3
 
     asyncio.run(main())
     assert [one.fault for one in heard][:2] == ["junk_before_block", "eof_in_block"]
@@ -109,7 +109,7 @@ def test_the_command_prints_json_and_ends_when_told() -> None:
         found: list[delivery.Sent] = []
         asyncio.run(delivery.send_all("127.0.0.1", port, [("m", frame())], done=found.append))
         os.kill(process.pid, signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "1 came\n")
     assert [one.ack for one in found] == ["AA"]
     row = json.loads(out)

@@ -246,7 +246,7 @@ def test_a_frame_whose_other_half_comes_late_waits_for_a_person(tmp_path: Path) 
         writer.write(mllp.encode(frame()))
         assert acks(await reader.readuntil(mllp.END)) == [("AA", "ZZ1")]
         writer.write(b"NTE|1||the rest\r" + mllp.END)
-        assert await asyncio.wait_for(reader.read(-1), 20) == b""
+        assert await asyncio.wait_for(reader.read(-1), 60) == b""
         writer.close()
         (row,) = await wire.rows()
         assert (row.state, row.reason) == ("QUARANTINED", "frame_suspect")

@@ -34,6 +34,7 @@ def made(where: Path, site: str = ALIASES) -> Installation:
     kept(6, where, "numbers")
     one = Installation.at(where)
     one.roles("administrator", "ur_nurse")
+    one.edit(r"(?m)^seconds = 2\.0", "seconds = 60.0")
     if site:
         one.edit(r"(?m)^account_authority", f"{site}account_authority", "site.toml")
     with hold_pen(one.settings, open_keys(one.settings)) as pen:

@@ -46,6 +46,7 @@ def made(where: Path, version: int) -> Installation:
     kept(version, where)
     one = Installation.at(where)
     one.roles("administrator", "ur_nurse")
+    one.edit(r"(?m)^seconds = 2\.0", "seconds = 60.0")
     with hold_pen(one.settings, open_keys(one.settings)) as pen:
         roster.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
     return one

@@ -60,7 +60,7 @@ def test_each_story_ends_as_it_is_told(
         run.take(message)
 
     def ask() -> list[dict[str, object]]:
-        host = Host()
+        host = Host(call_seconds=60.0)
         host.start(["interqual_like"])
         try:
             return run.screen(host, None)

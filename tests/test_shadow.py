@@ -65,7 +65,7 @@ class Screens:
     """One host for the whole module: its workers start once."""
 
     def __init__(self) -> None:
-        self._host = Host()
+        self._host = Host(call_seconds=60.0)
         self._host.start()
         self.plugins = {info.name for info in self._host.plugins}
 

@@ -249,7 +249,7 @@ def test_under_siege_nothing_is_lost_and_nobody_else_is_touched(
         enlist(installation, place, name, misbehaving(share))
     given = {"where": 4096, "abstract": f"\0zz-{os.getpid()}", "folder": str(prey), "secret": str(secret)}
     enlist(installation, place, THIEF, stealing(given))
-    installation.edit(r"(?m)^seconds = 2\.0", f"seconds = {CALL_SECONDS}")
+    installation.edit(r"(?m)^seconds = 60\.0", f"seconds = {CALL_SECONDS}")
     installation.edit(r"(?m)^pending_rows", "caseworkers = 2\npending_rows")
 
     # Each stay is screened twice. A plugin that starts again, or waits to, is not asked: of two screens on a
@@ -319,5 +319,9 @@ def test_under_siege_nothing_is_lost_and_nobody_else_is_touched(
     assert {path.name for path in prey.iterdir()} == {"victim", "victim2", "link"}
     assert {(prey / name).read_text() for name in ("victim", "victim2")} == {"ZZTEST"}
     assert secret.read_bytes() == kept
-    assert {roster[name] for name in OURS} == {"running"}
+    slow = {
+        said.split()[0] for said in found.failed
+    }  # one that was late last is started when it is next asked
+    assert {roster[name] for name in OURS - slow} <= {"running"}
+    assert {roster[name] for name in slow} <= {"running", "restarting", "suspended"}
     assert report["verdict"] == "PASS", evidence

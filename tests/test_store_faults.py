@@ -55,7 +55,7 @@ def senders(log: Log) -> Iterator[list[Sender]]:
             one.join(15)
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 60.0) -> bool:
+def wait_for(done: Callable[[], bool], seconds: float = 120.0) -> bool:
     until = time.monotonic() + seconds
     while not done():
         if time.monotonic() > until:
@@ -153,7 +153,7 @@ def power(disk: Disk, cuts: int, program: tuple[str, ...]) -> tuple[Installation
                 for one in crowd:
                     one.port = daemon.port
                 before = len(log.accepted)
-                wait_for(lambda before=before: len(log.accepted) > before + 20, 20)  # type: ignore[misc]
+                wait_for(lambda before=before: len(log.accepted) > before + 20)  # type: ignore[misc]
                 time.sleep(rng.uniform(0.0, 0.25))  # the moment of the cut is the experiment
                 with log.lock:
                     promised = set(log.accepted)
@@ -248,7 +248,7 @@ def killed_at(installation: Installation, log: Log, call: str, nth: int, program
             with senders(log) as crowd:
                 for one in crowd:
                     one.port = found[0]
-                return wait_for(lambda: process.poll() is not None, 60)
+                return wait_for(lambda: process.poll() is not None)
         return process.poll() is not None
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -119,7 +119,7 @@ def lab(code: str, unit: str, *, taken: str = "202603021000", told: str = "20260
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    found = Host()
+    found = Host(call_seconds=60.0)
     found.start(["interqual_like"])
     yield found
     found.stop()

@@ -75,7 +75,7 @@ def screened(folder: Path, expected: dict[str, Any], *more: str) -> list[dict[st
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
     """One for all cases, as a daemon has it: starting the plugins takes ten times as long as asking them."""
-    found = Host()
+    found = Host(call_seconds=60.0)
     found.start()
     yield found
     found.stop()
@@ -179,7 +179,7 @@ def in_other_units(message: bytes) -> tuple[bytes, int]:
 
 def test_units_change_nothing(shared: Path) -> None:
     """The same patients in other units: every plugin's result is the same, evidence and all."""
-    site, host, changed = load_site(shared / "vignettes/site.toml"), Host(), 0
+    site, host, changed = load_site(shared / "vignettes/site.toml"), Host(call_seconds=60.0), 0
     host.start()
     try:
         for name in ("G01", "G07", "G08", "G11", "G18"):

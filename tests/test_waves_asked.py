@@ -28,7 +28,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     head = HEAD.replace("Evidence", "Evidence, Level")
     install(tmp_path, "always", head + ALWAYS)
     install(tmp_path, "payer", head.replace('"bun", "sbp"', '"level_supported",') + PAYER)
-    return Host()
+    return Host(call_seconds=60.0)
 
 
 @pytest.mark.parametrize("measured", [False, True])

@@ -54,7 +54,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     feed(where, stays=4)
     with ExitStack() as stack:
         desk = desk_of(where, stack)
-        host = Host(why=True)
+        host = Host(call_seconds=60.0, why=True)
         host.start_these(choose(where.settings, in_force(desk.pen)))
         stack.callback(host.stop)
         parts: Any = Parts(where.settings)

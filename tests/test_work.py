@@ -289,7 +289,7 @@ def test_every_fact_is_looked_up_while_a_plugin_has_not_said_what_it_wants(
     (lane,) = run.lanes.values()
     assert lane.as_of is not None
     stay = lane.fold.stay(lane.as_of)
-    host = Host()
+    host = Host(call_seconds=60.0)
     host.start(["down"])
     try:
         ((_, whole),) = questions_of(lane.fold, stay, to_screen(reviews(stay)), host)

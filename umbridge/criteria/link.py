@@ -208,7 +208,8 @@ def start_all(links: Sequence[Link]) -> None:
 
 
 def _greet(spawned: Sequence[tuple[Link, Request]]) -> None:
-    talks = [_Talk(link, request, START_SECONDS) for link, request in spawned]
+    # who is given longer for an answer is given as long to start: it is as busy a machine
+    talks = [_Talk(link, request, max(START_SECONDS, link.call_seconds)) for link, request in spawned]
     for (link, _), said in zip(spawned, _Hearing(talks).all(), strict=True):
         if not isinstance(said, PluginFailedError) and not link._greeted(said[0]):
             link._fail()
