@@ -244,6 +244,7 @@ TESTED_IN = {
     "umbridge/hl7/cover.py": "tests/test_translate.py",
     "umbridge/hl7/lines.py": "tests/test_cost.py",
     "umbridge/hl7/escapes.py": "tests/test_er7.py",  # every value goes through it
+    "umbridge/hl7/address.py": "tests/test_er7.py",
     "umbridge/hl7/coding.py": "tests/test_er7.py",
     "umbridge/hl7/fields.py": "tests/test_translate.py",  # leaves on the way to an event
     "umbridge/hl7/moments.py": "tests/test_translate.py",  # the times of an event

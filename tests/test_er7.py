@@ -457,3 +457,16 @@ def test_the_reader_brings_in_no_parser_and_no_io() -> None:
     code = f"import sys; from umbridge.hl7 import {ours}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(theirs.split(", ")) & set(done.stdout.split())
+
+
+def test_a_headers_wording_is_all_of_it_but_what_each_message_has_of_its_own() -> None:
+    """MSH-7, MSH-10 and MSH-13: by what else it says, it may be read once for a whole feed."""
+    fields = [b"MSH", b"^~\\&", *(b"ZZ%d" % number for number in range(3, 22))]
+
+    def wording(at: int = 0) -> tuple[bytes, ...]:
+        changed = [b"other" if number == at else each for number, each in enumerate(fields, start=1)]
+        return parse(b"|".join(changed)).wording
+
+    same = {number for number in range(3, 22) if wording(number) == wording()}
+    assert same == {7, 10, 13}
+    assert parse(b"#".join(fields)).wording != wording()

@@ -188,12 +188,12 @@ class Intake:
         else:
             disposition = ack.disposition(message, settings.processing_ids, processing)
             state, reason = disposition.state, disposition.reason
-            if state is RowState.PENDING and self._is_ahead(message, now):
+            if state is RowState.PENDING and self._is_ahead(message, who.facility, now):
                 state, reason = RowState.QUARANTINED, moments.AHEAD
         token = self._keyring.token
         digest = hashlib.sha256(frame).digest()
         key = (
-            token("message", SEPARATOR.join((feed, sender, who.control_id)))
+            token("message", f"{feed}{SEPARATOR}{sender}{SEPARATOR}{who.control_id}")
             if who.control_id
             else token("digest", digest.hex())
         )
@@ -218,13 +218,11 @@ class Intake:
             reused=settings.control_id_reused,
             found_by=self._namer.found_by(message, who),
             patient_token=self._namer.patient(who, processing),
-            parts=self._namer.parts(message, who, processing, now.isoformat())
-            if state is RowState.PENDING
-            else (),
+            parts=self._namer.parts(message, who, processing, now) if state is RowState.PENDING else (),
         )
 
-    def _is_ahead(self, message: er7.Message, now: datetime) -> bool:
-        zone = self._site.at(translate.facility_of(message)).zone
+    def _is_ahead(self, message: er7.Message, facility: str, now: datetime) -> bool:
+        zone = self._site.at(facility).zone
         return moments.is_ahead(message, zone, self._site.windows.future_skew_minutes, now)
 
     def _may_send(self, settings: FeedSettings, application: str, facility: str) -> bool:
@@ -241,15 +239,15 @@ class Intake:
 
     def _header(self, message: er7.Message) -> tuple[str, str, str, str]:
         """MSH-3, MSH-4, processing id, version. Feeds repeat themselves: read each wording once."""
-        field = message.header.field
-        wording = (field(3), field(4), field(11), field(12), message.codec, message.delimiters)
+        wording = (message.wording, message.codec)
         known = self._wordings.get(wording)
         if known is None:
             processing = ack.processing_of(message)
             known = (message.get("MSH-3"), message.get("MSH-4"), processing, message.get("MSH-12.1"))
-            if len(self._wordings) >= WORDINGS_KEPT:
-                self._wordings.clear()
-            self._wordings[wording] = known
+            if sum(map(len, wording[0])) <= ack.MOST_KEPT_BYTES:
+                if len(self._wordings) >= WORDINGS_KEPT:
+                    self._wordings.clear()
+                self._wordings[wording] = known
         return known
 
     def _unreadable(self, frame: bytes, feed: str, reason: str, now: datetime) -> Incoming:
@@ -319,12 +317,13 @@ class Intake:
 
 def content_digest(message: er7.Message) -> bytes:
     """SHA-256 of the frame with MSH-7 and MSH-13 blanked: equal for a repeat that was only re-stamped."""
-    raw, header, separator = message.raw, message.body[0], message.delimiters.field
+    raw, header, separator = message.raw, message.header.raw, message.delimiters.field
     start = raw.find(header)
     if start < 0:  # re-coded for reading (GB 18030 and the like): then only identical bytes are a repeat
         return hashlib.sha256(raw).digest()
-    fields = header.split(separator)
-    for index in (6, 12):  # MSH-7 and MSH-13: MSH-1 is the separator itself
+    fields = message.header.fields.copy()
+    del fields[1]  # MSH-1, the separator itself
+    for index in (6, 12):  # MSH-7 and MSH-13
         if index < len(fields):
             fields[index] = b""
     return hashlib.sha256(raw[:start] + separator.join(fields) + raw[start + len(header) :]).digest()

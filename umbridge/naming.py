@@ -5,6 +5,8 @@ A token's input is for ever: who changes it loses every stay there is.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from umbridge_audit.keys import Keyring
 
 from umbridge.hl7 import er7, translate
@@ -63,7 +65,7 @@ class Namer:
         return self._token(PATIENT, key, "", _apart(processing)) if key else None
 
     def parts(
-        self, message: er7.Message, who: translate.Identity, processing: str, received: str
+        self, message: er7.Message, who: translate.Identity, processing: str, received: str | datetime
     ) -> tuple[Named[bytes], ...]:
         """Each part's numbers, of a merge, a move, an update of the person, several patients' results.
 
@@ -73,7 +75,7 @@ class Namer:
         if not is_special and len(message.lines_of(b"PID")) < 2:
             return ()
         apart = _apart(processing)
-        event = event_of(message, self._site, received)
+        event = event_of(message, self._site, str(received))
         if not is_special and not event.several:
             return ()
         return tuple(
@@ -99,8 +101,9 @@ class Namer:
     def found_by(self, message: er7.Message, who: translate.Identity) -> tuple[bytes, ...]:
         """The tokens that a search for one of its patients or its control id has too."""
         identifiers = who.identifiers
-        for pid in message.segments("PID")[1:]:
-            identifiers += identifiers_of(message, pid.field(3), pid.field(2), pid.field(4))
+        if len(message.lines_of(b"PID")) > 1:
+            for pid in message.segments("PID")[1:]:
+                identifiers += identifiers_of(message, pid.field(3), pid.field(2), pid.field(4))
         own = self._site.at(who.facility).mrns.own
         tokens = [
             search.patient(self._keyring, number, authority or own)

@@ -14,6 +14,7 @@ import secrets
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from threading import RLock
@@ -116,7 +117,7 @@ class Keyring:
         entry is then owed (``unlogged``).
         """
         when = at if at.tzinfo is UTC else at.astimezone(UTC)
-        month = f"{when.year:04d}-{when.month:02d}"
+        month = _month(when.year, when.month)
         known = self._current.get((kind, month), "")
         ready = self._ciphers.get(known)
         if ready is not None:
@@ -368,6 +369,11 @@ class Keyring:
             raise
         except (RecursionError, ValueError, TypeError, KeyError, AttributeError):
             raise KeyRefusedError(f"{path}: not a keystore") from None
+
+
+@lru_cache(maxsize=4)
+def _month(year: int, month: int) -> str:
+    return f"{year:04d}-{month:02d}"
 
 
 def _seal_aad(kind: str, kid: str, aad: bytes) -> bytes:

@@ -94,6 +94,7 @@ _TABLE: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+_HOLE = "\x7f"  # in what a schema is written by, where salts and texts go: no name has it
 _SALT = re.compile(r"[A-Za-z0-9+/]{43}=\Z")
 
 
@@ -125,11 +126,9 @@ class Schema:
         self.mid = tuple(f'","{name}",'.encode() for name in self.names)
         # The same for all slots at once: salts (without their last "=") and texts in turn go into it.
         # No JSON text has a bare line feed and no head has two, so two of them part the preimages again.
-        self._preimages = "\n\n".join(
-            f'\0umb/f/1\0{"%%" if chr(k) == "%" else chr(k)}["%s=","{name}",%s]'
-            for k, name in enumerate(self.names)
-        )
-        self._opening = "[" + ",".join(f'[{k},"%s=","{name}",%s]' for k, name in enumerate(self.open)) + "]"
+        self._preimages = self._parted(range(self.size))
+        opening = ",".join(f'[{k},"{_HOLE}=","{name}",{_HOLE}]' for k, name in enumerate(self.open))
+        self._opening = _with_holes(f"[{opening}]")
         self._cut = Struct("32s" * self.size)
         self._groups = {c: self._group(numbers) for c, numbers in self.of.items()}
         # An ``open`` column whose values are plain: one spelling each, so a match needs no second look.
@@ -144,20 +143,22 @@ class Schema:
         )
         self.groups = tuple(len(self.of[c]) for c in ("open", *self.compartments))  # slots to one secret each
 
-    def _group(self, numbers: range) -> tuple[str, Struct]:
-        """The preimages of one group's slots, parted as in ``_preimages``, and how its salts are cut."""
-        texts = [
-            f'\0umb/f/1\0{"%%" if chr(k) == "%" else chr(k)}["%s=","{self.names[k]}",%s]' for k in numbers
-        ]
-        return "\n\n".join(texts), Struct("32s" * len(numbers))
+    def _parted(self, numbers: range) -> list[str]:
+        """The preimages of some slots, with holes for their salts and texts."""
+        return _with_holes(
+            "\n\n".join(f'\0umb/f/1\0{chr(k)}["{_HOLE}=","{self.names[k]}",{_HOLE}]' for k in numbers)
+        )
+
+    def _group(self, numbers: range) -> tuple[list[str], Struct]:
+        """The preimages of one group's slots, and how its salts are cut."""
+        return self._parted(numbers), Struct("32s" * len(numbers))
 
     def plain_open(self, text: str) -> list[bytes] | None:
         """c_k of an ``open`` column with plain values; else None."""
         found = self._plain.match(text)
         if found is None:
             return None
-        preimages = (self._groups["open"][0] % found.groups()).encode().split(b"\n\n")
-        return [made.digest() for made in map(sha256, preimages)]
+        return _hashes(self._groups["open"][0], found.groups())
 
     def derived(self, c: str, secret: bytes, texts: Sequence[str]) -> list[bytes]:
         """All c_k of a compartment from its secret and each slot's canonical JSON."""
@@ -167,12 +168,11 @@ class Schema:
         both = [""] * (2 * len(texts))
         both[::2] = [encoded[i : i + 43] for i in range(0, 44 * len(texts), 44)]
         both[1::2] = texts
-        preimages = (template % tuple(both)).encode().split(b"\n\n")
-        return [made.digest() for made in map(sha256, preimages)]
+        return _hashes(template, both)
 
     def opening(self, salts_and_texts: Sequence[str]) -> str:
         """The store's ``open`` column, from the front of ``salted``'s list."""
-        return self._opening % tuple(salts_and_texts[: 2 * len(self.open)])
+        return _filled(self._opening, salts_and_texts[: 2 * len(self.open)])
 
     def salted(self, secrets: bytes, texts: Sequence[str]) -> list[str]:
         """Salt (base64 without its last "=") and text of each slot in turn, from 32 bytes a group."""
@@ -190,8 +190,7 @@ class Schema:
 
     def commitments(self, salts_and_texts: Sequence[str]) -> list[bytes]:
         """All c_k, from ``salted``'s list."""
-        preimages = (self._preimages % tuple(salts_and_texts)).encode().split(b"\n\n")
-        return [made.digest() for made in map(sha256, preimages)]
+        return _hashes(self._preimages, salts_and_texts)
 
     def roots(self, commitments: Sequence[bytes]) -> list[bytes]:
         """The root over each compartment's slots, from all c_k."""
@@ -213,7 +212,7 @@ class Schema:
             if k is None:
                 raise FormatError(f"{self.kind} has no slot of that name")
             kind = type(value)
-            if name in spelt:
+            if spelt and name in spelt:
                 texts[k] = spelt[name]
                 continue
             if kind is str and value.isascii():  # type: ignore[union-attr]  # its type is known
@@ -223,6 +222,24 @@ class Schema:
             elif value is not None:
                 texts[k] = canonical(value, IN_BODY)  # a column of open slots has one level less
         return texts
+
+
+def _with_holes(text: str) -> list[str]:
+    """A text cut at its holes, each a place in the list: filled and joined, it takes a third of what ``%``
+    takes."""
+    pieces = text.split(_HOLE)
+    return [one for piece in pieces for one in (piece, "")][:-1]
+
+
+def _filled(text: Sequence[str], holes: Sequence[str]) -> str:
+    made = list(text)
+    made[1::2] = holes
+    return "".join(made)
+
+
+def _hashes(preimages: Sequence[str], holes: Sequence[str]) -> list[bytes]:
+    parted = _filled(preimages, holes).encode().split(b"\n\n")
+    return [made.digest() for made in map(sha256, parted)]
 
 
 def _schemas() -> Iterator[Schema]:

@@ -32,19 +32,18 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     """The root over leaf hashes. Pairing neighbours and carrying an odd last one up is RFC 6962's split."""
     if not hashes:
         return EMPTY_ROOT
-    level = list(hashes)
-    size = len(level)
+    level: Sequence[bytes] = hashes
     new = _NODE.copy  # a state that has the prefix already is cheaper than a longer message
-    while size > 1:
+    while len(level) > 1:
         up = []
-        for i in range(1, size, 2):
+        each = iter(level)
+        for left, right in zip(each, each, strict=False):
             node = new()
-            node.update(level[i - 1] + level[i])
+            node.update(left + right)
             up.append(node.digest())
-        if size & 1:
+        if len(level) & 1:
             up.append(level[-1])
         level = up
-        size = len(up)
     return level[0]
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from umbridge.errors import RefusedError
 from umbridge.hl7 import patients
@@ -165,9 +166,9 @@ def refusal(message: Message, also: Collection[str] = ()) -> RefusedError | None
         return RefusedError("AE", 104, "MSH-10", "control_id_too_long")
     if _CONTROL.search(control_id):
         return RefusedError("AE", 102, "MSH-10", "control_id_unprintable")
-    said = (message.header.field(11), message.header.field(12))
-    wording = (message.kind, said, message.codec, message.delimiters)
-    if wording in _SOUND:
+    wording = message.wording
+    known = (wording, message.kind, message.codec)
+    if known in _SOUND:
         return None
     version = _first(message, 12)
     if version in ("", '""'):
@@ -183,10 +184,10 @@ def refusal(message: Message, also: Collection[str] = ()) -> RefusedError | None
         return RefusedError("AR", 202, "MSH-11", "processing_id_unknown")
     if version not in VERSIONS:
         return RefusedError("AR", 203, "MSH-12", "version_unknown")
-    if sum(map(len, said)) <= MOST_KEPT_BYTES and not is_own:
+    if sum(map(len, wording)) <= MOST_KEPT_BYTES and not is_own:
         if len(_SOUND) >= WORDINGS_KEPT:
             _SOUND.clear()
-        _SOUND.add(wording)
+        _SOUND.add(known)
     return None
 
 
@@ -216,7 +217,7 @@ def code_due(message: Message, refused: RefusedError | None) -> str | None:
     """
     if is_acknowledgment(message):
         return None
-    accept, application = _condition(message, 15), _condition(message, 16)
+    accept, application = (_condition(message, each) for each in message.header.row(16)[15:17])
     if not accept and not application:
         return refused.ack if refused else "AA"
     wanted = _ERROR if refused else _SUCCESS
@@ -226,8 +227,8 @@ def code_due(message: Message, refused: RefusedError | None) -> str | None:
     return "A" + suffix if _asks(application, wanted) else None
 
 
-def _condition(message: Message, number: int) -> str:
-    word = message.text(message.header.field(number)).strip()
+def _condition(message: Message, raw: bytes) -> str:
+    word = message.text(raw).strip() if raw else ""
     return "" if word == '""' else word
 
 
@@ -256,7 +257,7 @@ def answer(
     marks = _safe(message.delimiters)
     before, between, after = _around(message, marks)
     stamp = _stamp(now)
-    if stamp[14:15] in _marks(marks):
+    if (sign := stamp[14:15]) in marks.inner or sign in (marks.field, marks.truncation):
         stamp = stamp[:14]  # the offset's sign would read as a delimiter, and no escape belongs in a time
     msa = [b"MSA", code.encode("ascii"), _echo(message, 10, marks)]
     if text:
@@ -270,15 +271,13 @@ def answer(
 
 def _around(message: Message, marks: Delimiters) -> tuple[bytes, bytes, bytes]:
     """An answer's MSH but for its time and control id: before, between and after the two."""
-    field = message.header.field
-    fields = (field(3), field(4), field(5), field(6), field(11), field(12), field(18))
-    unknown = "MSH-18 charset_unknown" in message.notes
-    trigger = message.kind[1] if message.kind[1] in EVENTS else ""
-    key = (fields, trigger, message.delimiters, unknown)
+    key = (message.wording, message.kind)
     lasting = message.codec == "ascii" and message.is_ascii  # the bytes alone say what is written back
     known = _AROUND.get(key) if lasting else None
     if known is not None:
         return known
+    unknown = "MSH-18 charset_unknown" in message.notes
+    trigger = message.kind[1] if message.kind[1] in EVENTS else ""
     kind = [b"ACK"]
     if trigger:
         kind.append(_escaped(trigger, marks))
@@ -299,7 +298,7 @@ def _around(message: Message, marks: Delimiters) -> tuple[bytes, bytes, bytes]:
             ]
         ),
     )
-    if lasting and sum(map(len, fields)) <= MOST_KEPT_BYTES:
+    if lasting and sum(map(len, key[0])) <= MOST_KEPT_BYTES:
         if len(_AROUND) >= WORDINGS_KEPT:
             _AROUND.clear()
         _AROUND[key] = made
@@ -325,7 +324,11 @@ def _stamp(now: datetime) -> bytes:
     """HL7's TS with its offset; UTC, the usual case, without the cost of strftime."""
     if now.tzinfo is not UTC:
         return now.strftime("%Y%m%d%H%M%S%z").encode("ascii")
-    parts = (now.year, now.month, now.day, now.hour, now.minute, now.second)
+    return _second(now.year, now.month, now.day, now.hour, now.minute, now.second)
+
+
+@lru_cache(maxsize=4)
+def _second(*parts: int) -> bytes:
     return b"%04d%02d%02d%02d%02d%02d+0000" % parts
 
 

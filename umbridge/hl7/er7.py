@@ -14,6 +14,7 @@ from copy import copy
 from types import MappingProxyType
 
 from umbridge.errors import NotHl7Error
+from umbridge.hl7.address import address_of
 from umbridge.hl7.charset import codec_for, overlapping
 from umbridge.hl7.coding import Coding
 from umbridge.hl7.delimiters import PUNCTUATION, delimiters_of
@@ -23,39 +24,22 @@ ENVELOPE = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})  # batch and file headers
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})  # their field 1 is the separator itself
 # MSH, a separator, and at least a component separator that is not the same character: less cannot be read.
 HEADER = re.compile(rb"MSH([!-/:-@\[-`{-~])(?!\1)[!-/:-@\[-`{-~]")
-_ADDRESS = re.compile(
-    r"(?:([A-Z][A-Z0-9]{2})(?:\[([1-9]\d{0,6})\])?-)?"
-    r"([1-9]\d{0,4})(?:\[([1-9]\d{0,6})\])?(?:\.([1-9]\d{0,6})(?:\.([1-9]\d{0,6}))?)?"
-)
 FOLDED = "lines_not_segments"
 # The segments that intake and translation ask for, and those at which a message may have to end.
 _ASKED = frozenset(b"EVN PID PV1 PV2 MRG OBX OBR ORC SPM DG1 IN1 IN3 PR1 MSA MSH DSC".split()) | ENVELOPE
 _NONE_BEFORE: Mapping[bytes, int] = MappingProxyType({})
 _LONG = 512  # bytes of a field from which its parts are worth keeping
-_CACHED = 4096  # bound of the cache below, whose keys are few
 _IMPLIED = {
     "ORM": "O01",
     "ORU": "R01",
     "RDE": "O01",
 }  # versions 2.1 and 2.2 may leave the trigger out; these have one
 _EASY_SETS = frozenset({b"", b"ASCII", b"UNICODE UTF-8", b"8859/1"})
-
-_Address = tuple[str, int, int, int, int, int]
-_addresses: dict[str, _Address] = {}
-
-
-def _address(text: str) -> _Address:
-    found = _addresses.get(text)
-    if found is None:
-        match = _ADDRESS.fullmatch(text)
-        if match is None:
-            raise ValueError("not an HL7 address; expected the form PID-3[2].4.1")
-        name, *numbers = match.groups()
-        nth, at, rep, component, subcomponent = (int(n) if n else 1 for n in numbers)
-        found = (name or "", nth, at, rep, component, subcomponent)
-        if len(_addresses) < _CACHED:
-            _addresses[text] = found
-    return found
+_NAMES = {name.decode(): name for name in _ASKED}
+_NO_LINES: Sequence[bytes] = ()
+_KINDS_KEPT = 256  # wordings of MSH-9 that were read: feeds have a dozen
+_LONGEST_KIND = 64  # bytes of one
+_kinds: dict[tuple[bytes, ...], tuple[str, str]] = {}
 
 
 class Segment:
@@ -114,7 +98,7 @@ class Segment:
 
     def get_raw(self, address: str) -> bytes:
         """The bytes at ``3[1].4.1``. Raises: ValueError for what is not an address of this segment."""
-        name, _, number, repetition, component, subcomponent = _address(address)
+        name, _, number, repetition, component, subcomponent = address_of(address)
         if name and name != self.name:
             raise ValueError("an address of another segment")
         return _nth(self.subcomponents(number, repetition, component), subcomponent)
@@ -236,17 +220,19 @@ class Message:
         Other lines are looked for when somebody asks for them.
         """
         ends = (self.delimiters.field, b"")
-        index: dict[bytes, list[bytes]] = {name: [] for name in _ASKED}
+        index: dict[bytes, list[bytes]] = {}
         odd = False  # a header in other delimiters than ours?
         for line in self.body[:MOST_SEGMENTS]:
-            found = index.get(line[:3])
-            if found is not None:
-                if line[3:4] in ends:
-                    found.append(line)
-                else:
+            name = line[:3]
+            if name in _ASKED:
+                if line[3:4] not in ends:
                     odd = True
+                elif name in index:
+                    index[name].append(line)
+                else:
+                    index[name] = [line]
         self._index = index
-        return odd or len(index[b"MSH"]) > 1 or any(index[name] for name in ENVELOPE)
+        return odd or len(index.get(b"MSH", _NO_LINES)) > 1 or not ENVELOPE.isdisjoint(index)
 
     def _cut(self) -> None:
         """End the body before the next header (its PID must never read as ours) and before any trailers.
@@ -297,16 +283,20 @@ class Message:
             if name == "MSH":
                 made = [self.header]
             else:
-                lines = self._lines_of(name.encode("latin-1", "ignore"))
-                first = 1 + self.before.get(name.encode("latin-1", "ignore"), 0)
-                made = [Segment(self.coding, name, nth, line) for nth, line in enumerate(lines, start=first)]
+                own = _NAMES.get(name) or name.encode("latin-1", "ignore")
+                first = 1 + self.before.get(own, 0)
+                made = [
+                    Segment(self.coding, name, nth, line)
+                    for nth, line in enumerate(self._lines_of(own), start=first)
+                ]
             self._made[name] = made
         return made
 
     def lines_of(self, name: bytes) -> Sequence[bytes]:
         """Those of the first MOST_SEGMENTS segments that have that name, as sent. Do not change the list."""
-        found = self._index.get(name)
-        return self._found(name, self.body[:MOST_SEGMENTS]) if found is None else found
+        if name in _ASKED:
+            return self._index.get(name, _NO_LINES)
+        return self._found(name, self.body[:MOST_SEGMENTS])
 
     def _lines_of(self, name: bytes) -> Sequence[bytes]:
         few = len(self.body) <= MOST_SEGMENTS
@@ -335,7 +325,7 @@ class Message:
 
     def get_raw(self, address: str) -> bytes:
         """The bytes at ``PID-3[2].4.1``. Raises: ValueError for what is not an address."""
-        name, nth, *_ = _address(address)
+        name, nth, *_ = address_of(address)
         if not name:
             raise ValueError("an HL7 address with its segment is needed here")
         found = self.segments(name)
@@ -366,14 +356,32 @@ class Message:
     def kind(self) -> tuple[str, str]:
         """Message type and trigger: MSH-9, else EVN-1, else the only trigger that the type ever had."""
         if self._kind is None:
-            parts = self.header.components(9)
-            code = self.value(parts[0]).strip() if parts else ""
-            trigger = self.value(parts[1]).strip() if len(parts) > 1 else ""
-            if not trigger or trigger == '""':
-                trigger = self.get("EVN-1").strip() if self.segments("EVN") else ""
-                trigger = trigger or _IMPLIED.get(code, "")
-            self._kind = (code, trigger)
+            key = (self.header.field(9), *self.header.fields[1:3])  # which says how it is to be read
+            known = _kinds.get(key) if self.coding.plain else None
+            self._kind = known or self._read_kind(key)
         return self._kind
+
+    def _read_kind(self, key: tuple[bytes, ...]) -> tuple[str, str]:
+        parts = self.header.components(9)
+        code = self.value(parts[0]).strip() if parts else ""
+        trigger = self.value(parts[1]).strip() if len(parts) > 1 else ""
+        if not trigger or trigger == '""':
+            trigger = self.get("EVN-1").strip() if self.segments("EVN") else ""
+            return code, trigger or _IMPLIED.get(code, "")
+        if self.coding.plain and len(key[0]) <= _LONGEST_KIND:
+            if len(_kinds) >= _KINDS_KEPT:
+                _kinds.clear()
+            _kinds[key] = code, trigger
+        return code, trigger
+
+    @property
+    def wording(self) -> tuple[bytes, ...]:
+        """The header but for what each message has of its own: time, control id, sequence number.
+
+        A feed repeats it, so that what it says has to be read once (with ``codec``, which goes by the frame).
+        """
+        fields = self.header.fields
+        return (*fields[:7], *fields[8:10], *fields[11:13], *fields[14:])
 
     @property
     def control_id(self) -> str:

@@ -168,12 +168,14 @@ def entity_from(first: str, second: str) -> str:
 def identifiers_of(message: Message, *fields: bytes) -> Identifiers:
     """(id, assigning authority, type) of each repetition of the first of ``fields`` that names anybody."""
     found = []
+    mark = message.delimiters.component
     for field in fields:
         for one in repetitions_of(message, field):
-            parts = parts_of(message, one)
+            parts = one.split(mark, _MOST_PARTS) if mark else [one]
             number = leaf(message, parts, 1)
             if number:
-                found.append((number, authority_of(message, parts), leaf(message, parts, 5)))
+                kind = leaf(message, parts, 5) if len(parts) > 4 else ""
+                found.append((number, authority_of(message, parts), kind))
         if found:
             break
     return tuple(found)

@@ -21,7 +21,8 @@ def lines_of(frame: bytes) -> tuple[list[bytes], bool, bool]:
     """
     unified = frame.replace(b"\n", b"\r") if b"\n" in frame else frame
     folded = False
-    if unified.count(b"\r") >= MOST_SEGMENTS and (begins := _BEGINS.search(unified)) is not None:
+    is_long = len(unified) >= MOST_SEGMENTS and unified.count(b"\r") >= MOST_SEGMENTS
+    if is_long and (begins := _BEGINS.search(unified)) is not None:
         pieces, more, folded = _unfolded(unified, begins)
     else:
         pieces = unified.split(b"\r", MOST_LINES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
@@ -198,39 +197,40 @@ def is_ahead(message: Message, zone: tzinfo, minutes: int, now: datetime) -> boo
 
     A stay's clock never goes back, so that one such message would hold all its reviews for overdue.
     """
-    latest = now + timedelta(minutes=minutes)
-    before, offset = _minute_of(zone, int(latest.timestamp()) // 60)
-    if all(
-        not raw or (raw[:12] < before and raw[:14].isdigit() and raw[14:] in (b"", offset))
-        for raw in _stamps(message)
-    ):
+    utc = now if now.tzinfo is UTC else now.astimezone(UTC)
+    before, offset = _latest(zone, minutes, (utc.year, utc.month, utc.day, utc.hour, utc.minute))
+    for raw in _stamps(message):
+        if raw and not (raw[:12] < before and raw[:14].isdigit() and raw[14:] in (b"", offset)):
+            break
+    else:
         return False
     found = moments(Reading(message, zone, now))
-    return max(found.sent, found.effective) > latest
+    return max(found.sent, found.effective) > now + timedelta(minutes=minutes)
 
 
-def _stamps(message: Message) -> Iterator[bytes]:
+def _stamps(message: Message) -> list[bytes]:
     """The fields that ``moments`` may go by."""
     code, trigger = message.kind
-    yield message.header.field(7)
+    found = [message.header.field(7)]
     if code != "ADT":
-        return
+        return found
     evn = message.first("EVN")
     if evn is not None:
-        yield evn.field(2)
-        yield evn.field(6)
+        found += (evn.field(2), evn.field(6))
     pv1 = message.first("PV1") if trigger in _OWN_TIME else None
     if pv1 is not None:
-        yield pv1.field(_OWN_TIME[trigger])
+        found.append(pv1.field(_OWN_TIME[trigger]))
+    return found
 
 
 @lru_cache(maxsize=64)
-def _minute_of(zone: tzinfo, minute: int) -> tuple[bytes, bytes]:
-    """A minute as the facility's clock writes it, and its offset: what is written before it was before it.
+def _latest(zone: tzinfo, minutes: int, utc: tuple[int, int, int, int, int]) -> tuple[bytes, bytes]:
+    """The minute that lies ``minutes`` ahead as the facility's clock writes it, and its offset: what is
+    written before it was before it.
 
     Nothing is before it where the clock changes within a day, for then it may write one minute twice.
     """
-    here = datetime.fromtimestamp(minute * 60, zone)
+    here = (datetime(*utc, tzinfo=UTC) + timedelta(minutes=minutes)).astimezone(zone)
     day = timedelta(days=1)
     if (here - day).utcoffset() != (here + day).utcoffset():
         return b"", b""

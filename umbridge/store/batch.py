@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from umbridge_audit import rotate
@@ -30,12 +31,20 @@ if TYPE_CHECKING:
 REUSED = "control_id_reused"
 AFTER_QUARANTINED = "after_quarantined"  # an earlier message of this stay waits for a person
 WORKED = (RowState.DETERMINED.value, RowState.NOT_APPLICABLE.value)
+_RECEIPTS = {RowState.REFUSED: "message.refused", RowState.IGNORED: "message.ignored"}
 FRAME_SUSPECT = "frame_suspect"  # answered, and then its other half came
 
 
 def iso(at: datetime) -> str:
     """UTC, milliseconds: the form of every stored time."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    second = _second(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second)
+    return f"{second}.{utc.microsecond // 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(year: int, month: int, day: int, hour: int, minute: int, second: int) -> str:
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
 
 
 class Batch(Operations):
@@ -145,10 +154,8 @@ class Batch(Operations):
             lane = self._lane(item)
             if state is RowState.QUARANTINED and lane is not None:
                 self._working.set_quarantined(lane, True)
-        kind = {RowState.REFUSED: "message.refused", RowState.IGNORED: "message.ignored"}.get(
-            state, "message.received"
-        )
-        entry = self.entry(self._receipt(item, kind, seq, state.value, ack=ack, reason=reason))
+        kind, became = _RECEIPTS.get(state, "message.received"), state.value
+        entry = self.entry(self._receipt(item, kind, seq, became, ack=ack, reason=reason))
         if reason.startswith(REUSED):
             of_row = int(candidates[0][0])
             self.entry(self._receipt(item, "message.variant", seq, "CONTROL_ID_REUSED", of_row=of_row))
@@ -156,17 +163,17 @@ class Batch(Operations):
         known = (item.key_token, item.digest, item.content_digest)
         said = (ack, condition, location, reason, at, entry)
         sealed = inbox.seal(self.keyring, item, seq, self.now)
-        self._rows.append((seq, item.feed, *known, len(candidates), lane, sealed, state.value, *said))
-        self._tally["state", state.value] += 1
+        self._rows.append((seq, item.feed, *known, len(candidates), lane, sealed, became, *said))
+        self._tally["state", became] += 1
         self._tally["feed", item.feed] += 1
         if reason:
             kind = f" {item.head['type']}" if reason in BY_KIND else ""
-            self._tally[f"why/{item.feed}", f"{state.value} {reason}{kind}"] += 1
+            self._tally[f"why/{item.feed}", f"{became} {reason}{kind}"] += 1
         if item.found_by:
             self._found_by.append((seq, item.found_by))
         self._heard[item.feed] = at
         candidates.append(
-            (seq, item.digest, item.content_digest, lane, state.value, ack, condition, location, reason, at)
+            (seq, item.digest, item.content_digest, lane, became, ack, condition, location, reason, at)
         )
         received = datetime.fromisoformat(at)
         said_of_row = (ack, condition, location, reason, received)

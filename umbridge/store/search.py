@@ -53,8 +53,10 @@ def later(cursor: sqlite3.Cursor, rows: Sequence[tuple[int, Sequence[bytes]]]) -
 
     Raises ValueError for a token of another length, which could not be told from its neighbours.
     """
-    if any(len(token) != TOKEN for _, tokens in rows for token in tokens):
-        raise ValueError("not a search token")
+    for _, tokens in rows:
+        for token in tokens:
+            if len(token) != TOKEN:
+                raise ValueError("not a search token")
     joined = [(seq, b"".join(tokens)) for seq, tokens in rows]
     cursor.executemany("INSERT INTO search_later(seq, tokens) VALUES (?,?)", joined)
 
