@@ -13,7 +13,7 @@ from test_unreadhold import ARRIVAL, ILL, LATER, ORDER, ORDERED, lab, message
 
 from umbridge import Outcome, ScreenResult
 from umbridge.criteria.host import Host
-from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, held_for_unread
+from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, ORDER_UNREAD, held_for_unread
 from umbridge.criteria.wire import case_in, case_out
 from umbridge.pages import REASONS
 from umbridge.review.waves import is_named
@@ -132,6 +132,34 @@ def test_an_end_that_found_no_order_holds_what_it_may_mean(
         assert (("vasopressor", "order_not_found") in rows) is is_held
 
 
+@pytest.mark.parametrize(
+    ("sent", "is_held"),
+    [
+        ((order("NW", "ZZ71^ZZEHR", "202603021000", PRESSOR, "^PRN"),), True),
+        ((order("NW", "ZZ71^ZZEHR", "202603021000", PRESSOR, "^Q6H^^^^^if below 65"),), True),
+        ((order("NW", "ZZ71^ZZEHR", "202603021000", PRESSOR, "^C"),), False),
+        # the daily round told later that it runs without a condition
+        (
+            (
+                order("NW", "ZZ71^ZZEHR", "202603021000", PRESSOR, "^PRN"),
+                order("XO", "ZZ71^ZZEHR", "202603021030", PRESSOR, "^C"),
+            ),
+            False,
+        ),
+        ((order("NW", "ZZ71^ZZEHR", "202603021000", ANTIBIOTIC, "^PRN"),), False),  # no rule reads it
+        ((order("NW", "ZZ72^ZZEHR", "202603021000", PRESSOR, "^PRN"), BEGUN), False),  # another one runs
+    ],
+)
+def test_a_treatment_that_may_not_run_by_its_timing_holds_what_goes_by_it(
+    host: Host, sent: tuple[bytes, ...], is_held: bool
+) -> None:
+    for order_of in itertools.permutations(sent):
+        line, exceptions = looked(host, ARRIVAL, ILL, ORDER, ORDERED, *order_of, LATER)
+        assert (ORDER_UNREAD in line["hold"]) is is_held
+        assert not is_held or ORDER_UNREAD in exceptions
+        assert ("vasopressor: a person has to see it" in line["rationale"]) is is_held
+
+
 def test_what_found_nothing_holds_a_later_day_too(host: Host) -> None:
     """Of now: while the order that the end may mean is in force."""
     run = Shadow(default_site())
@@ -152,7 +180,7 @@ def test_both_reasons_reach_the_worker_by_name_and_declared_facts_alone() -> Non
     nothing = ScreenResult(Outcome.NOT_APPLICABLE)
     assert held_for_unread(asked, nothing, []) == nothing
     assert (UNFOUND, UNKNOWN) == (CORRECTION_NOT_FOUND, ORDER_NOT_FOUND)
-    assert all(is_named(each) and each in REASONS for each in (UNFOUND, UNKNOWN))
+    assert all(is_named(each) and each in REASONS for each in (UNFOUND, UNKNOWN, ORDER_UNREAD))
 
 
 def _never(*_: Any) -> Any:

@@ -36,6 +36,7 @@ REASONS = {
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
     "CORRECTION_NOT_FOUND": "a correction that found no result may mean a value that it goes by",
     "ORDER_NOT_FOUND": "an end under a number that no order has may mean a treatment that it goes by",
+    "ORDER_UNREAD": "a treatment that it goes by is ordered as needed, or for how long nobody can read",
     "CRITICAL_VALUE": "a latest value is one at which a physician is called: a person has to see it",
     "DISCHARGE_BARRIER": "somebody said what the patient waits for: a person has to see it",
     "STABLE_ON_TREATMENT": "the patient is stable on treatment that may be given by mouth or stopped",

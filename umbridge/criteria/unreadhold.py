@@ -15,10 +15,12 @@ from umbridge.model import Case, Outcome, ScreenResult
 RESULT_UNREAD = "RESULT_UNREAD"  # each as the exception of the stay
 CORRECTION_NOT_FOUND = "CORRECTION_NOT_FOUND"
 ORDER_NOT_FOUND = "ORDER_NOT_FOUND"
+ORDER_UNREAD = "ORDER_UNREAD"
 _WORDS = {
     RESULT_UNREAD: "Sent, and nobody can read it, or say which value holds",
     CORRECTION_NOT_FOUND: "A correction or withdrawal that found no result may mean what counts here",
     ORDER_NOT_FOUND: "An end under a number that no order has may mean what counts here as given",
+    ORDER_UNREAD: "Ordered as needed, on a condition, or for how long nobody can read",
 }
 
 

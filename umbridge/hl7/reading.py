@@ -270,7 +270,7 @@ class Reading:
         mark = self.message.delimiters.component
         if mark and mark in raw and not odd:
             precision = parts_of(self.message, raw)[1:2]
-            odd = "components_not_read" if precision and precision[0] in _COARSE else ""
+            odd = "precision_not_read" if precision and precision[0] in _COARSE else ""
         if found is not None and not odd and len(raw) > _DATE and raw[:_DATE] not in self._steady:
             odd = self._clock.oddity(raw[:_DATE], found)
         return found, odd

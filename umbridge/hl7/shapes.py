@@ -48,6 +48,7 @@ _WORD, _CODE, _PARENTS = Shape(1), Shape(1, 4), Shape(1, 2)
 _TIME, _RANGE = Shape(1, is_time=True), Shape(1, 2, is_time=True)
 _PERSON = Shape(1, is_many=True)
 _TEXT = Shape(1, 2)  # a code, or its text
+_PATTERNS = Shape(1, is_many=True)
 _PLACE, _AMOUNT = Shape(1, 2, 3), Shape(1)
 _LIMITS = Shape(*range(1, 10))
 
@@ -83,7 +84,12 @@ FIELDS: dict[bytes, dict[int, Shape]] = {
     },
     b"OBX": {2: _WORD, 3: _CODE, 6: _CODE, 7: _LIMITS, 11: _WORD, 14: _TIME},
     b"SPM": {17: _RANGE, 18: _TIME, 21: Shape(*range(1, 10), is_many=True)},
-    b"TQ1": {3: _WORD, 6: _AMOUNT, 7: _TIME, 8: _TIME, 12: _WORD, 13: _AMOUNT, 14: _WORD},
+    b"TQ1": {
+        **dict.fromkeys((3, 9), _PATTERNS),
+        **dict.fromkeys((6, 13), _AMOUNT),
+        **dict.fromkeys((7, 8), _TIME),
+        **dict.fromkeys((12, 14), _WORD),
+    },
     b"RXO": {1: _CODE, 21: _WORD, 22: _CODE},
     b"RXE": {2: _CODE, 23: _WORD, 24: _CODE},
     b"RXR": {1: _CODE},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -11,10 +11,19 @@ from umbridge.hl7.er7 import Segment
 from umbridge.hl7.fields import leaf, outset, parts_of, repetitions_of
 from umbridge.hl7.reading import Reading
 from umbridge.hl7.times import days_of
-from umbridge.timings import Timing
+from umbridge.timings import Part, Timing
 
 _ONE_DOSE = "ONCE"  # HL7 table 0335, and the repeat pattern of an interval
 _PARALLEL = "A"  # HL7 table 0472: the next one beside this one, and not after it
+_CONJUNCTIONS = ("", "S", _PARALLEL)  # C, an actuation time, makes of the next one no timing of the service
+_AS_NEEDED = "PRN"  # tables 0335 and 0485
+#: Tables 0335 (how often it is repeated) and 0485 (how soon it is to begin), and what everybody understands.
+_REPEATED = re.compile(
+    r"Q\d*[SMHDWLJ]\d*|Q(?:AM|PM|HS|OD|SHIFT|DAY)|[BTQX\d]ID|C|CONT(?:INUOUS)?|DAILY|[API]C[MDV]?|C[MDV]"
+)
+_URGENCY = re.compile(r"[SARPCT]|T[SMHDWL]\d+|STAT|ASAP|ROUTINE")
+_PATTERN, _CONDITION = "order_pattern_unknown", "order_conditional"
+_CONJUNCTION, _WITHIN = "order_conjunction_not_read", "order_timing_not_read"
 _TQ_AT = {"RXE": 1, "OBR": 27}
 _NOT_READ = "duration_not_read"
 _MINUTES = 12  # digits of a stamp that has them
@@ -39,6 +48,8 @@ class _Piece(NamedTuple):
     lasting: timedelta | None
     is_single: bool
     is_beside: bool  # the next one runs beside this one
+    unread: tuple[Part, ...]
+    is_lost: bool  # for how long was sent and cannot be read
 
     def says(self) -> bool:
         return self.stop is not None or self.lasting is not None or self.is_single
@@ -51,6 +62,14 @@ class _Piece(NamedTuple):
         elif self.is_single and self.stop is None:
             ends.append(start)
         return min(ends, default=None)
+
+    def has(self, why: str) -> bool:
+        return any(each.why == why for each in self.unread)
+
+    def is_unsure(self) -> bool:
+        """Whether it may be over though nobody says so: an unknown pattern may be that of a single dose."""
+        is_open = self.stop is None and self.lasting is None
+        return is_open and (self.is_lost or (self.has(_PATTERN) and not self.is_single))
 
 
 def timing_of(
@@ -70,10 +89,14 @@ def timing_of(
         return None
     start = max((its for pieces in found if (its := _begins(pieces)) is not None), default=None)
     pieces = next((its for its in found if any(piece.says() for piece in its)), found[0])
+    every = [piece for its in found for piece in its]
+    unread = tuple(dict.fromkeys(part for piece in every for part in piece.unread))
+    is_unsure = any(each.is_unsure() for each in pieces) or any(each.has(_CONDITION) for each in every)
     if len(pieces) > 1:
-        return _together(reading, pieces, start)
+        is_unsure = is_unsure or any(each.has(_CONJUNCTION) for each in pieces[:-1])
+        return _together(reading, pieces, start)._replace(is_unsure=is_unsure, unread=unread)
     only = pieces[0]
-    return Timing(start, only.stop, only.is_single, only.lasting)
+    return Timing(start, only.stop, only.is_single, only.lasting, (), is_unsure, unread)
 
 
 def scheduled(reading: Reading, obr: Segment | None, sent_at: datetime) -> datetime | None:
@@ -131,52 +154,107 @@ def _of_tq1(reading: Reading, tq1: Segment) -> _Piece:
     row, message, nth = tq1.row(14), reading.message, tq1.nth
     mark = message.delimiters.subcomponent
     pattern = reading.word(row[3].split(mark, 1)[0] if mark else row[3])
-    is_single = _is_single(reading, pattern, row[14], "TQ1", 14, nth)
-    lengths = [_amount(reading, row[6], 6, nth)]
-    if is_single:
-        lengths.append(_amount(reading, row[13], 13, nth))  # of one performance: here of the only one
+    lost: list[str] = []
+    is_single = _is_single(reading, pattern, row[14], "TQ1", 14, nth, lost)
+    length = _amount(reading, row[6], 6, nth, lost)
+    if is_single:  # of one performance: here of the only one
+        each = _amount(reading, row[13], 13, nth, lost)
+        length = min((its for its in (length, each) if its is not None), default=None)
+    conjunction = reading.word(row[12]).upper()
+    unread = [*_patterns(reading, row[3], "TQ1-3")] if row[3] else []
+    for one in repetitions_of(message, row[9]):
+        unread += _urgency(leaf(message, parts_of(message, one), 1), "TQ1-9")
+    if row[10] and row[10] != b'""':
+        unread.append(Part("TQ1-10", "", _CONDITION))
+    within = (4, 5, 11) if is_single else (4, 5, 11, 13)
+    unread += [Part(f"TQ1-{n}", "", _WITHIN) for n in within if row[n] and row[n] != b'""']
+    if conjunction not in _CONJUNCTIONS:
+        unread.append(Part("TQ1-12", conjunction, _CONJUNCTION))
     return _Piece(
         reading.time(row[7], "TQ1", 7, nth),
         _stop(reading, row[8], "TQ1", 8, nth, is_single),
-        min((each for each in lengths if each is not None), default=None),
+        length,
         is_single,
-        reading.word(row[12]).upper() == _PARALLEL,
+        conjunction == _PARALLEL,
+        tuple(unread),
+        bool(lost),
     )
 
 
 def _of_tq(reading: Reading, raw: bytes, segment: Segment, field: int) -> list[_Piece]:
     """TQ: .2 interval, .3 duration, .4 start, .5 end, .9 conjunction, .12 occurrences."""
     found, message, name, nth = [], reading.message, segment.name, segment.nth
-    mark = message.delimiters.component
+    mark, place = message.delimiters.component, f"{segment.name}-{field}"
     for one in repetitions_of(message, raw):
         parts = [*(one.split(mark, 12) if mark else [one]), *([b""] * 12)]
         duration = leaf(message, parts, 3).upper()
         count = b"1" if duration == "X1" else parts[11]
-        is_single = _is_single(reading, outset(message, parts, 2), count, name, field, nth)
+        lost: list[str] = []
+        is_single = _is_single(reading, outset(message, parts, 2), count, name, field, nth, lost)
         lettered = _LETTERED.fullmatch(duration)
         if duration not in ("", "INDEF", "X1") and lettered is None:
             reading.note(f"{name}[{nth}]-{field} {_NOT_READ}")
+            lost.append(_NOT_READ)
+        conjunction = leaf(message, parts, 9).upper()
+        unread = [*_patterns(reading, parts[1], place, is_ri=True)] if parts[1] else []
+        unread += _urgency(leaf(message, parts, 6), place) if parts[5] else []
+        if leaf(message, parts, 7):
+            unread.append(Part(place, "", _CONDITION))
+        within = (8, 10) if is_single else (8, 10, 11)
+        if any(leaf(message, parts, n) for n in within):
+            unread.append(Part(place, "", _WITHIN))
+        if conjunction not in _CONJUNCTIONS:
+            unread.append(Part(place, conjunction, _CONJUNCTION))
         found.append(
             _Piece(
                 reading.time(parts[3], name, field, nth),
                 _stop(reading, parts[4], name, field, nth, is_single),
                 timedelta(seconds=_LETTERS[lettered[1]] * int(lettered[2])) if lettered else None,
                 is_single,
-                leaf(message, parts, 9).upper() == _PARALLEL,
+                conjunction == _PARALLEL,
+                tuple(unread),
+                bool(lost),
             )
         )
     return found
 
 
-def _is_single(reading: Reading, pattern: str, raw: bytes, name: str, field: int, nth: int) -> bool:
+def _patterns(reading: Reading, raw: bytes, place: str, *, is_ri: bool = False) -> Iterator[Part]:
+    """How it is repeated: of every repetition the code, and what stands behind it."""
+    message = reading.message
+    for one in repetitions_of(message, raw):
+        parts = parts_of(message, one)
+        code, more = outset(message, parts, 1).upper(), parts[1:]
+        if is_ri and (mark := message.delimiters.subcomponent):
+            more = parts[0].split(mark)[1:]
+        if code.startswith(_AS_NEEDED):
+            yield Part(place, code, _CONDITION)
+        elif code and code != _ONE_DOSE and not _REPEATED.fullmatch(code):
+            yield Part(place, code, _PATTERN)
+        if any(each.strip() for each in more):
+            yield Part(place, "", _WITHIN)
+
+
+def _urgency(code: str, place: str) -> list[Part]:
+    """How soon it is to begin says nothing of whether it runs, but for what is given as needed."""
+    said = code.upper()
+    if said.startswith(_AS_NEEDED):
+        return [Part(place, said, _CONDITION)]
+    return [Part(place, said, _WITHIN)] if said and not _URGENCY.fullmatch(said) else []
+
+
+def _is_single(
+    reading: Reading, pattern: str, raw: bytes, name: str, field: int, nth: int, lost: list[str]
+) -> bool:
     """Whether it is done once. When the last of several is done depends on the ward's hours: not read."""
     count = reading.word(raw) if raw else ""
     if count.lstrip("0") not in ("", "1"):
         reading.note(f"{name}[{nth}]-{field} {_NOT_READ}")
+        lost.append(_NOT_READ)
     return pattern.upper() == _ONE_DOSE or count.lstrip("0") == "1"
 
 
-def _amount(reading: Reading, raw: bytes, field: int, nth: int) -> timedelta | None:
+def _amount(reading: Reading, raw: bytes, field: int, nth: int, lost: list[str]) -> timedelta | None:
     """A CQ: an amount above 0, and a unit of time."""
     if not raw:
         return None
@@ -188,6 +266,7 @@ def _amount(reading: Reading, raw: bytes, field: int, nth: int) -> timedelta | N
     seconds = float(amount) * _UNITS.get(unit, 0) if _AMOUNT.fullmatch(amount) else 0
     if not seconds:
         reading.note(f"TQ1[{nth}]-{field} {_NOT_READ}")
+        lost.append(_NOT_READ)
         return None
     return timedelta(seconds=seconds)
 

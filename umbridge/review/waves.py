@@ -22,7 +22,7 @@ from umbridge.criteria.grounds import (
     USUAL_VALUE,
 )
 from umbridge.criteria.tree import shown
-from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
+from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, ORDER_UNREAD, RESULT_UNREAD
 from umbridge.frozen import dataclass
 from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
@@ -42,7 +42,7 @@ OWN_REASON = "PLUGIN"  # a plugin's own, on the worklist
 NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
 _NAMED = (
     *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, STATUS_ORDER_CANCELLED),
-    *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, FACT_CORRECTED, CRITICAL_VALUE),
+    *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, ORDER_UNREAD, FACT_CORRECTED, CRITICAL_VALUE),
     *(DISCHARGE_BARRIER, STABLE_ON_TREATMENT),
     *(USUAL_VALUE, CONTRADICTED_VALUE, COMFORT_CARE),
 )

@@ -29,6 +29,7 @@ class Length(NamedTuple):
     stop: int | None = None
     lasting: int | None = None  # from its beginning on
     gaps: str = ""
+    is_unsure: bool = False
 
     def end(self, start: int) -> int | None:
         """The earlier of the two (HL7 v2 4.5.4.8), and not before the beginning."""
@@ -154,7 +155,7 @@ class OrderLine:
         if said.start is not None:
             self._start = said.start
         if said.is_timed:
-            self._length = Length(said.stop, said.lasting, said.gaps)
+            self._length = Length(said.stop, said.lasting, said.gaps, said.is_unsure)
             if self._state == "on":
                 self.runs[-1].length = self._length
 
@@ -239,8 +240,8 @@ class OrderLine:
             if stop is not None and (end is None or stop < end):
                 end, ended = stop, begun
             start = _turn(begun, run.start, is_on=True, key=key, patient=patient)
-            if run.rates:
-                start = start._replace(rates=tuple(run.rates))
+            if run.rates or run.length.is_unsure:
+                start = start._replace(rates=tuple(run.rates), is_unsure=run.length.is_unsure)
             for since_when, until in run.length.pauses():
                 if until <= start.at or (end is not None and since_when >= end):
                     continue

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Set
 from umbridge.stay.clock import instant
 from umbridge.stay.facts import dictionary
 from umbridge.stay.notused import MADE_OF, MOST_SHOWN, NotUsed, Why, Within
+from umbridge.stay.orders import UNREAD_ORDER
 from umbridge.stay.statements import Result
 from umbridge.stay.strange import UNKNOWN
 from umbridge.stay.unfound import UNFOUND
@@ -32,6 +33,11 @@ def in_question(look: Within, wanted: Set[str]) -> dict[str, tuple[str, ...]]:
     if UNFOUND in look.stay.exceptions:
         facts = {fact for fact in look.fold.sent if any(_lost(look, fact))}
         found[UNFOUND] = facts | {made for made, of in MADE_OF.items() if not facts.isdisjoint(of)}
+    told_by = look.cut.told_by
+    its = ((fact, look.fold.orders(fact, told_by)) for fact in look.fold.ordered(told_by))
+    unsure = {fact for fact, turns in its if turns and turns.is_unsure(look.at, look.fold.is_patient)}
+    if unsure:
+        found[UNREAD_ORDER] = unsure | {made for made, of in _ORDERED_AS.items() if not unsure.isdisjoint(of)}
     if look.fold.strange():  # nearly never
         facts = {fact for fact, _, _ in _ends(look)}
         found[UNKNOWN] = facts | {made for made, of in _ORDERED_AS.items() if not facts.isdisjoint(of)}

@@ -37,7 +37,7 @@ from umbridge.stay.turns import InForce, Turn
 
 #: The exception of the stay for a statement that is not used and may matter.
 _EXCEPTIONS = {OrderReason.NOT_FOUND: UNKNOWN, OrderReason.AMBIGUOUS: "ORDER_AMBIGUOUS"}
-_UNREAD = "ORDER_UNREAD"
+UNREAD_ORDER = "ORDER_UNREAD"
 _REASONS = {each.value: each for each in OrderReason}
 
 
@@ -357,7 +357,7 @@ class Orders:
         used: list[Said] = []
         for said in its:
             if said.does not in READ:
-                odd.append((said, said.does, _UNREAD if said.what or (kinds and name) else ""))
+                odd.append((said, said.does, UNREAD_ORDER if said.what or (kinds and name) else ""))
                 continue
             reason = None
             is_own = not said.placer or shelf_of("P", said.placer) == place  # else its filler number found it
@@ -414,5 +414,6 @@ class Orders:
         raised = {code for (code, patient), count in self._raised.items() if count and is_own(patient)}
         raised |= self.grouped.exceptions(is_own)
         raised -= {UNKNOWN} if self._ordinary.is_full else set()
+        raised |= {UNREAD_ORDER for its in self.facts.values() if its.is_unsure(at, is_own)}
         may_matter = self.strange.may_matter(self.facts, is_own, at, registered, left)
         return raised | ({UNKNOWN} if may_matter else set())

@@ -117,6 +117,10 @@ class PartReason(_Worded):
     MISSPELT = "segment_name_misspelt", "a segment whose name is not the first of its line, in capitals"
     RATE = "rate_unreadable", "a rate of fluids that is no number, or is not in a unit of mL/h"
     MODIFIER = "order_modifier_unmapped", "ORC-25 is a value that the profile does not have: it says nothing"
+    PATTERN = "order_pattern_unknown", "how often, in a word of no table: it may be a single dose"
+    CONDITION = "order_conditional", "as needed (PRN) or on a condition: whether it is given nobody says"
+    CONJUNCTION = "order_conjunction_not_read", "how one timing follows another, not as S or A"
+    WITHIN = "order_timing_not_read", "when within its days an order is carried out, or how soon"
     UNTIMED = "collection_time_missing", "no OBX-14, OBR-7 or SPM-17: OBR-14, else MSH-7 stands in"
     NOT_FOUND = "withdrawal_not_found", "a withdrawal, and nothing is known that it takes back"
 
@@ -144,13 +148,16 @@ class NoteReason(_Worded):
     NOT_USED = "not_used", "more of these than a stay has: the later ones are left out"
     WITHOUT_ORC = "without_ORC", "an order without its ORC"
     REPETITIONS = "repetitions_not_read", "repetitions that differ, where one belongs: the first is read"
-    COMPONENTS = "components_not_read", "more behind a time than is read, such as its precision"
+    COMPONENTS = "components_not_read", "more behind a time than is read"
+    PRECISION = "precision_not_read", "TS.2 says that a time is less exact than its digits: these are read"
     NOTHING_READ = "nothing_where_read", "something was sent, and nothing in the component that is read"
     MORE_SEGMENTS = "more_segments", "more segments than are read"
     MORE_GROUPS = "more_groups", "more patients than are read"
     MORE_NOTES = "more_notes", "more oddities than are listed"
 
 
+#: What the reader says of parts of an order's timing, by its words.
+PARTS = {str(reason): reason for reason in PartReason}
 #: The reader's words.
 NOTES = {str(reason): reason for reason in NoteReason}
 
@@ -158,12 +165,16 @@ _SETTLES: dict[_Worded, str] = {
     Reason.STATUS_NONE: "have the sender fill OBX-11",
     Reason.NO_UPPER_LIMIT: "have the sender fill OBX-7: the ratio to its upper limit is what counts",
     PartReason.UNTIMED: "have the sender fill OBR-7 or OBX-14: what is sent late counts as if it were new",
+    PartReason.PATTERN: "have the sender write table 0335 (ONCE, Q6H, BID, C), or TQ1-8, TQ1-6 or TQ1-14",
+    PartReason.CONDITION: "have what is given charted (a fact of its own), or ordered without the condition",
+    PartReason.CONJUNCTION: "have the sender write S or A (table 0472)",
     PartReason.MISSPELT: "have the sender write segment names in capitals, with nothing before them (2.5.2)",
     NoteReason.TIME_UNREADABLE: "have the sender write YYYYMMDDHHMM[SS][+/-ZZZZ]",
     NoteReason.TIME_TWICE: "have the sender write the offset (+/-ZZZZ)",
     NoteReason.TIME_SKIPPED: "have the sender write the offset (+/-ZZZZ), and look at its clock",
     NoteReason.TIME_MISSING: "have the sender fill MSH-7",
     NoteReason.TIME_INEXACT: "have the sender write MSH-7 to the second",
+    NoteReason.PRECISION: "have the sender write no more digits than it knows",
     NoteReason.TIME_AFTER_MESSAGE: "if the sender writes another zone: [site] or [facilities.NAME] timezone",
     NoteReason.REPORT_UNNAMED: "have the sender fill OBR-3 or OBR-2",
 }

@@ -69,6 +69,7 @@ class Said(NamedTuple):
     lasting: int | None = None  # from its beginning on, where no time says when that is
     group: str = ""  # the placer's number of its group (ORC-4); alone it means all orders of that
     gaps: str = ""  # of several timings, "FROM-UNTIL,…": none of them runs then
+    is_unsure: bool = False  # whether a part of its timing that is not read may say that it does not run
 
     @property
     def when(self) -> tuple[int, int, int, int]:
@@ -252,6 +253,7 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
                 lasting=lasting,
                 gaps=_gaps(timing) if timing is not None and timing.gaps else "",
                 group=order.group,
+                is_unsure=timing is not None and timing.is_unsure,
             )
         )
         if asked is not None:

@@ -22,6 +22,7 @@ class Turn(NamedTuple):
     source: str
     patient: str
     rates: tuple[tuple[int, str, str], ...] = ()  # of a beginning: from when, how fast, source; as told
+    is_unsure: bool = False  # of a beginning: whether its timing may say that it does not run
 
     def rate(self, at: int) -> tuple[int, str, str] | None:
         """How fast at an instant, since when and by what; None where nobody said. The last told counts."""
@@ -32,15 +33,17 @@ class Turn(NamedTuple):
 class InForce:
     """The orders of one treatment. Answers "is one in force" without going through all of them."""
 
-    __slots__ = ("_by_end", "_by_start", "_open", "_turns")
+    __slots__ = ("_by_end", "_by_start", "_open", "_turns", "has_unsure")
 
     def __init__(self) -> None:
         self._turns: list[Turn] = []
         self._open: list[Turn] = []  # runs without an end
         self._by_start: list[tuple[Turn, int]] = []  # runs with one, and when
         self._by_end: list[tuple[int, Turn]] = []
+        self.has_unsure = False  # whether any ever was
 
     def add(self, start: Turn, end: Turn | None) -> None:
+        self.has_unsure = self.has_unsure or start.is_unsure
         if end is None:
             insort(self._turns, start)
             insort(self._open, start)
@@ -85,6 +88,13 @@ class InForce:
         """All orders in force at an instant, oldest first."""
         running = self._open[: bisect_right(self._open, (at + 1,))]
         return sorted(turn for turn in (*running, *self._stopping(at)) if is_own(turn.patient))
+
+    def is_unsure(self, at: int, is_own: Callable[[str], bool]) -> bool:
+        """Whether one is in force at an instant, and of none of them it is sure that it runs."""
+        if not self.has_unsure:  # nearly always
+            return False
+        its = self.every(at, is_own)
+        return bool(its) and all(turn.is_unsure for turn in its)
 
     def was_told(self, at: int, sent: int, is_own: Callable[[str], bool]) -> bool:
         """Whether one in force at an instant had been told of at another."""

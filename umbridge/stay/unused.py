@@ -23,7 +23,7 @@ from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.onceread import read_once
 from umbridge.stay.rates import is_unread
-from umbridge.stay.reasons import NOTES, DiagnosisReason, OrderReason, PartReason, Reason
+from umbridge.stay.reasons import NOTES, PARTS, DiagnosisReason, OrderReason, PartReason, Reason
 from umbridge.stay.statements import WITHDRAWN
 
 
@@ -96,6 +96,10 @@ def _but_orders(event: Event, site: SiteProfile) -> Iterator[Unused]:
             _, unit, field = order.rate
             settle = f'[units_of_measure] {_key(unit)} = "mL/h", if it is that'
             yield _code(field, unit, PartReason.RATE, settle)
+        if order.timing is not None:
+            for part in order.timing.unread:
+                why = PARTS[part.why]
+                yield _code(part.field, part.code, why, why.settle)
         modifier = order.modifier.code
         if modifier and not names_an_end(order.modifier) and modifier.upper() not in site.order_meanings:
             yield _code("ORC-25", _said(order.modifier), PartReason.MODIFIER, _meaning(modifier))
