@@ -344,6 +344,109 @@ def test_code_of_its_own_names_circumstances_where_it_refers_a_first_look(
     exam = subset.rules.examine(question.facts)
     found = on_measurement(question, subset, exam, ScreenResult(outcome), "admission.ACUTE")
     assert ("no ground for a level by itself" in found.rationale) is is_named
+    nothing = asked(QUIET, Level.ACUTE, review)
+    assert on_measurement(nothing, subset, subset.examine(nothing), ScreenResult(outcome)).rationale == ""
+
+
+#: Scores of what is measured beside what is not, and tests of them.
+SCORED = """
+[score.shakes]
+title = "Withdrawal and cancer"
+cite = ["ours"]
+item = [
+  { id = "ciwa_ar", counts = "ciwa_ar" },
+  { id = "cancer", when = "cancer is Y", points = 15 },
+  { id = "congestion", when = "worsened_congestion is Y", points = 30 },
+]
+[score.years]
+title = "Age and a rise"
+cite = ["ours"]
+item = [
+  { id = "age", counts = "age" },
+  { id = "rise", when = "times_baseline >= 2", points = 1 },
+]
+[score.years_and_shakes]
+title = "Age and withdrawal"
+cite = ["ours"]
+item = [{ id = "age", counts = "age" }, { id = "ciwa_ar", counts = "ciwa_ar" }]
+[score.either]
+title = "Low pressure or telemetry"
+cite = ["ours"]
+item = [{ id = "either", when = { one = ["sbp < 90 mm[Hg]", "telemetry is Y"] }, points = 20 }]
+[score.nothing]
+title = "A low pressure that gives no point"
+cite = ["ours"]
+item = [
+  { id = "pressure", when = "sbp < 90 mm[Hg]", points = 0 },
+  { id = "congestion", when = "worsened_congestion is Y", points = 1 },
+]
+[criterion.shakes_20]
+title = "20 or more"
+cite = ["ours"]
+when = "shakes >= 20"
+[criterion.shakes_over_19]
+title = "More than 19"
+cite = ["ours"]
+when = "shakes > 19"
+[criterion.years_60]
+title = "60 or more"
+cite = ["ours"]
+when = "years >= 60"
+[criterion.years_and_shakes_60]
+title = "60 or more"
+cite = ["ours"]
+when = "years_and_shakes >= 60"
+[criterion.either_20]
+title = "20 or more"
+cite = ["ours"]
+when = "either >= 20"
+[criterion.nothing_1]
+title = "1 or more"
+cite = ["ours"]
+when = "nothing >= 1"
+[criterion.no_rise]
+title = "Less than three times the baseline"
+cite = ["ours"]
+when = "times_baseline < 3"
+"""
+MEASURED_HERE = frozenset({"sbp", "spo2", "pao2", "creatinine", "ciwa_ar"})
+NO = (NO_MEASURED_FACT,)
+
+
+def shaking(value: int) -> Known:
+    return {"ciwa_ar": Decimal(value)}
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "reasons"),
+    [
+        # what is counted itself is a finding beyond the ordinary, and not because it gives a point
+        ("shakes_20", shaking(8) | {"cancer": True}, ()),
+        ("shakes_20", shaking(5) | {"cancer": True}, NO),
+        # and it is enough by itself, whatever else would have been enough too
+        ("shakes_20", shaking(20) | CONGESTED, ()),
+        ("shakes_20", shaking(19) | CONGESTED, NO),
+        ("shakes_over_19", shaking(20) | CONGESTED, ()),
+        ("shakes_over_19", shaking(19) | CONGESTED, NO),
+        # a score that reads a measurement and is reached by age is the age's; else it is history's
+        ("years_60", {}, (HISTORY_ALONE,)),
+        ("years_and_shakes_60", {}, ("AGE_ONLY",)),
+        # of a band the part that is true, and the points that it gives
+        ("either_20", LOW, ()),
+        ("either_20", WATCHED, NO),
+        ("nothing_1", LOW | CONGESTED, NO),
+        # two facts read together that everybody's values would satisfy
+        ("no_rise", {}, NO),
+    ],
+)
+def test_a_finding_is_looked_for_in_every_kind_of_item(
+    tmp_path: Path, key: str, more: Known, reasons: tuple[str, ...]
+) -> None:
+    subset = content(tmp_path, SCORED).library.subsets["zz"]
+    truths = truths_of(subset.rules.examine(asked(QUIET | more).facts))
+    assert truths.truth(key) is True
+    facts = MEASURED_HERE - {"creatinine"} if key == "years_60" else MEASURED_HERE
+    assert reasons_to_hold(truths, key, facts) == reasons
 
 
 def test_circumstances_lift_a_level_make_none_true_and_are_named(tmp_path: Path) -> None:

@@ -156,6 +156,9 @@ EQUAL: tuple[tuple[str, str, str, str], ...] = (
     ("verify", "if exact:", "if not", "the same"),
     ("abnormal", "_WHEN = datetime(", "", "an ordinary value has no time that a rule reads"),
     ("abnormal", "_KEPT = 256", "", "how much is remembered, not what is said"),
+    ("grounds", "is_ill: bool = False", "", "a later review has no use for it, and a first look says which"),
+    ("grounds", "is_comfort: bool = False", "", "the same"),
+    ("grounds", "points += (truths.counted", "0 to 1", "what adds points is known, and more than none"),
 )
 
 
