@@ -113,8 +113,13 @@ def test_where_nobody_says_when_care_began_the_first_test_shows_it() -> None:
     assert folded(began(came, **ED), triage).stay(when(2026, 6, 3, 0, 0)).exceptions == (
         "SECOND_MIDNIGHT_PASSED",  # nothing but triage: by the arrival, too early and not too late
     )
+    unseen = folded(began(came, **ED), triage).stay(when(2026, 6, 3, 0, 0)).detail()
+    assert unseen["midnights_from"] is None
     fold = folded(began(came, **ED), triage, blood)
-    assert fold.stay(when(2026, 6, 3, 0, 0)).exceptions == ()
+    stay = fold.stay(when(2026, 6, 3, 0, 0))
+    assert stay.exceptions == ()
+    assert stay.detail()["midnights_from"] == drawn.isoformat()
+    assert stay.to_json((), None)["care_start"] == came.isoformat()
     assert fold.stay(when(2026, 6, 3, 22, 0)).exceptions == ("SECOND_MIDNIGHT_NEAR",)
     assert fold.stay(when(2026, 6, 4, 0, 0)).exceptions == ("SECOND_MIDNIGHT_PASSED",)
 

@@ -673,12 +673,12 @@ def test_one_stay_is_shown_with_its_places_and_its_payer_to_who_may_see_them(des
         assert list(place) == ["unit", "room", "bed", "level", "start", "end"]
     assert shown["locations"][-1]["unit"] == shown["unit"]
     assert [span["status"] for span in shown["spans"]] == shown["status_spans"]
-    assert shown["payer_class"] == "COMMERCIAL"
+    assert (shown["payer_class"], shown["midnights_from"]) == ("COMMERCIAL", None)  # Medicare's midnights
     with pytest.raises(NotPermittedError):  # an answer would say whether there is such a visit
         desk.ask(("administrator",), "stays.show", visit="ZZVN0000000", purpose="HOPERAT")
     (hidden,) = desk.ask(("him",), "stays.show", visit="ZZVN0000000", purpose="HCOMPL")
     assert hidden["locations"] == shown["locations"]
-    for key in ("spans", "lifecycle", "payer_class", "coverage", "authorizations"):
+    for key in ("spans", "lifecycle", "payer_class", "coverage", "authorizations", "midnights_from"):
         assert hidden[key] in (None, REDACTED), key
     listed = desk.ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
     assert "locations" not in listed[0]  # of one stay, for who reviews it

@@ -76,8 +76,13 @@ class StayLine:
 
 @view
 class StayView(StayLine):
-    """One stay, for who reviews it: where and when, and what the payer said, beside the rest."""
+    """One stay, for who reviews it: where and when, and what the payer said, beside the rest.
 
+    ``midnights_from``: of who has Medicare cover, when hospital care began, as the two midnights count; None
+    where nothing shows it. ``care_start`` is when registration has the patient come.
+    """
+
+    midnights_from: str | None = within("clin")  # that there is one tells of the cover, as notices do
     spans: JsonValue = within("clin")
     locations: JsonValue = within("ident")
     practitioners: JsonValue = within("ident")

@@ -194,6 +194,7 @@ class Stay:
             return None if value is None else value.isoformat()
 
         return {
+            "midnights_from": time(self.care_seen),
             "spans": [
                 {
                     "status": span.status.value,
