@@ -19,7 +19,6 @@ from umbridge import delivery, sample
 
 PROGRAM = Path(__file__).parent / "planted" / "another_day.py"
 ARRIVED = datetime(2026, 3, 2, 22, 0, tzinfo=UTC)  # five in the afternoon of the hospital's day
-SHOW = ("stays", "show", "ZZVN0000003", "--purpose", "HPAYMT")
 MORNING = (
     ("9279-1^Respiratory rate^LN", "16", "/min"),
     ("8867-4^Heart rate^LN", "78", "/min"),
@@ -27,6 +26,13 @@ MORNING = (
     ("8310-5^Body temperature^LN", "36.8", "Cel"),
     ("UMB-SPO2RA^Oxygen saturation on room air^99UMB", "96", "%"),
 )
+#: In the order of ``MORNING``: not well and with no value for which a physician is called; and crashing.
+UNWELL = ("22", "95", "124", "38.2", "92")
+CRASHING = ("36", "142", "76", "39.8", "79")
+HELD_UNTIL_SEEN, CANCELLED = "CRITICAL_VALUE", "STATUS_ORDER_CANCELLED"
+#: Stays beside number 3, with which everything goes well: treated and unwell, treated and crashing, ready,
+#: ready with a potassium of 6.9, and one whose order is cancelled.
+TREATED, CRASHED, READY, READY_BUT, UNORDERED = range(4, 9)
 
 
 @contextmanager
@@ -85,17 +91,75 @@ def order_again(hours: float, effective: float) -> bytes:
     return b"\r".join([b"|".join(fields), *lines])
 
 
+def values(number: int, hours: float, said: tuple[str, ...]) -> bytes:
+    """Vital signs of one of the others."""
+    told = tuple((code, value, unit) for (code, _, unit), value in zip(MORNING, said, strict=True))
+    return report(number, hours, replace(sample.PNEUMONIA, vitals=told), 1)
+
+
+def report(number: int, hours: float, story: sample.Story, place: int) -> bytes:
+    """One message of a story, later, under numbers of its own."""
+    frame = sample.stay(number, ARRIVED + timedelta(hours=hours), story)[place]
+    own = frame.replace(f"ZZR{number:07d}-".encode(), f"ZZR{number:07d}-{hours}-".encode())
+    return own.replace(f"ZC{number:07d}.".encode(), f"ZC{number:07d}.{hours}-".encode())
+
+
+def ordered(number: int, hours: float, control: str, code: str, placer: str = "T") -> bytes:
+    """An order told at an hour. ``placer`` P is the one that admitted the patient."""
+    frame = sample.stay(number, ARRIVED, sample.PNEUMONIA)[4]
+    sent = (ARRIVED + sample.ZONE + timedelta(hours=hours)).strftime("%Y%m%d%H%M%S")
+    number_of = f"ZZ{placer}{number:07d}^ZZEHR"
+    lines = [line.split("|") for line in frame.decode().split("\r")]
+    for fields in lines:
+        if fields[0] == "MSH":
+            fields[6], fields[9] = f"{sent}-0500", f"ZC{number:07d}.{control}{code}"
+        elif fields[0] == "ORC":
+            fields[1:3], fields[9], fields[15] = [control, number_of], sent, sent
+        elif fields[0] == "OBR":
+            fields[2], fields[4] = number_of, f"{code}^{code}^99UMB"
+    return "\r".join("|".join(fields) for fields in lines).encode()
+
+
+def evening(number: int) -> list[bytes]:
+    """As number 3, with an antibiotic by vein."""
+    return [*sample.stay(number, ARRIVED, sample.PNEUMONIA), ordered(number, 1.3, "NW", "RXCEFTRIV")]
+
+
+def ready(number: int, potassium: str) -> list[bytes]:
+    """Better, eating, on an antibiotic by mouth, and about to go."""
+    eats = replace(sample.PNEUMONIA, findings=(("UMB-ORALINT", "Y"), ("UMB-MENTBL", "Y")))
+    blood = replace(sample.PNEUMONIA, labs=(("2823-3^Potassium^LN", potassium, "mmol/L"),))
+    return [
+        ordered(number, 30, "DC", "RXCEFTRIV"),
+        ordered(number, 30.1, "NW", "RXAMOXPO", "M"),
+        values(number, 40, tuple(value for _, value, _ in MORNING)),
+        report(number, 40.1, eats, 3),
+        report(number, 40.2, blood, 2),
+        ordered(number, 41, "NW", "ADTDC", "D"),
+    ]
+
+
 def changes(one: Installation) -> list[tuple[str, str]]:
+    """Of number 3."""
     found = []
     for row in one.rows("ledger", "list", "--kind", "review.changed"):
         slots = one.rows("ledger", "show", str(row["seq"]), "--purpose", "HPAYMT")[0]["slots"]
-        found.append((str(slots["review"]), str(slots["state"])))
+        if slots["visit"] == "ZZVN0000003":
+            found.append((str(slots["review"]), str(slots["state"])))
     return found
 
 
-def shown(one: Installation) -> dict[str, Any]:
-    (found,) = one.rows(*SHOW)
+def shown(one: Installation, number: int = 3) -> dict[str, Any]:
+    (found,) = one.rows("stays", "show", f"ZZVN{number:07d}", "--purpose", "HPAYMT")
     return found
+
+
+def waiting(one: Installation) -> dict[tuple[int, str], tuple[str, list[str]]]:
+    """The worklist: of each stay and review that is open the reason, and for what it is held."""
+    return {
+        (int(row["visit"][-7:]), row["review"]): (row["reason"], row["hold"])
+        for row in one.rows("reviews", "list", "--purpose", "HPAYMT")
+    }
 
 
 def answers(one: Installation) -> int:
@@ -103,19 +167,38 @@ def answers(one: Installation) -> int:
 
 
 def test_three_days_in_the_house(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Admitted in the evening, better in the morning, home on the third day: each review comes once."""
+    """Admitted in the evening, better in the morning, home on the third day: each review comes once.
+
+    And of others in the same house what must not leave the worklist by itself.
+    """
     one = installation
     one.roles("administrator", "ur_nurse")
+    others = range(TREATED, UNORDERED + 1)
     with day(one, monkeypatch, 2) as running:  # the evening
         send(running, *sample.stay(3, ARRIVED, sample.PNEUMONIA))
+        send(running, *(frame for number in others for frame in evening(number)))
+        assert waiting(one) == {}
+        send(running, ordered(UNORDERED, 1.9, "CA", "ADTINPT", "P"))
+        assert waiting(one) == {(UNORDERED, "ADMISSION"): (CANCELLED, ["INPATIENT_ORDER_MISSING"])}
+        assert shown(one, UNORDERED)["exceptions"] == [CANCELLED]
     assert changes(one) == [("ADMISSION", "closed")]
     before = answers(one)
     with day(one, monkeypatch, 15.2) as running:  # the morning
-        assert answers(one) == before + len(running.now()["plugins"])  # at its moment, in silence
+        # at its moment, in silence
+        assert answers(one) == before + (1 + len(others)) * len(running.now()["plugins"])
         send(running, vitals(15))
     assert changes(one) == [("ADMISSION", "closed")]
     with day(one, monkeypatch, 45.5) as running:  # the third day
         assert shown(one)["open_reviews"] == ["CONTINUED_STAY"]
+        send(running, values(TREATED, 40, UNWELL), values(CRASHED, 40, CRASHING))
+        send(running, *ready(READY, "4.1"), *ready(READY_BUT, "6.9"))
+        open_ = {each: said for each, said in waiting(one).items() if each[0] != 3}
+        later = {number: its for (number, kind), its in open_.items() if kind == "CONTINUED_STAY"}
+        assert TREATED not in later  # the control: it meets, and closes
+        assert later[CRASHED][1] == [HELD_UNTIL_SEEN]  # meets by the same treatment, and is seen
+        leaving = {number: its for (number, kind), its in open_.items() if kind == "DISCHARGE"}
+        assert leaving == {READY_BUT: ("DISCHARGE_EXPECTED", [HELD_UNTIL_SEEN])}  # the other one closed
+        assert (UNORDERED, "ADMISSION") in open_
         send(running, vitals(40), adt("A16", 41))
         assert shown(one)["open_reviews"] == ["CONTINUED_STAY", "DISCHARGE"]
         send(running, adt("A03", 43.5))
