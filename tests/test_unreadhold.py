@@ -57,6 +57,13 @@ def test_of_code_that_asks_no_engine_any_unread_fact_holds() -> None:
     assert held_for_unread(replace(question, unread=("sodium",)), none, []) is none
 
 
+def test_criteria_that_do_not_apply_hold_nothing() -> None:
+    question = replace(case(interqual.LIBRARY, interqual.LIBRARY.subsets["cap"], {}), unread=("sodium",))
+    aside = ScreenResult(Outcome.NOT_APPLICABLE)
+    assert held_for_unread(question, aside, ()) is aside
+    assert held_for_unread(question, ScreenResult(Outcome.MEETS), ()).hold == (RESULT_UNREAD,)
+
+
 def test_a_case_tells_a_plugin_of_declared_facts_alone() -> None:
     question = replace(
         case(interqual.LIBRARY, interqual.LIBRARY.subsets["cap"], {}), unread=("sodium", "zz_other")

@@ -92,9 +92,15 @@ def facts(values: Known) -> dict[str, Reading]:
 
 
 def screened(
-    tmp_path: Path, values: Known, level: Level = Level.ACUTE, *, more: str = "", review: str = "ADMISSION"
+    tmp_path: Path,
+    values: Known,
+    level: Level = Level.ACUTE,
+    *,
+    more: str = "",
+    review: str = "ADMISSION",
+    file: str = FILE,
 ) -> ScreenResult:
-    (tmp_path / "zz.toml").write_text(FILE.replace("MORE", more))
+    (tmp_path / "zz.toml").write_text(file.replace("MORE", more))
     return LevelContent(tmp_path).screen(
         Case(
             pseudonym="zz",
@@ -161,6 +167,15 @@ def test_each_value_that_the_next_one_contradicts_closes_nothing_by_itself(tmp_p
             Outcome.MEETS,
             (CONTRADICTED_VALUE,) if says and fact in pairs else (),
         )
+
+
+def test_what_is_worked_out_of_a_usual_value_is_usual_too(tmp_path: Path) -> None:
+    file = FILE.replace(
+        'when = "consciousness is not A"', 'one = ["consciousness is not A", "altered_mentation is Y"]'
+    ).replace("[score.points]", 'altered_mentation = { kind = "boolean" }\n[score.points]')
+    dull = DULL | {"altered_mentation": True}
+    assert screened(tmp_path, dull, file=file).hold == ()
+    assert screened(tmp_path, dull | {"dementia": True}, file=file).hold == (USUAL_VALUE,)
 
 
 def test_a_lower_level_that_only_usual_values_support_is_no_measured_one(tmp_path: Path) -> None:
