@@ -86,6 +86,10 @@ class StayPractitioner(NamedTuple):
     status: str
 
 
+def _told(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
 @dataclass(frozen=True, slots=True)
 class Stay:
     """One encounter as the feed tells it. Times are on the facility's clock."""
@@ -153,9 +157,6 @@ class Stay:
         def by_state(state: ReviewState) -> list[str]:
             return sorted(kind.value for kind, its in listed if its is state)
 
-        def time(value: datetime | None) -> str | None:
-            return None if value is None else value.isoformat()
-
         return {
             "visit": self.visit,
             "accounts": list(self.accounts),
@@ -169,10 +170,10 @@ class Stay:
             "unit": self.unit,
             "bed": self.bed,
             "unit_level": None if self.unit_level is None else self.unit_level.name,
-            "care_start": time(self.care_start),
-            "inpatient_start": time(self.inpatient_start),
-            "observation_start": time(self.observation_start),
-            "discharged_at": time(self.discharged_at),
+            "care_start": _told(self.care_start),
+            "inpatient_start": _told(self.inpatient_start),
+            "observation_start": _told(self.observation_start),
+            "discharged_at": _told(self.discharged_at),
             "los_midnights": self.los_midnights,
             "leave_midnights": self.leave_midnights,
             "hospital_midnights": self.hospital_midnights,
@@ -189,17 +190,13 @@ class Stay:
 
     def detail(self) -> dict[str, Any]:
         """What ``stays show`` adds for who reviews the stay: where and when, and what the payer said."""
-
-        def time(value: datetime | None) -> str | None:
-            return None if value is None else value.isoformat()
-
         return {
-            "midnights_from": time(self.care_seen),
+            "midnights_from": _told(self.care_seen),
             "spans": [
                 {
                     "status": span.status.value,
-                    "start": time(span.start),
-                    "end": time(span.end),
+                    "start": _told(span.start),
+                    "end": _told(span.end),
                     "evidence": span.evidence,
                     "source": span.source,
                 }
@@ -211,8 +208,8 @@ class Stay:
                     "room": place.room,
                     "bed": place.bed,
                     "level": None if place.level is None else place.level.name,
-                    "start": time(place.start),
-                    "end": time(place.end),
+                    "start": _told(place.start),
+                    "end": _told(place.end),
                 }
                 for place in self.places
             ],
@@ -221,17 +218,17 @@ class Stay:
                     "role": each.role,
                     "number": each.number,
                     "authority": each.authority or None,
-                    "since": time(each.since),
-                    "until": time(each.until),
+                    "since": _told(each.since),
+                    "until": _told(each.until),
                     "status": each.status or None,
                 }
                 for each in self.practitioners
             ],
-            "leaves": [{"out": time(out), "back": time(back)} for out, back in self.leaves],
+            "leaves": [{"out": _told(out), "back": _told(back)} for out, back in self.leaves],
             "payer_class": self.payer_class,
             "coverage": [asdict(each) for each in self.coverage],
             "authorizations": [
-                {name: time(v) if isinstance(v, datetime) else v for name, v in each._asdict().items()}
+                {name: _told(v) if isinstance(v, datetime) else v for name, v in each._asdict().items()}
                 for each in self.certifications
             ],
         }
