@@ -173,12 +173,14 @@ class Composer:
         cts: list[tuple[str, bytes]] = []
         at = 32
         nonce_at = 32 + 32 * len(schema.compartments)
+        leads = schema.leads
         for c, label, numbers in schema.closed:
             secret = b2a_base64(draw[at : at + 32], newline=False).decode("ascii")
             nonce = draw[nonce_at : nonce_at + NONCE]
             at += 32
             nonce_at += NONCE
-            values = ",".join([f"[{k},{texts[k]}]" for k in numbers if texts[k] != "null"])
+            said = [f"{leads[k]}{texts[k]}" for k in numbers if texts[k] != "null"]
+            values = "],".join(said) + "]" if said else ""
             body = f'{{"secret":"{secret}","values":[{values}]}}'.encode()
             size = len(body)
             kid, cipher = keys[c]

@@ -120,6 +120,7 @@ class Schema:
         }
         # compartment, its name with its length before it, its slots
         self.closed = tuple((c, bytes((len(c),)) + c.encode(), self.of[c]) for c in self.compartments)
+        self.leads = tuple(f"[{k}," for k in range(self.size))  # before a value in a part's body
         self._ranges = tuple(slice(self.of[c].start, self.of[c].stop) for c in self.compartments)
         # c_k hashes head_k ‖ salt ‖ mid_k ‖ value ‖ "]"
         self.head = tuple(b"\x00umb/f/1" + k.to_bytes(2, "big") + b'["' for k in range(self.size))

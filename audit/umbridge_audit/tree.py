@@ -7,12 +7,14 @@ them. The frontier keeps one hash for each complete subtree, so memory is log2 o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
 STEP = 8  # levels between the subtrees that are kept: 256 leaves, 65,536, …
 
 _NODE = sha256(b"\x01")
+_FEW = 64  # leaves of a tree whose pairs are kept: an entry's slots
 
 # The hash of a complete subtree: its level (0 is a leaf's hash) and its number from the left.
 Node = Callable[[int, int], bytes]
@@ -32,19 +34,32 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     """The root over leaf hashes. Pairing neighbours and carrying an odd last one up is RFC 6962's split."""
     if not hashes:
         return EMPTY_ROOT
-    level: Sequence[bytes] = hashes
-    new = _NODE.copy  # a state that has the prefix already is cheaper than a longer message
+    made = list(hashes)
+    size = len(made)
+    new, keep = (
+        _NODE.copy,
+        made.append,
+    )  # a state that has the prefix already is cheaper than a longer message
+    for left, right in _kept_pairs(size) if size <= _FEW else _pairs(size):
+        node = new()
+        node.update(made[left] + made[right])
+        keep(node.digest())
+    return made[-1]
+
+
+def _pairs(size: int) -> tuple[tuple[int, int], ...]:
+    """Which two hashes each node is made of, level by level; nodes are numbered after the ``size`` leaves."""
+    found: list[tuple[int, int]] = []
+    level = list(range(size))
     while len(level) > 1:
-        up = []
-        each = iter(level)
-        for left, right in zip(each, each, strict=False):
-            node = new()
-            node.update(left + right)
-            up.append(node.digest())
-        if len(level) & 1:
-            up.append(level[-1])
-        level = up
-    return level[0]
+        pairs = list(zip(level[::2], level[1::2], strict=False))
+        odd = level[-1:] if len(level) & 1 else []
+        level = [*range(size + len(found), size + len(found) + len(pairs)), *odd]
+        found += pairs
+    return tuple(found)
+
+
+_kept_pairs = lru_cache(maxsize=_FEW)(_pairs)
 
 
 class Frontier:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from umbridge.frozen import dataclass
 from umbridge.model import Event
@@ -58,8 +58,7 @@ class Numbers(Protocol[K]):
         """The patients' numbers that something told was about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route(Generic[K]):
+class Route(NamedTuple, Generic[K]):
     """Where one part of a message belongs.
 
     ``joined`` names lanes that are no more: their messages belong to the (one) lane given here, which has to

@@ -7,7 +7,7 @@ followed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
@@ -205,8 +205,7 @@ def owned(moves: Iterable[tuple[str, str]], first: str) -> dict[str, str]:
     return dict.fromkeys(under, under[-1]) if len(under) > 1 else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Named(Generic[K]):
+class Named(NamedTuple, Generic[K]):
     """The numbers that one part of a message names, each by the name that the caller gives it.
 
     ``is_person``: about every stay of these patients, now and later. ``at``: the times of a plain update,
