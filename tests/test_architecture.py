@@ -355,6 +355,8 @@ TESTED_IN = {
     "umbridge/store/batch.py": "tests/test_writer.py",  # the duplicate rule, through the pen
     "umbridge/store/tally.py": "tests/test_endtoend.py",  # status counts against the rows
     "umbridge/store/refusals.py": "tests/test_listener.py",  # counted frames
+    "umbridge/store/numbered.py": "tests/test_bynumber.py",  # the rule in memory against it
+    "umbridge/hl7/numbered.py": "tests/test_bynumber.py",
     "umbridge/store/stays.py": "tests/test_faults.py",  # snapshots survive kills
     "umbridge/store/opening.py": "tests/test_faults.py",  # every restart
     "umbridge/reload.py": "tests/test_tls.py",  # a daemon is sent SIGHUP with good files and bad

@@ -355,6 +355,20 @@ class Feed:
         asked = [f"ORC|{control}|P{visit}.{self.own}|||||||{at}", f"OBR|1|P{visit}.{self.own}||{code}"]
         return self.frame(*self.head("ORM^O01", hours), self.pid(mrn), self.pv1(visit), *asked)
 
+    def numbered(
+        self, hours: float, mrn: str, visit: str, numbers: tuple[str, str], value: int, status: str = "F"
+    ) -> bytes:
+        """A heart rate under a placer's and a filler's number, with its visit or without PV1."""
+        at = (START + timedelta(hours=hours)).strftime("%Y%m%d%H%M%S+0000")
+        placer, filler = numbers
+        place = [self.pv1(visit)] if visit else []
+        order = f"ORC|NW|{placer}|{filler}|||||||{at}" if status == "NW" else f"ORC|RE|{placer}|{filler}"
+        said = [order, f"OBR|1|{placer}|{filler}|8867-4^^LN|||{at}"]
+        if status != "NW":
+            said.append(f"OBX|1|NM|8867-4^^LN||{value}|/min|||||{status}|||{at}")
+        kind = "ORM^O01" if status == "NW" else "ORU^R01"
+        return self.frame(*self.head(kind, hours), self.pid(mrn), *place, *said)
+
 
 MRNS = ("111", "222", "333")
 VISITS = {"V1": "111", "V2": "111", "V3": "222", "V4": "333"}
@@ -374,6 +388,15 @@ happenings = st.one_of(
     st.tuples(st.just("move"), some(["A43", "A44", "A45"]), visits, mrns, accounts),
     st.tuples(st.just("swap"), visits, visits, places, places),
     st.tuples(st.just("pulse"), mrns, some(["", "V1", "V2", "V3"]), accounts),
+    st.tuples(
+        st.just("numbered"),
+        mrns,
+        some(["", "", "V1", "V2", "V3"]),
+        some(
+            [("N1", ""), ("N1^ZZEHR", "N2^ZZLAB"), ("", "N2"), ("", "N2^ZZPOC"), ("N3", "N2^ZZLAB^1.2^ISO")]
+        ),
+        some(["NW", "F", "C", "D"]),
+    ),
     st.tuples(st.just("order"), visits, some(["ADTINPT", "ADTOBS"]), some(["NW", "CA"])),
     st.tuples(st.just("person"), some(["A31", "A28", "A29"]), mrns, some(["1950", "1960"])),
 )
@@ -403,6 +426,9 @@ def told(feed: Feed, hours: float, what: tuple[Any, ...]) -> bytes:
         case "pulse":
             mrn, visit, account = more
             return feed.pulse(hours, mrn, visit, 50 + MRNS.index(mrn), account)
+        case "numbered":
+            mrn, visit, numbers, status = more
+            return feed.numbered(hours, mrn, visit, numbers, 90 + MRNS.index(mrn), status)
         case "order":
             visit, code, control = more
             return feed.order(hours, VISITS[visit], visit, code, control)

@@ -218,6 +218,7 @@ class Intake:
             reused=settings.control_id_reused,
             found_by=self._namer.found_by(message, who),
             patient_token=self._namer.patient(who, processing),
+            numbers=self._namer.numbers(message, processing) if state is RowState.PENDING else (),
             parts=self._namer.parts(message, who, processing, now) if state is RowState.PENDING else (),
         )
 

@@ -6,18 +6,23 @@ A token's input is for ever: who changes it loses every stay there is.
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import blake2b
 
 from umbridge_audit.keys import Keyring
 
 from umbridge.hl7 import er7, translate
 from umbridge.hl7.ack import PRODUCTION, processing_of
 from umbridge.hl7.fields import identifiers_of
+from umbridge.hl7.numbered import order_numbers
 from umbridge.model import Patient
 from umbridge.site import SiteProfile
-from umbridge.stay.identity import ACCOUNT, PATIENT, SPECIAL, VISIT, Named, event_of, naming, parts
+from umbridge.stay.identity import ACCOUNT, NUMBER, PATIENT, SPECIAL, VISIT, Named, event_of, naming, parts
 from umbridge.stay.record import account_name, account_named, patient_key
 from umbridge.store import search
+from umbridge.store.numbered import ITSELF, giver_of
 from umbridge.store.search import SEPARATOR
+
+GIVERS_KEPT = 1000  # authorities of numbers
 
 
 class Namer:
@@ -29,6 +34,8 @@ class Namer:
     def __init__(self, keyring: Keyring, site: SiteProfile) -> None:
         self._keyring = keyring
         self._site = site
+        self._key = keyring.token(NUMBER, "key")  # of numbers, which are too many for the slower token
+        self._givers: dict[str, bytes] = {}
 
     def visit(self, who: translate.Identity, processing: str) -> bytes | None:
         if not who.visit:
@@ -95,8 +102,17 @@ class Namer:
                 self.visit(who, processing),
                 self.account(who, processing),
                 () if patient is None else (patient,),
+                numbers=self.numbers(message, processing),
             ),
         )
+
+    def numbers(self, message: er7.Message, processing: str) -> tuple[bytes, ...]:
+        """Those of the orders and reports that a message speaks of."""
+        sent = order_numbers(message)
+        if not sent:
+            return ()
+        apart = _apart(processing)
+        return tuple([self._number(each, apart) for each in sent])
 
     def found_by(self, message: er7.Message, who: translate.Identity) -> tuple[bytes, ...]:
         """The tokens that a search for one of its patients or its control id has too."""
@@ -115,9 +131,26 @@ class Namer:
         return tuple(tokens)
 
     def _token(self, kind: str, number: str, authority: str, apart: str) -> bytes:
+        if kind == NUMBER:
+            return self._number(number, apart)
         if kind == PATIENT:
             return self._keyring.token_again(PATIENT, apart + number)
         return self._keyring.token_again(kind, apart + authority + SEPARATOR + number)
+
+    def _number(self, number: str, apart: str) -> bytes:
+        itself, _, giver = number.partition("^")
+        known = self._givers.get(giver)
+        if known is None:
+            if len(self._givers) >= GIVERS_KEPT:
+                self._givers.clear()
+            space, _, universal = giver.partition("^")
+            known = self._givers[giver] = giver_of(*(self._hash(each) for each in (space, universal)))
+        return self._hash(apart + itself) + known
+
+    def _hash(self, value: str) -> bytes:
+        """Eight keyed bytes; none of what was not sent."""
+        raw = value.encode("utf-8", "surrogatepass")
+        return blake2b(raw, digest_size=ITSELF, key=self._key).digest() if value else b""
 
 
 def _apart(processing: str) -> str:

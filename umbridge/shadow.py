@@ -139,7 +139,9 @@ class Shadow:
         self.latest = event.sent_at if self.latest is None else max(self.latest, event.sent_at)
         if not any(delivery.lanes for delivery in deliveries):
             is_person = event.trigger in PERSON_LEVEL and event.message_type == "ADT"
-            self._skip("no_stay_of_this_patient" if is_person else "no_visit_number")
+            is_several = any(delivery.is_ambiguous for delivery in deliveries)
+            nowhere = "visit_ambiguous" if is_several else "no_visit_number"
+            self._skip("no_stay_of_this_patient" if is_person else nowhere)
 
     def _end(self, as_of: datetime | None) -> None:
         """Fold what does not say when it was sent and speaks of what was said before: as if sent last of all.
@@ -172,6 +174,15 @@ class Shadow:
                 for each in fresh:
                     state.fold.apply(each[1], each[0])
             state.as_of = max([state.as_of, *(event.sent_at for _, event in fresh)])
+        for lane, row, event in delivery.placed:
+            self._unskip("no_visit_number")
+            self._deliver(Delivery((lane,), event), row)
+
+    def _unskip(self, reason: str) -> None:
+        left = self.unread[reason] - 1
+        self.unread[reason] = left
+        if not left:
+            del self.unread[reason]
 
     def _skip(self, reason: str) -> None:
         self.unread[reason] = self.unread.get(reason, 0) + 1

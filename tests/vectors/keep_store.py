@@ -24,11 +24,23 @@ SPELT = {  # PID-3 -> PV1-19
     "ZZK503^^^2.999.1^MRN": "ZZKV4^^^2.999.1^VN",
 }
 
+#: Patient, visit, and what is said: an order's or a report's number with a visit, and without one.
+NUMBERED = (
+    ("ADT^A01", "ZZK701", "ZZKN1", ()),
+    ("ADT^A01", "ZZK702", "ZZKN2", ()),
+    ("ORU^R01", "ZZK701", "ZZKN1", ("OBR|1|ZZP1^ZZEHR|ZZF1^ZZLAB|BMP", "6.8||||||F")),
+    ("ORU^R01", "ZZK701", "", ("OBR|1||ZZF1^ZZLAB|BMP", "4.2||||||C")),
+    ("ORU^R01", "ZZK701", "", ("OBR|1|ZZP2^ZZEHR|ZZF2^ZZLAB|BMP", "3.9||||||F")),
+    ("ORM^O01", "ZZK701", "ZZKN1", ("ORC|NW|ZZP2^ZZEHR", "OBR|1|ZZP2^ZZEHR||BMP")),
+    ("ORU^R01", "ZZK702", "", ("OBR|1||ZZF1^ZZLAB|BMP", "5.9||||||C")),
+)
+
 
 def messages() -> list[bytes]:
     """Four sample stays, a repeat, a merge, two from the future, one for training, one that nobody reads.
 
-    And stays whose patients have their numbers in other types, without an authority or in another spelling.
+    And stays whose patients have their numbers in other types, without an authority or in another spelling;
+    results that name their visit and results that do not.
     """
     from umbridge import sample
 
@@ -41,6 +53,12 @@ def messages() -> list[bytes]:
     def mine(kind: str, control: str, *segments: str, at: datetime = now, processing: str = "P") -> bytes:
         fields = [*header[:6], f"{at:%Y%m%d%H%M%S}+0000", "", kind, control, processing, *header[11:]]
         return ("\r".join(["|".join(fields), *segments]) + "\r").encode()
+
+    def said(patient: str, visit: str, what: tuple[str, ...]) -> list[str]:
+        place = [f"PV1|1|I|4W^1|||||||||||||||INP|{visit}"] if visit else []
+        whole = [each if each[:3] in ("ORC", "OBR") else f"OBX|1|NM|2823-3^K^LN||{each}" for each in what]
+        whole = [each.replace("||||||", "|mmol/L|||||") for each in whole]
+        return [f"PID|1||{patient}^^^UMBH^MR||ZZTEST^X", *place, *whole]
 
     return [
         *(frame for stay in stays for frame in stay),
@@ -57,6 +75,10 @@ def messages() -> list[bytes]:
             for n, (number, visit) in enumerate(SPELT.items(), 6)
         ),
         mine("ADT^A40", "ZZK10", "PID|1||ZZK605^^^UMBH^MR||ZZTEST^X", "MRG|ZZK604"),
+        *(
+            mine(kind, f"ZZK{n}", *said(patient, visit, what))
+            for n, (kind, patient, visit, what) in enumerate(NUMBERED, 11)
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from umbridge.hl7.er7 import Message
@@ -29,6 +30,7 @@ _UNIVERSAL = (
     b"x400",
     b"x500",
 )
+_PLAIN_ENTITY = re.compile(rb"[A-Za-z0-9._-]+\^[A-Za-z0-9._-]+")  # a number and its namespace
 _MOST_PARTS = 10  # components that anybody here asks for; a flood of them stays in one piece behind these
 
 Identifiers = tuple[tuple[str, str, str], ...]
@@ -132,6 +134,8 @@ def entity_of(message: Message, raw: bytes) -> str:
     """
     if not raw or raw.isalnum():
         return raw.decode()
+    if _PLAIN_ENTITY.fullmatch(raw) and message.delimiters.component == b"^":
+        return raw.decode()  # as nearly all are
     return _entity(message, parts_of(message, raw))
 
 

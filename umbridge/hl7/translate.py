@@ -27,6 +27,7 @@ from umbridge.hl7.fields import (
 )
 from umbridge.hl7.lines import MOST_SEGMENTS
 from umbridge.hl7.moments import UNSENT, happened, has_hour, moments
+from umbridge.hl7.numbered import order_numbers
 from umbridge.hl7.orders import DETAILS, ordered
 from umbridge.hl7.practitioners import of_visit
 from umbridge.hl7.reading import MOST, ONCE
@@ -186,6 +187,7 @@ class _Reading(Results):
             procedures=procedures(self, sent_at),
             is_undated=self.is_open
             or ((self.is_sent_open or not UNSENT.isdisjoint(self.notes)) and not when.is_entered),
+            numbers=order_numbers(message),
         )
 
     # --- who

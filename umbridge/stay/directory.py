@@ -5,7 +5,8 @@ store for the daemon (``store.directory``), where a number is only ever its keye
 
 A lane is one stay, named by the first number that was seen for it: a visit's, or an account's where no visit
 was known. Most messages are about one lane. Merges, moves and person-level updates are about all stays of a
-patient, or make one lane of two. Old numbers lead to the new ones for ever.
+patient, or make one lane of two. Old numbers lead to the new ones for ever. What names neither visit nor
+account is of the stay that has the order or report it speaks of (``bynumber``).
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from umbridge.frozen import dataclass
 from umbridge.model import Event
 from umbridge.site import SiteProfile
+from umbridge.stay import bynumber
+from umbridge.stay.bynumber import Numbered, Place, Spoken, everyone
 from umbridge.stay.identity import ACCOUNT, VISIT, Named, naming, parts
 from umbridge.stay.record import account_name
 
 K = TypeVar("K", str, bytes)
-Place = tuple[int, int]  # a row and the part of it
+__all__ = ["Directory", "Numbers", "Place", "Route", "named_again", "route"]
 
 
-class Numbers(Protocol[K]):
+class Numbers(Numbered[K], Protocol[K]):
     """What is remembered between messages."""
 
     def lane(self, number: K) -> K | None:
@@ -62,12 +65,16 @@ class Route(NamedTuple, Generic[K]):
     """Where one part of a message belongs.
 
     ``joined`` names lanes that are no more: their messages belong to the (one) lane given here, which has to
-    be folded again from all of them. ``earlier`` was said before of the patient of a lane that is new.
+    be folded again from all of them. ``earlier`` was said before of the patient of a lane that is new;
+    ``placed`` had found no stay, and is of that lane. ``several``: stays that have what it speaks of, none of
+    which takes it in.
     """
 
     lanes: tuple[K, ...]
     joined: tuple[K, ...] = ()
     earlier: tuple[Place, ...] = ()
+    placed: tuple[tuple[K, Place], ...] = ()
+    several: tuple[K, ...] = ()
 
 
 def route(numbers: Numbers[K], named: Named[K], seq: int) -> Route[K]:
@@ -99,7 +106,7 @@ def route(numbers: Numbers[K], named: Named[K], seq: int) -> Route[K]:
     elif account is not None:
         lane = _lane(numbers, account, account=True)
     else:
-        return Route(())
+        return _unvisited(numbers, named, seq)
     return _delivered(numbers, [lane], named, seq, gone)
 
 
@@ -113,6 +120,9 @@ def named_again(
     """
     if named.is_person:
         return _person(numbers, named, seq)
+    if not lanes:
+        is_unvisited = named.visit is None and named.account is None
+        return _unvisited(numbers, named, seq) if is_unvisited else Route(())
     gone: list[K] = []
     visit = named.visit
     if visit is not None and spelt is not None and spelt != visit and numbers.lane(spelt) in lanes:
@@ -124,6 +134,18 @@ def named_again(
             if number is not None and numbers.lane(number) is None:
                 numbers.lead(number, lanes[0], account=is_account)
     return _delivered(numbers, list(lanes), named, seq, gone)
+
+
+def _unvisited(numbers: Numbers[K], named: Named[K], seq: int) -> Route[K]:
+    """By the orders and reports it speaks of: the one stay that has them, now or later. Never a guess."""
+    if not named.numbers or not named.patients:
+        return Route(())
+    lanes = bynumber.lanes_of(numbers, named)
+    if len(lanes) == 1:
+        return _delivered(numbers, lanes, named, seq, [])
+    if not lanes:
+        bynumber.wait(numbers, named, seq)
+    return Route((), several=tuple(lanes))
 
 
 def _lane(numbers: Numbers[K], number: K, *, account: bool) -> K:
@@ -181,11 +203,20 @@ def _delivered(numbers: Numbers[K], lanes: list[K], named: Named[K], seq: int, j
             earlier.update(told)
         for place in told:
             waiting += numbers.patients(place)
-    return Route(tuple(lanes), tuple(joined), tuple(sorted(each for each in earlier if each[0] != seq)))
+    placed: list[tuple[K, Place]] = []
+    if named.numbers and len(lanes) == 1:
+        placed = [(lanes[0], each) for each in bynumber.told(numbers, named, lanes[0], seq)]
+    elif len(named.patients) > 1:
+        if len(lanes) == 1 and not named.is_person:
+            for old in named.patients[1:]:
+                numbers.hand_on(old, named.patients[0], lanes[0])
+        placed = bynumber.met(numbers, named)
+    said = tuple(sorted(each for each in earlier if each[0] != seq))
+    return Route(tuple(lanes), tuple(joined), said, tuple(placed))
 
 
 @dataclass(slots=True)
-class Remembered:
+class Remembered(Spoken):
     """Numbers in memory."""
 
     _lane_of: dict[str, str] = field(default_factory=dict)
@@ -205,7 +236,11 @@ class Remembered:
     def is_account(self, lane: str) -> bool:
         return lane in self._accounts
 
+    def same(self, patient: str) -> tuple[str, ...]:
+        return everyone(patient, self.told, self.patients)
+
     def join(self, gone: str, into: str) -> None:
+        self.moved(gone, into)
         for number, lane in self._lane_of.items():
             if lane == gone:
                 self._lane_of[number] = into
@@ -252,6 +287,8 @@ class Delivery:
     event: Event
     joined: tuple[str, ...] = ()
     earlier: tuple[tuple[int, Event], ...] = ()
+    placed: tuple[tuple[str, int, Event], ...] = ()  # had found no stay: each with the lane it is of
+    is_ambiguous: bool = False  # it speaks of what several stays have
 
 
 @dataclass(slots=True)
@@ -268,11 +305,12 @@ class Directory:
 
     def _part(self, event: Event, seq: int) -> Delivery:
         named = naming(event, self.site, self._name)
-        if named.is_person:
-            self._said[seq, named.part] = event
         found = route(self._numbers, named, seq)
+        if not found.lanes or named.is_person:
+            self._said[seq, named.part] = event
         earlier = tuple((place[0], self._said[place]) for place in found.earlier)
-        return Delivery(found.lanes, event, found.joined, earlier)
+        placed = tuple((lane, place[0], self._said[place]) for lane, place in found.placed)
+        return Delivery(found.lanes, event, found.joined, earlier, placed, bool(found.several))
 
     def _name(self, kind: str, number: str, authority: str) -> str:
         """As people have it: a visit's number alone where it is the site's own, an account's as such."""

@@ -124,7 +124,8 @@ class StayFold:
             rows = fold._rows(event, seq)
             if rows is not None:
                 fold._timeline.add(fold._load(rows))
-        fold._identify()
+        if fold._identify():
+            fold._timeline.forget()  # whose results are whose was asked while they were taken in
         fold._order()
         return fold
 
@@ -260,7 +261,8 @@ class StayFold:
         if patient or not self._people:
             return patient
         named = [patient for patient in self._people if patient] or [""]
-        first = min(named, key=lambda patient: self._people.get(patient, {"first": [0]})["first"])
+        # two parts of one message are equally early: then by the number, as a snapshot keeps no order
+        first = min(named, key=lambda patient: (self._people.get(patient, {"first": [0]})["first"], patient))
         return self._owner(first)
 
     def is_patient(self, patient: str) -> bool:

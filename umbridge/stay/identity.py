@@ -220,9 +220,10 @@ class Named(NamedTuple, Generic[K]):
     prior_account: K | None = None
     is_person: bool = False
     at: tuple[int, int] | None = None
+    numbers: tuple[K, ...] = ()  # of the orders and reports that it speaks of
 
 
-VISIT, ACCOUNT, PATIENT = "visit", "account", "person"
+VISIT, ACCOUNT, PATIENT, NUMBER = "visit", "account", "person", "number"
 
 
 def naming(event: Event, site: SiteProfile, name: Callable[[str, str, str], K]) -> Named[K]:
@@ -252,7 +253,8 @@ def naming(event: Event, site: SiteProfile, name: Callable[[str, str, str], K]) 
         prior_visit = visit_of(group.prior_visit, group.prior_visit_authority)
     if group is not None and trigger in _ACCOUNTS:
         prior_account = account_of(group.prior_account, group.prior_account_authority)
-    return Named(event.part, visit, account, patients, prior_visit, prior_account)
+    numbers = tuple(name(NUMBER, each, "") for each in event.numbers)
+    return Named(event.part, visit, account, patients, prior_visit, prior_account, numbers=numbers)
 
 
 #: ADT triggers whose numbers have to be read from the whole message; of any other, PID and PV1 say it all.

@@ -118,7 +118,7 @@ class Batch(Operations):
             if same_bytes or restamped:
                 self._repeats.append((seq, item.feed, iso(item.received_at)))
                 if restamped:
-                    self.entry(self._receipt(item, "message.variant", seq, "RESTAMPED", of_row=seq))
+                    self.entry(inbox.receipt(item, "message.variant", seq, "RESTAMPED", of_row=seq))
                 return Stored(
                     seq,
                     lane,
@@ -143,10 +143,9 @@ class Batch(Operations):
         shares: tuple[Share, ...] = ()
         refolds: tuple[tuple[bytes, bytes | None], ...] = ()
         if state is RowState.PENDING:
-            shares, refolds = self._route(seq, item.named)
+            shares, refolds, nobody = self._route(seq, item.named)
             lane = shares[0][0] if shares else None
             if lane is None:
-                nobody = "no_stay_of_this_patient" if item.named[0].is_person else "no_visit_number"
                 state, reason = RowState.NOT_APPLICABLE, reason or nobody
             elif any(self._working.is_quarantined(each) for each, _ in shares):
                 reason = f"{reason} {AFTER_QUARANTINED}".strip()
@@ -155,10 +154,10 @@ class Batch(Operations):
             if state is RowState.QUARANTINED and lane is not None:
                 self._working.set_quarantined(lane, True)
         kind, became = _RECEIPTS.get(state, "message.received"), state.value
-        entry = self.entry(self._receipt(item, kind, seq, became, ack=ack, reason=reason))
+        entry = self.entry(inbox.receipt(item, kind, seq, became, ack=ack, reason=reason))
         if reason.startswith(REUSED):
             of_row = int(candidates[0][0])
-            self.entry(self._receipt(item, "message.variant", seq, "CONTROL_ID_REUSED", of_row=of_row))
+            self.entry(inbox.receipt(item, "message.variant", seq, "CONTROL_ID_REUSED", of_row=of_row))
         at = iso(item.received_at)
         known = (item.key_token, item.digest, item.content_digest)
         said = (ack, condition, location, reason, at, entry)
@@ -184,15 +183,21 @@ class Batch(Operations):
 
     def _route(
         self, seq: int, named: Sequence[Named[bytes]]
-    ) -> tuple[tuple[Share, ...], tuple[tuple[bytes, bytes | None], ...]]:
-        """Which lanes take in which parts of a new row, and which of them have to be folded again for it.
+    ) -> tuple[tuple[Share, ...], tuple[tuple[bytes, bytes | None], ...], str]:
+        """Which lanes take in which parts of a new row, or why none, and which are to be folded again for it.
 
         What ``inbox.lane`` cannot say is written beside it: a person's updates, several parts, several lanes.
         """
         shares: dict[bytes, list[int]] = {}
         refolds: list[tuple[bytes, bytes | None]] = []
+        nobody = "no_stay_of_this_patient" if named[0].is_person else "no_visit_number"
         for each in named:
             found = route(self._directory, each, seq)
+            if found.several:
+                nobody = "visit_ambiguous"
+            if found.placed:
+                refolds += ((one.lane, None) for one in directory.place(self.cursor, found.placed, seq))
+                self._finished += directory.stays_found(found.placed)
             for lane in found.lanes:
                 shares.setdefault(lane, []).append(each.part)
                 if found.earlier and directory.give_earlier(self.cursor, lane, found.earlier):
@@ -204,10 +209,10 @@ class Batch(Operations):
                 self._working.set_quarantined(lane, True)
         is_plain = len(named) == 1 and len(shares) < 2 and not named[0].is_person
         if is_plain:
-            return tuple((lane, None) for lane in shares), tuple(refolds)
+            return tuple((lane, None) for lane in shares), tuple(refolds), nobody
         for lane, parts in shares.items():
             directory.give(self.cursor, lane, seq, parts)
-        return tuple((lane, tuple(parts)) for lane, parts in shares.items()), tuple(refolds)
+        return tuple((lane, tuple(parts)) for lane, parts in shares.items()), tuple(refolds), nobody
 
     def take(self, lane: bytes, seq: int, reason: str) -> None:
         """A lane has taken in its share of a row. With the last of them the row is finished.
@@ -294,7 +299,7 @@ class Batch(Operations):
             directory.give(self.cursor, into, child, sorted(parts))
             shares = (*shares, (into, tuple(sorted(parts))))
         if not had:
-            shares, refolds = self._route(child, named)
+            shares, refolds, _ = self._route(child, named)
         state = RowState.PENDING if shares else RowState.NOT_APPLICABLE
         lane: bytes | None = shares[0][0] if shares else None
         inbox.replay(self.cursor, self.keyring, row, child, lane, state, row.ack, self.now, at)
@@ -322,7 +327,8 @@ class Batch(Operations):
     def register(
         self, seq: int, parts: Sequence[tuple[Named[bytes], bytes | None]]
     ) -> tuple[directory.Refold, ...]:
-        asked = directory.register(self.cursor, self._directory, seq, parts)
+        asked, placed = directory.register(self.cursor, self._directory, seq, parts)
+        self._finished += directory.stays_found(placed)
         for each in asked:
             if self._working.is_quarantined(each.gone):
                 self._working.set_quarantined(each.lane, True)
@@ -362,36 +368,9 @@ class Batch(Operations):
                 return self._directory.lane(number) or number
         return None
 
-    @staticmethod
-    def _receipt(
-        item: Incoming,
-        kind: str,
-        row: int,
-        state: str,
-        *,
-        ack: str = "",
-        reason: str = "",
-        of_row: int | None = None,
-    ) -> Draft:
-        values: dict[str, Any] = {
-            "actor": "umbridge",
-            "feed": item.feed,
-            "state": state,
-            "row": row,
-            "control_id": item.head["control_id"],
-            "message_type": item.head["type"],
-            "sender": item.sender,
-            "version": item.version,
-            "digest": item.digest.hex(),
-            "ack": ack,
-            "reason": reason,
-        }
-        if of_row is not None:
-            values["of_row"] = of_row
-        return Draft(kind, values)
-
     def flush(self) -> None:
         """Write what was gathered. The pen calls it once, just before COMMIT."""
+        self._directory.flush()
         if self._rows:
             inbox.insert(self.cursor, self._rows)
         if self._finished:

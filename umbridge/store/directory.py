@@ -11,12 +11,16 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from umbridge.model import RowState
+from umbridge.stay.bynumber import everyone
 from umbridge.stay.directory import Place, named_again
 from umbridge.stay.identity import Named
-from umbridge.store import worklist
+from umbridge.store import numbered, worklist
 from umbridge.store.inbox import OF_LANE
+from umbridge.store.numbered import OfPatient, StoredSpoken
 
 CACHE = 100_000
+STAY_FOUND = "stay_found"
 WAITING, TAKEN, ASIDE = 0, 1, 2
 ASK_AGAIN = -1  # a part that takes nothing in
 
@@ -32,11 +36,20 @@ class Refold(NamedTuple):
 class Known:
     """What was looked up lately. Bounded; the tables are not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        self.waits = waits  # whether any row waits for its stay
         self.lanes: dict[bytes, bytes] = {}
         self.registered: set[tuple[bytes, bytes]] = set()
+        self.patients: dict[bytes, OfPatient] = {}
+        self.same: dict[bytes, tuple[bytes, ...]] = {}
+        self.numbers = 0  # of those patients
 
     def trim(self) -> None:
+        if self.numbers >= numbered.KEPT or len(self.patients) >= CACHE:
+            self.patients.clear()
+            self.numbers = 0
+        if len(self.same) >= CACHE:
+            self.same.clear()
         if len(self.lanes) >= CACHE:
             self.lanes.clear()
         if len(self.registered) >= CACHE:
@@ -51,6 +64,11 @@ class Learnt:
         self._known = known
         self._lanes: dict[bytes, bytes] = {}
         self._registered: set[tuple[bytes, bytes]] = set()
+        self._patients: dict[bytes, OfPatient] = {}  # looked up here
+        self.added: dict[bytes, OfPatient] = {}  # what is new of a patient
+        self.rows: list[tuple[bytes, bytes, bytes, int, int]] = []  # of that, what is not written yet
+        self._same: dict[bytes, tuple[bytes, ...]] = {}
+        self.waits = known.waits
         self._anew = False  # what was known before holds no more
 
     def lane(self, number: bytes) -> bytes | None:
@@ -68,27 +86,66 @@ class Learnt:
         self._registered.add(pair)
         return True
 
+    def of_patient(self, patient: bytes) -> OfPatient | None:
+        found = self._patients.get(patient)
+        return self._known.patients.get(patient) if found is None and not self._anew else found
+
+    def looked_up(self, patient: bytes, found: OfPatient) -> OfPatient:
+        self._patients[patient] = found
+        return found
+
+    def more(self, patient: bytes) -> OfPatient:
+        """What is new of a patient, to be added to."""
+        found = self.added.get(patient)
+        if found is None:
+            found = self.added[patient] = OfPatient()
+        return found
+
+    def same(self, patient: bytes) -> tuple[bytes, ...] | None:
+        found = self._same.get(patient)
+        return self._known.same.get(patient) if found is None and not self._anew else found
+
+    def are_same(self, patient: bytes, found: tuple[bytes, ...]) -> None:
+        self._same[patient] = found
+
     def forget(self) -> None:
-        """Lanes were joined: look everything up again."""
+        """Lanes were joined, or numbers of patients: look everything up again."""
         self._anew = True
         self._lanes.clear()
         self._registered.clear()
+        self._patients.clear()
+        self.added.clear()
+        self._same.clear()
 
     def keep(self) -> None:
         """The transaction is durable."""
         if self._anew:
             self._known.lanes.clear()
             self._known.registered.clear()
+            self._known.patients.clear()
+            self._known.same.clear()
+            self._known.numbers = 0
+        self._known.waits = self.waits
         self._known.lanes.update(self._lanes)
         self._known.registered |= self._registered
+        self._known.same.update(self._same)
+        for patient, its in self._patients.items():
+            self._known.numbers += its.count
+            self._known.patients[patient] = its
+        for patient, more in self.added.items():
+            self._known.numbers += more.count
+            self._known.patients[patient].take(more)
 
 
-class StoredNumbers:
+class StoredNumbers(StoredSpoken):
     """``stay.directory.Numbers`` over the tables. Lives for one transaction."""
 
-    def __init__(self, cursor: sqlite3.Cursor, learnt: Learnt) -> None:
-        self._cursor = cursor
-        self._learnt = learnt
+    def same(self, patient: bytes) -> tuple[bytes, ...]:
+        found = self._learnt.same(patient)
+        if found is None:
+            found = everyone(patient, self.told, self.patients)
+            self._learnt.are_same(patient, found)
+        return found
 
     def lane(self, number: bytes) -> bytes | None:
         lane = self._learnt.lane(number)
@@ -112,7 +169,9 @@ class StoredNumbers:
 
     def join(self, gone: bytes, into: bytes) -> None:
         execute = self._cursor.execute
+        self.flush()
         execute("UPDATE alias SET lane = ? WHERE lane = ?", (into, gone))
+        numbered.join(self._cursor, gone, into)
         execute("UPDATE OR IGNORE patient_lane SET lane = ? WHERE lane = ?", (into, gone))
         execute("DELETE FROM patient_lane WHERE lane = ?", (gone,))
         self._learnt.forget()
@@ -140,6 +199,8 @@ class StoredNumbers:
     def tell(self, patient: bytes, place: Place, at: tuple[int, int] | None) -> None:
         if at is not None:
             self._cursor.execute("DELETE FROM patient_row WHERE token = ? AND sent IS NOT NULL", (patient,))
+        else:
+            self._learnt.forget()  # of a merge: whose numbers are one person's
         self._cursor.execute(
             "INSERT OR IGNORE INTO patient_row(token, seq, part, effective, sent) VALUES (?,?,?,?,?)",
             (patient, *place, *(at or (None, None))),
@@ -155,30 +216,44 @@ def register(
     numbers: StoredNumbers,
     seq: int,
     parts: Sequence[tuple[Named[bytes], bytes | None]],
-) -> list[Refold]:
+) -> tuple[list[Refold], list[tuple[bytes, Place]]]:
     """A row that was routed before, under the names that its numbers have now: see ``named_again``.
 
     Each part comes with its visit as the sender spelt it. What was said of a patient whose stay is only now
-    known to be theirs is given to it, to be taken in with its next message. Returns the lanes that have to be
-    folded again.
+    known to be theirs is given to it, to be taken in with its next message; so is what names no visit.
+    Returns the lanes that have to be folded again, and what had no lane and has one now.
     """
     taken = shares(cursor, seq)
     lane = cursor.execute("SELECT lane FROM inbox WHERE seq = ?", (seq,)).fetchone()[0]
     if not taken and len(parts) > 1:
-        return []  # told apart only since it came: it is in its lane as one
+        return [], []  # told apart only since it came: it is in its lane as one
     asked: list[Refold] = []
+    placed: list[tuple[bytes, Place]] = []
     for named, spelt in parts:
         own = [one for one, its in taken.items() if named.part in its] if taken else [lane]
         lanes = list(dict.fromkeys(current(cursor, one) for one in own if one is not None))
-        if not lanes and not named.is_person:
-            continue
         found = named_again(numbers, named, spelt, lanes, seq)
+        given = [*found.placed, *((one, (seq, named.part)) for one in found.lanes if not lanes)]
+        asked += place(cursor, given, seq)
+        placed += given
         told = [*found.earlier, (seq, named.part)] if named.is_person else list(found.earlier)
         asked += [Refold(one, seq, None) for one in found.lanes if told and give_earlier(cursor, one, told)]
         asked += [Refold(found.lanes[0], seq, gone) for gone in found.joined]
     for each in asked:
         refold(cursor, each)
-    return asked
+    return asked, placed
+
+
+def place(cursor: sqlite3.Cursor, given: Iterable[tuple[bytes, Place]], since: int) -> list[Refold]:
+    """What had found no stay goes to its lane, with the lane's row ``since`` or the next one after it."""
+    took = {lane: None for lane, each in given if give_earlier(cursor, lane, (each,))}
+    return [Refold(lane, since, None) for lane in took]
+
+
+def stays_found(placed: Iterable[tuple[bytes, Place]]) -> list[tuple[str, str, int]]:
+    """What lists say of rows that had no visit, and whose stay is known now: state, reason, row."""
+    rows = dict.fromkeys(seq for _, (seq, _) in placed)
+    return [(RowState.NOT_APPLICABLE.value, STAY_FOUND, seq) for seq in rows]
 
 
 def resolve(cursor: sqlite3.Cursor, token: bytes) -> bytes | None:
@@ -199,6 +274,7 @@ def lanes_of(cursor: sqlite3.Cursor, patient: bytes, most: int) -> list[bytes]:
 def forget(cursor: sqlite3.Cursor, seq: int) -> None:
     """A row that a person dismissed says nothing to stays that come later."""
     cursor.execute("DELETE FROM patient_row WHERE seq = ?", (seq,))
+    numbered.forget(cursor, seq)
 
 
 # -- which rows a lane takes in -----------------------------------------------------------------------------

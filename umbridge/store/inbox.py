@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.seal import SealError
 
@@ -54,6 +55,7 @@ class Incoming:
     parts: tuple[
         Named[bytes], ...
     ] = ()  # of a merge, a move, an update of the person; else PID and PV1 say it
+    numbers: tuple[bytes, ...] = ()  # of the orders and reports that it speaks of
 
     @property
     def named(self) -> tuple[Named[bytes], ...]:
@@ -61,7 +63,7 @@ class Incoming:
         if self.parts:
             return self.parts
         patients = () if self.patient_token is None else (self.patient_token,)
-        return (Named(0, self.visit_token, self.account_token, patients),)
+        return (Named(0, self.visit_token, self.account_token, patients, numbers=self.numbers),)
 
 
 Share = tuple[bytes, tuple[int, ...] | None]  # a lane, and which parts of a row; None is the row as it is
@@ -185,6 +187,35 @@ def replay(
     insert(cursor, [(seq, old.feed, *known, ack, None, None, f"replay_of_{old.seq}", received_at, old.entry)])
     cursor.execute("UPDATE inbox SET replay_of = ?, replay_no = ? WHERE seq = ?", (old.seq, count, seq))
     return count, token
+
+
+def receipt(
+    item: Incoming,
+    kind: str,
+    row: int,
+    state: str,
+    *,
+    ack: str = "",
+    reason: str = "",
+    of_row: int | None = None,
+) -> Draft:
+    """The ledger entry that says what became of a frame."""
+    values: dict[str, Any] = {
+        "actor": "umbridge",
+        "feed": item.feed,
+        "state": state,
+        "row": row,
+        "control_id": item.head["control_id"],
+        "message_type": item.head["type"],
+        "sender": item.sender,
+        "version": item.version,
+        "digest": item.digest.hex(),
+        "ack": ack,
+        "reason": reason,
+    }
+    if of_row is not None:
+        values["of_row"] = of_row
+    return Draft(kind, values)
 
 
 def settle(cursor: sqlite3.Cursor, seq: int, state: RowState, reason: str) -> None:

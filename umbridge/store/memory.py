@@ -17,12 +17,14 @@ T = TypeVar("T")
 class Memory:
     """The last row's number, lanes that miss a message, rows set aside while worked, numbers seen lately."""
 
-    def __init__(self, last: int, quarantined: Iterable[bytes] = (), unsorted: int = 0) -> None:
+    def __init__(
+        self, last: int, quarantined: Iterable[bytes] = (), unsorted: int = 0, *, waits: bool = False
+    ) -> None:
         self.last = last
         self.quarantined = set(quarantined)  # lanes
         self.suspects: set[int] = set()  # rows set aside after they were answered, maybe while being worked
         self.unsorted = unsorted  # rows whose search tokens are not where they are looked up
-        self.known = Known()
+        self.known = Known(waits=waits)
 
 
 class Working:

@@ -86,6 +86,29 @@ class PatientRow(SQLModel, table=True):
     sent: int | None = None
 
 
+class Numbered(SQLModel, table=True):
+    """An order's or report's number that a patient's stay was told of, and the row that told of it first."""
+
+    __tablename__ = "numbered"
+    __table_args__ = {"sqlite_with_rowid": False}
+    patient: bytes = Field(primary_key=True)
+    number: bytes = Field(primary_key=True)  # keyed hashes of itself, its namespace and its universal id
+    lane: bytes = Field(primary_key=True)
+    seq: int
+    part: int
+
+
+class Unplaced(SQLModel, table=True):
+    """A row that names no visit, by the numbers that it speaks of: no stay of its patient has any of them."""
+
+    __tablename__ = "unplaced"
+    __table_args__ = (Index("unplaced_seq", "seq", "part"), {"sqlite_with_rowid": False})
+    patient: bytes = Field(primary_key=True)
+    number: bytes = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    part: int = Field(primary_key=True)
+
+
 class LaneRow(SQLModel, table=True):
     """A row, or a part of one, that a lane takes in, where ``inbox.lane`` cannot say it: merges, swaps.
 
@@ -230,6 +253,8 @@ _MODELS: tuple[type[SQLModel], ...] = (
     Alias,
     PatientLane,
     PatientRow,
+    Numbered,
+    Unplaced,
     LaneRow,
     LaneDue,
     LaneRefold,

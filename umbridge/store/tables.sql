@@ -9,6 +9,9 @@ CREATE TABLE patient_lane ( token BLOB NOT NULL, lane BLOB NOT NULL, PRIMARY KEY
 CREATE INDEX ix_patient_lane_lane ON patient_lane (lane);
 CREATE TABLE patient_row ( token BLOB NOT NULL, seq INTEGER NOT NULL, part INTEGER NOT NULL, effective INTEGER, sent INTEGER, PRIMARY KEY (token, seq, part) ) WITHOUT ROWID;
 CREATE INDEX patient_row_seq ON patient_row (seq, part);
+CREATE TABLE numbered ( patient BLOB NOT NULL, number BLOB NOT NULL, lane BLOB NOT NULL, seq INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (patient, number, lane) ) WITHOUT ROWID;
+CREATE TABLE unplaced ( patient BLOB NOT NULL, number BLOB NOT NULL, seq INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (patient, number, seq, part) ) WITHOUT ROWID;
+CREATE INDEX unplaced_seq ON unplaced (seq, part);
 CREATE TABLE lane_row ( lane BLOB NOT NULL, seq INTEGER NOT NULL, part INTEGER NOT NULL, done INTEGER NOT NULL, PRIMARY KEY (lane, seq, part) ) WITHOUT ROWID;
 CREATE INDEX lane_row_seq ON lane_row (seq);
 CREATE INDEX lane_row_waiting ON lane_row (seq) WHERE done = 0;

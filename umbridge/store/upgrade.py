@@ -65,6 +65,17 @@ STEPS: tuple[Step, ...] = (
             "CREATE INDEX inbox_pending ON inbox (seq, lane, state) WHERE state = 'PENDING'",
         ),
     ),
+    Step(
+        8,
+        "orders' and reports' numbers have a table, filled from the messages while nothing waits",
+        (
+            "CREATE TABLE numbered (patient BLOB NOT NULL, number BLOB NOT NULL, lane BLOB NOT NULL, seq"
+            " INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (patient, number, lane)) WITHOUT ROWID",
+            "CREATE TABLE unplaced (patient BLOB NOT NULL, number BLOB NOT NULL, seq INTEGER NOT NULL, part"
+            " INTEGER NOT NULL, PRIMARY KEY (patient, number, seq, part)) WITHOUT ROWID",
+            "CREATE INDEX unplaced_seq ON unplaced (seq, part)",
+        ),
+    ),
 )
 
 

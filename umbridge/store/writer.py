@@ -26,7 +26,7 @@ from umbridge_audit.signing import SignerAwayError
 from umbridge_audit.store import Due, Ledger, open_readonly
 
 from umbridge.errors import StoreError, UnavailableError
-from umbridge.store import inbox, search
+from umbridge.store import inbox, numbered, search
 from umbridge.store.batch import Batch
 from umbridge.store.commands import Command, SortTokens
 from umbridge.store.inbox import Arrived, Incoming
@@ -84,7 +84,10 @@ class Pen:
         self._ended = threading.Event()
         self._keys_of = ""
         self._memory = Memory(
-            inbox.last_seq(self._cursor), inbox.quarantined_lanes(self._cursor), search.unsorted(self._cursor)
+            inbox.last_seq(self._cursor),
+            inbox.quarantined_lanes(self._cursor),
+            search.unsorted(self._cursor),
+            waits=numbered.waits(self._cursor),
         )
         self._path = Path(self._cursor.execute("PRAGMA database_list").fetchone()[2])
         self._upkeep = Upkeep(self._path, self._raw, self._line, self._memory)
