@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from umbridge.stay.likeness import Told, are_codes_one, base_of
 from umbridge.stay.statements import CONFIRMED, FINAL, PLACER, PRELIMINARY, Result
-from umbridge.stay.thread import Group
+from umbridge.stay.thread import NO_TIMES, Group
+
+#: What nearly every list has of these. A stay has dozens of lists, each of them in memory for as long as the
+#: stay is: none has an empty table of its own. Nobody writes here: what is added goes to a table made for it.
+_NO_GROUPS: Final[dict[str, dict[Group, None]]] = {}
+_NO_MOMENTS: Final[dict[int, dict[Group, None]]] = {}
 
 
 class Kinship:
@@ -30,12 +36,12 @@ class Kinship:
     ) -> None:
         self._told, self._persons, self._found_at = told, persons, found_at
         self._bases: dict[str, list[Group]] = {}  # by the report's number without its namespace
-        self._reaching: dict[str, dict[Group, None]] = {}  # by the numbers at which they have to be found
+        self._reaching = _NO_GROUPS  # by the numbers at which they have to be found
         #: The times of corrections that may mean a value of that time under any number.
-        self._moments: dict[int, dict[Group, None]] = {}
+        self._moments = _NO_MOMENTS
         #: The times of what was taken back or may be, and of preliminary values: their finals may have
         #: another name.
-        self._marked: set[int] = set()
+        self._marked: set[int] | frozenset[int] = NO_TIMES
         self.has_lost = False  # whether anything is no longer kept
         self._has_placers = False  # whether any report is known by its placer's number alone
         self.caught_up()
@@ -56,7 +62,10 @@ class Kinship:
         """A correction came of which nothing was told before under its name: it may mean another's value."""
         group.is_reaching = True
         if stated is not None and group.is_wide(stated):
+            if isinstance(group.moments, frozenset):
+                group.moments = set()
             group.moments.add(stated.first)
+        self._moments, self._reaching = self._moments or {}, self._reaching or {}
         for moment in group.moments if stated is None else group.moments & {stated.first}:
             self._moments.setdefault(moment, {})[group] = None
         for base in self._told.bases(group.named[0], group.patient):
@@ -87,15 +96,20 @@ class Kinship:
             return []
         group.is_marked = True
         found = [moment for place in group.slots if (moment := place[5]) == place[6]]
-        self._marked.update(found)
+        self._mark(found)
         return found
+
+    def _mark(self, moments: Iterable[int]) -> None:
+        if isinstance(self._marked, frozenset):
+            self._marked = set()
+        self._marked.update(moments)
 
     def _note(self, stated: Result, *, is_new: bool = False) -> list[int]:
         first = stated.first
         if first != stated.last:
             return []
         if is_new:
-            self._marked.add(first)
+            self._mark([first])
         return [first] if first in self._marked else []
 
     def met_at(self, moment: int, group: Group) -> Iterator[Group]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
+from typing import Final
 
 from umbridge.interval import Interval
 from umbridge.stay.account import Outcome
@@ -27,6 +28,11 @@ _APART = 48 * HOUR  # a statement so much later than a moment is about no value 
 _Key = tuple[str, str, str, str, str]  # whose, and which
 
 
+#: What nearly every list has of these, as in ``kinship``: nobody writes here.
+_NOT_LOOKED: Final[dict[str, Kept]] = {}
+_NONE: Final[dict[Thread, None]] = {}
+
+
 class ResultList(Placed):
     """The results of one fact.
 
@@ -41,7 +47,7 @@ class ResultList(Placed):
 
     __slots__ = (
         *("_groups", "_kept", "_kinship", "_marks"),
-        *("_person", "_persons", "_services", "_stale", "_told"),
+        *("_person", "_persons", "_stale", "_told"),
         *("has_bounds", "has_changes", "lost"),
     )
 
@@ -54,17 +60,16 @@ class ResultList(Placed):
         self.has_bounds = False  # whether any result was one: then the window has to be gone through
         self.has_changes = False  # whether more was ever told than one value of each time
         self._person = person
-        self._kept: dict[str, Kept] = {}  # looks at moments that are past, by window
+        self._kept = _NOT_LOOKED  # looks at moments that are past, by window
         self._persons: dict[str, str] = {}  # whose each patient key was when the groups were made
         self._told = Told(person) if told is None else told
         for its in self._told.withdrawn.values():
             for each in its:
                 self._persons[each.patient] = each.patient
         self._groups: dict[_Key, Group] = {}
-        self._stale: dict[Thread, None] = {}
+        self._stale = _NONE
         self._marks = Marks()
         self.lost: list[Result] = []  # what may correct one of these, by a code that nobody mapped
-        self._services: dict[str, None] = {}  # of the reports that have such results
         self._kinship = Kinship(self._told, self._persons, self._found_at)
 
     def kept(self, name: str, first: int | None, last: int, told_by: int, own: str) -> Kept:
@@ -75,6 +80,7 @@ class ResultList(Placed):
         self.settle()
         kept = self._kept.get(name)
         if kept is None or (kept.first, kept.last, kept.told_by, kept.own) != (first, last, told_by, own):
+            self._kept = self._kept or {}
             kept = self._kept[name] = Kept(first, last, told_by, own, self._counted(first, last, told_by))
         return kept
 
@@ -117,7 +123,6 @@ class ResultList(Placed):
             self._spoil(stated, group)
         if group is None:
             group = self._groups[key] = Group(stated.named, patient)
-            self._services[stated.service] = None
             if self._kinship.enter(group) or self._told.withdrawn:
                 self._relate(group)
             if group.thread is None and not stated.is_plain:
@@ -199,7 +204,8 @@ class ResultList(Placed):
     def in_question(self, is_own: Callable[[str], bool]) -> Iterator[tuple[Result, Result]]:
         """Corrections and withdrawals that found nothing, each with every value in force that it may mean."""
         self.settle()
-        return in_question(self._told, self._marks, self._services, self._results, is_own, self.lost)
+        services = {group.named[1] for group in self._groups.values()}
+        return in_question(self._told, self._marks, services, self._results, is_own, self.lost)
 
     def has(self, report: str, code: str, patient: str) -> bool:
         """Whether a report has anything under a code."""
@@ -262,7 +268,7 @@ class ResultList(Placed):
             self._stale.pop(each, None)
             self._marks.drop(each)
         if gone or not is_new:
-            self._stale[thread] = None
+            self._set_stale(thread)
 
     def _relate(self, group: Group) -> None:
         """Take a group together with those that it may be one with, and with withdrawals of its report."""
@@ -285,15 +291,19 @@ class ResultList(Placed):
     def _open(self, group: Group) -> Thread:
         """Go by what was told after what: there is more to this result than one value at each time."""
         thread = group.thread = group.thread or Thread(self._told, [group])
-        self._stale[thread] = None
+        self._set_stale(thread)
         self.has_changes = True
         return thread
+
+    def _set_stale(self, thread: Thread) -> None:
+        self._stale = self._stale or {}
+        self._stale[thread] = None
 
     def _tell(self, thread: Thread, stated: Result) -> list[Place]:
         if thread in self._stale:
             return []
         if stated.stamp < thread.newest:
-            self._stale[thread] = None
+            self._set_stale(thread)
             return []
         changed = thread.tell(stated)
         self._marks.mark(thread)
@@ -335,6 +345,7 @@ class ResultList(Placed):
                 group.is_early = group.is_early or old.is_early
                 group.slots |= {place: its for place, its in old.slots.items() if place[-1] == patient}
                 if patient in old.lost:
+                    group.lost = group.lost or {}
                     group.lost[patient] = old.lost[patient]
                 self._open(group)
         for group in self._groups.values():

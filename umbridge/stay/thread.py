@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from umbridge.stay.account import Account, Outcome
 from umbridge.stay.copies import Copies, Story
@@ -32,6 +33,11 @@ from umbridge.stay.unread import Unread
 _LOST_NUMBERS = 8  # of a statement that is no longer kept
 
 
+#: What nearly every group has lost, one for all of them: nobody writes here.
+_NOTHING_LOST: Final[dict[str, array[int]]] = {}
+NO_TIMES: Final[frozenset[int]] = frozenset()
+
+
 class Group:
     """The statements under one name that are kept, by place, and when those were told that are not."""
 
@@ -52,14 +58,13 @@ class Group:
         self.named = named
         self.patient = patient
         self.slots: dict[Place, list[Result]] = {}
-        self.lost: dict[str, array[int]] = {}  # by patient
+        self.lost = _NOTHING_LOST  # by patient
         self.is_early = False  # a preliminary value was told: a final of another time may be its own
         self.since = EVER  # when a value was first told
         self.is_marked = False  # something of it was taken back, or may be: it has copies of its times
         self.is_reaching = False  # a correction came of which nothing was told before under this name
-        self.moments: set[int] = (
-            set()
-        )  # the times of those that any other number of that time may be meant by
+        #: The times of those that any other number of that time may be meant by.
+        self.moments: set[int] | frozenset[int] = NO_TIMES
         self.thread: Thread | None = None  # None while each time has one value and there is no more to it
 
     def patients(self) -> set[str]:
@@ -129,6 +134,7 @@ class Group:
     def lose(self, place: Place) -> list[Place]:
         """Keep of a place only what later statements need. Returns where else this changes something."""
         changed: list[Place] = []
+        self.lost = self.lost or {}
         for stated in self.slots.pop(place):
             kept = self.lost.setdefault(stated.patient, array("q"))
             kept.extend([stated.at, *stated.name, *stated[9:13]])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import Final
 
 from umbridge.stay.clock import MINUTE
 from umbridge.stay.likeness import Told
@@ -18,23 +19,31 @@ UNFOUND = "CORRECTION_NOT_FOUND"
 _A_MINUTE = MINUTE - 1  # a stamp to the minute, and one to the second, can be one time
 
 
+#: What nearly every list has of them: nobody writes here.
+_NONE: Final[dict[Thread, None]] = {}
+
+
+def _with(held: dict[Thread, None], thread: Thread, *, has: bool) -> dict[Thread, None]:
+    if has:
+        held = held or {}
+        held[thread] = None
+    else:
+        held.pop(thread, None)
+    return held
+
+
 class Marks:
     """Which threads of one list have something that a person may have to look at."""
 
     __slots__ = ("unfound", "unread", "unsure")
 
     def __init__(self) -> None:
-        self.unfound: dict[Thread, None] = {}
-        self.unread: dict[Thread, None] = {}
-        self.unsure: dict[Thread, None] = {}
+        self.unfound = self.unread = self.unsure = _NONE
 
     def mark(self, thread: Thread) -> None:
-        has = ((self.unfound, thread.unfound), (self.unread, thread.unread), (self.unsure, thread.unsure))
-        for held, its in has:
-            if its:
-                held[thread] = None
-            else:
-                held.pop(thread, None)
+        self.unfound = _with(self.unfound, thread, has=bool(thread.unfound))
+        self.unread = _with(self.unread, thread, has=bool(thread.unread))
+        self.unsure = _with(self.unsure, thread, has=thread.unsure)
 
     @property
     def is_any(self) -> bool:
