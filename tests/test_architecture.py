@@ -268,6 +268,8 @@ TESTED_IN = {
     "umbridge/criteria/strictfile.py": "tests/test_content.py",  # the mistakes it refuses
     "umbridge/criteria/notation.py": "tests/test_content.py",  # how rules are written
     "umbridge/criteria/frames.py": "tests/test_worker.py",  # what passes between host and worker, as bytes
+    "umbridge/criteria/casewire.py": "tests/test_worker.py",  # the other way
+    "umbridge/criteria/citing.py": "tests/test_worker.py",  # what of it comes back
     "umbridge/criteria/wire.py": "tests/test_worker.py",  # what passes between host and worker
     "umbridge/criteria/discover.py": "tests/test_conduct.py",  # what is found is started there
     "umbridge/newplugin.py": "tests/test_trial.py",  # what it writes is tried as it lies

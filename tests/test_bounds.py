@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from umbridge.criteria.casewire import case_in, case_out
 from umbridge.criteria.examination import Examination
 from umbridge.criteria.frames import WireError
 from umbridge.criteria.ruleset import RuleSet
@@ -28,7 +29,7 @@ from umbridge.criteria.tree import (
     every,
     one,
 )
-from umbridge.criteria.wire import case_in, case_out, manifest_in, manifest_out
+from umbridge.criteria.wire import manifest_in, manifest_out
 from umbridge.interval import Interval, Number, as_interval
 from umbridge.model import (
     Case,
@@ -475,7 +476,7 @@ def test_a_bound_arrives_as_it_was_sent(bound: Interval) -> None:
 def test_a_bound_that_is_none_is_no_case(text: str) -> None:
     made = sample(Decimal(6))
     parts = case_out(question(bun=Reading("bun", made, made, made, (made,))), frozenset({"bun"}))
-    parts[10]["bun"][0] = text
+    parts[10]["bun"] = (text, *parts[10]["bun"][1:])
     with pytest.raises(WireError):
         case_in(parts)
 

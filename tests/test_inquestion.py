@@ -12,9 +12,9 @@ import umbridge_interqual_like as interqual
 from test_unreadhold import ARRIVAL, ILL, LATER, ORDER, ORDERED, lab, message
 
 from umbridge import Outcome, ScreenResult
+from umbridge.criteria.casewire import case_in, case_out
 from umbridge.criteria.host import Host
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, ORDER_UNREAD, held_for_unread
-from umbridge.criteria.wire import case_in, case_out
 from umbridge.pages import REASONS
 from umbridge.review.waves import is_named
 from umbridge.shadow import Shadow

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbridge import Outcome, ScreenResult
+from umbridge.criteria.casewire import case_in, case_out
 from umbridge.criteria.examination import heeding
 from umbridge.criteria.host import Host
 from umbridge.criteria.unreadhold import RESULT_UNREAD, held_for_unread
-from umbridge.criteria.wire import case_in, case_out
 from umbridge.drawing import patients
 from umbridge.review.record import _restricted
 from umbridge.shadow import Shadow

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -17,8 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from umbridge.criteria import casewire
+from umbridge.criteria.casewire import Known, Told, case_in, case_out
+from umbridge.criteria.citing import cited, places
 from umbridge.criteria.frames import FRAME_LIMIT, WireError, asked, frame, question, unframe
-from umbridge.criteria.wire import case_in, case_out, manifest_in, manifest_out, result_in, result_out
+from umbridge.criteria.wire import manifest_in, manifest_out, result_in, result_out
+from umbridge.interval import Interval
 from umbridge.model import (
     Case,
     Evidence,
@@ -90,6 +95,56 @@ def test_a_fact_that_was_not_declared_is_not_sent(case: Case) -> None:
     assert set(sent.facts) <= {"bun"}
 
 
+@given(st.lists(cases(), min_size=2, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_what_came_before_changes_nothing_of_a_case(several: list[Case]) -> None:
+    known, most = Known(), casewire.MOST_KNOWN
+    try:
+        casewire.MOST_KNOWN = 3  # so that it forgets
+        for case in (*several, *several):
+            arrived = case_in(asked(question({"case": case_out(case, case.facts.keys())})[4:])["case"], known)
+            assert arrived == case
+            assert repr(arrived) == repr(case_in(case_out(case, case.facts.keys())))
+    finally:
+        casewire.MOST_KNOWN = most
+
+
+def one_reading(fact: str, value: Any, **other: Any) -> Reading:
+    sample = Sample(
+        value, other.get("at", AT), other.get("source", "ZZ OBX[1]-5"), other.get("unit", "mg/dL")
+    )
+    return Reading(fact, sample, sample, sample, (sample,) if other.get("series", True) else ())
+
+
+NEAR = [  # each differs from the first in one thing that is sent
+    one_reading("bun", Decimal(6)),
+    one_reading("sbp", Decimal(6)),
+    one_reading("bun", Decimal("6.0")),
+    one_reading("bun", "6"),
+    one_reading("bun", True),
+    one_reading("bun", Interval.bound("<", Decimal(6))),
+    one_reading("bun", Decimal(6), at=AT + timedelta(seconds=1)),
+    one_reading("bun", Decimal(6), at=AT.astimezone(UTC)),  # the same moment, told by another clock
+    one_reading("bun", Decimal(6), source="ZZ OBX[2]-5"),
+    one_reading("bun", Decimal(6), unit="mmol/L"),
+    one_reading("bun", Decimal(6), series=False),
+]
+
+
+@pytest.mark.parametrize("nth", range(1, len(NEAR)))
+def test_a_reading_that_differs_in_one_thing_is_another_one(nth: int) -> None:
+    known = Known()
+    for reading in (NEAR[0], NEAR[nth], NEAR[0]):
+        case = replace(simple_case(), facts={reading.fact: reading})
+        sent = asked(question({"case": case_out(case, case.facts.keys())})[4:])["case"]
+        assert repr(case_in(sent, known).facts) == repr(case.facts)
+
+
+def test_what_was_sent_before_is_not_read_again() -> None:
+    known, sent = Known(), case_out(simple_case(), {"bun"})
+    assert case_in(sent, known).facts["bun"] is case_in(sent, known).facts["bun"]
+
+
 def simple_case() -> Case:
     sample = Sample(Decimal("28"), AT, "UMB0003 OBX[4]-5", "mg/dL")
     facts = {"bun": Reading("bun", sample, sample, sample, (sample,))}
@@ -125,6 +180,41 @@ def test_a_result_comes_back_as_it_was_given() -> None:
         assert result_in(unframe(body)["result"], MANIFEST, simple_case()) == result
 
 
+@given(cases(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_what_is_cited_of_a_case_comes_back_as_it_was_cited(case: Case, data: st.DataObject) -> None:
+    """By its place where the case has it, in words otherwise; nobody can tell which."""
+    arrived = case_in(case_out(case, case.facts.keys()))
+    every = [(fact, sample) for fact, reading in arrived.facts.items() for sample in places(reading)]
+    found = [cited(fact, sample) for fact, sample in every]
+    found += [replace(each, at="in the morning") for each in found]  # a plugin's own words
+    printable = [each for each in found if "".join(astuple(each)).isprintable()]
+    evidence = tuple(data.draw(st.lists(st.sampled_from(printable), max_size=6))) if printable else ()
+    result = replace(FULL, evidence=evidence)
+    out = result_out(result, arrived.facts)
+    of_the_case = [each.at != "in the morning" for each in evidence]
+    assert [len(each) != 5 or isinstance(each, str) for each in out.get("evidence", [])] == of_the_case
+    assert result_in(unframe(frame({"result": out})[4:])["result"], MANIFEST, case) == result
+
+
+def test_a_sample_that_may_not_be_cited_in_words_may_not_be_by_its_place() -> None:
+    for source in ("x" * 500, "ZZ\x1b[2J"):
+        case = replace(simple_case(), facts={"bun": one_reading("bun", Decimal(6), source=source)})
+        for told in (None, Told()):
+            for _ in range(2):  # nor after it was asked for once
+                with pytest.raises(WireError):
+                    result_in(result_out(FULL) | {"evidence": ["bun"]}, MANIFEST, case, told)
+
+
+def test_a_bound_that_a_plugin_was_not_told_it_cannot_cite() -> None:
+    case = replace(simple_case(), facts={"bun": one_reading("bun", Interval.bound("<", Decimal(6)))})
+    data = result_out(FULL) | {"evidence": ["bun"]}
+    with pytest.raises(WireError):
+        result_in(data, MANIFEST, case)
+    found = result_in(data, replace(MANIFEST, bounds=True), case)
+    assert [each.value for each in found.evidence] == ["<6"]
+
+
 LIES: list[tuple[str, Any]] = [
     ("outcome", "DENY"),
     ("outcome", "DENIED"),
@@ -150,6 +240,17 @@ LIES: list[tuple[str, Any]] = [
     ("evidence", [["bun", "1\n", "", "", ""]]),
     ("evidence", [["bun", "1", "", "", ""]] * 257),
     ("evidence", {}),
+    ("evidence", ["sbp"]),  # a fact that was not in the case
+    ("evidence", [["sbp", 1]]),
+    ("evidence", [["bun", 4]]),  # latest, low, high and one of the series
+    ("evidence", [["bun", -1]]),
+    ("evidence", [["bun", True]]),
+    ("evidence", [["bun", "1"]]),
+    ("evidence", [[["bun"], 1]]),
+    ("evidence", [{"bun": 1, "sbp": 1}]),
+    ("evidence", [7]),
+    ("evidence", [["bun", ["1"], "", "", ""]]),
+    ("evidence", ["bun"] * 257),
     ("scores", {"psi": 1 << 53}),
     ("scores", {"psi": True}),
     ("scores", {"PSI": 1}),
@@ -233,8 +334,10 @@ def test_whatever_stands_for_a_case_it_is_a_case_or_a_wire_error(value: Any) -> 
         b'{"a":"\xff"}',
         b'{"a":' + b"9" * 10_000 + b"}",
         b'{"a":1}x',
+        '{"a":1}'.encode("utf-16"),
+        b'{"a":' + b"[" * 32 + b"]" * 32 + b"}",
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_json_that_is_not_strict_is_refused(body: bytes) -> None:
     with pytest.raises(WireError):

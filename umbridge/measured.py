@@ -90,12 +90,13 @@ IMPLIED_BY = ", implied by "  # in a sample's source, before the fact whose answ
 OVER = " over "  # and between what was sent and what another answer implies: what was sent counts
 
 
+_ANY_MEASURED = MEASURED | MEASURED_WHEN_PLANNED
 _LATER = (ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE)
 
 
 def measurements(review: ReviewType) -> frozenset[str]:
     """The facts that are measurements in such a review."""
-    return MEASURED if review in _LATER else MEASURED | MEASURED_WHEN_PLANNED
+    return MEASURED if review in _LATER else _ANY_MEASURED
 
 
 def measured(facts: Mapping[str, Reading], review: ReviewType) -> frozenset[str]:
@@ -103,12 +104,15 @@ def measured(facts: Mapping[str, Reading], review: ReviewType) -> frozenset[str]
 
     What an assessment implies is none: a normal ECG item of a risk score is no ST segment that was measured.
     """
-    return frozenset(fact for fact in measurements(review) & facts.keys() if _is_found(facts[fact]))
+    found = measurements(review).intersection(facts)
+    implied = [fact for fact in found if not _is_found(facts[fact].latest.source)]
+    return found.difference(implied) if implied else found
 
 
 def supported(facts: Mapping[str, Reading]) -> frozenset[str]:
     """The organ support that is in force."""
-    return frozenset(fact for fact in ORGAN_SUPPORT & facts.keys() if facts[fact].latest.value is True)
+    its = [(fact, facts.get(fact)) for fact in ORGAN_SUPPORT]
+    return frozenset([fact for fact, reading in its if reading is not None and reading.latest.value is True])
 
 
 def is_finding(reading: Reading) -> bool:
@@ -129,8 +133,7 @@ def _is_beyond(value: FactValue, ordinary: tuple[FactValue, FactValue]) -> bool:
     return value != low
 
 
-def _is_found(reading: Reading) -> bool:
-    source = reading.latest.source
+def _is_found(source: str) -> bool:
     if IMPLIED_BY not in source or OVER in source:
         return True
     return source.rpartition(IMPLIED_BY)[2] in MEASURED

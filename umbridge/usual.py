@@ -6,7 +6,7 @@ usual is never taken as normal: it makes no answer close by itself, and a person
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from umbridge.interval import holds
@@ -57,10 +57,15 @@ USUAL_CODES: Mapping[str, frozenset[str]] = {
     "mentation_at_baseline": frozenset({"A", "C", "V", "P", "U"}),
 }
 ILLNESSES = frozenset({illness for illness, *_ in USUAL} | USUAL_CODES.keys())
+_BY_ILLNESS: Mapping[str, tuple[tuple[str, Decimal, Decimal], ...]] = {
+    illness: tuple((fact, low, high) for its, fact, low, high in USUAL if its == illness)
+    for illness in ILLNESSES
+}
 #: What is worked out from a measurement alone goes with it.
 _WITH = {"consciousness": ("altered_mentation",), "spo2": ("spo2_room_air",), "sodium": ("corrected_sodium",)}
 #: Comfort or hospice care: the patient, or who speaks for them, has chosen what care is for.
 COMFORT = "comfort_care"
+_CONTRADICTED = tuple((fact, f"{fact}_contradicted") for fact in CONTRADICTED)
 #: A score of before this illness that somebody stated already takes these off.
 _BASELINE, _ASSUMED = "sofa_baseline", "none known"
 _IN_BASELINE = frozenset({"platelets", "bilirubin_total", "gcs", "creatinine"})
@@ -79,23 +84,27 @@ def asked_beside(read: frozenset[str]) -> frozenset[str]:
     found = {illness for illness, fact, *_ in USUAL if fact in read}
     if "consciousness" in read:
         found |= USUAL_CODES.keys()
-    found |= {f"{fact}_contradicted" for fact in CONTRADICTED if fact in read}
+    found |= {said for fact, said in _CONTRADICTED if fact in read}
     return frozenset(found | {COMFORT} if read & ORDINARY.keys() else found)
 
 
 def usual(facts: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
     """Measurements that may be the patient's usual ones, each with the illness that says so."""
+    illnesses = [illness for illness in ILLNESSES if is_so(facts, illness)]
+    if not illnesses:
+        return ()
     found = [
         (fact, illness)
-        for illness, fact, low, high in USUAL
-        if is_so(facts, illness) and fact in facts and _within(facts[fact], low, high)
+        for illness in illnesses
+        for fact, low, high in _BY_ILLNESS.get(illness, ())
+        if fact in facts and _within(facts[fact], low, high)
     ]
     level = facts.get("consciousness")
     if level is not None:
         found += [
             ("consciousness", illness)
-            for illness, codes in USUAL_CODES.items()
-            if is_so(facts, illness) and level.high.value in codes and level.latest.value in codes
+            for illness in illnesses
+            if {level.high.value, level.latest.value} <= USUAL_CODES.get(illness, frozenset())
         ]
     before = facts.get(_BASELINE)
     if before is not None and not before.latest.source.startswith(_ASSUMED):
@@ -105,7 +114,7 @@ def usual(facts: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
 
 def contradicted(facts: Mapping[str, Reading]) -> tuple[str, ...]:
     """Measurements whose worst value the next one contradicts."""
-    return tuple(fact for fact in CONTRADICTED if is_so(facts, f"{fact}_contradicted"))
+    return tuple([fact for fact, said in _CONTRADICTED if is_so(facts, said)])
 
 
 def with_made(facts: frozenset[str]) -> frozenset[str]:
@@ -116,11 +125,19 @@ def with_made(facts: frozenset[str]) -> frozenset[str]:
 def is_ill(facts: Mapping[str, Reading], doubtful: frozenset[str]) -> bool:
     """Two signs of a systemic inflammatory response, one sign that has three points of NEWS2, or a saturation
     below the limit, which may be the patient's own."""
-    signs = sum(_is_out(facts, fact, *limits, doubtful) for fact, limits in _SIRS.items())
-    if signs >= _SIGNS or any(_calls(facts, fact, doubtful) for fact in CALLED):
+    signs = 0
+    for fact, (low, high) in _SIRS.items():
+        signs += _is_out(facts, fact, low, high, doubtful)
+    if signs >= _SIGNS:
         return True
-    limit = facts.get("spo2_limit")
-    lowest = None if limit is None else limit.latest.value
+    for fact, limits in CALLED.items():
+        # a sign alone that has the three points of NEWS2 for which a physician is called
+        for each in _worst(facts, fact, doubtful):
+            for op, limit in limits:
+                if holds(each, op, limit):
+                    return True
+    usual_limit = facts.get("spo2_limit")
+    lowest = None if usual_limit is None else usual_limit.latest.value
     if isinstance(lowest, Decimal) and _is_out(facts, "spo2", lowest, _FULL, doubtful):
         return True
     level = facts.get("consciousness")
@@ -130,19 +147,18 @@ def is_ill(facts: Mapping[str, Reading], doubtful: frozenset[str]) -> bool:
 def _is_out(
     facts: Mapping[str, Reading], fact: str, low: Decimal, high: Decimal, doubtful: frozenset[str]
 ) -> bool:
-    return any(not low <= each <= high for each in _worst(facts, fact, doubtful))
+    worst = _worst(facts, fact, doubtful)
+    return bool(worst) and not (low <= min(worst) and max(worst) <= high)
 
 
-def _calls(facts: Mapping[str, Reading], fact: str, doubtful: frozenset[str]) -> bool:
-    """Whether a sign alone has the three points of NEWS2 for which a physician is called."""
-    return any(holds(each, *limit) for each in _worst(facts, fact, doubtful) for limit in CALLED[fact])
-
-
-def _worst(facts: Mapping[str, Reading], fact: str, doubtful: frozenset[str]) -> Iterator[Decimal]:
+def _worst(facts: Mapping[str, Reading], fact: str, doubtful: frozenset[str]) -> Sequence[Decimal]:
     """The lowest and the highest number that is known of a sign, without any doubt."""
     reading = facts.get(fact)
-    if reading is not None and fact not in doubtful:
-        yield from (each for each in (reading.low.value, reading.high.value) if isinstance(each, Decimal))
+    if reading is None or fact in doubtful:
+        return ()
+    low, high = reading.low, reading.high
+    both = (low.value,) if low is high else (low.value, high.value)
+    return [each for each in both if isinstance(each, Decimal)]
 
 
 def _within(reading: Reading, low: Decimal, high: Decimal) -> bool:

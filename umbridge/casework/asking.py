@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 
+from umbridge.criteria.casewire import case_out
 from umbridge.criteria.host import Asked, Host, Screened
-from umbridge.criteria.wire import case_out
 from umbridge.frozen import dataclass
 from umbridge.model import Case, ReviewState
 from umbridge.review.case import case

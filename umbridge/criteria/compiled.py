@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from typing import Protocol, TypeAlias
+from itertools import count
+from typing import NamedTuple, Protocol, TypeAlias
 
 from umbridge.criteria.tree import (
     Criterion,
@@ -27,7 +28,22 @@ from umbridge.model import Reading
 # Numbers of leaves and of joint tests, facts counted, facts that may be left out and those beside them.
 Read: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...], tuple[str, ...]]
 Tests: TypeAlias = list[tuple[int, Callable[[Reading], bool]]]  # with their numbers
-FactTests: TypeAlias = tuple[str, FactSpec, Tests]
+FactTests: TypeAlias = tuple[str, FactSpec, Tests, int]  # with a number of its own among all of a process
+
+
+class Looks(NamedTuple):
+    """The facts that some rules look at, side by side: each with its tests, its name and its number."""
+
+    entries: Sequence[FactTests]
+    facts: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+
+def _looks(entries: Sequence[FactTests]) -> Looks:
+    return Looks(entries, tuple(entry[0] for entry in entries), tuple(entry[3] for entry in entries))
+
+
+_numbers = count()
 
 
 class Tested(Protocol):
@@ -85,15 +101,20 @@ class CompiledRules:
                 self.leaves.append(node)
         self.replaced = {spec.id: spec.unless for spec in self.facts.values() if spec.unless}
         self.of_diagnosis = tuple(spec for spec in self.facts.values() if spec.principal)
-        self.has_differences = any(spec.minus is not None for spec in self.facts.values())
+        self.differences = tuple(spec for spec in self.facts.values() if spec.minus is not None)
         self.joined = frozenset(fact for joint in self.joints for fact in joint.facts)
         self.counted = tuple(dict.fromkeys(i.counts for s in scores.values() for i in s.items if i.counts))
         self._functions: dict[int, Callable[[Tested], Truth]] = {}
-        self._parts: dict[tuple[str, ...], list[FactTests]] = {}
-        self._by_fact: list[FactTests] = [
-            (fact, self.facts[fact], [(i, leaf_test(self.leaves[i])) for i in numbers])
+        self._parts: dict[tuple[str, ...], Looks] = {}
+        self._facts_read: dict[tuple[str, ...], frozenset[str]] = {}
+        self.tests_of: Mapping[str, FactTests] = {
+            fact: (
+                *(fact, self.facts[fact], [(i, leaf_test(self.leaves[i])) for i in numbers]),
+                next(_numbers),
+            )
             for fact, numbers in self.leaves_of.items()
-        ]
+        }
+        self._by_fact = _looks(tuple(self.tests_of.values()))
         self._items = {
             score.id: [
                 (item.counts, item.sign, [(self._compile(node), points) for node, points in item.bands])
@@ -159,7 +180,7 @@ class CompiledRules:
             return (*node.hangs_on, node.leaf.fact)
         return self.facts[node.fact].minus or ()
 
-    def tests_by_fact(self, keys: tuple[str, ...]) -> list[FactTests]:
+    def tests_by_fact(self, keys: tuple[str, ...]) -> Looks:
         """The facts that these rules read, or all do, each with its tests; remembered."""
         if not keys:
             return self._by_fact
@@ -179,8 +200,15 @@ class CompiledRules:
                         read |= {item.counts for item in self.scores[node.score].items}
                     case _:
                         pass
-            known = self._parts[keys] = [entry for entry in self._by_fact if entry[0] in read]
+            known = self._parts[keys] = _looks([each for each in self._by_fact.entries if each[0] in read])
         return known
+
+    def facts_read(self, keys: tuple[str, ...]) -> frozenset[str]:
+        """The facts that these rules read, or all do, with what differences are made of; remembered."""
+        found = self._facts_read.get(keys)
+        if found is None:
+            found = self._facts_read[keys] = frozenset(self.tests_by_fact(keys).facts)
+        return found
 
     def _compile(self, node: Node) -> Callable[[Tested], Truth]:
         key = id(node)  # nodes live as long as this rule set, which holds them all

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeAlias, TypeVar, cast
+from typing import NamedTuple, TypeAlias, TypeVar, cast
 
-from umbridge.criteria.compiled import CompiledRules, FactTests
+from umbridge.criteria.citing import cited, spelt
+from umbridge.criteria.compiled import CompiledRules, FactTests, Looks
 from umbridge.criteria.made import hours_since, with_made, without_replaced
 from umbridge.criteria.tree import (
     Criterion,
@@ -22,16 +23,29 @@ from umbridge.criteria.tree import (
     is_positive,
     is_usable,
     leaf_truth,
-    shown,
     value_read,
 )
-from umbridge.criteria.truths import JointState, Shown, State, Truths
+from umbridge.criteria.truths import JointState, State, Truths
 from umbridge.criteria.why import Trace, grown, sample_read
 from umbridge.model import Evidence, Reading
 
 Found = TypeVar("Found")
 Cited: TypeAlias = tuple["Examination", tuple[str, ...], tuple[Evidence, ...]]  # of which rules, and what
 _cited: ContextVar[list[Cited] | None] = ContextVar("cited", default=None)
+
+
+class Tested(NamedTuple):
+    """What one fact's tests came to by one reading, which it holds, so that no other one has its id."""
+
+    fact: str
+    reading: Reading
+    usable: bool
+    truths: tuple[tuple[int, Truth], ...] | None  # by the tests' numbers; None where the fact is unknown
+    cut: Reading | None  # of bounds: what the fact can be
+
+
+MOST_TESTED = 10_000  # readings with what their tests came to: about 300 bytes each, and what they hold
+_tests: dict[tuple[int, int], Tested] = {}
 
 
 class Examination:
@@ -47,32 +61,33 @@ class Examination:
         of_state: Callable[[State], Truths],
         facts: Mapping[str, Reading],
         as_of: datetime | None,
-        by_fact: Sequence[FactTests],
+        looks: Looks,
     ) -> None:
         self.rules = rules
         if rules.replaced:
-            facts = without_replaced(rules.facts, facts)
-        if rules.has_differences:
-            facts = with_made(rules.facts, facts)
+            facts = without_replaced(rules.replaced, rules.facts, facts)
+        if rules.differences:
+            facts = with_made(rules.differences, rules.facts, facts)
         self.facts = facts
-        self._by_fact = by_fact
+        self._looks = looks
+        self._as_of = as_of
         truths: list[Truth] = [None] * len(rules.leaves)
         known: set[str] = set()
         bounds: dict[str, Reading] = {}
-        for fact, spec, tests in by_fact:
-            if (reading := facts.get(fact)) is not None and is_usable(spec, reading):
-                if spec.kind == "datetime" and (reading := hours_since(reading, as_of)) is None:
-                    continue
-                if fact in rules.joined and not is_positive(reading):
-                    continue  # no concentration is zero; a quotient by it would be none either
-                known.add(fact)
-                for number, test in tests:
-                    truths[number] = test(reading)
-            elif reading is not None and (cut := self._bounded(spec, reading)) is not None:
-                known.add(fact)
+        readings = list(map(facts.get, looks.facts))
+        tested = map(_tests.get, zip(looks.numbers, map(id, readings), strict=True))
+        for place, (reading, found) in enumerate(zip(readings, list(tested), strict=True)):
+            if reading is None:
+                continue
+            its = found or self._test(looks.entries[place], reading)
+            fact, _, _, truths_of_it, cut = its
+            if truths_of_it is None:
+                continue
+            known.add(fact)
+            for number, truth in truths_of_it:
+                truths[number] = truth
+            if cut is not None:
                 bounds[fact] = cut
-                for number, _ in tests:
-                    truths[number] = leaf_truth(rules.leaves[number], cut)
         self._truths = of_state(
             State(
                 tuple(truths),
@@ -82,15 +97,39 @@ class Examination:
             )
         )
 
+    def _test(self, entry: FactTests, reading: Reading) -> Tested:
+        """What one fact's tests come to by one reading; remembered, but where that hangs on the moment or
+        where the reading is made anew each time."""
+        fact, spec, tests, number = entry
+        rules = self.rules
+        usable, cut = is_usable(spec, reading), None
+        truths: tuple[tuple[int, Truth], ...] | None = None
+        if usable:
+            read = hours_since(reading, self._as_of) if spec.kind == "datetime" else reading
+            # no concentration is zero; a quotient by it would be none either
+            if read is not None and not (fact in rules.joined and not is_positive(read)):
+                truths = tuple([(leaf, test(read)) for leaf, test in tests])
+        elif (cut := self._bounded(spec, reading)) is not None:
+            truths = tuple([(leaf, leaf_truth(rules.leaves[leaf], cut)) for leaf, _ in tests])
+        found = Tested(fact, reading, usable, truths, cut)
+        if spec.kind != "datetime" and not spec.principal:
+            if len(_tests) >= MOST_TESTED:  # start again rather than grow
+                _tests.clear()
+            _tests[number, id(reading)] = found
+        return found
+
     def readable(self, facts: Mapping[str, Reading], names: Iterable[str]) -> dict[str, Reading]:
         """Of these facts those that are known and that the content can use: in its unit, one of its codes."""
-        specs = self.rules.facts
-        return {
-            name: reading
-            for name in names
-            if (reading := facts.get(name)) is not None
-            and ((spec := specs.get(name)) is None or is_usable(spec, reading))
-        }
+        rules, found = self.rules, dict[str, Reading]()
+        for name in names:
+            if (reading := facts.get(name)) is None:
+                continue
+            if name in rules.facts:
+                entry = rules.tests_of[name]
+                if not (_tests.get((entry[3], id(reading))) or self._test(entry, reading)).usable:
+                    continue
+            found[name] = reading
+        return found
 
     def _bounded(self, spec: FactSpec, reading: Reading) -> Reading | None:
         rules = self.rules
@@ -116,7 +155,7 @@ class Examination:
     @property
     def read(self) -> frozenset[str]:
         """The facts that are looked at, with what differences are made of."""
-        return frozenset(fact for fact, _, _ in self._by_fact)
+        return frozenset(self._looks.facts)
 
     @property
     def truths(self) -> tuple[Truth, ...]:
@@ -180,31 +219,17 @@ class Examination:
         """The same of several rules: what one has shown, the next does not show again."""
         return grown(self._truths, self.facts, keys)
 
-    def _shown(self, keys: Sequence[str]) -> Iterator[Shown]:
-        """What was sent: of a difference, what it is made of. A diagnosis is in the criterion's own words."""
-        for fact, reads, leaf in self._truths.kept(Truths.to_show, tuple(keys)):
-            spec = self.rules.facts[fact]
-            if spec.minus is not None:
-                yield spec.minus[0], reads, None
-                yield spec.minus[1], "latest", None
-            elif not spec.principal:
-                yield fact, reads, leaf
-
     def evidence(self, *keys: str) -> tuple[Evidence, ...]:
         """The readings that made the rules what they are; for an unknown rule, those known so far."""
-        found: dict[tuple[str, int], Evidence] = {}
-        times: dict[int, str] = {}
-        for fact, reads, leaf in self._shown(keys):
-            sample = sample_read(self.facts[fact], reads, leaf)
+        facts, found = self.facts, dict[tuple[str, int], Evidence]()
+        for fact, reads, leaf in self._truths.kept(Truths.to_show, keys):
+            reading = facts[fact]
+            sample = reading.latest if reads == "latest" else sample_read(reading, reads, leaf)
             key = (fact, id(sample))
-            if key not in found:
-                at = times.get(id(sample.at))
-                if at is None:
-                    at = times[id(sample.at)] = sample.at.isoformat()
-                found[key] = Evidence(fact, shown(sample.value), sample.unit, at, sample.source)
+            found[key] = spelt(key) or cited(fact, sample)
         evidence = tuple(found.values())
-        if (cited := _cited.get()) is not None:
-            cited.append((self, keys, evidence))
+        if (heard := _cited.get()) is not None:
+            heard.append((self, keys, evidence))
         return evidence
 
 
@@ -219,6 +244,11 @@ def heeding() -> Iterator[list[Cited]]:
         yield found
     finally:
         _cited.reset(before)
+
+
+def forget() -> None:
+    """Drop what single readings came to in any tests."""
+    _tests.clear()
 
 
 def truths_of(exam: Examination) -> Truths:

@@ -10,6 +10,7 @@ import marshal
 from typing import Any, Literal, NoReturn, NotRequired, TypedDict, cast
 
 FRAME_LIMIT = 1 << 20  # bytes; a result is a few kB, a case with every fact under 40 kB
+_HOLDERS = frozenset({dict, list})  # what JSON is read into
 DEPTH_LIMIT = 32  # lists and objects in one another
 MOST_WHOLE = 1 << 53
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
@@ -113,10 +114,15 @@ def _whole(text: str) -> int:
 def _depth(value: object) -> int:
     """How deeply lists and objects lie in one another; stops counting beyond the limit."""
     depth, level = 0, [value]
-    while depth <= DEPTH_LIMIT and (level := [item for item in level if isinstance(item, dict | list)]):
+    while depth <= DEPTH_LIMIT and (level := [item for item in level if type(item) in _HOLDERS]):
         depth += 1
-        level = [i for item in level for i in (item.values() if isinstance(item, dict) else item)]
+        level = [i for item in level for i in (item.values() if type(item) is dict else item)]  # type: ignore[attr-defined]
     return depth
+
+
+_DECODE = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_refuse, parse_float=_refuse, parse_int=_whole
+).decode
 
 
 def unframe(body: bytes) -> Answer:
@@ -125,13 +131,7 @@ def unframe(body: bytes) -> Answer:
     No NaN, no floats, no key twice, whole numbers within 2^53, lists and objects at most 32 deep.
     """
     try:
-        value = json.loads(
-            body,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_refuse,
-            parse_float=_refuse,
-            parse_int=_whole,
-        )
+        value = _DECODE(body.decode())
     except (ValueError, RecursionError):
         raise WireError("not_json") from None
     if not isinstance(value, dict):

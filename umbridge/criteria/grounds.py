@@ -98,7 +98,7 @@ def ground(
 
 def facts_read(rules: CompiledRules, keys: tuple[str, ...]) -> frozenset[str]:
     """Every fact that these rules look at, or that is all of them, with what differences are made of."""
-    return frozenset(fact for fact, _, _ in rules.tests_by_fact(keys))
+    return rules.facts_read(keys)
 
 
 def to_measure(rules: CompiledRules, keys: tuple[str, ...], review: ReviewType) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from umbridge.criteria.casewire import Told, case_out
 from umbridge.criteria.conduct import Conduct
 from umbridge.criteria.discover import Found, installed
 from umbridge.criteria.frames import Request, WireError
@@ -26,7 +27,7 @@ from umbridge.criteria.link import (
 from umbridge.criteria.sandbox import LEVELS
 from umbridge.criteria.why import Trace
 from umbridge.criteria.whyframe import why_in
-from umbridge.criteria.wire import Told, case_out, result_in
+from umbridge.criteria.wire import result_in
 from umbridge.errors import ConfigError
 from umbridge.frozen import dataclass
 from umbridge.model import Case, Outcome, ScreenResult
@@ -104,6 +105,7 @@ class Asked:
     found: list[dict[str, Screened]]
     asks: list[_Ask]
     asking: Asking
+    told: Told
 
 
 def _may_be_one_alone(said: Said) -> bool:
@@ -254,7 +256,7 @@ class Host:
             declared, bounds = frozenset(link.manifest.facts), link.manifest.bounds
             sent = [case_out(questions[place][name], declared, told, bounds=bounds) for place in places]
             asks.append(_Ask(link, places, sent, self.why))
-        return Asked(questions, found, asks, Asking([ask.request() for ask in asks]))
+        return Asked(questions, found, asks, Asking([ask.request() for ask in asks]), told)
 
     def _unable(self, link: Link | None) -> str:
         """Why a plugin cannot be asked now; "" where it can."""
@@ -293,7 +295,8 @@ class Host:
         """One request's results, each looked at, one in so many requests repeated."""
         name, cases = ask.link.name, [asked.questions[place][ask.link.name] for place in ask.places]
         screened = [
-            self._screened(ask.link, said, number, case, len(cases)) for number, case in enumerate(cases)
+            self._screened(ask.link, said, number, case, len(cases), asked.told)
+            for number, case in enumerate(cases)
         ]
         if secrets.randbelow(PROBE_ONE_IN) < len(cases) and all(each.failed is None for each in screened):
             screened = self._probed(ask, said, screened)
@@ -320,7 +323,7 @@ class Host:
         elif failed not in _NOT_ITS_OWN:
             self._conduct[name].failed(message, time.monotonic())
 
-    def _screened(self, link: Link, said: Said, number: int, case: Case, count: int) -> Screened:
+    def _screened(self, link: Link, said: Said, number: int, case: Case, count: int, told: Told) -> Screened:
         """The answer to case ``number`` of ``count`` in one request."""
         if isinstance(said, PluginFailedError):
             return self._failed(link, said.code, said.took_us)
@@ -335,7 +338,7 @@ class Host:
             return self._failed(link, code if code in FAILURES else "plugin_reply_invalid", took)
         try:
             assert link.manifest is not None  # noqa: S101 - it was asked, so it was heard
-            result = result_in(own["result"], link.manifest, case)
+            result = result_in(own["result"], link.manifest, case, told)
             why = why_in(own.get("why"), link.manifest, case) if self.why else ()
             return Screened(result, took, link.isolation, why=why)
         except WireError:

@@ -33,27 +33,46 @@ def asked_for(spec: FactSpec, known: Iterable[str]) -> str:
     return second if first in known and second not in known else first
 
 
-def with_made(specs: Mapping[str, FactSpec], facts: Mapping[str, Reading]) -> Mapping[str, Reading]:
-    """These facts, and with them each difference that can be made of them."""
-    found = dict(facts)
-    for spec in specs.values():
-        if spec.minus is None or spec.id in facts:
+MOST_MADE = 2_000  # differences: about 500 bytes each, and what they are made of
+#: Of a difference and two readings, which it holds so that no others have their ids, what is made of them.
+_made: dict[tuple[int, int, int], tuple[FactSpec, Reading, Reading, Reading | None]] = {}
+
+
+def with_made(
+    differences: Iterable[FactSpec], specs: Mapping[str, FactSpec], facts: Mapping[str, Reading]
+) -> Mapping[str, Reading]:
+    """These facts, and with them each of the differences that can be made of them."""
+    found: dict[str, Reading] = {}
+    for spec in differences:
+        if spec.minus is None or spec.id in facts or spec.id not in specs:
             continue
-        (a, b), reading = spec.minus, None
-        if a in facts and b in facts:
-            reading = _less(spec, _read(specs[a], facts[a]), _read(specs[b], facts[b]))
-        if reading is not None:
-            found[spec.id] = reading
-    return found
+        a, b = spec.minus
+        first, second = facts.get(a), facts.get(b)
+        if first is None or second is None:
+            continue
+        key = (id(spec), id(first), id(second))
+        made = _made.get(key)
+        if made is None:
+            if len(_made) >= MOST_MADE:  # start again rather than grow
+                _made.clear()
+            reading = _less(spec, _read(specs[a], first), _read(specs[b], second))
+            made = _made[key] = (spec, first, second, reading)
+        if made[3] is not None:
+            found[spec.id] = made[3]
+    return {**facts, **found} if found else facts
 
 
-def without_replaced(specs: Mapping[str, FactSpec], facts: Mapping[str, Reading]) -> Mapping[str, Reading]:
-    """These facts but for those in whose place another one is known."""
+def without_replaced(
+    replaced: Mapping[str, str], specs: Mapping[str, FactSpec], facts: Mapping[str, Reading]
+) -> Mapping[str, Reading]:
+    """These facts but for those in whose place (``replaced``) another one is known."""
     gone = {
-        spec.id
-        for spec in specs.values()
-        if spec.unless and spec.id in facts and spec.unless in facts
-        if _read(specs[spec.unless], facts[spec.unless]) is not None
+        fact
+        for fact, other in replaced.items()
+        if fact in specs
+        and fact in facts
+        and other in facts
+        and _read(specs[other], facts[other]) is not None
     }
     return {fact: found for fact, found in facts.items() if fact not in gone} if gone else facts
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from umbridge.criteria.compiled import CompiledRules
-from umbridge.criteria.examination import Examination
+from umbridge.criteria.examination import Examination, forget
 from umbridge.criteria.tree import Criterion, FactSpec, Node, Score
 from umbridge.criteria.truths import State, Truths
 from umbridge.criteria.undecided import decide
@@ -32,6 +32,7 @@ class RuleSet(CompiledRules):
         """Drop what earlier examinations came to. Nobody can tell but by the clock."""
         self._states.clear()
         self.decided.clear()
+        forget()
 
     def examine(
         self, facts: Mapping[str, Reading], as_of: datetime | None = None, keys: tuple[str, ...] = ()

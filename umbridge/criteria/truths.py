@@ -250,7 +250,14 @@ class Truths:
         found: dict[Shown, None] = {}
         for key in keys:
             self._show(self.rules.rules[key], found)
-        return tuple(found)
+        return tuple([part for each in found for part in self._sent(*each)])
+
+    def _sent(self, fact: str, reads: str, leaf: Leaf | None) -> tuple[Shown, ...]:
+        """What was sent: of a difference, what it is made of. A diagnosis is in the criterion's own words."""
+        spec = self.rules.facts[fact]
+        if spec.minus is not None:
+            return (spec.minus[0], reads, None), (spec.minus[1], "latest", None)
+        return () if spec.principal else ((fact, reads, leaf),)
 
     def _show(self, node: Node, found: dict[Shown, None]) -> None:
         match node:

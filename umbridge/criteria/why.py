@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from umbridge.criteria.citing import cited
 from umbridge.criteria.made import asked_for
 from umbridge.criteria.tree import (
     TIMES,
@@ -19,7 +20,6 @@ from umbridge.criteria.tree import (
     ScoreTest,
     Truth,
     samples_read,
-    shown,
     text_of,
     truth_of,
 )
@@ -52,11 +52,6 @@ def sample_read(reading: Reading, reads: str, leaf: Leaf | None) -> Sample:
         return reading.latest
     op, limit = leaf.op, leaf.value
     return next((s for s in samples_read(reading, reads) if truth_of(op, s.value, limit)), reading.latest)
-
-
-def cited(fact: str, sample: Sample) -> Evidence:
-    """A sample as answers cite it."""
-    return Evidence(fact, shown(sample.value), sample.unit, sample.at.isoformat(), sample.source)
 
 
 def grown(truths: Truths, facts: Mapping[str, Reading], keys: Sequence[str]) -> tuple[Trace, ...]:

@@ -1,36 +1,25 @@
-"""What a frame between the daemon and a worker holds: cases on their way there, results on their way back.
+"""What a worker says, on its way back: manifests and results.
 
-There are no floats: numbers that criteria compare travel as text. Whatever a worker says is checked here, in
-the daemon, against the model's vocabulary and the plugin's own manifest before anyone uses it.
+Whatever it is, it is checked here, in the daemon, against the model's vocabulary, the plugin's own manifest
+and the case that was sent (``casewire``), before anyone uses it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Set
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from umbridge.criteria.casewire import Told
+from umbridge.criteria.citing import place_of, places, spelt
 from umbridge.criteria.frames import WireError
-from umbridge.interval import Interval
-from umbridge.model import (
-    Case,
-    Evidence,
-    FactValue,
-    Level,
-    Manifest,
-    Outcome,
-    Reading,
-    ReviewType,
-    Sample,
-    ScreenResult,
-    Status,
-)
+from umbridge.model import Case, Evidence, Level, Manifest, Outcome, Reading, ScreenResult
 from umbridge.signed import DRAFT, NOBODY, STATES, ContentStatus
 
 RATIONALE_LIMIT = 2000  # characters
 WHY_LIMIT = 500  # characters
+EVIDENCE_CHARACTERS = 500  # of one entry
 EVIDENCE_LIMIT = 256  # entries; the dictionary has 135 facts
 _WORD = re.compile(r"[A-Za-z0-9_.,:/+-]{1,120}")
 _FACT = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -38,156 +27,6 @@ _HOLD = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MOST_HOLDS = 8
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-# --- a case, on its way to a worker -------------------------------------------------------------------
-
-
-def _value_out(value: FactValue) -> str | bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, Decimal):
-        return f"#{value}"
-    return f"~{value}" if isinstance(value, Interval) else f"={value}"
-
-
-def _value_in(value: str | bool) -> FactValue:
-    if isinstance(value, bool):
-        return value
-    if value[0] == "#":
-        return Decimal(value[1:])
-    if value[0] != "~":
-        return value[1:]
-    found = Interval.parse(value[1:])
-    if found is None:
-        raise ValueError
-    return found
-
-
-class Told:
-    """What of one review's facts is already written: several plugins are told the same readings.
-
-    For cases that are all alive while this is used: parts are known by identity, which tells decimals and
-    times apart at a small part of what comparing them costs.
-    """
-
-    __slots__ = ("readings", "samples", "times")
-
-    def __init__(self) -> None:
-        self.readings: dict[int, list[Any]] = {}
-        self.samples: dict[int, list[Any]] = {}
-        self.times: dict[int, str] = {}
-
-    def sample(self, sample: Sample) -> list[Any]:
-        out = self.samples.get(id(sample))
-        if out is None:
-            at = self.times.get(id(sample.at))
-            if at is None:
-                at = self.times[id(sample.at)] = sample.at.isoformat()
-            out = self.samples[id(sample)] = [_value_out(sample.value), at, sample.source, sample.unit]
-        return out
-
-    def reading(self, reading: Reading) -> list[Any]:
-        """Four or five scalars for the usual single sample; else the samples once each, then who is which."""
-        latest, series = reading.latest, reading.series
-        if (reading.low is latest is reading.high) and (
-            not series or (len(series) == 1 and series[0] is latest)
-        ):
-            return self.sample(latest) if series else [*self.sample(latest), 0]
-        place, samples, roles = dict[int, int](), list[list[Any]](), list[int]()
-        for sample in (latest, reading.low, reading.high, *series):
-            at = place.get(id(sample))
-            if at is None:
-                at = place[id(sample)] = len(samples)
-                samples.append(self.sample(sample))
-            roles.append(at)
-        return [samples, roles]
-
-
-def _sample_in(parts: list[Any], read: dict[int | str, Any]) -> Sample:
-    """``read``: times by their text, and samples by what they were read of, which many facts share."""
-    known: Sample | None = read.get(id(parts))
-    if known is None:
-        text, at, source, unit, *_ = parts
-        if at not in read:
-            read[at] = datetime.fromisoformat(at)
-        known = read[id(parts)] = Sample(_value_in(text), read[at], source, unit)
-    return known
-
-
-def _reading_in(fact: str, parts: list[Any], read: dict[int | str, Any]) -> Reading:
-    if isinstance(parts[0], list):
-        samples = [_sample_in(part, read) for part in parts[0]]
-        latest, low, high, *series = [samples[place] for place in parts[1]]
-        return Reading(fact, latest, low, high, tuple(series))
-    only = _sample_in(parts, read)
-    return Reading(fact, only, only, only, () if len(parts) == 5 else (only,))
-
-
-def case_out(case: Case, facts: Set[str], told: Told | None = None, *, bounds: bool = True) -> list[Any]:
-    """A case as plain JSON, with the declared facts and no others. ``told`` shares work between cases.
-
-    A plugin without ``bounds`` is not told of a fact that has any: it would take "<6" for what it knows, or
-    an older sample for the latest.
-    """
-    told = told or Told()
-    known = told.readings
-    said: dict[str, list[Any]] = {}
-    for fact, reading in case.facts.items():
-        if fact in facts and (bounds or not reading.has_bounds):
-            out = known.get(id(reading))
-            if out is None:
-                out = known[id(reading)] = told.reading(reading)
-            said[fact] = out
-    return [
-        case.pseudonym,
-        case.review.value,
-        case.requested_status.value,
-        int(case.requested_level),
-        case.as_of.isoformat(),
-        case.episode_day,
-        list(case.diagnoses),
-        case.payer_class,
-        None if case.observation_hours is None else str(case.observation_hours),
-        case.observation_ended,
-        said,
-        [fact for fact in case.unread if fact in facts],
-        *([own] if (own := _in_question(case, facts)) else ()),
-    ]
-
-
-def _in_question(case: Case, facts: Set[str]) -> dict[str, list[str]]:
-    """Left out where there is nothing of the kind: a question that was put before is the same question."""
-    said = ((why, [fact for fact in its if fact in facts]) for why, its in case.in_question.items())
-    return {why: its for why, its in said if its}
-
-
-def case_in(parts: list[Any]) -> Case:
-    """The case a worker was sent. Raises WireError when it is not one."""
-    try:
-        name, review, status, level, as_of, day, diagnoses, payer, hours, ended, facts, *more = parts
-        unread, in_question = more[0] if more else (), more[1] if more[1:] else {}
-        read: dict[int | str, Any] = {}
-        return Case(
-            name,
-            ReviewType(review),
-            Status(status),
-            Level(level),
-            datetime.fromisoformat(as_of),
-            day,
-            tuple(diagnoses),
-            payer,
-            None if hours is None else Decimal(hours),
-            ended,
-            {fact: _reading_in(fact, reading, read) for fact, reading in facts.items()},
-            tuple(unread),
-            {why: tuple(its) for why, its in in_question.items()},
-        )
-    except (ValueError, TypeError, LookupError, AttributeError, InvalidOperation):
-        raise WireError("case") from None
-
-
-# --- what a worker says, on its way back ---------------------------------------------------------------
 
 
 def manifest_out(manifest: Manifest) -> dict[str, Any]:
@@ -205,11 +44,27 @@ def manifest_out(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def result_out(result: ScreenResult) -> dict[str, Any]:
-    """A result as plain JSON; what is empty is left out."""
+def _evidence_out(evidence: Evidence, reading: Reading | None) -> str | list[str | int]:
+    """The fact, where its latest sample is cited; with its place, where another one is; else in words."""
+    place = None if reading is None else place_of(evidence, reading)
+    if place is None:
+        return [evidence.fact, evidence.value, evidence.unit, evidence.at, evidence.source]
+    return [evidence.fact, place] if place else evidence.fact
+
+
+def result_out(result: ScreenResult, facts: Mapping[str, Reading] = MappingProxyType({})) -> dict[str, Any]:
+    """A result as plain JSON; what is empty is left out. ``facts``: the case's, whose readings it cites."""
     found: dict[str, Any] = {"outcome": result.outcome.value}
-    for name in ("subset", "edition", "digest", "rationale", "advise_higher", "basis", "discharge_ready"):
-        value = getattr(result, name)
+    said = {
+        "subset": result.subset,
+        "edition": result.edition,
+        "digest": result.digest,
+        "rationale": result.rationale,
+        "advise_higher": result.advise_higher,
+        "basis": result.basis,
+        "discharge_ready": result.discharge_ready,
+    }
+    for name, value in said.items():
         if value is not None and value != "":
             found[name] = value
     for name in ("extended_stay_reason", "avoidable_day", "avoidable_attribution"):
@@ -223,7 +78,11 @@ def result_out(result: ScreenResult) -> dict[str, Any]:
     if result.supported is not None:
         found["supported"] = result.supported.name
     if result.evidence:
-        found["evidence"] = [[e.fact, e.value, e.unit, e.at, e.source] for e in result.evidence]
+        found["evidence"] = evidence = list[str | list[str | int]]()
+        for each in result.evidence:
+            reading = facts.get(each.fact)
+            is_latest = reading is not None and spelt((each.fact, id(reading.latest))) is each  # as most are
+            evidence.append(each.fact if is_latest else _evidence_out(each, reading))
     if result.scores:
         found["scores"] = {k: list(v) if isinstance(v, tuple) else v for k, v in result.scores.items()}
     return found
@@ -295,22 +154,49 @@ def greeting_in(data: object, name: str) -> tuple[Manifest | None, str, str]:
     return None if data["manifest"] is None else manifest_in(data["manifest"], name), level, why
 
 
-def _evidence_in(data: object, case: Case) -> tuple[Evidence, ...]:
+def _evidence_in(data: object, manifest: Manifest, case: Case, told: Told) -> tuple[Evidence, ...]:
     if not isinstance(data, list) or len(data) > EVIDENCE_LIMIT:
         raise WireError("evidence")
-    facts, found = case.facts, []
-    for entry in data:
-        if not isinstance(entry, list) or len(entry) != 5:
-            raise WireError("evidence")
-        try:
-            whole = "".join(entry)  # JSON has one kind of text: anything else is a TypeError
-        except TypeError:
-            raise WireError("evidence") from None
-        # nobody can cite what nobody was told
-        if len(whole) > 500 or not whole.isprintable() or entry[0] not in facts:
-            raise WireError("evidence")
-        found.append(Evidence(*entry))
+    facts, known, found = case.facts, told.cited, list[Evidence]()
+    try:
+        for entry in data:
+            # nobody can cite what nobody was told
+            if isinstance(entry, str):
+                fact, sample = entry, facts[entry].latest
+            elif len(entry) == 2:
+                fact, sample = entry[0], places(facts[entry[0]])[_place(entry[1])]
+            else:
+                found.append(_in_words(entry, case))
+                continue
+            if not manifest.bounds and facts[fact].has_bounds:
+                raise WireError("evidence")
+            its = known.get((fact, id(sample)))
+            if its is None:
+                its = known[fact, id(sample)] = _as_words(told.evidence(fact, sample))
+            found.append(its)
+    except (TypeError, LookupError):
+        raise WireError("evidence") from None
     return tuple(found)
+
+
+def _place(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise WireError("evidence")
+    return value
+
+
+def _in_words(entry: object, case: Case) -> Evidence:
+    if not isinstance(entry, list) or len(entry) != 5 or entry[0] not in case.facts:
+        raise WireError("evidence")
+    return _as_words(Evidence(*entry))
+
+
+def _as_words(evidence: Evidence) -> Evidence:
+    # JSON has one kind of text: anything else is a TypeError
+    whole = "".join((evidence.fact, evidence.value, evidence.unit, evidence.at, evidence.source))
+    if len(whole) > EVIDENCE_CHARACTERS or not whole.isprintable():
+        raise WireError("evidence")
+    return evidence
 
 
 def _scores_in(data: object) -> Mapping[str, int | str | tuple[str, ...]]:
@@ -373,8 +259,10 @@ _OTHER = frozenset(
 _KEYS = _OTHER | _PLAIN.keys()
 
 
-def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
+def result_in(data: object, manifest: Manifest, case: Case, told: Told | None = None) -> ScreenResult:
     """A plugin's answer, checked against the vocabulary, its manifest and the case it was sent.
+
+    ``told``: what is written of the case already.
 
     Raises:
         WireError: the first field that is outside the contract, by name.
@@ -404,7 +292,7 @@ def result_in(data: object, manifest: Manifest, case: Case) -> ScreenResult:
         supported=None if supported is None else Level[supported],
         missing=missing,
         rationale=_text(data.get("rationale", ""), "rationale", RATIONALE_LIMIT),
-        evidence=_evidence_in(data.get("evidence", []), case),
+        evidence=_evidence_in(data.get("evidence", []), manifest, case, told or Told()),
         advise_missing=advise,
         discharge_ready=ready,
         tags=_words(data.get("tags", []), "tags", 20),

@@ -29,13 +29,14 @@ import pluggy
 import umbridge
 from umbridge import hookspecs
 from umbridge.criteria import frontdoor  # noqa: F401 - loaded before this process locks itself down
+from umbridge.criteria.casewire import Known, case_in
 from umbridge.criteria.examination import heeding
 from umbridge.criteria.frames import FRAME_LIMIT, Answer, Greeting, Reply, Request, WireError, asked, frame
 from umbridge.criteria.pack import Pack
 from umbridge.criteria.sandbox import at_least, confine
 from umbridge.criteria.unreadhold import held_for_unread
 from umbridge.criteria.whyframe import behind, why_out
-from umbridge.criteria.wire import case_in, manifest_out, result_out
+from umbridge.criteria.wire import manifest_out, result_out
 from umbridge.errors import ContentError
 from umbridge.model import Manifest, ScreenResult
 
@@ -64,12 +65,13 @@ def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str,
         plugins, why = None, _why(exc)
     gc.freeze()
     gc.enable()
+    known = Known()
     while (body := _receive(fd)) is not None:
         request = asked(body)
         if request["do"] == "greet":
             answer: Answer = {"greeting": _greeting(plugins, why, level)}
         else:
-            answer = {"error": "plugin_unavailable"} if plugins is None else _answer(plugins, request)
+            answer = {"error": "plugin_unavailable"} if plugins is None else _answer(plugins, request, known)
         _send(fd, _reply(request["id"], answer))
 
 
@@ -176,20 +178,20 @@ def _import(entry: str, package: ModuleSpec) -> object:
     return plugin
 
 
-def _answer(plugins: pluggy.PluginManager, request: Request) -> Answer:
+def _answer(plugins: pluggy.PluginManager, request: Request, known: Known) -> Answer:
     look = _explained if request.get("why") else _screened
-    return {"results": [look(plugins, case) for case in request.get("cases", ())]}
+    return {"results": [look(plugins, case, known) for case in request.get("cases", ())]}
 
 
-def _screened(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
+def _screened(plugins: pluggy.PluginManager, case: list[Any], known: Known) -> Reply:
     """One case's result. What a plugin raises ends this case, not those beside it."""
-    return _said(plugins, case)[0]
+    return _said(plugins, case, known)[0]
 
 
-def _explained(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
+def _explained(plugins: pluggy.PluginManager, case: list[Any], known: Known) -> Reply:
     """The same answer with the trees behind it, which are of this very evaluation."""
     with heeding() as cited:
-        reply, result = _said(plugins, case)
+        reply, result = _said(plugins, case, known)
     if result is None:
         return reply
     try:
@@ -198,9 +200,9 @@ def _explained(plugins: pluggy.PluginManager, case: list[Any]) -> Reply:
         return {"error": "plugin_reply_invalid"}
 
 
-def _said(plugins: pluggy.PluginManager, sent: list[Any]) -> tuple[Reply, ScreenResult | None]:
+def _said(plugins: pluggy.PluginManager, sent: list[Any], known: Known) -> tuple[Reply, ScreenResult | None]:
     try:
-        case = case_in(sent)
+        case = case_in(sent, known)
         if case.unread or case.in_question:
             with heeding() as cited:
                 result = plugins.hook.umbridge_screen(case=case)
@@ -213,7 +215,7 @@ def _said(plugins: pluggy.PluginManager, sent: list[Any]) -> tuple[Reply, Screen
     try:
         if case.unread or case.in_question:
             result = held_for_unread(case, result, cited)
-        return {"result": result_out(result)}, result
+        return {"result": result_out(result, case.facts)}, result
     except Exception:
         return {"error": "plugin_reply_invalid"}, None
 
