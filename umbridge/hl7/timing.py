@@ -16,6 +16,9 @@ from umbridge.timings import Part, Timing
 _ONE_DOSE = "ONCE"  # HL7 table 0335, and the repeat pattern of an interval
 _PARALLEL = "A"  # HL7 table 0472: the next one beside this one, and not after it
 _CONJUNCTIONS = ("", "S", _PARALLEL)  # C, an actuation time, makes of the next one no timing of the service
+#: Patterns and urgencies that nearly all are: they need no second look.
+_USUAL = frozenset((b"Q4H", b"Q6H", b"Q8H", b"Q12H", b"Q24H", b"BID", b"TID", b"QID", b"ONCE", b"C"))
+_SOON = frozenset((b"S", b"A", b"R"))
 _AS_NEEDED = "PRN"  # tables 0335 and 0485
 #: Tables 0335 (how often it is repeated) and 0485 (how soon it is to begin), and what everybody understands.
 _REPEATED = re.compile(
@@ -63,6 +66,12 @@ class _Piece(NamedTuple):
             ends.append(start)
         return min(ends, default=None)
 
+    def alone(self) -> Timing:
+        """As all that is said of an order."""
+        unread = self.unread
+        is_unsure = (self.is_lost or unread != ()) and (self.is_unsure() or self.has(_CONDITION))
+        return Timing(self.start, self.stop, self.is_single, self.lasting, (), is_unsure, unread)
+
     def has(self, why: str) -> bool:
         return any(each.why == why for each in self.unread)
 
@@ -87,6 +96,8 @@ def timing_of(
     found = [pieces for pieces in sources if pieces]
     if not found:
         return None
+    if len(found) == 1 and len(found[0]) == 1:  # nearly always
+        return found[0][0].alone()
     start = max((its for pieces in found if (its := _begins(pieces)) is not None), default=None)
     pieces = next((its for its in found if any(piece.says() for piece in its)), found[0])
     every = [piece for its in found for piece in its]
@@ -95,8 +106,7 @@ def timing_of(
     if len(pieces) > 1:
         is_unsure = is_unsure or any(each.has(_CONJUNCTION) for each in pieces[:-1])
         return _together(reading, pieces, start)._replace(is_unsure=is_unsure, unread=unread)
-    only = pieces[0]
-    return Timing(start, only.stop, only.is_single, only.lasting, (), is_unsure, unread)
+    return pieces[0].alone()._replace(start=start, is_unsure=is_unsure, unread=unread)
 
 
 def scheduled(reading: Reading, obr: Segment | None, sent_at: datetime) -> datetime | None:
@@ -161,9 +171,12 @@ def _of_tq1(reading: Reading, tq1: Segment) -> _Piece:
         each = _amount(reading, row[13], 13, nth, lost)
         length = min((its for its in (length, each) if its is not None), default=None)
     conjunction = reading.word(row[12]).upper()
-    unread = [*_patterns(reading, row[3], "TQ1-3")] if row[3] else []
-    for one in repetitions_of(message, row[9]):
-        unread += _urgency(leaf(message, parts_of(message, one), 1), "TQ1-9")
+    unread: list[Part] = []
+    if row[3] and row[3] not in _USUAL:
+        unread += _patterns(reading, row[3], "TQ1-3")
+    if row[9] and row[9] not in _SOON:
+        for one in repetitions_of(message, row[9]):
+            unread += _urgency(leaf(message, parts_of(message, one), 1), "TQ1-9")
     if row[10] and row[10] != b'""':
         unread.append(Part("TQ1-10", "", _CONDITION))
     within = (4, 5, 11) if is_single else (4, 5, 11, 13)
@@ -195,13 +208,15 @@ def _of_tq(reading: Reading, raw: bytes, segment: Segment, field: int) -> list[_
         if duration not in ("", "INDEF", "X1") and lettered is None:
             reading.note(f"{name}[{nth}]-{field} {_NOT_READ}")
             lost.append(_NOT_READ)
-        conjunction = leaf(message, parts, 9).upper()
-        unread = [*_patterns(reading, parts[1], place, is_ri=True)] if parts[1] else []
-        unread += _urgency(leaf(message, parts, 6), place) if parts[5] else []
-        if leaf(message, parts, 7):
+        conjunction = leaf(message, parts, 9).upper() if parts[8] else ""
+        unread: list[Part] = []
+        if parts[1] and parts[1] not in _USUAL:
+            unread += _patterns(reading, parts[1], place, is_ri=True)
+        if parts[5] and parts[5] not in _SOON:
+            unread += _urgency(leaf(message, parts, 6), place)
+        if parts[6] and leaf(message, parts, 7):
             unread.append(Part(place, "", _CONDITION))
-        within = (8, 10) if is_single else (8, 10, 11)
-        if any(leaf(message, parts, n) for n in within):
+        if parts[7] or parts[9] or (parts[10] and not is_single):
             unread.append(Part(place, "", _WITHIN))
         if conjunction not in _CONJUNCTIONS:
             unread.append(Part(place, conjunction, _CONJUNCTION))
