@@ -1,4 +1,7 @@
-"""A daemon on another day: its clock goes on from the time that the environment says, and not from now."""
+"""A daemon on another day: its clock goes on from the time that the environment says, and not from now.
+
+``ZZ_CLOCK`` names a file that has the time instead, from when it was written on: so a test moves the clock.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,21 @@ import datetime as times
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from umbridge.cli import main
 
-AHEAD = times.datetime.fromisoformat(os.environ["ZZ_NOW"]).timestamp() - time.time()
+STARTED = time.time()
+
+
+def ahead() -> float:
+    """Seconds that the clock is ahead of the machine's, or with a minus behind it."""
+    file = os.environ.get("ZZ_CLOCK")
+    said, since = os.environ.get("ZZ_NOW", ""), STARTED
+    if file:
+        said, since = Path(file).read_text("ascii"), Path(file).stat().st_mtime
+    return times.datetime.fromisoformat(said).timestamp() - since
 
 
 class Moved(times.datetime):
@@ -18,7 +31,7 @@ class Moved(times.datetime):
 
     @classmethod
     def now(cls, tz: Any = None) -> Any:
-        return times.datetime.fromtimestamp(time.time() + AHEAD, tz)
+        return times.datetime.fromtimestamp(time.time() + ahead(), tz)
 
 
 if __name__ == "__main__":
