@@ -359,6 +359,7 @@ TESTED_IN = {
     "umbridge/store/refusals.py": "tests/test_listener.py",  # counted frames
     "umbridge/store/numbered.py": "tests/test_bynumber.py",  # the rule in memory against it
     "umbridge/hl7/numbered.py": "tests/test_bynumber.py",
+    "umbridge/stay/besides.py": "tests/test_bynumber.py",
     "umbridge/store/stays.py": "tests/test_faults.py",  # snapshots survive kills
     "umbridge/store/opening.py": "tests/test_faults.py",  # every restart
     "umbridge/reload.py": "tests/test_tls.py",  # a daemon is sent SIGHUP with good files and bad

@@ -21,7 +21,9 @@ from test_upgrade import kept
 from umbridge import registration, roster
 from umbridge.hl7 import er7
 from umbridge.hl7.numbered import MOST, order_numbers, spelt_once
+from umbridge.model import Outcome, ScreenResult
 from umbridge.naming import Namer
+from umbridge.review.waves import told_of_what_is_elsewhere
 from umbridge.shadow import Shadow
 from umbridge.site import default_site, load_site
 from umbridge.stay import bynumber
@@ -440,3 +442,100 @@ def test_nothing_that_is_not_committed_is_known(ward: Ward) -> None:
         )
 
     assert ward.pen.call(Inside(work)) == ([], [b"l" * 16])
+
+
+# --- told of under another visit of the patient -------------------------------------------------------------
+
+
+def inpatient(hours: float, visit: str, control: str) -> Say:
+    def frame(feed: Feed) -> bytes:
+        said = [f"ORC|{control}|P7^ZZEHR", "OBR|1|P7^ZZEHR||ADTINPT"]
+        return feed.frame(*feed.head("ORM^O01", hours), feed.pid(ONE), feed.pv1(visit), *said)
+
+    return frame
+
+
+FILED: dict[str, tuple[list[Say], tuple[str, ...]]] = {
+    "a correction": ([said(3, BOTH, 61, "V1"), said(5, F1, 66, "V2", status="C")], ("CORRECTION_ELSEWHERE",)),
+    "a withdrawal": ([said(3, BOTH, 61, "V1"), said(5, F1, 61, "V2", status="D")], ("CORRECTION_ELSEWHERE",)),
+    "under the visit of nobody": (
+        [said(3, BOTH, 61, "V1"), said(5, F1, 66, "V9", status="C")],
+        ("CORRECTION_ELSEWHERE",),
+    ),
+    "a value only": ([said(3, BOTH, 61, "V1"), said(5, F1, 66, "V2")], ()),
+    "of its own value there": (
+        [said(3, BOTH, 61, "V1"), said(4, BOTH, 62, "V2"), said(5, F1, 66, "V2", status="C")],
+        (),
+    ),
+    "another report": ([said(3, BOTH, 61, "V1"), said(5, OTHER, 66, "V2", status="C")], ()),
+    "another patient's": ([said(3, BOTH, 61, "V1"), said(5, F1, 66, "V9", TWO, status="C")], ()),
+    "corrected here too": (
+        [said(3, BOTH, 61, "V1"), said(5, F1, 66, "V2", status="C"), said(6, F1, 66, "V1", status="C")],
+        (),
+    ),
+    "an inpatient order": ([inpatient(3, "V1", "NW"), inpatient(5, "V2", "CA")], ("ORDER_ENDED_ELSEWHERE",)),
+    "on hold": ([inpatient(3, "V1", "NW"), inpatient(5, "V9", "HD")], ("ORDER_ENDED_ELSEWHERE",)),
+    "an order that is told of": ([inpatient(3, "V1", "NW"), inpatient(5, "V2", "SC")], ()),
+}
+
+
+def alone(frames: Sequence[bytes], visit: str) -> tuple[str, ...]:
+    """What one stay says by its own messages, beside no other."""
+    run = Shadow(default_site())
+    for frame in frames:
+        run.take(frame)
+    folds = [each.fold for each in run.lanes.values()]
+    (fold,) = (each for each in folds if each.stay(LATER).visit.startswith(f"{visit}X"))
+    return tuple(each for each in fold.stay(LATER).exceptions if each.endswith("_ELSEWHERE"))
+
+
+@pytest.mark.parametrize(("say", "raised"), FILED.values(), ids=FILED.keys())
+def test_what_is_filed_under_another_visit_is_known_to_the_stay_that_it_means(
+    say: list[Say], raised: tuple[str, ...]
+) -> None:
+    feed = Feed()
+    frames = [each(feed) for each in (*HERE, *say)]
+    assert alone(frames, "V1") == raised
+    assert alone(frames, "V2") == ()
+    values, _ = shadowed(frames)
+    assert not raised or not values or 61 in values["V1"]  # nothing of it counts
+
+
+def test_the_daemon_shows_it_to_the_other_stay(ward: Ward) -> None:
+    wanted: dict[str, tuple[str, ...]] = {}
+    frames: list[bytes] = []
+    for say, raised in FILED.values():
+        feed = Feed()
+        wanted[f"V1X{feed.own}"] = raised
+        frames += [each(feed) for each in (*HERE, *say)]
+    ward.begin()
+    ward.send(*frames)
+    ward.idle()
+    ward.end()
+    stays = [fold.stay(LATER) for fold in ward.folds()]
+    found = {
+        stay.visit: tuple(each for each in stay.exceptions if each.endswith("_ELSEWHERE")) for stay in stays
+    }
+    assert {visit: found[visit] for visit in wanted} == wanted
+    assert ward.stays()  # folded again from its rows each is the same
+    assert set(ward.states().values()) <= {"DETERMINED", "NOT_APPLICABLE"}
+
+
+def test_an_answer_that_meets_waits_meanwhile() -> None:
+    met = ScreenResult(Outcome.MEETS, rationale="zz")
+    held = told_of_what_is_elsewhere(met, ("CORRECTION_ELSEWHERE",))
+    assert held.hold == ("CORRECTION_ELSEWHERE",)
+    assert told_of_what_is_elsewhere(held, ("CORRECTION_ELSEWHERE",)) == held
+    assert told_of_what_is_elsewhere(met, ()) == met
+    refer = ScreenResult(Outcome.REFER, rationale="zz")
+    assert told_of_what_is_elsewhere(refer, ("CORRECTION_ELSEWHERE",)) == refer
+
+
+@pytest.mark.parametrize("fault", [lambda *_: [], lambda numbers, named, lane, seq: [lane]])
+def test_a_stay_that_is_shown_nothing_turns_a_case_red(monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
+    monkeypatch.setattr(bynumber, "others", fault)
+    for say, raised in FILED.values():
+        feed = Feed()
+        if alone([each(feed) for each in (*HERE, *say)], "V1") != raised:
+            return
+    pytest.fail("no case saw it")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import umbridge_interqual_like as interqual
-from test_unreadhold import ARRIVAL, ILL, LATER, ORDER, ORDERED, lab, message
+from test_unreadhold import ARRIVAL, ILL, LATER, NUMBER, ORDER, ORDERED, lab, message
 
 from umbridge import Outcome, ScreenResult
 from umbridge.criteria.casewire import case_in, case_out
@@ -41,7 +41,7 @@ def looked(host: Host, *messages: bytes) -> Any:
     for each in messages:
         run.take(each)
     (line,) = [line for line in run.screen(host, None) if line["review"] == "ADMISSION"]
-    (stay,) = run.stays(None)
+    stay = next(each for each in run.stays(None) if each["visit"] == line["visit"])
     return line, stay["exceptions"]
 
 
@@ -55,6 +55,41 @@ def correction(code: str = SODIUM, status: str = "D", told: str = "202603021200"
 def order(control: str, number: str, told: str, code: str, stop: str = "") -> bytes:
     segments = [f"ORC|{control}|{number}|||||{stop}||{told}00", f"RXO|{code}^ZZ^L"]
     return message("ORM^O01", told, *segments)
+
+
+def elsewhere(frame: bytes) -> bytes:
+    """The same under another visit of the patient."""
+    assert NUMBER.encode() in frame
+    return frame.replace(NUMBER.encode(), b"PV1|1|E|||||||||||||||||ZZV99")
+
+
+WITHDRAWN = message(
+    "ORU^R01",
+    "202603021300",
+    "OBR|1||ZZR2^ZZLAB|ZZ^Other^99ZZ|||202603021000",
+    f"OBX|1|NM|{SODIUM}^zz^LN||||||||D|||20260302100000",
+)
+CANCELLED = message("ORM^O01", "202603021400", "ORC|CA|ZZO1^ZZEHR", "OBR|1|ZZO1^ZZEHR||ADTINPT^Admit^99UMB")
+
+
+@pytest.mark.parametrize(
+    ("sent", "hold"),
+    [
+        ((), set()),
+        ((elsewhere(WITHDRAWN),), {"CORRECTION_ELSEWHERE"}),
+        ((elsewhere(CANCELLED),), {"ORDER_ENDED_ELSEWHERE"}),
+        ((elsewhere(WITHDRAWN), elsewhere(CANCELLED)), {"CORRECTION_ELSEWHERE", "ORDER_ENDED_ELSEWHERE"}),
+        ((elsewhere(WITHDRAWN), WITHDRAWN), set()),
+    ],
+)
+def test_what_came_under_another_visit_holds_the_stay_that_it_may_mean(
+    host: Host, sent: tuple[bytes, ...], hold: set[str]
+) -> None:
+    line, exceptions = looked(host, ARRIVAL, ILL, ORDER, ORDERED, lab(SODIUM, "mmol/L"), *sent, LATER)
+    assert {each for each in exceptions if each.endswith("_ELSEWHERE")} == hold
+    assert {each for each in line["hold"] if each.endswith("_ELSEWHERE")} == hold
+    assert line["outcome"] in ("MEETS", "MEETS_ADVISE_HIGHER")
+    assert not hold or not line["closes"]
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,7 @@ class Event:
     #: It says neither when it was sent, to the minute, nor when it was entered: receipt stands in.
     is_undated: bool = False
     several: tuple[Event, ...] = ()  # of results of several patients: each one's; the whole then says nothing
+    is_beside: bool = False  # told of another stay: nothing of it counts, it may mean what counts
     numbers: tuple[str, ...] = ()  # of the orders and reports that it speaks of (hl7.numbered)
 
 

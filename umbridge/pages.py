@@ -36,6 +36,8 @@ REASONS = {
     "RESULT_UNREAD": "a result that it asks for was sent, and nobody can read it or say whether it holds",
     "CORRECTION_NOT_FOUND": "a correction that found no result may mean a value that it goes by",
     "ORDER_NOT_FOUND": "an end under a number that no order has may mean a treatment that it goes by",
+    "CORRECTION_ELSEWHERE": "a value of the stay was corrected or withdrawn under another visit",
+    "ORDER_ENDED_ELSEWHERE": "an order of the stay was ended or held under another visit",
     "ORDER_UNREAD": "a treatment that it goes by is ordered as needed, or for how long nobody can read",
     "CRITICAL_VALUE": "a latest value is one at which a physician is called: a person has to see it",
     "DISCHARGE_BARRIER": "somebody said what the patient waits for: a person has to see it",

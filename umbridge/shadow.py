@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,8 @@ class Shadow:
                 for each in fresh:
                     state.fold.apply(each[1], each[0])
             state.as_of = max([state.as_of, *(event.sent_at for _, event in fresh)])
+        for lane in delivery.beside:
+            self._deliver(Delivery((lane,), replace(delivery.event, is_beside=True)), seq)
         for lane, row, event in delivery.placed:
             self._unskip("no_visit_number")
             self._deliver(Delivery((lane,), event), row)

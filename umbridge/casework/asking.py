@@ -25,6 +25,7 @@ from umbridge.review.waves import (
     told_of_a_delay,
     told_of_a_measurement,
     told_of_the_order,
+    told_of_what_is_elsewhere,
     waves,
 )
 from umbridge.stay.facts import DERIVED, dictionary
@@ -62,7 +63,7 @@ def questions_of(
 
 def digest_of(review: Review, whole: Case, host: Host) -> str:
     """A digest of what is asked, and of whom: to the same the same plugins give the same answer."""
-    of_review = (review.is_unordered, review.is_order_gone)
+    of_review = (review.is_unordered, review.is_order_gone, *review.elsewhere)
     asked = [case_out(whole, whole.facts.keys()), *of_review, host.editions]
     return sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
@@ -138,6 +139,7 @@ def _as_taken(said: Screened, own: Case, review: Review, whole: Case, wave: int 
     result = told_of_the_order(
         result, review.type, is_unordered=review.is_unordered, is_order_gone=review.is_order_gone
     )
+    result = told_of_what_is_elsewhere(result, review.elsewhere)
     if review.state is ReviewState.OPEN:
         result = told_of_a_correction(result, own)
     result = told_of_staying(told_of_a_critical_value(result, review, whole), review, whole)

@@ -225,9 +225,9 @@ class Casework:
             increments = increments_of((seq, fold.increment(event, seq)) for seq, event in written)
         else:
             increments = increments_of((seq, fold.apply(event, seq)) for seq, event in events)
-        if events:
-            orders = [each for seq, event in events for each in orders_unused(event, seq, fold)]
-            not_used = counted(message, [e for _, e in events], self._site, orders, unfound(task.seq, fold))
+        if own := [event for _, event in events if not event.is_beside]:
+            orders = [each for event in own for each in orders_unused(event, task.seq, fold)]
+            not_used = counted(message, own, self._site, orders, unfound(task.seq, fold))
         stay = fold.stay(as_of)
         planned = reviews(stay, task.said.completed, task.said.reviews)
         asked = to_screen(planned)

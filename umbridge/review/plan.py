@@ -21,6 +21,7 @@ from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights
 from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
 from umbridge.stay.payers import MEDICARE
 from umbridge.stay.payment import UNFORESEEN
+from umbridge.stay.together import ELSEWHERE
 from umbridge.stay.view import AskedReview, StatusSpan, Stay
 
 #: Days to decide on care asked for beforehand: 7 for Medicare Advantage and Medicaid (42 CFR 422.568(b)(1),
@@ -57,6 +58,7 @@ class Review:
     stands: bool = True  # nothing but answers closes it, or for a first look the discharge
     is_unordered: bool = False  # of an inpatient: the order was cancelled, or none was seen
     is_order_gone: bool = False  # the order of the status was cancelled after registration had acted on it
+    elsewhere: tuple[str, ...] = ()  # exceptions: what counts was corrected or ended under another visit
 
     @property
     def judged_at(self) -> datetime:
@@ -365,6 +367,7 @@ def _review(stay: Stay, opening: _Opening, completed: Collection[str], taken: Co
         judged=judged,
         stands=not opening.is_void and (not opening.ended or is_looked_at_after),
         is_unordered=status is Status.INPATIENT and schedule.is_unordered(stay, opening.span),
+        elsewhere=tuple(each for each in ELSEWHERE if each in stay.exceptions),
         is_order_gone=status.value in REVIEW_OF and schedule.is_order_gone(stay, opening.span),
     )
 

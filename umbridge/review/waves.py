@@ -28,6 +28,7 @@ from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
 from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED, STATUS_ORDER_CANCELLED
 from umbridge.review.staying import DELAYS, DISCHARGE_BARRIER, STABLE_ON_TREATMENT, barrier
+from umbridge.stay.together import ELSEWHERE
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).
@@ -43,6 +44,7 @@ NOT_MET, NONE_APPLIES, NO_ANSWER = "NOT_MET", "NONE_APPLIES", "NO_ANSWER"
 _NAMED = (
     *(ADVISED_HIGHER, NO_MEASURED_FACT, AGE_ONLY, NO_ORDER, STATUS_ORDER_CANCELLED),
     *(RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, ORDER_UNREAD, FACT_CORRECTED, CRITICAL_VALUE),
+    *ELSEWHERE,
     *(DISCHARGE_BARRIER, STABLE_ON_TREATMENT),
     *(USUAL_VALUE, CONTRADICTED_VALUE, COMFORT_CARE),
 )
@@ -119,6 +121,14 @@ def _now(reading: Reading | None) -> str:
     if reading is None:
         return "none"
     return f"{shown(reading.latest.value)} {reading.latest.unit}".rstrip()
+
+
+def told_of_what_is_elsewhere(result: ScreenResult, reasons: Sequence[str]) -> ScreenResult:
+    """An answer as the host takes it while a value or an order of the stay was corrected, withdrawn or ended
+    under another visit: one of the two visit numbers is wrong, and only a person can say which."""
+    is_met = result.outcome in (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
+    more = tuple(each for each in reasons if each not in result.hold)
+    return replace(result, hold=(*result.hold, *more)) if is_met and more else result
 
 
 def told_of_a_delay(result: ScreenResult, case: Case) -> ScreenResult:

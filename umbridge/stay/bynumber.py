@@ -16,6 +16,7 @@ from umbridge.stay.identity import Named
 
 K = TypeVar("K", str, bytes)
 Place = tuple[int, int]  # a row and the part of it
+MOST_OTHERS = 8  # stays that one message is shown to; a sender who numbers each stay's orders anew has many
 
 
 class Numbered(Protocol[K]):
@@ -26,6 +27,9 @@ class Numbered(Protocol[K]):
 
     def find(self, patient: K, number: K) -> list[K]:
         """The lanes that told of a number that can be this one."""
+
+    def first(self, patient: K, number: K) -> list[tuple[K, int]]:
+        """The same, each with the row that told of it first."""
 
     def keep(self, patient: K, number: K, lane: K, place: Place) -> bool:
         """Remember that a lane told of a number; whether that was news."""
@@ -71,6 +75,19 @@ def wait(numbers: Numbered[K], named: Named[K], seq: int) -> None:
     for patient in named.patients[:1]:
         for number in named.numbers:
             numbers.wait(patient, number, (seq, named.part))
+
+
+def others(numbers: Numbered[K], named: Named[K], lane: K, seq: int) -> list[K]:
+    """The stays of the patient that told of one of the numbers before this one did: it may mean theirs."""
+    found: dict[K, int] = {}
+    for patient in named.patients:
+        persons = numbers.same(patient)
+        for number in named.numbers:
+            its = [each for person in persons for each in numbers.first(person, number)]
+            if its and (len(its) > 1 or its[0][0] != lane):
+                own = min((at for one, at in its if one == lane), default=seq)
+                found |= {one: at for one, at in its if one != lane and at < own}
+    return sorted(found, key=found.__getitem__)[-MOST_OTHERS:]
 
 
 def told(numbers: Numbered[K], named: Named[K], lane: K, seq: int) -> list[Place]:
@@ -125,6 +142,10 @@ class Spoken:
         its = self._by_number.get((patient, _base(number)), {})
         return [lane for each, lane in its if alike(each, number)]
 
+    def first(self, patient: str, number: str) -> list[tuple[str, int]]:
+        its = self._by_number.get((patient, _base(number)), {})
+        return [(lane, place[0]) for (each, lane), place in its.items() if alike(each, number)]
+
     def keep(self, patient: str, number: str, lane: str, place: Place) -> bool:
         its = self._by_number.setdefault((patient, _base(number)), {})
         if (number, lane) in its:
@@ -159,11 +180,11 @@ class Spoken:
 
     def moved(self, gone: str, into: str) -> None:
         """A lane is joined to another."""
-        for whose, its in self._by_number.items():
-            if any(lane == gone for _, lane in its):
-                self._by_number[whose] = {
-                    (number, into if lane == gone else lane): place for (number, lane), place in its.items()
-                }
+        for its in self._by_number.values():
+            for number, lane in list(its):
+                if lane == gone:
+                    place = its.pop((number, lane))
+                    its.setdefault((number, into), place)
 
 
 def _base(number: str) -> str:

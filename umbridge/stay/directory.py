@@ -67,7 +67,7 @@ class Route(NamedTuple, Generic[K]):
     ``joined`` names lanes that are no more: their messages belong to the (one) lane given here, which has to
     be folded again from all of them. ``earlier`` was said before of the patient of a lane that is new;
     ``placed`` had found no stay, and is of that lane. ``several``: stays that have what it speaks of, none of
-    which takes it in.
+    which takes it in. ``beside``: other stays that had it first: they are shown what was told.
     """
 
     lanes: tuple[K, ...]
@@ -75,6 +75,7 @@ class Route(NamedTuple, Generic[K]):
     earlier: tuple[Place, ...] = ()
     placed: tuple[tuple[K, Place], ...] = ()
     several: tuple[K, ...] = ()
+    beside: tuple[K, ...] = ()
 
 
 def route(numbers: Numbers[K], named: Named[K], seq: int) -> Route[K]:
@@ -204,7 +205,9 @@ def _delivered(numbers: Numbers[K], lanes: list[K], named: Named[K], seq: int, j
         for place in told:
             waiting += numbers.patients(place)
     placed: list[tuple[K, Place]] = []
+    beside: list[K] = []
     if named.numbers and len(lanes) == 1:
+        beside = bynumber.others(numbers, named, lanes[0], seq)
         placed = [(lanes[0], each) for each in bynumber.told(numbers, named, lanes[0], seq)]
     elif len(named.patients) > 1:
         if len(lanes) == 1 and not named.is_person:
@@ -212,7 +215,7 @@ def _delivered(numbers: Numbers[K], lanes: list[K], named: Named[K], seq: int, j
                 numbers.hand_on(old, named.patients[0], lanes[0])
         placed = bynumber.met(numbers, named)
     said = tuple(sorted(each for each in earlier if each[0] != seq))
-    return Route(tuple(lanes), tuple(joined), said, tuple(placed))
+    return Route(tuple(lanes), tuple(joined), said, tuple(placed), beside=tuple(beside))
 
 
 @dataclass(slots=True)
@@ -289,6 +292,7 @@ class Delivery:
     earlier: tuple[tuple[int, Event], ...] = ()
     placed: tuple[tuple[str, int, Event], ...] = ()  # had found no stay: each with the lane it is of
     is_ambiguous: bool = False  # it speaks of what several stays have
+    beside: tuple[str, ...] = ()  # they are shown it
 
 
 @dataclass(slots=True)
@@ -310,7 +314,7 @@ class Directory:
             self._said[seq, named.part] = event
         earlier = tuple((place[0], self._said[place]) for place in found.earlier)
         placed = tuple((lane, place[0], self._said[place]) for lane, place in found.placed)
-        return Delivery(found.lanes, event, found.joined, earlier, placed, bool(found.several))
+        return Delivery(found.lanes, event, found.joined, earlier, placed, bool(found.several), found.beside)
 
     def _name(self, kind: str, number: str, authority: str) -> str:
         """As people have it: a visit's number alone where it is the site's own, an account's as such."""

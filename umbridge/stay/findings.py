@@ -24,6 +24,7 @@ class Increment(TypedDict, total=False):
     withdrawn: list[Any]
     codes: list[Any]
     coded: list[Any]
+    beside: list[Any]  # of a message of another stay: the same of it
 
 
 class Findings:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Set
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, cast
 
 from umbridge.model import Event, Status
 from umbridge.site import SiteProfile
+from umbridge.stay.besides import Besides, take
 from umbridge.stay.carestart import first_care
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.course import Course
@@ -53,11 +55,12 @@ from umbridge.stay.record import (
     same_patient,
 )
 from umbridge.stay.resultlist import ResultList
-from umbridge.stay.said import Plain, Said, said_of
+from umbridge.stay.said import Said, said_of
 from umbridge.stay.statements import Codes, rows_of
 from umbridge.stay.strange import Strange
 from umbridge.stay.synonyms import rows_by_code
 from umbridge.stay.timeline import Timeline
+from umbridge.stay.together import meant_elsewhere
 from umbridge.stay.turns import InForce
 from umbridge.stay.view import Identity, Stay, view
 
@@ -89,6 +92,7 @@ class StayFold:
         self._findings = Findings(self._whose)
         self._results, self.told = self._findings.by_fact, self._findings.told
         self._orders = Orders()
+        self._besides: Besides | None = None
         self.procedures = Procedures()
         self._words: list[Word] = []
         #: By until when it was told: what it has of a patient, at which moment and by so many words.
@@ -99,8 +103,7 @@ class StayFold:
     def apply(self, event: Event, seq: int) -> bytes | None:
         """Take in one message. Returns the increment to append to the snapshot, None where there is none."""
         rows = self._rows(event, seq)
-        self._count(event)
-        note(self._people, names_of(event, self.site), event, seq, self.site)
+        self._meet(event, seq)
         if rows is None:
             return None
         self._timeline.add(self._load(rows))
@@ -119,8 +122,7 @@ class StayFold:
         """From scratch, any number of messages in any order."""
         fold = cls(site)
         for seq, event in events:
-            fold._count(event)
-            note(fold._people, names_of(event, site), event, seq, site)
+            fold._meet(event, seq)
             rows = fold._rows(event, seq)
             if rows is not None:
                 fold._timeline.add(fold._load(rows))
@@ -138,9 +140,11 @@ class StayFold:
         if (gone or new) and self._changes and self._identify():
             self._timeline.forget()
 
-    def _count(self, event: Event) -> None:
+    def _meet(self, event: Event, seq: int) -> None:
         """What is about a person, and comes to each of their stays, is no message of this one."""
-        self._applied += event.message_type != "ADT" or event.trigger not in PERSON_LEVEL
+        if not event.is_beside:
+            self._applied += event.message_type != "ADT" or event.trigger not in PERSON_LEVEL
+            note(self._people, names_of(event, self.site), event, seq, self.site)
 
     # -- whose numbers ---------------------------------------------------------------------------------
 
@@ -159,6 +163,8 @@ class StayFold:
                 results.forget_looks()
             self._findings.find_again()
             self._orders.forget()
+            if self._besides is not None:
+                self._besides.forget()
             self._past.clear()
         return changed
 
@@ -171,6 +177,9 @@ class StayFold:
 
     def _rows(self, event: Event, seq: int) -> Increment | None:
         """The facts and orders of one message, as the increment writes them."""
+        if event.is_beside:
+            told = self._rows(replace(event, is_beside=False), seq)
+            return None if told is None else {"beside": [told]}
         here, sent = self.site.at(event.facility), instant(event.sent_at)
         patient = patient_key(event.patient, here)
         said, plain = said_of(event, seq, self.site)
@@ -192,17 +201,10 @@ class StayFold:
 
     def _load(self, rows: Increment) -> list[Record]:
         """Take in one message's rows but for its records: those are returned, to go in by effective order."""
-        self._findings.take(rows)
-        for row in rows.get("orders", ()):
-            said = Said(*row)
-            self._orders.add(said)
-            self.told.tie(said.patient, said.filler, said.placer, is_order=True)
-        for row in rows.get("plain", ()):
-            plain = Plain(*row)
-            self._orders.add_plain(plain)
-            is_order = "facts" not in rows and "withdrawn" not in rows  # results name what they answer, too
-            self.told.tie(plain.patient, plain.filler, plain.placer, is_order=is_order)
-        self._findings.settle(rows)
+        for its in rows.get("beside", ()):
+            self._besides = self._besides or Besides(self._whose)
+            self._besides.take(its)
+        take(rows, self._findings, self._orders)
         for row in rows.get("procedures", ()):
             self.procedures.add(Procedure(*row))
         for row in rows.get("words", ()):
@@ -378,7 +380,10 @@ class StayFold:
             raised=tuple(sorted(raised)),
             planned=planned,
         )
-        return view(here, self._timeline.course, identity, as_of)
+        found = view(here, self._timeline.course, identity, as_of)
+        if self._besides is None:
+            return found
+        return meant_elsewhere(found, self._besides.reported(self.is_patient, self._stands))
 
     def _days(self, as_of: datetime) -> tuple[date, date]:
         """The local dates of the first contact, which is the day of service, and of the last day so far."""

@@ -167,8 +167,15 @@ def parts(event: Event) -> tuple[Event, ...]:
 
 
 def taken_part(event: Event, part: int) -> Event:
-    """One of ``parts``, by its number; 0 is the whole."""
+    """One of ``parts``, by its number; 0 is the whole. One of another stay is by ``beside`` of its number."""
+    if part < 0:
+        return replace(taken_part(event, beside(part)), is_beside=True)
     return parts(event)[part - 1] if part else event
+
+
+def beside(part: int) -> int:
+    """The number by which a stay has a part of a message that is another's, and the part of that number."""
+    return -2 - part
 
 
 def followed(links: Iterable[tuple[str, str]]) -> tuple[dict[str, str], bool]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from umbridge.model import Lifecycle, Status
 from umbridge.stay.clock import instant, local_date
+from umbridge.stay.elsewhere import Reported
 from umbridge.stay.endedelsewhere import is_ended_in
 from umbridge.stay.record import ORDER
 from umbridge.stay.view import Stay
@@ -18,6 +19,8 @@ TWO_OPEN_STAYS = "TWO_OPEN_STAYS"
 SAME_DAY_READMISSION = "SAME_DAY_READMISSION"
 CORRECTION_ELSEWHERE = "CORRECTION_ELSEWHERE"
 ORDER_ENDED_ELSEWHERE = "ORDER_ENDED_ELSEWHERE"
+#: What counts here was corrected or ended under another visit of the patient.
+ELSEWHERE = (CORRECTION_ELSEWHERE, ORDER_ENDED_ELSEWHERE)
 
 
 def is_open_inpatient(stay: Stay) -> bool:
@@ -44,6 +47,20 @@ def is_readmission(stay: Stay, other: Stay) -> bool:
     )
 
 
+def meant_elsewhere(stay: Stay, other: Reported) -> Stay:
+    """The stay, with the exceptions for what was corrected or ended under another visit and goes on here."""
+    if not stay.mrn or stay.lifecycle is Lifecycle.CANCELLED:
+        return stay
+    found = set(stay.exceptions)
+    if stay.reported.is_corrected_in(other):
+        found.add(CORRECTION_ELSEWHERE)
+    is_here = stay.lifecycle is not Lifecycle.DISCHARGED  # of who has left orders are closed anyhow
+    has_orders = bool(stay.reported.orders.facts) or any(span.evidence == ORDER for span in stay.spans)
+    if is_here and has_orders and is_ended_in(stay.reported, other, instant(stay.as_of)):
+        found.add(ORDER_ENDED_ELSEWHERE)
+    return stay if len(found) == len(stay.exceptions) else replace(stay, exceptions=tuple(sorted(found)))
+
+
 def beside(stay: Stay, others: Iterable[Stay]) -> Stay:
     """The stay, with the exceptions that its patient's other stays give it.
 
@@ -62,11 +79,7 @@ def beside(stay: Stay, others: Iterable[Stay]) -> Stay:
             found.add(TWO_OPEN_STAYS)
         if is_inpatient and is_readmission(stay, other):
             found.add(SAME_DAY_READMISSION)
-        if stay.reported.is_corrected_in(other.reported):
-            found.add(CORRECTION_ELSEWHERE)
-        is_here = stay.lifecycle is not Lifecycle.DISCHARGED  # of who has left orders are closed anyhow
-        if is_here and has_orders and is_ended_in(stay.reported, other.reported, instant(stay.as_of)):
-            found.add(ORDER_ENDED_ELSEWHERE)
+        found.update(meant_elsewhere(stay, other.reported).exceptions)
     return stay if len(found) == len(stay.exceptions) else replace(stay, exceptions=tuple(sorted(found)))
 
 

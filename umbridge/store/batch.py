@@ -19,7 +19,7 @@ from umbridge.errors import StoreError
 from umbridge.hl7.ack import BY_KIND
 from umbridge.model import RowState
 from umbridge.stay.directory import route
-from umbridge.stay.identity import Named
+from umbridge.stay.identity import Named, beside
 from umbridge.store import directory, inbox, search, tally
 from umbridge.store.inbox import Arrived, Incoming, Share, Stored
 from umbridge.store.memory import Memory, Working
@@ -195,6 +195,8 @@ class Batch(Operations):
             found = route(self._directory, each, seq)
             if found.several:
                 nobody = "visit_ambiguous"
+            for lane in found.beside:
+                shares.setdefault(lane, []).append(beside(each.part))
             if found.placed:
                 refolds += ((one.lane, None) for one in directory.place(self.cursor, found.placed, seq))
                 self._finished += directory.stays_found(found.placed)

@@ -302,7 +302,7 @@ _TAKEN_IN = (
     f" AND state IN ('DETERMINED','NOT_APPLICABLE'){_PLAIN}"
     f" UNION ALL SELECT seq, 0, length(sealed){_WAITING}{_PLAIN}"
     " UNION ALL SELECT seq, part, (SELECT length(sealed) FROM inbox WHERE inbox.seq = lane_row.seq)"
-    " FROM lane_row WHERE lane_row.lane = :lane AND seq > :after AND seq <= :until AND part >= 0"
+    " FROM lane_row WHERE lane_row.lane = :lane AND seq > :after AND seq <= :until AND part <> -1"
     " AND (done = 1 OR (done = 0 AND seq = :until)) ORDER BY 1, 2 LIMIT :limit"
 )
 

@@ -40,6 +40,7 @@ class Told(NamedTuple):
 
     number: bytes
     lane: bytes
+    seq: int  # the row that told of it first
 
 
 class OfPatient:
@@ -52,8 +53,8 @@ class OfPatient:
         self.waiting: dict[tuple[bytes, Place], None] | None = None  # of what is new: as before
         self.count = 0
 
-    def add(self, number: bytes, lane: bytes) -> None:
-        self.numbers.setdefault(number[:ITSELF], []).append(Told(number, lane))
+    def add(self, number: bytes, lane: bytes, seq: int) -> None:
+        self.numbers.setdefault(number[:ITSELF], []).append(Told(number, lane, seq))
         self.count += 1
 
     def take(self, more: OfPatient) -> None:
@@ -74,12 +75,16 @@ class StoredSpoken:
     def find(self, patient: bytes, number: bytes) -> list[bytes]:
         return [each.lane for each in self._told(patient, number) if can_be_one(each.number, number)]
 
+    def first(self, patient: bytes, number: bytes) -> list[tuple[bytes, int]]:
+        its = self._told(patient, number)
+        return [(each.lane, each.seq) for each in its if can_be_one(each.number, number)]
+
     def keep(self, patient: bytes, number: bytes, lane: bytes, place: Place) -> bool:
         told = self._told(patient, number)
-        if told and (number, lane) in told:
+        if told and any(each.number == number and each.lane == lane for each in told):
             return False
         self._learnt.rows.append((patient, number, lane, *place))
-        self._learnt.more(patient).add(number, lane)
+        self._learnt.more(patient).add(number, lane, place[0])
         return True
 
     def flush(self) -> None:
@@ -151,9 +156,9 @@ class StoredSpoken:
     def _read(self, patient: bytes) -> OfPatient:
         self.flush()
         found = OfPatient()
-        query = "SELECT number, lane FROM numbered WHERE patient = ?"
-        for number, lane in self._cursor.execute(query, (patient,)):
-            found.add(number, lane)
+        query = "SELECT number, lane, seq FROM numbered WHERE patient = ?"
+        for number, lane, seq in self._cursor.execute(query, (patient,)):
+            found.add(number, lane, seq)
         found.waiting = {}
         if not self._learnt.waits:
             return found
