@@ -5,7 +5,8 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 # Tests wait for processes and disks for most of their time: four at a time keep two cores at work (0096).
 WORKERS ?= 4
-# Each of the four reads every test: kept bytecode makes that a third of the work, whatever .ci/run set.
+# Each of the four reads every test: kept bytecode makes that a third of the work, whatever .ci/run set. It is made
+# once, before they start side by side (0269).
 BESIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
 SOURCES := umbridge audit plugins tests bench
@@ -31,6 +32,7 @@ run: $(STAMP)    ## the whole job in miniature on this machine: feed, screens, l
 	@$(VENV)/bin/umbridge demo
 
 test: $(STAMP)   ## every test (the longer suites run a counted short version here)
+	@PYTHONDONTWRITEBYTECODE= $(PY) tests/rewritten.py
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest $(BESIDE)
 
 check: $(STAMP)  ## format, lint, types, import direction, documents

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -133,6 +134,11 @@ class Installation:
         ``program`` is what Python runs in a process of its own: ``SERVE`` for what a person would start.
         """
         return Running(self, program)
+
+    def start_on(self, moment: datetime, patch: pytest.MonkeyPatch) -> Running:
+        """A daemon whose clock begins at this moment: no deadline passes beside what is told as of then."""
+        patch.setenv("ZZ_NOW", moment.isoformat())
+        return self.start((str(ROOT / "tests" / "planted" / "another_day.py"),))
 
     @classmethod
     def loaded(cls) -> Loaded:

@@ -40,7 +40,7 @@ def shown(one: Installation, visit: str) -> dict[str, Any]:
 
 def test_what_is_closed_is_out_of_the_list_until_the_stays_next_message(installation: Installation) -> None:
     installation.roles("ur_nurse")
-    first, *rest = sample.stay(0, datetime.now(UTC) - timedelta(hours=4))
+    first, *rest = sample.stay(0, datetime.now(UTC) - timedelta(hours=3))
     bare = b"\r".join(b"PID|1||||ZZTEST" if each[:4] == b"PID|" else each for each in rest[1].split(b"\r"))
     daemon = installation.start()
     send(daemon, first, bare)

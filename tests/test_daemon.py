@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def test_rows_stored_before_a_crash_are_worked_before_anybody_is_let_in(installa
     assert {row["state"] for row in rows} == {"DETERMINED", "NOT_APPLICABLE"}
 
 
-def test_each_row_has_one_determination_a_plugin_and_review(running: Running) -> None:
+def test_each_row_has_one_determination_a_plugin_review_and_moment(running: Running) -> None:
     running.where.roles("administrator", "ur_nurse")
     os.kill(running.process.pid, signal.SIGHUP)
     send(running.port, stays_of(1))
@@ -79,7 +80,7 @@ def test_each_row_has_one_determination_a_plugin_and_review(running: Running) ->
     assert entries
     for entry in entries:
         shown = running.where.rows("ledger", "show", str(entry["seq"]), "--purpose", "HPAYMT")[0]["slots"]
-        key = (shown["row"], shown["review_id"], shown["plugin"])
+        key = (shown["row"], shown["judged_at"], shown["review_id"], shown["plugin"])
         assert key not in seen
         seen.add(key)
         assert shown["outcome"] in ("MEETS", "MEETS_ADVISE_HIGHER", "REFER", "PEND", "NOT_APPLICABLE")
@@ -87,10 +88,18 @@ def test_each_row_has_one_determination_a_plugin_and_review(running: Running) ->
         assert shown["supersedes"] is None or shown["supersedes"] < entry["seq"]
 
 
-def test_a_late_flood_of_one_stay_is_worked_in_order(running: Running) -> None:
+@pytest.fixture
+def evening(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A daemon as of the evening on which the stays began: no review opens by itself meanwhile."""
+    installation.roles("administrator", "ur_nurse")
+    daemon = installation.start_on(BEGAN + timedelta(hours=3), monkeypatch)
+    yield daemon
+    daemon.kill()
+
+
+def test_a_late_flood_of_one_stay_is_worked_in_order(evening: Running) -> None:
     """Four connections race with one stay's messages; the stay is the same as in order."""
-    running.where.roles("administrator", "ur_nurse")
-    os.kill(running.process.pid, signal.SIGHUP)
+    running = evening
     told = sample.stay(7, BEGAN, sample.PNEUMONIA)
     later = sample.stay(8, BEGAN + timedelta(minutes=1), sample.PNEUMONIA)
     send(running.port, told)
@@ -229,10 +238,9 @@ def test_the_log_has_no_text_of_strangers(running: Running) -> None:
         }
 
 
-def test_a_result_corrected_after_meets_reopens_the_review(running: Running) -> None:
+def test_a_result_corrected_after_meets_reopens_the_review(evening: Running) -> None:
     """Urea, respiratory rate and the rest met; then the laboratory withdraws what it reported."""
-    running.where.roles("administrator", "ur_nurse")
-    os.kill(running.process.pid, signal.SIGHUP)
+    running = evening
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
     send(running.port, told)
     running.worked()

@@ -606,9 +606,11 @@ def test_two_open_inpatient_stays_of_one_patient_are_said_on_both(
         assert shown_of(*reversed(frames)) == found
 
 
-def test_the_daemon_says_it_of_both_as_long_as_it_is_so(installation: Installation) -> None:
+def test_the_daemon_says_it_of_both_as_long_as_it_is_so(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installation.roles("administrator", "ur_nurse")
-    running = installation.start()
+    running = installation.start_on(datetime(2026, 4, 6, 18, 0, tzinfo=UTC), monkeypatch)
 
     def told_then(*frames: bytes) -> dict[str, list[str]]:
         asyncio.run(exchange(running.port, *(b"\x0b" + each + b"\x1c\r" for each in frames)))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from installation import Inside, Installation, Running
+from installation import Inside, Installation
 from test_intake import frame, receive
 from test_listener import Wire, acks, play
 from umbridge_audit.redact import AccessTable
@@ -290,11 +288,14 @@ def test_a_replayed_message_is_worked_at_once(installation: Installation) -> Non
     assert rows[2]["reason"].startswith("replay_of_2")
 
 
-def test_a_replay_of_what_was_worked_asks_again_and_takes_nothing_in_twice(running: Running) -> None:
-    where = running.where
+def test_a_replay_of_what_was_worked_asks_again_and_takes_nothing_in_twice(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = installation
     where.roles("administrator", "ur_nurse")
-    os.kill(running.process.pid, signal.SIGHUP)
-    told = [("m", data) for data in sample.stay(0, BEGAN, sample.PNEUMONIA)[:-1]]
+    running = where.start_on(BEGAN + timedelta(hours=3), monkeypatch)
+    frames = sample.stay(0, BEGAN, sample.PNEUMONIA)
+    told = [("m", data) for data in frames[:-1]]
     asyncio.run(delivery.send_all("127.0.0.1", running.port, told))
     running.worked()
     visit = ("stays", "show", "ZZVN0000000", "--purpose", "HPAYMT")
@@ -319,12 +320,11 @@ def test_a_replay_of_what_was_worked_asks_again_and_takes_nothing_in_twice(runni
     assert (ours["outcome"], ours["as_of"]) == (last["outcome"], last["as_of"])
     rows = where.rows("messages", "list")
     assert [row["state"] for row in rows if row["seq"] in (last["row"], len(rows))] == ["DETERMINED"] * 2
-    asyncio.run(
-        delivery.send_all("127.0.0.1", running.port, [("m", sample.stay(0, BEGAN, sample.PNEUMONIA)[-1])])
-    )
+    asyncio.run(delivery.send_all("127.0.0.1", running.port, [("m", frames[-1])]))
     running.worked()
-    assert where.rows(*visit)[0]["events_applied"] == len(told) + 1
+    shown = where.rows(*visit)[0]
     assert running.stop() == 0
+    assert shown["events_applied"] == len(told) + 1
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from umbridge.turns import Deadline
 WHY = ("--purpose", "HPAYMT")
 SITE = default_site()
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
+LATELY = timedelta(hours=3)  # no deadline of a stay that began then passes within the hour
 
 
 def made(where: Path, version: int) -> Installation:
@@ -137,9 +138,7 @@ def test_a_stay_that_says_something_else_is_marked_for_a_person(installation: In
     installation.roles("administrator", "ur_nurse")
     daemon = installation.start()
 
-    frames = [
-        ("", frame) for n in range(3) for frame in sample.stay(n, datetime.now(UTC) - timedelta(hours=4))
-    ]
+    frames = [("", frame) for n in range(3) for frame in sample.stay(n, datetime.now(UTC) - LATELY)]
     asyncio.run(delivery.send_all("127.0.0.1", daemon.port, frames, connections=1, done=lambda sent: None))
     daemon.worked()
     read_again(installation)
@@ -238,9 +237,7 @@ def test_a_kill_after_the_last_fold_loses_no_mark(installation: Installation, tm
     """The mark is written with the fold: there is no moment between the two."""
     installation.roles("administrator", "ur_nurse")
     daemon = installation.start()
-    frames = [
-        ("", frame) for n in range(6) for frame in sample.stay(n, datetime.now(UTC) - timedelta(hours=4))
-    ]
+    frames = [("", frame) for n in range(6) for frame in sample.stay(n, datetime.now(UTC) - LATELY)]
     asyncio.run(delivery.send_all("127.0.0.1", daemon.port, frames, connections=1, done=lambda sent: None))
     daemon.worked()
     read_again(installation)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256, shake_256
 from json.encoder import encode_basestring
 from struct import Struct
@@ -132,16 +133,6 @@ class Schema:
         self._opening = _with_holes(f"[{opening}]")
         self._cut = Struct("32s" * self.size)
         self._groups = {c: self._group(numbers) for c, numbers in self.of.items()}
-        # An ``open`` column whose values are plain: one spelling each, so a match needs no second look.
-        self._plain = re.compile(
-            r"\[\["
-            + r"\],\[".join(
-                rf'{k},"([A-Za-z0-9+/]{{43}})=","{re.escape(name)}",'
-                + (f'("{re.escape(self.name)}")' if k == 0 else r'(null|"[ !#-\[\]-~]*"|0|[1-9][0-9]{0,14})')
-                for k, name in enumerate(self.open)
-            )
-            + r"\]\]\Z"
-        )
         self.groups = tuple(len(self.of[c]) for c in ("open", *self.compartments))  # slots to one secret each
 
     def _parted(self, numbers: range) -> list[str]:
@@ -153,6 +144,22 @@ class Schema:
     def _group(self, numbers: range) -> tuple[list[str], Struct]:
         """The preimages of one group's slots, and how its salts are cut."""
         return self._parted(numbers), Struct("32s" * len(numbers))
+
+    @cached_property
+    def _plain(self) -> re.Pattern[str]:
+        """An ``open`` column whose values are plain: one spelling each, so a match needs no second look.
+
+        Made when a first entry is read: who only writes, or looks at a name, need not wait for all kinds.
+        """
+        return re.compile(
+            r"\[\["
+            + r"\],\[".join(
+                rf'{k},"([A-Za-z0-9+/]{{43}})=","{re.escape(name)}",'
+                + (f'("{re.escape(self.name)}")' if k == 0 else r'(null|"[ !#-\[\]-~]*"|0|[1-9][0-9]{0,14})')
+                for k, name in enumerate(self.open)
+            )
+            + r"\]\]\Z"
+        )
 
     def plain_open(self, text: str) -> list[bytes] | None:
         """c_k of an ``open`` column with plain values; else None."""

@@ -18,7 +18,8 @@ import umbridge
 from umbridge.criteria.discover import Found
 
 BOOT = """
-import sys
+import gc, sys
+gc.disable()  # nothing that is loaded is ever given back; main turns it on again
 from importlib.machinery import PathFinder
 from json import loads
 

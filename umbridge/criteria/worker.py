@@ -55,7 +55,6 @@ def main(fd: int, name: str, entry: str, parent: int, pack: bool, required: str,
         package = None
     os.environ.clear()  # what the import guard set and the interpreter's locale: nothing a plugin needs
     level = confine(parent, *_places(package))
-    gc.disable()  # nothing that is loaded here is ever given back
     try:
         if not at_least(level, required):
             why = f"isolation is {level}, required is {required}"
