@@ -115,6 +115,19 @@ def test_a_fact_is_compared_with_another_at_its_very_value(
     assert told == {"spo2": spo2, "spo2_limit": limit}
 
 
+def test_the_same_reading_beside_another_limit_makes_another_difference(tmp_path: Path) -> None:
+    subset = load_content(folder(tmp_path)).subsets["lungs"]
+    values = [reading("spo2", Decimal(89), "%"), reading("spo2", Decimal(87), "%")]
+    limits = [reading("spo2_limit", Decimal(90), "%"), reading("spo2_limit", Decimal(88), "%")]
+    for _ in range(2):
+        found = [
+            subset.examine(case({"spo2": each, "spo2_limit": limit})).truth("low")
+            for each in values
+            for limit in limits
+        ]
+        assert found == [True, False, True, True]
+
+
 def test_each_way_of_reading_is_kept(tmp_path: Path) -> None:
     """Worst of the window below the limit, and above it by now."""
     subset = load_content(folder(tmp_path)).subsets["lungs"]

@@ -98,6 +98,39 @@ leaves = st.sampled_from(
 )
 
 
+KEPT = [  # put to one after the other with the same readings, each gives what it gives to readings of its own
+    RuleSet({**FACTS, "n": spec}, {}, {}, {"r.x": Leaf("n", ">", limit, "latest", "number", spec.unit)})
+    for limit in (Decimal(10), Decimal(15))
+    for spec in (FACTS["n"], FactSpec("n", "number", "mmol/L"))
+]
+
+
+def test_what_a_reading_came_to_in_some_rules_says_nothing_in_others() -> None:
+    for value in VALUES["n"]:
+        one_, other = reading("n", value), reading("n", value, "mmol/L")
+        for rules in (*KEPT, *KEPT):
+            for its in (one_, other):
+                unit = rules.facts["n"].unit
+                wanted = value > rules.leaves[0].value if its.latest.unit == unit else None
+                exam = rules.examine({"n": its})
+                assert exam.truth("r.x") is wanted
+                assert set(exam.readable({"n": its}, ["n"])) == ({"n"} if wanted is not None else set())
+
+
+def test_a_reading_under_another_name_is_tested_as_that_fact() -> None:
+    specs = {"n": FactSpec("n", "number"), "o": FactSpec("o", "number")}
+    leaves_ = [
+        Leaf("n", ">", Decimal(10), "latest", "number"),
+        Leaf("o", ">", Decimal(20), "latest", "number"),
+    ]
+    rules = RuleSet(specs, {}, {}, {"r.n": leaves_[0], "r.o": leaves_[1]})
+    its = reading("n", Decimal(15), "")
+    for _ in range(2):
+        exam = rules.examine({"n": its, "o": its})
+        assert (exam.truth("r.n"), exam.truth("r.o")) == (True, False)
+        assert [each.fact for each in exam.evidence("r.n", "r.o")] == ["n", "o"]
+
+
 def groups(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     lists = st.lists(children, min_size=1, max_size=3)
     return st.one_of(
