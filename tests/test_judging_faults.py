@@ -70,10 +70,14 @@ def at_both_ends(look: Any, fact: str, start: int, end: int) -> bool:
     return any(each is not None and each.value is True for each in given)
 
 
-def doubtful_too(facts: Any, fact: str, doubtful: Any) -> Iterator[Decimal]:
+def doubtful_too(facts: Any, fact: str, doubtful: Any) -> list[Decimal]:
     reading = facts.get(fact)
-    if reading is not None:
-        yield from (each for each in (reading.low.value, reading.high.value) if isinstance(each, Decimal))
+    both = () if reading is None else (reading.low.value, reading.high.value)
+    return [each for each in both if isinstance(each, Decimal)]
+
+
+def by_the_latest(facts: Any, fact: str, end: str, low: Decimal, high: Decimal, known: str) -> bool:
+    return fact in facts and known not in facts and low <= facts[fact].latest.value <= high
 
 
 _USUAL = (
@@ -81,6 +85,7 @@ _USUAL = (
     test_usual.test_each_limit_of_what_is_usual_has_two_sides,
     test_usual.test_a_lower_level_that_only_usual_values_support_is_no_measured_one,
     test_usual.test_a_score_of_before_that_somebody_stated_takes_it_off_already,
+    test_usual.test_a_value_that_is_slightly_out_alone_is_for_a_person,
     test_usual.test_what_is_worked_out_of_a_usual_value_is_usual_too,
     test_usual.test_the_table_speaks_of_measurements_and_of_what_patients_bring,
 )
@@ -147,6 +152,9 @@ FAULTS: dict[str, tuple[ModuleType, str, Any, tuple[Callable[..., Any], ...]]] =
         lambda read: frozenset[str](),
         _USUAL,
     ),
+    "no value is out alone": (usual, "ALONE", (), _USUAL),
+    "the latest value is asked for": (usual, "_is_alone", by_the_latest, _USUAL),
+    "who appears unwell is not asked for": (usual, "_UNWELL", "zz", _USUAL),
     # what the next value contradicts
     "nothing is contradicted": (grounds, "contradicted", none, _NEXT),
     "whatever was measured is contradicted": (grounds, "contradicted", lambda facts: ("sbp",), _NEXT),
@@ -163,7 +171,7 @@ FAULTS: dict[str, tuple[ModuleType, str, Any, tuple[Callable[..., Any], ...]]] =
     # who is ill beside a reason
     "one sign of inflammation is enough": (usual, "_SIGNS", 1, _ILL),
     "signs of inflammation are not counted": (usual, "_SIGNS", 9, _ILL),
-    "no sign calls a physician": (usual, "_calls", no, _ILL),
+    "no sign calls a physician": (usual, "CALLED", {}, _ILL),
     "what is doubtful counts": (usual, "_worst", doubtful_too, _ILL),
     "everybody is ill": (grounds, "is_ill", yes, _ILL),
     "nobody is ill": (grounds, "is_ill", no, _ILL),

@@ -16,7 +16,7 @@ from umbridge.errors import ContentError
 from umbridge.measured import BROUGHT, CONTRADICTED, MEASURED, ORDINARY
 from umbridge.model import Case, FactValue, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.stay.facts import dictionary
-from umbridge.usual import ILLNESSES, USUAL, USUAL_CODES, asked_beside, is_ill, usual
+from umbridge.usual import ALONE, BY_ITSELF, ILLNESSES, USUAL, USUAL_CODES, asked_beside, is_ill, usual
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 NO_FINDING = "NO_MEASURED_FACT"
@@ -205,8 +205,30 @@ def test_each_limit_of_what_is_usual_has_two_sides(
 ) -> None:
     step = Decimal(1).scaleb(min(int(low.as_tuple().exponent), int(high.as_tuple().exponent), 0))
     for value, is_usual in ((low, True), (high, True), (low - step, False), (high + step, False)):
-        assert bool(usual(facts({illness: True, fact: value}))) is is_usual, value
-        assert usual(facts({illness: False, fact: value})) == usual(facts({fact: value})) == ()
+        assert ((fact, illness) in usual(facts({illness: True, fact: value}))) is is_usual, value
+        for said in ({illness: False, fact: value}, {fact: value}):
+            assert (fact, illness) not in usual(facts(said))
+
+
+@pytest.mark.parametrize(("fact", "end", "low", "high", "known"), ALONE)
+def test_a_value_that_is_slightly_out_alone_is_for_a_person(
+    fact: str, end: str, low: Decimal, high: Decimal, known: str
+) -> None:
+    """On both sides of its limits, beside a sign of illness, and where it is stated what is usual."""
+    step, mark = Decimal("0.1"), ((fact, BY_ITSELF),)
+    for value, is_alone in ((low, True), (high, True), (low - step, False), (high + step, False)):
+        assert usual(facts({fact: value})) == (mark if is_alone else ()), value
+    assert usual(facts({fact: low, "temperature": Decimal("38.1"), "heart_rate": Decimal(91)})) == ()
+    assert usual(facts({fact: low, "sbp": Decimal(90)})) == ()
+    assert usual(facts({fact: low, "consciousness": "C"})) == ()
+    assert usual(facts({fact: low, "appears_unwell": True})) == ()
+    assert usual(facts({fact: low, "appears_unwell": False, "heart_rate": Decimal(96)})) == mark
+    if known:
+        assert usual(facts({fact: low, known: low})) == ()
+    better = reading(fact, high + 9).latest if end == "low" else reading(fact, Decimal(1)).latest
+    worst = reading(fact, low).latest
+    ends = (worst, better) if end == "low" else (better, worst)
+    assert usual({fact: Reading(fact, better, *ends, (worst, better))}) == mark  # treated since
 
 
 def test_the_table_speaks_of_measurements_and_of_what_patients_bring() -> None:

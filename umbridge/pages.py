@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REASONS = {
     "ADVISED_HIGHER": "a higher level than the one ordered is advised: a person has to see it",
     "NO_MEASURED_FACT": "its true criteria rest on no abnormal measurement",
-    "USUAL_VALUE": "it is reached only with values that a chronic illness makes usual",
+    "USUAL_VALUE": "it is reached only with values that may be usual for the patient",
     "CONTRADICTED_VALUE": "it is reached only with a value that the next one contradicts",
     "COMFORT_CARE": "comfort or hospice care is coded or stated",
     "AGE_ONLY": "its true criteria would be as true of everybody of this age",

@@ -61,6 +61,20 @@ _BY_ILLNESS: Mapping[str, tuple[tuple[str, Decimal, Decimal], ...]] = {
     illness: tuple((fact, low, high) for its, fact, low, high in USUAL if its == illness)
     for illness in ILLNESSES
 }
+#: Slightly out, alone, in a patient whom no vital sign shows to be ill: it may have been so for years, and
+#: nobody said. Which value counts (the lowest, the highest), from and to, and the fact by which somebody says
+#: what is usual. Beyond these a value is a finding by itself. All unsigned:
+#: * sodium: profound is below 125 (Spasovski G et al. Eur J Endocrinol 2014;170:G1); below 120 acts alone
+#: * bicarbonate: below 20 is the regulation's, 18 the limit of ketoacidosis (Diabetes Care 2024;47:1257)
+#: * lactate: 4 and more is looked for in sepsis; a liver, a tumour and metformin raise it too
+_ALONE: tuple[tuple[str, str, str, str, str], ...] = (
+    ("sodium", "low", "120", "124.9", "usual_sodium"),
+    ("bicarbonate", "low", "18", "19.9", "chronic_bicarbonate"),
+    ("lactate", "high", "4", "4.9", ""),
+)
+ALONE = tuple((fact, end, Decimal(low), Decimal(high), known) for fact, end, low, high, known in _ALONE)
+BY_ITSELF = "alone, and no vital sign is abnormal"
+_UNWELL = "appears_unwell"
 #: What is worked out from a measurement alone goes with it.
 _WITH = {"consciousness": ("altered_mentation",), "spo2": ("spo2_room_air",), "sodium": ("corrected_sodium",)}
 #: Comfort or hospice care: the patient, or who speaks for them, has chosen what care is for.
@@ -85,13 +99,15 @@ def asked_beside(read: frozenset[str]) -> frozenset[str]:
     if "consciousness" in read:
         found |= USUAL_CODES.keys()
     found |= {said for fact, said in _CONTRADICTED if fact in read}
+    found |= {each for fact, *_, known in ALONE if fact in read and known for each in (known, _UNWELL)}
     return frozenset(found | {COMFORT} if read & ORDINARY.keys() else found)
 
 
 def usual(facts: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
     """Measurements that may be the patient's usual ones, each with the illness that says so."""
     illnesses = [illness for illness in ILLNESSES if is_so(facts, illness)]
-    if not illnesses:
+    alone = [(row[0], BY_ITSELF) for row in ALONE if row[0] in facts and _is_alone(facts, *row)]
+    if not illnesses and not alone:
         return ()
     found = [
         (fact, illness)
@@ -106,10 +122,22 @@ def usual(facts: Mapping[str, Reading]) -> tuple[tuple[str, str], ...]:
             for illness in illnesses
             if {level.high.value, level.latest.value} <= USUAL_CODES.get(illness, frozenset())
         ]
+    if alone and not is_so(facts, _UNWELL) and not is_ill(facts, frozenset(fact for fact, _ in found)):
+        found += alone
     before = facts.get(_BASELINE)
     if before is not None and not before.latest.source.startswith(_ASSUMED):
         found = [each for each in found if each[0] not in _IN_BASELINE]
     return tuple(sorted(found))
+
+
+def _is_alone(
+    facts: Mapping[str, Reading], fact: str, end: str, low: Decimal, high: Decimal, known: str
+) -> bool:
+    """By the worst value: treatment makes no finding of it."""
+    reading = facts[fact]
+    return known not in facts and _is_between(
+        (reading.low if end == "low" else reading.high).value, low, high
+    )
 
 
 def contradicted(facts: Mapping[str, Reading]) -> tuple[str, ...]:
