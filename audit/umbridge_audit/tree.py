@@ -14,7 +14,6 @@ EMPTY_ROOT = sha256(b"").digest()
 STEP = 8  # levels between the subtrees that are kept: 256 leaves, 65,536, …
 
 _NODE = sha256(b"\x01")
-_FEW = 64  # leaves of a tree whose pairs are kept: an entry's slots
 
 # The hash of a complete subtree: its level (0 is a leaf's hash) and its number from the left.
 Node = Callable[[int, int], bytes]
@@ -35,18 +34,15 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     if not hashes:
         return EMPTY_ROOT
     made = list(hashes)
-    size = len(made)
-    new, keep = (
-        _NODE.copy,
-        made.append,
-    )  # a state that has the prefix already is cheaper than a longer message
-    for left, right in _kept_pairs(size) if size <= _FEW else _pairs(size):
+    new = _NODE.copy  # a state that has the prefix already is cheaper than a longer message
+    for left, right in _pairs(len(made)):
         node = new()
         node.update(made[left] + made[right])
-        keep(node.digest())
+        made.append(node.digest())
     return made[-1]
 
 
+@lru_cache  # an entry's roots are over as many slots each time
 def _pairs(size: int) -> tuple[tuple[int, int], ...]:
     """Which two hashes each node is made of, level by level; nodes are numbered after the ``size`` leaves."""
     found: list[tuple[int, int]] = []
@@ -57,9 +53,6 @@ def _pairs(size: int) -> tuple[tuple[int, int], ...]:
         level = [*range(size + len(found), size + len(found) + len(pairs)), *odd]
         found += pairs
     return tuple(found)
-
-
-_kept_pairs = lru_cache(maxsize=_FEW)(_pairs)
 
 
 class Frontier:
