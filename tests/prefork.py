@@ -104,7 +104,7 @@ def environment() -> dict[str, str]:
 
 def main(fd: int, parent: int) -> list[str] | None:
     """Fork for whoever asks on ``fd``. Returns in each child, with the words it is to obey."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    dies_with_parent()
     if os.getppid() != parent:
         return None
     asked = socket.socket(fileno=fd)
@@ -131,6 +131,7 @@ def main(fd: int, parent: int) -> list[str] | None:
             request = json.loads(line)
             pid = os.fork()
             if not pid:
+                dies_with_parent()  # a daemon that a failed test has left does not outlive the tests
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for one in (asked, peer, *children.values()):
@@ -148,6 +149,10 @@ def main(fd: int, parent: int) -> list[str] | None:
             os.close(errors)
             children[pid] = peer
             peer.send(b"%d" % pid)
+
+
+def dies_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def told(peer: socket.socket, code: int) -> None:

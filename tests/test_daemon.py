@@ -190,11 +190,13 @@ def determinations(running: Running, row: int) -> list[tuple[str, dict[str, Any]
     return [(state, slots) for state, slots in of_row if slots["judged_at"] == of_row[0][1]["judged_at"]]
 
 
-def test_a_plugin_that_dies_costs_only_its_own_answer(installation: Installation) -> None:
+def test_a_plugin_that_dies_costs_only_its_own_answer(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kill one worker while the feed goes on: the other answers, the failure is a PEND with its code."""
     installation.edit(r"(?m)^seconds = 60\.0", "seconds = 10.0")  # it is the one that is waited for
     installation.roles("administrator", "ur_nurse")
-    running = installation.start()
+    running = installation.start_on(BEGAN + timedelta(hours=3), monkeypatch)  # no deadline asks it first
     try:
         told = sample.stay(0, BEGAN, sample.PNEUMONIA)
         send(running.port, told[:-1])
