@@ -252,6 +252,18 @@ def test_the_principal_diagnosis_is_the_one_in_force_at_the_moment_else_the_firs
     assert principal() == ()
 
 
+def test_a_final_value_under_another_number_counts_in_the_place_of_its_preliminary_one() -> None:
+    """From preliminary to final is a correction, whenever it is told; and what counted is not lost by it."""
+    early = pulse("80", 3, 3.1, "A", "P")
+    for value in ("80", "90"):
+        final = replace(pulse(value, 3, 11, "B", "F"), control_id="ZZ-LATE")
+        found = seen(fold_of(ORDERED, early, final), 200)["heart_rate"]
+        assert (found.latest.value, len(found.series)) == (int(value), 1)
+        in_time = replace(pulse(value, 3, 4, "B", "F"), control_id="ZZ-IN-TIME")
+        both = seen(fold_of(ORDERED, early, in_time), 200)["heart_rate"]
+        assert (both.latest.value, len(both.series)) == (int(value), 1)  # once
+
+
 # --- properties -------------------------------------------------------------------------------------
 
 quarters = st.integers(0, 160).map(lambda n: n / 4)
@@ -304,7 +316,10 @@ def test_any_order_of_arrival_gives_the_same_at_the_moment(
 def test_what_comes_too_late_changes_nothing_but_by_correcting(
     rows: list[tuple[int, float, float, str, str]], late: list[tuple[int, float, float, str, str]]
 ) -> None:
-    """Collected after T, or told after T and the grace, and no correction: in reports of their own."""
+    """Collected after T, or told after T and the grace, and no correction: in reports of their own,
+    and not the final value of a preliminary one's moment."""
+    early = {collected for _, collected, _, _, status in rows if status == "P"}
+    late = [row for row in late if row[1] not in early and 4.9 not in early]
     before = [ORDERED, *(said(number, row) for number, row in enumerate(rows))]
     more = []
     for number, (value, collected, after, report, _) in enumerate(late, 100):

@@ -34,6 +34,9 @@ def counted(told: Sequence[Result], thread: Thread, told_by: int) -> Iterator[Re
         thread.tell(stated)
     for value, at in times.items():
         now = _followed(thread, value)
+        final = thread.final_of(value)  # of its moment, under another number
+        if final is not None and final not in times:  # told late: it counts in the place of what counted
+            now = final
         if now.is_shown:
             yield now.shown()._replace(at=at)
 

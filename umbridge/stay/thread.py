@@ -248,6 +248,11 @@ class Thread:
         for story in self._stories:
             yield from story.account.values
 
+    def final_of(self, value: Value) -> Value | None:
+        """The final value that a preliminary one gave way to, under another number."""
+        found = (story.account.gave_way.get(value) for story in self._stories)
+        return next((final for final in found if final is not None), None)
+
     @property
     def unsure(self) -> bool:
         return bool(self._unsure)
