@@ -23,6 +23,7 @@ from umbridge.review.plan import stay_json
 from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.clock import instant, midnights
 from umbridge.stay.fold import NeedsRefold, StayFold
+from umbridge.stay.record import canonical
 from umbridge.stay.timeline import MARK_EVERY
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
@@ -206,6 +207,20 @@ def test_a_restored_fold_is_the_fold_and_goes_on_like_it(events: list[Event], cu
         assert live.apply(event, seq) == restored.apply(event, seq)
     assert restored.head() == live.head()
     assert whole(restored) == whole(live)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(any_event(), max_size=10), st.lists(times, min_size=10, max_size=10))
+def test_a_head_has_the_course_as_it_is_now(events: list[Event], looks: list[int]) -> None:
+    """It is spelt once until it changes: by what comes in, late or not, and by the moment it is looked at."""
+    fold = StayFold(SITE)
+    for seq, (event, hours) in enumerate(zip(events, looks, strict=False)):
+        fold.apply(event, seq)
+        for _ in range(2):
+            head = fold.head()
+            assert head == canonical(json.loads(head))
+            assert json.loads(head)["course"] == json.loads(canonical(fold._timeline.course.state()))
+            fold.stay(at(hours))
 
 
 def test_the_course_is_copied_at_distances_that_double() -> None:

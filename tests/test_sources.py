@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_case import orm, oru, yes_no
+from test_case import ARRIVAL, at, obx, orm, oru, yes_no
 
 from umbridge import sample
 from umbridge.hl7 import er7
@@ -18,7 +18,7 @@ from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
 from umbridge.stay.prevailing import latest_only
-from umbridge.stay.sources import coded_by, sources_of
+from umbridge.stay.sources import MADE_OF_RESULTS, coded_by, sources_of
 from umbridge.stay.window import _Window, readings
 
 BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -103,7 +103,66 @@ def test_a_look_finds_what_asking_for_each_fact_by_itself_finds(named: str) -> N
             known |= found.keys()
     sources = sources_of(EVERY, frozenset(), frozenset())
     for its in sources:  # each kind of source was seen to say something
-        assert known & its or not its
+        assert known.intersection(its) or not its
+
+
+#: Two values of each fact that others are made of, two hours and more apart.
+SENT = {
+    "consciousness": ("A", "A"),
+    "creatinine": ("1.1", "1.4"),
+    "dbp": ("70", "72"),
+    "gcs": ("15", "15"),
+    "glucose": ("100", "110"),
+    "heart_rate": ("80", "82"),
+    "hemoglobin": ("13", "12"),
+    "pao2": ("80", "82"),
+    "pao2_fio2": ("380", "370"),
+    "potassium": ("4.1", "4.2"),
+    "resp_rate": ("14", "15"),
+    "sbp": ("120", "122"),
+    "sodium": ("139", "140"),
+    "spo2": ("97", "98"),
+    "spo2_room_air": ("97", "98"),
+    "troponin_ratio": ("10", "40"),
+}
+#: What some of them are made of besides.
+BESIDE = {
+    "baseline_creatinine": ("0.9", "0.9"),
+    "fio2": ("0.21", "0.21"),
+}
+TOGETHER = (
+    *(("sodium", "glucose"), ("dbp", "sbp"), ("pao2", "fio2"), ("creatinine", "baseline_creatinine")),
+    *((fact,) for fact in SENT),
+)
+
+
+def code_of(fact: str) -> str:
+    kind = dictionary()[fact]
+    local = (
+        code for its in SITES["closed world"].observations.values() for code, of in its.items() if of == fact
+    )
+    return kind.loinc[0] if kind.loinc else next(local)
+
+
+def test_a_fact_made_of_results_is_found_by_each_of_those_that_make_it() -> None:
+    site, seen_by = SITES["closed world"], {fact: set[str]() for fact in MADE_OF_RESULTS}
+    cut = Cut(ReviewType.ADMISSION)
+    for sent in TOGETHER:
+        fold = StayFold(site)
+        fold.apply(ARRIVAL, 0)
+        its = [
+            obx(code_of(fact), value, hours, dictionary()[fact].unit, reference="0-20")
+            for fact in sent
+            for hours, value in zip((1, 4.5), (SENT | BESIDE)[fact], strict=True)
+        ]
+        fold.apply(oru(*its), 1)
+        stay = fold.stay(at(5))
+        found = readings(fold, at(5), review=cut, wanted=frozenset(MADE_OF_RESULTS), stay=stay)
+        for fact, of in MADE_OF_RESULTS.items():
+            assert found.get(fact) == _Window(fold, at(5), cut, stay).reading(fact)
+            if fact in found:
+                seen_by[fact] |= {*of}.intersection(sent)
+    assert seen_by == {fact: {*of} for fact, of in MADE_OF_RESULTS.items()}  # none is listed in vain
 
 
 def test_every_wanted_fact_has_one_source() -> None:

@@ -290,9 +290,9 @@ class Casework:
         }
         for item in said:
             verdicts.setdefault(item.review.id, {})[item.plugin] = verdict(item.screened.result, item.wave)
+        closes = {name: settled(verdicts[name].values()) for name in {item.review.id for item in said}}
         determined: list[Determined] = []
         for item in said:
-            own = verdicts[item.review.id]
             result = with_aside(begun.fold, stay, item.review, item.screened.result)
             if _is_closed_by_other_rules(task, item.review):
                 continue
@@ -309,9 +309,9 @@ class Casework:
                 isolation=item.screened.isolation,
                 failed=item.screened.failed,
                 as_of=begun.as_of,
-                closes=settled(own.values()),
+                closes=closes[item.review.id],
             )
-            said_of = (item.review.id, item.plugin, own[item.plugin], result.outcome)
+            said_of = (item.review.id, item.plugin, verdicts[item.review.id][item.plugin], result.outcome)
             determined.append(Determined(*said_of, _texts(draft, spelt(draft, result))))
         stands = self._stands(begun, said, verdicts)
         closings = {name: each.closing for name, each in task.said.reviews.items()}

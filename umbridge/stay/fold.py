@@ -50,7 +50,6 @@ from umbridge.stay.record import (
     Record,
     canonical,
     names_of,
-    patient_key,
     records,
     same_patient,
 )
@@ -181,7 +180,7 @@ class StayFold:
             told = self._rows(replace(event, is_beside=False), seq)
             return None if told is None else {"beside": [told]}
         here, sent = self.site.at(event.facility), instant(event.sent_at)
-        patient = patient_key(event.patient, here)
+        patient = names_of(event, self.site).patient
         said, plain = said_of(event, seq, self.site)
         at, word = instant(event.effective_at), word_of(patient, event, seq, self.site)
         rows: dict[str, list[Any]] = {
@@ -217,15 +216,14 @@ class StayFold:
 
     def head(self) -> bytes:
         """Everything but what the increments hold, as canonical JSON of bounded size."""
-        return canonical(
-            {
-                "applied": self._applied,
-                "course": self._timeline.course.state(),
-                "form": FORM,
-                "people": self._people,
-                "site": self.site.digest,
-            }
-        )
+        parts = {
+            b"applied": canonical(self._applied),
+            b"course": self._timeline.written(),
+            b"form": canonical(FORM),
+            b"people": canonical(self._people),
+            b"site": canonical(self.site.digest),
+        }
+        return b"{%b}" % b",".join([b'"%b":%b' % part for part in parts.items()])
 
     @classmethod
     def restore(

@@ -149,15 +149,30 @@ class Names(NamedTuple):
     account: str
 
 
+class _Named(NamedTuple):
+    event: Event | None
+    site: SiteProfile | None
+    names: Names
+
+
+_newest = _Named(None, None, Names("", "", ""))
+
+
 def names_of(event: Event, site: SiteProfile) -> Names:
-    """By the numbers of the facility that sent it."""
+    """By the numbers of the facility that sent it. Each part of a stay asks for those of one event."""
+    global _newest  # noqa: PLW0603 - by the very objects, so that nothing has to be compared
+    known = _newest
+    if known.event is event and known.site is site:
+        return known.names
     here = site.at(event.facility)
     visit, patient = event.visit, event.patient
-    return Names(
+    names = Names(
         patient_key(patient, here),
         here.visits.name(visit.number, visit.authority),
         here.accounts.name(patient.account, patient.account_authority),
     )
+    _newest = _Named(event, site, names)
+    return names
 
 
 _ACCOUNT = "account:"
@@ -175,6 +190,8 @@ def account_named(name: str) -> str:
 
 def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
     """What of one message belongs to the course: an ADT event. Status orders come from ``orders``."""
+    if event.message_type != "ADT" or event.trigger not in RANK:
+        return []
     (patient, visit, account), sent = names_of(event, site), instant(event.sent_at)
     identity: RecordData = {}
     if event.facility and event.facility in site.places:
@@ -183,23 +200,20 @@ def records(event: Event, seq: int, site: SiteProfile) -> list[Record]:
         identity["visit"] = visit
     if account:
         identity["account"] = account
-    made: list[Record] = []
-    if event.message_type == "ADT" and event.trigger in RANK:
-        told = sent if event.told_at is None else instant(event.told_at)
-        key = (instant(event.effective_at), RANK[event.trigger], told, seq, event.part)
-        data = identity.copy() if event.trigger in RENAMES else _visit(event.visit, identity)
-        if event.occurred is not None or _OWN_TIMES.get(event.trigger, "") in data:
-            data["stated"] = True
-        if event.occurred is not None and event.trigger in CANCELS:
-            data["target"] = _meant(event.occurred)
-        if event.trigger == "A42":
-            data["joined"] = True
-        if event.prior_accounts:
-            spaces = {group.prior_account: group.prior_account_authority for group in event.groups}
-            name = site.at(event.facility).accounts.name
-            data["prior"] = [name(each, spaces.get(each, "")) for each in event.prior_accounts]
-        made.append(Record(key, event.trigger, patient, data))
-    return made
+    told = sent if event.told_at is None else instant(event.told_at)
+    key = (instant(event.effective_at), RANK[event.trigger], told, seq, event.part)
+    data = identity.copy() if event.trigger in RENAMES else _visit(event.visit, identity)
+    if event.occurred is not None or _OWN_TIMES.get(event.trigger, "") in data:
+        data["stated"] = True
+    if event.occurred is not None and event.trigger in CANCELS:
+        data["target"] = _meant(event.occurred)
+    if event.trigger == "A42":
+        data["joined"] = True
+    if event.prior_accounts:
+        spaces = {group.prior_account: group.prior_account_authority for group in event.groups}
+        name = site.at(event.facility).accounts.name
+        data["prior"] = [name(each, spaces.get(each, "")) for each in event.prior_accounts]
+    return [Record(key, event.trigger, patient, data)]
 
 
 def _visit(visit: Visit, identity: RecordData) -> RecordData:

@@ -195,8 +195,9 @@ class ResultList(Placed):
     def exceptions(self, is_own: Callable[[str], bool]) -> list[str]:
         """What a person has to look at among the results of these patients, as codes of exceptions."""
         self.settle()
-        if not self._marks.is_any and not self.lost and not self._told.strange():  # nearly always
-            return []
+        told = self._told
+        if not self._marks.is_any and not self.lost and not (told.withdrawn and told.strange()):
+            return []  # nearly always
         found = ["CORRECTION_AMBIGUOUS"] if any(is_own(each.patient) for each in self._marks.unsure) else []
         found += [UNFOUND] if any(self.in_question(is_own)) else []
         return [*found, "RESULT_UNREAD"] if self.unread(is_own) else found

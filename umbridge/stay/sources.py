@@ -5,22 +5,52 @@ Most of what a look asks for nobody ever spoke of: it need not be looked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import lru_cache
 from typing import NamedTuple
 
 from umbridge.charting import ASSUMPTIONS
+from umbridge.measured import CONTRADICTED
 from umbridge.stay.facts import FactType, dictionary
 from umbridge.stay.treatments import PROCEDURE
 
+#: Facts with a rule of their own that come to nothing unless something was sent of one of these, whatever
+#: else was said: no order, no diagnosis and no silence says them.
+MADE_OF_RESULTS: Mapping[str, tuple[str, ...]] = {
+    **{f"{fact}_contradicted": (fact,) for fact in CONTRADICTED},
+    "altered_mentation": ("consciousness", "gcs"),
+    "corrected_sodium": ("glucose",),
+    "creatinine_rise_48h": ("creatinine",),
+    "effective_osmolality": ("glucose",),
+    "gas_not_needed": ("spo2", "spo2_room_air"),
+    "hemoglobin_fall_24h": ("hemoglobin",),
+    "lactate_not_needed": ("sbp",),
+    "map_not_needed": ("dbp",),
+    "pao2_fio2": ("pao2_fio2", "pao2"),
+    "potassium": ("potassium",),
+    "rise_in_creatinine": ("creatinine",),
+    "serial_troponin": ("troponin_ratio",),
+    "spo2_room_air": ("spo2_room_air", "spo2"),
+    "troponin_change": ("troponin_ratio",),
+    "troponin_ratio": ("troponin_ratio",),
+}
+
 
 class Sources(NamedTuple):
-    """Facts by what can say them: results alone, diagnoses too, orders too, or anything else as well."""
+    """Facts by what can say them: results alone, diagnoses too, orders too, or anything else as well.
+
+    ``made``: those of the others that are made of results alone, each with the facts of which it needs one.
+    """
 
     sent: frozenset[str]
     coded: frozenset[str]
     ordered: frozenset[str]
     others: frozenset[str]
+    made: Mapping[str, tuple[str, ...]]
+
+    def made_by(self, sent: Set[str]) -> set[str]:
+        """Those of the last that may come to something by what was sent."""
+        return {fact for fact, of in self.made.items() if not sent.isdisjoint(of)}
 
 
 @lru_cache(maxsize=64)
@@ -34,7 +64,9 @@ def sources_of(wanted: frozenset[str], closed: frozenset[str], special: frozense
     ]
     coded = frozenset(each.id for each in plain if each.icd10 or each.icd10_no)
     sent = frozenset(each.id for each in plain) - coded
-    return Sources(sent, coded, ordered, wanted - sent - coded - ordered)
+    others = wanted - sent - coded - ordered
+    made = {fact: of for fact, of in MADE_OF_RESULTS.items() if fact in others}
+    return Sources(sent, coded, ordered, others - made.keys(), made)
 
 
 @lru_cache(maxsize=4096)

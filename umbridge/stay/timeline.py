@@ -13,7 +13,7 @@ from typing import NamedTuple
 from umbridge.site import SiteProfile
 from umbridge.stay.course import Course
 from umbridge.stay.happening import BACK, GONE, SHELL, Placed
-from umbridge.stay.record import Key, Record, is_planned, same_patient
+from umbridge.stay.record import Key, Record, canonical, is_planned, same_patient
 from umbridge.stay.steps import known, reopen, seen, step, take_back
 from umbridge.stay.telling import Telling
 
@@ -59,6 +59,7 @@ class Timeline:
         self._is_restored = False  # the course is made; where its records stand is asked with the next
         self._now = 0  # planned orders of a later time wait for it
         self._planned = 0  # when the last of them takes effect
+        self._written: bytes | None = None  # the course as a snapshot has it, until it changes
 
     # -- taking in -------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class Timeline:
     def restore(self, course: Course) -> None:
         """What waits has made this course."""
         self._records, self._waiting = sorted(self._waiting, key=_told), []
-        self._course, self._now = course, course.reached
+        self._course, self._now, self._written = course, course.reached, None
         self._placed_for, self._is_restored = self._whose(), True
 
     def forget(self) -> None:
@@ -112,6 +113,7 @@ class Timeline:
         self._telling = None
         self._marks, self._count, self._order, self._keys = [], 0, [], []
         self._course, self._beside, self._awaited = Course(), None, frozenset()
+        self._written = None
         self._waiting, self._records = self._records + self._waiting, []
         self._is_restored = False
 
@@ -131,6 +133,13 @@ class Timeline:
         if self._count < len(self._order):
             self._fold()
         return self._course
+
+    def written(self) -> bytes:
+        """The course as a snapshot has it. Most messages bring results and leave it as it is."""
+        course = self.course
+        if self._written is None:
+            self._written = canonical(course.state())
+        return self._written
 
     def _settle(self) -> None:
         """Put what waits in its place."""
@@ -230,7 +239,7 @@ class Timeline:
             del self._marks[-1]
         mark = self._marks[-1] if self._marks else _Mark(0, Course(), None, frozenset())
         self._count, self._awaited = mark.number, mark.awaited
-        self._course = mark.course.copied()
+        self._course, self._written = mark.course.copied(), None
         self._beside = None if mark.beside is None else mark.beside.copied()
 
     def _fold(self) -> None:
@@ -238,6 +247,7 @@ class Timeline:
             is_planned = self._is_planned(number)
             if is_planned and self._keys[number][0] > self._now:
                 continue
+            self._written = None
             self._step(self._order[number])
             if is_planned:
                 self._course.reached = self._keys[number][0]

@@ -59,7 +59,7 @@ def readings(
     sources = sources_of(frozenset(wanted), frozenset(window.closed), _OF_ITS_OWN)
     # What nobody spoke of is unknown, as most facts are; of a treatment it may be N.
     asked = (fold.sent & sources.sent) | ((fold.sent | window.coded) & sources.coded)
-    asked |= (fold.sent | window.ordered) & sources.ordered
+    asked |= ((fold.sent | window.ordered) & sources.ordered) | sources.made_by(fold.sent)
     found = {fact: window.reading(fact) for fact in (*sources.others, *asked)}
     if fold.site.closed_world:
         found |= {fact: single(fact, window.unordered) for fact in sources.ordered - asked}
