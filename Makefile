@@ -8,8 +8,8 @@ WORKERS ?= 4
 # Each of the four reads every test: kept bytecode makes that a third of the work, whatever .ci/run set. It is made
 # once, before they start side by side (0269).
 BESIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-PARTS  := audit . plugins/interqual_like plugins/mcg_like plugins/two_midnight
-SOURCES := umbridge audit plugins tests bench
+PARTS  := audit . kit plugins/interqual_like plugins/mcg_like plugins/two_midnight
+SOURCES := umbridge audit kit plugins tests bench
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench answerbench ledgerbench docs vectors faults attacks corpora mutants clean
@@ -24,8 +24,8 @@ $(STAMP): pyproject.toml constraints.txt $(foreach p,$(PARTS),$(p)/pyproject.tom
 	@test -x $(PY) || $(PYTHON) -m venv --without-pip $(VENV)
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m pip --python $(PY) install --quiet --no-warn-script-location --disable-pip-version-check -c constraints.txt \
-	  -e ./audit -e '.[dev]' -e ./plugins/interqual_like -e ./plugins/mcg_like -e ./plugins/two_midnight
-	@$(PY) -m compileall -q umbridge audit/umbridge_audit plugins
+	  -e './audit[store]' -e '.[dev]' -e ./kit -e ./plugins/interqual_like -e ./plugins/mcg_like -e ./plugins/two_midnight
+	@$(PY) -m compileall -q umbridge audit/umbridge_audit kit plugins
 	@touch $(STAMP)
 
 run: $(STAMP)    ## the whole job in miniature on this machine: feed, screens, ledger, verification

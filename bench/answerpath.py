@@ -27,9 +27,11 @@ from typing import Any
 
 import load  # beside this file; not bench.load, for there may be another bench in the checkout
 
-from umbridge import config, daemon, setup
-from umbridge.intake import Intake
-from umbridge.store import ground
+from umbridge.commands import setup
+from umbridge.intake.receive import Intake
+from umbridge.run import daemon
+from umbridge.settings import config
+from umbridge.store import durability
 from umbridge.store.opening import take_pen
 
 WARM = 256
@@ -45,7 +47,7 @@ TOKEN, DIGEST = 16, 32  # bytes
 
 def install(folder: Path) -> None:
     setup.init(folder, org="zz-bench", chain="answer", site_file=None)
-    if ground.weakness(folder):
+    if durability.weakness(folder):
         file = folder / "umbridge.toml"
         text = file.read_text(encoding="utf-8")
         said = 'store = "store"\nstore_not_durable = "I accept"'

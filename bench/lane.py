@@ -18,13 +18,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, it finds the tree it is part of
 
 from bench.load import BEGAN
-from umbridge import sample
+from umbridge.commands import sample
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, ReviewState
 from umbridge.review.case import case
 from umbridge.review.plan import reviews
-from umbridge.site import SiteProfile, default_site
+from umbridge.settings.site import SiteProfile, default_site
 from umbridge.stay.facts import dictionary
 from umbridge.stay.fold import StayFold
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.load import ticker
-from umbridge import controlclient
-from umbridge.store import ground
+from umbridge.access import control_client
+from umbridge.store import durability
 
 START_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
@@ -33,7 +33,7 @@ class BenchFailedError(Exception):
 def umbridge(*words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     """One umbridge command, as typed. -P: the code is the interpreter's, not that of the folder we are in."""
     return subprocess.run(
-        [python, "-P", "-m", "umbridge.cli", *words],
+        [python, "-P", "-m", "umbridge.commands.main", *words],
         capture_output=True,
         text=True,
         env=_environment(),
@@ -106,7 +106,7 @@ class Ours:
 
     def status(self) -> dict[str, Any]:
         """What ``umbridge status --json`` prints, over the same socket."""
-        rows = controlclient.request(self.store, "status", {})
+        rows = control_client.request(self.store, "status", {})
         found = next(iter(rows), None) if rows is not None else None
         if found is None:
             raise BenchFailedError(f"the daemon is gone; see {self.folder}/daemon.log")
@@ -182,12 +182,12 @@ def running(folder: Path, plugins: Sequence[str] = (), python: str = sys.executa
         text, changed = re.subn(r"(?m)^names = \[\]", f"names = {json.dumps(list(plugins))}", text, count=1)
         if not changed:
             raise BenchFailedError(f"{settings}: no list of plugins to change")
-    if ground.weakness(folder):
+    if durability.weakness(folder):
         text = text.replace('store = "store"', 'store = "store"\nstore_not_durable = "I accept"', 1)
     settings.write_text(text, encoding="utf-8")
     with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
-            [python, "-P", "-m", "umbridge.cli", "serve", "--config", str(settings)],
+            [python, "-P", "-m", "umbridge.commands.main", "serve", "--config", str(settings)],
             stdout=log,
             stderr=log,
             env=_environment(),
@@ -206,7 +206,7 @@ def running(folder: Path, plugins: Sequence[str] = (), python: str = sys.executa
 def _port(process: subprocess.Popen[bytes], folder: Path) -> int:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        rows = controlclient.request(folder / "store", "status", {})
+        rows = control_client.request(folder / "store", "status", {})
         found = next(iter(rows), None) if rows is not None else None
         if found and found["feeds"] and found["feeds"][0]["port"]:
             return int(found["feeds"][0]["port"])

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from umbridge.criteria.host import Host
 from umbridge.model import Case, Level, Reading, ReviewType, Sample, Status
+from umbridge.screening.host import Host
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 VALUES = {

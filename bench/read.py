@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a file, it finds th
 
 from bench import lane
 from bench.load import BEGAN
-from umbridge import sample
+from umbridge.commands import sample
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import ack, batch, er7, mllp
 from umbridge.hl7.moments import EPOCH

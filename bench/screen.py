@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 
 import umbridge_interqual_like as plugin
+from umbridge_kit.boundary_patients import case, choices
 
 from umbridge import Level, ReviewType
-from umbridge.specimens import case, choices
 
 
 def calibration() -> float:

@@ -22,10 +22,11 @@ from itertools import islice
 from pathlib import Path
 from sqlite3 import connect
 
-from umbridge import config, delivery
-from umbridge.config import User
-from umbridge.daemon import Parts
-from umbridge.inquiry import Inquiry
+from umbridge.access.registry import Inquiry
+from umbridge.intake import delivery
+from umbridge.run.daemon import Parts
+from umbridge.settings import config
+from umbridge.settings.config import User
 from umbridge.store.opening import hold_pen
 
 REPEATS = 5
@@ -55,7 +56,7 @@ def admission(number: int) -> bytes:
 
 def grow(file: Path, store: Path, numbers: range) -> None:
     """Have a daemon take in these stays, to the last determination."""
-    serve = [sys.executable, "-m", "umbridge.cli", "serve", "--config", str(file)]
+    serve = [sys.executable, "-m", "umbridge.commands.main", "serve", "--config", str(file)]
     with (file.parent / "daemon.log").open("ab") as log:
         daemon = subprocess.Popen(serve, stderr=log, stdout=log)
     try:
@@ -75,7 +76,7 @@ def grow(file: Path, store: Path, numbers: range) -> None:
 
 def status(file: Path) -> list[dict[str, object]]:
     """Lines of ``umbridge status --json``; none while the daemon is not there yet."""
-    words = [sys.executable, "-m", "umbridge.cli", "status", "--json", "--config", str(file)]
+    words = [sys.executable, "-m", "umbridge.commands.main", "status", "--json", "--config", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return [row for row in found if row.get("running", True) and row.get("pid")]
@@ -102,7 +103,9 @@ def main(lines: int, sizes: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "site"
         subprocess.run(
-            [sys.executable, "-m", "umbridge.cli", "init", str(place)], check=True, capture_output=True
+            [sys.executable, "-m", "umbridge.commands.main", "init", str(place)],
+            check=True,
+            capture_output=True,
         )
         file, there = place / "umbridge.toml", 0
         text = file.read_text(encoding="utf-8").replace("port = 2575", "port = 0")

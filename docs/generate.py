@@ -17,7 +17,7 @@ import click
 from umbridge_audit.cli import main as verifier
 
 from bench import run as bench
-from umbridge.cli import main as umbridge
+from umbridge.commands.main import main as umbridge
 
 WIDTH = 100
 PAGE = Path(__file__).with_name("cli.md")
@@ -112,7 +112,7 @@ def transcript() -> str:
     """What ``make run`` prints, from a run made now (about ten seconds)."""
     environment = {k: v for k, v in os.environ.items() if k != "UMBRIDGE_CONFIG"} | {"COLUMNS": "110"}
     done = subprocess.run(
-        [sys.executable, "-m", "umbridge.cli", "demo"],
+        [sys.executable, "-m", "umbridge.commands.main", "demo"],
         capture_output=True,
         text=True,
         check=True,

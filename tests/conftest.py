@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from installation import ROOT, SHARED, START_SECONDS, Installation, Running, exchange
 
-from umbridge.criteria import host
+from umbridge.screening import host
 
 __all__ = ["ROOT", "SHARED", "START_SECONDS", "Installation", "Running", "exchange"]
 

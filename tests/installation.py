@@ -23,14 +23,16 @@ import pytest
 from click.testing import CliRunner
 from prefork import Forked, Loaded, environment
 
-from umbridge import config, controlclient, setup
-from umbridge.cli import main
-from umbridge.config import Settings
-from umbridge.store import ground
+from umbridge.access import control_client
+from umbridge.commands import setup
+from umbridge.commands.main import main
+from umbridge.settings import config
+from umbridge.settings.config import Settings
+from umbridge.store import durability
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-SERVE = ("-m", "umbridge.cli")
+SERVE = ("-m", "umbridge.commands.main")
 AT_FIRST = environment()  # before any test has changed it: what a daemon that is forked was loaded with
 START_SECONDS = 120.0  # on a loaded machine everything takes several times as long
 
@@ -61,7 +63,7 @@ class Installation:
         self._at(directory)
         self.edit(r"(?m)^port = 2575", "port = 0")
         self.edit(r"(?m)^seconds = 2\.0", "seconds = 60.0")  # a busy machine is not a plugin that hangs
-        if ground.weakness(directory):  # a machine whose /tmp lies in memory
+        if durability.weakness(directory):  # a machine whose /tmp lies in memory
             self.edit(r'(?m)^store = "store"', 'store = "store"\nstore_not_durable = "I accept"')
         self.edit(
             r"(?m)^pending_rows", "ballast_bytes = 65536\npending_rows"
@@ -109,7 +111,7 @@ class Installation:
     def process(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """The same in a process of its own, where that is the subject: a daemon, the whole job."""
         done = subprocess.run(
-            [sys.executable, "-m", "umbridge.cli", *words, "--config", str(self.file)],
+            [sys.executable, "-m", "umbridge.commands.main", *words, "--config", str(self.file)],
             capture_output=True,
             text=True,
             timeout=120,
@@ -174,7 +176,7 @@ class Running:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             assert self.process.poll() is None, self.log.read_text()[-2000:]
-            for row in controlclient.request(self.where.settings.store, "status", {}) or ():
+            for row in control_client.request(self.where.settings.store, "status", {}) or ():
                 if row["pid"] == self.process.pid and row["feeds"][0]["port"]:
                     return row
             time.sleep(0.02)
@@ -182,7 +184,7 @@ class Running:
         raise AssertionError("the daemon did not start")
 
     def now(self) -> dict[str, Any]:
-        rows = controlclient.request(self.where.settings.store, "status", {})
+        rows = control_client.request(self.where.settings.store, "status", {})
         assert rows is not None
         return next(iter(list(rows)))
 

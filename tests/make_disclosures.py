@@ -12,10 +12,10 @@ from typing import Any
 from umbridge_audit.disclose import Sees, unmet
 from umbridge_audit.redact import PURPOSES, AccessTable, Permission
 
-from umbridge.inquiry import ACTS, QUERIES
-from umbridge.messagedesk import SEGMENT_COMPARTMENT
-from umbridge.questions import Act, Query
-from umbridge.views import Exported, Placed, Slots, places
+from umbridge.access.messages import SEGMENT_COMPARTMENT
+from umbridge.access.questions import Act, Query
+from umbridge.access.registry import ACTS, QUERIES
+from umbridge.access.views import Exported, Placed, Slots, places
 
 PAGE = Path(__file__).with_name("golden_disclosures.txt")
 INSIDE: dict[type[Any], str] = {

@@ -12,15 +12,15 @@ import pytest
 import umbridge_interqual_like
 import umbridge_mcg_like
 import umbridge_two_midnight
+from umbridge_kit.boundary_patients import AT, Value, case, choices, examined
 
+from umbridge.clinical.measured import BROUGHT, MEASURED, MEASURED_WHEN_PLANNED, ORDINARY, ORGAN_SUPPORT
 from umbridge.criteria.abnormal import abnormal
 from umbridge.criteria.content import Subset
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.grounds import NO_MEASURED_FACT
-from umbridge.measured import BROUGHT, MEASURED, MEASURED_WHEN_PLANNED, ORDINARY, ORGAN_SUPPORT
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, holds, level_supported, settled
-from umbridge.specimens import AT, Value, case, choices, examined
 from umbridge.stay.facts import DERIVED, dictionary
 
 MET = (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.stay import account, results
-from umbridge.stay.likeness import Told, base_of
-from umbridge.stay.onevalue import Value
-from umbridge.stay.resultlist import ResultList
-from umbridge.stay.statements import (
+from umbridge.stay.results import account, by_time
+from umbridge.stay.results.likeness import Told, base_of
+from umbridge.stay.results.one_value import Value
+from umbridge.stay.results.result_list import ResultList
+from umbridge.stay.results.statements import (
     CONFIRMED,
     CORRECTED,
     EVER,
@@ -1034,8 +1034,8 @@ def test_what_is_no_longer_kept_is_still_corrected(seed: int) -> None:
         made.append(said(kind, value, when, sent=50 + order.randrange(9), seq=seq, report=report, sub=sub))
     everything = {each.place: each for each in told(*made)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "FIRST_KEPT", first)
-        patch.setattr(results, "NEWEST_KEPT", newest)
+        patch.setattr(by_time, "FIRST_KEPT", first)
+        patch.setattr(by_time, "NEWEST_KEPT", newest)
         order.shuffle(made)
         held = ResultList()
         for each in made:

@@ -10,15 +10,16 @@ import pytest
 from installation import Installation, Running
 from umbridge_audit.entry import Draft
 
-from umbridge import delivery, sample
-from umbridge.casework.docket import Done
+from umbridge.commands import sample
 from umbridge.errors import UsageError
-from umbridge.lanecommands import RecordWork
+from umbridge.intake import delivery
+from umbridge.lanes.commands import RecordWork
+from umbridge.lanes.protocol import Done
+from umbridge.lanes.queue import Deadline
 from umbridge.review.standing import LaneReviews
 from umbridge.store.closing import Closed, CloseException, closed_name, closed_of
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
-from umbridge.turns import Deadline
 
 WHY = ("--purpose", "HPAYMT")
 CLOSE = ("stays", "acknowledge")

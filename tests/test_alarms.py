@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fold import ED, MEDICARE, OBS, OTHER, SHARED, SITE, WARD, adt, at, folded
 
-from umbridge import shadow
+from umbridge.dryrun import screen
 from umbridge.model import Certification, Coded, Coverage, Event, Observation, Order
 from umbridge.review.plan import next_deadline
-from umbridge.site import load_site, parse_site
+from umbridge.settings.site import load_site, parse_site
 from umbridge.stay.fold import Stay, StayFold
 from umbridge.stay.together import side_by_side
 
@@ -352,8 +352,8 @@ def test_between_two_turns_nothing_changes(count: int, first: float, later: floa
 def of_case(name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     expected = json.loads((SHARED / "cases" / name / "expected.json").read_text("utf-8"))
     site = SHARED / "site.toml"  # site-v2.toml differs in what these cases do not have
-    run = shadow.Shadow(load_site(site))
-    for _, message in shadow.read_files([str(SHARED / "cases" / name)]):
+    run = screen.Shadow(load_site(site))
+    for _, message in screen.read_files([str(SHARED / "cases" / name)]):
         run.take(message)
     return run.stays(datetime.fromisoformat(expected["as_of"])), expected
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 from installation import Installation, Running
-from test_inquiry import desk_of, feed
+from test_registry import desk_of, feed
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, JsonValue
 
-from umbridge import control, controlclient, delivery, glass
-from umbridge.config import User
-from umbridge.control import ROWS_AHEAD
+from umbridge.access import breakglass, control, control_client
+from umbridge.access.control import ROWS_AHEAD
+from umbridge.intake import delivery
+from umbridge.settings.config import User
 from umbridge.store.commands import WriteEntries
 from umbridge.store.opening import hold_pen, open_keys
 
@@ -65,7 +66,7 @@ def populate(where: Installation) -> None:
         pen.call(WriteEntries(drafts=tuple(entries())))
         viewer = Viewer(account="zz", user="zz", roles=(), auth="test")
         for n in range(ROWS_AHEAD + 1):
-            glass.open_window(pen, viewer, f"ZZV{n}", "ZZ in the emergency")
+            breakglass.open_window(pen, viewer, f"ZZV{n}", "ZZ in the emergency")
 
 
 def messages() -> list[tuple[str, bytes]]:
@@ -109,7 +110,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def ask(daemon: Running, op: str, **args: Any) -> list[Row]:
-    rows = controlclient.request(daemon.where.settings.store, op, args)
+    rows = control_client.request(daemon.where.settings.store, op, args)
     assert rows is not None
     return list(rows)
 

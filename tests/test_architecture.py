@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "umbridge",
     "audit/umbridge_audit",
+    "kit/umbridge_kit",
     "plugins/interqual_like/umbridge_interqual_like",
     "plugins/mcg_like/umbridge_mcg_like",
     "plugins/two_midnight/umbridge_two_midnight",
@@ -26,7 +27,7 @@ LIMIT = 420  # lines: what a person reads in one sitting
 # Longer modules, each with the length it may have and why it is one file.
 LONGER = {
     # The whole command line is one file, so that what people script against is read in one place.
-    "umbridge/cli.py": 700,
+    "umbridge/commands/main.py": 700,
 }
 
 # Words that say nothing about what a room is for.
@@ -96,7 +97,14 @@ def test_architecture_draws_exactly_the_modules_that_exist() -> None:
 def test_architecture_draws_every_folder_with_code_in_it() -> None:
     _, drawn = drawn_tree()
     packages = {relative(path.parent) for path in modules()}
-    packages |= {"audit", "plugins", "plugins/interqual_like", "plugins/mcg_like", "plugins/two_midnight"}
+    packages |= {
+        "audit",
+        "kit",
+        "plugins",
+        "plugins/interqual_like",
+        "plugins/mcg_like",
+        "plugins/two_midnight",
+    }
     top = {name.split("/")[0] for name, _ in tracked() if "/" in name}
     assert (packages | top) - drawn == set()
 
@@ -208,25 +216,27 @@ def test_importing_umbridge_is_light() -> None:
 
 # Modules without a test file of their own name: where they are tested instead, and why there.
 TESTED_IN = {
-    "umbridge/drawing.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit draws
-    "umbridge/carers.py": "tests/test_practitioners.py",
-    "umbridge/timings.py": "tests/test_order_times.py",
+    "umbridge/commands/main.py": "tests/test_cli.py",
+    "kit/umbridge_kit/drawing.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit draws
+    "umbridge/values/carers.py": "tests/test_practitioners.py",
+    "umbridge/values/timings.py": "tests/test_order_times.py",
     "umbridge/review/worklist.py": "tests/test_worklist.py",  # lines, kept and made again
     "umbridge/store/worklist.py": "tests/test_worklist.py",  # the same, by due time, unit and payer
-    "umbridge/lanecommands.py": "tests/test_moves.py",  # what they write is what a run over files finds
-    "umbridge/lanememory.py": "tests/test_moves.py",  # a daemon that remembers and one that restarted agree
+    "umbridge/lanes/commands.py": "tests/test_moves.py",  # what they write is what a run over files finds
+    "umbridge/lanes/memory.py": "tests/test_moves.py",  # a daemon that remembers and one that restarted agree
     "umbridge/__init__.py": "tests/test_asking.py",  # it loads nothing until it is asked for a name
-    "umbridge/controlclient.py": "tests/test_control.py",  # one end of a socket says little without the other
+    # one end of a socket says little without the other
+    "umbridge/access/control_client.py": "tests/test_control.py",
     "umbridge/criteria/frontdoor.py": "tests/test_asking.py",
-    "umbridge/criteria/whyframe.py": "tests/test_why.py",
-    "umbridge/whytree.py": "tests/test_why.py",
-    "umbridge/criteria/whyrow.py": "tests/test_why.py",
-    "umbridge/review/aside.py": "tests/test_notused.py",
-    "umbridge/casework/again.py": "tests/test_whydesk.py",
-    "umbridge/stay/asidewords.py": "tests/test_notused.py",
-    "umbridge/rowstate.py": "tests/test_docs.py",  # a list of words, held to docs/cli.md
-    "umbridge/settingsfile.py": "tests/test_asking.py",
-    "umbridge/store/ground.py": "tests/test_store_host.py",  # what a start finds wrong with its place
+    "umbridge/screening/why_codec.py": "tests/test_why.py",
+    "umbridge/commands/why_tree.py": "tests/test_why.py",
+    "umbridge/criteria/why_rows.py": "tests/test_why.py",
+    "umbridge/review/aside.py": "tests/test_not_used.py",
+    "umbridge/lanes/again.py": "tests/test_whydesk.py",
+    "umbridge/stay/aside_words.py": "tests/test_not_used.py",
+    "umbridge/values/row_state.py": "tests/test_docs.py",  # a list of words, held to docs/cli.md
+    "umbridge/settings/file.py": "tests/test_asking.py",
+    "umbridge/store/durability.py": "tests/test_store_host.py",  # what a start finds wrong with its place
     "umbridge/store/commands.py": "tests/test_store_contract.py",  # applied, as every store applies them
     "umbridge/store/operations.py": "tests/test_store_contract.py",  # what commands name
     "umbridge/store/reader.py": "tests/test_store_contract.py",  # what questions are asked of
@@ -235,7 +245,8 @@ TESTED_IN = {
     "umbridge/store/settlement.py": "tests/test_quarantine.py",  # what a person does, through the door
     "umbridge/store/line.py": "tests/test_writer.py",  # who is written next, seen in what is written
     "umbridge/store/steps.py": "tests/test_ledger_attacks.py",  # A41: what a step does is an entry
-    "audit/umbridge_audit/store/past.py": "audit/tests/test_since.py",  # it only answers what since.py asks
+    # it only answers what since.py asks
+    "audit/umbridge_audit/store/history.py": "audit/tests/test_resume.py",
     "umbridge/errors.py": "tests/test_docs.py",  # a list of codes, held to the page of exit codes
     "umbridge/model.py": "tests/test_worker.py",  # values: crossing the wire is what they do
     "umbridge/hookspecs.py": "tests/test_docs.py",  # two signatures, held to docs/hooks.md
@@ -253,101 +264,107 @@ TESTED_IN = {
     "umbridge/hl7/triggers.py": "tests/test_ack.py",  # a list, held to the whole of table 0003
     "umbridge/hl7/tables.py": "tests/test_ack.py",  # held to hl7apy's tables, where they decide
     "umbridge/hl7/times.py": "tests/test_translate.py",  # every time is read on the way to an event
-    "umbridge/criteria/contentfile.py": "tests/test_content.py",  # one file of what content.py loads
+    "umbridge/criteria/content_file.py": "tests/test_content.py",  # one file of what content.py loads
     "umbridge/criteria/examination.py": "tests/test_tree.py",  # rules and their evaluation, by brute force
-    "umbridge/testing.py": "plugins/interqual_like/tests/test_criteria.py",  # a kit is tested by its users
+    # a kit is tested by its users
+    "kit/umbridge_kit/testing.py": "plugins/interqual_like/tests/test_criteria.py",
     "audit/umbridge_audit/signing.py": "audit/tests/test_remote.py",  # the rules of both kinds of signer
     "audit/umbridge_audit/store/signed.py": "audit/tests/test_store.py",  # half of the pen
-    "umbridge/specimens.py": "plugins/interqual_like/tests/test_criteria.py",  # what the kit puts to them
+    # what the kit puts to them
+    "kit/umbridge_kit/boundary_patients.py": "plugins/interqual_like/tests/test_criteria.py",
     "umbridge/criteria/truths.py": "tests/test_tree.py",  # the same rules, by the same brute force
     "umbridge/criteria/levels.py": "tests/test_pack.py",  # and plugins/interqual_like, which is no more
-    "umbridge/criteria/plane.py": "tests/test_undecided.py",  # against a fine grid
-    "umbridge/criteria/turning.py": "tests/test_undecided.py",  # the same diagram, read for its turns
+    "umbridge/criteria/joint_regions.py": "tests/test_decision_diagram.py",  # against a fine grid
+    # the same diagram, read for its turns
+    "umbridge/criteria/sensitivity.py": "tests/test_decision_diagram.py",
     "umbridge/criteria/compiled.py": "tests/test_tree.py",
     "umbridge/criteria/ruleset.py": "tests/test_tree.py",  # rules compiled, judged by the same brute force
-    "umbridge/criteria/strictfile.py": "tests/test_content.py",  # the mistakes it refuses
+    "umbridge/criteria/strict_file.py": "tests/test_content.py",  # the mistakes it refuses
     "umbridge/criteria/notation.py": "tests/test_content.py",  # how rules are written
-    "umbridge/criteria/frames.py": "tests/test_worker.py",  # what passes between host and worker, as bytes
-    "umbridge/criteria/casewire.py": "tests/test_worker.py",  # the other way
+    "umbridge/screening/frames.py": "tests/test_worker.py",  # what passes between host and worker, as bytes
+    "umbridge/screening/case_codec.py": "tests/test_worker.py",  # the other way
     "umbridge/criteria/citing.py": "tests/test_worker.py",  # what of it comes back
-    "umbridge/criteria/wire.py": "tests/test_worker.py",  # what passes between host and worker
-    "umbridge/criteria/discover.py": "tests/test_conduct.py",  # what is found is started there
-    "umbridge/newplugin.py": "tests/test_trial.py",  # what it writes is tried as it lies
-    "umbridge/vignettes.py": "tests/test_trial.py",  # the judge, through the command
-    "umbridge/plugincommands.py": "tests/test_trial.py",  # the commands themselves
+    "umbridge/screening/answer_codec.py": "tests/test_worker.py",  # what passes between host and worker
+    "umbridge/screening/discover.py": "tests/test_circuit_breaker.py",  # what is found is started there
+    "kit/umbridge_kit/new_plugin.py": "tests/test_trial.py",  # what it writes is tried as it lies
+    "umbridge/dryrun/vignettes.py": "tests/test_trial.py",  # the judge, through the command
+    "umbridge/commands/plugins.py": "tests/test_trial.py",  # the commands themselves
     "umbridge/stay/anew.py": "tests/test_rereading.py",  # what it compares, before and after
-    "umbridge/overview.py": "tests/test_store_host.py",  # its warnings
-    "umbridge/feedcommands.py": "tests/test_feedcheck.py",  # the same
-    "umbridge/criteria/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
-    "umbridge/glass.py": "tests/test_people.py",  # opened through the door, reviewed by people
-    "umbridge/reports.py": "tests/test_people.py",  # asked of the same desk, by the same people
-    "umbridge/ledgerdesk.py": "tests/test_inquiry.py",  # asked through the same desk
-    "umbridge/messagedesk.py": "tests/test_inquiry.py",  # asked through the same desk
-    "umbridge/accounting.py": "tests/test_people.py",  # asked of the same desk, by the same people
-    "umbridge/questions.py": "tests/test_views.py",  # every class of the registry, walked
-    "umbridge/opened.py": "tests/test_inquiry.py",  # what desks make their rows from
-    "umbridge/store/notes.py": "tests/test_keycare.py",  # what keys, floods and second persons write there
-    "umbridge/approval.py": "tests/test_keycare.py",  # the acts that need two people
-    "umbridge/options.py": "tests/test_cli.py",  # options are seen through commands
+    "umbridge/run/overview.py": "tests/test_store_host.py",  # its warnings
+    "umbridge/commands/feed.py": "tests/test_feed_check.py",  # the same
+    "umbridge/screening/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
+    "umbridge/access/breakglass.py": "tests/test_people.py",  # opened through the door, reviewed by people
+    "umbridge/access/reports.py": "tests/test_people.py",  # asked of the same desk, by the same people
+    "umbridge/access/ledger.py": "tests/test_registry.py",  # asked through the same desk
+    "umbridge/access/messages.py": "tests/test_registry.py",  # asked through the same desk
+    "umbridge/access/accounting.py": "tests/test_people.py",  # asked of the same desk, by the same people
+    "umbridge/access/questions.py": "tests/test_views.py",  # every class of the registry, walked
+    "umbridge/access/opened.py": "tests/test_registry.py",  # what desks make their rows from
+    "umbridge/store/meta.py": "tests/test_keys.py",  # what keys, floods and second persons write there
+    "umbridge/access/approval.py": "tests/test_keys.py",  # the acts that need two people
+    "umbridge/commands/options.py": "tests/test_cli.py",  # options are seen through commands
     "umbridge/store/closing.py": "tests/test_acknowledging.py",
-    "umbridge/stay/likely.py": "tests/test_sitedraft.py",  # what it proposes is read there
-    "umbridge/staycommands.py": "tests/test_staydesk.py",  # the same
-    "umbridge/oversight.py": "tests/test_keycare.py",  # commands, each run in the test of what it calls
-    "umbridge/casework/asking.py": "tests/test_waves_asked.py",  # two waves, in worker processes
-    "umbridge/casework/child.py": "tests/test_office.py",  # a process, seen from the end that starts it
-    "umbridge/stay/directory.py": "tests/test_identity.py",  # which stays, by events
-    "umbridge/store/directory.py": "tests/test_moves.py",  # against the one in memory
-    "umbridge/naming.py": "tests/test_moves.py",  # tokens, as the daemon is asked for them
-    "umbridge/authorities.py": "tests/test_facilities.py",  # each facility's, as its profile says
+    "umbridge/stay/likely.py": "tests/test_site_draft.py",  # what it proposes is read there
+    "umbridge/commands/stays.py": "tests/test_stays.py",  # the same
+    "umbridge/commands/oversight.py": "tests/test_keys.py",  # commands, each run in the test of what it calls
+    "umbridge/lanes/asking.py": "tests/test_waves_asked.py",  # two waves, in worker processes
+    "umbridge/lanes/worker.py": "tests/test_worker_pool.py",  # a process, seen from the end that starts it
+    "umbridge/stay/patient_index.py": "tests/test_identity.py",  # which stays, by events
+    "umbridge/store/patient_index.py": "tests/test_moves.py",  # against the one in memory
+    "umbridge/intake/tokens.py": "tests/test_moves.py",  # tokens, as the daemon is asked for them
+    "umbridge/settings/authorities.py": "tests/test_facilities.py",  # each facility's, as its profile says
     "umbridge/stay/together.py": "tests/test_facilities.py",  # whose stays they are
-    "umbridge/turns.py": "tests/test_moves.py",  # queues, as lanes join and part
+    "umbridge/lanes/queue.py": "tests/test_moves.py",  # queues, as lanes join and part
     "umbridge/stay/payers.py": "tests/test_notices.py",  # which payers owe them
-    "umbridge/stay/ground.py": "tests/test_notices.py",  # what they rest on
+    "umbridge/stay/course/clocks.py": "tests/test_notices.py",  # what they rest on
     "umbridge/stay/clock.py": "tests/test_fold.py",  # midnights and instants in a stay
-    "umbridge/stay/course.py": "tests/test_fold.py",  # the state that the fold's steps change
-    "umbridge/stay/lost.py": "tests/test_events.py",  # reviews whose event was cancelled
-    "umbridge/stay/settle.py": "tests/test_fold.py",  # orders and spans, in any order of arrival
-    "umbridge/stay/happening.py": "tests/test_events.py",  # what the order of telling makes of statements
-    "umbridge/stay/occurred.py": "tests/test_events.py",  # when what is told took place
-    "umbridge/stay/telling.py": "tests/test_events.py",  # which event a statement speaks of
-    "umbridge/stay/timeline.py": "tests/test_events.py",  # the same in any order of arrival
-    "umbridge/stay/steps.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
+    "umbridge/stay/course/state.py": "tests/test_fold.py",  # the state that the fold's steps change
+    "umbridge/stay/course/lost.py": "tests/test_events.py",  # reviews whose event was cancelled
+    "umbridge/stay/course/status_rules.py": "tests/test_fold.py",  # orders and spans, in any order of arrival
+    # what the order of telling makes of statements
+    "umbridge/stay/course/happening.py": "tests/test_events.py",
+    "umbridge/stay/course/occurred.py": "tests/test_events.py",  # when what is told took place
+    "umbridge/stay/course/telling.py": "tests/test_events.py",  # which event a statement speaks of
+    "umbridge/stay/course/timeline.py": "tests/test_events.py",  # the same in any order of arrival
+    "umbridge/stay/course/triggers.py": "tests/test_fold.py",  # the fold's steps, in any order of arrival
     "umbridge/stay/person.py": "tests/test_fold.py",  # registers that the fold keeps
     "umbridge/stay/record.py": "tests/test_fold.py",  # the key that puts events in order
     "umbridge/hl7/orders.py": "tests/test_translate.py",  # orders are a part of a message
     "umbridge/hl7/timing.py": "tests/test_order_times.py",
-    "umbridge/spellings.py": "tests/test_values.py",  # what each part of the profile changes
-    "umbridge/stay/counted.py": "tests/test_moment.py",  # in time, and as corrected since
-    "umbridge/stay/corrections.py": "tests/test_closing.py",  # what opens a closed review again
-    "umbridge/stay/cut.py": "tests/test_moment.py",  # what it leaves out of a review
-    "umbridge/stay/ends.py": "tests/test_bounds.py",  # every order and quotient of bounds
-    "umbridge/stay/assays.py": "tests/test_case.py",
-    "umbridge/stay/derived.py": "tests/test_bounds.py",  # what follows from bounds; test_case.py has numbers
+    "umbridge/settings/spellings.py": "tests/test_values.py",  # what each part of the profile changes
+    "umbridge/stay/results/counted.py": "tests/test_moment.py",  # in time, and as corrected since
+    "umbridge/stay/readings/corrections.py": "tests/test_closing.py",  # what opens a closed review again
+    "umbridge/stay/readings/cut.py": "tests/test_moment.py",  # what it leaves out of a review
+    "umbridge/stay/readings/ends.py": "tests/test_bounds.py",  # every order and quotient of bounds
+    "umbridge/stay/readings/assays.py": "tests/test_case.py",
+    # what follows from bounds; test_case.py has numbers
+    "umbridge/stay/readings/derived.py": "tests/test_bounds.py",
     "umbridge/stay/profile.py": "tests/test_values.py",  # slips in a profile, by their key
     "umbridge/stay/reasons.py": "tests/test_values.py",  # each reason is met by a case, and on the page
     "umbridge/stay/units.py": "tests/test_values.py",  # spelling by spelling
-    "umbridge/stay/said.py": "tests/test_orders.py",  # statements are read for the register
-    "umbridge/stay/numbers.py": "tests/test_orders.py",  # by which it finds them
-    "umbridge/stay/force.py": "tests/test_orders.py",  # what the register comes to
-    "umbridge/stay/turns.py": "tests/test_order_times.py",
-    "umbridge/stay/grouped.py": "tests/test_order_groups.py",
-    "umbridge/stay/results.py": "tests/test_facts.py",  # results in the order of their own times
-    "umbridge/stay/resultlist.py": "tests/test_account.py",  # accounts, many of them
-    "umbridge/stay/kinship.py": "tests/test_likeness.py",  # which names are looked at together
-    "umbridge/stay/onevalue.py": "tests/test_account.py",
-    "umbridge/stay/upright.py": "tests/test_account.py",  # what an account holds
-    "umbridge/stay/findings.py": "tests/test_synonyms.py",
-    "umbridge/stay/placed.py": "tests/test_facts.py",  # the windows over results
-    "umbridge/stay/unfound.py": "tests/test_likeness.py",
-    "umbridge/stay/thread.py": "tests/test_likeness.py",  # accounts under names that may be one
-    "umbridge/stay/statements.py": "tests/test_account.py",  # what accounts are made of
+    # statements are read for the register
+    "umbridge/stay/orders/order_statement.py": "tests/test_register.py",
+    "umbridge/stay/orders/numbers.py": "tests/test_register.py",  # by which it finds them
+    "umbridge/stay/orders/force.py": "tests/test_register.py",  # what the register comes to
+    "umbridge/stay/orders/treatment_spans.py": "tests/test_order_times.py",
+    "umbridge/stay/orders/grouped.py": "tests/test_order_groups.py",
+    "umbridge/stay/results/by_time.py": "tests/test_facts.py",  # results in the order of their own times
+    "umbridge/stay/results/result_list.py": "tests/test_account.py",  # accounts, many of them
+    "umbridge/stay/results/kinship.py": "tests/test_likeness.py",  # which names are looked at together
+    "umbridge/stay/results/one_value.py": "tests/test_account.py",
+    "umbridge/stay/results/upright.py": "tests/test_account.py",  # what an account holds
+    "umbridge/stay/results/findings.py": "tests/test_synonyms.py",
+    "umbridge/stay/results/placed.py": "tests/test_facts.py",  # the windows over results
+    "umbridge/stay/results/unfound.py": "tests/test_likeness.py",
+    "umbridge/stay/results/thread.py": "tests/test_likeness.py",  # accounts under names that may be one
+    "umbridge/stay/results/statements.py": "tests/test_account.py",  # what accounts are made of
     "umbridge/stay/view.py": "tests/test_fold.py",  # what a fold looks like from outside
-    "umbridge/stay/oneorder.py": "tests/test_orders.py",  # the orders of a stay are made of them
-    "umbridge/stay/shelf.py": "tests/test_orders.py",
-    "umbridge/stay/ties.py": "tests/test_orders.py",
-    "umbridge/stay/ordinary.py": "tests/test_orders.py",
-    "umbridge/stay/prevailing.py": "tests/test_case.py",
-    "umbridge/stay/window.py": "tests/test_case.py",  # windows are what a case is made of
+    "umbridge/stay/orders/one_order.py": "tests/test_register.py",  # the orders of a stay are made of them
+    "umbridge/stay/orders/shelf.py": "tests/test_register.py",
+    "umbridge/stay/orders/ties.py": "tests/test_register.py",
+    "umbridge/stay/orders/ordinary.py": "tests/test_register.py",
+    "umbridge/stay/readings/prevailing.py": "tests/test_case.py",
+    "umbridge/stay/readings/window.py": "tests/test_case.py",  # windows are what a case is made of
     "umbridge/review/plan.py": "tests/test_review.py",  # the room's name
     "umbridge/review/afterwards.py": "tests/test_late.py",  # by what plugins support
     "umbridge/review/schedule.py": "tests/test_review.py",  # on which days its reviews open
@@ -355,15 +372,15 @@ TESTED_IN = {
     "umbridge/store/engine.py": "tests/test_faults.py",  # durability, with kills
     "umbridge/store/inbox.py": "tests/test_faults.py",  # nothing lost, nothing twice, with kills
     "umbridge/store/batch.py": "tests/test_writer.py",  # the duplicate rule, through the pen
-    "umbridge/store/tally.py": "tests/test_endtoend.py",  # status counts against the rows
+    "umbridge/store/counters.py": "tests/test_endtoend.py",  # status counts against the rows
     "umbridge/store/refusals.py": "tests/test_listener.py",  # counted frames
-    "umbridge/store/numbered.py": "tests/test_bynumber.py",  # the rule in memory against it
-    "umbridge/hl7/numbered.py": "tests/test_bynumber.py",
-    "umbridge/stay/besides.py": "tests/test_bynumber.py",
+    "umbridge/store/numbered.py": "tests/test_by_number.py",  # the rule in memory against it
+    "umbridge/hl7/numbered.py": "tests/test_by_number.py",
+    "umbridge/stay/besides.py": "tests/test_by_number.py",
     "umbridge/store/stays.py": "tests/test_faults.py",  # snapshots survive kills
     "umbridge/store/opening.py": "tests/test_faults.py",  # every restart
-    "umbridge/reload.py": "tests/test_tls.py",  # a daemon is sent SIGHUP with good files and bad
-    "umbridge/pipeline.py": "tests/test_daemon.py",  # every stranger's message, and its state
+    "umbridge/run/reload.py": "tests/test_tls.py",  # a daemon is sent SIGHUP with good files and bad
+    "umbridge/lanes/pipeline.py": "tests/test_daemon.py",  # every stranger's message, and its state
     "audit/umbridge_audit/importguard.py": "tests/test_importguard.py",  # the daemon's text, and its scripts
     "audit/umbridge_audit/bundle.py": "audit/tests/test_export.py",  # what export writes
     "audit/umbridge_audit/cli.py": "audit/tests/test_export.py",  # umbridge-verify on bundles
@@ -373,13 +390,13 @@ TESTED_IN = {
     "audit/umbridge_audit/store/tables.py": "audit/tests/test_store.py",  # the room's name
     "audit/umbridge_audit/store/made.py": "audit/tests/test_store.py",  # every ledger is made by it
     "audit/umbridge_audit/store/rows.py": "audit/tests/test_store.py",  # the room's name
-    "audit/umbridge_audit/store/recheck.py": "audit/tests/test_store.py",  # held against the long way
+    "audit/umbridge_audit/store/reread.py": "audit/tests/test_store.py",  # held against the long way
     "audit/umbridge_audit/policy.py": "audit/tests/test_checkpoint.py",  # policies and anchors, read strictly
     "audit/umbridge_audit/heads.py": "audit/tests/test_witness.py",  # what a witness goes on from
     "audit/umbridge_audit/submit.py": "audit/tests/test_witness.py",  # over the wire
     "audit/umbridge_audit/report.py": "audit/tests/test_attacks.py",  # verdicts, attack by attack
     "audit/umbridge_audit/store/subtrees.py": "audit/tests/test_proof.py",  # where proofs come from
-    "audit/umbridge_audit/store/receipts.py": "tests/test_inquiry.py",  # a question like any other
+    "audit/umbridge_audit/store/receipts.py": "tests/test_registry.py",  # a question like any other
     "audit/umbridge_audit/store/ledger.py": "audit/tests/test_store.py",  # the room's name
 }
 
@@ -409,13 +426,13 @@ def test_the_page_draws_the_layers_that_are_checked() -> None:
     ]
     layers = [set(re.findall(r"\w+", layer)) for layer in contracts[0]["layers"]]
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    drawn = page.split("## Direction", 1)[1].split("```")[1].split("\nstore, inquiry", 1)[0]
+    drawn = page.split("## Direction", 1)[1].split("```")[1].split("\nstore, access", 1)[0]
     assert [set(re.findall(r"\w+", part)) for part in drawn.split("→")] == layers
 
 
 # Modules whose names are loaded from text; nothing else may be, or the import contracts would not see it.
 BY_NAME = {
-    "umbridge/criteria/worker.py",  # the plugin, inside its own process
+    "umbridge/screening/worker.py",  # the plugin, inside its own process
     "umbridge/hl7/dictionary.py",  # hl7apy's tables of one version, when they are asked for
 }
 
@@ -432,11 +449,11 @@ def test_modules_are_loaded_by_name_in_two_places_only() -> None:
 @pytest.mark.parametrize(
     ("call", "homes"),
     [
-        ("socket.create_server", ["umbridge/listener.py"]),
-        ("asyncio.start_server", ["umbridge/peer.py"]),
-        ("asyncio.open_connection", ["umbridge/delivery.py"]),
-        ("asyncio.start_unix_server", ["umbridge/control.py"]),
-        ("socket.socketpair", ["umbridge/casework/office.py", "umbridge/criteria/link.py"]),
+        ("socket.create_server", ["umbridge/intake/listener.py"]),
+        ("asyncio.start_server", ["umbridge/intake/peer.py"]),
+        ("asyncio.open_connection", ["umbridge/intake/delivery.py"]),
+        ("asyncio.start_unix_server", ["umbridge/access/control.py"]),
+        ("socket.socketpair", ["umbridge/lanes/worker_pool.py", "umbridge/screening/link.py"]),
     ],
 )
 def test_each_kind_of_socket_has_its_home(call: str, homes: list[str]) -> None:
@@ -474,21 +491,23 @@ OPENS = {
     "audit/umbridge_audit/seal.py": {"*": "the cipher itself"},
     "audit/umbridge_audit/store/rows.py": {"*": "what the door reads through"},
     "audit/umbridge_audit/store/receipts.py": {"take_receipt": "one line of a bundle, after its look"},
-    "umbridge/backup.py": {"_unseal": "opens a sealed copy to verify it, shows nothing"},
+    "umbridge/access/backup.py": {"_unseal": "opens a sealed copy to verify it, shows nothing"},
     "umbridge/store": {"*": "rows and stays, for the lane and for the door"},
-    "umbridge/pipeline.py": {"*": "a lane is worked"},
-    "umbridge/lanememory.py": {"*": "the same"},
-    "umbridge/worklist.py": {
+    "umbridge/lanes/pipeline.py": {"*": "a lane is worked"},
+    "umbridge/lanes/memory.py": {"*": "the same"},
+    "umbridge/access/worklist.py": {
         "lines": "lines of the worklist, after its look",
         "_remake": "the list made again from the stays; nothing is shown",
         "_events": "the same",
     },
-    "umbridge/rereading.py": {"_is_behind": "the rules a stay stands under, no more"},
-    "umbridge/registration.py": {"_page": "a page of rows: their numbers are looked for, nothing is shown"},
-    "umbridge/quarantine.py": {
+    "umbridge/lanes/rereading.py": {"_is_behind": "the rules a stay stands under, no more"},
+    "umbridge/intake/registration.py": {
+        "_page": "a page of rows: their numbers are looked for, nothing is shown"
+    },
+    "umbridge/access/quarantine.py": {
         "_check": "a row is worked again: its numbers are looked for, nothing is shown"
     },
-    "umbridge/opened.py": {
+    "umbridge/access/opened.py": {
         "determination": "a determination, to be given again and held to what is written; not shown",
         "spoken_of": "which entries are one review's: numbers leave it, nothing that was opened",
         "message": "a message, for a question whose look is on the ledger",

@@ -15,20 +15,28 @@ import pytest
 from installation import Installation, Running
 
 import umbridge
-from umbridge import config, options, settingsfile
-from umbridge.controlclient import SOCKET
+from umbridge.access.control_client import SOCKET
+from umbridge.commands import options
 from umbridge.criteria import frontdoor
 from umbridge.errors import ConfigError
+from umbridge.settings import config
+from umbridge.settings import file as settingsfile
 
 # What the daemon is made of, by its first names. asyncio and ssl: a client needs neither.
 GOOD = '[ledger]\norg = "zz-test"\nchain = "t"\n[feeds.main]\nport = 2575\n'
 HEAVY = (
     *("pydantic", "pydantic_core", "sqlmodel", "sqlalchemy", "sqlite3", "hl7apy", "pluggy", "asyncio", "ssl"),
-    *("cryptography", "umbridge_audit", "umbridge.daemon", "umbridge.config", "umbridge.control"),
+    *(
+        "cryptography",
+        "umbridge_audit",
+        "umbridge.run.daemon",
+        "umbridge.settings.config",
+        "umbridge.access.control",
+    ),
 )
 LOADED = (
     "import atexit, sys; atexit.register(lambda: print('loaded', *sys.modules, file=sys.stderr)); "
-    "from umbridge.cli import main; main()"
+    "from umbridge.commands.main import main; main()"
 )
 ASKING = (
     *(("status",), ("messages", "list"), ("messages", "list", "--visit", "ZZ-1")),

@@ -18,9 +18,9 @@ import pytest
 from test_host import FULL, HEAD, answered, behaving, case, install
 from test_sandbox import ATTACKS, TRIES, target  # noqa: F401  (a fixture)
 
-from umbridge.criteria import conduct, link
-from umbridge.criteria.host import Host, Screened
 from umbridge.model import Outcome
+from umbridge.screening import circuit_breaker, link
+from umbridge.screening.host import Host, Screened
 
 TIMES = int(os.environ.get("UMBRIDGE_ATTACKS", "1"))
 EVIDENCE = Path(__file__).parents[1] / "evidence"
@@ -74,7 +74,7 @@ MISBEHAVIOUR: dict[str, tuple[str, set[str]]] = {
         {"plugin_reply_invalid"},
     ),
     "the worker's code bent": (
-        "sys.modules['umbridge.criteria.worker'].frame = None",
+        "sys.modules['umbridge.screening.worker'].frame = None",
         {"plugin_died", "answer"},
     ),
     "its wire closed": ("os.close(wire()); time.sleep(3600)", {"plugin_died"}),
@@ -94,13 +94,13 @@ def raw(value):
     body = json.dumps(value).encode()
     os.write(wire(), len(body).to_bytes(4, "big") + body)
 def bent(body):  # the call's own id is known to the worker only, so its code is bent to say something else
-    worker = sys.modules["umbridge.criteria.worker"]
+    worker = sys.modules["umbridge.screening.worker"]
     def reply(key, answer):
         said = body.replace(b"%s", key.encode())
         return len(said).to_bytes(4, "big") + said
     worker._reply = reply
 def again():
-    worker = sys.modules["umbridge.criteria.worker"]
+    worker = sys.modules["umbridge.screening.worker"]
     send = worker._send
     worker._send = lambda fd, data: (send(fd, data), send(fd, data))
 """
@@ -126,7 +126,7 @@ def trying(given: dict[str, Any]) -> str:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(link, "PAUSE_SECONDS", (0.0, 0.0, 0.0))  # each try needs its own worker, at once
-    monkeypatch.setattr(conduct, "FAILURES_TO_SUSPEND", 10**9)
+    monkeypatch.setattr(circuit_breaker, "FAILURES_TO_SUSPEND", 10**9)
     return tmp_path
 
 

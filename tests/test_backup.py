@@ -17,10 +17,12 @@ from installation import Installation
 from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import AccessTable
 
-from umbridge import backup, delivery, sample
-from umbridge.config import User
-from umbridge.door import Door
+from umbridge.access import backup
+from umbridge.access.door import Door
+from umbridge.commands import sample
 from umbridge.errors import ConfigError, NotPermittedError, UmbridgeError, UsageError
+from umbridge.intake import delivery
+from umbridge.settings.config import User
 from umbridge.store.opening import hold_pen, open_keys
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)

@@ -20,18 +20,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from installation import Installation, exchange
 from mutants import mutant
-from test_intake import frame
 from test_listener import Wire, acks, play
+from test_receive import frame
 
-from umbridge import sample
-from umbridge.config import FeedSettings, LimitSettings
+from umbridge.commands import sample
 from umbridge.errors import NotHl7Error, RefusedError
 from umbridge.hl7 import ack, er7, mllp
 from umbridge.hl7 import translate as translating
 from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.translate import identify, translate
-from umbridge.listener import Listener
-from umbridge.site import default_site
+from umbridge.intake.listener import Listener
+from umbridge.settings.config import FeedSettings, LimitSettings
+from umbridge.settings.site import default_site
 
 SEED = 20261122
 GOOD = frame()
@@ -377,7 +377,7 @@ def canaries(installation: Installation, times: int, program: tuple[str, ...]) -
 @pytest.mark.timeout(1800)
 def test_no_word_of_a_patient_is_left_in_the_open(installation: Installation) -> None:
     """B4: good, bad and half messages with a canary in them, a kill, and then every file that is left."""
-    looked, hits = canaries(installation, findings.often(60, 2000), ("-m", "umbridge.cli"))
+    looked, hits = canaries(installation, findings.often(60, 2000), ("-m", "umbridge.commands.main"))
     said = findings.write("canary", seed=SEED, files=looked, hits=hits)
     assert looked >= 6, said
     assert not hits, said

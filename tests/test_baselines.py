@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from test_case import ARRIVAL, SITE, obx, orm, oru, seen, yes_no
 
 from umbridge.model import Diagnosis, Event, Observation, Reading, ReviewType
-from umbridge.site import DEFAULT_SITE, parse_site
-from umbridge.stay.baselines import ABSOLUTE
+from umbridge.settings.site import DEFAULT_SITE, parse_site
+from umbridge.stay.readings.baselines import ABSOLUTE
 
 YEAR = 365 * 24.0
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 from test_host import FULL, answered, behaving, case, hosted, install
+from umbridge_kit import new_plugin
 
 import umbridge
-from umbridge import newplugin
-from umbridge.criteria.discover import Found
-from umbridge.criteria.host import Host
+from umbridge.screening.discover import Found
+from umbridge.screening.host import Host
 
 ROOT = Path(__file__).parents[1]
 OURS = {"umbridge", "pluggy"}
@@ -44,7 +44,7 @@ def names_asked_for() -> set[str]:
     """Every top-level module that an interpreter looks for while it imports what a worker is made of."""
     places = {str(Path(file).parent.parent) for file in (umbridge.__file__, shutil.__file__) if file}
     script = f"{REMEMBER}\nsys.path.extend({[*places, sysconfig.get_path('purelib')]!r})\n"
-    script += "import umbridge.criteria.worker\nprint(*sorted(set(asked)))"
+    script += "import umbridge.screening.worker\nprint(*sorted(set(asked)))"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", script], capture_output=True, check=True, text=True
     )
@@ -99,7 +99,7 @@ def test_nothing_beside_a_plugin_is_run_before_its_worker_is_locked_down(tmp_pat
 def test_trying_a_strangers_repository_runs_nothing_unconfined(
     tmp_path: Path, code: bool, source: str
 ) -> None:
-    newplugin.write(tmp_path, "zz-new", code=code)
+    new_plugin.write(tmp_path, "zz-new", code=code)
     repository, told = tmp_path / "zz-new", tmp_path / "told"
     root = repository / source
     root.mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ sys.addaudithook(watch)
 
 def watched(boot: str, plugin: Found) -> list[tuple[bool, str, list[str]]]:
     """Everything looked for by a worker that is started with this boot and asked nothing."""
-    from umbridge.criteria.boot import command
+    from umbridge.screening.boot import command
 
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -171,7 +171,7 @@ def expected(folder: Path) -> list[tuple[str, list[str]]]:
 
 @only_full
 def test_no_name_is_looked_up_in_the_plugins_folder_before_the_lock_down(tmp_path: Path) -> None:
-    from umbridge.criteria.boot import BOOT
+    from umbridge.screening.boot import BOOT
 
     plugin, folder = good(tmp_path), tmp_path / "plugin"
     seen = watched(BOOT, plugin)
@@ -198,7 +198,7 @@ def test_no_name_is_looked_up_in_the_plugins_folder_before_the_lock_down(tmp_pat
     ids=["last", "first", "by name"],
 )
 def test_a_worker_that_could_import_from_there_too_early_is_noticed(tmp_path: Path, bug: str) -> None:
-    from umbridge.criteria.boot import BOOT
+    from umbridge.screening.boot import BOOT
 
     plugin, folder = good(tmp_path), tmp_path / "plugin"
     (folder / "org.py").write_text("")

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.criteria.casewire import case_in, case_out
 from umbridge.criteria.examination import Examination
-from umbridge.criteria.frames import WireError
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
     FactSpec,
@@ -29,8 +27,6 @@ from umbridge.criteria.tree import (
     every,
     one,
 )
-from umbridge.criteria.wire import manifest_in, manifest_out
-from umbridge.interval import Interval, Number, as_interval
 from umbridge.model import (
     Case,
     Coded,
@@ -45,11 +41,15 @@ from umbridge.model import (
     Status,
     Visit,
 )
-from umbridge.site import default_site
+from umbridge.screening.answer_codec import manifest_in, manifest_out
+from umbridge.screening.case_codec import case_in, case_out
+from umbridge.screening.frames import WireError
+from umbridge.settings.site import default_site
 from umbridge.stay.facts import DERIVED, Conversion, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.statements import Result, stated
-from umbridge.stay.window import readings
+from umbridge.stay.readings.window import readings
+from umbridge.stay.results.statements import Result, stated
+from umbridge.values.interval import Interval, Number, as_interval
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 SITE = default_site()

@@ -27,13 +27,13 @@ from umbridge.model import (
 )
 from umbridge.review.case import case
 from umbridge.review.plan import open_reviews, reviews
-from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, load_site, parse_site
-from umbridge.stay.assays import NO_FLAG
+from umbridge.settings.site import DEFAULT_SITE, SiteProfile, default_site, load_site, parse_site
 from umbridge.stay.facts import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.prevailing import part2_facts, prevailing
-from umbridge.stay.treatments import NO_ORDER
-from umbridge.stay.window import readings
+from umbridge.stay.readings.assays import NO_FLAG
+from umbridge.stay.readings.prevailing import part2_facts, prevailing
+from umbridge.stay.readings.treatments import NO_ORDER
+from umbridge.stay.readings.window import readings
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
 SITE = default_site()

@@ -18,9 +18,9 @@ from umbridge_audit.store import Broken
 from umbridge_audit.store.signed import Signed
 from umbridge_audit.tree import Frontier, leaf_hash
 
-from umbridge import config
-from umbridge.config import Settings
 from umbridge.errors import StoreError, UnavailableError
+from umbridge.settings import config
+from umbridge.settings.config import Settings
 from umbridge.store.commands import WriteEntries
 from umbridge.store.engine import DATABASE
 from umbridge.store.opening import hold_pen, open_keys

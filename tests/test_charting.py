@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 
 DRUGS = default_site().drugs
 

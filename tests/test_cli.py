@@ -19,10 +19,11 @@ import click
 import pytest
 from click.testing import CliRunner
 from installation import START_SECONDS, Installation, Running
-from test_inquiry import feed as send_sample
+from test_registry import feed as send_sample
 
-from umbridge import __version__, sample
-from umbridge.cli import main
+from umbridge import __version__
+from umbridge.commands import sample
+from umbridge.commands.main import main
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
 MESSAGE_KEYS = ["seq", "feed", "control_id", "type", "received_at", "ack", "state", "reason", "visit"]
@@ -423,7 +424,7 @@ def test_screen_at_a_moment_out_of_this_world_is_a_usage_error(feed: Path, momen
 
 def test_a_reader_that_leaves_early_is_no_traceback(feed: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "umbridge.cli", "screen", str(feed), "--json"],
+        [sys.executable, "-m", "umbridge.commands.main", "screen", str(feed), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:

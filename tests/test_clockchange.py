@@ -9,15 +9,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from umbridge.dryrun.screen import Shadow
 from umbridge.hl7 import er7
 from umbridge.hl7.times import days_of, either
 from umbridge.hl7.translate import translate
 from umbridge.model import ReviewType
-from umbridge.shadow import Shadow
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
-from umbridge.stay.window import readings
+from umbridge.stay.readings.window import readings
 
 SITE = default_site()
 ZONE = SITE.zone

@@ -16,20 +16,20 @@ from test_host import HEAD, install
 from test_work import Book, one
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge.casework import asking, work
-from umbridge.casework.docket import Done, Reread, ScreenAgain, Silence, Snapshot
-from umbridge.casework.work import Casework
-from umbridge.criteria.host import Host
+from umbridge.lanes import asking, work
+from umbridge.lanes.protocol import Done, Reread, ScreenAgain, Silence, Snapshot
+from umbridge.lanes.work import Casework
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Answered, Closing, after
 from umbridge.review.critical import LIMITS
 from umbridge.review.standing import LaneReviews, ReviewRecord, decoded, encoded
-from umbridge.site import default_site
-from umbridge.stay import corrections
+from umbridge.screening.host import Host
+from umbridge.settings.site import default_site
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.counted import is_changed
 from umbridge.stay.facts import dictionary
-from umbridge.stay.statements import Result
+from umbridge.stay.readings import corrections
+from umbridge.stay.results.counted import is_changed
+from umbridge.stay.results.statements import Result
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NUMBER = SCHEMAS["determination"].number

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from umbridge_audit.redact import AccessTable
 
-from umbridge import config, settingsfile
 from umbridge.errors import ConfigError
+from umbridge.settings import config, file
 
 GOOD = """
 [ledger]
@@ -137,13 +137,13 @@ def test_the_environment_overrides_the_option_and_the_folder(
     monkeypatch.delenv("UMBRIDGE_CONFIG", raising=False)
     for name in ("umbridge.toml", "given.toml", "override.toml"):
         (tmp_path / name).write_text(GOOD, encoding="utf-8")
-    assert settingsfile.find(None) == Path("umbridge.toml")
-    assert settingsfile.find("given.toml") == Path("given.toml")
+    assert file.find(None) == Path("umbridge.toml")
+    assert file.find("given.toml") == Path("given.toml")
     monkeypatch.setenv("UMBRIDGE_CONFIG", "override.toml")
-    assert settingsfile.find(None) == settingsfile.find("given.toml") == Path("override.toml")
+    assert file.find(None) == file.find("given.toml") == Path("override.toml")
     monkeypatch.setenv("UMBRIDGE_CONFIG", "gone.toml")
     with pytest.raises(ConfigError, match=r"gone\.toml"):
-        settingsfile.find("given.toml")
+        file.find("given.toml")
 
 
 def test_no_settings_anywhere_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_no_settings_anywhere_says_where_was_looked(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("UMBRIDGE_CONFIG", raising=False)
     with pytest.raises(ConfigError, match="umbridge init"):
-        settingsfile.find(None)
+        file.find(None)
 
 
 ROLES = frozenset(AccessTable.load().roles)

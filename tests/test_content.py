@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from umbridge.clinical.usual import asked_beside
 from umbridge.criteria.content import digest_of, load_content
-from umbridge.criteria.contentfile import ContentFile, Part
-from umbridge.criteria.strictfile import StrictFile
+from umbridge.criteria.content_file import ContentFile, Part
+from umbridge.criteria.strict_file import StrictFile
 from umbridge.errors import ContentError
 from umbridge.model import Case, Level, Reading, ReviewType, Sample, Status
 from umbridge.stay.facts import DERIVED
-from umbridge.usual import asked_beside
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "plugins" / "README.md").read_text()

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge import control, controlclient
+from umbridge.access import control, control_client
 from umbridge.errors import (
     ConfigError,
     NotPermittedError,
@@ -85,7 +85,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def ask(store: Path, op: str, **args: Any) -> list[dict[str, Any]]:
-    rows = controlclient.request(store, op, args)
+    rows = control_client.request(store, op, args)
     assert rows is not None
     return list(rows)
 
@@ -94,7 +94,7 @@ def raw(store: Path, data: bytes, *, eof: bool = True) -> bytes:
     """Bytes straight into the socket; whatever comes back until it closes."""
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(60)
-        peer.connect(os.path.relpath(store / controlclient.SOCKET))
+        peer.connect(os.path.relpath(store / control_client.SOCKET))
         with contextlib.suppress(
             ConnectionError
         ):  # it may have answered and closed already: read what it said
@@ -203,10 +203,10 @@ def test_two_ask_at_once_and_neither_waits_for_the_other(store: Path) -> None:
 def test_one_who_asks_and_leaves_does_not_stop_the_next(store: Path) -> None:
     for _ in range(5):
         with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(os.path.relpath(store / controlclient.SOCKET))
+            peer.connect(os.path.relpath(store / control_client.SOCKET))
             peer.sendall(b'{"op":"echo","args":{"rows":5000}}\n')
             peer.recv(10)
-    rows = controlclient.request(store, "echo", {"rows": 5000})
+    rows = control_client.request(store, "echo", {"rows": 5000})
     assert rows is not None
     next(rows)
     rows.close()  # type: ignore[attr-defined]
@@ -220,7 +220,7 @@ def held(store: Path, data: bytes = b"") -> socket.socket:
     """A client that has connected, perhaps asked, and reads nothing."""
     peer = socket.socket(socket.AF_UNIX)
     peer.settimeout(60)
-    peer.connect(os.path.relpath(store / controlclient.SOCKET))
+    peer.connect(os.path.relpath(store / control_client.SOCKET))
     peer.sendall(data)
     return peer
 
@@ -357,7 +357,7 @@ def test_without_a_socket_nothing_is_broken_off() -> None:
 
 
 def test_the_socket_is_for_its_owner_and_group(store: Path) -> None:
-    assert (store / controlclient.SOCKET).stat().st_mode & 0o777 == 0o660
+    assert (store / control_client.SOCKET).stat().st_mode & 0o777 == 0o660
 
 
 def test_a_store_deep_in_the_tree_is_reached(tmp_path: Path) -> None:
@@ -367,20 +367,20 @@ def test_a_store_deep_in_the_tree_is_reached(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     with desk(deep):
         assert ask(deep, "echo")[0]["account"] == ME
-    assert not (deep / controlclient.SOCKET).exists()
+    assert not (deep / control_client.SOCKET).exists()
 
 
 def test_without_a_daemon_there_is_no_answer(tmp_path: Path) -> None:
-    assert controlclient.request(tmp_path, "status", {}) is None
+    assert control_client.request(tmp_path, "status", {}) is None
     left = socket.socket(socket.AF_UNIX)  # what a killed daemon leaves behind: a socket nobody listens on
-    left.bind(os.path.relpath(tmp_path / controlclient.SOCKET))
+    left.bind(os.path.relpath(tmp_path / control_client.SOCKET))
     left.close()
-    assert (tmp_path / controlclient.SOCKET).exists()
-    assert controlclient.request(tmp_path, "status", {}) is None
+    assert (tmp_path / control_client.SOCKET).exists()
+    assert control_client.request(tmp_path, "status", {}) is None
     with desk(tmp_path):  # and the next daemon takes its place
         assert ask(tmp_path, "echo")
-    (tmp_path / controlclient.SOCKET).write_text("not a socket")
-    assert controlclient.request(tmp_path, "status", {}) is None
+    (tmp_path / control_client.SOCKET).write_text("not a socket")
+    assert control_client.request(tmp_path, "status", {}) is None
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_without_a_daemon_there_is_no_answer(tmp_path: Path) -> None:
 )
 def test_a_daemon_that_goes_away_in_the_middle_is_unavailable(tmp_path: Path, said: bytes) -> None:
     server = socket.socket(socket.AF_UNIX)
-    server.bind(os.path.relpath(tmp_path / controlclient.SOCKET))
+    server.bind(os.path.relpath(tmp_path / control_client.SOCKET))
     server.listen()
 
     def hang_up() -> None:
@@ -400,7 +400,7 @@ def test_a_daemon_that_goes_away_in_the_middle_is_unavailable(tmp_path: Path, sa
     thread = threading.Thread(target=hang_up)
     thread.start()
     with server:
-        rows = controlclient.request(tmp_path, "status", {})
+        rows = control_client.request(tmp_path, "status", {})
         assert rows is not None
         got: list[dict[str, Any]] = []
         with pytest.raises(UnavailableError):

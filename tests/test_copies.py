@@ -18,10 +18,10 @@ from test_likeness import obr
 from test_told import SITE, SODIUM, at, folded, obx, oru
 
 from umbridge.model import Event
-from umbridge.stay.copies import Copies
 from umbridge.stay.fold import StayFold
-from umbridge.stay.kinship import Kinship
-from umbridge.stay.thread import Thread
+from umbridge.stay.results.copies import Copies
+from umbridge.stay.results.kinship import Kinship
+from umbridge.stay.results.thread import Thread
 
 WRONG, RIGHT = "119", "139"
 

@@ -24,8 +24,9 @@ from umbridge.hl7 import ack, batch, er7
 from umbridge.hl7.lines import MOST_LINES, MOST_SEGMENTS
 from umbridge.hl7.translate import translate
 from umbridge.model import RowState
-from umbridge.site import default_site
-from umbridge.stay import person, results
+from umbridge.settings.site import default_site
+from umbridge.stay import person
+from umbridge.stay.results import by_time
 
 SMALL = 3_000
 GROWTH = 2.2  # for twice the bytes; what does not grow at all makes up for the rest
@@ -198,8 +199,8 @@ def test_a_feed_of_results_that_runs_backwards_is_bound_by_what_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each result is the oldest: the window is looked at afresh, over the results that are kept of a fact."""
-    monkeypatch.setattr(results, "FIRST_KEPT", 8)
-    monkeypatch.setattr(results, "NEWEST_KEPT", 24)
+    monkeypatch.setattr(by_time, "FIRST_KEPT", 8)
+    monkeypatch.setattr(by_time, "NEWEST_KEPT", 24)
     told = [each for each in lane.messages(260) if b"ORU^R01" in each][::-1]
     assert next_ten(told, 200) <= 1.1 * next_ten(told, 60)
 

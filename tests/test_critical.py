@@ -8,9 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from umbridge import news2
+from umbridge.clinical import news2
 from umbridge.criteria.unreadhold import RESULT_UNREAD
-from umbridge.interval import Interval
 from umbridge.model import (
     Case,
     FactValue,
@@ -34,8 +33,9 @@ from umbridge.review.critical import (
 from umbridge.review.moment import Judged
 from umbridge.review.plan import Review
 from umbridge.review.waves import is_named
-from umbridge.stay.cut import Cut
 from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.readings.cut import Cut
+from umbridge.values.interval import Interval
 
 NOW = datetime(2026, 3, 4, 8, tzinfo=UTC)
 MEETS = ScreenResult(Outcome.MEETS, "zz", "2026.1", "sha256:0", supported=Level.ACUTE)

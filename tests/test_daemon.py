@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from installation import ROOT, SERVE, START_SECONDS, Installation, Running
 
-from umbridge import delivery, sample
-from umbridge.config import LimitSettings
+from umbridge.commands import sample
+from umbridge.intake import delivery
+from umbridge.settings.config import LimitSettings
 
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 

@@ -15,7 +15,8 @@ import pytest
 from installation import Installation, Running
 from test_rereading import passed
 
-from umbridge import delivery, sample
+from umbridge.commands import sample
+from umbridge.intake import delivery
 
 PROGRAM = Path(__file__).parent / "planted" / "another_day.py"
 ARRIVED = datetime(2026, 3, 2, 22, 0, tzinfo=UTC)  # five in the afternoon of the hospital's day

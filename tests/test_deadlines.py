@@ -11,14 +11,14 @@ from installation import Inside
 from test_moves import OBS_BED, START, WARD_BED, Feed, Ward
 from test_writer import make
 
-from umbridge.casework.docket import Silence, Task
-from umbridge.criteria.host import Host
-from umbridge.deadlines import Deadlines
 from umbridge.errors import StoreError
+from umbridge.lanes.deadlines import Deadlines
+from umbridge.lanes.protocol import Silence, Task
+from umbridge.lanes.queue import Deadline, LaneWork, Message
+from umbridge.screening.host import Host
 from umbridge.store import stays
 from umbridge.store.opening import hold_pen
 from umbridge.store.steps import Steps
-from umbridge.turns import Deadline, LaneWork, Message
 
 DAY_THREE = datetime(2026, 3, 4, 5, 0, tzinfo=UTC)  # begins at midnight of the facility, UTC-5 in March
 
@@ -125,7 +125,7 @@ def test_the_log_says_only_what_is_written(
         ward.pen.call(Inside(lambda batch, name=table: batch.cursor.execute(f"DROP TABLE {name}")))
     with pytest.raises((StoreError, sqlite3.OperationalError)):
         ward.on_loop(ward.pipeline._give_up(b"lane", work, "work_failed:ZZ"))
-    assert [record.message for record in caplog.records if record.name == "umbridge.pipeline"] == []
+    assert [record.message for record in caplog.records if record.name == "umbridge.lanes.pipeline"] == []
 
 
 def test_a_stay_that_does_not_open_holds_up_no_other(

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from umbridge import delivery, sample
-from umbridge.delivery import Sent
+from umbridge.commands import sample
 from umbridge.hl7 import mllp
+from umbridge.intake import delivery
+from umbridge.intake.delivery import Sent
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]]  # False: hang up
 

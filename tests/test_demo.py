@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 from installation import ROOT
 
-from umbridge.cli import main
+from umbridge.commands.main import main
 
 
 def demo(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "umbridge.cli", "demo", *words],
+        [sys.executable, "-m", "umbridge.commands.main", "demo", *words],
         capture_output=True,
         text=True,
         timeout=120,

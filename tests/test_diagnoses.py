@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Coded, Coverage, Diagnosis, Event, Patient, Visit
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.diagnoses import Unlisted, icd10_of, place_of
 from umbridge.stay.fold import StayFold
 from umbridge.stay.payers import in_force

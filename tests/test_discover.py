@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import Installation
 from test_host import behaving, install
+from umbridge_kit import new_plugin
 
-from umbridge import newplugin, trial
-from umbridge.criteria.discover import entry_points, in_folder, installed, unusable
+from umbridge.dryrun import trial
 from umbridge.errors import ConfigError
+from umbridge.screening.discover import entry_points, in_folder, installed, unusable
 
 POINTS = b"[umbridge.criteria]\nzz = zz_pkg\n"
 METADATA = b"Metadata-Version: 2.1\nName: zz-pkg\nVersion: 1.0\n"
@@ -109,7 +110,7 @@ def test_every_command_goes_on(
 
 def test_an_error_is_shown_without_what_would_change_a_terminal(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "umbridge.cli", "plugins", "new", "zz\x1b[31m\u202e\x07"],
+        [sys.executable, "-m", "umbridge.commands.main", "plugins", "new", "zz\x1b[31m\u202e\x07"],
         capture_output=True,
         text=True,
         check=False,
@@ -140,7 +141,7 @@ REPOSITORIES: dict[str, tuple[str, str, str]] = {  # what is changed in pyprojec
 
 @pytest.mark.parametrize("how", REPOSITORIES)
 def test_what_else_a_repository_declares_is_found_when_it_is_tried(tmp_path: Path, how: str) -> None:
-    newplugin.write(tmp_path, "zz-new", code=True)
+    new_plugin.write(tmp_path, "zz-new", code=True)
     old, new, said = REPOSITORIES[how]
     path = tmp_path / "zz-new/pyproject.toml"
     path.write_text(path.read_text().replace(old, new, 1))

@@ -22,11 +22,12 @@ from pydantic_core import PydanticUndefined
 from umbridge_audit.cli import main as verifier
 from umbridge_audit.redact import PURPOSES
 
-from umbridge import __version__, config, errors, hookspecs
-from umbridge.cli import main as umbridge
+from umbridge import __version__, errors, hookspecs
+from umbridge.commands.main import main as umbridge
 from umbridge.hl7 import ack
 from umbridge.model import Case, Manifest, ScreenResult
-from umbridge.site import SiteProfile, Windows
+from umbridge.settings import config
+from umbridge.settings.site import SiteProfile, Windows
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -133,7 +134,7 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def test_every_condition_of_a_refusal_is_in_the_table() -> None:
-    source = read("umbridge/hl7/ack.py") + read("umbridge/intake.py")
+    source = read("umbridge/hl7/ack.py") + read("umbridge/intake/receive.py")
     used = set(re.findall(r"RefusedError\(\"A[ER]\", (\d+)", source))
     assert len(used) > 6
     table = "\n".join(line for line in read("docs/intake.md").splitlines() if line.startswith("|"))

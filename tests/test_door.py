@@ -14,14 +14,14 @@ import pytest
 from installation import Installation
 from umbridge_audit.redact import AccessTable
 
-from umbridge import control
-from umbridge import door as doors
-from umbridge.config import User
-from umbridge.door import Door
+from umbridge.access import control
+from umbridge.access import door as doors
+from umbridge.access.door import Door
+from umbridge.access.keys import Rotated, RotateKeys
+from umbridge.access.opened import Opened
+from umbridge.access.people import UserLine, UsersList
 from umbridge.errors import NotPermittedError
-from umbridge.keycare import Rotated, RotateKeys
-from umbridge.opened import Opened
-from umbridge.people import UserLine, UsersList
+from umbridge.settings.config import User
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.writer import Pen
 

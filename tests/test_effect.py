@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
-from umbridge.site import ORDER_MEANINGS
-from umbridge.stay import effect as effects
-from umbridge.stay.effect import APART, CONTROLS, MEANINGS_0038, Effect, effect
+from umbridge.settings.site import ORDER_MEANINGS
+from umbridge.stay.orders import effect as effects
+from umbridge.stay.orders.effect import APART, CONTROLS, MEANINGS_0038, Effect, effect
 from umbridge.stay.reasons import OrderReason
 
 VERSIONS = ("v2_3_1", "v2_4", "v2_5", "v2_5_1", "v2_6", "v2_7", "v2_8", "v2_8_1", "v2_8_2")

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from installation import SERVE, Installation, Running
 
-from umbridge import delivery, sample, shadow
+from umbridge.commands import sample
+from umbridge.dryrun import screen
 from umbridge.hl7 import er7, mllp
+from umbridge.intake import delivery
 
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 
@@ -78,7 +80,7 @@ def running(installation: Installation) -> Iterator[Running]:
 @pytest.mark.timeout(240)
 def test_every_real_message_is_answered_and_accounted_for(running: Running, shared: Path) -> None:
     folder = shared / "corpora" / "messages"
-    messages = list(shadow.read_files([str(folder)]))
+    messages = list(screen.read_files([str(folder)]))
     sent: list[delivery.Sent] = []
     asyncio.run(delivery.send_all("127.0.0.1", running.port, messages, connections=4, done=sent.append))
     assert running.process.poll() is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.fields import entity_from, entity_of, entity_within
-from umbridge.stay.entities import alike, same, spelt_once
+from umbridge.stay.orders.entities import alike, same, spelt_once
 
 #: Two numbers as written here; whether they are one for sure, and whether they can be one.
 PAIRS = [

@@ -29,16 +29,16 @@ from test_fold import (
     whole,
 )
 
-from umbridge.carers import ATTENDING, Practitioner
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Coverage, Diagnosis, Event, Status
 from umbridge.review.plan import stay_json
-from umbridge.site import DEFAULT_SITE, parse_site
-from umbridge.stay import steps
+from umbridge.settings.site import DEFAULT_SITE, parse_site
 from umbridge.stay.clock import instant
+from umbridge.stay.course import triggers
+from umbridge.stay.course.telling import Telling
 from umbridge.stay.fold import StayFold
-from umbridge.stay.telling import Telling
+from umbridge.values.carers import ATTENDING, Practitioner
 
 GONE = adt("A03", 30, sent=31, discharged_at=at(30), disposition="01", **WARD)
 
@@ -969,7 +969,7 @@ def test_what_may_be_told_of_a_plan_says_nothing_of_an_arrival(plan: str, trigge
 
 
 def test_a_planted_fault_leaves_a_transfer_of_nobody_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "SUPPOSES_ARRIVAL", frozenset())
+    monkeypatch.setattr(triggers, "SUPPOSES_ARRIVAL", frozenset())
     with pytest.raises(AssertionError):
         test_who_is_only_planned_is_moved_by_nobody_unsaid("A05", "A02")
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from umbridge.review.standing import EARLY
-from umbridge.stay.late import LATE_CRITICAL_RESULT
+from umbridge.stay.results.late import LATE_CRITICAL_RESULT
 from umbridge.store.closing import READ_ANEW
 
 ROOT = Path(__file__).parents[1]

@@ -13,10 +13,10 @@ import pytest
 import umbridge_interqual_like
 import umbridge_mcg_like
 import umbridge_two_midnight
+from umbridge_kit.boundary_patients import choices, step
 
-from umbridge.criteria.turning import AT, Turning, idle_tests, read_tests
-from umbridge.linter import WARNING, lint
-from umbridge.specimens import choices, step
+from umbridge.criteria.sensitivity import AT, Turning, idle_tests, read_tests
+from umbridge.dryrun.linter import WARNING, lint
 
 #: Of each plugin: files, criteria, and limits of numbers, each as often as a file has it.
 COUNTED = {"interqual_like": (29, 521, 1029), "mcg_like": (8, 163, 133), "two_midnight": (5, 37, 15)}

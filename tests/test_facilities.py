@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from installation import Installation, exchange
 
-from umbridge.authorities import Authority
+from umbridge.dryrun.screen import Shadow
 from umbridge.errors import ConfigError
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import identify, translate
 from umbridge.model import Coded, Event, Observation, Patient, Visit
-from umbridge.shadow import Shadow
-from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
+from umbridge.settings.authorities import Authority
+from umbridge.settings.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
 from umbridge.stay import fold as folding
 from umbridge.stay import record as recording
 from umbridge.stay.fold import StayFold

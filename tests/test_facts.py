@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbridge.errors import ContentError
-from umbridge.interval import Interval
 from umbridge.model import Coded, Observation
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.facts import (
     Conversion,
     Fact,
@@ -28,9 +27,10 @@ from umbridge.stay.facts import (
     read_time,
     upper_limit,
 )
-from umbridge.stay.resultlist import ResultList
-from umbridge.stay.results import FIRST_KEPT, NEWEST_KEPT
-from umbridge.stay.statements import Result, kind_of, stated
+from umbridge.stay.results.by_time import FIRST_KEPT, NEWEST_KEPT
+from umbridge.stay.results.result_list import ResultList
+from umbridge.stay.results.statements import Result, kind_of, stated
+from umbridge.values.interval import Interval
 
 SHARED = Path(__file__).parents[1] / "../shared/spec/facts.md"
 SITE = default_site()
@@ -361,8 +361,8 @@ def test_a_look_says_what_going_through_the_window_would(seed: int, hours: int |
         return Decimal(str(each.value))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("umbridge.stay.results.FIRST_KEPT", random.choice([1, 2, 4]))
-        patch.setattr("umbridge.stay.results.NEWEST_KEPT", random.choice([5, 9]))
+        patch.setattr("umbridge.stay.results.by_time.FIRST_KEPT", random.choice([1, 2, 4]))
+        patch.setattr("umbridge.stay.results.by_time.NEWEST_KEPT", random.choice([5, 9]))
         held, now, own, kept = ResultList(), 0, "1", random.choice([1, 3, 4])
         for seq in range(100):
             now += random.choice([0, 0, 1, 2])

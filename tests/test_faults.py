@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from installation import ROOT, START_SECONDS, Installation, Running
 
-from umbridge import sample
+from umbridge.commands import sample
 from umbridge.hl7 import er7, mllp
 
 KILLS = int(os.environ.get("UMBRIDGE_KILLS", "8"))
@@ -144,7 +144,7 @@ def lost(log: Log, rows: list[dict[str, object]]) -> set[str]:
 @pytest.mark.timeout(300 + 60 * KILLS)
 def test_kills_under_load_lose_nothing_and_decide_nothing_twice(installation: Installation) -> None:
     began = time.monotonic()
-    log = storm(installation, KILLS, ("-m", "umbridge.cli"))
+    log = storm(installation, KILLS, ("-m", "umbridge.commands.main"))
     rows = settle(installation)
     counts = Counter(str(row["control_id"]) for row in rows)
     states = Counter(str(row["state"]) for row in rows)

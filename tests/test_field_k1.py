@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from umbridge.criteria.host import Host
+from umbridge.dryrun.screen import Shadow, read_files
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.shadow import Shadow, read_files
-from umbridge.site import default_site
+from umbridge.screening.host import Host
+from umbridge.settings.site import default_site
 
 SITE = default_site()
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from umbridge.dryrun.screen import Shadow, read_files
 from umbridge.model import ReviewType
-from umbridge.shadow import Shadow, read_files
-from umbridge.site import default_site
-from umbridge.stay.window import readings
+from umbridge.settings.site import default_site
+from umbridge.stay.readings.window import readings
 
 
 @pytest.fixture

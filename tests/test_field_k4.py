@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from umbridge import feedcheck
-from umbridge.shadow import Shadow, read_files
-from umbridge.site import DEFAULT_SITE, default_site, parse_site
+from umbridge.dryrun import feed_check
+from umbridge.dryrun.screen import Shadow, read_files
+from umbridge.settings.site import DEFAULT_SITE, default_site, parse_site
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_f19_another_persons_result_on_the_visit_does_not_count(field: Path) -> 
 def test_f19_a_profile_that_leaves_the_type_out_is_told_that_nobody_has_a_number(field: Path) -> None:
     """`config check --feed` says so before everything else, with the line that settles it."""
     text = DEFAULT_SITE.read_text("utf-8").replace("[site]\n", '[site]\nmrn_types = ["MR"]\n', 1)
-    sample = feedcheck.Sample(parse_site(text.encode()))
+    sample = feed_check.Sample(parse_site(text.encode()))
     for _, frame in read_files([str(field / "F19_PID35_not_MR/c1_pid3_type_MRN")]):
         sample.take(frame)
     first, *others = list(sample.findings())

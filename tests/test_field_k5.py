@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from test_field_k1 import Said, host
 
-from umbridge.criteria.host import Host
-from umbridge.shadow import Shadow, read_files
-from umbridge.site import default_site
+from umbridge.dryrun.screen import Shadow, read_files
+from umbridge.screening.host import Host
+from umbridge.settings.site import default_site
 from umbridge.stay.view import Stay
 
 __all__ = ["host"]

@@ -14,7 +14,7 @@ import pytest
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
 from umbridge.model import Observation
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.facts import Fact, Unusable, read
 from umbridge.stay.reasons import Reason
 from umbridge.stay.unused import unused

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from umbridge.dryrun.screen import Shadow, read_files
 from umbridge.hl7 import ack, er7
 from umbridge.hl7.lines import MOST_SEGMENTS
 from umbridge.hl7.translate import translate
 from umbridge.model import RowState
-from umbridge.shadow import Shadow, read_files
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 
 SITE = default_site()
 

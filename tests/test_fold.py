@@ -14,17 +14,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from umbridge.carers import ADMITTING, ATTENDING, CONSULTING, ORDERING, Practitioner
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.hl7.triggers import APPLIED, GROUPED
 from umbridge.model import Coded, Coverage, Diagnosis, Event, Group, Observation, Order, Patient, Visit
 from umbridge.review.plan import stay_json
-from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
+from umbridge.settings.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.clock import instant, midnights
+from umbridge.stay.course.timeline import MARK_EVERY
 from umbridge.stay.fold import NeedsRefold, StayFold
 from umbridge.stay.record import canonical
-from umbridge.stay.timeline import MARK_EVERY
+from umbridge.values.carers import ADMITTING, ATTENDING, CONSULTING, ORDERING, Practitioner
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
 SITE = default_site()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import umbridge.casework.work  # noqa: F401 - with it comes what a determination is made of
-from umbridge import frozen
+import umbridge.lanes.work  # noqa: F401 - with it comes what a determination is made of
+from umbridge.values import frozen
 
 
 @dataclass(frozen=True, slots=True)

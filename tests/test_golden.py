@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from umbridge import shadow
-from umbridge.criteria.host import Host
-from umbridge.site import load_site
+from umbridge.dryrun import screen
+from umbridge.screening.host import Host
+from umbridge.settings.site import load_site
 
 CASES = [f"G{n:02d}" for n in range(1, 25)]
 SAME = ("subset", "outcome", "supported", "avoidable_day", "avoidable_attribution", "discharge_ready")
@@ -54,8 +54,8 @@ def shown(rows: Mapping[str, Mapping[str, Any]], plugin: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_the_case_is_answered_as_expected(shared: Path, host: Host, name: str) -> None:
     case, by_plugin = expectations(shared, name)
-    run = shadow.Shadow(load_site(shared / "vignettes" / "site.toml"))
-    for _, message in shadow.read_files([str(shared / "vignettes" / "cases" / name)]):
+    run = screen.Shadow(load_site(shared / "vignettes" / "site.toml"))
+    for _, message in screen.read_files([str(shared / "vignettes" / "cases" / name)]):
         run.take(message)
     lines = run.screen(host, datetime.fromisoformat(case["as_of"]))
     rows = {row["plugin"]: row for row in lines if row["review"] == case["review"]}

@@ -18,12 +18,12 @@ from typing import TypeVar
 
 import pytest
 
-from umbridge.criteria import link, sandbox
-from umbridge.criteria.discover import installed
-from umbridge.criteria.frames import Request
-from umbridge.criteria.host import FAILURES, Host, Screened
 from umbridge.errors import ConfigError
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, Status
+from umbridge.screening import link, sandbox
+from umbridge.screening.discover import installed
+from umbridge.screening.frames import Request
+from umbridge.screening.host import FAILURES, Host, Screened
 
 T = TypeVar("T")
 FULL = sandbox.landlock_abi() > 0 and os.uname().machine in ("x86_64", "aarch64")
@@ -45,7 +45,7 @@ def forge():  # a whole answer, sent before the real one: only the call's id is 
     body = json.dumps({"id": "0" * 32, "result": result}).encode()
     os.write(wire(), len(body).to_bytes(4, "big") + body)
 def late():  # a thread would not start in the sandbox: the worker's own code is bent instead
-    worker = sys.modules["umbridge.criteria.worker"]
+    worker = sys.modules["umbridge.screening.worker"]
     send = worker._send
     worker._send = lambda fd, data: (send(fd, data), os.write(fd, b"x" * 100))
 def wire():

@@ -8,12 +8,12 @@ from zlib import compress
 from zoneinfo import ZoneInfo
 
 import pytest
-from test_intake import frame, pen, receive, rows
+from test_receive import frame, pen, receive, rows
 
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.store.writer import Pen
 

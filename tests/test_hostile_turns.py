@@ -27,21 +27,21 @@ from test_fold import ADMITTED, WARD, adt, folded, told
 from test_fold import at as hour
 from test_host import answered, case, install
 from test_hostile import GOOD, header
-from test_intake import FEED, NOW, frame, receive, rows, with_intake
 from test_ledger_attacks import said
 from test_listener import Wire, acks, play
 from test_moves import WARD_BED, Feed, Ward, everything, ward  # noqa: F401  (fixtures)
+from test_receive import FEED, NOW, frame, receive, rows, with_intake
 from test_tls import ENGINE, authority, client, counted, guarded, say  # noqa: F401  (a fixture)
 from test_writer import make
 
-from umbridge.config import FeedSettings, LimitSettings
-from umbridge.criteria.host import Host
 from umbridge.hl7 import er7, mllp
 from umbridge.hl7.translate import translate
-from umbridge.intake import Intake, Reply
+from umbridge.intake.receive import Intake, Reply
 from umbridge.model import ReviewType
-from umbridge.site import default_site
-from umbridge.stay.window import readings
+from umbridge.screening.host import Host
+from umbridge.settings.config import FeedSettings, LimitSettings
+from umbridge.settings.site import default_site
+from umbridge.stay.readings.window import readings
 from umbridge.store.opening import hold_pen
 from umbridge.store.writer import Pen
 

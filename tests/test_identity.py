@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from umbridge.hl7.triggers import APPLIED
 from umbridge.model import Coded, Event, Group, Observation, Order, Patient, ReviewState, Visit
 from umbridge.review.plan import reviews, stay_json
-from umbridge.site import default_site
-from umbridge.stay import lost
-from umbridge.stay.directory import Directory
+from umbridge.settings.site import default_site
+from umbridge.stay.course import lost
+from umbridge.stay.course.telling import Telling
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import followed, owned, parts
-from umbridge.stay.telling import Telling
+from umbridge.stay.patient_index import Directory
 
 SITE = default_site()
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

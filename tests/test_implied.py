@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from test_case import ARRIVAL, EVERYTHING, SITE, obx, oru, seen, yes_no
 
 from umbridge.model import Observation, Reading, ReviewType
-from umbridge.site import DEFAULT_SITE, SiteProfile, parse_site
+from umbridge.settings.site import DEFAULT_SITE, SiteProfile, parse_site
 from umbridge.stay.facts import dictionary
-from umbridge.stay.implied import CLOSED, IMPLIED
+from umbridge.stay.readings.implied import CLOSED, IMPLIED
 
 EVENTS = {
     "comorbidities": "UMB-HXDONE",

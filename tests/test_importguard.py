@@ -100,7 +100,7 @@ def runnable() -> list[str]:
             tests = (n.test for n in ast.walk(ast.parse(source)) if isinstance(n, ast.If))
             if path.name == "__main__.py" or any("__name__" in ast.unparse(test) for test in tests):
                 found.append(".".join([package, *path.relative_to(folder).with_suffix("").parts]))
-    assert {"umbridge.cli", "umbridge.casework.child"} <= set(found)
+    assert {"umbridge.commands.main", "umbridge.lanes.worker"} <= set(found)
     return found
 
 
@@ -168,7 +168,7 @@ def test_without_the_guard_it_would_be_run(told: Path, package: str) -> None:
         "import sys, types\n"
         f"for name in {list(PACKAGES)}: sys.modules[name + '.importguard'] = types.ModuleType('none')\n"
     )
-    module = {"umbridge": "umbridge.cli", "umbridge_audit": "umbridge_audit.redact"}[package]
+    module = {"umbridge": "umbridge.commands.main", "umbridge_audit": "umbridge_audit.redact"}[package]
     more = f"import {module}, copy, pydantic\nclass Model(pydantic.BaseModel):\n    x: int = 0\n"
     done = run(sys.executable, "-c", unguarded + more)
     assert {"ran zz_eager", "ran org"} <= set(said(told)), done.stderr

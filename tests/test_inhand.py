@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from installation import Inside
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
-from test_intake import frame
 from test_moves import Ward
+from test_receive import frame
 from test_writer import make, rows
 
-from umbridge.criteria.host import Host
 from umbridge.errors import StoreError
-from umbridge.lanecommands import RecordWork
-from umbridge.pipeline import STRIKES
+from umbridge.lanes.commands import RecordWork
+from umbridge.lanes.pipeline import STRIKES
+from umbridge.screening.host import Host
 from umbridge.store import inhand
 from umbridge.store.inhand import NAME, SIZE, Death, InHand, is_ground, last
 from umbridge.store.opening import CLEAN, MOST_DEATHS, RUN, Start, hold_pen, note_start, note_stop

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbridge.interval import Interval, Number, as_interval, as_number, least, most, plus, quotient, times
+from umbridge.values.interval import (
+    Interval,
+    Number,
+    as_interval,
+    as_number,
+    least,
+    most,
+    plus,
+    quotient,
+    times,
+)
 
 OPERATORS = {
     "<": operator.lt,

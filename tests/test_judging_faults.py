@@ -16,12 +16,12 @@ import test_repeats
 import test_staying
 import test_usual
 
-from umbridge import news2, usual
+from umbridge.clinical import news2, usual
 from umbridge.criteria import grounds, levels
-from umbridge.interval import holds
 from umbridge.model import ReviewType
 from umbridge.review import critical, staying
-from umbridge.stay import repeats
+from umbridge.stay.readings import repeats
+from umbridge.values.interval import holds
 
 
 def cases(test: Callable[..., Any]) -> Iterator[dict[str, Any]]:

@@ -13,9 +13,9 @@ from test_case import ARRIVAL, obx, oru
 from test_closing import Ward, hosted
 from test_moment import fold_of, told
 
-from umbridge.criteria.host import Host
 from umbridge.model import Event
-from umbridge.stay.late import LATE_CRITICAL_RESULT
+from umbridge.screening.host import Host
+from umbridge.stay.results.late import LATE_CRITICAL_RESULT
 from umbridge.stay.view import Stay
 
 TROPONIN = "67151-1"

@@ -18,8 +18,8 @@ import pytest
 from installation import Inside, Installation
 from test_door import denied, knock, total
 from test_host import behaving, case, folder, hosted, install
-from test_intake import frame, receive
 from test_people import VISIT, Desk
+from test_receive import frame, receive
 from test_writer import accept, incoming, make, rows
 from umbridge_audit.checkpoint import read_anchor
 from umbridge_audit.entry import Draft
@@ -29,11 +29,13 @@ from umbridge_audit.report import Report
 from umbridge_audit.store import open_readonly
 from umbridge_audit.verify import verify
 
-from umbridge import config, glass, render, terminal
-from umbridge import door as doors
-from umbridge.config import Settings
-from umbridge.door import Door
+from umbridge.access import breakglass
+from umbridge.access import door as doors
+from umbridge.access.door import Door
+from umbridge.commands import render, terminal
 from umbridge.errors import ConfigError, NotPermittedError, UnavailableError
+from umbridge.settings import config
+from umbridge.settings.config import Settings
 from umbridge.store import search
 from umbridge.store.batch import Batch
 from umbridge.store.commands import WriteEntry
@@ -187,17 +189,17 @@ def test_a58_nobody_reviews_themselves(desk: Desk) -> None:
         desk.users[account] = type(desk.users["nurse"])(user=user, roles=roles)
         with pytest.raises(NotPermittedError):
             desk.ask(account, "breakglass.review", seq=opened, finding="justified", reason="ZZ it was me")
-    assert "breakglass.review" not in desk.kinds() and glass.waiting(desk.pen)["to_review"] == 1
+    assert "breakglass.review" not in desk.kinds() and breakglass.waiting(desk.pen)["to_review"] == 1
     report = said(desk.where.settings, desk.pen)
     assert (report.verdict, report.first_bad_seq) == ("PASS", None)
     desk.ask("privacy", "breakglass.review", seq=opened, finding="justified")  # the control: a second person
-    assert desk.kinds()[-1] == "breakglass.review" and glass.waiting(desk.pen)["to_review"] == 0
+    assert desk.kinds()[-1] == "breakglass.review" and breakglass.waiting(desk.pen)["to_review"] == 0
 
 
 def test_a58_an_expired_window_shows_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     broken(desk)
     desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG")  # the control: within the hour
-    monkeypatch.setattr(glass, "MINUTES", 0)
+    monkeypatch.setattr(breakglass, "MINUTES", 0)
     desk.ask("doctor", "ledger.show", seq=desk.other, purpose="BTG", reason="ZZ another patient")
     before = desk.kinds().count("access.denied")
     with pytest.raises(NotPermittedError):

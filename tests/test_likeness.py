@@ -29,13 +29,13 @@ from test_told import (
 )
 
 from umbridge.model import Event, ReviewType
-from umbridge.stay import likeness
 from umbridge.stay.fold import StayFold
-from umbridge.stay.kinship import Kinship
-from umbridge.stay.likeness import Told
-from umbridge.stay.resultlist import ResultList
-from umbridge.stay.statements import PLACER, Result
-from umbridge.stay.thread import Thread
+from umbridge.stay.results import likeness
+from umbridge.stay.results.kinship import Kinship
+from umbridge.stay.results.likeness import Told
+from umbridge.stay.results.result_list import ResultList
+from umbridge.stay.results.statements import PLACER, Result
+from umbridge.stay.results.thread import Thread
 
 HEMOGLOBIN = "718-7^Hgb^LN"
 AMBIGUOUS = ("CORRECTION_AMBIGUOUS",)

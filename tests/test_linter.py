@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from umbridge.linter import ERROR, WARNING, Finding, lint
+from umbridge.dryrun.linter import ERROR, WARNING, Finding, lint
 
 ROOT = Path(__file__).parents[1]
 FORMAT = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "content.md").read_text(), re.S)

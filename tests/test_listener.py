@@ -12,16 +12,16 @@ from typing import Any
 import findings
 import pytest
 from installation import exchange
-from test_intake import frame
+from test_receive import frame
 from test_writer import make
 
-from umbridge import tls
-from umbridge.config import FeedSettings, LimitSettings
 from umbridge.errors import UnavailableError
 from umbridge.hl7 import er7, mllp
-from umbridge.intake import Intake
-from umbridge.listener import Listener
-from umbridge.site import default_site
+from umbridge.intake import tls
+from umbridge.intake.listener import Listener
+from umbridge.intake.receive import Intake
+from umbridge.settings.config import FeedSettings, LimitSettings
+from umbridge.settings.site import default_site
 from umbridge.store import inbox
 from umbridge.store.opening import take_pen
 from umbridge.store.writer import Pen

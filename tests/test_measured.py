@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from umbridge.measured import (
+from umbridge.clinical.measured import (
     MEASURED,
     MEASURED_WHEN_PLANNED,
     ORGAN_SUPPORT,
@@ -16,7 +16,7 @@ from umbridge.measured import (
 )
 from umbridge.model import FactValue, Reading, ReviewType, Sample
 from umbridge.stay.facts import DERIVED, dictionary
-from umbridge.stay.implied import IMPLIED
+from umbridge.stay.readings.implied import IMPLIED
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 #: What is worked out from measurements alone.

@@ -13,10 +13,10 @@ from test_case import ARRIVAL, at, obx, orm, oru, with_diagnosis
 from umbridge.model import Coded, Event, Reading, ReviewType
 from umbridge.review.case import case
 from umbridge.review.plan import Review, reviews
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.clock import instant
-from umbridge.stay.corrections import is_corrected
 from umbridge.stay.fold import StayFold
+from umbridge.stay.readings.corrections import is_corrected
 
 SITE = default_site()
 GRACE = SITE.windows.first_review_grace_hours

@@ -19,37 +19,38 @@ from hypothesis import strategies as st
 from installation import Inside, Installation
 from test_writer import make
 
-from umbridge import delivery
-from umbridge import pipeline as pipeline_module
-from umbridge import turns as turns_module
-from umbridge.casework.docket import LENGTH, Done, Need, Task, answer_in, answer_out, task_in, task_out
-from umbridge.casework.office import WorkFailedError
-from umbridge.casework.work import Casework
-from umbridge.config import FeedSettings, LimitSettings
-from umbridge.criteria.host import Host, PluginInfo
-from umbridge.daemon import Parts
+from umbridge.access.worklist import remade
+from umbridge.dryrun.screen import Shadow
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.intake import Intake
+from umbridge.intake import delivery
+from umbridge.intake.receive import Intake
+from umbridge.intake.tokens import Namer
+from umbridge.lanes import pipeline as pipeline_module
+from umbridge.lanes import queue as turns_module
+from umbridge.lanes.pipeline import Pipeline
+from umbridge.lanes.protocol import LENGTH, Done, Need, Task, answer_in, answer_out, task_in, task_out
+from umbridge.lanes.queue import AskedAgain, Deadline, Held, LaneWork, Message, Turns, row_work
+from umbridge.lanes.work import Casework
+from umbridge.lanes.worker_pool import WorkFailedError
 from umbridge.model import Event
-from umbridge.naming import Namer
-from umbridge.pipeline import Pipeline
 from umbridge.review import worklist
 from umbridge.review.plan import stay_json
 from umbridge.review.worklist import WorklistLine
-from umbridge.shadow import Shadow
-from umbridge.site import SiteProfile, default_site, load_site
+from umbridge.run.daemon import Parts
+from umbridge.screening.host import Host, PluginInfo
+from umbridge.settings.config import FeedSettings, LimitSettings
+from umbridge.settings.site import SiteProfile, default_site, load_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import taken_part
 from umbridge.stay.together import side_by_side
-from umbridge.store import directory, inbox, stays
+from umbridge.store import inbox, stays
+from umbridge.store import patient_index as directory
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Arrived, Stored
 from umbridge.store.opening import hold_pen
 from umbridge.store.worklist import Wanted, open_line
 from umbridge.store.writer import Pen
-from umbridge.turns import AskedAgain, Deadline, Held, LaneWork, Message, Turns, row_work
-from umbridge.worklist import remade
 
 SITE = default_site()
 FEED = FeedSettings(port=0)

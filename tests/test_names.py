@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from umbridge.criteria import names
-from umbridge.criteria.names import GROUPS, group_problem, name_problem, top_of, value_problem
 from umbridge.importguard import ABSENT
+from umbridge.screening import names
+from umbridge.screening.names import GROUPS, group_problem, name_problem, top_of, value_problem
 
 
 def closure() -> set[str]:

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from test_critical import case
 
-from umbridge import news2
-from umbridge.interval import Interval
+from umbridge.clinical import news2
+from umbridge.values.interval import Interval
 
 #: A value of each sign with its points (RCP 2017, chart 1), both sides of each edge.
 _CHART: list[tuple[str, str, int]] = [

@@ -14,11 +14,11 @@ import pytest
 import umbridge_interqual_like
 import umbridge_mcg_like
 import umbridge_two_midnight
+from umbridge_kit.boundary_patients import AT, Value, case, choices
+from umbridge_kit.testing import ADVERSE
 
 from umbridge.criteria.content import Subset
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
-from umbridge.specimens import AT, Value, case, choices
-from umbridge.testing import ADVERSE
 
 SAID = {"MEETS", "MEETS_ADVISE_HIGHER", "PEND", "REFER", "NOT_APPLICABLE"}
 PLUGINS = (umbridge_interqual_like, umbridge_mcg_like, umbridge_two_midnight)

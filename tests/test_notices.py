@@ -15,10 +15,10 @@ from test_fold import ED, MEDICARE, OBS, SITE, WARD, adt, at, folded
 
 from umbridge.model import Coverage, Event, Lifecycle, Status
 from umbridge.stay.clock import HOUR, end_of_day, instant, moment, start_of_day
-from umbridge.stay.course import Span
+from umbridge.stay.course.clocks import Ground
+from umbridge.stay.course.notices import Given, notices
+from umbridge.stay.course.state import Span
 from umbridge.stay.fold import Stay, StayFold
-from umbridge.stay.ground import Ground
-from umbridge.stay.notices import Given, notices
 from umbridge.stay.payers import payers_of
 
 ZONE = SITE.zone

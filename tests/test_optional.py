@@ -10,7 +10,7 @@ import umbridge_mcg_like
 import umbridge_two_midnight
 
 from umbridge.criteria.tree import ALWAYS
-from umbridge.stay.baselines import BASELINE_FACTS
+from umbridge.stay.readings.baselines import BASELINE_FACTS
 
 #: Facts that say nothing but that another is not needed: Y where it is so, else unknown, and never N.
 CONDITIONS = {"gas_not_needed", "lactate_not_needed", "map_not_needed", "without_oxygen", "workup_complete"}

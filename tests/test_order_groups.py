@@ -19,9 +19,9 @@ from test_order_times import (
 )
 
 from umbridge.model import Event
-from umbridge.site import DEFAULT_SITE, default_site, parse_site
-from umbridge.stay import effect, grouped, strange
+from umbridge.settings.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay.fold import StayFold
+from umbridge.stay.orders import effect, grouped, strange
 from umbridge.stay.unused import orders_unused, unused
 
 SITE = default_site()

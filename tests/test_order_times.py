@@ -16,10 +16,10 @@ from umbridge.hl7 import timing
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, ReviewType
-from umbridge.site import default_site
-from umbridge.stay import force
+from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
-from umbridge.stay.window import readings
+from umbridge.stay.orders import force
+from umbridge.stay.readings.window import readings
 
 SITE = default_site()
 ZONE = ZoneInfo("America/New_York")

@@ -10,9 +10,9 @@ from test_order_times import FACT, FLUIDS, at, folded, message, obr, orc, runs, 
 from umbridge.criteria.unreadhold import ORDER_UNREAD
 from umbridge.hl7 import timing
 from umbridge.model import Event
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.clock import instant
-from umbridge.stay.turns import InForce
+from umbridge.stay.orders.treatment_spans import InForce
 from umbridge.stay.unused import unused
 
 PATTERN, CONDITION = "order_pattern_unknown", "order_conditional"

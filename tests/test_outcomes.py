@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from installation import Installation
-from test_inquiry import Desk, desk_of, feed
+from test_registry import Desk, desk_of, feed
 from umbridge_audit.redact import AccessTable
 
-from umbridge import door
-from umbridge.config import User
+from umbridge.access import door
+from umbridge.access.registry import REGISTRY
 from umbridge.errors import NotPermittedError, UmbridgeError
-from umbridge.inquiry import REGISTRY
+from umbridge.settings.config import User
 
 Row = dict[str, Any]
 TABLE = AccessTable.load()

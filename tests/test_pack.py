@@ -14,12 +14,12 @@ import umbridge_interqual_like as plugin
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from umbridge_kit.boundary_patients import AT, Value, case
+from umbridge_kit.testing import patients
 
 from umbridge.criteria.content import BARRIER
 from umbridge.criteria.pack import Pack
 from umbridge.model import Level, Outcome, Reading, ReviewType, Sample
-from umbridge.specimens import AT, Value, case
-from umbridge.testing import patients
 
 CONTENT = ROOT / "plugins/interqual_like/umbridge_interqual_like/content"
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from umbridge.criteria import package
-from umbridge.criteria.package import ChangedError, Package, digest_of, examine, kept
+from umbridge.screening import package
+from umbridge.screening.package import ChangedError, Package, digest_of, examine, kept
 
 POINTS = b"[umbridge.criteria]\nzz = zz_pkg\n"
 FILES = {

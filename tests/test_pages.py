@@ -14,20 +14,20 @@ import umbridge_mcg_like as mcg
 import umbridge_two_midnight as medicare
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from umbridge_kit.boundary_patients import AT, case
+from umbridge_kit.drawing import patients
 
 from umbridge import Case, Level, Outcome, ReviewType, ScreenResult, Status
+from umbridge.clinical.titles import TITLES
+from umbridge.commands.pages import REASONS, _history_lines, closing_lines, review_lines, slot
+from umbridge.commands.why_tree import WIDTH, wrapped
 from umbridge.criteria.examination import heeding
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT
 from umbridge.criteria.unreadhold import RESULT_UNREAD
-from umbridge.criteria.whyframe import behind, why_rows
-from umbridge.drawing import patients
-from umbridge.pages import REASONS, _history_lines, closing_lines, review_lines, slot
 from umbridge.review.record import ScreenLine, evidence_json, is_met, optional_keys
 from umbridge.review.waves import ADVISED_HIGHER, NO_ORDER, Verdict, settled, why_open
-from umbridge.specimens import AT, case
-from umbridge.stay.asidewords import minute
-from umbridge.titles import TITLES
-from umbridge.whytree import WIDTH, wrapped
+from umbridge.screening.why_codec import behind, why_rows
+from umbridge.stay.aside_words import minute
 
 PLUGINS: tuple[ModuleType, ...] = (interqual, mcg, medicare)
 RAW = re.compile(r"(?<![\w^.\[-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w^])")

@@ -6,7 +6,7 @@ import pytest
 
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay import part2
 
 SITE = default_site()

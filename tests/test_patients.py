@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from installation import Installation, Running
 
-from umbridge import delivery
+from umbridge.dryrun.screen import Shadow
 from umbridge.errors import ConfigError
 from umbridge.hl7 import ack, er7, moments, patients
 from umbridge.hl7.translate import translate
+from umbridge.intake import delivery
 from umbridge.model import RowState
-from umbridge.shadow import Shadow
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.identity import parts
 from umbridge.store.batch import FRAME_SUSPECT
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbridge.model import Coded, Coverage, Event, Observation, Order, Patient, Reading, ReviewType, Visit
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.clock import instant
-from umbridge.stay.cut import Cut
 from umbridge.stay.fold import StayFold
-from umbridge.stay.payment import PAYMENT_FACTS, UNFORESEEN
-from umbridge.stay.window import readings
+from umbridge.stay.readings.cut import Cut
+from umbridge.stay.readings.payment import PAYMENT_FACTS, UNFORESEEN
+from umbridge.stay.readings.window import readings
 
 SITE = default_site()
 ZONE = SITE.zone

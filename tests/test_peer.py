@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 from installation import exchange
-from test_intake import frame
+from test_receive import frame
 
-from umbridge import delivery
 from umbridge.errors import UnavailableError
 from umbridge.hl7 import mllp
-from umbridge.peer import ANSWERS, Heard, Peer
+from umbridge.intake import delivery
+from umbridge.intake.peer import ANSWERS, Heard, Peer
 
 
 def play(answer: str, *data: bytes, **options: Any) -> tuple[list[Heard], list[str]]:
@@ -99,7 +99,7 @@ def test_a_port_that_is_taken_says_so() -> None:
 
 def test_the_command_prints_json_and_ends_when_told() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "umbridge.cli", "listen", "--port", "0", "--json"],
+        [sys.executable, "-m", "umbridge.commands.main", "listen", "--port", "0", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -14,11 +14,12 @@ from installation import Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 
-from umbridge import accounting, config, glass
-from umbridge.config import User
+from umbridge.access import accounting, breakglass
+from umbridge.access.registry import Inquiry
 from umbridge.errors import NotPermittedError, UsageError
-from umbridge.inquiry import Inquiry
-from umbridge.site import default_site
+from umbridge.settings import config
+from umbridge.settings.config import User
+from umbridge.settings.site import default_site
 from umbridge.store.commands import WriteEntry
 from umbridge.store.opening import hold_pen, open_keys
 
@@ -132,7 +133,7 @@ def test_broken_glass_shows_one_patient_after_it_is_on_the_ledger(desk: Desk) ->
     assert len(held) == 1 and VISIT not in json.dumps(held)
     with pytest.raises(NotPermittedError):
         desk.ask("doctor", "stays.list", purpose="BTG", reason="ZZ all of them please")
-    assert glass.waiting(desk.pen) == {"to_review": 1, "overdue": 0}
+    assert breakglass.waiting(desk.pen) == {"to_review": 1, "overdue": 0}
 
 
 def test_only_medical_people_break_glass_and_only_others_review(desk: Desk) -> None:
@@ -156,12 +157,12 @@ def test_only_medical_people_break_glass_and_only_others_review(desk: Desk) -> N
 
 
 def test_a_window_closes_and_a_late_review_shows(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glass, "MINUTES", 0)
-    monkeypatch.setattr(glass, "REVIEW_HOURS", -1)
+    monkeypatch.setattr(breakglass, "MINUTES", 0)
+    monkeypatch.setattr(breakglass, "REVIEW_HOURS", -1)
     desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG", reason="ZZ emergency here")
     with pytest.raises(NotPermittedError):
         desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG")
-    assert glass.waiting(desk.pen) == {"to_review": 1, "overdue": 1}
+    assert breakglass.waiting(desk.pen) == {"to_review": 1, "overdue": 1}
     assert desk.ask("auditor", "breakglass.list")[0]["overdue"] is True
 
 

@@ -17,7 +17,7 @@ def test_the_guide_works_as_written(tmp_path: Path) -> None:
     assert len(steps) == 6 and sum(bool(fails) for fails, _ in steps) == 1
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin/umbridge"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m umbridge.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m umbridge.commands.main "$@"\n')
     command.chmod(0o755)
     (tmp_path / "empty").mkdir()
     for fails, script in steps:

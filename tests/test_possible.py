@@ -11,10 +11,10 @@ from test_values import SITE, came_to, observed
 from umbridge.errors import ContentError
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
-from umbridge.interval import Interval
 from umbridge.stay.facts import FactType, dictionary, feeds, parse_dictionary
 from umbridge.stay.reasons import Reason
 from umbridge.stay.unused import unused
+from umbridge.values.interval import Interval
 
 #: Measured numbers without a range of what is possible: multiples of an assay's own limit.
 LEFT_OUT = {"troponin_ratio", "lipase_ratio"}

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fold import ADMITTED, SITE, WARD, adt, at, folded, orm
 
-from umbridge.carers import ADMITTING, ATTENDING, CONSULTING, ORDERING, REFERRING, Practitioner
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, Group, Patient, Visit
 from umbridge.stay.fold import StayFold
 from umbridge.stay.practitioners import KEPT
+from umbridge.values.carers import ADMITTING, ATTENDING, CONSULTING, ORDERING, REFERRING, Practitioner
 
 HEAD = "MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260302110000-0500||{kind}|ZZ1|P|2.5.1\r"
 PID = "PID|1||7790001^^^UMBH^MR||ZZTEST^ADA\r"

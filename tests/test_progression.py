@@ -17,11 +17,11 @@ from test_likeness import obr
 from test_told import SITE, SODIUM, folded, obx, oru
 
 from umbridge.model import Event
-from umbridge.stay.copies import Copies
 from umbridge.stay.fold import StayFold
-from umbridge.stay.kinship import Kinship
-from umbridge.stay.statements import MARK
-from umbridge.stay.thread import Thread
+from umbridge.stay.results.copies import Copies
+from umbridge.stay.results.kinship import Kinship
+from umbridge.stay.results.statements import MARK
+from umbridge.stay.results.thread import Thread
 
 OTHER = NAMES["a strange number"]
 THIRD = Spelled("F3^ZZREF", "P3^ZZREF")

@@ -13,14 +13,14 @@ from typing import Any, Literal
 import pytest
 from click.testing import CliRunner
 from installation import Installation
-from test_inquiry import feed
+from test_registry import feed
 from umbridge_audit.checkpoint import read_note
 from umbridge_audit.cli import main as verifier
 from umbridge_audit.policy import Policy
 
-from umbridge import proof
-from umbridge.config import Settings
+from umbridge.commands import proof
 from umbridge.errors import ConfigError, NotPermittedError, UmbridgeError, UsageError
+from umbridge.settings.config import Settings
 
 Level = Literal["spine", "keyless", "full"]
 KEYS = ["verdict", "level", "entries", "first_bad_seq", "head", "checkpoint", "unanchored", "seconds"]

@@ -14,17 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from installation import Inside, Installation
-from test_intake import frame, receive
 from test_listener import Wire, acks, play
+from test_receive import frame, receive
 from umbridge_audit.redact import AccessTable
 
-from umbridge import delivery, quarantine, sample
-from umbridge.config import FeedSettings, User
+from umbridge.access import quarantine
+from umbridge.access.quarantine import ALONE, _read, _subject
+from umbridge.access.registry import Inquiry
+from umbridge.commands import sample
 from umbridge.errors import NotPermittedError, UsageError
 from umbridge.hl7 import er7, mllp
-from umbridge.inquiry import Inquiry
-from umbridge.quarantine import ALONE, _read, _subject
-from umbridge.site import default_site
+from umbridge.intake import delivery
+from umbridge.settings.config import FeedSettings, User
+from umbridge.settings.site import default_site
 from umbridge.stay.identity import event_of
 from umbridge.store import inbox, inhand, search
 from umbridge.store.commands import SetSuspect
@@ -357,7 +359,7 @@ def test_a_row_that_ends_the_daemon_each_time_is_set_aside_and_the_rest_is_worke
         death = inhand.last(made.store)
         assert death is not None
         causes.append(death.cause)
-    daemon = installation.start((str(planted / last),) if last else ("-m", "umbridge.cli"))
+    daemon = installation.start((str(planted / last),) if last else ("-m", "umbridge.commands.main"))
     try:
         daemon.worked()
         assert daemon.stop() == 0

@@ -10,12 +10,12 @@ import pytest
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, ReviewType
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.clock import instant
-from umbridge.stay.cut import Cut
 from umbridge.stay.fold import StayFold
+from umbridge.stay.readings.cut import Cut
+from umbridge.stay.readings.window import readings
 from umbridge.stay.unused import unused
-from umbridge.stay.window import readings
 
 SITE = default_site()
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

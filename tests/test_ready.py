@@ -10,11 +10,11 @@ from types import ModuleType
 import pytest
 import umbridge_interqual_like
 import umbridge_mcg_like
+from umbridge_kit.boundary_patients import AT, case, examined, reading
 
 from umbridge.criteria.content import UNREAD_ORDER, Subset
-from umbridge.criteria.turning import Turning, read_tests
+from umbridge.criteria.sensitivity import Turning, read_tests
 from umbridge.model import Outcome, Reading, ReviewType, Sample
-from umbridge.specimens import AT, case, examined, reading
 from umbridge.stay.facts import dictionary
 
 PLUGINS = (umbridge_interqual_like, umbridge_mcg_like)

@@ -25,7 +25,7 @@ from umbridge_audit.redact import GROUPS, PURPOSES, TELLING, AccessTable, Permis
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import Ledger, transaction
 
-from umbridge import sample
+from umbridge.commands import sample
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Evidence, Level, Outcome, ScreenResult
@@ -38,9 +38,9 @@ from umbridge.review.record import (
     screen_line,
     spelt,
 )
-from umbridge.signed import NOBODY, ContentStatus
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.fold import Stay, StayFold
+from umbridge.values.signed import NOBODY, ContentStatus
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
 SLOTS = dict(SCHEMAS["determination"].slots)

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_course import states
 from test_events import looked, spans
 from test_fold import SITE, START, adt, at, folded, orm, told
+from test_state import states
 
 from umbridge.model import Event, Status
-from umbridge.stay import registered, settle, steps
+from umbridge.stay.course import registered, status_rules
+from umbridge.stay.course import triggers as steps
+from umbridge.stay.course.registered import _clash
 from umbridge.stay.fold import StayFold
-from umbridge.stay.registered import _clash
 
 CONTRADICTED, UNKNOWN, CC44 = "STATUS_CONTRADICTED", "STATUS_UNKNOWN", "CC44_RECORD_MISSING"
 
@@ -450,7 +451,7 @@ def _as_before(*_: Any, **__: Any) -> None:
         ),
         (steps, "is_older", lambda *_: False, test_what_was_told_before_an_event_was_entered_is_merely_older),
         (
-            settle,
+            status_rules,
             "_goes_back",
             lambda *_: False,
             lambda: test_no_update_takes_back_what_a06_or_a07_ended("I/-", ordered=False),

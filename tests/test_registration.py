@@ -16,13 +16,14 @@ import pytest
 from installation import START_SECONDS, Installation, exchange
 from test_upgrade import kept
 
-from umbridge import registration, roster
-from umbridge.naming import Namer
-from umbridge.site import load_site
+from umbridge.access import plugins
+from umbridge.intake import registration
+from umbridge.intake.tokens import Namer
+from umbridge.settings.site import load_site
 from umbridge.store import engine
 from umbridge.store.commands import WriteEntries
-from umbridge.store.directory import Refold
 from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.patient_index import Refold
 from umbridge.store.writer import Pen
 
 WHY = ("--purpose", "HPAYMT")
@@ -38,7 +39,7 @@ def made(where: Path, site: str = ALIASES) -> Installation:
     if site:
         one.edit(r"(?m)^account_authority", f"{site}account_authority", "site.toml")
     with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        roster.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
+        plugins.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
     return one
 
 

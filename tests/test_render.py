@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge import render
+from umbridge.commands import render
 
 HEAD: dict[str, Any] = {
     "report": "access",

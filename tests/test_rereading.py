@@ -20,22 +20,25 @@ from installation import START_SECONDS, Inside, Installation
 from test_upgrade import contents, kept, verdict
 from umbridge_audit.entry import Draft
 
-from umbridge import delivery, rereading, roster, sample
-from umbridge.casework.docket import Done, Stands
-from umbridge.daemon import Parts
+from umbridge.access import plugins
+from umbridge.commands import sample
 from umbridge.hl7 import er7
-from umbridge.lanecommands import RecordWork
+from umbridge.intake import delivery
+from umbridge.lanes import rereading
+from umbridge.lanes.commands import RecordWork
+from umbridge.lanes.protocol import Done, Stands
+from umbridge.lanes.queue import Deadline
 from umbridge.model import ReviewState
 from umbridge.review.closing import Closing
 from umbridge.review.standing import LaneReviews, ReviewRecord, differs_of
-from umbridge.site import default_site, load_site
+from umbridge.run.daemon import Parts
+from umbridge.settings.site import default_site, load_site
 from umbridge.stay import anew
 from umbridge.stay.fold import FORM, StayFold
 from umbridge.stay.identity import event_of
 from umbridge.store import engine
 from umbridge.store.closing import CloseException
 from umbridge.store.opening import hold_pen, open_keys
-from umbridge.turns import Deadline
 
 WHY = ("--purpose", "HPAYMT")
 SITE = default_site()
@@ -49,7 +52,7 @@ def made(where: Path, version: int) -> Installation:
     one.roles("administrator", "ur_nurse")
     one.edit(r"(?m)^seconds = 2\.0", "seconds = 60.0")
     with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        roster.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
+        plugins.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
     return one
 
 

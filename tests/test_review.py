@@ -31,7 +31,7 @@ from umbridge.review.plan import (
     reviews,
     stay_json,
 )
-from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
+from umbridge.settings.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
 from umbridge.stay.fold import Stay, StayFold
 
 SITE = default_site()

@@ -19,8 +19,8 @@ from test_moment import ORDERED, fold_of, listed, review_at, told
 
 from umbridge.model import Event
 from umbridge.review.case import case
-from umbridge.stay import counted as room
-from umbridge.stay.statements import Result
+from umbridge.stay.results import counted as room
+from umbridge.stay.results.statements import Result
 
 FACTS = frozenset(plugin.umbridge_manifest().facts)
 MOMENT, TOLD_BY = 6.0, 10.0

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge import sample, shadow
-from umbridge.criteria.host import Host
+from umbridge.commands import sample
+from umbridge.dryrun import screen
 from umbridge.hl7 import ack, dictionary, er7
 from umbridge.hl7.translate import translate
 from umbridge.model import RowState
-from umbridge.site import default_site
+from umbridge.screening.host import Host
+from umbridge.settings.site import default_site
 from umbridge.stay.unused import unused
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
@@ -55,7 +56,7 @@ def test_numbers_never_share_an_identifier_and_the_same_number_is_the_same_stay(
 def test_each_story_ends_as_it_is_told(
     story: sample.Story, review: str, outcome: str, supported: str, missing: set[str]
 ) -> None:
-    run = shadow.Shadow(default_site())
+    run = screen.Shadow(default_site())
     for message in sample.stay(1, BEGAN, story):
         run.take(message)
 

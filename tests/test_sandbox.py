@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from umbridge.criteria import sandbox
-from umbridge.criteria.sandbox import CALLS, FCNTL, LEVELS, OPENAT, at_least, program
+from umbridge.screening import sandbox
+from umbridge.screening.sandbox import CALLS, FCNTL, LEVELS, OPENAT, at_least, program
 
 ROOT = Path(__file__).parents[1]
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -240,7 +240,7 @@ def tried(target: dict[str, Any], confined: bool, attacks: dict[str, str] = ATTA
     lock = "confine(os.getppid())" if confined else "'none'"
     script = (
         f"import sys; sys.path.extend({[str(ROOT), *sys.path]!r})\n"
-        "from umbridge.criteria.sandbox import confine\n"
+        "from umbridge.screening.sandbox import confine\n"
         f"{TRIES}\nglobals().update({target!r})\nout = os.dup(1)\nlevel = {lock}\n"
         f"found = {{name: attempt(code) for name, code in {attacks!r}.items()}}\n"
         "os.write(out, json.dumps([level, found]).encode())\nos._exit(0)\n"
@@ -301,7 +301,7 @@ def test_an_x32_call_ends_the_process() -> None:
         pytest.skip("x32 numbers exist on x86_64 only")
     script = (
         f"import sys; sys.path.extend({[str(ROOT), *sys.path]!r}); import ctypes, os;"
-        "from umbridge.criteria.sandbox import confine; confine(os.getppid());"
+        "from umbridge.screening.sandbox import confine; confine(os.getppid());"
         "ctypes.CDLL(None).syscall(0x40000000 | 39)"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], check=False, timeout=60)
@@ -316,7 +316,7 @@ def test_what_a_plugin_may_do_still_works(tmp_path: Path) -> None:
     (own / "content.toml").write_text("a = 1")
     script = (
         f"import sys; sys.path.extend({[str(ROOT), *sys.path]!r}); import os\n"
-        f"from umbridge.criteria.sandbox import confine; level = confine(os.getppid(), [{str(own)!r}])\n"
+        f"from umbridge.screening.sandbox import confine; level = confine(os.getppid(), [{str(own)!r}])\n"
         "import array, csv, datetime, decimal, fractions, json, pathlib, random, statistics, time, uuid\n"
         f"own = pathlib.Path({str(own)!r})\n"
         "text = (own / 'content.toml').resolve().read_text()\n"
@@ -342,7 +342,7 @@ def test_it_needs_no_privilege() -> None:
     place.mkdir()
     try:
         place.chmod(0o755)  # whatever umask a command run in this process has left
-        Path(shutil.copyfile(ROOT / "umbridge/criteria/sandbox.py", place / "sandbox.py")).chmod(0o644)
+        Path(shutil.copyfile(ROOT / "umbridge/screening/sandbox.py", place / "sandbox.py")).chmod(0o644)
         script = (
             f"import sys, os; sys.path.append({str(place)!r}); import sandbox;"
             "os.write(1, sandbox.confine(os.getppid()).encode())"

@@ -16,15 +16,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from installation import Inside, Installation
-from test_intake import frame, receive
+from test_receive import frame, receive
 from test_writer import accept, incoming, make, rows
 from umbridge_audit.keys import Keyring
 
-from umbridge.config import FeedSettings, Settings
-from umbridge.daemon import answering
 from umbridge.errors import NotPermittedError
 from umbridge.model import RowState
-from umbridge.store import directory, engine, inbox, line, search, upkeep
+from umbridge.run.daemon import answering
+from umbridge.settings.config import FeedSettings, Settings
+from umbridge.store import engine, inbox, line, patient_index, search, upkeep
 from umbridge.store.batch import WORKED, iso
 from umbridge.store.commands import SortTokens, WriteEntries
 from umbridge.store.engine import DATABASE
@@ -228,12 +228,12 @@ def test_the_rows_of_a_lane_are_those_that_a_walk_finds(
             known = (b"key%d" % seq, b"digest", b"content", 0, lane, b"sealed", first.value)
             inbox.insert(cursor, [(seq, "zz", *known, "AA", None, None, "", iso(START), seq)])
             if elsewhere:
-                directory.give(cursor, b"\x04" * 16, seq, [0])
+                patient_index.give(cursor, b"\x04" * 16, seq, [0])
         for change in ("as they came", "worked", "joined"):
             if change == "worked":
                 inbox.finish(cursor, [(m[2].value, "", seq) for seq, m in enumerate(messages, start=1)])
             elif change == "joined":
-                directory.join(cursor, LANES[0], LANES[1])
+                patient_index.join(cursor, LANES[0], LANES[1])
             finder = search.Finder(path)
             for lane in LANES:
                 all_of_it, taken_in = walked(cursor, lane)
@@ -252,7 +252,7 @@ def test_who_asks_for_a_lane_reads_no_frame_of_another(tmp_path: Path) -> None:
         db.set_trace_callback(asked.append)
         inbox.lane_places(db.cursor(), LANES[0], AFTER_ALL)
         inbox.pending(db.cursor(), 0, 10)
-        directory.join(db.cursor(), LANES[0], LANES[1])
+        patient_index.join(db.cursor(), LANES[0], LANES[1])
         db.set_trace_callback(None)
         of_rows = [each for each in asked if "inbox" in each and not each.startswith("BEGIN")]
         assert len(of_rows) == 3

@@ -10,15 +10,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner
 
-from umbridge.cli import main
+from umbridge.commands.main import main
+from umbridge.dryrun.screen import Shadow
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import ReviewType
-from umbridge.shadow import Shadow
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
-from umbridge.stay.window import readings
+from umbridge.stay.readings.window import readings
 
 ZONE = ZoneInfo("America/New_York")
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from umbridge import config, setup
+from umbridge.commands import setup
 from umbridge.errors import ConfigError
+from umbridge.settings import config
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from umbridge.hl7 import er7
 from umbridge.hl7.shapes import FIELDS, notes_of
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, Observation
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay import facts
 from umbridge.stay.reasons import Reason
 from umbridge.stay.unused import counted, shapes_not_read

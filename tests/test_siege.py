@@ -24,12 +24,12 @@ import pytest
 from installation import ROOT, Installation, Running
 from test_attacks import MISBEHAVIOUR, PROLOGUE, TIMES
 from test_host import FULL, HEAD, install
-from test_roster import desk
+from test_plugins import desk
 from test_sandbox import ATTACKS, REFUSED, TRIES
 
-from umbridge import sample
-from umbridge.daemon import Parts
-from umbridge.roster import ApprovePlugin, Roster
+from umbridge.access.plugins import ApprovePlugin, Roster
+from umbridge.commands import sample
+from umbridge.run.daemon import Parts
 from umbridge.store.opening import hold_pen
 
 sys.path.insert(0, str(ROOT))

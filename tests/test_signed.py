@@ -16,8 +16,8 @@ from conftest import ROOT
 from test_grounds import FILE, QUIET, asked
 
 from umbridge import Level, LevelContent, Library, ReviewType
-from umbridge.criteria.wire import manifest_in, manifest_out
-from umbridge.signed import NOBODY, ContentStatus
+from umbridge.screening.answer_codec import manifest_in, manifest_out
+from umbridge.values.signed import NOBODY, ContentStatus
 
 LIBRARIES: dict[str, Library] = {
     "interqual_like": umbridge_interqual_like.LIBRARY,

@@ -180,13 +180,22 @@ def where_sample(path: Path) -> None:
     """One invented stay's messages in a file."""
     from datetime import UTC, datetime
 
-    from umbridge import sample
+    from umbridge.commands import sample
 
     messages = sample.stay(0, datetime(2026, 3, 2, 20, 0, tzinfo=UTC))
     path.write_bytes(b"\r".join(m.strip(b"\r") for m in messages) + b"\r")
 
 
 def send(port: int, path: Path) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "umbridge.cli", "send", str(path), "--port", str(port), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "umbridge.commands.main",
+        "send",
+        str(path),
+        "--port",
+        str(port),
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -9,7 +9,7 @@ import pytest
 
 from umbridge.errors import ConfigError
 from umbridge.model import Level, Status
-from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
+from umbridge.settings.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.profile import check_site
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes/site-v2.toml"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from umbridge.model import Status
-from umbridge.site import DEFAULT_SITE, default_site, parse_site
-from umbridge.stay.status import StatusOrderInForce, from_registration, resolve
+from umbridge.settings.site import DEFAULT_SITE, default_site, parse_site
+from umbridge.stay.course.status import StatusOrderInForce, from_registration, resolve
 
 SITE = default_site()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbridge.interval import Interval
+from umbridge.commands.pages import REASONS
 from umbridge.model import (
     Case,
     FactValue,
@@ -23,7 +23,6 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
-from umbridge.pages import REASONS
 from umbridge.review.moment import Judged
 from umbridge.review.plan import Review
 from umbridge.review.staying import (
@@ -38,8 +37,9 @@ from umbridge.review.staying import (
     treatments,
 )
 from umbridge.review.waves import is_named
-from umbridge.stay.cut import Cut
 from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.readings.cut import Cut
+from umbridge.values.interval import Interval
 
 NOW = datetime(2026, 3, 4, 8, tzinfo=UTC)
 MEETS = ScreenResult(Outcome.MEETS, "zz", "2026.1", "sha256:0", supported=Level.ACUTE)

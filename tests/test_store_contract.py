@@ -25,10 +25,10 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
 
-from umbridge import config
 from umbridge.errors import StoreError, UsageError
 from umbridge.model import RowState
 from umbridge.review.standing import LaneReviews
+from umbridge.settings import config
 from umbridge.stay.identity import Named
 from umbridge.store import commands
 from umbridge.store.batch import Batch

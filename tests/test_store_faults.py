@@ -26,10 +26,10 @@ import pytest
 from installation import Installation
 from test_faults import CONNECTIONS, Log, Sender, lost, settle
 
-from umbridge import controlclient
+from umbridge.access import control_client
 
 PLANTED = Path(__file__).parent / "planted"
-SOUND = ("-m", "umbridge.cli")
+SOUND = ("-m", "umbridge.commands.main")
 EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, u32)
 NO_LOG_FLUSH = 2  # EXT4_GOING_FLAGS_NOLOGFLUSH: what was not synced is gone, as when the power goes
 SEED = 20261122
@@ -231,7 +231,7 @@ def killed_at(installation: Installation, log: Log, call: str, nth: int, program
 
     def port() -> int | None:
         with contextlib.suppress(Exception):  # it may die while it answers
-            for row in controlclient.request(installation.settings.store, "status", {}) or ():
+            for row in control_client.request(installation.settings.store, "status", {}) or ():
                 return int(row["feeds"][0]["port"])
         return None
 

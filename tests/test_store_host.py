@@ -24,16 +24,18 @@ import findings
 import make_tables
 import pytest
 from installation import START_SECONDS, Inside, Installation, exchange
-from test_intake import frame
 from test_ledger_attacks import kinds, said
 from test_listener import acks
+from test_receive import frame
 from test_writer import accept, incoming, rows
 
-from umbridge import config, daemon, overview, setup
+from umbridge.commands import setup
 from umbridge.errors import StoreError, UmbridgeError, UnavailableError
 from umbridge.hl7 import mllp
-from umbridge.store import engine, ground
-from umbridge.store.ground import take_lock
+from umbridge.run import daemon, overview
+from umbridge.settings import config
+from umbridge.store import durability, engine
+from umbridge.store.durability import take_lock
 from umbridge.store.opening import hold_pen, open_keys
 
 SHM = Path("/dev/shm")  # noqa: S108 - it lies in memory: that is the point
@@ -293,7 +295,7 @@ def serve(
             sys.executable,
             "-B",  # under a limit of the file's size it would leave half a module compiled, for everybody
             "-m",
-            "umbridge.cli",
+            "umbridge.commands.main",
             "serve",
             "--config",
             f"{place.directory}/umbridge.toml",
@@ -369,7 +371,7 @@ def test_a_disk_that_takes_no_more_at_start(place: Place) -> None:
 
 def test_db_on_tmpfs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """What a power cut takes is not durable: refused, unless somebody says so, and then ``status`` does."""
-    if not SHM.is_dir() or ground.weakness(SHM) is None or not os.access(SHM, os.W_OK):
+    if not SHM.is_dir() or durability.weakness(SHM) is None or not os.access(SHM, os.W_OK):
         findings.skip("store_in_memory", "no /dev/shm in memory to lay a store in")
     where = SHM / f"zztest-{os.getpid()}"
     shutil.copytree(place.directory, where)
@@ -386,7 +388,7 @@ def test_db_on_tmpfs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
         (where / "umbridge.toml").write_text(accepted)
         row = overview.status_row(there.settings, Quiet(), ({}, {}, [], {}, {}), running=False)
         assert any("tmpfs" in warning and "may be lost" in warning for warning in row["warnings"])
-        ground.check_lasts(there.settings.store, there.settings.accepts_loss)
+        durability.check_lasts(there.settings.store, there.settings.accepts_loss)
     finally:
         shutil.rmtree(where)
 
@@ -412,9 +414,9 @@ def test_the_file_system_is_told_by_its_device(tmp_path: Path, kind: str, word: 
         "22 1 0:5 / /elsewhere rw - tmpfs tmpfs rw\n"
         f"36 35 {os.major(device)}:{os.minor(device)} / /a\\040b rw master:1 - {kind} /dev/zz rw\nodd\n\n"
     )
-    found = ground.weakness(tmp_path, mounts)
+    found = durability.weakness(tmp_path, mounts)
     assert (word in found) if found else not word
-    assert ground.weakness(tmp_path, tmp_path / "no such file") is None
+    assert durability.weakness(tmp_path, tmp_path / "no such file") is None
 
 
 def test_missing_urandom_substitute(tmp_path: Path) -> None:
@@ -490,7 +492,7 @@ def test_fd_limit_64(installation: Installation) -> None:
 
 LIMITED = (
     "import resource, sys; resource.setrlimit(resource.RLIMIT_{kind}, ({value}, {value})); "
-    "from umbridge.cli import main; main()"
+    "from umbridge.commands.main import main; main()"
 )
 
 

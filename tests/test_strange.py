@@ -6,10 +6,10 @@ import itertools
 from typing import Any
 
 import pytest
-from test_course import HERE, states
 from test_fold import folded, told
-from test_orders import FLUIDS
-from test_orders import orm as told_order
+from test_register import FLUIDS
+from test_register import orm as told_order
+from test_state import HERE, states
 
 NAMED = ("99^ZZEHR", "71^ZZOTHER", "71^zzehr", "")
 

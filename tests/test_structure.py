@@ -72,11 +72,11 @@ MAPPINGS = {"dict", "Mapping", "MutableMapping", "OrderedDict", "defaultdict", "
 UNTYPED = {"Any", "object"}  # JsonValue is not: the type checker has whoever reads one say what it is
 #: What anything JSON or TOML becomes on its way in and out. Everywhere else a record has a type.
 BORDERS = {
-    "umbridge/control.py": "questions as JSON lines, before they are read into a type",
-    "umbridge/terminal.py": "prints any row",
-    "umbridge/casework/docket.py": "frames between daemon and lane workers",
-    "umbridge/criteria/wire.py": "cases and results between daemon and plugin workers",
-    "umbridge/criteria/strictfile.py": "a TOML file, key by key",
+    "umbridge/access/control.py": "questions as JSON lines, before they are read into a type",
+    "umbridge/commands/terminal.py": "prints any row",
+    "umbridge/lanes/protocol.py": "frames between daemon and lane workers",
+    "umbridge/screening/answer_codec.py": "cases and results between daemon and plugin workers",
+    "umbridge/criteria/strict_file.py": "a TOML file, key by key",
     "umbridge/criteria/notation.py": "rules as a TOML file writes them",
 }
 STORES = ("umbridge/store/", "audit/umbridge_audit/store/")

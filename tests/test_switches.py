@@ -13,8 +13,8 @@ from test_case import ARRIVAL, SITE, at, obx, orm, oru
 from umbridge.model import Event, Observation, ReviewType
 from umbridge.stay.facts import DERIVED, FactType, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.implied import IMPLIED
-from umbridge.stay.window import readings
+from umbridge.stay.readings.implied import IMPLIED
+from umbridge.stay.readings.window import readings
 
 #: The fact that is made known, the one that is unknown from then on, and why.
 SWITCHES = {

@@ -10,10 +10,10 @@ from test_likeness import obr
 from test_told import ARRIVAL, POTASSIUM, SITE, at, message, obx, oru
 
 from umbridge.model import Event
-from umbridge.stay.findings import Findings
 from umbridge.stay.fold import StayFold
-from umbridge.stay.resultlist import ResultList
-from umbridge.stay.synonyms import Synonyms
+from umbridge.stay.results.findings import Findings
+from umbridge.stay.results.result_list import ResultList
+from umbridge.stay.results.synonyms import Synonyms
 
 BOTH, SWAPPED = "K^Potassium^L^2823-3^Potassium^LN", "2823-3^Potassium^LN^K^Potassium^L"
 LOCAL, BARE, WORDLESS = "K^Potassium^L", "2823-3", "K^^L"

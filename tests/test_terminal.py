@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbridge import terminal
+from umbridge.commands import terminal
 
 ANY = st.text(st.characters(codec=None), max_size=40)  # half surrogate pairs included, as in odd file names
 VALUES = st.recursive(

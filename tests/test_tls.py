@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 from authority import DAY, Authority, Pair
 from installation import START_SECONDS, Installation, Running
-from test_intake import frame
 from test_listener import Wire, acks, play
+from test_receive import frame
 
-from umbridge import controlclient, delivery, tls
-from umbridge.config import FeedSettings, TlsSettings
+from umbridge.access import control_client
 from umbridge.errors import ConfigError
 from umbridge.hl7 import mllp
+from umbridge.intake import delivery, tls
+from umbridge.settings.config import FeedSettings, TlsSettings
 
 ENGINE = "engine.zz.test"
 
@@ -499,4 +500,4 @@ def test_a_bad_file_ends_the_start_with_78(hospital: tuple[Installation, Authori
     authority.ca.write_text("nothing")
     told = installation.run("config", "check", check=78)
     assert "ca.pem" in told.stderr and "Traceback" not in told.stderr
-    assert controlclient.request(installation.settings.store, "ping", {}) is None
+    assert control_client.request(installation.settings.store, "ping", {}) is None

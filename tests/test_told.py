@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, Reading, ReviewType
-from umbridge.site import default_site
-from umbridge.stay import results, upright
-from umbridge.stay.assays import NO_FLAG
+from umbridge.settings.site import default_site
 from umbridge.stay.facts import DERIVED, Fact, dictionary, feeds, read
 from umbridge.stay.fold import StayFold
+from umbridge.stay.readings.assays import NO_FLAG
+from umbridge.stay.readings.window import readings
 from umbridge.stay.record import combined
-from umbridge.stay.statements import UNTIMED, kind_of
-from umbridge.stay.window import readings
+from umbridge.stay.results import by_time, upright
+from umbridge.stay.results.statements import UNTIMED, kind_of
 
 SITE = default_site()
 ZONE = ZoneInfo("America/New_York")
@@ -585,7 +585,7 @@ def folded_reading(*events: Event) -> Reading:
 @pytest.mark.parametrize(
     ("room", "name", "fault", "check"),
     [
-        (results, "in_order", lambda found: found, _latest_by_receipt),
+        (by_time, "in_order", lambda found: found, _latest_by_receipt),
         (upright.Upright, "early_of", lambda self, stated: [], _early_is_gone),
     ],
 )

@@ -18,11 +18,11 @@ import pytest
 from installation import SHARED
 from test_work import Book, one
 
-from umbridge.casework.docket import Done, Silence, Snapshot
-from umbridge.casework.work import Casework
-from umbridge.criteria.host import Host
 from umbridge.hl7 import er7
-from umbridge.site import SiteProfile, load_site
+from umbridge.lanes.protocol import Done, Silence, Snapshot
+from umbridge.lanes.work import Casework
+from umbridge.screening.host import Host
+from umbridge.settings.site import SiteProfile, load_site
 from umbridge.stay.identity import event_of
 
 VIGNETTES = SHARED / "vignettes"

@@ -19,7 +19,7 @@ from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.times import parse_date, parse_time
 from umbridge.hl7.translate import identify, translate
 from umbridge.model import Coded, Coverage, Event, Withdrawal
-from umbridge.timings import Timing
+from umbridge.values.timings import Timing
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
 ZONE = ZoneInfo("America/New_York")

@@ -14,11 +14,11 @@ from test_case import ARRIVAL, SITE, at, obx, orm, oru, seen, yes_no
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.model import Event, Level, Order, Reading, ReviewType
-from umbridge.site import DEFAULT_SITE, parse_site
+from umbridge.settings.site import DEFAULT_SITE, parse_site
 from umbridge.stay.facts import dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.said import UNREAD
-from umbridge.stay.treatments import NO_ORDER
+from umbridge.stay.orders.order_statement import UNREAD
+from umbridge.stay.readings.treatments import NO_ORDER
 from umbridge.stay.unused import unused
 
 NOW = ReviewType.CONTINUED_STAY
@@ -217,7 +217,7 @@ def test_the_order_of_arrival_changes_nothing(order: list[int]) -> None:
     fold.apply(ARRIVAL, 0)
     rows = [row for n in order if (row := fold.apply(events[n], n + 1)) is not None]
     found = seen(*events, hours=4, review=NOW)
-    from umbridge.stay.window import readings
+    from umbridge.stay.readings.window import readings
 
     wanted = frozenset({UNREAD, "procedure_24h"})
     assert readings(fold, at(4), review=NOW, wanted=wanted) == {fact: found[fact] for fact in wanted}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from umbridge.criteria.decision_diagram import cells
 from umbridge.criteria.examination import Examination
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
@@ -30,7 +31,6 @@ from umbridge.criteria.tree import (
     every,
     one,
 )
-from umbridge.criteria.undecided import cells
 from umbridge.model import FactValue, Reading, Sample
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)

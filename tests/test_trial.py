@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from installation import ROOT, Installation
+from umbridge_kit import new_plugin
 
-from umbridge import newplugin, trial
-from umbridge.criteria.discover import in_folder
+from umbridge.dryrun import trial
+from umbridge.dryrun.vignettes import Remembering, differences, expectation, judge
 from umbridge.errors import ConfigError, UsageError
-from umbridge.site import load_site
-from umbridge.vignettes import Remembering, differences, expectation, judge
+from umbridge.screening.discover import in_folder
+from umbridge.settings.site import load_site
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -25,7 +26,7 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(params=[False, True], ids=["pack", "code"])
 def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    newplugin.write(tmp_path, "zz-new", code=request.param)
+    new_plugin.write(tmp_path, "zz-new", code=request.param)
     return tmp_path / "zz-new"
 
 
@@ -70,7 +71,7 @@ WRONG: list[tuple[str, str, str, str]] = [
 def test_what_is_wrong_is_said_and_the_exit_code_is_1(
     tmp_path: Path, file: str, old: str, new: str, said: str
 ) -> None:
-    newplugin.write(tmp_path, "zz-new", code=False)
+    new_plugin.write(tmp_path, "zz-new", code=False)
     edit(tmp_path / "zz-new" / file, old, new)
     report = trial.run(tmp_path / "zz-new")
     assert report.wrong
@@ -79,7 +80,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_1(
 
 def test_the_tree_of_each_vignette_that_differs_is_shown_when_asked_for(tmp_path: Path) -> None:
     """An own code's answer has one as a pack's has, as it cites what the engine gave it."""
-    newplugin.write(tmp_path, "zz-new", code=True)
+    new_plugin.write(tmp_path, "zz-new", code=True)
     edit(tmp_path / "zz-new/vignettes/V04/expected.json", '"bun"', '"spo2"')
     done = command("test", "zz-new", "--why", "--json", cwd=tmp_path)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -119,7 +120,7 @@ LINTED: list[tuple[str, str, str, str, int]] = [  # what loads and is wrong all 
 
 @pytest.mark.parametrize(("old", "new", "where", "said", "wrong"), LINTED, ids=range(len(LINTED)))
 def test_the_linter_runs_too(tmp_path: Path, old: str, new: str, where: str, said: str, wrong: int) -> None:
-    newplugin.write(tmp_path, "zz-new", code=False)
+    new_plugin.write(tmp_path, "zz-new", code=False)
     file = tmp_path / "zz-new" / CONTENT
     edit(file, old, new)
     report = trial.run(tmp_path / "zz-new")
@@ -133,7 +134,7 @@ def test_the_linter_runs_too(tmp_path: Path, old: str, new: str, where: str, sai
 
 
 def test_a_finding_of_the_linter_is_exit_1_and_a_warning_is_not(tmp_path: Path) -> None:
-    newplugin.write(tmp_path, "zz-new", code=False)
+    new_plugin.write(tmp_path, "zz-new", code=False)
     edit(tmp_path / "zz-new" / CONTENT, "Thorax 2003;58:377-382", "Thorax 58:377-382")
     warned = command("test", "zz-new", cwd=tmp_path)
     assert (warned.returncode, "warning: no source with a year" in warned.stdout) == (0, True)
@@ -144,7 +145,7 @@ def test_a_finding_of_the_linter_is_exit_1_and_a_warning_is_not(tmp_path: Path) 
 
 
 def test_code_in_a_pack_and_compiled_code_are_found(tmp_path: Path) -> None:
-    newplugin.write(tmp_path, "zz-new", code=False)
+    new_plugin.write(tmp_path, "zz-new", code=False)
     (tmp_path / "zz-new/zz_new/more.py").write_text("x = 1\n")
     (tmp_path / "zz-new/zz_new/blob").write_bytes(b"\x7fELF")
     report = trial.run(tmp_path / "zz-new")
@@ -155,7 +156,7 @@ def test_code_in_a_pack_and_compiled_code_are_found(tmp_path: Path) -> None:
 def test_a_criterion_that_no_vignette_makes_true_is_shown(tmp_path: Path) -> None:
     import shutil
 
-    newplugin.write(tmp_path, "zz-new", code=False)
+    new_plugin.write(tmp_path, "zz-new", code=False)
     shutil.rmtree(tmp_path / "zz-new/vignettes/V02")
     rows = {row["criterion"]: row for row in trial.run(tmp_path / "zz-new").coverage}
     assert (rows["hypoxaemia"]["true"], rows["hypoxaemia"]["exercised"]) == (0, "NOT both ways")
@@ -167,8 +168,8 @@ def test_a_criterion_that_no_vignette_makes_true_is_shown(tmp_path: Path) -> Non
 def test_a_name_that_cannot_be_and_a_folder_that_is_there_are_refused(tmp_path: Path) -> None:
     for name in ("", "Zz", "9zz", "zz--a", "zz/../a", "zz a", "-zz", "z" * 41):
         with pytest.raises(UsageError):
-            newplugin.write(tmp_path, name, code=False)
-    newplugin.write(tmp_path, "zz", code=False)
+            new_plugin.write(tmp_path, name, code=False)
+    new_plugin.write(tmp_path, "zz", code=False)
     done = command("new", "zz", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (78, "umbridge: zz: is there already; nothing was changed\n")
     with pytest.raises(ConfigError):

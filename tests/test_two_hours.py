@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from installation import Installation, Running
 
-from umbridge import delivery
+from umbridge.intake import delivery
 
 PROGRAM = Path(__file__).parent / "planted" / "another_day.py"
 UNDATED = "SENT_TIME_UNKNOWN"

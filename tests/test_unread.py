@@ -27,7 +27,7 @@ from umbridge.model import Event
 from umbridge.stay.facts import Unusable, dictionary, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import SILENT, Reason
-from umbridge.stay.statements import FINAL, SAYS_NONE, UNREAD, rows_of
+from umbridge.stay.results.statements import FINAL, SAYS_NONE, UNREAD, rows_of
 
 UNREAD_HERE = ("RESULT_UNREAD",)
 HEART_RATE = "8867-4^HR^LN"

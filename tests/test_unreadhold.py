@@ -12,17 +12,17 @@ import umbridge_interqual_like as interqual
 import umbridge_mcg_like as mcg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from umbridge_kit.boundary_patients import case
+from umbridge_kit.drawing import patients
 
 from umbridge import Outcome, ScreenResult
-from umbridge.criteria.casewire import case_in, case_out
 from umbridge.criteria.examination import heeding
-from umbridge.criteria.host import Host
 from umbridge.criteria.unreadhold import RESULT_UNREAD, held_for_unread
-from umbridge.drawing import patients
+from umbridge.dryrun.screen import Shadow
 from umbridge.review.record import _restricted
-from umbridge.shadow import Shadow
-from umbridge.site import default_site
-from umbridge.specimens import case
+from umbridge.screening.case_codec import case_in, case_out
+from umbridge.screening.host import Host
+from umbridge.settings.site import default_site
 
 PLUGINS: tuple[ModuleType, ...] = (interqual, mcg)
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from installation import Installation
 
-from umbridge import delivery, sample
+from umbridge.commands import sample
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.site import default_site
+from umbridge.intake import delivery
+from umbridge.settings.site import default_site
 from umbridge.stay import reasons
 from umbridge.stay.facts import Fact, read
 from umbridge.stay.fold import StayFold

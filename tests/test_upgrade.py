@@ -19,9 +19,9 @@ from umbridge_audit.policy import Policy
 from umbridge_audit.store import open_readonly
 from umbridge_audit.verify import verify
 
-from umbridge import config
-from umbridge.config import Settings
 from umbridge.errors import StoreError
+from umbridge.settings import config
+from umbridge.settings.config import Settings
 from umbridge.store import engine, upgrade
 from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.upgrade import STEPS, Step

@@ -10,13 +10,22 @@ import pytest
 import umbridge_interqual_like
 import umbridge_mcg_like
 
+from umbridge.clinical.measured import BROUGHT, CONTRADICTED, MEASURED, ORDINARY
+from umbridge.clinical.usual import (
+    ALONE,
+    BY_ITSELF,
+    ILLNESSES,
+    USUAL,
+    USUAL_CODES,
+    asked_beside,
+    is_ill,
+    usual,
+)
 from umbridge.criteria.grounds import COMFORT_CARE, CONTRADICTED_VALUE, SEEN, SUPPORTED_BY, USUAL_VALUE
 from umbridge.criteria.levels import LevelContent
 from umbridge.errors import ContentError
-from umbridge.measured import BROUGHT, CONTRADICTED, MEASURED, ORDINARY
 from umbridge.model import Case, FactValue, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.stay.facts import dictionary
-from umbridge.usual import ALONE, BY_ITSELF, ILLNESSES, USUAL, USUAL_CODES, asked_beside, is_ill, usual
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 NO_FINDING = "NO_MEASURED_FACT"

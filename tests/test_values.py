@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from umbridge.errors import ConfigError, ContentError
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
-from umbridge.interval import Interval
 from umbridge.model import Observation
-from umbridge.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
+from umbridge.settings.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
 from umbridge.stay.facts import Fact, dictionary, known_units, read
 from umbridge.stay.profile import check_site
 from umbridge.stay.reasons import BY_STATUS, SILENT, Reason
 from umbridge.stay.units import is_same, parse_aliases, shipped
+from umbridge.values.interval import Interval
 
 SITE = default_site()
 PAGE = Path(__file__).parents[1] / "docs/values.md"

@@ -20,16 +20,16 @@ from umbridge_audit.entry import JsonValue
 from umbridge_audit.redact import GROUPS, REDACTED, SHOWN_OF_STAYS, AccessTable, Cell, Permission, Role
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge import inquiry, views
+from umbridge.access import registry, views
+from umbridge.access.questions import Act, Query, asked
+from umbridge.access.registry import ACTS, QUERIES, REGISTRY
+from umbridge.access.stays import StayLine, StayView
+from umbridge.access.views import Exported, Placed, Slots, inside, places, redact, view, within
 from umbridge.errors import UsageError
 from umbridge.hl7.moments import EPOCH
-from umbridge.inquiry import ACTS, QUERIES, REGISTRY
-from umbridge.questions import Act, Query, asked
 from umbridge.review.plan import stay_json
-from umbridge.site import default_site
+from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
-from umbridge.staydesk import StayLine, StayView
-from umbridge.views import Exported, Placed, Slots, inside, places, redact, view, within
 
 TABLE = AccessTable.load()
 HERE = Path(__file__).parent
@@ -128,7 +128,7 @@ def test_the_registry_holds_every_question_and_act_that_is_declared() -> None:
     # dataclass(slots=True) makes a class anew: the one before it is gone once it is collected
     assert {one.name for one in (*below(Query), *below(Act))} == set(REGISTRY)
     assert len(REGISTRY) == len(QUERIES) + len(ACTS)
-    assert inquiry.REGISTRY is REGISTRY and not hasattr(REGISTRY, "__setitem__")
+    assert registry.REGISTRY is REGISTRY and not hasattr(REGISTRY, "__setitem__")
 
 
 @pytest.mark.parametrize("question", REGISTRY.values(), ids=lambda one: one.name)
@@ -157,7 +157,7 @@ def test_a_patients_number_is_no_word_of_an_entry(query: Any) -> None:
 
 def test_no_desk_decides_for_itself() -> None:
     """What may be seen is asked in the door and in the views, and in no other room of PATH 3."""
-    for room in [inquiry, *{inspect.getmodule(one) for one in REGISTRY.values()}]:
+    for room in [registry, *{inspect.getmodule(one) for one in REGISTRY.values()}]:
         assert room is not None
         names = set[str]()
         for node in ast.walk(ast.parse(inspect.getsource(room))):

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from umbridge import SEEN_ONLY
-from umbridge.cli import main
-from umbridge.criteria.host import Host
-from umbridge.shadow import Shadow, read_files
-from umbridge.site import load_site
-from umbridge.vignettes import differences
+from umbridge.commands.main import main
+from umbridge.dryrun.screen import Shadow, read_files
+from umbridge.dryrun.vignettes import differences
+from umbridge.screening.host import Host
+from umbridge.settings.site import load_site
 
 CASES = ["G19", "G21", "G24"]  # the main cases of these plugins; all others are in test_golden
 #: Plugins held to the cases here.

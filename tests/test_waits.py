@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from umbridge import sample
-from umbridge.cli import main
+from umbridge.commands import sample
+from umbridge.commands.main import main
 
 ARRIVED = datetime(2026, 3, 2, 22, 0, tzinfo=UTC)  # five in the afternoon of the hospital's day
 MEDICARE = (b"ZZPPO^ZZ Sample PPO|ZZPPO01^^^UMBH", b"MCRAB^ZZ Medicare|MCRAB^^^UMBH")

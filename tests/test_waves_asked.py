@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from test_host import HEAD, install
 
-from umbridge import sample
-from umbridge.criteria.host import Host
-from umbridge.shadow import Shadow
-from umbridge.site import default_site
+from umbridge.commands import sample
+from umbridge.dryrun.screen import Shadow
+from umbridge.screening.host import Host
+from umbridge.settings.site import default_site
 
 BEGAN = datetime.fromisoformat("2026-01-12T09:00:00-05:00")
 #: A plugin with code that goes by the diagnosis, and says nothing of holds; the second builds on it.

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_fold import adt, at, folded, told
 
-from umbridge.stay import whereabouts
-from umbridge.stay.whereabouts import PLACE_CONTRADICTED
+from umbridge.stay.course import whereabouts
+from umbridge.stay.course.whereabouts import PLACE_CONTRADICTED
 
 HERE = adt("A01", 0, unit="4W", room="1", bed="A", patient_class="I")
 MOVED = adt("A02", 5, unit="MICU", room="9", bed="B", patient_class="I")

@@ -14,19 +14,19 @@ import umbridge_interqual_like as interqual
 import umbridge_mcg_like as mcg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from umbridge_kit.boundary_patients import REQUESTS, REVIEWS, case, examined
+from umbridge_kit.drawing import patients
 
 from umbridge import Case, Outcome, ReviewType, ScreenResult, Status
+from umbridge.clinical.titles import title_of
+from umbridge.commands.why_tree import WIDTH, source_of, tree_lines
 from umbridge.criteria.examination import heeding
-from umbridge.criteria.frames import WireError, frame, unframe
 from umbridge.criteria.tree import Truth, at_least, text_of
 from umbridge.criteria.why import ABOVE, LEFT_OUT, SETTLED, Trace
-from umbridge.criteria.whyframe import behind, why_in, why_out, why_rows
-from umbridge.criteria.whyrow import unknown
-from umbridge.drawing import patients
+from umbridge.criteria.why_rows import unknown
 from umbridge.review.record import ScreenLine
-from umbridge.specimens import REQUESTS, REVIEWS, case, examined
-from umbridge.titles import title_of
-from umbridge.whytree import WIDTH, source_of, tree_lines
+from umbridge.screening.frames import WireError, frame, unframe
+from umbridge.screening.why_codec import behind, why_in, why_out, why_rows
 
 PLUGINS: tuple[ModuleType, ...] = (interqual, mcg)
 NOTHING_MEASURED = "Nothing measured counts yet"

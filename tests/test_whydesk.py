@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 from installation import Installation
-from test_inquiry import REDACTED, Desk, desk_of, feed
+from test_registry import REDACTED, Desk, desk_of, feed
 
-from umbridge.casework.again import COMPARED, SCHEMA, Again, Because, given_again, hindered
-from umbridge.criteria.host import Host
-from umbridge.daemon import Parts
+from umbridge.access.opened import Opened
+from umbridge.access.plugins import choose, in_force
+from umbridge.access.stays import StayDesk
+from umbridge.access.why import LedgerWhy, _is_restricted
+from umbridge.commands.pages import behind_page
 from umbridge.errors import NotPermittedError, UmbridgeError, UnavailableError
-from umbridge.opened import Opened
-from umbridge.pages import behind_page
+from umbridge.lanes.again import COMPARED, SCHEMA, Again, Because, given_again, hindered
 from umbridge.review.record import RULES
-from umbridge.roster import choose, in_force
+from umbridge.run.daemon import Parts
+from umbridge.screening.host import Host
 from umbridge.stay.fold import StayFold
-from umbridge.staydesk import StayDesk
-from umbridge.whydesk import LedgerWhy, _is_restricted
 
 Row = dict[str, Any]
 NURSE = ("ur_nurse",)

@@ -19,11 +19,11 @@ import findings
 import pytest
 from installation import exchange
 from mutants import mutant
-from test_intake import frame
 from test_listener import Wire, acks, play
+from test_receive import frame
 
 from umbridge.hl7 import mllp
-from umbridge.intake import Intake
+from umbridge.intake.receive import Intake
 
 SEED = 20261122
 STALL_SECONDS = 0.3

@@ -14,9 +14,10 @@ import pytest
 from test_host import install
 from umbridge_audit.slots import SCHEMAS
 
-from umbridge import sample
-from umbridge.casework.asking import questions_of
-from umbridge.casework.docket import (
+from umbridge.commands import sample
+from umbridge.dryrun.screen import Shadow
+from umbridge.lanes.asking import questions_of
+from umbridge.lanes.protocol import (
     Done,
     Failed,
     Need,
@@ -29,12 +30,11 @@ from umbridge.casework.docket import (
     Task,
     WholeLane,
 )
-from umbridge.casework.work import Casework, to_screen
-from umbridge.criteria.host import Host
+from umbridge.lanes.work import Casework, to_screen
 from umbridge.review.plan import reviews
 from umbridge.review.standing import InForce, LaneReviews
-from umbridge.shadow import Shadow
-from umbridge.site import SiteProfile, default_site, load_site
+from umbridge.screening.host import Host
+from umbridge.settings.site import SiteProfile, default_site, load_site
 
 BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
 NUMBER = SCHEMAS["determination"].number

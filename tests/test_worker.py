@@ -18,12 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.criteria import casewire
-from umbridge.criteria.casewire import Known, Told, case_in, case_out
 from umbridge.criteria.citing import cited, places
-from umbridge.criteria.frames import FRAME_LIMIT, WireError, asked, frame, question, unframe
-from umbridge.criteria.wire import manifest_in, manifest_out, result_in, result_out
-from umbridge.interval import Interval
 from umbridge.model import (
     Case,
     Evidence,
@@ -36,7 +31,12 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
-from umbridge.signed import ContentStatus
+from umbridge.screening import case_codec
+from umbridge.screening.answer_codec import manifest_in, manifest_out, result_in, result_out
+from umbridge.screening.case_codec import Known, Told, case_in, case_out
+from umbridge.screening.frames import FRAME_LIMIT, WireError, asked, frame, question, unframe
+from umbridge.values.interval import Interval
+from umbridge.values.signed import ContentStatus
 
 ROOT = Path(__file__).parents[1]
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=timezone(timedelta(hours=-5)))
@@ -98,15 +98,15 @@ def test_a_fact_that_was_not_declared_is_not_sent(case: Case) -> None:
 @given(st.lists(cases(), min_size=2, max_size=4))
 @settings(max_examples=25, deadline=None)
 def test_what_came_before_changes_nothing_of_a_case(several: list[Case]) -> None:
-    known, most = Known(), casewire.MOST_KNOWN
+    known, most = Known(), case_codec.MOST_KNOWN
     try:
-        casewire.MOST_KNOWN = 3  # so that it forgets
+        case_codec.MOST_KNOWN = 3  # so that it forgets
         for case in (*several, *several):
             arrived = case_in(asked(question({"case": case_out(case, case.facts.keys())})[4:])["case"], known)
             assert arrived == case
             assert repr(arrived) == repr(case_in(case_out(case, case.facts.keys())))
     finally:
-        casewire.MOST_KNOWN = most
+        case_codec.MOST_KNOWN = most
 
 
 def one_reading(fact: str, value: Any, **other: Any) -> Reading:
@@ -386,7 +386,7 @@ def test_a_worker_dies_with_the_daemon(tmp_path: Path) -> None:
     """A middle process starts a confined child and is killed; the child must go too."""
     inner = (
         f"import sys;sys.path.extend({[str(ROOT), *sys.path]!r});import os;"
-        "from umbridge.criteria.sandbox import confine;confine(os.getppid());"
+        "from umbridge.screening.sandbox import confine;confine(os.getppid());"
         "print(os.getpid(),flush=True);sys.stdin.read()"
     )
     middle = f"import subprocess,sys,signal;subprocess.Popen([sys.executable,'-c',{inner!r}]);signal.pause()"
@@ -413,6 +413,6 @@ def test_a_worker_dies_with_the_daemon(tmp_path: Path) -> None:
 def test_a_worker_whose_daemon_is_already_gone_ends_at_once() -> None:
     script = (
         f"import sys;sys.path.extend({[str(ROOT), *sys.path]!r});"
-        "from umbridge.criteria.sandbox import confine;confine(1 << 22);sys.exit(9)"
+        "from umbridge.screening.sandbox import confine;confine(1 << 22);sys.exit(9)"
     )
     assert subprocess.run([sys.executable, "-I", "-S", "-c", script], check=False, timeout=60).returncode == 0

@@ -22,13 +22,14 @@ from test_upgrade import kept
 from test_writer import make
 from umbridge_audit.seal import SealError
 
-from umbridge.criteria.host import Host
-from umbridge.deadlines import Deadlines
+from umbridge.access.worklist import RemakeLines, Unreadable, Worklist, remade
+from umbridge.lanes.deadlines import Deadlines
 from umbridge.model import Level, Outcome, ReviewType, Status
 from umbridge.review.standing import InForce
 from umbridge.review.waves import Verdict
 from umbridge.review.worklist import WorklistLine, decoded, encoded
-from umbridge.site import DEFAULT_SITE, default_site, load_site, parse_site
+from umbridge.screening.host import Host
+from umbridge.settings.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.anew import reading_of
 from umbridge.stay.clock import instant
 from umbridge.store import worklist as stored
@@ -37,7 +38,6 @@ from umbridge.store.opening import hold_pen, open_keys
 from umbridge.store.steps import Steps
 from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
 from umbridge.store.writer import Pen
-from umbridge.worklist import RemakeLines, Unreadable, Worklist, remade
 
 SITE = default_site()
 

@@ -24,10 +24,10 @@ from installation import Inside, Installation
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 
-from umbridge import config
-from umbridge.config import Settings
 from umbridge.errors import StoreError, UnavailableError
 from umbridge.model import RowState
+from umbridge.settings import config
+from umbridge.settings.config import Settings
 from umbridge.store import engine, inbox, line, upkeep, writer
 from umbridge.store.commands import WriteEntries
 from umbridge.store.inbox import Incoming, Stored

@@ -13,12 +13,12 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-from umbridge.carers import Practitioner
-from umbridge.frozen import dataclass
-from umbridge.interval import Interval
-from umbridge.rowstate import RowState as RowState  # noqa: PLC0414 - the one place for all states
-from umbridge.signed import NOBODY, ContentStatus
-from umbridge.timings import Timing
+from umbridge.values.carers import Practitioner
+from umbridge.values.frozen import dataclass
+from umbridge.values.interval import Interval
+from umbridge.values.row_state import RowState as RowState  # noqa: PLC0414 - the one place for all states
+from umbridge.values.signed import NOBODY, ContentStatus
+from umbridge.values.timings import Timing
 
 
 class Status(StrEnum):

@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "audit" / "umbridge_audit"
 FOUND = ROOT / "audit" / "tests" / "mutants.json"
 PAGES = (ROOT / "README.md", ROOT / "audit" / "README.md")
-MODULES = ("entry", "slots", "tree", "checkpoint", "since", "verify", "abnormal", "grounds", "unreadhold")
+MODULES = ("entry", "slots", "tree", "checkpoint", "resume", "verify", "abnormal", "grounds", "unreadhold")
 #: Of the daemon: what keeps an answer open that rests on no finding, or on a value that nobody can read.
 JUDGING = ROOT / "umbridge"
 MCG = "../plugins/mcg_like/tests/test_criteria.py"  # code of its own, that asks the rooms itself
@@ -55,9 +55,9 @@ TESTS = (
     "test_vectors.py",
     "test_cosign.py",
     "test_proof.py",
-    "test_sweep.py",
+    "test_fast_check.py",
     "test_verify.py",
-    "test_since.py",
+    "test_resume.py",
     "test_attacks.py",
     "test_store.py",
     "test_signer.py",
@@ -71,8 +71,8 @@ FIRST = {
     "slots": ("test_vectors.py", "test_parsers.py", "test_slots.py"),
     "tree": ("test_tree.py", "test_proof.py"),
     "checkpoint": ("test_checkpoint.py", "test_cosign.py", "test_parsers.py"),
-    "since": ("test_since.py",),
-    "verify": ("test_verify.py", "test_since.py"),
+    "resume": ("test_resume.py",),
+    "verify": ("test_verify.py", "test_resume.py"),
     "abnormal": ("test_grounds.py",),
     "grounds": ("test_grounds.py", "test_usual.py"),
     "unreadhold": ("test_unreadhold.py",),

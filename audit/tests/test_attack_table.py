@@ -73,11 +73,11 @@ from umbridge_audit.policy import Witness as Known
 from umbridge_audit.proof import read_receipt, verify_receipt, write_receipt
 from umbridge_audit.redact import AccessTable
 from umbridge_audit.report import Report
+from umbridge_audit.resume import Since
 from umbridge_audit.seal import dek_commit, part_aad
-from umbridge_audit.since import Since
 from umbridge_audit.slots import SCHEMAS
 from umbridge_audit.store import Broken, Rollback, open_readonly
-from umbridge_audit.store.past import StoredPast
+from umbridge_audit.store.history import StoredPast
 from umbridge_audit.store.receipts import take_receipt
 from umbridge_audit.tree import consistency_proof, leaf_hash, node_hash, root_of
 from umbridge_audit.verify import verify

@@ -19,11 +19,11 @@ from umbridge_audit.entry import Draft, FormatError
 from umbridge_audit.handover import Handover, read_handover, signer_of, statement
 from umbridge_audit.keys import KeyRefusedError
 from umbridge_audit.policy import Policy
+from umbridge_audit.resume import Since
 from umbridge_audit.rotate import handover, rotate_signing
 from umbridge_audit.signing import KEY, NEXT, LocalHand
-from umbridge_audit.since import Since
 from umbridge_audit.store import Broken, open_readonly, transaction
-from umbridge_audit.store.past import StoredPast
+from umbridge_audit.store.history import StoredPast
 from umbridge_audit.verify import verify
 
 ORIGIN = "umbridge.genhosp/adt-1/1"

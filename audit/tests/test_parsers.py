@@ -36,10 +36,10 @@ from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.policy import Policy
 from umbridge_audit.proof import read_receipt, verify_receipt
 from umbridge_audit.redact import AccessTable
-from umbridge_audit.since import Since
+from umbridge_audit.resume import Since
 from umbridge_audit.slots import check_open
 from umbridge_audit.store import open_readonly
-from umbridge_audit.store.past import StoredPast
+from umbridge_audit.store.history import StoredPast
 from umbridge_audit.store.receipts import take_receipt
 from umbridge_audit.verify import verify
 from umbridge_audit.witness import read_request, write_request

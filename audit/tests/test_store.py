@@ -31,7 +31,7 @@ from umbridge_audit.store import (
     tables,
     transaction,
 )
-from umbridge_audit.store.recheck import recheck
+from umbridge_audit.store.reread import recheck
 
 Make = Callable[[int], Draft]
 json_values = st.recursive(

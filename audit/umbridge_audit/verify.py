@@ -14,12 +14,12 @@ from umbridge_audit.checkpoint import Checkpoint, take_apart
 from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
+from umbridge_audit.fast_check import Swept, pages
 from umbridge_audit.handover import Pinned
 from umbridge_audit.newer import may_hold_keys
 from umbridge_audit.policy import Policy
 from umbridge_audit.report import Report
-from umbridge_audit.since import Since, Start
-from umbridge_audit.sweep import Swept, pages
+from umbridge_audit.resume import Since, Start
 from umbridge_audit.tree import Frontier
 
 if TYPE_CHECKING:

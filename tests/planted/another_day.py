@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from umbridge.cli import main
+from umbridge.commands.main import main
 
 STARTED = time.time()
 
@@ -35,9 +35,9 @@ class Moved(times.datetime):
 
 
 if __name__ == "__main__":
-    import umbridge.daemon
+    import umbridge.run.daemon
 
-    assert umbridge.daemon
+    assert umbridge.run.daemon
     for module in list(sys.modules.values()):
         if (
             module

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from umbridge import intake
-from umbridge.cli import main
+from umbridge.commands.main import main
+from umbridge.intake import receive
 from umbridge.store.inbox import Incoming, Stored
 
 
-async def early(self: intake.Intake, item: Incoming) -> Stored:
+async def early(self: receive.Intake, item: Incoming) -> Stored:
     """Say that it is stored, and have it stored when there is time."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Stored] = loop.create_future()
@@ -19,7 +19,7 @@ async def early(self: intake.Intake, item: Incoming) -> Stored:
     return Stored(1, None, item.state, item.ack, item.condition, item.location, item.reason, now, False)
 
 
-intake.Intake._commit = early  # type: ignore[method-assign]
+receive.Intake._commit = early  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from umbridge.cli import main
-from umbridge.lanecommands import RecordWork
+from umbridge.commands.main import main
+from umbridge.lanes.commands import RecordWork
 from umbridge.store.inhand import InHand
 
 apply, at_disk = RecordWork.apply, InHand.at_disk

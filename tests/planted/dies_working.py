@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from umbridge.cli import main
-from umbridge.pipeline import Pipeline
-from umbridge.turns import Message
+from umbridge.commands.main import main
+from umbridge.lanes.pipeline import Pipeline
+from umbridge.lanes.queue import Message
 
 _work = Pipeline._work
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from umbridge import intake
-from umbridge.cli import main
+from umbridge.commands.main import main
+from umbridge.intake import receive as intake
 
 receive = intake.Intake.receive
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from umbridge.cli import main
+from umbridge.commands.main import main
 from umbridge.store import engine
 
 engine.PRAGMAS = tuple(

@@ -42,7 +42,7 @@ def messages() -> list[bytes]:
     And stays whose patients have their numbers in other types, without an authority or in another spelling;
     results that name their visit and results that do not.
     """
-    from umbridge import sample
+    from umbridge.commands import sample
 
     now = datetime.now(UTC)
     stays = [sample.stay(number, now - timedelta(hours=3)) for number in range(4)]
@@ -85,7 +85,7 @@ def messages() -> list[bytes]:
 def main() -> None:
     from installation import Installation, exchange
 
-    from umbridge import delivery
+    from umbridge.intake import delivery
 
     with tempfile.TemporaryDirectory() as folder:
         made = Installation(Path(folder) / "site", stranger=True)  # keys of its own

@@ -12,11 +12,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import cast
 
+from umbridge.clinical.measured import ORDINARY
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import Item, Joint, Leaf
 from umbridge.criteria.truths import Truths
-from umbridge.measured import ORDINARY
 from umbridge.model import Reading, Sample
 
 _WHEN = datetime(2000, 1, 1, tzinfo=UTC)  # an ordinary value has no time; rules do not read it

@@ -13,11 +13,11 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from umbridge.criteria.contentfile import ContentFile, Derive, Part, Subset
-from umbridge.criteria.strictfile import StrictFile
+from umbridge.clinical.usual import asked_beside
+from umbridge.criteria.content_file import ContentFile, Derive, Part, Subset
+from umbridge.criteria.strict_file import StrictFile
 from umbridge.errors import ContentError
 from umbridge.model import Case, Reading
-from umbridge.usual import asked_beside
 
 BARRIER = "discharge_barrier"  # the fact behind avoidable-day candidates
 READY = "discharge.ready"

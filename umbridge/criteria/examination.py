@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 from umbridge.criteria.citing import cited, spelt
 from umbridge.criteria.compiled import CompiledRules, FactTests, Looks
-from umbridge.criteria.made import hours_since, with_made, without_replaced
+from umbridge.criteria.made_facts import hours_since, with_made, without_replaced
 from umbridge.criteria.tree import (
     Criterion,
     Decision,

@@ -7,7 +7,6 @@ from umbridge.criteria.levels import LevelContent, pend_for_age, pend_for_order
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
 from umbridge.hookspecs import hookimpl
-from umbridge.interval import Interval
 from umbridge.model import (
     Case,
     Evidence,
@@ -20,7 +19,8 @@ from umbridge.model import (
     ScreenResult,
     Status,
 )
-from umbridge.signed import ContentStatus
+from umbridge.values.interval import Interval
+from umbridge.values.signed import ContentStatus
 
 __all__ = [
     "BARRIER",

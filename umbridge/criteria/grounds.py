@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from umbridge.clinical.measured import BROUGHT, measured, measurements, supported
+from umbridge.clinical.news2 import is_so
+from umbridge.clinical.usual import COMFORT, SIGNS, contradicted, is_ill, usual, with_made
 from umbridge.criteria.abnormal import abnormal, counted_abnormal, without
 from umbridge.criteria.compiled import CompiledRules
-from umbridge.criteria.contentfile import Subset
+from umbridge.criteria.content_file import Subset
 from umbridge.criteria.examination import Examination, truths_of
 from umbridge.criteria.tree import (
     Criterion,
@@ -27,10 +30,7 @@ from umbridge.criteria.tree import (
     walk,
 )
 from umbridge.criteria.truths import Truths
-from umbridge.measured import BROUGHT, measured, measurements, supported
 from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
-from umbridge.news2 import is_so
-from umbridge.usual import COMFORT, SIGNS, contradicted, is_ill, usual, with_made
 
 NO_MEASURED_FACT = "NO_MEASURED_FACT"
 AGE_ONLY = "AGE_ONLY"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from umbridge.clinical.measured import is_finding
 from umbridge.criteria.content import BARRIER, READY, UNREAD_ORDER, Library, Subset, load_content
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.grounds import (
@@ -26,9 +27,8 @@ from umbridge.criteria.grounds import (
 )
 from umbridge.criteria.tree import Decision, IfMeasured, Node, is_usable, one, shown
 from umbridge.criteria.truths import Truths
-from umbridge.measured import is_finding
 from umbridge.model import Case, Evidence, Level, Manifest, Outcome, Reading, ReviewType, ScreenResult
-from umbridge.signed import NOBODY
+from umbridge.values.signed import NOBODY
 
 LEVELS = (Level.CRITICAL, Level.INTERMEDIATE, Level.ACUTE, Level.OBS)  # highest first
 EPISODES = {

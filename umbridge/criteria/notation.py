@@ -9,8 +9,8 @@ from fractions import Fraction
 from math import lcm
 from typing import Any
 
-from umbridge.criteria.made import difference
-from umbridge.criteria.strictfile import ID, StrictFile
+from umbridge.criteria.made_facts import difference
+from umbridge.criteria.strict_file import ID, StrictFile
 from umbridge.criteria.tree import (
     ALWAYS,
     READS,

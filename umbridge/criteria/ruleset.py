@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from umbridge.criteria.compiled import CompiledRules
+from umbridge.criteria.decision_diagram import decide
 from umbridge.criteria.examination import Examination, forget
 from umbridge.criteria.tree import Criterion, FactSpec, Node, Score
 from umbridge.criteria.truths import State, Truths
-from umbridge.criteria.undecided import decide
 from umbridge.model import Reading
 
 MOST_STATES = 1000  # of one rule set; a state and what was found for it are about 4 kB

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from typing import Any, TypeAlias
 
-from umbridge.interval import Interval, Number, plus, times
 from umbridge.model import FactValue, Reading, Sample
+from umbridge.values.interval import Interval, Number, plus, times
 
 Truth = bool | None
 Node: TypeAlias = "Leaf | Joint | IfMeasured | Group | Not | ScoreTest | Criterion"

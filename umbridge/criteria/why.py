@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from umbridge.criteria.citing import cited
-from umbridge.criteria.made import asked_for
+from umbridge.criteria.made_facts import asked_for
 from umbridge.criteria.tree import (
     TIMES,
     Criterion,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
-from umbridge.carers import ORDERING, Practitioner
 from umbridge.hl7.er7 import Segment
 from umbridge.hl7.fields import (
     coded_of,
@@ -20,6 +19,7 @@ from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
 from umbridge.hl7.timing import scheduled, timing_of
 from umbridge.model import Coded, Order
+from umbridge.values.carers import ORDERING, Practitioner
 
 DETAILS = frozenset({"OBR", "RXO", "RXE", "ODS", "ODT", "RQD", "RQ1"})  # order detail segments
 _CODED_AT = {"OBR": 4, "RXO": 1, "RXE": 2}

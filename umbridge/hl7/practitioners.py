@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from umbridge.carers import ADMITTING, ATTENDING, CONSULTING, REFERRING, Practitioner
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.fields import NULL, authority_of, leaf, parts_of, repetitions_of
+from umbridge.values.carers import ADMITTING, ATTENDING, CONSULTING, REFERRING, Practitioner
 
 #: Where PV1 names them.
 PLACES = ((ATTENDING, 7), (REFERRING, 8), (CONSULTING, 9), (ADMITTING, 17))

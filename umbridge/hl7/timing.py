@@ -11,7 +11,7 @@ from umbridge.hl7.er7 import Segment
 from umbridge.hl7.fields import leaf, outset, parts_of, repetitions_of
 from umbridge.hl7.reading import Reading
 from umbridge.hl7.times import days_of
-from umbridge.timings import Part, Timing
+from umbridge.values.timings import Part, Timing
 
 _ONE_DOSE = "ONCE"  # HL7 table 0335, and the repeat pattern of an interval
 _PARALLEL = "A"  # HL7 table 0472: the next one beside this one, and not after it

@@ -14,10 +14,10 @@ from umbridge.review.moment import Judged
 from umbridge.review.plan import Review
 from umbridge.review.schedule import level_now
 from umbridge.stay.clock import instant
-from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF
-from umbridge.stay.cut import Cut
+from umbridge.stay.course.state import DEFAULT_LEVEL, REVIEW_OF
 from umbridge.stay.fold import StayFold
-from umbridge.stay.late import is_any_late
+from umbridge.stay.readings.cut import Cut
+from umbridge.stay.results.late import is_any_late
 from umbridge.stay.view import Stay
 
 #: Care that a ward cannot give. Chosen for umbridge, unsigned.

@@ -7,13 +7,13 @@ from decimal import Decimal
 from umbridge.model import Case, Lifecycle, Status
 from umbridge.review.plan import Review
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.corrections import corrected_after
 from umbridge.stay.facts import dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.inquestion import in_question
-from umbridge.stay.notused import Within, unread
+from umbridge.stay.readings.corrections import corrected_after
+from umbridge.stay.readings.in_question import in_question
+from umbridge.stay.readings.not_used import Within, unread
+from umbridge.stay.readings.window import readings
 from umbridge.stay.view import Stay
-from umbridge.stay.window import readings
 
 _HUNDREDTH = Decimal("0.01")
 

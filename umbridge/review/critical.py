@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from umbridge import news2
+from umbridge.clinical import news2
+from umbridge.clinical.news2 import may_be, own_limit
 from umbridge.criteria.unreadhold import RESULT_UNREAD
-from umbridge.interval import Interval, holds
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
-from umbridge.news2 import may_be, own_limit
 from umbridge.review.closing import CRITICAL_VALUE
 from umbridge.review.plan import Review
+from umbridge.values.interval import Interval, holds
 
 #: A sum at which a team with skills of critical care is called, and a move to a higher level considered
 #: (Royal College of Physicians, 2017).

@@ -12,17 +12,17 @@ from datetime import date, datetime
 from itertools import count
 from typing import Any
 
-from umbridge.frozen import dataclass
 from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
 from umbridge.review import schedule
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
 from umbridge.review.schedule import Turn, continued_dates, level_now, observation_hours
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
-from umbridge.stay.course import DEFAULT_LEVEL, REVIEW_OF, Claim
+from umbridge.stay.course.state import DEFAULT_LEVEL, REVIEW_OF, Claim
 from umbridge.stay.payers import MEDICARE
-from umbridge.stay.payment import UNFORESEEN
+from umbridge.stay.readings.payment import UNFORESEEN
 from umbridge.stay.together import ELSEWHERE
 from umbridge.stay.view import AskedReview, StatusSpan, Stay
+from umbridge.values.frozen import dataclass
 
 #: Days to decide on care asked for beforehand: 7 for Medicare Advantage and Medicaid (42 CFR 422.568(b)(1),
 #: 438.210(d)(1), from 2026), 15 for others (29 CFR 2560.503-1(f)(2)(iii)(A)). Urgent: 72 hours for all.

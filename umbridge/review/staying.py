@@ -11,13 +11,13 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 
+from umbridge.clinical.news2 import is_not_alert, is_so, own_limit
 from umbridge.criteria.content import BARRIER
-from umbridge.interval import Interval, holds
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
-from umbridge.news2 import is_not_alert, is_so, own_limit
 from umbridge.review.critical import shown
 from umbridge.review.plan import Review
 from umbridge.stay.facts import dictionary
+from umbridge.values.interval import Interval, holds
 
 #: The patient waits for something outside the care that is asked for, and the answer meets nevertheless.
 DISCHARGE_BARRIER = "DISCHARGE_BARRIER"

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from umbridge.clinical.measured import measured
 from umbridge.criteria.grounds import (
     AGE_ONLY,
     COMFORT_CARE,
@@ -23,12 +24,11 @@ from umbridge.criteria.grounds import (
 )
 from umbridge.criteria.tree import shown
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, ORDER_UNREAD, RESULT_UNREAD
-from umbridge.frozen import dataclass
-from umbridge.measured import measured
 from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
 from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED, STATUS_ORDER_CANCELLED
 from umbridge.review.staying import DELAYS, DISCHARGE_BARRIER, STABLE_ON_TREATMENT, barrier
 from umbridge.stay.together import ELSEWHERE
+from umbridge.values.frozen import dataclass
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).

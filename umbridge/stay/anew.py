@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.fold import FORM, StayFold
 from umbridge.stay.identity import followed
 

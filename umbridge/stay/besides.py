@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from umbridge.stay.elsewhere import Reported
-from umbridge.stay.findings import Findings, Increment
-from umbridge.stay.orders import Orders
-from umbridge.stay.said import Plain, Said
+from umbridge.stay.orders.order_statement import Plain, Said
+from umbridge.stay.orders.register import Orders
+from umbridge.stay.results.findings import Findings, Increment
 
 
 def take(rows: Increment, findings: Findings, orders: Orders) -> None:

@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from umbridge.model import Coded, Diagnosis
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.reasons import DiagnosisReason
 
 ICD10 = "I10"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from umbridge.stay.entities import alike
-from umbridge.stay.likeness import Told
-from umbridge.stay.orders import Orders
-from umbridge.stay.resultlist import ResultList
-from umbridge.stay.statements import REPORT_WITHDRAWN, UNOBTAINABLE, Result
-from umbridge.stay.upright import overlap
+from umbridge.stay.orders.entities import alike
+from umbridge.stay.orders.register import Orders
+from umbridge.stay.results.likeness import Told
+from umbridge.stay.results.result_list import ResultList
+from umbridge.stay.results.statements import REPORT_WITHDRAWN, UNOBTAINABLE, Result
+from umbridge.stay.results.upright import overlap
 
 _ANY = ""  # a whole report is withdrawn: whatever the fact
 

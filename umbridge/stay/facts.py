@@ -16,17 +16,17 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from umbridge.charting import ASSUMPTIONS
+from umbridge.clinical.measured import CONTRADICTED
 from umbridge.errors import ContentError
-from umbridge.frozen import dataclass
 from umbridge.hl7.times import parse_time
-from umbridge.interval import Interval, Number, may_lie, quotient
-from umbridge.measured import CONTRADICTED
 from umbridge.model import FactValue, Level, Observation
-from umbridge.site import SiteProfile
+from umbridge.settings.charting import ASSUMPTIONS
+from umbridge.settings.site import SiteProfile
 from umbridge.stay import values
 from umbridge.stay.reasons import BY_STATUS, Reason
 from umbridge.stay.units import Units, units_of
+from umbridge.values.frozen import dataclass
+from umbridge.values.interval import Interval, Number, may_lie, quotient
 
 _EXACT = Context(prec=28)
 _RANGE = re.compile(r"\s*[<>=]*\s*(?:([\d.]+)\s*-\s*)?([\d.]+)\s*\Z", re.ASCII)

@@ -16,16 +16,18 @@ from datetime import date, datetime
 from typing import Any, cast
 
 from umbridge.model import Event, Status
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.besides import Besides, take
-from umbridge.stay.carestart import first_care
+from umbridge.stay.care_start import first_care
 from umbridge.stay.clock import instant, local_date
-from umbridge.stay.course import Course
+from umbridge.stay.course.state import Course
+from umbridge.stay.course.timeline import Timeline
 from umbridge.stay.elsewhere import Reported
-from umbridge.stay.findings import Findings, Increment
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
-from umbridge.stay.late import LATE_CRITICAL_RESULT, TROPONIN, has_troponin_risen
-from umbridge.stay.orders import Orders
+from umbridge.stay.orders.order_statement import Said, said_of
+from umbridge.stay.orders.register import Orders
+from umbridge.stay.orders.strange import Strange
+from umbridge.stay.orders.treatment_spans import InForce
 from umbridge.stay.payers import payers_of
 from umbridge.stay.person import (
     Diagnosed,
@@ -53,14 +55,12 @@ from umbridge.stay.record import (
     records,
     same_patient,
 )
-from umbridge.stay.resultlist import ResultList
-from umbridge.stay.said import Said, said_of
-from umbridge.stay.statements import Codes, rows_of
-from umbridge.stay.strange import Strange
-from umbridge.stay.synonyms import rows_by_code
-from umbridge.stay.timeline import Timeline
+from umbridge.stay.results.findings import Findings, Increment
+from umbridge.stay.results.late import LATE_CRITICAL_RESULT, TROPONIN, has_troponin_risen
+from umbridge.stay.results.result_list import ResultList
+from umbridge.stay.results.statements import Codes, rows_of
+from umbridge.stay.results.synonyms import rows_by_code
 from umbridge.stay.together import meant_elsewhere
-from umbridge.stay.turns import InForce
 from umbridge.stay.view import Identity, Stay, view
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]

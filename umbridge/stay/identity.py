@@ -11,12 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from umbridge.authorities import authority_in
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.translate import facility_of, translate
 from umbridge.hl7.triggers import GROUPED
 from umbridge.model import Event, Group, Patient
-from umbridge.site import SiteProfile
+from umbridge.settings.authorities import authority_in
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.clock import instant
 from umbridge.stay.record import patient_key
 

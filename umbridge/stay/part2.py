@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from umbridge.hl7.er7 import Message
 from umbridge.model import Event
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.facts import identify
 
 # ICD-10-CM (NCHS, FY 2026 tabular list), prefixes without dots. Categories are taken whole: F17 too, although

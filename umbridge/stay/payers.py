@@ -11,7 +11,7 @@ from datetime import date
 from typing import NamedTuple
 
 from umbridge.model import Coverage
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 
 MEDICARE = ("MEDICARE_FFS", "MEDICARE_ADVANTAGE")
 UNKNOWN = "UNKNOWN"

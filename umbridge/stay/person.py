@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from umbridge.authorities import authority_in
 from umbridge.hl7.triggers import GROUPED
 from umbridge.model import Certification, Coverage, Event
-from umbridge.site import SiteProfile
+from umbridge.settings.authorities import authority_in
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.clock import instant, moment
 from umbridge.stay.diagnoses import Unlisted, icd10_of, place_of
 from umbridge.stay.record import CANCELS, UNDATED, Names

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from umbridge.carers import ATTENDING, CONSULTING, ORDERING, Practitioner
+from umbridge.values.carers import ATTENDING, CONSULTING, ORDERING, Practitioner
 
 KEPT = 64  # so that no sender can make a snapshot grow without end
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from umbridge.errors import ConfigError
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.facts import LOINC, FactType, by_loinc, dictionary
 
 

@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
-from umbridge.authorities import authority_in
 from umbridge.model import Event, Patient, Visit
-from umbridge.site import SiteProfile
+from umbridge.settings.authorities import authority_in
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.clock import MINUTE, instant
 from umbridge.stay.practitioners import Named, by_role
 

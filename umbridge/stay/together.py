@@ -11,7 +11,7 @@ from dataclasses import replace
 from umbridge.model import Lifecycle, Status
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.elsewhere import Reported
-from umbridge.stay.endedelsewhere import is_ended_in
+from umbridge.stay.ended_elsewhere import is_ended_in
 from umbridge.stay.record import ORDER
 from umbridge.stay.view import Stay
 

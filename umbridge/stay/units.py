@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from umbridge.errors import ContentError
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 
 ANY = ""  # in place of a fact: for all of them
 _SIGNS = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u", "º": "°", "˚": "°"})

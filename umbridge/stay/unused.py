@@ -10,21 +10,21 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from umbridge.frozen import dataclass
 from umbridge.hl7 import shapes
 from umbridge.hl7.er7 import Message
 from umbridge.hl7.triggers import ORDERS
 from umbridge.model import Coded, Event, Observation, Order
-from umbridge.site import SiteProfile
-from umbridge.stay import said
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.diagnoses import Unlisted, icd10_of
-from umbridge.stay.effect import names_an_end
 from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary
 from umbridge.stay.fold import StayFold
-from umbridge.stay.onceread import read_once
-from umbridge.stay.rates import is_unread
+from umbridge.stay.orders import order_statement as said
+from umbridge.stay.orders.effect import names_an_end
+from umbridge.stay.orders.rates import is_unread
 from umbridge.stay.reasons import NOTES, PARTS, DiagnosisReason, OrderReason, PartReason, Reason
-from umbridge.stay.statements import WITHDRAWN
+from umbridge.stay.results.once_read import read_once
+from umbridge.stay.results.statements import WITHDRAWN
+from umbridge.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

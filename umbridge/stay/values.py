@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from umbridge.interval import Interval, Number
 from umbridge.model import Coded, Observation
-from umbridge.site import SiteProfile
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.reasons import Reason
+from umbridge.values.interval import Interval, Number
 
 _DIGITS = r"[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})"
 NUMBER = re.compile(_DIGITS + r"\Z", re.ASCII)

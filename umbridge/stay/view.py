@@ -7,7 +7,6 @@ from dataclasses import asdict, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from umbridge.frozen import dataclass
 from umbridge.model import (
     Certification,
     Coverage,
@@ -17,16 +16,17 @@ from umbridge.model import (
     ReviewType,
     Status,
 )
-from umbridge.site import SiteProfile
-from umbridge.stay.alarms import alarms
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.clock import instant, midnights, moment
-from umbridge.stay.course import REVIEW_OF, Claim, Course, Place, Span
+from umbridge.stay.course.alarms import alarms
+from umbridge.stay.course.clocks import ground_of
+from umbridge.stay.course.notices import Notice, notices
+from umbridge.stay.course.state import REVIEW_OF, Claim, Course, Place, Span
+from umbridge.stay.course.whereabouts import PLACE_CONTRADICTED, is_contradicted
 from umbridge.stay.elsewhere import Reported
-from umbridge.stay.ground import ground_of
-from umbridge.stay.notices import Notice, notices
 from umbridge.stay.payers import Payers
 from umbridge.stay.record import account_name
-from umbridge.stay.whereabouts import PLACE_CONTRADICTED, is_contradicted
+from umbridge.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from umbridge_audit.store import Ledger
 from umbridge.errors import StoreError
 from umbridge.hl7.ack import BY_KIND
 from umbridge.model import RowState
-from umbridge.stay.directory import route
 from umbridge.stay.identity import Named, beside
-from umbridge.store import directory, inbox, search, tally
+from umbridge.stay.patient_index import route
+from umbridge.store import counters, inbox, patient_index, search
 from umbridge.store.inbox import Arrived, Incoming, Share, Stored
 from umbridge.store.memory import Memory, Working
 from umbridge.store.operations import Operations
@@ -61,7 +61,7 @@ class Batch(Operations):
         self._rows: list[tuple[Any, ...]] = []
         self._finished: list[tuple[str, str, int]] = []
         self._repeats: list[tuple[int, str, str]] = []
-        self._directory = directory.StoredNumbers(cursor, self._working.learnt)
+        self._directory = patient_index.StoredNumbers(cursor, self._working.learnt)
         self._found_by: list[tuple[int, Sequence[bytes]]] = []
         self._first_entry = ledger.size
         self._known: dict[bytes, list[tuple[Any, ...]]] = {}
@@ -198,22 +198,22 @@ class Batch(Operations):
             for lane in found.beside:
                 shares.setdefault(lane, []).append(beside(each.part))
             if found.placed:
-                refolds += ((one.lane, None) for one in directory.place(self.cursor, found.placed, seq))
-                self._finished += directory.stays_found(found.placed)
+                refolds += ((one.lane, None) for one in patient_index.place(self.cursor, found.placed, seq))
+                self._finished += patient_index.stays_found(found.placed)
             for lane in found.lanes:
                 shares.setdefault(lane, []).append(each.part)
-                if found.earlier and directory.give_earlier(self.cursor, lane, found.earlier):
+                if found.earlier and patient_index.give_earlier(self.cursor, lane, found.earlier):
                     refolds.append((lane, None))
             refolds += [(found.lanes[0], gone) for gone in found.joined]
         for lane, gone in refolds:
-            directory.refold(self.cursor, directory.Refold(lane, seq, gone))
+            patient_index.refold(self.cursor, patient_index.Refold(lane, seq, gone))
             if self._working.is_quarantined(gone):
                 self._working.set_quarantined(lane, True)
         is_plain = len(named) == 1 and len(shares) < 2 and not named[0].is_person
         if is_plain:
             return tuple((lane, None) for lane in shares), tuple(refolds), nobody
         for lane, parts in shares.items():
-            directory.give(self.cursor, lane, seq, parts)
+            patient_index.give(self.cursor, lane, seq, parts)
         return tuple((lane, tuple(parts)) for lane, parts in shares.items()), tuple(refolds), nobody
 
     def take(self, lane: bytes, seq: int, reason: str) -> None:
@@ -222,7 +222,7 @@ class Batch(Operations):
         Nothing died of that share, so the attempts of the others are counted from none.
         """
         self.cursor.execute("UPDATE inbox SET attempts = 0 WHERE seq = ? AND attempts > 0", (seq,))
-        if directory.take(self.cursor, lane, seq):
+        if patient_index.take(self.cursor, lane, seq):
             query = "SELECT 1 FROM determination WHERE row = ? LIMIT 1"
             if self.cursor.execute(query, (seq,)).fetchone():
                 self.finish(seq, RowState.DETERMINED, "")
@@ -232,7 +232,7 @@ class Batch(Operations):
     def set_aside(self, lane: bytes, seq: int, reason: str) -> None:
         """A lane's share of a row waits for a person, and with it the row."""
         self._working.set_quarantined(lane, True)
-        if directory.set_aside(self.cursor, seq, lane):
+        if patient_index.set_aside(self.cursor, seq, lane):
             self.finish(seq, RowState.QUARANTINED, reason)
 
     def finish(self, seq: int, state: RowState, reason: str) -> None:
@@ -250,14 +250,14 @@ class Batch(Operations):
         row = self._row(seq)
         self._move(row, RowState.QUARANTINED, FRAME_SUSPECT, "umbridge", FRAME_SUSPECT, "")
         self._working.set_suspect(seq, True)
-        directory.set_aside(self.cursor, seq)
+        patient_index.set_aside(self.cursor, seq)
         self._set_aside(seq)
 
     def dismiss(self, seq: int, user: str, reason: str, by: str) -> None:
         """Lay a quarantined row to rest."""
         row = self._row(seq)
         self._move(row, RowState.DISMISSED, "", user, reason, by)
-        directory.forget(self.cursor, seq)
+        patient_index.forget(self.cursor, seq)
         self._free(row)
 
     def replay(
@@ -287,18 +287,18 @@ class Batch(Operations):
         at = iso(self.now)
         shares: tuple[Share, ...] = ()
         refolds: tuple[tuple[bytes, bytes | None], ...] = ()
-        had = directory.shares(self.cursor, seq)
+        had = patient_index.shares(self.cursor, seq)
         if again and not had and row.lane is not None:
-            had = {row.lane: {0: directory.TAKEN}}
+            had = {row.lane: {0: patient_index.TAKEN}}
         wanted: dict[bytes, set[int]] = {}  # two lanes that are to be joined are one here
         for one, its in had.items():
-            missed = {part for part in its if its[part] == directory.ASIDE}
+            missed = {part for part in its if its[part] == patient_index.ASIDE}
             if again:
-                missed = {directory.ASK_AGAIN}
+                missed = {patient_index.ASK_AGAIN}
             if missed:
-                wanted.setdefault(directory.current(self.cursor, one), set()).update(missed)
+                wanted.setdefault(patient_index.current(self.cursor, one), set()).update(missed)
         for into, parts in wanted.items():
-            directory.give(self.cursor, into, child, sorted(parts))
+            patient_index.give(self.cursor, into, child, sorted(parts))
             shares = (*shares, (into, tuple(sorted(parts))))
         if not had:
             shares, refolds, _ = self._route(child, named)
@@ -328,9 +328,9 @@ class Batch(Operations):
 
     def register(
         self, seq: int, parts: Sequence[tuple[Named[bytes], bytes | None]]
-    ) -> tuple[directory.Refold, ...]:
-        asked, placed = directory.register(self.cursor, self._directory, seq, parts)
-        self._finished += directory.stays_found(placed)
+    ) -> tuple[patient_index.Refold, ...]:
+        asked, placed = patient_index.register(self.cursor, self._directory, seq, parts)
+        self._finished += patient_index.stays_found(placed)
         for each in asked:
             if self._working.is_quarantined(each.gone):
                 self._working.set_quarantined(each.lane, True)
@@ -353,13 +353,13 @@ class Batch(Operations):
     def _set_aside(self, seq: int) -> None:
         lane = self.cursor.execute("SELECT lane FROM inbox WHERE seq = ?", (seq,)).fetchone()
         if lane is not None and lane[0] is not None:
-            self._working.set_quarantined(directory.current(self.cursor, lane[0]), True)
+            self._working.set_quarantined(patient_index.current(self.cursor, lane[0]), True)
 
     def _free(self, row: inbox.Row) -> None:
         """The stay misses nothing more, unless another of its messages waits too."""
         self._working.set_suspect(row.seq, False)
         waiting = inbox.quarantined_lanes(self.cursor)
-        for lane in {row.lane, *directory.shares(self.cursor, row.seq)} - waiting:
+        for lane in {row.lane, *patient_index.shares(self.cursor, row.seq)} - waiting:
             if lane is not None:
                 self._working.set_quarantined(lane, False)
 
@@ -378,7 +378,7 @@ class Batch(Operations):
         if self._finished:
             inbox.finish(self.cursor, self._finished)
         if self._tally:
-            tally.add(self.cursor, self._tally, self._heard)
+            counters.add(self.cursor, self._tally, self._heard)
         if self._found_by:
             search.later(self.cursor, self._found_by)
             self._working.unsorted += len(self._found_by)

@@ -19,8 +19,8 @@ from umbridge.model import RowState
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
 from umbridge.stay.identity import Named
-from umbridge.store.directory import Refold
 from umbridge.store.inbox import Row, Stored
+from umbridge.store.patient_index import Refold
 from umbridge.store.refusals import Refusal
 
 R_co = TypeVar("R_co", covariant=True)

@@ -13,9 +13,9 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.seal import SealError
 
-from umbridge.frozen import dataclass
 from umbridge.model import RowState
 from umbridge.stay.identity import Named
+from umbridge.values.frozen import dataclass
 
 _INSERT = (
     "INSERT INTO inbox(seq, feed, key_token, digest, content_digest, variant, lane, sealed, state, attempts,"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from umbridge.store.directory import Known, Learnt
+from umbridge.store.patient_index import Known, Learnt
 
 T = TypeVar("T")
 

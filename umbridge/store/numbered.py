@@ -11,10 +11,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from umbridge.stay.bynumber import Place
+from umbridge.stay.by_number import Place
 
 if TYPE_CHECKING:
-    from umbridge.store.directory import Learnt
+    from umbridge.store.patient_index import Learnt
 
 ITSELF, GIVER = 8, 4  # bytes
 NOBODY = bytes(GIVER)  # no namespace, no universal id

@@ -23,11 +23,11 @@ from umbridge_audit.signing import KEY
 from umbridge_audit.store import Ledger, LedgerError, transaction
 
 from umbridge import __version__
-from umbridge.config import Settings
 from umbridge.errors import ConfigError, StoreError
+from umbridge.settings.config import Settings
 from umbridge.store.commands import Transaction, WriteEntry, WriteOnChange
+from umbridge.store.durability import check_files, take_lock
 from umbridge.store.engine import DATABASE, check_file, check_tables, create_tables, open_database
-from umbridge.store.ground import check_files, take_lock
 from umbridge.store.inhand import Death, InHand, last
 from umbridge.store.steps import BatchClock
 from umbridge.store.upgrade import SayUpgrades, bring_forward, unsaid

@@ -10,7 +10,7 @@ from umbridge_audit.keys import Keyring
 
 from umbridge.review.standing import LaneReviews
 from umbridge.review.worklist import WorklistLine
-from umbridge.store import directory, inbox, notes, refusals, stays, worklist
+from umbridge.store import inbox, meta, patient_index, refusals, stays, worklist
 from umbridge.store.inbox import Row
 from umbridge.store.refusals import Refusal
 
@@ -26,16 +26,16 @@ class Operations:
     # -- short facts the store keeps about itself
 
     def note(self, name: str) -> str | None:
-        return notes.get(self.cursor, name)
+        return meta.get(self.cursor, name)
 
     def notes_under(self, prefix: str) -> dict[str, str]:
-        return notes.under(self.cursor, prefix)
+        return meta.under(self.cursor, prefix)
 
     def put_note(self, name: str, value: str) -> None:
-        notes.put(self.cursor, name, value)
+        meta.put(self.cursor, name, value)
 
     def drop_note(self, name: str) -> None:
-        notes.drop(self.cursor, name)
+        meta.drop(self.cursor, name)
 
     def count_refusal(self, refusal: Refusal) -> None:
         refusals.count(self.cursor, refusal)
@@ -88,7 +88,7 @@ class Operations:
         stays.no_longer_due(self.cursor, lane, due)
 
     def join_lanes(self, gone: bytes, into: bytes) -> None:
-        directory.join(self.cursor, gone, into)
+        patient_index.join(self.cursor, gone, into)
 
     def refolded(self, lane: bytes, until: int) -> None:
-        directory.refolded(self.cursor, lane, until)
+        patient_index.refolded(self.cursor, lane, until)

@@ -18,10 +18,10 @@ from umbridge_audit import store as ledger_store
 from umbridge_audit.keys import Keyring
 
 from umbridge.errors import StoreError
-from umbridge.store import directory, inbox, notes, refusals, stays, tally, worklist
-from umbridge.store.directory import Refold
+from umbridge.store import counters, inbox, meta, patient_index, refusals, stays, worklist
 from umbridge.store.engine import unusable
 from umbridge.store.inbox import Row
+from umbridge.store.patient_index import Refold
 from umbridge.store.stays import SavedStay
 from umbridge.store.worklist import Place, SealedLine, Wanted
 
@@ -117,7 +117,7 @@ class Reader:
 
     def waiting_parts(self) -> dict[int, dict[bytes, tuple[int, ...]]]:
         """Row -> lane -> parts that are still to be taken in."""
-        return self._ask(lambda: directory.waiting(self._cursor))
+        return self._ask(lambda: patient_index.waiting(self._cursor))
 
     def struck(self) -> list[inbox.Struck]:
         """Pending rows that daemons died of."""
@@ -127,7 +127,7 @@ class Reader:
 
     def resolve(self, token: bytes) -> bytes | None:
         """The lane a visit's or an account's number leads to."""
-        return self._ask(lambda: directory.resolve(self._cursor, token))
+        return self._ask(lambda: patient_index.resolve(self._cursor, token))
 
     def stay(self, lane: bytes) -> SavedStay | None:
         """The lane's stay as its newest message left it. Raises SealError."""
@@ -143,7 +143,7 @@ class Reader:
 
     def lanes_of(self, patient: bytes, most: int) -> list[bytes]:
         """The lanes with a stay of a patient's number, those with the newest rows first."""
-        return self._ask(lambda: directory.lanes_of(self._cursor, patient, most))
+        return self._ask(lambda: patient_index.lanes_of(self._cursor, patient, most))
 
     def waiting_lanes(self) -> list[bytes]:
         """The lanes with a review that waits for a person."""
@@ -174,20 +174,20 @@ class Reader:
 
     def refolds(self) -> list[Refold]:
         """Lanes that are still to be folded again."""
-        return self._ask(lambda: directory.refolds(self._cursor))
+        return self._ask(lambda: patient_index.refolds(self._cursor))
 
     # -- the store about itself ----------------------------------------------------------------------
 
     def note(self, name: str) -> str | None:
-        return self._ask(lambda: notes.get(self._cursor, name))
+        return self._ask(lambda: meta.get(self._cursor, name))
 
     def notes_under(self, prefix: str) -> dict[str, str]:
         """Every note whose name begins so, by name."""
-        return self._ask(lambda: notes.under(self._cursor, prefix))
+        return self._ask(lambda: meta.under(self._cursor, prefix))
 
     def counts(self, kind: str) -> dict[str, tuple[int, str]]:
         """name -> (count, last time or ""); ``kind``: state, feed or why/FEED."""
-        return self._ask(lambda: tally.read(self._cursor, kind))
+        return self._ask(lambda: counters.read(self._cursor, kind))
 
     def refusals(self) -> list[tuple[str, str, int, str]]:
         """(feed, reason, count, last time) over all days."""

@@ -15,15 +15,15 @@ from pathlib import Path
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, anchor_lines, append_anchor
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import SourceError, examine
+from umbridge_audit.fast_check import Sweeper
 from umbridge_audit.handover import Handover
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.signing import Hand, head_of
 from umbridge_audit.store.made import LATER
-from umbridge_audit.store.recheck import recheck
+from umbridge_audit.store.reread import recheck
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.signer import Signer
 from umbridge_audit.store.subtrees import KEEP_SQL, reread, tree_at
-from umbridge_audit.sweep import Sweeper
 from umbridge_audit.tree import Frontier, leaf_hash
 
 _CHECKPOINT_SQL = "INSERT INTO ledger_checkpoint (n, note) VALUES (?, ?)"

@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import pytest
 import umbridge_interqual_like as plugin
+from umbridge_kit.boundary_patients import AT, Value, case
 
 from umbridge import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
-from umbridge.specimens import AT, Value, case
 
 Known = Mapping[str, bool | int | str | None]
 Y, N = True, False

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import umbridge_interqual_like as plugin
+from umbridge_kit.boundary_patients import AT, Value, case, diagnosis
+from umbridge_kit.testing import CriteriaKit
 
 from umbridge import Level, Outcome, Reading, ReviewType, Sample, Subset
-from umbridge.linter import lint
-from umbridge.specimens import AT, Value, case, diagnosis
+from umbridge.dryrun.linter import lint
 from umbridge.stay.facts import dictionary
-from umbridge.testing import CriteriaKit
 
 SUBSETS = list(plugin.LIBRARY.subsets.values())
 

@@ -10,9 +10,8 @@ import pytest
 import umbridge_interqual_like as plugin
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from umbridge.specimens import Value, examined
-from umbridge.testing import patients
+from umbridge_kit.boundary_patients import Value, examined
+from umbridge_kit.testing import patients
 
 
 def curb65(v: Mapping[str, Value]) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import umbridge_interqual_like as plugin
+from umbridge_kit.testing import vignette, vignette_case
 
 from umbridge import Case, Outcome
-from umbridge.testing import vignette, vignette_case
 
 CASES = Path(__file__).parents[4] / "shared" / "vignettes" / "cases"
 MAIN = [f"G{n:02d}" for n in range(1, 25) if n not in (19, 21, 24)]  # those are about another plugin first

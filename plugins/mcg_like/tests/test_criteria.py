@@ -11,9 +11,9 @@ import pytest
 import umbridge_mcg_like as plugin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from umbridge_kit.testing import AT, CriteriaKit, Value, case, choices, examined, patients
 
 from umbridge import Case, Examination, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Subset
-from umbridge.testing import AT, CriteriaKit, Value, case, choices, examined, patients
 
 SUBSETS = {subset.id: subset for subset in plugin.LIBRARY.subsets.values()}
 GUIDELINES = {"cap", "copd", "asthma", "heart_failure", "chest_pain", "upper_gi_bleed", "dka_hhs", "ssti"}

@@ -13,11 +13,11 @@ import pytest
 import umbridge_mcg_like as plugin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from umbridge_kit.testing import case, patients
 from umbridge_mcg_like import expected_stay
 from umbridge_mcg_like.expected_stay import Table, load, main, read
 
 from umbridge import ContentError, ReviewType
-from umbridge.testing import case, patients
 
 HEAD = "effective_from,effective_to,ms_drg,guideline,expected_days\n"
 ILLUSTRATIVE = f"""# illustrative=true; not CMS data; replace before use

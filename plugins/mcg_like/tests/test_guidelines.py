@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 import umbridge_mcg_like as plugin
+from umbridge_kit.testing import AT, Value, case
 
 from umbridge import Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
 from umbridge.stay.facts import dictionary
-from umbridge.testing import AT, Value, case
 
 SUBSETS = plugin.LIBRARY.subsets
 Y, N = True, False

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import umbridge_mcg_like as plugin
+from umbridge_kit.testing import vignette, vignette_case
 
 from umbridge import Case, Outcome
-from umbridge.testing import vignette, vignette_case
 
 CASES = Path(__file__).parents[4] / "shared" / "vignettes" / "cases"
 NAMED = ("G01", "G02", "G03", "G04", "G05", "G06", "G07", "G08", "G11", "G18", "G20", "G22", "G24")

@@ -1,0 +1,1 @@
+"""Clinical words: which facts are measurements, what facts are called, early-warning sums."""

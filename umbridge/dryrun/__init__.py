@@ -1,0 +1,1 @@
+"""Files screened without a daemon: a sample of a feed, a plugin's vignettes."""

@@ -1,0 +1,1 @@
+"""PATH 1: a frame to its answer, durable before it is answered."""

@@ -1,0 +1,1 @@
+"""The running daemon: built once, reloaded, witnessed, and seen from outside."""

@@ -1,0 +1,1 @@
+"""Criteria plugins asked: each in a confined process of its own, and the failure of each kept its own."""

@@ -1,0 +1,1 @@
+"""What the hospital sets: the daemon's settings and the site profile."""

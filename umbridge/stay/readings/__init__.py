@@ -1,0 +1,1 @@
+"""Facts as a review reads them: within their windows, never imputed."""
