@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -119,3 +120,16 @@ def need_purpose(purpose: str | None) -> None:
         raise click.UsageError(
             "--purpose CODE is needed to see clinical content (TREAT HPAYMT HOPERAT HCOMPL PATRQT)"
         )
+
+
+def moment_of(text: str | None, zone: Any, option: str = "--as-of") -> datetime | None:
+    """A moment as typed, ISO 8601; one without an offset is in ``zone``, the facility's."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(
+            f"{option} {text}: expected ISO 8601, such as 2026-01-12T15:56:00-05:00"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=zone)

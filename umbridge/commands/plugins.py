@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -70,22 +71,6 @@ def plugins_approve(
             click.echo(f"another person allows it: umbridge plugins approve {name} --approve {row['entry']}")
 
 
-@plugins.command("new")
-@click.argument("name")
-@click.option("--code", is_flag=True, help="With hooks of its own, for what content alone cannot say.")
-@click.option("--into", default=".", metavar="DIR", help="The folder to make it in.")
-def plugins_new(name: str, code: bool, into: str) -> None:
-    """Write a new plugin's repository: content, vignettes and a test that pass before you change anything.
-
-    Without --code it is a criteria pack: content only, run by umbridge's own hooks.
-    """
-    from umbridge_kit import new_plugin
-
-    for file in new_plugin.write(Path(into), name, code=code):
-        click.echo(str(Path(into) / name / file))
-    click.echo(f"next: umbridge plugins test {Path(into) / name}")
-
-
 @plugins.command("test")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
@@ -125,6 +110,25 @@ def plugins_test(path: Path, vignettes: Path | None, site_file: str | None, why:
         terminal.table(report.coverage, COVERAGE_COLUMNS)
     click.echo(f"\n{report.summary}")
     return 1 if report.wrong else 0
+
+
+if find_spec("umbridge_kit") is not None:  # asked for by name; nothing of it is imported before it is used
+
+    @plugins.command("new")
+    @click.argument("name")
+    @click.option("--code", is_flag=True, help="With hooks of its own, for what content alone cannot say.")
+    @click.option("--into", default=".", metavar="DIR", help="The folder to make it in.")
+    def plugins_new(name: str, code: bool, into: str) -> None:
+        """Write a new plugin's repository: content, vignettes and a test that pass before any edit.
+
+        Without --code it is a criteria pack: content only, run by umbridge's own hooks.
+        The command is there where the distribution umbridge-kit is installed.
+        """
+        from umbridge_kit import new_plugin
+
+        for file in new_plugin.write(Path(into), name, code=code):
+            click.echo(str(Path(into) / name / file))
+        click.echo(f"next: umbridge plugins test {Path(into) / name}")
 
 
 GROUPS: tuple[click.Group, ...] = (plugins,)
