@@ -1,7 +1,8 @@
-"""The way from a frame to its answer in this process alone: intake and writer, no sockets, no screens.
+"""From a frame to its answer in this process alone: intake and writer, no sockets, no screens.
 
 Started by answer.py with the interpreter of the checkout that is measured, so it uses only what every version
-has: ``setup.init``, ``daemon.Parts``, ``take_pen``, ``Pen.run``, ``Intake.receive``. Prints one JSON object.
+has: ``setup.init``, ``daemon.Parts``, ``open_writer``, ``Writer.run``, ``Intake.receive``.
+Prints one JSON object.
 
 CPU is that of the whole process: the thread that waits for COMMIT counts too, waiting for the disk does not.
 """
@@ -32,7 +33,7 @@ from umbridge.intake.receive import Intake
 from umbridge.run import daemon
 from umbridge.settings import config
 from umbridge.store import durability
-from umbridge.store.opening import take_pen
+from umbridge.store.opening import open_writer
 
 WARM = 256
 LATER_SECONDS = 30.0
@@ -224,11 +225,11 @@ async def measured(folder: Path, count: int, frames: list[int]) -> dict[str, Any
     parts = daemon.Parts(settings)
     sys.setswitchinterval(daemon.SWITCH_SECONDS)
     found: dict[str, Any] = {}
-    with take_pen(settings, parts.keyring) as pen:
-        writing = asyncio.create_task(pen.run())
+    with open_writer(settings, parts.keyring) as writer:
+        writing = asyncio.create_task(writer.run())
         with closing(sqlite3.connect(f"file:{settings.store}/umbridge.db?mode=ro", uri=True)) as reader:
             last = int(reader.execute("SELECT coalesce(max(seq), 0) FROM inbox").fetchone()[0])
-        intake = Intake(pen, parts.keyring, settings.limits, settings.store, parts.site)
+        intake = Intake(writer, parts.keyring, settings.limits, settings.store, parts.site)
         answers = Answers(intake, settings, last + 1)
         try:
             await answers.measure(WARM, frames[0])
@@ -238,7 +239,7 @@ async def measured(folder: Path, count: int, frames: list[int]) -> dict[str, Any
             for each in frames:
                 found[str(each)] = await answers.measure(count, each)
         finally:
-            pen.close()
+            writer.close()
             await writing
     return found
 

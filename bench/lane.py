@@ -71,7 +71,7 @@ class Lane:
         self.applied = 0
 
     def read(self) -> Event:
-        """The next message, fresh from the wire as a caseworker has it."""
+        """The next message, fresh from the wire as a lane worker has it."""
         return translate(
             er7.parse(self._told[self.applied]), self._site.zone, mrn_authority=self._site.mrn_authority
         )

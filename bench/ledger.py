@@ -172,7 +172,7 @@ class Site:
 def make(folder: Path, entries: int) -> None:
     """A ledger of so many entries; `made.json` and `policy` beside it say that it is whole."""
     keyring = Keyring.create(folder / "keys")
-    with pen(folder) as connection:
+    with writer(folder) as connection:
         ledger = Ledger.create(
             connection,
             keyring,
@@ -189,7 +189,7 @@ def make(folder: Path, entries: int) -> None:
 
 
 @contextmanager
-def pen(folder: Path) -> Iterator[sqlite3.Connection]:
+def writer(folder: Path) -> Iterator[sqlite3.Connection]:
     """The store as the daemon opens it: WAL, and every commit synced."""
     with closing(sqlite3.connect(folder / "umbridge.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=wal")
@@ -260,7 +260,7 @@ def one_level(site: Site, level: Any, jobs: int, progress: Callable[[int], None]
 
 def grow(site: Site) -> float:
     """Processor seconds an entry for MORE entries on top of those that are there."""
-    with pen(site.folder) as connection:
+    with writer(site.folder) as connection:
         ledger = Ledger.open(connection, Keyring.open(site.keys), anchor=site.anchor)
         connection.rollback()
         append(connection, ledger, site.entries, GROUP)  # warm
@@ -284,15 +284,15 @@ def in_turn(large: Site, small: Site, what: str) -> tuple[float, float]:
     costs: list[tuple[float, float]] = []
     if what == "append":
         with ExitStack() as stack:
-            pens = []
+            writers = []
             for site in (large, small):
-                connection = stack.enter_context(pen(site.folder))
+                connection = stack.enter_context(writer(site.folder))
                 ledger = Ledger.open(connection, Keyring.open(site.keys), anchor=site.anchor)
                 connection.rollback()
                 append(connection, ledger, site.entries, 4 * GROUP)  # warm
-                pens.append((connection, ledger))
+                writers.append((connection, ledger))
             for _ in range(TURNS):
-                both = [append(connection, ledger, 0, 8 * GROUP)[0] for connection, ledger in pens]
+                both = [append(connection, ledger, 0, 8 * GROUP)[0] for connection, ledger in writers]
                 costs.append((both[0] / (8 * GROUP), both[1] / (8 * GROUP)))
     else:
         step, last = large.entries // TURNS, [0, 0.0]
@@ -325,7 +325,7 @@ def lines(site: Site) -> float:
     """Processor seconds to verify a redacted bundle of the store."""
     table = AccessTable.load()
     keyring = Keyring.open(site.keys)
-    with pen(site.folder) as connection:
+    with writer(site.folder) as connection:
         ledger = Ledger.open(connection, keyring, anchor=site.anchor)
 
         def commit(draft: Draft) -> Receipt:

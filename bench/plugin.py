@@ -41,7 +41,7 @@ UNITS = {
     "age": "a",
 }
 CALLS = 1000
-TOGETHER = 16  # as the caseworker asks while messages wait
+TOGETHER = 16  # as the lane worker asks while messages wait
 
 
 def question(values: Mapping[str, int]) -> Case:

@@ -22,12 +22,12 @@ from itertools import islice
 from pathlib import Path
 from sqlite3 import connect
 
-from umbridge.access.registry import Inquiry
+from umbridge.access.registry import Registry
 from umbridge.intake import delivery
 from umbridge.run.daemon import Parts
 from umbridge.settings import config
 from umbridge.settings.config import User
-from umbridge.store.opening import hold_pen
+from umbridge.store.opening import hold_writer
 
 REPEATS = 5
 SECONDS = 600.0
@@ -86,13 +86,13 @@ def measured(file: Path, lines: int) -> tuple[int, list[float]]:
     """How many lines came, and milliseconds of CPU for each question."""
     settings = config.load(file)
     parts = Parts(settings)
-    with hold_pen(settings, parts.keyring) as pen:
+    with hold_writer(settings, parts.keyring) as writer:
         users = {"zz": User(user="zz", roles=("ur_nurse",))}
-        inquiry = Inquiry(settings, pen, parts.site, users, parts.table)
+        registry = Registry(settings, writer, parts.site, users, parts.table)
         spent, count = [], 0
         for _ in range(REPEATS + 1):
             began = time.process_time()
-            asked = inquiry.answer("zz", "reviews.list", {"purpose": "HPAYMT"}, "bench")
+            asked = registry.answer("zz", "reviews.list", {"purpose": "HPAYMT"}, "bench")
             count = len(list(islice(asked, lines)))
             spent.append((time.process_time() - began) * 1000)
     return count, sorted(spent[1:])  # the first one warms up

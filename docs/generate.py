@@ -56,8 +56,8 @@ errors are on stderr. An error is one line that says what is wrong, where, and w
 Commands that show clinical content need `--purpose`, one of TREAT HPAYMT HOPERAT HCOMPL PATRQT. Each look
 is an entry on the ledger before anything is printed.
 
-**With or without the daemon.** While `serve` runs it holds the pen, and the other commands ask it over
-`store/control.sock`. Otherwise a command takes the pen itself for as long as it needs it. The output is the
+**With or without the daemon.** While `serve` runs it is the only writer, and the other commands ask it over
+`store/control.sock`. Otherwise a command opens the store itself for as long as it needs it. The output is the
 same.
 
 | exit | meaning |
@@ -67,7 +67,7 @@ same.
 | 2 | wrong usage |
 | 3 | a verification: PASS-UNWITNESSED, the policy asks for witnesses that are not there |
 | 4 | a verification: INCOMPLETE, something could not be checked |
-| 69 | unavailable: the daemon, a port or the pen cannot be had |
+| 69 | unavailable: the daemon, a port or the store cannot be had |
 | 74 | the store failed, or a file could not be read or written |
 | 77 | not permitted; a refused look is on the ledger too |
 | 78 | the configuration, the site profile, criteria content or a key is wrong |

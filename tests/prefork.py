@@ -1,7 +1,7 @@
 """Daemons forked from a process that has loaded umbridge already: loading is half of what a start costs.
 
 Each is a process of its own, with the exit code, signals, output and working directory that it would have
-had, and starts its caseworker and plugins as always. Not tried this way is loading itself: see decision 0103.
+had, and starts its lane worker and plugins as always. Not tried this way is loading: see decision 0103.
 """
 
 from __future__ import annotations

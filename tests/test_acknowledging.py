@@ -18,8 +18,8 @@ from umbridge.lanes.protocol import Done
 from umbridge.lanes.queue import Deadline
 from umbridge.review.standing import LaneReviews
 from umbridge.store.closing import Closed, CloseException, closed_name, closed_of
-from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, open_keys
+from umbridge.store.writer import Writer
 
 WHY = ("--purpose", "HPAYMT")
 CLOSE = ("stays", "acknowledge")
@@ -90,11 +90,11 @@ def test_it_holds_for_the_stay_as_it_was_looked_at_and_read(
 LANE = b"\1" * 32
 
 
-def took_in(pen: Pen, seq: int, *differs: str) -> None:
+def took_in(writer: Writer, seq: int, *differs: str) -> None:
     """The lane's stay has taken in a message; it says something else than before in ``differs``."""
     done = Done(datetime(2026, 3, 2, tzinfo=UTC), b"{}", [], differs=differs)
     work = Deadline(done.as_of)
-    pen.call(RecordWork(lane=LANE, done=done, work=work, seq=seq, said=LaneReviews(), due=None, open=None))
+    writer.call(RecordWork(lane=LANE, done=done, work=work, seq=seq, said=LaneReviews(), due=None, open=None))
 
 
 def closing(code: str, seq: int) -> CloseException:
@@ -103,23 +103,23 @@ def closing(code: str, seq: int) -> CloseException:
 
 
 def test_each_is_closed_by_itself_and_a_message_after_the_look_refuses_it(installation: Installation) -> None:
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
 
         def closed(seq: int) -> frozenset[str]:
-            with pen.reading() as reader:
+            with writer.reading() as reader:
                 return closed_of(reader.note(closed_name(LANE)), seq, "7 a")
 
-        took_in(pen, 1)
+        took_in(writer, 1)
         for code in ("ZZA", "ZZB"):
-            assert pen.call(closing(code, 1))[0] is None
+            assert writer.call(closing(code, 1))[0] is None
         assert closed(1) == {"ZZA", "ZZB"}
-        took_in(pen, 2, "facts")
-        size = pen.ledger.size
+        took_in(writer, 2, "facts")
+        size = writer.ledger.size
         with pytest.raises(UsageError, match="look again"):
-            pen.call(closing("ZZC", 1))
-        assert (pen.ledger.size, closed(1), closed(2)) == (size, {"ZZA", "ZZB"}, frozenset())
-        assert pen.call(closing("ZZC", 2))[1] == size
+            writer.call(closing("ZZC", 1))
+        assert (writer.ledger.size, closed(1), closed(2)) == (size, {"ZZA", "ZZB"}, frozenset())
+        assert writer.call(closing("ZZC", 2))[1] == size
         assert closed(2) == {"ZZC"}  # what was closed before the message is closed no more
-        assert pen.call(closing("READ_ANEW", 2)) == ("facts", size + 1)
+        assert writer.call(closing("READ_ANEW", 2)) == ("facts", size + 1)
         with pytest.raises(UsageError, match="meanwhile"):
-            pen.call(closing("READ_ANEW", 2))
+            writer.call(closing("READ_ANEW", 2))

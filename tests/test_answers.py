@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from installation import Installation, Running
-from test_registry import desk_of, feed
+from test_registry import feed, queries_of
 from umbridge_audit.disclose import Viewer
 from umbridge_audit.entry import Draft, JsonValue
 
@@ -24,7 +24,7 @@ from umbridge.access.control import ROWS_AHEAD
 from umbridge.intake import delivery
 from umbridge.settings.config import User
 from umbridge.store.commands import WriteEntries
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 
 SIZES = (0, 1, ROWS_AHEAD - 1, ROWS_AHEAD, ROWS_AHEAD + 1, 1000)
 # A kind of entry for each size that nothing else in this store writes.
@@ -62,11 +62,11 @@ def entries() -> list[Draft]:
 
 def populate(where: Installation) -> None:
     settings = where.settings
-    with hold_pen(settings, open_keys(settings)) as pen:
-        pen.call(WriteEntries(drafts=tuple(entries())))
+    with hold_writer(settings, open_keys(settings)) as writer:
+        writer.call(WriteEntries(drafts=tuple(entries())))
         viewer = Viewer(account="zz", user="zz", roles=(), auth="test")
         for n in range(ROWS_AHEAD + 1):
-            breakglass.open_window(pen, viewer, f"ZZV{n}", "ZZ in the emergency")
+            breakglass.open_window(writer, viewer, f"ZZV{n}", "ZZ in the emergency")
 
 
 def messages() -> list[tuple[str, bytes]]:
@@ -206,12 +206,12 @@ def test_each_row_may_be_taken_by_another_thread(
 ) -> None:
     monkeypatch.setattr(control, "ROWS_AHEAD", 1)
     with ExitStack() as stack:
-        there = desk_of(fed, stack)
+        there = queries_of(fed, stack)
         there.users["zz"] = User(user="zz-user", roles=ROLES)
-        asked = control._Asked(lambda: there.inquiry.answer("zz", op, args, "test"), lambda: None, "test")
+        asked = control._Asked(lambda: there.registry.answer("zz", op, args, "test"), lambda: None, "test")
         rows = list(iter(lambda: in_a_new_thread(asked._take), b""))
         assert op in ("keys.list", "breakglass.list") or rows
         # and one that is left half-way is closed by yet another
-        left = control._Asked(lambda: there.inquiry.answer("zz", op, args, "test"), lambda: None, "test")
+        left = control._Asked(lambda: there.registry.answer("zz", op, args, "test"), lambda: None, "test")
         in_a_new_thread(left._take)
         in_a_new_thread(left.end)

@@ -157,7 +157,7 @@ def test_only_the_two_stores_touch_the_database() -> None:
     "planted",
     [
         "batch.cursor",
-        "pen.call(lambda batch: stays.load(batch.cursor, ring, lane))",
+        "writer.call(lambda batch: stays.load(batch.cursor, ring, lane))",
         "connection.execute(question)",
         "raw.executemany(text, rows)",
         'KEEP = "INSERT INTO cosignature (size, line) VALUES (?, ?)"',
@@ -269,7 +269,7 @@ TESTED_IN = {
     # a kit is tested by its users
     "kit/umbridge_kit/testing.py": "plugins/interqual_like/tests/test_criteria.py",
     "audit/umbridge_audit/signing.py": "audit/tests/test_remote.py",  # the rules of both kinds of signer
-    "audit/umbridge_audit/store/signed.py": "audit/tests/test_store.py",  # half of the pen
+    "audit/umbridge_audit/store/signed.py": "audit/tests/test_store.py",  # half of the writer
     # what the kit puts to them
     "kit/umbridge_kit/boundary_patients.py": "plugins/interqual_like/tests/test_criteria.py",
     "umbridge/criteria/truths.py": "tests/test_tree.py",  # the same rules, by the same brute force
@@ -294,12 +294,12 @@ TESTED_IN = {
     "umbridge/commands/feed.py": "tests/test_feed_check.py",  # the same
     "umbridge/screening/link.py": "tests/test_host.py",  # a worker's misbehaviour is seen through the host
     "umbridge/access/breakglass.py": "tests/test_people.py",  # opened through the door, reviewed by people
-    "umbridge/access/reports.py": "tests/test_people.py",  # asked of the same desk, by the same people
-    "umbridge/access/ledger.py": "tests/test_registry.py",  # asked through the same desk
-    "umbridge/access/messages.py": "tests/test_registry.py",  # asked through the same desk
-    "umbridge/access/accounting.py": "tests/test_people.py",  # asked of the same desk, by the same people
+    "umbridge/access/reports.py": "tests/test_people.py",  # asked of the same queries, by the same people
+    "umbridge/access/ledger.py": "tests/test_registry.py",  # asked through the same registry
+    "umbridge/access/messages.py": "tests/test_registry.py",  # asked through the same registry
+    "umbridge/access/accounting.py": "tests/test_people.py",  # asked of the same queries, by the same people
     "umbridge/access/questions.py": "tests/test_views.py",  # every class of the registry, walked
-    "umbridge/access/opened.py": "tests/test_registry.py",  # what desks make their rows from
+    "umbridge/access/opened.py": "tests/test_registry.py",  # what queries make their rows from
     "umbridge/store/meta.py": "tests/test_keys.py",  # what keys, floods and second persons write there
     "umbridge/access/approval.py": "tests/test_keys.py",  # the acts that need two people
     "umbridge/commands/options.py": "tests/test_cli.py",  # options are seen through commands
@@ -371,7 +371,7 @@ TESTED_IN = {
     "umbridge/store/tables.py": "tests/test_store_host.py",  # declarations, and the same as SQL
     "umbridge/store/engine.py": "tests/test_faults.py",  # durability, with kills
     "umbridge/store/inbox.py": "tests/test_faults.py",  # nothing lost, nothing twice, with kills
-    "umbridge/store/batch.py": "tests/test_writer.py",  # the duplicate rule, through the pen
+    "umbridge/store/batch.py": "tests/test_writer.py",  # the duplicate rule, through the writer
     "umbridge/store/counters.py": "tests/test_endtoend.py",  # status counts against the rows
     "umbridge/store/refusals.py": "tests/test_listener.py",  # counted frames
     "umbridge/store/numbered.py": "tests/test_by_number.py",  # the rule in memory against it
@@ -469,7 +469,7 @@ DECRYPTS = {
 }
 # The same inside a command, by the name that the transaction has everywhere.
 ASKED = {"tx.row", "tx.stay"}
-# What a reader opens, whatever the name that ``with pen.reading() as reader`` gives it.
+# What a reader opens, whatever the name that ``with writer.reading() as reader`` gives it.
 READS_IT = "with reading(): …"
 READS = {"row", "rows", "lane_rows", "folded_rows", "stay"}
 # Who may, function by function, and why there.
@@ -620,7 +620,7 @@ def test_a_command_that_opens_is_found(call: str) -> None:
 
 @pytest.mark.parametrize("read", sorted(READS))
 def test_a_reader_that_opens_is_found_whatever_it_is_called(read: str) -> None:
-    source = f"def peek(pen):\n    with pen.reading() as eyes:\n        return eyes.{read}(1)"
+    source = f"def peek(writer):\n    with writer.reading() as eyes:\n        return eyes.{read}(1)"
     assert [(one.function) for one in openings(source, "umbridge/planted.py")] == ["peek"]
     assert openings(source.replace(read, "has_row"), "umbridge/planted.py") == []
 

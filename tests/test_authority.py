@@ -28,8 +28,8 @@ from umbridge.store.authority import (
     SettleFloods,
     Window,
 )
-from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, open_keys
+from umbridge.store.writer import Writer
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 # As the version before this wrote them: a store of then has them, and a window of then is open still.
@@ -48,14 +48,14 @@ OLD = {
 
 
 @pytest.fixture
-def pen(installation: Installation) -> Iterator[Pen]:
+def writer(installation: Installation) -> Iterator[Writer]:
     settings = installation.settings
     with ExitStack() as stack:
-        yield stack.enter_context(hold_pen(settings, open_keys(settings)))
+        yield stack.enter_context(hold_writer(settings, open_keys(settings)))
 
 
-def notes(pen: Pen, prefix: str) -> dict[str, str]:
-    with pen.reading() as reader:
+def notes(writer: Writer, prefix: str) -> dict[str, str]:
+    with writer.reading() as reader:
         return reader.notes_under(prefix)
 
 
@@ -80,38 +80,38 @@ def test_a_window_comes_back_as_it_was_put_away(
     assert Window.read(window.note) == window
 
 
-def test_a_window_is_reviewed_once_and_what_waits_is_allowed_once(pen: Pen) -> None:
+def test_a_window_is_reviewed_once_and_what_waits_is_allowed_once(writer: Writer) -> None:
     window = Window.read(json.dumps(OLD[Window]))
-    seq = pen.call(OpenWindow(draft=Draft("breakglass.open", {"actor": "zz"}), window=window))
-    with pen.reading() as reader:
+    seq = writer.call(OpenWindow(draft=Draft("breakglass.open", {"actor": "zz"}), window=window))
+    with writer.reading() as reader:
         assert authority.windows(reader) == {seq: window}
     review = ReviewWindow(seq=seq, draft=Draft("breakglass.review", {"actor": "yy"}))
-    before = pen.ledger.size
-    assert [pen.call(review), pen.call(review)] == [True, False]
-    assert pen.ledger.size == before + 1 and notes(pen, GLASS) == {}
+    before = writer.ledger.size
+    assert [writer.call(review), writer.call(review)] == [True, False]
+    assert writer.ledger.size == before + 1 and notes(writer, GLASS) == {}
 
     asked = Asked.read(json.dumps(OLD[Asked]))
-    seq = pen.call(AskApproval(draft=Draft("approval", {"actor": "zz"}), asked=asked))
-    with pen.reading() as reader:
+    seq = writer.call(AskApproval(draft=Draft("approval", {"actor": "zz"}), asked=asked))
+    with writer.reading() as reader:
         assert authority.asked_for(reader, seq, NOW) == asked
         assert authority.asked_for(reader, seq, datetime.fromtimestamp(asked.expires + 1, UTC)) is None
         assert authority.asked_for(reader, seq + 1, NOW) is None
     grant = GrantApproval(seq=seq, draft=Draft("approval", {"actor": "yy"}))
-    assert [pen.call(grant), pen.call(grant)] == [True, False]
-    assert notes(pen, APPROVAL) == {}
-    pen.call(AskApproval(draft=Draft("approval", {"actor": "zz"}), asked=None))  # one person decided
-    assert notes(pen, APPROVAL) == {}
+    assert [writer.call(grant), writer.call(grant)] == [True, False]
+    assert notes(writer, APPROVAL) == {}
+    writer.call(AskApproval(draft=Draft("approval", {"actor": "zz"}), asked=None))  # one person decided
+    assert notes(writer, APPROVAL) == {}
 
 
-def test_a_flood_is_one_entry_then_a_count_then_one_entry(pen: Pen) -> None:
+def test_a_flood_is_one_entry_then_a_count_then_one_entry(writer: Writer) -> None:
     denied = Draft("access.denied", {"actor": "zz", "account": "zz", "outcome": "denied"})
-    before = pen.ledger.size
-    said = [pen.call(CountDenied(account="zz", draft=denied)) for _ in range(5)]
-    assert said == [before] * 5 and pen.ledger.size == before + 1
-    assert Flood.read(notes(pen, FLOOD)[FLOOD + "zz"]).count == 4
+    before = writer.ledger.size
+    said = [writer.call(CountDenied(account="zz", draft=denied)) for _ in range(5)]
+    assert said == [before] * 5 and writer.ledger.size == before + 1
+    assert Flood.read(notes(writer, FLOOD)[FLOOD + "zz"]).count == 4
     kept = SettleFloods(going_on=frozenset({"zz"}), policy_hash="ab")
-    assert pen.call(kept) == () and notes(pen, FLOOD)
-    assert pen.call(SettleFloods(going_on=frozenset(), policy_hash="ab")) == ("zz",)
-    assert pen.ledger.size == before + 2 and notes(pen, FLOOD) == {}
-    last = pen.ledger.reveal(before + 1)
+    assert writer.call(kept) == () and notes(writer, FLOOD)
+    assert writer.call(SettleFloods(going_on=frozenset(), policy_hash="ab")) == ("zz",)
+    assert writer.ledger.size == before + 2 and notes(writer, FLOOD) == {}
+    last = writer.ledger.reveal(before + 1)
     assert (last["ops"]["count"], last["open"]["outcome"]) == (4, "denied: counted together")

@@ -23,7 +23,7 @@ from umbridge.commands import sample
 from umbridge.errors import ConfigError, NotPermittedError, UmbridgeError, UsageError
 from umbridge.intake import delivery
 from umbridge.settings.config import User
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
 
@@ -145,9 +145,9 @@ def test_an_edited_database_sealed_again_is_a_fail(made: Made, tmp_path: Path) -
 
 def test_where_a_backup_may_not_lie(made: Made) -> None:
     settings = made.where.settings
-    with hold_pen(settings, open_keys(settings)) as pen:
+    with hold_writer(settings, open_keys(settings)) as writer:
         users = {"zz": User(user="zz", roles=("administrator",)), "yy": User(user="yy", roles=("ur_nurse",))}
-        backups = backup.Backups(settings, Door(pen, users, AccessTable.load()))
+        backups = backup.Backups(settings, Door(writer, users, AccessTable.load()))
 
         def create(account: str, out: Path | str) -> None:
             act = backup.CreateBackup.of({"out": str(out)})

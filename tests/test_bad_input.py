@@ -203,7 +203,7 @@ def named(tmp_path: Path, items: dict[str, Any]) -> dict[str, Any]:
         try:
             answer = await exchange(listener.port, data)
             found = [(row.state, row.reason) for row in await wire.rows() if row.feed == feed]
-            with wire.pen.reading() as reader:
+            with wire.writer.reading() as reader:
                 refused = reader.refusals()
             good = await exchange(listener.port, mllp.encode(frame(id="ZZAFTER")))
         finally:

@@ -23,7 +23,7 @@ from umbridge.dryrun.screen import Shadow
 from umbridge.hl7 import er7
 from umbridge.hl7.numbered import MOST, order_numbers, spelt_once
 from umbridge.intake import registration
-from umbridge.intake.tokens import Namer
+from umbridge.intake.tokens import Tokens
 from umbridge.model import Outcome, ScreenResult
 from umbridge.review.waves import told_of_what_is_elsewhere
 from umbridge.settings.site import default_site, load_site
@@ -33,7 +33,7 @@ from umbridge.stay.orders.entities import alike
 from umbridge.store import engine, numbered
 from umbridge.store.batch import Batch
 from umbridge.store.memory import Working
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 from umbridge.store.patient_index import StoredNumbers
 
 __all__ = ["everything"]
@@ -208,7 +208,7 @@ def test_the_daemon_has_it_so_too(ward: Ward) -> None:
     ward.end()
     folds = {fold.stay(LATER).visit: counts(fold) for fold in ward.folds()}
     assert {visit: its for visit, its in folds.items() if its} == wanted
-    with ward.pen.reading() as reader:
+    with ward.writer.reading() as reader:
         reasons = [row.reason for row in reader.rows(0, 100_000, 1 << 40)][-len(frames) :]
     nowhere = ("no_visit_number", "visit_ambiguous", "no_stay_of_this_patient")
     assert sorted(each for each in reasons if each in nowhere) == sorted(why)
@@ -361,8 +361,8 @@ def before(where: Path) -> Installation:
     kept(7, where)
     one = Installation.at(where)
     one.roles("administrator", "ur_nurse")
-    with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        plugins.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
+    with hold_writer(one.settings, open_keys(one.settings)) as writer:
+        plugins.approve_bundled(one.settings, writer, "zz")  # the copies that were approved are not kept
     return one
 
 
@@ -381,11 +381,11 @@ def test_a_store_of_before_places_what_had_no_visit(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(registration, "PAGE", 1)
     whole, pieces = before(tmp_path / "whole"), before(tmp_path / "pieces")
     site = load_site(whole.settings.site)
-    with hold_pen(whole.settings, open_keys(whole.settings)) as pen:
-        asked = register(pen, site)
-        lane = Namer(pen.keyring, site).lookup("ZZKN1")
+    with hold_writer(whole.settings, open_keys(whole.settings)) as writer:
+        asked = register(writer, site)
+        lane = Tokens(writer.keyring, site).lookup("ZZKN1")
         assert {each.lane for each in asked} == {lane}
-        again = register(pen, site)
+        again = register(writer, site)
         assert again == []
     found = tables(whole)
     rows = {seq: (bool(its), reason) for seq, its, _, reason in found["inbox"]}
@@ -395,8 +395,8 @@ def test_a_store_of_before_places_what_had_no_visit(tmp_path: Path, monkeypatch:
     ]
     assert len(found["unplaced"]) == 1
     for _ in range(len(rows) + 3):
-        with hold_pen(pieces.settings, open_keys(pieces.settings)) as pen:
-            register(pen, site, 1)
+        with hold_writer(pieces.settings, open_keys(pieces.settings)) as writer:
+            register(writer, site, 1)
     assert note(pieces) == note(whole)
     for name, its in tables(pieces).items():
         assert its == found[name] or name == "numbered"  # by keys of its own
@@ -406,8 +406,8 @@ def test_a_store_of_before_places_what_had_no_visit(tmp_path: Path, monkeypatch:
 def test_its_stays_take_them_in_with_their_next_message(tmp_path: Path) -> None:
     one = before(tmp_path / "site")
     site = load_site(one.settings.site)
-    with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        register(pen, site)
+    with hold_writer(one.settings, open_keys(one.settings)) as writer:
+        register(writer, site)
     daemon = one.start()
     try:
         at = "20260101000000+0000"
@@ -422,8 +422,8 @@ def test_its_stays_take_them_in_with_their_next_message(tmp_path: Path) -> None:
         daemon.worked()
     finally:
         daemon.stop()
-    with hold_pen(one.settings, open_keys(one.settings)) as pen, pen.reading() as reader:
-        lane = Namer(pen.keyring, site).lookup("ZZKN1")
+    with hold_writer(one.settings, open_keys(one.settings)) as writer, writer.reading() as reader:
+        lane = Tokens(writer.keyring, site).lookup("ZZKN1")
         saved = reader.stay(reader.resolve(lane) or lane)
         assert saved is not None
         fold = StayFold.restore(site, saved.head, saved.increments)
@@ -434,7 +434,7 @@ def test_nothing_that_is_not_committed_is_known(ward: Ward) -> None:
     """A transaction that is given up has taught nothing."""
 
     def work(batch: Batch) -> tuple[list[bytes], list[bytes]]:
-        memory = ward.pen._memory
+        memory = ward.writer._memory
         given_up = Working(memory)
         StoredNumbers(batch.cursor, given_up.learnt).keep(b"p" * 16, b"n" * 16, b"l" * 16, (1, 0))
         fresh = StoredNumbers(batch.cursor, Working(memory).learnt)
@@ -442,7 +442,7 @@ def test_nothing_that_is_not_committed_is_known(ward: Ward) -> None:
             b"p" * 16, b"n" * 16
         )
 
-    assert ward.pen.call(Inside(work)) == ([], [b"l" * 16])
+    assert ward.writer.call(Inside(work)) == ([], [b"l" * 16])
 
 
 # --- told of under another visit of the patient -------------------------------------------------------------

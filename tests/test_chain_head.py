@@ -23,8 +23,8 @@ from umbridge.settings import config
 from umbridge.settings.config import Settings
 from umbridge.store.commands import WriteEntries
 from umbridge.store.engine import DATABASE
-from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, open_keys
+from umbridge.store.writer import Writer
 
 HEAD = "SELECT size, hash, frontier, ts FROM chain_head"
 
@@ -32,10 +32,10 @@ HEAD = "SELECT size, hash, frontier, ts FROM chain_head"
 @pytest.fixture
 def made(tmp_path: Path) -> Settings:
     settings, keyring = make(tmp_path / "s")
-    with hold_pen(settings, keyring) as pen:
+    with hold_writer(settings, keyring) as writer:
         for number in range(5):
-            accept(pen, incoming(b"k%d" % number, b"%d" % number))
-        settings.policy.write_text(pen.ledger.policy_text(), encoding="utf-8")
+            accept(writer, incoming(b"k%d" % number, b"%d" % number))
+        settings.policy.write_text(writer.ledger.policy_text(), encoding="utf-8")
     return settings
 
 
@@ -62,22 +62,22 @@ def derived(made: Settings) -> tuple[object, ...]:
     return frontier.size, hashed, frontier.packed()
 
 
-def recomputed(pen: Pen) -> list[str]:
-    with pen.reading() as reader:
+def recomputed(writer: Writer) -> list[str]:
+    with writer.reading() as reader:
         rows = list(reader.ledger.open_slots(kinds=["audit.status"]))
         told = [one["seq"] for one in rows if one["state"] == "head_recomputed"]
         return [str(reader.ledger.reveal(int(str(seq)), ["ops"])["ops"]["detail"]) for seq in told]
 
 
 def test_it_is_written_with_the_entries_that_it_speaks_of(made: Settings) -> None:
-    with hold_pen(made, open_keys(made)) as pen:
+    with hold_writer(made, open_keys(made)) as writer:
         for number in range(3):
-            accept(pen, incoming(b"n%d" % number, b"n%d" % number))
+            accept(writer, incoming(b"n%d" % number, b"n%d" % number))
             assert row(made)[:3] == derived(made)
-            with pen.reading() as reader:
+            with writer.reading() as reader:
                 *_, last = reader.ledger.open_slots()
             assert row(made)[3] == last["ts"]
-        assert recomputed(pen) == []
+        assert recomputed(writer) == []
 
 
 WRONG = {
@@ -96,9 +96,9 @@ def test_a_wrong_head_is_worked_out_again_and_said(made: Settings, name: str) ->
     statement, was = WRONG[name]
     change(made, statement)
     assert verdict(made)[0] == "PASS"  # whoever verifies does not look at it
-    with hold_pen(made, open_keys(made)) as pen:
-        accept(pen, incoming(b"n", b"n"))
-        assert recomputed(pen) == ([f"the store's head row was {was}"] if was else [])
+    with hold_writer(made, open_keys(made)) as writer:
+        accept(writer, incoming(b"n", b"n"))
+        assert recomputed(writer) == ([f"the store's head row was {was}"] if was else [])
     change(made, "DELETE FROM chain_head WHERE n = 1")
     assert row(made)[:3] == derived(made)
     assert verdict(made)[0] == "PASS"
@@ -107,9 +107,9 @@ def test_a_wrong_head_is_worked_out_again_and_said(made: Settings, name: str) ->
 @pytest.fixture
 def cut(made: Settings, tmp_path: Path) -> Settings:
     """A store whose last entry is gone; no checkpoint covers it."""
-    with hold_pen(made, open_keys(made)) as pen:
-        accept(pen, incoming(b"n", b"n"))
-        assert pen.ledger.unanchored
+    with hold_writer(made, open_keys(made)) as writer:
+        accept(writer, incoming(b"n", b"n"))
+        assert writer.ledger.unanchored
         shutil.copytree(tmp_path / "s", tmp_path / "cut")
     found = config.load(tmp_path / "cut" / "umbridge.toml")
     change(
@@ -128,7 +128,7 @@ def cut(made: Settings, tmp_path: Path) -> Settings:
 
 
 def open_and_close(made: Settings) -> None:
-    with hold_pen(made, open_keys(made)):
+    with hold_writer(made, open_keys(made)):
         pass
 
 
@@ -154,9 +154,9 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("long") / "s"
     settings, keyring = make(directory)
     entry = Draft("audit.status", {"actor": "umbridge", "state": "zz", "version": "0"})
-    with hold_pen(settings, keyring) as pen:
-        pen.call(WriteEntries(drafts=(entry,) * 700))
-        settings.policy.write_text(pen.ledger.policy_text(), encoding="utf-8")
+    with hold_writer(settings, keyring) as writer:
+        writer.call(WriteEntries(drafts=(entry,) * 700))
+        settings.policy.write_text(writer.ledger.policy_text(), encoding="utf-8")
     return directory
 
 
@@ -175,15 +175,18 @@ SPOIL = (
 
 
 def test_a_start_takes_the_signed_tree_and_the_leaves_are_read_afterwards(site: Settings) -> None:
-    with hold_pen(site, open_keys(site)) as pen:
+    with hold_writer(site, open_keys(site)) as writer:
         assert row(site)[:3] == derived(site)
-        with pen.reading() as reader:
-            pen.ledger.reread(reader.ledger)
+        with writer.reading() as reader:
+            writer.ledger.reread(reader.ledger)
     change(site, *SPOIL)
-    with hold_pen(site, open_keys(site)) as pen:
-        accept(pen, incoming(b"n", b"n"))
-        with pen.reading() as reader, pytest.raises(Broken, match="do not give the last checkpoint's root"):
-            pen.ledger.reread(reader.ledger)
+    with hold_writer(site, open_keys(site)) as writer:
+        accept(writer, incoming(b"n", b"n"))
+        with (
+            writer.reading() as reader,
+            pytest.raises(Broken, match="do not give the last checkpoint's root"),
+        ):
+            writer.ledger.reread(reader.ledger)
 
 
 @pytest.mark.parametrize(
@@ -196,10 +199,10 @@ def test_kept_subtrees_that_do_not_give_the_signed_root_are_not_believed(
         kept = db.execute("SELECT * FROM subtree ORDER BY level, n").fetchall()
     assert len(kept) >= 2
     change(site, statement)
-    with hold_pen(site, open_keys(site)) as pen:
-        accept(pen, incoming(b"n", b"n"))
-        with pen.reading() as reader:
-            pen.ledger.reread(reader.ledger)
+    with hold_writer(site, open_keys(site)) as writer:
+        accept(writer, incoming(b"n", b"n"))
+        with writer.reading() as reader:
+            writer.ledger.reread(reader.ledger)
     assert row(site)[:3] == derived(site)
     assert verdict(site)[0] == "PASS"
 
@@ -210,8 +213,8 @@ def test_a_daemon_ends_when_its_old_entries_are_not_those_that_were_signed(
 ) -> None:
     made = installation.settings
     entry = Draft("audit.status", {"actor": "umbridge", "state": "zz", "version": "0"})
-    with hold_pen(made, Keyring.open(made.keys)) as pen:
-        pen.call(WriteEntries(drafts=(entry,) * 700))
+    with hold_writer(made, Keyring.open(made.keys)) as writer:
+        writer.call(WriteEntries(drafts=(entry,) * 700))
     change(made, *SPOIL)
     try:
         code = installation.start().process.wait(START_SECONDS)

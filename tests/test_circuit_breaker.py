@@ -17,7 +17,7 @@ from umbridge.errors import ConfigError
 from umbridge.model import Case, Outcome
 from umbridge.screening import boot, circuit_breaker, link
 from umbridge.screening import host as hosting
-from umbridge.screening.circuit_breaker import Conduct
+from umbridge.screening.circuit_breaker import CircuitBreaker
 from umbridge.screening.discover import Found, in_folder, installed
 from umbridge.screening.host import Host
 from umbridge.screening.package import digest_of, kept
@@ -45,7 +45,7 @@ def message(number: int, kind: str = "good") -> Case:
 
 @given(st.lists(st.integers(0, 5) | st.none(), max_size=40))
 def test_it_opens_after_five_failures_over_three_messages_and_never_else(story: list[int | None]) -> None:
-    record = Conduct()
+    record = CircuitBreaker()
     since: list[int] = []
     for number in story:
         if number is None:
@@ -60,7 +60,7 @@ def test_it_opens_after_five_failures_over_three_messages_and_never_else(story: 
 
 
 def test_it_is_tried_again_later_and_later_and_one_good_answer_ends_it() -> None:
-    record = Conduct()
+    record = CircuitBreaker()
     for number in range(5):
         record.failed(number, 100.0)
     assert [record.may_ask(at) for at in (100.0, 129.9, 130.0)] == [False, False, True]
@@ -96,7 +96,7 @@ def test_a_sick_plugin_is_suspended_alone_and_comes_back(
     assert pended(both["raises"], "plugin_suspended")
     assert both["raises"].latency_us == 0  # it was not asked
     assert both["good"].failed is None
-    host._conduct["raises"]._until = 0.0  # the pause is over
+    host._breaker["raises"]._until = 0.0  # the pause is over
     assert host.screen({"raises": message(5)})["raises"].failed is None
     assert host.health()["raises"] == "running"
 

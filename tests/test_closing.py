@@ -1,4 +1,4 @@
-"""What closes a review, what opens it again, and what leaves it as it is: worked as a caseworker does."""
+"""What closes a review, what opens it again, and what leaves it as it is: worked as a lane worker does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from umbridge_audit.slots import SCHEMAS
 
 from umbridge.lanes import asking, work
 from umbridge.lanes.protocol import Done, Reread, ScreenAgain, Silence, Snapshot
-from umbridge.lanes.work import Casework
+from umbridge.lanes.work import StayWork
 from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Answered, Closing, after
 from umbridge.review.critical import LIMITS
@@ -74,13 +74,13 @@ def stamp(hours: float) -> str:
 
 
 class Ward:
-    """One stay, told message by message to one caseworker."""
+    """One stay, told message by message to one lane worker."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.book = Book()
         self.book.task = replace(self.book.task, pseudonyms=NAMES)
-        self.work = Casework(default_site(), host, charsets={})
+        self.work = StayWork(default_site(), host, charsets={})
         self.count = 0
 
     def tell(self, kind: str, hours: float, *segments: str) -> Done:
@@ -123,7 +123,7 @@ class Ward:
             purpose=purpose or Silence(at(hours)),
             stored=Snapshot(book.head, tuple(book.increments)),
         )
-        self.done = book.take(one(Casework(default_site(), self.host, charsets={}), last))
+        self.done = book.take(one(StayWork(default_site(), self.host, charsets={}), last))
         return self.done
 
     def states(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The control socket: who asks is the kernel's word, and nothing anybody writes stops the desk."""
+"""The control socket: who asks is the kernel's word, and nothing anybody writes stops the server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BARRIER = threading.Barrier(2)
 
 
 def answer(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A desk that says back what it was asked, and fails at once or on the way."""
+    """A server that says back what it was asked, and fails at once or on the way."""
     if op == "raise":
         raise ERRORS[args["kind"]](args["text"])
     if op == "bug":
@@ -60,7 +60,7 @@ def answer(account: str, op: str, args: dict[str, Any]) -> Iterator[dict[str, An
 
 
 @contextmanager
-def desk(
+def queries(
     store: Path, answers: Callable[..., Iterator[dict[str, Any]]] = answer, **bounds: Any
 ) -> Iterator[Path]:
     """A control socket served by its own loop in its own thread."""
@@ -80,7 +80,7 @@ def desk(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with desk(tmp_path_factory.mktemp("desk")) as where:
+    with queries(tmp_path_factory.mktemp("desk")) as where:
         yield where
 
 
@@ -226,16 +226,16 @@ def held(store: Path, data: bytes = b"") -> socket.socket:
 
 
 def ask_until_free(store: Path, op: str, **args: Any) -> list[dict[str, Any]]:
-    """Ask again while the desk is still noticing that others have gone."""
+    """Ask again while the server is still noticing that others have gone."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         with contextlib.suppress(UnavailableError):
             return ask(store, op, **args)
-    raise AssertionError("the desk stays busy")
+    raise AssertionError("the server stays busy")
 
 
 def test_one_too_many_is_told_so_and_is_served_when_there_is_room(tmp_path: Path) -> None:
-    with desk(tmp_path, connections=2):
+    with queries(tmp_path, connections=2):
         peers = [held(tmp_path), held(tmp_path)]
         said = raw(tmp_path, b"", eof=False)
         (line,) = said.splitlines()
@@ -249,7 +249,7 @@ def test_one_too_many_is_told_so_and_is_served_when_there_is_room(tmp_path: Path
 
 
 def test_one_who_connects_and_asks_nothing_is_sent_away(tmp_path: Path) -> None:
-    with desk(tmp_path, request_seconds=0.05):
+    with queries(tmp_path, request_seconds=0.05):
         for data in (b"", b'{"op":"echo"'):
             assert json.loads(raw(tmp_path, data, eof=False))["exit"] == 2
 
@@ -270,7 +270,7 @@ def endless(ended: threading.Event) -> Callable[..., Iterator[dict[str, Any]]]:
 
 def test_one_who_does_not_read_is_sent_away_and_its_rows_are_put_away(tmp_path: Path) -> None:
     ended = threading.Event()
-    with desk(tmp_path, endless(ended), drain_seconds=0.05, connections=1):
+    with queries(tmp_path, endless(ended), drain_seconds=0.05, connections=1):
         peer = held(tmp_path, b'{"op":"much"}\n')
         assert ended.wait(60)
         assert ask_until_free(tmp_path, "echo") == [{}]
@@ -279,7 +279,7 @@ def test_one_who_does_not_read_is_sent_away_and_its_rows_are_put_away(tmp_path: 
 
 def test_a_stop_breaks_off_one_who_does_not_read(tmp_path: Path) -> None:
     ended = threading.Event()
-    with desk(tmp_path, endless(ended)):
+    with queries(tmp_path, endless(ended)):
         peer = held(tmp_path, b'{"op":"much"}\n')
         assert peer.recv(1)
     assert ended.is_set()
@@ -298,7 +298,7 @@ def test_a_stop_breaks_off_long_work_that_looks_whether_to_go_on(tmp_path: Path)
         finally:
             ended.set()
 
-    with desk(tmp_path, work):
+    with queries(tmp_path, work):
         peer = held(tmp_path, b'{"op":"long"}\n')
         assert began.wait(60)
     assert ended.is_set()
@@ -316,7 +316,7 @@ def test_a_stop_does_not_wait_for_work_that_never_looks(tmp_path: Path) -> None:
         finally:
             ended.set()
 
-    with desk(tmp_path, work, threads=1):
+    with queries(tmp_path, work, threads=1):
         peers = [held(tmp_path, b'{"op":"long"}\n')]
         assert began.wait(60)
         peers.append(held(tmp_path, b'{"op":"waits for a thread"}\n'))
@@ -336,7 +336,7 @@ def test_at_most_two_exports_at_once_and_others_are_answered_meanwhile(tmp_path:
             let_go.wait(120)
         yield {"op": op}
 
-    with desk(tmp_path, work):
+    with queries(tmp_path, work):
         peers = [held(tmp_path, b'{"op":"ledger.export"}\n') for _ in range(2)]
         under_way.wait(60)
         for _ in range(3):
@@ -365,7 +365,7 @@ def test_a_store_deep_in_the_tree_is_reached(tmp_path: Path) -> None:
     while len(str(deep)) < 300:
         deep = deep / ("d" * 60)
     deep.mkdir(parents=True)
-    with desk(deep):
+    with queries(deep):
         assert ask(deep, "echo")[0]["account"] == ME
     assert not (deep / control_client.SOCKET).exists()
 
@@ -377,7 +377,7 @@ def test_without_a_daemon_there_is_no_answer(tmp_path: Path) -> None:
     left.close()
     assert (tmp_path / control_client.SOCKET).exists()
     assert control_client.request(tmp_path, "status", {}) is None
-    with desk(tmp_path):  # and the next daemon takes its place
+    with queries(tmp_path):  # and the next daemon takes its place
         assert ask(tmp_path, "echo")
     (tmp_path / control_client.SOCKET).write_text("not a socket")
     assert control_client.request(tmp_path, "status", {}) is None

@@ -137,7 +137,7 @@ def test_both_signals_end_it_cleanly(installation: Installation, signal_: signal
 
 def test_a_second_daemon_is_refused(running: Running) -> None:
     done = running.where.process("serve", check=69)
-    assert "holds the pen" in done.stderr.splitlines()[-1]
+    assert "holds the lock" in done.stderr.splitlines()[-1]
 
 
 def test_an_anchor_ahead_of_the_store_refuses_to_start(installation: Installation, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_row_that_kills_caseworkers_waits_for_a_person_and_holds_up_nobody(
         assert held["reason"] == "process_death"
         assert held["control_id"] == "ZZPOISON"
         log = [json.loads(line) for line in daemon.log.read_text().splitlines()]
-        assert sum(line["event"] == "caseworker_lost" for line in log) == 4  # with others, then alone
+        assert sum(line["event"] == "lane_worker_lost" for line in log) == 4  # with others, then alone
         assert daemon.stop() == 0
         assert installation.rows("ledger", "verify")[0]["verdict"] == "PASS"
     finally:
@@ -202,8 +202,8 @@ def test_a_plugin_that_dies_costs_only_its_own_answer(
         told = sample.stay(0, BEGAN, sample.PNEUMONIA)
         send(running.port, told[:-1])
         running.worked()
-        (caseworker,) = children(running.process.pid)
-        workers = children(caseworker)  # now: one that was asked twice to compare has another process
+        (lane_worker,) = children(running.process.pid)
+        workers = children(lane_worker)  # now: one that was asked twice to compare has another process
         assert len(workers) == len(running.now()["plugins"])
         os.kill(workers[0], signal.SIGSTOP)
         send(running.port, told[-1:])
@@ -268,20 +268,20 @@ def test_a_stop_with_a_long_backlog_does_not_wait_for_it(installation: Installat
     daemon = installation.start()
     arrivals = [sample.stay(n, BEGAN)[0] for n in range(600)]
     tasks = Path(f"/proc/{daemon.process.pid}/task").iterdir()
-    caseworkers = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
-    assert caseworkers
+    lane_workers = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    assert lane_workers
     try:
-        for pid in caseworkers:
+        for pid in lane_workers:
             os.kill(pid, signal.SIGSTOP)  # nothing is worked while they arrive
         send(daemon.port, arrivals, connections=16)
         assert daemon.now()["messages"]["PENDING"] > len(arrivals) / 2
         daemon.process.terminate()
-        for pid in caseworkers:
+        for pid in lane_workers:
             os.kill(pid, signal.SIGCONT)
         assert daemon.process.wait(START_SECONDS) == 0
     finally:
         daemon.kill()
-        for pid in caseworkers:  # what is stopped does not notice that its daemon is gone
+        for pid in lane_workers:  # what is stopped does not notice that its daemon is gone
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
     database = sqlite3.connect(installation.settings.store / "umbridge.db")

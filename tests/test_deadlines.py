@@ -17,14 +17,14 @@ from umbridge.lanes.protocol import Silence, Task
 from umbridge.lanes.queue import Deadline, LaneWork, Message
 from umbridge.screening.host import Host
 from umbridge.store import stays
-from umbridge.store.opening import hold_pen
+from umbridge.store.opening import hold_writer
 from umbridge.store.steps import Steps
 
 DAY_THREE = datetime(2026, 3, 4, 5, 0, tzinfo=UTC)  # begins at midnight of the facility, UTC-5 in March
 
 
 class Clock:
-    """A given one, for the daemon's part and for the pen's."""
+    """A given one, for the daemon's part and for the writer's."""
 
     def __init__(self) -> None:
         self.now = START + timedelta(hours=1)
@@ -42,15 +42,15 @@ def clock() -> Clock:
 def ward(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Ward]:
     directory = tmp_path_factory.mktemp("deadlines")
     made, keyring = make(directory / "s")
-    with hold_pen(made, keyring) as pen:
-        pen.clock.steps = Steps(clock)
-        yield Ward(pen, directory, Host(call_seconds=60.0))
+    with hold_writer(made, keyring) as writer:
+        writer.clock.steps = Steps(clock)
+        yield Ward(writer, directory, Host(call_seconds=60.0))
 
 
 def look(ward: Ward, clock: Clock) -> int:
     """One look at the clock, and what comes of it worked."""
     assert ward.pipeline is not None
-    found: int = ward.on_loop(Deadlines(ward.pen, ward.pipeline, clock).look())
+    found: int = ward.on_loop(Deadlines(ward.writer, ward.pipeline, clock).look())
     ward.idle()
     return found
 
@@ -97,7 +97,7 @@ def test_a_daemon_that_was_away_finds_it_at_its_start(ward: Ward, clock: Clock) 
         assert saved is not None
         return saved.said.as_of
 
-    assert ward.pen.call(Inside(as_of)) == DAY_THREE  # as one that was there would have found it
+    assert ward.writer.call(Inside(as_of)) == DAY_THREE  # as one that was there would have found it
     ward.end()
 
 
@@ -122,7 +122,7 @@ def test_the_log_says_only_what_is_written(
     ward.begin()
     assert ward.pipeline is not None
     for table in ("inbox", "lane_due"):
-        ward.pen.call(Inside(lambda batch, name=table: batch.cursor.execute(f"DROP TABLE {name}")))
+        ward.writer.call(Inside(lambda batch, name=table: batch.cursor.execute(f"DROP TABLE {name}")))
     with pytest.raises((StoreError, sqlite3.OperationalError)):
         ward.on_loop(ward.pipeline._give_up(b"lane", work, "work_failed:ZZ"))
     assert [record.message for record in caplog.records if record.name == "umbridge.lanes.pipeline"] == []
@@ -134,7 +134,7 @@ def test_a_stay_that_does_not_open_holds_up_no_other(
     """It used to end a task that works the lanes, without a word; with each one a task fewer."""
     feed = Feed()
     ward.work(*(feed.adt("A01", 0, f"{n}11", f"V{n}", place=WARD_BED) for n in range(6)))
-    ward.pen.call(
+    ward.writer.call(
         Inside(lambda batch: batch.cursor.execute("UPDATE stay_head SET sealed = zeroblob(99) WHERE seq < 6"))
     )
     clock.now = DAY_THREE + timedelta(hours=1)
@@ -214,7 +214,7 @@ def test_a_look_that_fails_is_not_tried_for_ever_and_the_next_message_sees_to_it
     def fails(task: Task) -> bool:
         return isinstance(task.purpose, Silence)
 
-    ward.desk.fails = fails
+    ward.queries.fails = fails
     ward.begin()
     assert look(ward, clock) == 1
     assert look(ward, clock) == 0

@@ -22,17 +22,17 @@ from umbridge.access.opened import Opened
 from umbridge.access.people import UserLine, UsersList
 from umbridge.errors import NotPermittedError
 from umbridge.settings.config import User
-from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, open_keys
+from umbridge.store.writer import Writer
 
 TABLE = AccessTable.load()
 
 
 @pytest.fixture
-def pen(installation: Installation) -> Iterator[Pen]:
+def writer(installation: Installation) -> Iterator[Writer]:
     settings = installation.settings
     with ExitStack() as stack:
-        yield stack.enter_context(hold_pen(settings, open_keys(settings)))
+        yield stack.enter_context(hold_writer(settings, open_keys(settings)))
 
 
 def nothing(_: Opened) -> Iterator[UserLine]:
@@ -43,9 +43,9 @@ def rotation() -> RotateKeys:
     return RotateKeys.of({"what": "data"})
 
 
-def denied(pen: Pen) -> list[dict[str, object]]:
-    rows = [row for row in pen.ledger.open_slots() if row["kind"] == "access.denied"]
-    return [{**row, **pen.ledger.reveal(int(str(row["seq"])))["ops"]} for row in rows]
+def denied(writer: Writer) -> list[dict[str, object]]:
+    rows = [row for row in writer.ledger.open_slots() if row["kind"] == "access.denied"]
+    return [{**row, **writer.ledger.reveal(int(str(row["seq"])))["ops"]} for row in rows]
 
 
 def knock(door: Door, account: str = "zz-nobody") -> int:
@@ -60,13 +60,13 @@ def total(rows: list[dict[str, object]]) -> int:
     return sum(1 if row["count"] is None else int(str(row["count"])) for row in rows)
 
 
-def test_an_entry_says_where_the_question_came_from(pen: Pen) -> None:
-    door = Door(pen, {}, TABLE)
+def test_an_entry_says_where_the_question_came_from(writer: Writer) -> None:
+    door = Door(writer, {}, TABLE)
     knock(door)
     with pytest.raises(NotPermittedError):
         list(door.perform(door.viewer("zz-nobody", "test"), rotation(), lambda: iter(())))
     mine = f"this process, uid {os.geteuid()}, pid {os.getpid()}, "
-    assert [str(row["source"])[: len(mine)] for row in denied(pen)] == [mine, mine]
+    assert [str(row["source"])[: len(mine)] for row in denied(writer)] == [mine, mine]
 
 
 def test_a_place_has_its_terminal_and_a_process_that_is_gone_has_none() -> None:
@@ -87,45 +87,47 @@ def test_a_place_has_its_terminal_and_a_process_that_is_gone_has_none() -> None:
     assert control.place(child.pid, 7) == f"uid 7, pid {child.pid}, no terminal"
 
 
-def test_a_flood_of_refusals_is_counted_and_not_dropped(pen: Pen) -> None:
-    door = Door(pen, {}, TABLE)
+def test_a_flood_of_refusals_is_counted_and_not_dropped(writer: Writer) -> None:
+    door = Door(writer, {}, TABLE)
     said = [knock(door) for _ in range(doors.FLOOD + 50)]
     assert said[: doors.FLOOD] == sorted(set(said[: doors.FLOOD]))
     assert len(set(said[doors.FLOOD :])) == 1  # the entry that says a flood began
-    assert len(denied(pen)) == doors.FLOOD + 1
-    before = pen.ledger.size
+    assert len(denied(writer)) == doors.FLOOD + 1
+    before = writer.ledger.size
     knock(door, "zz-other")  # somebody else's refusal has its own entry
-    assert pen.ledger.size == before + 1
+    assert writer.ledger.size == before + 1
     door.settle_floods(everything=True)
-    rows = denied(pen)
+    rows = denied(writer)
     assert total(rows) == doors.FLOOD + 50 + 1
     assert rows[-1]["count"] == 49 and rows[-1]["account"] == "zz-nobody"
     door.settle_floods(everything=True)
-    assert len(denied(pen)) == len(rows)
+    assert len(denied(writer)) == len(rows)
 
 
-def test_what_was_counted_before_a_kill_is_written_at_the_next_look(pen: Pen) -> None:
-    first = Door(pen, {}, TABLE)
+def test_what_was_counted_before_a_kill_is_written_at_the_next_look(writer: Writer) -> None:
+    first = Door(writer, {}, TABLE)
     for _ in range(doors.FLOOD + 7):
         knock(first)
-    again = Door(pen, {"zz": User(user="zz", roles=("ur_nurse",))}, TABLE)  # nothing of the first is known
+    again = Door(writer, {"zz": User(user="zz", roles=("ur_nurse",))}, TABLE)  # nothing of the first is known
     list(again.disclose(again.viewer("zz", "test"), UsersList(purpose="HPAYMT", reason=""), nothing))
-    assert total(denied(pen)) == doors.FLOOD + 7
+    assert total(denied(writer)) == doors.FLOOD + 7
 
 
-def test_a_flood_that_is_over_is_written_without_a_restart(pen: Pen, monkeypatch: pytest.MonkeyPatch) -> None:
-    door = Door(pen, {}, TABLE)
+def test_a_flood_that_is_over_is_written_without_a_restart(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door(writer, {}, TABLE)
     for _ in range(doors.FLOOD + 3):
         knock(door)
     monkeypatch.setattr(doors, "FLOOD_SECONDS", 0.0)
     knock(door, "zz-other")
-    assert total(denied(pen)) == doors.FLOOD + 3 + 1
+    assert total(denied(writer)) == doors.FLOOD + 3 + 1
 
 
-def test_an_act_needs_a_role_and_its_refusal_is_kept(pen: Pen) -> None:
+def test_an_act_needs_a_role_and_its_refusal_is_kept(writer: Writer) -> None:
     users = {"zz": User(user="zz", roles=("administrator",)), "yy": User(user="yy", roles=("ur_nurse",))}
-    door = Door(pen, users, TABLE)
-    before, done = pen.ledger.size, []
+    door = Door(writer, users, TABLE)
+    before, done = writer.ledger.size, []
 
     def work() -> Iterator[Rotated]:
         done.append(1)
@@ -133,19 +135,19 @@ def test_an_act_needs_a_role_and_its_refusal_is_kept(pen: Pen) -> None:
 
     (row,) = door.perform(door.viewer("zz", "test"), rotation(), work)
     assert row.values == {"subject": "zz", "state": "done", "entry": 0, "made": []}
-    assert pen.ledger.size == before and done == [1]  # the act writes its own entry
+    assert writer.ledger.size == before and done == [1]  # the act writes its own entry
     for account in ("yy", "nobody"):
         with pytest.raises(NotPermittedError):
             list(door.perform(door.viewer(account, "test"), rotation(), work))
     assert done == [1]
-    assert [(row["account"], row["query"]) for row in denied(pen)] == [
+    assert [(row["account"], row["query"]) for row in denied(writer)] == [
         ("yy", "keys rotate"),
         ("nobody", "keys rotate"),
     ]
 
 
-def test_nothing_but_the_views_a_question_declares_leaves_the_door(pen: Pen) -> None:
-    door = Door(pen, {"zz": User(user="zz", roles=("administrator",))}, TABLE)
+def test_nothing_but_the_views_a_question_declares_leaves_the_door(writer: Writer) -> None:
+    door = Door(writer, {"zz": User(user="zz", roles=("administrator",))}, TABLE)
     viewer, stranger = door.viewer("zz", "test"), Rotated(subject="zz", state="zz", entry=0, made=())
     query: Any = UsersList(purpose="", reason="")
     with pytest.raises(TypeError, match="does not yield Rotated"):
@@ -157,8 +159,8 @@ def test_nothing_but_the_views_a_question_declares_leaves_the_door(pen: Pen) -> 
         list(door.perform(viewer, rotation(), lambda: [line]))
 
 
-def test_nothing_is_opened_and_nothing_made_for_who_is_refused(pen: Pen) -> None:
-    door = Door(pen, {}, TABLE)
+def test_nothing_is_opened_and_nothing_made_for_who_is_refused(writer: Writer) -> None:
+    door = Door(writer, {}, TABLE)
 
     def make(_: Opened) -> Iterator[UserLine]:
         raise AssertionError("it was begun")

@@ -422,7 +422,7 @@ def message_text(segment: er7.Segment, number: int) -> str:
 
 
 def read_and_answered(frame: bytes) -> None:
-    """All that intake and a caseworker read of a frame."""
+    """All that intake and a lane worker read of a frame."""
     try:
         message = parse(frame)
     except NotHl7Error:

@@ -89,7 +89,7 @@ def test_a_second_statement_about_the_discharge_is_the_one_that_counts(trigger: 
     )
     assert spans(fold)[-1][2] == fold.stay(at(48)).places[-1].end.isoformat() == time(hours)  # type: ignore[union-attr]
     assert found["readmission_index"] is False  # 02: to another acute hospital
-    assert fold.stay(at(48)).discharge_claim == (len(ADMITTED), 0)  # the review keeps its name
+    assert fold.stay(at(48)).discharge_origin == (len(ADMITTED), 0)  # the review keeps its name
 
 
 def test_a_statement_without_a_time_leaves_the_time() -> None:

@@ -8,16 +8,16 @@ from zlib import compress
 from zoneinfo import ZoneInfo
 
 import pytest
-from test_receive import frame, pen, receive, rows
+from test_receive import frame, receive, rows, writer
 
 from umbridge.errors import NotHl7Error
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
-__all__ = ["pen"]  # the fixture
+__all__ = ["writer"]  # the fixture
 
 GOOD = frame()
 CANARY = b"ZZCANARY"
@@ -227,13 +227,13 @@ ITEMS: list[tuple[int, str, bytes, tuple[str | None, str, str]]] = [
     ("data", "expected"), [item[2:] for item in ITEMS], ids=[f"{item[0]}-{item[1]}" for item in ITEMS]
 )
 def test_each_has_its_answer_and_its_row(
-    pen: Pen,
+    writer: Writer,
     tmp_path: Path,
     data: bytes,
     expected: tuple[str | None, str, str],
 ) -> None:
-    (reply,) = receive(pen, tmp_path, data)
-    (row,) = rows(pen)
+    (reply,) = receive(writer, tmp_path, data)
+    (row,) = rows(writer)
     assert row.frame == data
     code, state, reason = expected
     assert (row.state, row.reason) == (state, reason)

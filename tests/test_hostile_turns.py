@@ -42,16 +42,16 @@ from umbridge.screening.host import Host
 from umbridge.settings.config import FeedSettings, LimitSettings
 from umbridge.settings.site import default_site
 from umbridge.stay.readings.window import readings
-from umbridge.store.opening import hold_pen
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer
+from umbridge.store.writer import Writer
 
 MOST = LimitSettings().max_frame_bytes
 
 
 @pytest.fixture
-def pen(tmp_path: Path) -> Iterator[Pen]:
+def writer(tmp_path: Path) -> Iterator[Writer]:
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as held:
+    with hold_writer(made, keyring) as held:
         yield held
 
 
@@ -97,13 +97,13 @@ def test_11_a_hello_and_then_silence(tmp_path: Path, authority: Authority) -> No
     assert hello.startswith(b"\x16\x03")
 
     async def scene(wire: Wire) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
-        writer.write(hello)
+        reader, stream = await asyncio.open_connection("127.0.0.1", wire.port)
+        stream.write(hello)
         pair = authority.sign("engine", ENGINE)
         assert acks(await say(wire.port, client(authority, pair), frame())) == [("AA", "ZZ1")]
         with contextlib.suppress(ConnectionError):
             assert b"MSA" not in await asyncio.wait_for(reader.read(-1), 60)  # our hello, and no more
-        writer.close()
+        stream.close()
         await counted(wire, "tls_handshake_timeout")
         assert len(await wire.rows()) == 1
 
@@ -137,16 +137,16 @@ CR CR CR CR CR CR
     [("2.5.1", ACCEPTED, ("PENDING", "")), ("9.9", REFUSED, ("REFUSED", "version_unknown"))],
 )
 def test_22_every_combination_has_its_answer_and_its_row(
-    pen: Pen, tmp_path: Path, version: str, table: str, state: tuple[str, str]
+    writer: Writer, tmp_path: Path, version: str, table: str, state: tuple[str, str]
 ) -> None:
     pairs = [(accept, app) for accept in WORDS for app in WORDS]
     frames = [
         frame(id=f"ZZ{n}", version=version, accept=accept, app=app) for n, (accept, app) in enumerate(pairs)
     ]
-    replies = receive(pen, tmp_path, *frames)
+    replies = receive(writer, tmp_path, *frames)
     got = [er7.parse(one.answer).get("MSA-1") if one.answer else ".." for one in replies]
     assert dict(zip(pairs, got, strict=True)) == dict(zip(pairs, table.split(), strict=True))
-    found = rows(pen)
+    found = rows(writer)
     assert [(row.state, row.reason) for row in found] == [state] * 36
     assert [row.ack for row in found] == [code.replace("..", "NONE") for code in table.split()]
 
@@ -161,12 +161,12 @@ ESCAPES = (
 @pytest.mark.parametrize("text", ESCAPES, ids=repr)
 @pytest.mark.parametrize("version", ["2.5.1", "9.9"])
 def test_30_no_escape_becomes_a_segment_of_the_answer(
-    pen: Pen, tmp_path: Path, text: bytes, version: str
+    writer: Writer, tmp_path: Path, text: bytes, version: str
 ) -> None:
     """In each field that an answer takes over: MSH-3 to MSH-6 and MSH-10."""
     for field in (3, 4, 5, 6, 10):
         head = header(field, text.split(b"|")[0]).replace(b"2.5.1", version.encode(), 1)
-        (reply,) = receive(pen, tmp_path, head)
+        (reply,) = receive(writer, tmp_path, head)
         if reply.answer is None:
             continue
         assert mllp.encode(reply.answer)  # no VT and no FS
@@ -174,21 +174,21 @@ def test_30_no_escape_becomes_a_segment_of_the_answer(
         assert names == ([b"MSH", b"MSA"] if version == "2.5.1" else [b"MSH", b"MSA", b"ERR"])
 
 
-def test_21_production_on_a_feed_for_tests(pen: Pen, tmp_path: Path) -> None:
+def test_21_production_on_a_feed_for_tests(writer: Writer, tmp_path: Path) -> None:
     feed = FeedSettings(port=0, processing_ids=("T",))
-    receive(pen, tmp_path, frame(id="ZZ1", pid="P"), frame(id="ZZ2", pid="T"), feed=feed)
-    assert [(row.state, row.reason) for row in rows(pen)] == [
+    receive(writer, tmp_path, frame(id="ZZ1", pid="P"), frame(id="ZZ2", pid="T"), feed=feed)
+    assert [(row.state, row.reason) for row in rows(writer)] == [
         ("IGNORED", "processing_id_P"),
         ("PENDING", ""),
     ]
 
 
-def test_24_gaps_and_repeats_of_msh_13_refuse_nothing(pen: Pen, tmp_path: Path) -> None:
+def test_24_gaps_and_repeats_of_msh_13_refuse_nothing(writer: Writer, tmp_path: Path) -> None:
     numbers = (b"1", b"2", b"9", b"2", b"-1")
     frames = [header(13, n).replace(b"ZZ1|", b"ZZ%d|" % i, 1) for i, n in enumerate(numbers)]
-    replies = receive(pen, tmp_path, *frames)
+    replies = receive(writer, tmp_path, *frames)
     assert [reply.answer is not None and b"MSA|AA" in reply.answer for reply in replies] == [True] * 5
-    assert [row.state for row in rows(pen)] == ["PENDING"] * 5
+    assert [row.state for row in rows(writer)] == ["PENDING"] * 5
 
 
 # --- repeats ------------------------------------------------------------------------------------------------
@@ -196,34 +196,34 @@ def test_24_gaps_and_repeats_of_msh_13_refuse_nothing(pen: Pen, tmp_path: Path) 
 
 def test_35_a_repeat_after_a_restart(tmp_path: Path) -> None:
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
-        (first,) = receive(pen, tmp_path, frame())
-    with hold_pen(made, keyring) as pen:
-        again, other = receive(pen, tmp_path, frame(), frame(visit="ZZV2"))
+    with hold_writer(made, keyring) as writer:
+        (first,) = receive(writer, tmp_path, frame())
+    with hold_writer(made, keyring) as writer:
+        again, other = receive(writer, tmp_path, frame(), frame(visit="ZZV2"))
         assert (again.answer, again.seq) == (first.answer, 1)
-        assert [(row.seq, row.reason) for row in rows(pen)] == [(1, ""), (2, "control_id_reused")]
+        assert [(row.seq, row.reason) for row in rows(writer)] == [(1, ""), (2, "control_id_reused")]
         assert other.seq == 2
-        attempts = pen.call(
+        attempts = writer.call(
             Inside(lambda batch: batch.cursor.execute("SELECT row FROM delivery_attempt").fetchall())
         )
         assert attempts == [(1,)]
-        assert said(made, pen).verdict == "PASS"
+        assert said(made, writer).verdict == "PASS"
 
 
 @pytest.mark.parametrize("restamped", [False, True])
-def test_35_a_repeat_after_a_year(pen: Pen, tmp_path: Path, restamped: bool) -> None:
+def test_35_a_repeat_after_a_year(writer: Writer, tmp_path: Path, restamped: bool) -> None:
     """The rule is for ever: no window after which the same message would count again."""
 
     async def at(now: datetime, data: bytes) -> Reply:
         limits = LimitSettings(min_free_bytes=0)
-        return await Intake(pen, pen.keyring, limits, tmp_path, default_site(), lambda: now).receive(
+        return await Intake(writer, writer.keyring, limits, tmp_path, default_site(), lambda: now).receive(
             data, "main", FEED
         )
 
-    first = with_intake(pen, tmp_path, lambda _: at(NOW, frame()))
+    first = with_intake(writer, tmp_path, lambda _: at(NOW, frame()))
     later = frame().replace(b"20260302120000-0500", b"20270302120000-0500") if restamped else frame()
-    again = with_intake(pen, tmp_path, lambda _: at(NOW + timedelta(days=365), later))
-    assert again.seq == first.seq and len(rows(pen)) == 1
+    again = with_intake(writer, tmp_path, lambda _: at(NOW + timedelta(days=365), later))
+    assert again.seq == first.seq and len(rows(writer)) == 1
     if not restamped:
         assert again.answer == first.answer
 
@@ -234,14 +234,14 @@ def test_36_a_message_set_aside_is_replayed_after_its_patient_was_merged(ward: W
     ward.work(
         feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A01", 0, "333", "V3", place=WARD_BED)
     )
-    ward.desk.fails = lambda task: b"|118|" in task.frame
+    ward.queries.fails = lambda task: b"|118|" in task.frame
     ward.work(feed.pulse(2, "111", "V1", 118))
     row = max(ward.states())
     assert ward.states()[row] == "QUARANTINED"
     ward.work(feed.merge(5, ("111", "222")))
     assert sorted(stay["mrn"][-3:] for stay in ward.stays()) == ["222", "333"]
     assert ward.pulses("V1") == set()
-    ward.desk.fails = lambda task: False
+    ward.queries.fails = lambda task: False
     ward.begin()
     child = ward.replay(row)
     ward.idle()
@@ -388,8 +388,8 @@ def test_39_to_44_hostile_words_in_every_field_are_words_and_nothing_is_fetched(
     assert where.rows("ledger", "verify")[0]["verdict"] == "PASS"
 
 
-def test_the_good_message_of_these_tests_is_good(pen: Pen, tmp_path: Path) -> None:
+def test_the_good_message_of_these_tests_is_good(writer: Writer, tmp_path: Path) -> None:
     """The control of all the tables: unspoilt, it is taken, and has somewhere to go."""
-    (reply,) = receive(pen, tmp_path, GOOD)
+    (reply,) = receive(writer, tmp_path, GOOD)
     assert reply.answer is not None and b"MSA|AA|ZZ1" in reply.answer
-    assert [row.state for row in rows(pen)] == ["PENDING"]
+    assert [row.state for row in rows(writer)] == ["PENDING"]

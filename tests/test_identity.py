@@ -448,7 +448,7 @@ def test_a_message_told_again_changes_nothing(told: list[tuple[tuple[str, Any], 
 
 
 def _by_name(lost: Any, left: Any) -> bool:
-    return bool((lost.type, lost.claim) == (left.type, left.claim))
+    return bool((lost.type, lost.origin) == (left.type, left.origin))
 
 
 def test_a_cancel_that_counts_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

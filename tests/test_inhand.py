@@ -24,8 +24,8 @@ from umbridge.lanes.pipeline import STRIKES
 from umbridge.screening.host import Host
 from umbridge.store import inhand
 from umbridge.store.inhand import NAME, SIZE, Death, InHand, is_ground, last
-from umbridge.store.opening import CLEAN, MOST_DEATHS, RUN, Start, hold_pen, note_start, note_stop
-from umbridge.store.writer import Pen
+from umbridge.store.opening import CLEAN, MOST_DEATHS, RUN, Start, hold_writer, note_start, note_stop
+from umbridge.store.writer import Writer
 
 RUN_ID = "00ff" * 8
 
@@ -165,78 +165,80 @@ def test_the_toolkits_wrapping_hides_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def struck(tmp_path: Path) -> Iterator[tuple[Pen, Callable[[], int]]]:
+def struck(tmp_path: Path) -> Iterator[tuple[Writer, Callable[[], int]]]:
     """A store with one pending row, and how many strikes it has."""
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
-        Ward(pen, tmp_path, Host(call_seconds=60.0)).send(frame())
+    with hold_writer(made, keyring) as writer:
+        Ward(writer, tmp_path, Host(call_seconds=60.0)).send(frame())
 
         def strikes() -> int:
-            with pen.reading() as reader:
+            with writer.reading() as reader:
                 return sum(each.strikes for each in reader.struck())
 
-        yield pen, strikes
+        yield writer, strikes
 
 
-def start(pen: Pen, cause: Any, row: int = 1, *, run: str | None = None) -> bool:
+def start(writer: Writer, cause: Any, row: int = 1, *, run: str | None = None) -> bool:
     """A start after a process died so. Returns whether its death was judged."""
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         before = reader.note(RUN)
     death = None if cause is None else Death(before or "" if run is None else run, row, cause)
-    return pen.call(Start(f"{pen.commits:032x}", death)).death is not None
+    return writer.call(Start(f"{writer.commits:032x}", death)).death is not None
 
 
-def test_only_a_death_of_the_row_is_a_strike(struck: tuple[Pen, Callable[[], int]]) -> None:
-    pen, strikes = struck
-    start(pen, None)
+def test_only_a_death_of_the_row_is_a_strike(struck: tuple[Writer, Callable[[], int]]) -> None:
+    writer, strikes = struck
+    start(writer, None)
     told = [("row", 1), ("disk", 1), ("ending", 1), ("row", 2), (None, 2)]
-    assert [(cause, start(pen, cause) and strikes()) for cause, _ in told] == [
+    assert [(cause, start(writer, cause) and strikes()) for cause, _ in told] == [
         (cause, cause is not None and count) for cause, count in told
     ]
 
 
-def test_a_death_is_judged_once_and_only_beside_its_own_store(struck: tuple[Pen, Callable[[], int]]) -> None:
-    pen, strikes = struck
-    start(pen, None)
-    with pen.reading() as reader:
+def test_a_death_is_judged_once_and_only_beside_its_own_store(
+    struck: tuple[Writer, Callable[[], int]],
+) -> None:
+    writer, strikes = struck
+    start(writer, None)
+    with writer.reading() as reader:
         run = reader.note(RUN)
     assert run is not None
-    assert start(pen, "row", run=run)
-    assert not start(pen, "row", run=run)  # that start was cut short before it began a record of its own
-    assert not start(pen, "row", run="ab" * 16)  # a record left beside a store that was restored
+    assert start(writer, "row", run=run)
+    assert not start(writer, "row", run=run)  # that start was cut short before it began a record of its own
+    assert not start(writer, "row", run="ab" * 16)  # a record left beside a store that was restored
     assert strikes() == 1
 
 
-def test_a_clean_stop_leaves_no_death_behind(struck: tuple[Pen, Callable[[], int]]) -> None:
-    pen, strikes = struck
-    start(pen, None)
-    note_stop(pen)
-    assert not start(pen, "row")
+def test_a_clean_stop_leaves_no_death_behind(struck: tuple[Writer, Callable[[], int]]) -> None:
+    writer, strikes = struck
+    start(writer, None)
+    note_stop(writer)
+    assert not start(writer, "row")
     assert strikes() == 0
 
 
-def test_a_row_that_is_no_more_takes_no_strike(struck: tuple[Pen, Callable[[], int]]) -> None:
-    pen, strikes = struck
-    start(pen, None)
-    assert start(pen, "row", row=99)
+def test_a_row_that_is_no_more_takes_no_strike(struck: tuple[Writer, Callable[[], int]]) -> None:
+    writer, strikes = struck
+    start(writer, None)
+    assert start(writer, "row", row=99)
     assert strikes() == 0
 
 
 def test_deaths_in_succession_are_the_rows_at_last_whatever_the_disk_did(
-    struck: tuple[Pen, Callable[[], int]],
+    struck: tuple[Writer, Callable[[], int]],
 ) -> None:
     """Nothing may end the daemon for ever."""
-    pen, strikes = struck
-    start(pen, None)
+    writer, strikes = struck
+    start(writer, None)
     for _ in range(MOST_DEATHS - 1):
-        start(pen, "disk")
+        start(writer, "disk")
     assert strikes() == 0
-    start(pen, "disk", row=99)  # another row: it begins anew
+    start(writer, "disk", row=99)  # another row: it begins anew
     for _ in range(MOST_DEATHS - 1):
-        start(pen, "disk")
+        start(writer, "disk")
     assert strikes() == 0
-    start(pen, None)  # one that died with nothing in hand speaks for no row, and against none
-    start(pen, "disk")
+    start(writer, None)  # one that died with nothing in hand speaks for no row, and against none
+    start(writer, "disk")
     assert strikes() == 1
 
 
@@ -311,20 +313,20 @@ def test_a_row_waits_for_a_person_only_if_daemons_died_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Plant, state: str
 ) -> None:
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
-        Ward(pen, tmp_path, Host(call_seconds=60.0)).send(frame(), frame(id="ZZ2", visit="ZZV2"))
-        pen.call(Inside(lambda batch: batch.put_note(CLEAN, "no")))
+    with hold_writer(made, keyring) as writer:
+        Ward(writer, tmp_path, Host(call_seconds=60.0)).send(frame(), frame(id="ZZ2", visit="ZZV2"))
+        writer.call(Inside(lambda batch: batch.put_note(CLEAN, "no")))
     for _ in range(STRIKES):
-        with hold_pen(made, keyring) as pen, monkeypatch.context() as planted:
-            assert not note_start(pen).clean
+        with hold_writer(made, keyring) as writer, monkeypatch.context() as planted:
+            assert not note_start(writer).clean
             plant(planted)
-            Ward(pen, tmp_path, Host(call_seconds=60.0)).begin(suspect=True)
-            pen.join()
-    with hold_pen(made, keyring) as pen:
-        note_start(pen)
-        ward = Ward(pen, tmp_path, Host(call_seconds=60.0))
+            Ward(writer, tmp_path, Host(call_seconds=60.0)).begin(suspect=True)
+            writer.join()
+    with hold_writer(made, keyring) as writer:
+        note_start(writer)
+        ward = Ward(writer, tmp_path, Host(call_seconds=60.0))
         ward.begin(suspect=True)
         ward.idle()
         ward.end()
-        found = [f"{row.state} {row.reason}".removesuffix(" no_review_open") for row in rows(pen)]
+        found = [f"{row.state} {row.reason}".removesuffix(" no_review_open") for row in rows(writer)]
     assert found == [state, "NOT_APPLICABLE"]

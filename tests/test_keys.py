@@ -23,25 +23,25 @@ from umbridge.access.keys import KeyCare, KeysList, RotateKeys
 from umbridge.errors import ConfigError, NotPermittedError, UsageError
 from umbridge.settings.config import User
 from umbridge.store.engine import DATABASE
-from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, open_keys
+from umbridge.store.writer import Writer
 
 ADMIN = ("administrator",)
 
 
 @pytest.fixture
-def pen(installation: Installation) -> Iterator[Pen]:
+def writer(installation: Installation) -> Iterator[Writer]:
     settings = installation.settings
     with ExitStack() as stack:
-        pen = stack.enter_context(hold_pen(settings, open_keys(settings)))
-        keys.settle(pen, settings.policy)
-        pen.policy = settings.policy  # type: ignore[attr-defined]
-        yield pen
+        writer = stack.enter_context(hold_writer(settings, open_keys(settings)))
+        keys.settle(writer, settings.policy)
+        writer.policy = settings.policy  # type: ignore[attr-defined]
+        yield writer
 
 
-def care(pen: Pen, **roles: tuple[str, ...]) -> KeyCare:
+def care(writer: Writer, **roles: tuple[str, ...]) -> KeyCare:
     users = {account: User(user=f"{account}-user", roles=held) for account, held in roles.items()}
-    return KeyCare(Door(pen, users, AccessTable.load()), pen.policy)  # type: ignore[attr-defined]
+    return KeyCare(Door(writer, users, AccessTable.load()), writer.policy)  # type: ignore[attr-defined]
 
 
 def rotate(at: KeyCare, account: str, **args: Any) -> dict[str, Any]:
@@ -49,40 +49,40 @@ def rotate(at: KeyCare, account: str, **args: Any) -> dict[str, Any]:
     return row.values
 
 
-def kinds(pen: Pen) -> list[str]:
-    return [str(row["kind"]) for row in pen.ledger.open_slots()]
+def kinds(writer: Writer) -> list[str]:
+    return [str(row["kind"]) for row in writer.ledger.open_slots()]
 
 
-def test_nothing_secret_is_listed(pen: Pen) -> None:
-    at = care(pen, zz=ADMIN)
+def test_nothing_secret_is_listed(writer: Writer) -> None:
+    at = care(writer, zz=ADMIN)
     rows = [row.values for row in at.list(at._door.viewer("zz", "test"), KeysList.of({}))]
     assert {row["use"] for row in rows} >= {"key-encryption", "signing", "token"}
     text = json.dumps(rows)
-    for path in pen.keyring.directory.iterdir():
+    for path in writer.keyring.directory.iterdir():
         assert path.read_bytes().hex() not in text
-    for record in pen.keyring.records():
+    for record in writer.keyring.records():
         assert record.kid in text and record.wrapped not in text and record.commit not in text
-    assert "access.search" in kinds(pen)
+    assert "access.search" in kinds(writer)
     with pytest.raises(NotPermittedError):
         list(at.list(at._door.viewer("nobody", "test"), KeysList.of({})))
 
 
-def test_one_administrator_decides_alone_and_the_ledger_says_so(pen: Pen) -> None:
-    at = care(pen, zz=ADMIN)
-    old = pen.keyring.provider.kek_id
+def test_one_administrator_decides_alone_and_the_ledger_says_so(writer: Writer) -> None:
+    at = care(writer, zz=ADMIN)
+    old = writer.keyring.provider.kek_id
     done = rotate(at, "zz", what="kek", reason="ZZ yearly")
-    assert done["state"] == "done" and done["made"] == [pen.keyring.provider.kek_id] != [old]
-    said = pen.ledger.reveal(done["entry"])
+    assert done["state"] == "done" and done["made"] == [writer.keyring.provider.kek_id] != [old]
+    said = writer.ledger.reveal(done["entry"])
     assert said["open"]["state"] == "one person decided"
     assert (said["ops"]["subject"], said["ops"]["reason"]) == ("rotate kek", "ZZ yearly")
-    with pen.reading() as reader:
-        assert reader.note("kek") == pen.keyring.provider.kek_id
-    assert "key.rotate" in kinds(pen)
+    with writer.reading() as reader:
+        assert reader.note("kek") == writer.keyring.provider.kek_id
+    assert "key.rotate" in kinds(writer)
 
 
-def test_with_two_administrators_one_asks_and_the_other_allows(pen: Pen) -> None:
-    at = care(pen, zz=ADMIN, yy=ADMIN, xx=("ur_nurse",))
-    old = pen.keyring.provider.kek_id
+def test_with_two_administrators_one_asks_and_the_other_allows(writer: Writer) -> None:
+    at = care(writer, zz=ADMIN, yy=ADMIN, xx=("ur_nurse",))
+    old = writer.keyring.provider.kek_id
     asked = rotate(at, "zz", what="data", kinds="clin sens")
     assert (asked["state"], asked["made"]) == ("waits", [])
     for account, wrong in (("zz", NotPermittedError), ("xx", NotPermittedError)):
@@ -92,16 +92,16 @@ def test_with_two_administrators_one_asks_and_the_other_allows(pen: Pen) -> None
         rotate(at, "yy", approve=asked["entry"] + 1000)
     done = rotate(at, "yy", approve=asked["entry"])
     assert [kid.partition(".")[0] for kid in done["made"]] == ["clin", "sens"]
-    assert pen.keyring.provider.kek_id == old
+    assert writer.keyring.provider.kek_id == old
     with pytest.raises(UsageError, match="nothing that still waits"):
         rotate(at, "yy", approve=asked["entry"])  # once
-    assert kinds(pen).count("approval") == 2 and kinds(pen).count("access.denied") == 2
+    assert kinds(writer).count("approval") == 2 and kinds(writer).count("access.denied") == 2
 
 
-def test_two_accounts_of_one_person_are_one_person(pen: Pen) -> None:
+def test_two_accounts_of_one_person_are_one_person(writer: Writer) -> None:
     users = {name: User(user="zz-same", roles=ADMIN) for name in ("zz", "yy")}
     users["xx"] = User(user="xx", roles=ADMIN)
-    at = KeyCare(Door(pen, users, AccessTable.load()), pen.policy)  # type: ignore[attr-defined]
+    at = KeyCare(Door(writer, users, AccessTable.load()), writer.policy)  # type: ignore[attr-defined]
     asked = rotate(at, "zz", what="kek")
     with pytest.raises(NotPermittedError, match="may not also allow"):
         rotate(at, "yy", approve=asked["entry"])
@@ -119,14 +119,14 @@ def test_two_accounts_of_one_person_are_one_person(pen: Pen) -> None:
         {"approve": "x"},
     ],
 )
-def test_what_cannot_be_rotated_changes_nothing(pen: Pen, args: dict[str, Any]) -> None:
-    at = care(pen, zz=ADMIN)
-    before = {p: p.read_bytes() for p in pen.keyring.directory.iterdir()}
+def test_what_cannot_be_rotated_changes_nothing(writer: Writer, args: dict[str, Any]) -> None:
+    at = care(writer, zz=ADMIN)
+    before = {p: p.read_bytes() for p in writer.keyring.directory.iterdir()}
     with pytest.raises(UsageError) as caught:
         rotate(at, "zz", **args)
     assert "short" not in str(caught.value).replace("shorter", "")
-    assert {p: p.read_bytes() for p in pen.keyring.directory.iterdir()} == before
-    assert "key.rotate" not in kinds(pen)
+    assert {p: p.read_bytes() for p in writer.keyring.directory.iterdir()} == before
+    assert "key.rotate" not in kinds(writer)
 
 
 def test_a_daemon_rotates_while_it_runs_and_starts_again(running: Running, tmp_path: Path) -> None:
@@ -157,11 +157,11 @@ def test_under_a_passphrase_a_start_needs_it_and_says_which_key(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, words = installation.settings, "ZZTEST words enough"
-    with hold_pen(settings, open_keys(settings)) as pen:
-        keys.settle(pen, settings.policy)
-        pen.policy = settings.policy  # type: ignore[attr-defined]
-        rotate(care(pen, zz=ADMIN), "zz", what="kek", passphrase=words)
-        kek = pen.keyring.provider.kek_id
+    with hold_writer(settings, open_keys(settings)) as writer:
+        keys.settle(writer, settings.policy)
+        writer.policy = settings.policy  # type: ignore[attr-defined]
+        rotate(care(writer, zz=ADMIN), "zz", what="kek", passphrase=words)
+        kek = writer.keyring.provider.kek_id
     before = {p: p.read_bytes() for p in settings.keys.iterdir()}
     done = installation.run("keys", "list", check=78)
     assert kek in done.stderr and "UMBRIDGE_PASSPHRASE_FILE" in done.stderr
@@ -216,17 +216,17 @@ def test_the_token_key_is_refused_and_it_says_why(running: Running) -> None:
     assert "for the life of the ledger" in done.stderr
 
 
-def test_a_policy_of_another_ledger_is_left_alone(pen: Pen, tmp_path: Path) -> None:
-    at = care(pen, zz=ADMIN)
-    policy: Path = pen.policy  # type: ignore[attr-defined]
+def test_a_policy_of_another_ledger_is_left_alone(writer: Writer, tmp_path: Path) -> None:
+    at = care(writer, zz=ADMIN)
+    policy: Path = writer.policy  # type: ignore[attr-defined]
     other = policy.read_text().replace("genesis ", "genesis 00")[:-1] + "\n"
     path = tmp_path / "other"
     for text in (other.replace("genesis 00", "genesis "), other, "", "\xff"):
         path.write_text(text.replace("zz-test", "zz-else"))
         before = path.read_bytes()
-        assert keys.publish(pen.ledger, path) is False
+        assert keys.publish(writer.ledger, path) is False
         assert path.read_bytes() == before
-    assert keys.publish(pen.ledger, tmp_path / "gone") is False
-    assert keys.publish(pen.ledger, policy) is True
+    assert keys.publish(writer.ledger, tmp_path / "gone") is False
+    assert keys.publish(writer.ledger, policy) is True
     rotate(at, "zz", what="signing")
-    assert keys.publish(pen.ledger, policy) is True
+    assert keys.publish(writer.ledger, policy) is True

@@ -23,26 +23,26 @@ from umbridge.intake.receive import Intake
 from umbridge.settings.config import FeedSettings, LimitSettings
 from umbridge.settings.site import default_site
 from umbridge.store import inbox
-from umbridge.store.opening import take_pen
-from umbridge.store.writer import Pen
+from umbridge.store.opening import open_writer
+from umbridge.store.writer import Writer
 
 
 class Wire:
-    """A listener over a real pen, on one loop, as in the daemon."""
+    """A listener over a real writer, on one loop, as in the daemon."""
 
-    def __init__(self, listener: Listener, intake: Intake, pen: Pen) -> None:
-        self.listener, self.intake, self.pen = listener, intake, pen
+    def __init__(self, listener: Listener, intake: Intake, writer: Writer) -> None:
+        self.listener, self.intake, self.writer = listener, intake, writer
 
     @property
     def port(self) -> int:
         return self.listener.port
 
     async def rows(self) -> list[inbox.Row]:
-        with self.pen.reading() as reader:
+        with self.writer.reading() as reader:
             return reader.rows(0, 100_000, 1 << 40)
 
     async def refused(self) -> dict[str, int]:
-        with self.pen.reading() as reader:
+        with self.writer.reading() as reader:
             return {reason: count for _, reason, count, _ in reader.refusals()}
 
     async def still_works(self) -> None:
@@ -60,21 +60,21 @@ def play(
 ) -> Any:
     made, keyring = make(tmp_path / "s")
 
-    async def main(pen: Pen) -> Any:
-        writing = asyncio.create_task(pen.run())
+    async def main(writer: Writer) -> Any:
+        writing = asyncio.create_task(writer.run())
         settings = LimitSettings(min_free_bytes=0, **limits)
-        intake = Intake(pen, keyring, settings, tmp_path, default_site())
+        intake = Intake(writer, keyring, settings, tmp_path, default_site())
         listener = Listener({"main": feed}, settings, intake, context)
         await listener.open()
         try:
-            return await asyncio.wait_for(scene(Wire(listener, intake, pen)), seconds)
+            return await asyncio.wait_for(scene(Wire(listener, intake, writer)), seconds)
         finally:
             await listener.close(2.0)
-            pen.close()
+            writer.close()
             await writing
 
-    with take_pen(made, keyring) as pen:
-        return asyncio.run(main(pen))
+    with open_writer(made, keyring) as writer:
+        return asyncio.run(main(writer))
 
 
 def acks(data: bytes) -> list[tuple[str, str]]:
@@ -165,7 +165,7 @@ def test_a_frame_a_byte_at_a_time_is_cut_when_its_time_is_up(tmp_path: Path) -> 
     """Item 10 of the hostile list: it never stalls, and still may not hold a connection for ever."""
 
     async def scene(wire: Wire) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+        reader, stream = await asyncio.open_connection("127.0.0.1", wire.port)
 
         async def heard() -> bytes:
             with contextlib.suppress(ConnectionResetError):  # bytes that nobody read make the cut a reset
@@ -176,11 +176,11 @@ def test_a_frame_a_byte_at_a_time_is_cut_when_its_time_is_up(tmp_path: Path) -> 
         for byte in mllp.START + b"MSH|" * 10_000:
             if cut.done():
                 break
-            writer.write(bytes((byte,)))
+            stream.write(bytes((byte,)))
             await asyncio.wait((cut,), timeout=0.01)
         assert cut.done() and await cut == b""
         assert await wire.refused() == {"stalled_in_block": 1}
-        writer.close()
+        stream.close()
         await wire.still_works()
 
     play(tmp_path, scene, frame_stall_seconds=20.0, frame_total_seconds=0.4)
@@ -263,14 +263,14 @@ def test_an_acknowledgment_is_never_acknowledged(tmp_path: Path) -> None:
 def test_back_pressure_stops_reading_and_loses_nothing(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         wire.intake.set_pending(10)
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
-        writer.write(mllp.encode(frame()))
+        reader, stream = await asyncio.open_connection("127.0.0.1", wire.port)
+        stream.write(mllp.encode(frame()))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.3)
         assert await wire.rows() == []
         wire.intake.set_pending(0)
         assert acks(await reader.readuntil(mllp.END)) == [("AA", "ZZ1")]
-        writer.close()
+        stream.close()
 
     play(tmp_path, scene, pending_rows=10)
 
@@ -278,10 +278,10 @@ def test_back_pressure_stops_reading_and_loses_nothing(tmp_path: Path) -> None:
 def test_too_many_connections_of_a_peer_are_cut_and_freed(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         held = [await asyncio.open_connection("127.0.0.1", wire.port) for _ in range(3)]
-        for reader, writer in held:  # each is served before the next one counts
-            writer.write(mllp.encode(frame(id=f"ZZ{id(reader)}")))
+        for reader, stream in held:  # each is served before the next one counts
+            stream.write(mllp.encode(frame(id=f"ZZ{id(reader)}")))
             await reader.readuntil(mllp.END)
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+        reader, stream = await asyncio.open_connection("127.0.0.1", wire.port)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(1)
         assert wire.listener.refused_connections == 1
@@ -296,15 +296,15 @@ def test_too_many_connections_of_a_peer_are_cut_and_freed(tmp_path: Path) -> Non
 
 def test_closing_answers_what_is_complete(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+        reader, stream = await asyncio.open_connection("127.0.0.1", wire.port)
         idle, idle_writer = await asyncio.open_connection("127.0.0.1", wire.port)
-        writer.write(b"".join(mllp.encode(frame(id=f"ZZ{n}")) for n in range(5)))
+        stream.write(b"".join(mllp.encode(frame(id=f"ZZ{n}")) for n in range(5)))
         await reader.readuntil(mllp.END)
         await wire.listener.close(5.0)
         rest = await reader.read(-1)
         assert acks(rest) == [("AA", f"ZZ{n}") for n in range(1, 5)]
         assert await idle.read(-1) == b""
-        writer.close()
+        stream.close()
         idle_writer.close()
 
     play(tmp_path, scene)
@@ -321,9 +321,9 @@ def test_a_port_that_is_taken_says_so(tmp_path: Path) -> None:
 
 def test_a_failed_store_answers_nothing(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
-        wire.pen._cursor.execute("DROP TABLE inbox")
+        wire.writer._cursor.execute("DROP TABLE inbox")
         assert await exchange(wire.port, mllp.encode(frame())) == b""
-        assert wire.pen.failed is not None
+        assert wire.writer.failed is not None
         assert await exchange(wire.port, mllp.encode(frame(id="ZZ2"))) == b""
 
     play(tmp_path, scene)

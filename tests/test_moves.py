@@ -25,13 +25,13 @@ from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
 from umbridge.intake import delivery
 from umbridge.intake.receive import Intake
-from umbridge.intake.tokens import Namer
+from umbridge.intake.tokens import Tokens
 from umbridge.lanes import pipeline as pipeline_module
 from umbridge.lanes import queue as turns_module
 from umbridge.lanes.pipeline import Pipeline
 from umbridge.lanes.protocol import LENGTH, Done, Need, Task, answer_in, answer_out, task_in, task_out
-from umbridge.lanes.queue import AskedAgain, Deadline, Held, LaneWork, Message, Turns, row_work
-from umbridge.lanes.work import Casework
+from umbridge.lanes.queue import AskedAgain, Deadline, Held, LaneQueue, LaneWork, Message, row_work
+from umbridge.lanes.work import StayWork
 from umbridge.lanes.worker_pool import WorkFailedError
 from umbridge.model import Event
 from umbridge.review import worklist
@@ -48,9 +48,9 @@ from umbridge.store import inbox, stays
 from umbridge.store import patient_index as directory
 from umbridge.store.batch import Batch
 from umbridge.store.inbox import Arrived, Stored
-from umbridge.store.opening import hold_pen
+from umbridge.store.opening import hold_writer
 from umbridge.store.worklist import Wanted, open_line
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 SITE = default_site()
 FEED = FeedSettings(port=0)
@@ -61,25 +61,25 @@ LATER = START + timedelta(hours=500)
 # --- a daemon without its processes ---------------------------------------------------------------------
 
 
-class Desk:
-    """An office of one caseworker in this process; what goes in and out passes through the docket."""
+class OneWorker:
+    """A pool of one lane worker in this process; what goes in and out passes as bytes."""
 
     plugins: Sequence[PluginInfo] = ()
 
     def __init__(self, host: Host, site: SiteProfile) -> None:
         self._host = host
         self._site = site
-        self.casework = Casework(site, host, charsets={})
+        self.stay_work = StayWork(site, host, charsets={})
         self.fails: Callable[[Task], bool] = lambda task: False
 
     def restart(self) -> None:
-        self.casework = Casework(self._site, self._host, charsets={})
+        self.stay_work = StayWork(self._site, self._host, charsets={})
 
     async def work(self, task: Task) -> Done | Need:
         await asyncio.sleep(0)  # other lanes come in between
         if self.fails(task):
             raise WorkFailedError("planted")
-        (answer,) = self.casework.work([task_in(task_out(task)[LENGTH:])])
+        (answer,) = self.stay_work.work([task_in(task_out(task)[LENGTH:])])
         found = answer_in(answer_out(answer)[LENGTH:])
         assert isinstance(found, Done | Need), found
         return found
@@ -91,21 +91,21 @@ def told_of(lines: Iterable[WorklistLine]) -> list[str]:
 
 
 class Ward:
-    """A store, its intake and its pipeline, on the pen's loop."""
+    """A store, its intake and its pipeline, on the writer's loop."""
 
-    def __init__(self, pen: Pen, directory: Path, host: Host, site: SiteProfile = SITE) -> None:
-        self.pen = pen
+    def __init__(self, writer: Writer, directory: Path, host: Host, site: SiteProfile = SITE) -> None:
+        self.writer = writer
         self.site = site
-        self.desk = Desk(host, site)
-        self.intake = Intake(pen, pen.keyring, LimitSettings(min_free_bytes=0), directory, site)
+        self.one_worker = OneWorker(host, site)
+        self.intake = Intake(writer, writer.keyring, LimitSettings(min_free_bytes=0), directory, site)
         self.pipeline: Pipeline | None = None
         self.since = 0  # the first ledger entry to look at
-        pen.watch(arrived=self._arrived)
-        pen.call(Inside(lambda batch: None))  # its loop runs
+        writer.watch(arrived=self._arrived)
+        writer.call(Inside(lambda batch: None))  # its loop runs
 
     def on_loop(self, play: Coroutine[Any, Any, Any]) -> Any:
-        assert self.pen._loop is not None
-        return asyncio.run_coroutine_threadsafe(play, self.pen._loop).result(300)
+        assert self.writer._loop is not None
+        return asyncio.run_coroutine_threadsafe(play, self.writer._loop).result(300)
 
     def _arrived(self, rows: list[Arrived]) -> None:
         if self.pipeline is not None:
@@ -115,7 +115,7 @@ class Ward:
         """As at a start: what is stored and not worked comes first."""
 
         async def play() -> None:
-            self.pipeline = Pipeline(self.pen, self.pen.keyring, self.desk, lanes=4)  # type: ignore[arg-type]
+            self.pipeline = Pipeline(self.writer, self.writer.keyring, self.one_worker, lanes=4)  # type: ignore[arg-type]
             await self.pipeline.recover(lambda count: None, suspect=suspect)
             self.pipeline.start()
 
@@ -130,7 +130,7 @@ class Ward:
             await pipeline.stop()
 
         self.on_loop(play())
-        self.desk.restart()
+        self.one_worker.restart()
 
     def send(self, *frames: bytes) -> None:
         async def play() -> None:
@@ -149,7 +149,7 @@ class Ward:
             saved = [stays.load(batch.cursor, batch.keyring, lane) for lane in stays.lanes(batch.cursor)]
             return [StayFold.restore(self.site, one.head, one.increments) for one in saved if one]
 
-        return self.pen.call(Inside(work))
+        return self.writer.call(Inside(work))
 
     def pulses(self, visit: str) -> set[int]:
         """The heart rates that count for a stay."""
@@ -163,7 +163,7 @@ class Ward:
         """(id, type, state) of every change of a review on the ledger since ``clear``, oldest first."""
 
         def work(batch: Batch) -> list[tuple[str, str, str]]:
-            ledger = self.pen.ledger
+            ledger = self.writer.ledger
             found = []
             for slots in ledger.open_slots(self.since, kinds=("review.changed",)):
                 said = {
@@ -172,18 +172,18 @@ class Ward:
                 found.append((str(said["review_id"]), str(said["review"]), str(said["state"])))
             return found
 
-        return self.pen.call(Inside(work))
+        return self.writer.call(Inside(work))
 
     def replay(self, row: int) -> int:
         """As ``messages replay`` does it; the child's number."""
-        namer = Namer(self.pen.keyring, self.site)
+        tokens = Tokens(self.writer.keyring, self.site)
 
         def work(batch: Batch) -> Stored:
             held = inbox.row(batch.cursor, batch.keyring, row)
             assert held is not None
-            return batch.replay(row, "zz", "again", "zz", (), namer.named(er7.parse(held.frame), ""))
+            return batch.replay(row, "zz", "again", "zz", (), tokens.named(er7.parse(held.frame), ""))
 
-        stored = self.pen.call(Inside(work))
+        stored = self.writer.call(Inside(work))
         return stored.seq
 
     def stays(self, moment: datetime = LATER) -> list[dict[str, Any]]:
@@ -202,22 +202,24 @@ class Ward:
             return sorted(map(stay_json, side_by_side(found)), key=json.dumps)
 
         self.worklist()
-        return self.pen.call(Inside(work))
+        return self.writer.call(Inside(work))
 
     def event(self, row: inbox.Row) -> Event:
         whole = translate(er7.parse(row.frame), self.site.zone, mrn_authority=self.site.mrn_authority)
         return taken_part(whole, row.part)
 
     def states(self) -> dict[int, str]:
-        with self.pen.reading() as reader:
+        with self.writer.reading() as reader:
             return {row.seq: row.state for row in reader.rows(0, 100_000, 1 << 40)}
 
     def worklist(self) -> list[WorklistLine]:
         """Every line of the kept worklist; it must be what the stays themselves come to."""
-        with self.pen.reading() as reader:
-            kept = [open_line(self.pen.keyring, line) for line in reader.open_reviews(Wanted(), None, 10_000)]
+        with self.writer.reading() as reader:
+            kept = [
+                open_line(self.writer.keyring, line) for line in reader.open_reviews(Wanted(), None, 10_000)
+            ]
             for lane in reader.lanes():
-                its = [open_line(self.pen.keyring, line) for line in reader.lane_lines(lane)]
+                its = [open_line(self.writer.keyring, line) for line in reader.lane_lines(lane)]
                 saved = reader.stay(lane)
                 assert saved is not None
                 again = remade(self.site, saved, lambda: iter(()))
@@ -228,10 +230,10 @@ class Ward:
 
     def clear(self) -> None:
         """No stay is left to look at; the next example's numbers are others."""
-        self.pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM stay_head") and None))
-        self.pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
-        self.desk.fails = lambda task: False
-        self.since = self.pen.ledger.size
+        self.writer.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM stay_head") and None))
+        self.writer.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
+        self.one_worker.fails = lambda task: False
+        self.since = self.writer.ledger.size
 
     def one(self, visit: str) -> dict[str, Any]:
         (found,) = (stay for stay in self.stays() if stay["visit"].partition("X")[0] == visit)
@@ -249,8 +251,8 @@ class Ward:
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     directory = tmp_path_factory.mktemp("moves")
     made, keyring = make(directory / "s")
-    with hold_pen(made, keyring) as pen:
-        yield Ward(pen, directory, Host(call_seconds=60.0))
+    with hold_writer(made, keyring) as writer:
+        yield Ward(writer, directory, Host(call_seconds=60.0))
 
 
 @pytest.fixture
@@ -509,8 +511,8 @@ def test_sequence_vignettes_through_the_store(
     site = load_site(shared / "vignettes" / "site.toml")
     directory = tmp_path_factory.mktemp(case)
     made, keyring = make(directory / "s")
-    with hold_pen(made, keyring) as pen:
-        ward = Ward(pen, directory, Host(call_seconds=60.0), site)
+    with hold_writer(made, keyring) as writer:
+        ward = Ward(writer, directory, Host(call_seconds=60.0), site)
         ward.work(*messages_of(shared, case))
         found = ward.stays(datetime.fromisoformat(expected["as_of"]))
     (stay,) = expected["stays"]
@@ -625,12 +627,12 @@ def test_a_merge_that_fails_in_one_stay_is_taken_in_by_the_others_and_replayed_f
         failed.append(task.lane)
         return True
 
-    ward.desk.fails = fails
+    ward.one_worker.fails = fails
     ward.work(feed.merge(5, ("111", "222")))
     row = max(ward.states())
     assert ward.states()[row] == "QUARANTINED"
     assert sorted(stay["mrn"][-3:] for stay in ward.stays()) == ["111", "222"]
-    ward.desk.fails = lambda task: False
+    ward.one_worker.fails = lambda task: False
     ward.begin()
     child = ward.replay(row)
     ward.idle()
@@ -642,10 +644,10 @@ def test_a_merge_that_fails_in_one_stay_is_taken_in_by_the_others_and_replayed_f
 def test_a_join_whose_message_fails_is_made_up_for_by_the_next(ward: Ward) -> None:
     feed = Feed()
     ward.work(feed.adt("A04", 0, "111", "V1", place=OBS_BED), feed.adt("A01", 3, "111", "V2", place=WARD_BED))
-    ward.desk.fails = lambda task: b"ADT^A42" in task.frame
+    ward.one_worker.fails = lambda task: b"ADT^A42" in task.frame
     ward.work(feed.moved("A42", 4, ("111", "111"), ("V1", "V2")))
     assert len(ward.stays()) == 2
-    ward.desk.fails = lambda task: False
+    ward.one_worker.fails = lambda task: False
     ward.work(feed.adt("A08", 5, "111", "V1", place=ICU_BED))
     (stay,) = ward.stays()
     assert stay["status_spans"] == ["OBSERVATION", "INPATIENT"]
@@ -661,16 +663,16 @@ def test_a_row_of_two_stays_that_are_to_be_one_is_asked_again_once(ward: Ward) -
         feed.merge(4, ("111", "222")),  # taken in by both
     )
     merge = max(ward.states())
-    ward.desk.fails = lambda task: b"ADT^A42" in task.frame
+    ward.one_worker.fails = lambda task: b"ADT^A42" in task.frame
     ward.work(feed.moved("A42", 5, ("222", "222"), ("V1", "V2")))  # and not joined yet
-    namer = Namer(ward.pen.keyring, ward.site)
+    tokens = Tokens(ward.writer.keyring, ward.site)
 
     def replayed(batch: Batch) -> Stored:
         held = inbox.row(batch.cursor, batch.keyring, merge)
         assert held is not None
-        return batch.replay(merge, "zz", "again", "zz", (), namer.named(er7.parse(held.frame), ""))
+        return batch.replay(merge, "zz", "again", "zz", (), tokens.named(er7.parse(held.frame), ""))
 
-    ((_, parts),) = ward.pen.call(Inside(replayed)).shares
+    ((_, parts),) = ward.writer.call(Inside(replayed)).shares
     assert parts == (directory.ASK_AGAIN,)
 
 
@@ -679,7 +681,7 @@ def test_every_kind_of_work_a_lane_can_have_is_told_apart_by_its_type() -> None:
     assert row_work(7, None) == Message(7)
     assert row_work(7, (0, 2)) == Message(7, parts=(0, 2))
     assert row_work(7, (directory.ASK_AGAIN,)) == AskedAgain(7)
-    turns = Turns()
+    turns = LaneQueue()
     turns.refold([directory.Refold(b"lane", 0, b"gone")])
     assert turns.asked(b"lane", Message(7)) == turns.asked(b"lane", AskedAgain(7)) == (True, (b"gone",))
     assert turns.asked(b"lane", Deadline(START)) == (False, ())  # only a row is worked with a join
@@ -689,7 +691,7 @@ def test_a_deadline_of_a_lane_that_is_being_joined_waits_for_the_join() -> None:
     """Worked beside it, it would write the stay of a lane that is no more."""
 
     async def play() -> None:
-        turns = Turns()
+        turns = LaneQueue()
         turns.refold([directory.Refold(b"into", 5, b"gone")])
         turns.offer(b"into", Message(5))
         assert await turns.next() == b"into"
@@ -704,7 +706,7 @@ def test_a_deadline_of_a_lane_that_is_being_joined_waits_for_the_join() -> None:
 
 def test_frames_are_held_within_bounds_and_counted_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns_module, "KEEP_BYTES", 10)
-    turns = Turns()
+    turns = LaneQueue()
     given: list[LaneWork] = [
         Message(1, Held("adt", b"12345678", "")),
         Message(2, Held("adt", b"123", "")),  # beyond the bound: read back from the store
@@ -772,8 +774,8 @@ def test_a_merge_that_was_answered_is_a_merge_whenever_the_daemon_is_killed(
     assert {row["state"] for row in rows} <= {"DETERMINED", "NOT_APPLICABLE"}
     assert installation.rows("ledger", "verify")[0]["verdict"] == "PASS"
     parts = Parts(installation.settings)
-    with hold_pen(installation.settings, parts.keyring) as pen:
-        kept = Ward(pen, installation.directory, Host(call_seconds=60.0), parts.site)
+    with hold_writer(installation.settings, parts.keyring) as writer:
+        kept = Ward(writer, installation.directory, Host(call_seconds=60.0), parts.site)
         assert kept.stays() == screened(frames)
     installation.roles("administrator", "ur_nurse")
     one = f"V0X{feed.own}"
@@ -785,7 +787,7 @@ def test_a_merge_that_was_answered_is_a_merge_whenever_the_daemon_is_killed(
 
 def test_how_many_rows_wait_can_be_asked_from_a_thread_while_lanes_come_and_go() -> None:
     """``status`` runs beside the loop: counting the queues there met a dictionary that changed its size."""
-    turns, over = Turns(), threading.Event()
+    turns, over = LaneQueue(), threading.Event()
     for number in range(20_000):  # a count of them takes longer than one thread's turn
         turns.offer(b"old %d" % number, Message(number))
     found: list[int] = []
@@ -816,14 +818,14 @@ def test_how_many_rows_wait_can_be_asked_from_a_thread_while_lanes_come_and_go()
 
 
 class Line:
-    """A pen as far as a row that is to be handed out looks at it."""
+    """A writer as far as a row that is to be handed out looks at it."""
 
     crowded = True
 
 
 def test_no_row_is_handed_out_while_senders_stand_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "LINE_SECONDS", 0.01)
-    monkeypatch.setattr(pipeline_module, "LINE_LOOKS", 1_000_000)
+    monkeypatch.setattr(pipeline_module, "YIELD_SECONDS", 0.01)
+    monkeypatch.setattr(pipeline_module, "YIELD_LOOKS", 1_000_000)
 
     async def play() -> None:
         line: Any = Line()
@@ -835,7 +837,7 @@ def test_no_row_is_handed_out_while_senders_stand_in_line(monkeypatch: pytest.Mo
         line.crowded = False
         await asyncio.wait_for(asyncio.gather(*waiting), 60)
         line.crowded = True
-        monkeypatch.setattr(pipeline_module, "LINE_LOOKS", 3)  # a line that does not end is not waited for
+        monkeypatch.setattr(pipeline_module, "YIELD_LOOKS", 3)  # a line that does not end is not waited for
         await asyncio.wait_for(pipeline._give_way(), 60)
 
     asyncio.run(play())

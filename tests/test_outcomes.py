@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from installation import Installation
-from test_registry import Desk, desk_of, feed
+from test_registry import Access, feed, queries_of
 from umbridge_audit.redact import AccessTable
 
 from umbridge.access import door
@@ -95,39 +95,39 @@ def fed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 @pytest.fixture
-def desk(fed: Installation, tmp_path: Path) -> Iterator[Desk]:
+def queries(fed: Installation, tmp_path: Path) -> Iterator[Access]:
     """One for each test: every report would go through a ledger that all of them made longer."""
     where = Installation.at(Path(shutil.copytree(fed.directory, tmp_path / "site")))
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setattr(door, "FLOOD", 1_000_000)
-        yield desk_of(where, stack)
+        yield queries_of(where, stack)
 
 
-def entries(desk: Desk, start: int) -> list[Row]:
+def entries(queries: Access, start: int) -> list[Row]:
     """What was written from there on, read straight from the ledger."""
     found = []
-    for row in desk.pen.ledger.open_slots(start):
-        values = desk.pen.ledger.reveal(int(str(row["seq"])))
+    for row in queries.writer.ledger.open_slots(start):
+        values = queries.writer.ledger.reveal(int(str(row["seq"])))
         found.append(
             {"kind": row["kind"], **values["open"], **values.get("ops", {}), **values.get("ident", {})}
         )
     return found
 
 
-def exit_of(desk: Desk, role: str, op: str, args: Row) -> tuple[int, list[Row]]:
-    desk.users["zz"] = User(user="zz-user", roles=(role,) if role else ())
+def exit_of(queries: Access, role: str, op: str, args: Row) -> tuple[int, list[Row]]:
+    queries.users["zz"] = User(user="zz-user", roles=(role,) if role else ())
     try:
-        return 0, list(desk.inquiry.answer("zz", op, args, "test"))
+        return 0, list(queries.registry.answer("zz", op, args, "test"))
     except UmbridgeError as exc:
         return exc.exit_code, []
 
 
-def filled(desk: Desk, args: Row) -> Row:
+def filled(queries: Access, args: Row) -> Row:
     """With a review and a determination that there are, by their names in braces."""
     if not any(str(value).startswith("{") for value in args.values()):
         return args
-    entry = next(row for row in desk.pen.ledger.open_slots(0) if row["kind"] == "determination")
-    values = desk.pen.ledger.reveal(int(str(entry["seq"])))
+    entry = next(row for row in queries.writer.ledger.open_slots(0) if row["kind"] == "determination")
+    values = queries.writer.ledger.reveal(int(str(entry["seq"])))
     known = {"{determination}": int(str(entry["seq"])), "{review}": values["ops"]["review_id"]}
     return {name: known.get(str(value), value) for name, value in args.items()}
 
@@ -141,13 +141,13 @@ def asks() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("op", "args"), QUESTIONS, ids=json.dumps)
-def test_a_question_is_answered_or_refused_as_its_entry_says(desk: Desk, op: str, args: Row) -> None:
+def test_a_question_is_answered_or_refused_as_its_entry_says(queries: Access, op: str, args: Row) -> None:
     seen = set()
     for role, purpose in asks():
-        before = desk.pen.ledger.size
-        asked = filled(desk, args) | {"purpose": purpose, "reason": "ZZ because of an emergency"}
-        code, rows = exit_of(desk, role, op, asked)
-        made = [one for one in entries(desk, before) if str(one["kind"]).startswith(("access", "breakg"))]
+        before = queries.writer.ledger.size
+        asked = filled(queries, args) | {"purpose": purpose, "reason": "ZZ because of an emergency"}
+        code, rows = exit_of(queries, role, op, asked)
+        made = [one for one in entries(queries, before) if str(one["kind"]).startswith(("access", "breakg"))]
         outcomes = [(one["kind"] == "access.denied", one["outcome"]) for one in made if "outcome" in one]
         where = (role, purpose, code, made)
         seen.add(code)
@@ -169,12 +169,14 @@ def test_a_question_is_answered_or_refused_as_its_entry_says(desk: Desk, op: str
 
 
 @pytest.mark.parametrize(("op", "args"), ACTS, ids=json.dumps)
-def test_an_act_is_done_or_refused_as_its_entry_says(desk: Desk, tmp_path: Path, op: str, args: Row) -> None:
+def test_an_act_is_done_or_refused_as_its_entry_says(
+    queries: Access, tmp_path: Path, op: str, args: Row
+) -> None:
     args = {name: str(tmp_path / "zz.backup") if value == "{out}" else value for name, value in args.items()}
     for role in ("", *sorted(TABLE.roles)):
-        before = desk.pen.ledger.size
-        code, rows = exit_of(desk, role, op, args | {"reason": "ZZ because"})
-        made = [one for one in entries(desk, before) if one["kind"] not in ("key.create",)]
+        before = queries.writer.ledger.size
+        code, rows = exit_of(queries, role, op, args | {"reason": "ZZ because"})
+        made = [one for one in entries(queries, before) if one["kind"] not in ("key.create",)]
         denied = [one for one in made if one["kind"] == "access.denied"]
         assert bool(denied) == (code == 77), (role, code, made)
         if code == 77:
@@ -193,7 +195,7 @@ def test_every_question_and_act_there_is_was_put() -> None:
     ids=json.dumps,
 )
 def test_who_may_not_know_patients_learns_not_even_whether_there_is_one(
-    desk: Desk, op: str, args: Row
+    queries: Access, op: str, args: Row
 ) -> None:
     """The answer to a number that is somebody's and to one that is nobody's, but for the entry it names."""
     for role in ("billing", "it_ops", "administrator", "compliance_auditor", "plugin_vendor"):
@@ -202,40 +204,40 @@ def test_who_may_not_know_patients_learns_not_even_whether_there_is_one(
         said = []
         for number in (VISIT, "ZZNOBODY"):
             name = next(name for name in ("visit", "mrn", "patient") if name in args)
-            before = desk.pen.ledger.size
+            before = queries.writer.ledger.size
             try:
-                rows = desk.ask((role,), op, **{**args, name: number})
+                rows = queries.ask((role,), op, **{**args, name: number})
                 said.append(json.dumps(rows))
             except UmbridgeError as exc:
                 said.append(f"{exc.exit_code} {exc}".replace(str(before), "N"))
         assert said[0] == said[1] or role == "billing", (role, said)
 
 
-def test_a_refusal_with_a_filter_counts_in_a_flood(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_with_a_filter_counts_in_a_flood(queries: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "FLOOD", 3)
-    desk.users["flood"] = User(user="flood", roles=("administrator",))
-    before = desk.pen.ledger.size
+    queries.users["flood"] = User(user="flood", roles=("administrator",))
+    before = queries.writer.ledger.size
     for _ in range(5):
         with pytest.raises(NotPermittedError):
-            list(desk.inquiry.answer("flood", "messages.list", {"visit": VISIT}, "test"))
-    assert [one["outcome"] for one in entries(desk, before)] == [*["denied"] * 3, "denied: flood begins"]
-    desk.inquiry.door.settle_floods(everything=True)
+            list(queries.registry.answer("flood", "messages.list", {"visit": VISIT}, "test"))
+    assert [one["outcome"] for one in entries(queries, before)] == [*["denied"] * 3, "denied: flood begins"]
+    queries.registry.door.settle_floods(everything=True)
 
 
-def test_who_looked_is_found_by_what_the_entry_says_whatever_is_shown_of_it(desk: Desk) -> None:
+def test_who_looked_is_found_by_what_the_entry_says_whatever_is_shown_of_it(queries: Access) -> None:
     """HIM does not see accounts: an empty report would say that nobody looked."""
-    desk.users["zz"] = User(user="zz-user", roles=("ur_nurse",))
-    list(desk.inquiry.answer("zz", "stays.list", {}, "test"))
-    whole = desk.ask(("privacy_officer",), "report.access", user="zz")
-    found = desk.ask(("him",), "report.access", user="zz")
+    queries.users["zz"] = User(user="zz-user", roles=("ur_nurse",))
+    list(queries.registry.answer("zz", "stays.list", {}, "test"))
+    whole = queries.ask(("privacy_officer",), "report.access", user="zz")
+    found = queries.ask(("him",), "report.access", user="zz")
     assert len(found) >= len(whole) > 1
     assert not any("account" in row for row in found)
 
 
-def test_a_search_that_was_refused_is_in_no_breach(desk: Desk) -> None:
-    desk.users["probe"] = User(user="probe", roles=("administrator",))
+def test_a_search_that_was_refused_is_in_no_breach(queries: Access) -> None:
+    queries.users["probe"] = User(user="probe", roles=("administrator",))
     with pytest.raises(NotPermittedError):
-        list(desk.inquiry.answer("probe", "messages.list", {"visit": VISIT}, "test"))
-    assert desk.ask(("privacy_officer",), "report.breach-scope", user="probe")[1:] == []
-    (look,) = desk.ask(("privacy_officer",), "report.access", user="probe")[1:]
+        list(queries.registry.answer("probe", "messages.list", {"visit": VISIT}, "test"))
+    assert queries.ask(("privacy_officer",), "report.breach-scope", user="probe")[1:] == []
+    (look,) = queries.ask(("privacy_officer",), "report.access", user="probe")[1:]
     assert (look["kind"], look["outcome"], look["patient"]) == ("access.denied", "denied", VISIT)

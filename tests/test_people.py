@@ -15,13 +15,13 @@ from umbridge_audit.entry import Draft
 from umbridge_audit.redact import AccessTable
 
 from umbridge.access import accounting, breakglass
-from umbridge.access.registry import Inquiry
+from umbridge.access.registry import Registry
 from umbridge.errors import NotPermittedError, UsageError
 from umbridge.settings import config
 from umbridge.settings.config import User
 from umbridge.settings.site import default_site
 from umbridge.store.commands import WriteEntry
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 
 TABLE = AccessTable.load()
 VISIT, OTHER = "ZZVN0000001", "ZZVN0000002"
@@ -48,122 +48,124 @@ def restricted(visit: str) -> Draft:
     )
 
 
-class Desk:
-    """Everybody who may ask, one pen, and two restricted determinations of two patients."""
+class Access:
+    """Everybody who may ask, one writer, and two restricted determinations of two patients."""
 
     def __init__(self, where: Installation, stack: ExitStack) -> None:
         self.where = where
         settings = where.settings
-        self.pen = stack.enter_context(hold_pen(settings, open_keys(settings)))
+        self.writer = stack.enter_context(hold_writer(settings, open_keys(settings)))
         self.users = {name: User(user=f"{name}-user", roles=roles) for name, roles in PEOPLE.items()}
-        self.inquiry = Inquiry(settings, self.pen, default_site(), self.users, TABLE)
-        self.mine = self.pen.call(WriteEntry(draft=restricted(VISIT)))
-        self.other = self.pen.call(WriteEntry(draft=restricted(OTHER)))
+        self.registry = Registry(settings, self.writer, default_site(), self.users, TABLE)
+        self.mine = self.writer.call(WriteEntry(draft=restricted(VISIT)))
+        self.other = self.writer.call(WriteEntry(draft=restricted(OTHER)))
 
     def ask(self, account: str, op: str, /, **args: Any) -> list[dict[str, Any]]:
-        return list(self.inquiry.answer(account, op, args, "test"))
+        return list(self.registry.answer(account, op, args, "test"))
 
     def kinds(self) -> list[str]:
-        return [str(row["kind"]) for row in self.pen.ledger.open_slots()]
+        return [str(row["kind"]) for row in self.writer.ledger.open_slots()]
 
 
 @pytest.fixture
-def desk(installation: Installation) -> Iterator[Desk]:
+def queries(installation: Installation) -> Iterator[Access]:
     with ExitStack() as stack:
-        yield Desk(installation, stack)
+        yield Access(installation, stack)
 
 
 # -- users -----------------------------------------------------------------------------------------------
 
 
-def test_a_change_is_on_the_ledger_in_the_file_and_in_force(desk: Desk) -> None:
-    path = desk.where.settings.users
+def test_a_change_is_on_the_ledger_in_the_file_and_in_force(queries: Access) -> None:
+    path = queries.where.settings.users
     head = path.read_text().splitlines()[0]
-    (row,) = desk.ask("admin", "users.add", account="new", user="zz-new", roles="him", reason="ZZ hired")
-    said = desk.pen.ledger.reveal(row["entry"])
+    (row,) = queries.ask("admin", "users.add", account="new", user="zz-new", roles="him", reason="ZZ hired")
+    said = queries.writer.ledger.reveal(row["entry"])
     assert said["ops"]["subject"] == "new" and said["ops"]["before"] is None
     assert said["ops"]["after"] == {"user": "zz-new", "roles": ["him"]}
-    desk.ask("admin", "users.role", account="new", roles="ur_nurse case_manager")
-    assert desk.users["new"].roles == ("ur_nurse", "case_manager")
-    desk.ask("admin", "users.disable", account="new")
+    queries.ask("admin", "users.role", account="new", roles="ur_nurse case_manager")
+    assert queries.users["new"].roles == ("ur_nurse", "case_manager")
+    queries.ask("admin", "users.disable", account="new")
     kept = config.load_users(path, frozenset(TABLE.roles))
-    assert kept == desk.users and kept["new"] == User(user="zz-new", roles=())
+    assert kept == queries.users and kept["new"] == User(user="zz-new", roles=())
     assert path.read_text().splitlines()[0] == head and not list(path.parent.glob("*.new"))
     with pytest.raises(NotPermittedError):
-        desk.ask("new", "messages.list")
+        queries.ask("new", "messages.list")
     for account, name in (("new", "zz-again"), ("zz-again", "zz-new")):  # never used again
         with pytest.raises(UsageError, match="never used again"):
-            desk.ask("admin", "users.add", account=account, user=name, roles="him")
-    assert desk.kinds().count("privilege.change") == 3
+            queries.ask("admin", "users.add", account=account, user=name, roles="him")
+    assert queries.kinds().count("privilege.change") == 3
 
 
-def test_nobody_lifts_themselves_and_somebody_stays_administrator(desk: Desk) -> None:
-    before = desk.where.settings.users.read_text()
+def test_nobody_lifts_themselves_and_somebody_stays_administrator(queries: Access) -> None:
+    before = queries.where.settings.users.read_text()
     for op, args in (("users.role", {"roles": "ur_nurse"}), ("users.disable", {})):
         with pytest.raises(NotPermittedError, match="their own"):
-            desk.ask("admin", op, account="admin", **args)
+            queries.ask("admin", op, account="admin", **args)
     for account in ("nurse", "privacy", "nobody"):
         with pytest.raises(NotPermittedError):
-            desk.ask(account, "users.add", account="zz", user="zz", roles="administrator")
+            queries.ask(account, "users.add", account="zz", user="zz", roles="administrator")
     for args in ({"account": "a b", "roles": "him"}, {"account": "zz", "roles": "king"}, {"account": "zz"}):
         with pytest.raises(UsageError):
-            desk.ask("admin", "users.add", **{"user": "zz", **args})
-    assert desk.where.settings.users.read_text() == before
-    assert desk.kinds().count("access.denied") == 5 and "privilege.change" not in desk.kinds()
+            queries.ask("admin", "users.add", **{"user": "zz", **args})
+    assert queries.where.settings.users.read_text() == before
+    assert queries.kinds().count("access.denied") == 5 and "privilege.change" not in queries.kinds()
 
 
 # -- broken glass ----------------------------------------------------------------------------------------
 
 
-def test_broken_glass_shows_one_patient_after_it_is_on_the_ledger(desk: Desk) -> None:
+def test_broken_glass_shows_one_patient_after_it_is_on_the_ledger(queries: Access) -> None:
     with pytest.raises(NotPermittedError, match="--reason"):
-        desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG")
-    before = len(desk.kinds())
-    (row,) = desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG", reason="ZZ in withdrawal")
+        queries.ask("doctor", "ledger.show", seq=queries.mine, purpose="BTG")
+    before = len(queries.kinds())
+    (row,) = queries.ask("doctor", "ledger.show", seq=queries.mine, purpose="BTG", reason="ZZ in withdrawal")
     assert row["slots"]["sens_rationale"] == "ZZSECRET"
-    assert desk.kinds()[before:] == ["breakglass.open", "access.read"]
-    said = desk.pen.ledger.reveal(before)
+    assert queries.kinds()[before:] == ["breakglass.open", "access.read"]
+    said = queries.writer.ledger.reveal(before)
     assert (said["ident"]["patient"], said["ops"]["reason"]) == (VISIT, "ZZ in withdrawal")
-    desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG")  # within the hour, no second reason
-    assert desk.kinds().count("breakglass.open") == 1
+    queries.ask("doctor", "ledger.show", seq=queries.mine, purpose="BTG")  # within the hour, no second reason
+    assert queries.kinds().count("breakglass.open") == 1
     with pytest.raises(NotPermittedError):  # another patient is another window
-        desk.ask("doctor", "ledger.show", seq=desk.other, purpose="BTG")
-    with desk.pen.reading() as reader:
+        queries.ask("doctor", "ledger.show", seq=queries.other, purpose="BTG")
+    with queries.writer.reading() as reader:
         held = reader.notes_under("glass:")
     assert len(held) == 1 and VISIT not in json.dumps(held)
     with pytest.raises(NotPermittedError):
-        desk.ask("doctor", "stays.list", purpose="BTG", reason="ZZ all of them please")
-    assert breakglass.waiting(desk.pen) == {"to_review": 1, "overdue": 0}
+        queries.ask("doctor", "stays.list", purpose="BTG", reason="ZZ all of them please")
+    assert breakglass.waiting(queries.writer) == {"to_review": 1, "overdue": 0}
 
 
-def test_only_medical_people_break_glass_and_only_others_review(desk: Desk) -> None:
+def test_only_medical_people_break_glass_and_only_others_review(queries: Access) -> None:
     for account in ("admin", "nurse", "privacy", "auditor", "nobody"):
         with pytest.raises(NotPermittedError):
-            desk.ask(account, "ledger.show", seq=desk.mine, purpose="BTG", reason="ZZ please let me")
-    desk.users["both"] = User(user="both", roles=("physician_advisor", "privacy_officer"))
-    desk.ask("both", "ledger.show", seq=desk.mine, purpose="BTG", reason="ZZ emergency here")
-    (waiting,) = desk.ask("privacy", "breakglass.list")
+            queries.ask(account, "ledger.show", seq=queries.mine, purpose="BTG", reason="ZZ please let me")
+    queries.users["both"] = User(user="both", roles=("physician_advisor", "privacy_officer"))
+    queries.ask("both", "ledger.show", seq=queries.mine, purpose="BTG", reason="ZZ emergency here")
+    (waiting,) = queries.ask("privacy", "breakglass.list")
     assert waiting["user"] == "both" and not waiting["overdue"] and VISIT not in json.dumps(waiting)
     with pytest.raises(NotPermittedError, match="nobody reviews"):
-        desk.ask("both", "breakglass.review", seq=waiting["entry"], finding="justified")
+        queries.ask("both", "breakglass.review", seq=waiting["entry"], finding="justified")
     with pytest.raises(NotPermittedError):
-        desk.ask("doctor", "breakglass.review", seq=waiting["entry"], finding="justified")
+        queries.ask("doctor", "breakglass.review", seq=waiting["entry"], finding="justified")
     with pytest.raises(UsageError):
-        desk.ask("privacy", "breakglass.review", seq=waiting["entry"], finding="fine")
-    desk.ask("privacy", "breakglass.review", seq=waiting["entry"], finding="unjustified", reason="ZZ curious")
-    assert desk.ask("privacy", "breakglass.list") == []
+        queries.ask("privacy", "breakglass.review", seq=waiting["entry"], finding="fine")
+    queries.ask(
+        "privacy", "breakglass.review", seq=waiting["entry"], finding="unjustified", reason="ZZ curious"
+    )
+    assert queries.ask("privacy", "breakglass.list") == []
     with pytest.raises(UsageError, match="waits"):
-        desk.ask("privacy", "breakglass.review", seq=waiting["entry"], finding="justified")
+        queries.ask("privacy", "breakglass.review", seq=waiting["entry"], finding="justified")
 
 
-def test_a_window_closes_and_a_late_review_shows(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_closes_and_a_late_review_shows(queries: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakglass, "MINUTES", 0)
     monkeypatch.setattr(breakglass, "REVIEW_HOURS", -1)
-    desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG", reason="ZZ emergency here")
+    queries.ask("doctor", "ledger.show", seq=queries.mine, purpose="BTG", reason="ZZ emergency here")
     with pytest.raises(NotPermittedError):
-        desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG")
-    assert breakglass.waiting(desk.pen) == {"to_review": 1, "overdue": 1}
-    assert desk.ask("auditor", "breakglass.list")[0]["overdue"] is True
+        queries.ask("doctor", "ledger.show", seq=queries.mine, purpose="BTG")
+    assert breakglass.waiting(queries.writer) == {"to_review": 1, "overdue": 1}
+    assert queries.ask("auditor", "breakglass.list")[0]["overdue"] is True
 
 
 # -- reports ---------------------------------------------------------------------------------------------
@@ -190,76 +192,76 @@ def test_every_basis_is_accounted_or_left_out_for_a_reason(basis: str) -> None:
         assert accounting.exclusion(basis, "2003-04-14") is None
 
 
-def test_an_accounting_has_four_parts_six_years_and_says_what_it_leaves_out(desk: Desk) -> None:
+def test_an_accounting_has_four_parts_six_years_and_says_what_it_leaves_out(queries: Access) -> None:
     for on, basis in (
         ("2026-03-02", "public-health"),
         ("2026-04-01", "public-health"),
         ("2026-05-01", "payment"),
     ):
-        desk.ask("him", "disclosures.record", **FOUR, basis=basis, on=on)
-    desk.ask("him", "disclosures.record", **FOUR, basis="judicial", on="2020-11-21")
-    desk.ask("him", "disclosures.record", **{**FOUR, "patient": OTHER}, basis="judicial")
+        queries.ask("him", "disclosures.record", **FOUR, basis=basis, on=on)
+    queries.ask("him", "disclosures.record", **FOUR, basis="judicial", on="2020-11-21")
+    queries.ask("him", "disclosures.record", **{**FOUR, "patient": OTHER}, basis="judicial")
     asked: dict[str, Any] = {"patient": VISIT, "asked_on": "2026-11-22"}
-    head, *rows = desk.ask("privacy", "report.disclosures", **asked)
+    head, *rows = queries.ask("privacy", "report.disclosures", **asked)
     assert head["unanchored"] >= 0 and head["unanchored_window_seconds"] == 10.0
     (row,) = rows  # (b)(3): two to one recipient for one purpose are one line
     assert (row["date"], row["last_date"], row["times"]) == ("2026-03-02", "2026-04-01", 2)
     assert row["recipient"] == FOUR["recipient"] and row["what"] and row["statement"]
-    everything = desk.ask("privacy", "report.disclosures", **asked, all=True)[1:]
+    everything = queries.ask("privacy", "report.disclosures", **asked, all=True)[1:]
     assert [r["exclusion"] for r in everything if r["basis"] == "payment"] == [accounting.EXCLUDED["payment"]]
-    older = desk.ask("privacy", "report.disclosures", patient=VISIT, asked_on="2026-11-20")[1:]
+    older = queries.ask("privacy", "report.disclosures", patient=VISIT, asked_on="2026-11-20")[1:]
     assert "2020-11-21" in {r["date"] for r in older}  # six years back, that day is still inside
-    assert desk.ask("him", "report.disclosures", **asked, all=True)[1:] == everything  # whose task it is
+    assert queries.ask("him", "report.disclosures", **asked, all=True)[1:] == everything  # whose task it is
     for account in ("admin", "nurse", "auditor"):
         with pytest.raises(NotPermittedError):
-            desk.ask(account, "report.disclosures", **asked)
+            queries.ask(account, "report.disclosures", **asked)
     with pytest.raises(NotPermittedError):
-        desk.ask("nurse", "disclosures.record", **FOUR, basis="judicial")
+        queries.ask("nurse", "disclosures.record", **FOUR, basis="judicial")
     for lacking in ({"what": " "}, {"basis": "because"}, {"on": "yesterday"}):
         with pytest.raises(UsageError):
-            desk.ask("him", "disclosures.record", **{**FOUR, "basis": "judicial", **lacking})
+            queries.ask("him", "disclosures.record", **{**FOUR, "basis": "judicial", **lacking})
 
 
-def test_the_access_report_shows_a_role_what_it_may_see(desk: Desk) -> None:
-    desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG", reason="ZZ emergency here")
+def test_the_access_report_shows_a_role_what_it_may_see(queries: Access) -> None:
+    queries.ask("doctor", "ledger.show", seq=queries.mine, purpose="BTG", reason="ZZ emergency here")
     with pytest.raises(NotPermittedError):
-        desk.ask("nobody", "messages.list")
-    rows = desk.ask("privacy", "report.access")[1:]
+        queries.ask("nobody", "messages.list")
+    rows = queries.ask("privacy", "report.access")[1:]
     assert {"access.read", "access.denied", "breakglass.open"} <= {row["kind"] for row in rows}
     (look,) = (row for row in rows if row["kind"] == "access.read")
     assert (look["patient"], look["account"], look["purpose"]) == (VISIT, "doctor", "BTG")
-    assert {r["account"] for r in desk.ask("privacy", "report.access", user="doctor")[1:]} == {"doctor"}
-    mine = desk.ask("privacy", "report.access", patient=VISIT)[1:]
+    assert {r["account"] for r in queries.ask("privacy", "report.access", user="doctor")[1:]} == {"doctor"}
+    mine = queries.ask("privacy", "report.access", patient=VISIT)[1:]
     assert {row["patient"] for row in mine} == {VISIT}
-    assert VISIT not in json.dumps(desk.ask("auditor", "report.access"))
+    assert VISIT not in json.dumps(queries.ask("auditor", "report.access"))
     with pytest.raises(NotPermittedError, match="patient"):
-        desk.ask("auditor", "report.access", patient=VISIT)
+        queries.ask("auditor", "report.access", patient=VISIT)
     with pytest.raises(NotPermittedError):
-        desk.ask("nurse", "report.access")
-    assert desk.ask("privacy", "report.access", until="2001-01-01")[1:] == []
+        queries.ask("nurse", "report.access")
+    assert queries.ask("privacy", "report.access", until="2001-01-01")[1:] == []
 
 
-def test_a_breach_reaches_the_patients_that_were_shown(desk: Desk) -> None:
-    desk.ask("nurse", "ledger.show", seq=desk.mine, purpose="HPAYMT")
-    desk.ask("nurse", "ledger.show", seq=desk.mine, purpose="HPAYMT")
-    head, *rows = desk.ask("privacy", "report.breach-scope", user="nurse")
+def test_a_breach_reaches_the_patients_that_were_shown(queries: Access) -> None:
+    queries.ask("nurse", "ledger.show", seq=queries.mine, purpose="HPAYMT")
+    queries.ask("nurse", "ledger.show", seq=queries.mine, purpose="HPAYMT")
+    head, *rows = queries.ask("privacy", "report.breach-scope", user="nurse")
     assert [(row["patient"], row["looks"], row["how"]) for row in rows] == [(VISIT, 2, ["one by one"])]
     assert "ident:*" in rows[0]["shown"][0] and head["user"] == "nurse"
-    assert desk.ask("privacy", "report.breach-scope", user="him")[1:] == []
+    assert queries.ask("privacy", "report.breach-scope", user="him")[1:] == []
     with pytest.raises(NotPermittedError):
-        desk.ask("auditor", "report.breach-scope", user="nurse")
+        queries.ask("auditor", "report.breach-scope", user="nurse")
     with pytest.raises(UsageError):
-        desk.ask("privacy", "report.breach-scope")
+        queries.ask("privacy", "report.breach-scope")
 
 
 # -- nothing leaks ---------------------------------------------------------------------------------------
 
 
-def test_a_canary_is_in_no_answer_of_a_role_without_its_compartment(desk: Desk, tmp_path: Path) -> None:
+def test_a_canary_is_in_no_answer_of_a_role_without_its_compartment(queries: Access, tmp_path: Path) -> None:
     """Names and restricted words planted, then everything asked in every role; errors are searched too."""
-    desk.ask("him", "disclosures.record", **FOUR, basis="public-health")
-    desk.ask("doctor", "ledger.show", seq=desk.mine, purpose="BTG", reason="ZZ emergency here")
-    top = desk.pen.ledger.size
+    queries.ask("him", "disclosures.record", **FOUR, basis="public-health")
+    queries.ask("doctor", "ledger.show", seq=queries.mine, purpose="BTG", reason="ZZ emergency here")
+    top = queries.writer.ledger.size
     canaries = {"ident": [VISIT, OTHER, "ZZ Health", "ZZ culture"], "sens": ["ZZSECRET"]}
     for account, (role,) in PEOPLE.items():
         for purpose in sorted(TABLE.roles[role].purposes):
@@ -274,7 +276,7 @@ def test_a_canary_is_in_no_answer_of_a_role_without_its_compartment(desk: Desk, 
             asks += [("stays.show", {"visit": "ZZNONE"})]
             for op, args in asks:
                 try:
-                    said.append(json.dumps(desk.ask(account, op, **args, purpose=purpose)))
+                    said.append(json.dumps(queries.ask(account, op, **args, purpose=purpose)))
                 except Exception as exc:
                     said.append(f"{exc!r} {exc.__cause__!r} {exc.__context__!r}")
             permission = TABLE.permission([role], purpose)
@@ -282,6 +284,6 @@ def test_a_canary_is_in_no_answer_of_a_role_without_its_compartment(desk: Desk, 
                 if not permission.opens(compartment):
                     assert not [w for w in words if any(w in text for text in said)], (account, purpose)
     control = "".join(
-        json.dumps(desk.ask("nurse", "ledger.show", seq=s, purpose="HPAYMT")) for s in range(top)
+        json.dumps(queries.ask("nurse", "ledger.show", seq=s, purpose="HPAYMT")) for s in range(top)
     )
     assert VISIT in control and "ZZSECRET" not in control  # the search would find it

@@ -20,7 +20,7 @@ from umbridge_audit.redact import AccessTable
 
 from umbridge.access import quarantine
 from umbridge.access.quarantine import ALONE, _read, _subject
-from umbridge.access.registry import Inquiry
+from umbridge.access.registry import Registry
 from umbridge.commands import sample
 from umbridge.errors import NotPermittedError, UsageError
 from umbridge.hl7 import er7, mllp
@@ -31,36 +31,36 @@ from umbridge.stay.identity import event_of
 from umbridge.store import inbox, inhand, search
 from umbridge.store.commands import SetSuspect
 from umbridge.store.engine import DATABASE
-from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, open_keys
+from umbridge.store.writer import Writer
 
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 STRICT = FeedSettings(port=0, control_id_reused="quarantine")
 ADMIN = "administrator"
 
 
-class Desk:
-    """An inquiry over a real pen, asked by whoever the test says."""
+class Access:
+    """An inquiry over a real writer, asked by whoever the test says."""
 
-    def __init__(self, installation: Installation, pen: Pen, *people: str) -> None:
+    def __init__(self, installation: Installation, writer: Writer, *people: str) -> None:
         users = {name: User(user=f"zz.{name}", roles=(ADMIN,)) for name in people}
         users["nurse"] = User(user="zz.nurse", roles=("ur_nurse",))
-        self.pen, self.folder = pen, installation.directory
+        self.writer, self.folder = writer, installation.directory
         self.store = installation.settings.store
-        self.inquiry = Inquiry(installation.settings, pen, default_site(), users, AccessTable.load())
+        self.registry = Registry(installation.settings, writer, default_site(), users, AccessTable.load())
 
     def ask(self, account: str, op: str, **args: Any) -> list[dict[str, Any]]:
-        return list(self.inquiry.answer(account, op, args, "test"))
+        return list(self.registry.answer(account, op, args, "test"))
 
     def quarantined(self, count: int = 1) -> list[int]:
         """Messages whose control id was used before for something else: set aside by this feed's rule."""
         for n in range(count):
-            receive(self.pen, self.folder, frame(id=f"ZZ{n}", visit="ZZV1"), feed=STRICT)
-            receive(self.pen, self.folder, frame(id=f"ZZ{n}", visit=f"ZZV{n + 2}"), feed=STRICT)
+            receive(self.writer, self.folder, frame(id=f"ZZ{n}", visit="ZZV1"), feed=STRICT)
+            receive(self.writer, self.folder, frame(id=f"ZZ{n}", visit=f"ZZV{n + 2}"), feed=STRICT)
         return [row.seq for row in self.rows() if row.state == "QUARANTINED"]
 
     def rows(self) -> list[inbox.Row]:
-        with self.pen.reading() as reader:
+        with self.writer.reading() as reader:
             return reader.rows(0, 10_000, 1 << 40)
 
     def state(self, seq: int) -> tuple[str, str]:
@@ -69,21 +69,21 @@ class Desk:
 
     def told(self) -> list[tuple[str, str]]:
         """(kind, state) of every entry but looks."""
-        entries = self.ask(next(iter(self.inquiry.door.users)), "ledger.list")
+        entries = self.ask(next(iter(self.registry.door.users)), "ledger.list")
         return [
             (e["kind"], e.get("state") or "") for e in entries if not e["kind"].startswith(("access", "key"))
         ]
 
 
 @pytest.fixture
-def desk(installation: Installation) -> Iterator[Callable[..., Desk]]:
+def queries(installation: Installation) -> Iterator[Callable[..., Access]]:
     made = installation.settings
-    with hold_pen(made, open_keys(made)) as pen:
-        yield lambda *people: Desk(installation, pen, *people)
+    with hold_writer(made, open_keys(made)) as writer:
+        yield lambda *people: Access(installation, writer, *people)
 
 
-def test_a_replay_is_a_new_row_that_names_the_old_one(desk: Callable[..., Desk]) -> None:
-    one = desk("ann")
+def test_a_replay_is_a_new_row_that_names_the_old_one(queries: Callable[..., Access]) -> None:
+    one = queries("ann")
     (seq,) = one.quarantined()
     assert one.state(seq) == ("QUARANTINED", "control_id_reused")
     (done,) = one.ask("ann", "messages.replay", seqs=[seq], reason="the sender confirmed both")
@@ -95,19 +95,19 @@ def test_a_replay_is_a_new_row_that_names_the_old_one(desk: Callable[..., Desk])
     assert (new.frame, new.head, new.lane, new.feed) == (old.frame, old.head, old.lane, old.feed)
     assert one.told()[-2:] == [("quarantine", "REPLAYED"), ("message.received", "PENDING")]
     finder = search.Finder(one.store / DATABASE)
-    token = search.control(one.pen.keyring, "ZZ0")
+    token = search.control(one.writer.keyring, "ZZ0")
     assert finder.numbers(search.Criteria((token,))) == [1, seq, child]
     finder.close()
-    again = receive(one.pen, one.folder, frame(id="ZZ0", visit="ZZV2"), feed=STRICT)
+    again = receive(one.writer, one.folder, frame(id="ZZ0", visit="ZZV2"), feed=STRICT)
     assert acks(mllp.encode(again[0].answer or b"")) == [("AA", "ZZ0")]
     assert len(one.rows()) == child  # the sender's repeat is still one of the first row
     with pytest.raises(UsageError, match="is REPLAYED, not QUARANTINED or IGNORED"):
         one.ask("ann", "messages.replay", seqs=[seq], reason="again")
 
 
-def test_a_replayed_message_was_received_when_it_first_came(desk: Callable[..., Desk]) -> None:
+def test_a_replayed_message_was_received_when_it_first_came(queries: Callable[..., Access]) -> None:
     """One that does not say when it was sent was sent then, and not when a person had it worked again."""
-    one = desk("ann")
+    one = queries("ann")
     (seq,) = one.quarantined()
     (done,) = one.ask("ann", "messages.replay", seqs=[seq], reason="the sender confirmed both")
     first, again = (one.rows()[each - 1] for each in (seq, done["replay"]))
@@ -119,12 +119,12 @@ def test_a_replayed_message_was_received_when_it_first_came(desk: Callable[..., 
     assert moments == {datetime.fromisoformat(first.received_at)}
 
 
-def test_counts_stay_those_of_the_rows(desk: Callable[..., Desk]) -> None:
-    one = desk("ann")
+def test_counts_stay_those_of_the_rows(queries: Callable[..., Access]) -> None:
+    one = queries("ann")
     seqs = one.quarantined(3)
     one.ask("ann", "messages.replay", seqs=seqs[:2], reason="r")
     one.ask("ann", "messages.dismiss", seqs=seqs[2:], reason="r")
-    with one.pen.reading() as reader:
+    with one.writer.reading() as reader:
         counted = reader.counts("state")
     walked: dict[str, int] = {}
     for row in one.rows():
@@ -132,8 +132,8 @@ def test_counts_stay_those_of_the_rows(desk: Callable[..., Desk]) -> None:
     assert {state: count for state, (count, _) in counted.items()} == walked
 
 
-def test_to_dismiss_takes_two_where_there_are_two(desk: Callable[..., Desk]) -> None:
-    one = desk("ann", "ben")
+def test_to_dismiss_takes_two_where_there_are_two(queries: Callable[..., Access]) -> None:
+    one = queries("ann", "ben")
     (seq,) = one.quarantined()
     (asked,) = one.ask("ann", "messages.dismiss", seqs=[seq], reason="a test of the vendor's")
     assert asked["state"] == "waits"
@@ -149,19 +149,19 @@ def test_to_dismiss_takes_two_where_there_are_two(desk: Callable[..., Desk]) -> 
     assert kinds == [("approval", "asked"), ("approval", "allowed"), ("quarantine", "DISMISSED")]
 
 
-def test_one_person_alone_dismisses_and_the_ledger_says_so(desk: Callable[..., Desk]) -> None:
-    one = desk("ann")
+def test_one_person_alone_dismisses_and_the_ledger_says_so(queries: Callable[..., Access]) -> None:
+    one = queries("ann")
     (seq,) = one.quarantined()
     one.ask("ann", "messages.dismiss", seqs=[seq], reason="a vendor's test")
     assert one.told()[-2:] == [("approval", "one person decided"), ("quarantine", "DISMISSED")]
 
 
 def test_more_than_a_handful_takes_two_to_replay(
-    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+    queries: Callable[..., Access], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ALONE == 20
     monkeypatch.setattr(quarantine, "ALONE", 2)
-    one = desk("ann", "ben")
+    one = queries("ann", "ben")
     seqs = one.quarantined(3)
     assert [row["state"] for row in one.ask("ann", "messages.replay", seqs=seqs[:2], reason="r")] == [
         "REPLAYED",
@@ -175,15 +175,15 @@ def test_more_than_a_handful_takes_two_to_replay(
     assert {one.state(seq)[0] for seq in more} == {"REPLAYED"}
 
 
-def _ignored(one: Desk, count: int) -> list[inbox.Row]:
+def _ignored(one: Access, count: int) -> list[inbox.Row]:
     """Test messages on a feed that does not screen them: of a type that is used."""
     for n in range(count):
-        receive(one.pen, one.folder, frame(id=f"ZZT{n}", pid="T"))
+        receive(one.writer, one.folder, frame(id=f"ZZT{n}", pid="T"))
     return [row for row in one.rows() if row.state == "IGNORED"]
 
 
-def test_who_has_no_role_for_it_does_nothing_and_is_written_down(desk: Callable[..., Desk]) -> None:
-    one = desk("ann")
+def test_who_has_no_role_for_it_does_nothing_and_is_written_down(queries: Callable[..., Access]) -> None:
+    one = queries("ann")
     (seq,) = one.quarantined()
     for op in ("messages.replay", "messages.dismiss"):
         with pytest.raises(NotPermittedError):
@@ -192,10 +192,10 @@ def test_who_has_no_role_for_it_does_nothing_and_is_written_down(desk: Callable[
     assert len(one.ask("ann", "ledger.list", kind="access.denied")) == 2
 
 
-def test_nothing_is_done_in_part(desk: Callable[..., Desk]) -> None:
-    one = desk("ann")
+def test_nothing_is_done_in_part(queries: Callable[..., Access]) -> None:
+    one = queries("ann")
     (seq,) = one.quarantined()
-    receive(one.pen, one.folder, frame(id="ZZS", kind="SIU^S12"))
+    receive(one.writer, one.folder, frame(id="ZZS", kind="SIU^S12"))
     before = [row.state for row in one.rows()]
     for args, told in (
         ({"seqs": [seq, 1], "reason": "r"}, "message 1 is PENDING"),
@@ -211,23 +211,23 @@ def test_nothing_is_done_in_part(desk: Callable[..., Desk]) -> None:
     assert [row.state for row in one.rows()] == before
 
 
-def test_later_messages_of_the_stay_say_that_one_is_missing(desk: Callable[..., Desk]) -> None:
-    one = desk("ann")
+def test_later_messages_of_the_stay_say_that_one_is_missing(queries: Callable[..., Access]) -> None:
+    one = queries("ann")
     (seq,) = one.quarantined()  # of visit ZZV2
-    receive(one.pen, one.folder, frame(id="ZZL1", visit="ZZV2"), frame(id="ZZL2", visit="ZZV9"))
+    receive(one.writer, one.folder, frame(id="ZZL1", visit="ZZV2"), frame(id="ZZL2", visit="ZZV9"))
     assert [one.state(n) for n in (seq + 1, seq + 2)] == [("PENDING", "after_quarantined"), ("PENDING", "")]
     one.ask("ann", "messages.replay", seqs=[seq], reason="r")
-    receive(one.pen, one.folder, frame(id="ZZL3", visit="ZZV2"))
+    receive(one.writer, one.folder, frame(id="ZZL3", visit="ZZV2"))
     assert one.rows()[-1].reason == ""
 
 
 def test_what_is_missing_is_known_after_a_restart(installation: Installation) -> None:
     made = installation.settings
-    with hold_pen(made, open_keys(made)) as pen:
-        Desk(installation, pen, "ann").quarantined()
-    with hold_pen(made, open_keys(made)) as pen:
-        receive(pen, installation.directory, frame(id="ZZL1", visit="ZZV2"))
-        assert Desk(installation, pen, "ann").rows()[-1].reason == "after_quarantined"
+    with hold_writer(made, open_keys(made)) as writer:
+        Access(installation, writer, "ann").quarantined()
+    with hold_writer(made, open_keys(made)) as writer:
+        receive(writer, installation.directory, frame(id="ZZL1", visit="ZZV2"))
+        assert Access(installation, writer, "ann").rows()[-1].reason == "after_quarantined"
 
 
 @given(st.sets(st.integers(1, 200), min_size=1))
@@ -242,12 +242,12 @@ def test_a_frame_whose_other_half_comes_late_waits_for_a_person(tmp_path: Path) 
     """FS CR inside a message, and the answer was given before the rest came (intake.md section 3, item 5)."""
 
     async def scene(wire: Wire) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
-        writer.write(mllp.encode(frame()))
+        reader, stream = await asyncio.open_connection("127.0.0.1", wire.port)
+        stream.write(mllp.encode(frame()))
         assert acks(await reader.readuntil(mllp.END)) == [("AA", "ZZ1")]
-        writer.write(b"NTE|1||the rest\r" + mllp.END)
+        stream.write(b"NTE|1||the rest\r" + mllp.END)
         assert await asyncio.wait_for(reader.read(-1), 60) == b""
-        writer.close()
+        stream.close()
         (row,) = await wire.rows()
         assert (row.state, row.reason) == ("QUARANTINED", "frame_suspect")
         assert await wire.refused() == {"junk_after_block": 1}
@@ -255,11 +255,13 @@ def test_a_frame_whose_other_half_comes_late_waits_for_a_person(tmp_path: Path) 
     play(tmp_path, scene)
 
 
-def test_half_a_message_is_not_replayed(desk: Callable[..., Desk]) -> None:
-    one = desk("ann")
-    receive(one.pen, one.folder, frame())
-    one.pen.call(SetSuspect(seq=1))
-    one.pen.call(Inside(lambda batch: batch.finish(1, inbox.RowState.DETERMINED, "")))  # it was being worked
+def test_half_a_message_is_not_replayed(queries: Callable[..., Access]) -> None:
+    one = queries("ann")
+    receive(one.writer, one.folder, frame())
+    one.writer.call(SetSuspect(seq=1))
+    one.writer.call(
+        Inside(lambda batch: batch.finish(1, inbox.RowState.DETERMINED, ""))
+    )  # it was being worked
     assert one.state(1) == ("QUARANTINED", "frame_suspect")
     with pytest.raises(UsageError, match="its sender must send it again"):
         one.ask("ann", "messages.replay", seqs=[1], reason="r")
@@ -341,10 +343,10 @@ def test_a_row_that_ends_the_daemon_each_time_is_set_aside_and_the_rest_is_worke
 ) -> None:
     """Three deaths of one row, then it waits and blocks nobody; if the disk did it, it is worked."""
     made = installation.settings
-    with hold_pen(made, open_keys(made)) as pen:
-        receive(pen, installation.directory, frame(id="ZZPOISON", visit="ZZV1"))
-        receive(pen, installation.directory, frame(id="ZZ2", visit="ZZV2"), frame(id="ZZ3", visit="ZZV1"))
-        pen.call(
+    with hold_writer(made, open_keys(made)) as writer:
+        receive(writer, installation.directory, frame(id="ZZPOISON", visit="ZZV1"))
+        receive(writer, installation.directory, frame(id="ZZ2", visit="ZZV2"), frame(id="ZZ3", visit="ZZV1"))
+        writer.call(
             Inside(lambda batch: batch.cursor.execute("INSERT INTO meta VALUES ('stopped_cleanly', 'no')"))
         )
     planted = Path(__file__).parent / "planted"

@@ -20,8 +20,8 @@ from umbridge.intake.receive import Intake, Reply, content_digest
 from umbridge.settings.config import FeedSettings, LimitSettings
 from umbridge.settings.site import default_site
 from umbridge.store.commands import WriteEntries
-from umbridge.store.opening import hold_pen
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer
+from umbridge.store.writer import Writer
 
 NOW = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
 FEED = FeedSettings(port=0)
@@ -43,31 +43,31 @@ def frame(
 
 
 @pytest.fixture
-def pen(tmp_path: Path) -> Iterator[Pen]:
+def writer(tmp_path: Path) -> Iterator[Writer]:
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as held:
+    with hold_writer(made, keyring) as held:
         yield held
 
 
 def with_intake(
-    pen: Pen, tmp_path: Path, play: Callable[[Intake], Coroutine[Any, Any, Any]], **limits: Any
+    writer: Writer, tmp_path: Path, play: Callable[[Intake], Coroutine[Any, Any, Any]], **limits: Any
 ) -> Any:
-    """Play on the pen's own loop, as the daemon does."""
+    """Play on the writer's own loop, as the daemon does."""
 
     async def main() -> Any:
         settings_ = LimitSettings(min_free_bytes=0, **limits)
-        return await play(Intake(pen, pen.keyring, settings_, tmp_path, default_site(), lambda: NOW))
+        return await play(Intake(writer, writer.keyring, settings_, tmp_path, default_site(), lambda: NOW))
 
-    pen.call(WriteEntries(drafts=()))  # its loop runs
-    assert pen._loop is not None
-    return asyncio.run_coroutine_threadsafe(main(), pen._loop).result(30)
+    writer.call(WriteEntries(drafts=()))  # its loop runs
+    assert writer._loop is not None
+    return asyncio.run_coroutine_threadsafe(main(), writer._loop).result(30)
 
 
-def receive(pen: Pen, tmp_path: Path, *frames: bytes, feed: FeedSettings = FEED) -> list[Reply]:
+def receive(writer: Writer, tmp_path: Path, *frames: bytes, feed: FeedSettings = FEED) -> list[Reply]:
     async def play(intake: Intake) -> list[Reply]:
         return [await intake.receive(data, "main", feed) for data in frames]
 
-    return with_intake(pen, tmp_path, play)
+    return with_intake(writer, tmp_path, play)
 
 
 # (frame, MSA-1 or None, row state, reason, ERR-3 code)
@@ -99,10 +99,10 @@ TABLE = [
 
 @pytest.mark.parametrize(("data", "code", "state", "reason", "condition"), TABLE)
 def test_the_table_of_answers(
-    pen: Pen, tmp_path: Path, data: bytes, code: str | None, state: str, reason: str, condition: str
+    writer: Writer, tmp_path: Path, data: bytes, code: str | None, state: str, reason: str, condition: str
 ) -> None:
-    (reply,) = receive(pen, tmp_path, data)
-    (row,) = rows(pen)
+    (reply,) = receive(writer, tmp_path, data)
+    (row,) = rows(writer)
     assert row.frame == data
     assert (row.state, row.reason, row.ack) == (state, reason, code or "NONE")
     if code is None:
@@ -116,47 +116,47 @@ def test_the_table_of_answers(
     assert b"ZZTEST" not in reply.answer
 
 
-def test_no_header_is_kept_listed_and_closed_on(pen: Pen, tmp_path: Path) -> None:
-    (reply,) = receive(pen, tmp_path, b"PID|1||ZZM1\r")
+def test_no_header_is_kept_listed_and_closed_on(writer: Writer, tmp_path: Path) -> None:
+    (reply,) = receive(writer, tmp_path, b"PID|1||ZZM1\r")
     assert reply == Reply(None, close=True)
-    (row,) = rows(pen)
+    (row,) = rows(writer)
     assert (row.state, row.ack, row.frame) == ("REFUSED", "CLOSED", b"PID|1||ZZM1\r")
 
 
-def test_a_repeat_gets_the_stored_answer_byte_for_byte(pen: Pen, tmp_path: Path) -> None:
-    first, second, other = receive(pen, tmp_path, frame(), frame(), frame(id="ZZ2"))
+def test_a_repeat_gets_the_stored_answer_byte_for_byte(writer: Writer, tmp_path: Path) -> None:
+    first, second, other = receive(writer, tmp_path, frame(), frame(), frame(id="ZZ2"))
     assert first.answer == second.answer != other.answer
 
 
-def test_a_repeated_refusal_gets_the_stored_refusal(pen: Pen, tmp_path: Path) -> None:
-    first, second = receive(pen, tmp_path, frame(version="7.7"), frame(version="7.7"))
+def test_a_repeated_refusal_gets_the_stored_refusal(writer: Writer, tmp_path: Path) -> None:
+    first, second = receive(writer, tmp_path, frame(version="7.7"), frame(version="7.7"))
     assert first.answer == second.answer
-    assert len(rows(pen)) == 1
+    assert len(rows(writer)) == 1
 
 
-def test_a_rejected_reuse_says_207(pen: Pen, tmp_path: Path) -> None:
+def test_a_rejected_reuse_says_207(writer: Writer, tmp_path: Path) -> None:
     feed = FeedSettings(port=0, control_id_reused="reject")
-    _, second = receive(pen, tmp_path, frame(), frame(visit="ZZV2"), feed=feed)
+    _, second = receive(writer, tmp_path, frame(), frame(visit="ZZV2"), feed=feed)
     assert second.answer is not None
     said = er7.parse(second.answer)
     assert (said.get("MSA-1"), said.get("ERR-3.1"), said.get("ERR-2.1")) == ("AE", "207", "MSH")
 
 
-def test_a_sender_that_is_not_on_the_feeds_list_is_refused(pen: Pen, tmp_path: Path) -> None:
+def test_a_sender_that_is_not_on_the_feeds_list_is_refused(writer: Writer, tmp_path: Path) -> None:
     feed = FeedSettings(port=0, senders=("OTHER/UMBH",))
-    (reply,) = receive(pen, tmp_path, frame(), feed=feed)
+    (reply,) = receive(writer, tmp_path, frame(), feed=feed)
     assert reply.answer is not None
     assert er7.parse(reply.answer).get("MSA-1") == "AR"
-    assert rows(pen)[0].reason == "sender_not_on_feed"
+    assert rows(writer)[0].reason == "sender_not_on_feed"
 
 
-def test_two_feeds_may_use_the_same_control_id(pen: Pen, tmp_path: Path) -> None:
+def test_two_feeds_may_use_the_same_control_id(writer: Writer, tmp_path: Path) -> None:
     async def play(intake: Intake) -> None:
         await intake.receive(frame(), "one", FEED)
         await intake.receive(frame(), "two", FEED)
 
-    with_intake(pen, tmp_path, play)
-    assert [(row.feed, row.reason) for row in rows(pen)] == [("one", ""), ("two", "")]
+    with_intake(writer, tmp_path, play)
+    assert [(row.feed, row.reason) for row in rows(writer)] == [("one", ""), ("two", "")]
 
 
 @pytest.mark.parametrize("number", [7, 13])
@@ -174,20 +174,20 @@ def test_only_a_new_time_or_sequence_makes_the_same_content(number: int) -> None
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda b: b"MSH|^~\\&|" + b)))
 def test_any_frame_ends_as_one_row_and_one_answer_or_a_closed_connection(
-    pen: Pen, tmp_path: Path, data: bytes
+    writer: Writer, tmp_path: Path, data: bytes
 ) -> None:
-    before = {row.seq for row in rows(pen)}
-    (reply,) = receive(pen, tmp_path, data)
-    after = [row for row in rows(pen) if row.seq not in before]
+    before = {row.seq for row in rows(writer)}
+    (reply,) = receive(writer, tmp_path, data)
+    after = [row for row in rows(writer) if row.seq not in before]
     assert len(after) <= 1
     assert all(row.frame == data for row in after)
     if not after:  # a repeat: the row was there
         digest = hashlib.sha256(data).digest()
-        assert digest in {hashlib.sha256(row.frame).digest() for row in rows(pen)}
+        assert digest in {hashlib.sha256(row.frame).digest() for row in rows(writer)}
     assert reply.close == (reply.answer is None and any(row.ack == "CLOSED" for row in after)) or not after
 
 
-def test_oversize_is_counted_and_answered_when_the_header_was_seen(pen: Pen, tmp_path: Path) -> None:
+def test_oversize_is_counted_and_answered_when_the_header_was_seen(writer: Writer, tmp_path: Path) -> None:
     decoder = mllp.FrameDecoder(1024)
     data = mllp.START + frame() + b"OBX|" + b"x" * 2000
     (fault,) = decoder.feed(data)
@@ -196,17 +196,17 @@ def test_oversize_is_counted_and_answered_when_the_header_was_seen(pen: Pen, tmp
     async def play(intake: Intake) -> bytes | None:
         return await intake.fault(fault, "main")
 
-    answer = with_intake(pen, tmp_path, play)
+    answer = with_intake(writer, tmp_path, play)
     assert answer is not None
     said = er7.parse(answer)
     assert (said.get("MSA-1"), said.get("ERR-3.1"), said.get("MSA-2")) == ("AE", "104", "ZZ1")
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         counted = reader.refusals()
     assert [(feed, reason, count) for feed, reason, count, _ in counted] == [("main", "oversize", 1)]
-    assert rows(pen) == []
+    assert rows(writer) == []
 
 
-def test_reading_pauses_at_the_limit_and_goes_on(pen: Pen, tmp_path: Path) -> None:
+def test_reading_pauses_at_the_limit_and_goes_on(writer: Writer, tmp_path: Path) -> None:
     async def play(intake: Intake) -> list[object]:
         seen: list[object] = []
         intake.set_pending(2)
@@ -219,10 +219,10 @@ def test_reading_pauses_at_the_limit_and_goes_on(pen: Pen, tmp_path: Path) -> No
         seen.append(intake.held)
         return seen
 
-    assert with_intake(pen, tmp_path, play, pending_rows=2) == ["pending_rows", False, None]
+    assert with_intake(writer, tmp_path, play, pending_rows=2) == ["pending_rows", False, None]
 
 
-def test_a_message_from_the_future_is_set_aside_and_shifts_nothing(pen: Pen, tmp_path: Path) -> None:
+def test_a_message_from_the_future_is_set_aside_and_shifts_nothing(writer: Writer, tmp_path: Path) -> None:
     """Sent, or telling of a time, more than ten minutes after our clock (site profile). Noon here is NOW."""
     sent = frame(visit="ZZV7").replace(b"20260302120000-0500", b"%s-0500")
     cases = {
@@ -237,8 +237,8 @@ def test_a_message_from_the_future_is_set_aside_and_shifts_nothing(pen: Pen, tmp
         frame(id="ZZ4").replace(b"20260302120000-0500", b""): "PENDING",  # no time is no time to come
     }
     made = [data.replace(b"ZZ1|", b"ZZ1%d|" % n) for n, data in enumerate(cases)]
-    replies = receive(pen, tmp_path, *made)
+    replies = receive(writer, tmp_path, *made)
     assert [reply.answer is not None and b"MSA|AA" in reply.answer for reply in replies] == [True] * 5
-    found = rows(pen)
+    found = rows(writer)
     assert [row.state for row in found] == list(cases.values())
     assert {row.reason for row in found if row.state == "QUARANTINED"} == {"from_the_future"}

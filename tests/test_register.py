@@ -975,13 +975,13 @@ def accounted(events: list[Event]) -> StayFold:
     )  # ends of what nobody told of: in a line, and for a person
 
     def line_of(
-        what: str, mine: list[order_statement.Said], above: list[order_statement.Said]
+        what: str, mine: list[order_statement.OrderStatement], above: list[order_statement.OrderStatement]
     ) -> force.OrderLine:
-        read.update({each.claim: 1 for each in mine if each.what in ("", what)})
+        read.update({each.origin: 1 for each in mine if each.what in ("", what)})
         line = force.line_of(what, mine, above)
         is_told = any(not run.is_lone for run in line.runs) or any(each.is_new for each in mine)
         is_told = is_told or what == order_statement.UNREAD
-        (found if is_told else strange).update(each.claim for each in mine if each.what == what)
+        (found if is_told else strange).update(each.origin for each in mine if each.what == what)
         return line
 
     with pytest.MonkeyPatch.context() as patched:
@@ -992,8 +992,8 @@ def accounted(events: list[Event]) -> StayFold:
     assert max(unused.values(), default=1) == 1
     assert unused.keys() & read.keys() == strange
     held = [each for shelf in fold._orders._shelves.values() for each in shelf.said]
-    assert {each.claim for each in held} == unused.keys() | read.keys()
-    twins = {(each.told, each.sent, *each[3:]): each.claim for each in held}
+    assert {each.origin for each in held} == unused.keys() | read.keys()
+    twins = {(each.told, each.sent, *each[3:]): each.origin for each in held}
     for seq, event in enumerate(events):
         kept = {each.part: each for each in order_statement.said_of(event, seq, SITE)[0]}
         counted = Counter(id(order) for order, _ in orders_unused(event, seq, fold))

@@ -18,13 +18,13 @@ from test_upgrade import kept
 
 from umbridge.access import plugins
 from umbridge.intake import registration
-from umbridge.intake.tokens import Namer
+from umbridge.intake.tokens import Tokens
 from umbridge.settings.site import load_site
 from umbridge.store import engine
 from umbridge.store.commands import WriteEntries
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 from umbridge.store.patient_index import Refold
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 WHY = ("--purpose", "HPAYMT")
 ALIASES = 'mrn_authority_aliases = ["2.999.1"]\nvisit_authority_aliases = ["2.999.1"]\n'
@@ -38,8 +38,8 @@ def made(where: Path, site: str = ALIASES) -> Installation:
     one.edit(r"(?m)^seconds = 2\.0", "seconds = 60.0")
     if site:
         one.edit(r"(?m)^account_authority", f"{site}account_authority", "site.toml")
-    with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        plugins.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
+    with hold_writer(one.settings, open_keys(one.settings)) as writer:
+        plugins.approve_bundled(one.settings, writer, "zz")  # the copies that were approved are not kept
     return one
 
 
@@ -79,21 +79,21 @@ def registered(one: Installation) -> None:
         time.sleep(0.02)
 
 
-def register(pen: Pen, site: Any, pages: int | None = None) -> list[Refold]:
+def register(writer: Writer, site: Any, pages: int | None = None) -> list[Refold]:
     """As the daemon does it; ``pages``: it ends after so many."""
     asked: list[Refold] = []
 
     async def go() -> None:
-        one = registration.Registration(pen, site, lambda feed: "utf-8", asked.extend)
+        one = registration.Registration(writer, site, lambda feed: "utf-8", asked.extend)
         if pages is not None:
             left = iter(range(pages))
             page = one._page
             one._page = lambda after: page(after) if next(left, None) is not None else _ended()  # type: ignore[method-assign]
         await one.run()
 
-    pen.call(WriteEntries(drafts=()))  # its loop runs
-    assert pen._loop is not None
-    asyncio.run_coroutine_threadsafe(go(), pen._loop).result(60)
+    writer.call(WriteEntries(drafts=()))  # its loop runs
+    assert writer._loop is not None
+    asyncio.run_coroutine_threadsafe(go(), writer._loop).result(60)
     return asked
 
 
@@ -123,15 +123,15 @@ def test_a_store_of_before_finds_its_patients(tmp_path: Path) -> None:
 def test_without_it_they_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = made(tmp_path / "site")
     site = load_site(one.settings.site)
-    with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        namer = Namer(pen.keyring, site)
+    with hold_writer(one.settings, open_keys(one.settings)) as writer:
+        tokens = Tokens(writer.keyring, site)
         wanted = {
-            visit: namer._token("person", mrn, "", "")
+            visit: tokens._token("person", mrn, "", "")
             for visit, mrn in {"ZZKV1": "ZZK501", "ZZKV2": "ZZK502", "ZZKV4": "ZZK503"}.items()
         }
 
         def known() -> set[str]:
-            with closing(sqlite3.connect(pen.database)) as db:
+            with closing(sqlite3.connect(writer.database)) as db:
                 lanes = {
                     visit: db.execute("SELECT 1 FROM patient_lane WHERE token = ?", (token,)).fetchone()
                     for visit, token in wanted.items()
@@ -139,14 +139,14 @@ def test_without_it_they_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             return {visit for visit, lane in lanes.items() if lane}
 
         assert known() == set()
-        asked = register(pen, site)
+        asked = register(writer, site)
         assert known() == set(wanted)
         (merge,) = asked  # ZZK604 into ZZK605 was told to nobody: now it is given to ZZKV3's stay
-        with pen.reading() as reader:
+        with writer.reading() as reader:
             assert reader.refolds() == [merge]
-            assert reader.resolve(namer.lookup("ZZKV3")) == merge.lane
-            assert reader.resolve(namer.lookup("ZZKV4")) == reader.resolve(namer.lookup("ZZKV4^2.999.1"))
-        assert register(pen, site) == []
+            assert reader.resolve(tokens.lookup("ZZKV3")) == merge.lane
+            assert reader.resolve(tokens.lookup("ZZKV4")) == reader.resolve(tokens.lookup("ZZKV4^2.999.1"))
+        assert register(writer, site) == []
 
 
 def everything(one: Installation) -> dict[str, list[Sequence[object]]]:
@@ -164,11 +164,11 @@ def test_a_daemon_that_ends_on_the_way_goes_on_and_comes_to_the_same(
 ) -> None:
     monkeypatch.setattr(registration, "PAGE", 5)
     whole, pieces = made(tmp_path / "whole"), made(tmp_path / "pieces")
-    with hold_pen(whole.settings, open_keys(whole.settings)) as pen:
-        register(pen, load_site(whole.settings.site))
+    with hold_writer(whole.settings, open_keys(whole.settings)) as writer:
+        register(writer, load_site(whole.settings.site))
     for pages in (0, 1, 3, 2, 99):
-        with hold_pen(pieces.settings, open_keys(pieces.settings)) as pen:
-            register(pen, load_site(pieces.settings.site), pages)
+        with hold_writer(pieces.settings, open_keys(pieces.settings)) as writer:
+            register(writer, load_site(pieces.settings.site), pages)
     assert note(pieces) == note(whole)
     assert everything(pieces) == everything(whole)
 
@@ -176,24 +176,24 @@ def test_a_daemon_that_ends_on_the_way_goes_on_and_comes_to_the_same(
 def test_it_is_done_once_and_again_only_where_names_are_others(tmp_path: Path) -> None:
     one = made(tmp_path / "site", "")
     site = one.settings.site
-    with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        register(pen, load_site(site))
-        entries = pen.ledger.size
-        register(pen, load_site(site))
-        assert pen.ledger.size == entries
+    with hold_writer(one.settings, open_keys(one.settings)) as writer:
+        register(writer, load_site(site))
+        entries = writer.ledger.size
+        register(writer, load_site(site))
+        assert writer.ledger.size == entries
         one.edit(r"order_to_adt_hours = 12", "order_to_adt_hours = 11", "site.toml")
-        register(pen, load_site(site))
-        assert pen.ledger.size == entries
+        register(writer, load_site(site))
+        assert writer.ledger.size == entries
         one.edit(r"(?m)^account_authority", f"{ALIASES}account_authority", "site.toml")
-        register(pen, load_site(site))
-        assert pen.ledger.size == entries + 1
+        register(writer, load_site(site))
+        assert writer.ledger.size == entries + 1
 
 
 def test_a_new_store_has_nothing_to_register(installation: Installation) -> None:
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
-        entries = pen.ledger.size
-        register(pen, load_site(installation.settings.site))
-        assert pen.ledger.size == entries
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
+        entries = writer.ledger.size
+        register(writer, load_site(installation.settings.site))
+        assert writer.ledger.size == entries
     assert re.fullmatch(rf"[0-9a-f]{{64}} {registration.WHOLE}", note(installation))
 
 

@@ -27,8 +27,8 @@ from umbridge_audit.keys import Keyring
 from umbridge_audit.redact import PURPOSES, AccessTable
 
 from umbridge.access import control, opened
-from umbridge.access.messages import MessageDesk
-from umbridge.access.registry import Inquiry
+from umbridge.access.messages import MessageQueries
+from umbridge.access.registry import Registry
 from umbridge.access.views import redact
 from umbridge.commands import proof, sample
 from umbridge.errors import NotPermittedError, StoreError, UmbridgeError, UnavailableError, UsageError
@@ -42,8 +42,8 @@ from umbridge.store import inbox, stays
 from umbridge.store.batch import Batch
 from umbridge.store.commands import WriteEntries, WriteEntry
 from umbridge.store.engine import DATABASE
-from umbridge.store.opening import hold_pen
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer
+from umbridge.store.writer import Writer
 
 REDACTED = "[redacted]"
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)
@@ -73,18 +73,18 @@ def feed(where: Installation, stays: int = 3) -> None:
 
 
 @dataclass
-class Desk:
+class Access:
     """The door, and a way to come to it in any role. ``ask`` keeps what it cost the ledger."""
 
-    inquiry: Inquiry
-    pen: Pen
+    registry: Registry
+    writer: Writer
     users: dict[str, User]
     where: Installation
     table: AccessTable
 
     def ask(self, roles: tuple[str, ...], op: str, account: str = "zz", **args: Any) -> list[Row]:
         self.users["zz"] = User(user="zz-user", roles=roles)
-        return list(self.inquiry.answer(account, op, args, "test"))
+        return list(self.registry.answer(account, op, args, "test"))
 
     def entry(self, seq: int) -> Row:
         """An entry as a role sees it that may see all of it but ``fin`` and ``sens``."""
@@ -102,18 +102,20 @@ def fed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return where
 
 
-def desk_of(where: Installation, stack: ExitStack) -> Desk:
+def queries_of(where: Installation, stack: ExitStack) -> Access:
     settings = where.settings
     parts = Parts(settings)
-    pen = stack.enter_context(hold_pen(settings, parts.keyring))
+    writer = stack.enter_context(hold_writer(settings, parts.keyring))
     users: dict[str, User] = {}
-    return Desk(Inquiry(settings, pen, parts.site, users, parts.table), pen, users, where, parts.table)
+    return Access(
+        Registry(settings, writer, parts.site, users, parts.table), writer, users, where, parts.table
+    )
 
 
 @pytest.fixture(scope="module")
-def desk(fed: Installation) -> Iterator[Desk]:
+def queries(fed: Installation) -> Iterator[Access]:
     with ExitStack() as stack:
-        yield desk_of(fed, stack)
+        yield queries_of(fed, stack)
 
 
 LOOKS: list[tuple[str, dict[str, Any]]] = [
@@ -137,15 +139,15 @@ TAKEN_OUT: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("op", "args"), LOOKS)
-def test_a_look_is_on_the_ledger_before_its_first_row(desk: Desk, op: str, args: Row) -> None:
-    desk.users["zz"] = User(user="zz-user", roles=("ur_nurse",))
-    before = desk.pen.ledger.size
-    rows = desk.inquiry.answer("zz", op, {**args, "purpose": "HPAYMT", "reason": "ZZ because"}, "test")
-    assert desk.pen.ledger.size == before  # nothing is asked before the first row is wanted
+def test_a_look_is_on_the_ledger_before_its_first_row(queries: Access, op: str, args: Row) -> None:
+    queries.users["zz"] = User(user="zz-user", roles=("ur_nurse",))
+    before = queries.writer.ledger.size
+    rows = queries.registry.answer("zz", op, {**args, "purpose": "HPAYMT", "reason": "ZZ because"}, "test")
+    assert queries.writer.ledger.size == before  # nothing is asked before the first row is wanted
     next(rows)
-    assert desk.pen.ledger.size == before + 1
-    slots = desk.entry(before)["slots"]
-    assert desk.entry(before)["kind"] in ("access.read", "access.search")
+    assert queries.writer.ledger.size == before + 1
+    slots = queries.entry(before)["slots"]
+    assert queries.entry(before)["kind"] in ("access.read", "access.search")
     assert (slots["actor"], slots["account"], slots["roles"]) == ("zz-user", "zz", ["ur_nurse"])
     assert (slots["purpose"], slots["reason"], slots["outcome"]) == ("HPAYMT", "ZZ because", "allowed")
 
@@ -163,28 +165,28 @@ def test_a_look_is_on_the_ledger_before_its_first_row(desk: Desk, op: str, args:
     ],
 )
 def test_without_a_role_for_it_nothing_is_shown_and_the_refusal_is_kept(
-    desk: Desk, op: str, args: Row, account: str, roles: tuple[str, ...], purpose: str
+    queries: Access, op: str, args: Row, account: str, roles: tuple[str, ...], purpose: str
 ) -> None:
-    before = desk.pen.ledger.size
+    before = queries.writer.ledger.size
     with pytest.raises(NotPermittedError) as caught:
-        desk.ask(roles, op, account=account, **args, purpose=purpose)
+        queries.ask(roles, op, account=account, **args, purpose=purpose)
     assert caught.value.exit_code == 77
-    assert desk.pen.ledger.size == before + 1
-    kept = desk.entry(before)
+    assert queries.writer.ledger.size == before + 1
+    kept = queries.entry(before)
     assert (kept["kind"], kept["slots"]["account"]) == ("access.denied", account)
     assert kept["slots"]["purpose"] == purpose
 
 
 def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        there = desk_of(copied(fed, tmp_path / "copy"), stack)
+        there = queries_of(copied(fed, tmp_path / "copy"), stack)
         there.users["zz"] = User(user="zz", roles=("ur_nurse", "compliance_auditor"))
-        with pytest.raises(StoreError):  # the pen fails, as on a full disk
-            there.pen.call(WriteEntry(draft=Draft("no.such.kind", {})))
+        with pytest.raises(StoreError):  # the writer fails, as on a full disk
+            there.writer.call(WriteEntry(draft=Draft("no.such.kind", {})))
         for op, args in [*LOOKS, *TAKEN_OUT]:
             shown: list[Row] = []
             with pytest.raises(StoreError):
-                shown.extend(there.inquiry.answer("zz", op, {**args, "purpose": "HCOMPL"}, "test"))
+                shown.extend(there.registry.answer("zz", op, {**args, "purpose": "HCOMPL"}, "test"))
             assert shown == []
     assert list((tmp_path / "copy" / "store").glob("export-*")) == []
 
@@ -192,24 +194,24 @@ def test_when_the_entry_cannot_be_written_nothing_is_shown(fed: Installation, tm
 # -- what a role sees -------------------------------------------------------------------------------------
 
 
-def everything(desk: Desk, roles: tuple[str, ...], purpose: str) -> str:
+def everything(queries: Access, roles: tuple[str, ...], purpose: str) -> str:
     """All that these roles can read of the messages, stays and entries of the first stay, as text."""
     seen: list[Row] = []
-    seen += desk.ask(roles, "messages.list", purpose=purpose)
+    seen += queries.ask(roles, "messages.list", purpose=purpose)
     for seq in range(1, 7):
-        seen += desk.ask(roles, "messages.show", seq=seq, purpose=purpose)
-    seen += desk.ask(roles, "stays.list", purpose=purpose)
-    if desk.table.permission(roles, purpose).may("ident", "visit") == "show":
-        seen += desk.ask(roles, "stays.show", visit="ZZVN0000000", purpose=purpose)
-    seen += desk.ask(roles, "ledger.list", purpose=purpose)
+        seen += queries.ask(roles, "messages.show", seq=seq, purpose=purpose)
+    seen += queries.ask(roles, "stays.list", purpose=purpose)
+    if queries.table.permission(roles, purpose).may("ident", "visit") == "show":
+        seen += queries.ask(roles, "stays.show", visit="ZZVN0000000", purpose=purpose)
+    seen += queries.ask(roles, "ledger.list", purpose=purpose)
     known = ("determination", "message.received", "review.changed")
     for seq in [r["seq"] for r in seen if r.get("kind") in known]:
-        seen += desk.ask(roles, "ledger.show", seq=seq, purpose=purpose)
+        seen += queries.ask(roles, "ledger.show", seq=seq, purpose=purpose)
     return json.dumps(seen)
 
 
-def test_a_nurse_sees_the_patient_and_the_judgement(desk: Desk) -> None:
-    text = everything(desk, ("ur_nurse",), "HPAYMT")
+def test_a_nurse_sees_the_patient_and_the_judgement(queries: Access) -> None:
+    text = everything(queries, ("ur_nurse",), "HPAYMT")
     for word in (*PERSON[:6], *CLINICAL, "CURB-65", "MEETS"):
         assert word in text, word
     assert "ZZPPO01" not in text  # the policy number is the payer's business: fin shows the payer class alone
@@ -221,9 +223,11 @@ def test_a_nurse_sees_the_patient_and_the_judgement(desk: Desk) -> None:
     [("administrator", "HOPERAT", False), ("compliance_auditor", "HCOMPL", True)],
 )
 def test_operations_and_compliance_see_neither_the_person_nor_the_judgement(
-    desk: Desk, role: str, purpose: str, masked: bool
+    queries: Access, role: str, purpose: str, masked: bool
 ) -> None:
-    text = re.sub(r'"due": "[^"]*"', "", everything(desk, (role,), purpose))  # a review's clock is operations
+    text = re.sub(
+        r'"due": "[^"]*"', "", everything(queries, (role,), purpose)
+    )  # a review's clock is operations
     for word in (*PERSON, *CLINICAL, "CURB-65", "MEETS", "INPATIENT", "2026-01-12T"):
         assert word not in text, word
     assert (REDACTED in text) == masked
@@ -231,44 +235,44 @@ def test_operations_and_compliance_see_neither_the_person_nor_the_judgement(
     assert "ADMISSION" in text
 
 
-def test_both_roles_of_a_fresh_installation_together_see_no_more_than_each(desk: Desk) -> None:
+def test_both_roles_of_a_fresh_installation_together_see_no_more_than_each(queries: Access) -> None:
     for purpose in ("HOPERAT", "HCOMPL"):
-        text = everything(desk, ("administrator", "compliance_auditor"), purpose)
+        text = everything(queries, ("administrator", "compliance_auditor"), purpose)
         for word in (*PERSON, *CLINICAL, "CURB-65", "MEETS", "INPATIENT"):
             assert word not in text, word
 
 
-def test_a_purpose_the_role_does_not_have_shows_nothing_of_another_role(desk: Desk) -> None:
+def test_a_purpose_the_role_does_not_have_shows_nothing_of_another_role(queries: Access) -> None:
     """A nurse who is also compliance auditor looks as the one or as the other, never as both."""
-    rows = desk.ask(("ur_nurse", "compliance_auditor"), "messages.list", purpose="HCOMPL")
+    rows = queries.ask(("ur_nurse", "compliance_auditor"), "messages.list", purpose="HCOMPL")
     assert {row["visit"] for row in rows} == {REDACTED}
-    rows = desk.ask(("ur_nurse", "compliance_auditor"), "messages.list", purpose="HPAYMT")
+    rows = queries.ask(("ur_nurse", "compliance_auditor"), "messages.list", purpose="HPAYMT")
     assert rows[0]["visit"] == "ZZVN0000000"
 
 
-def test_every_key_of_a_list_is_there_for_everybody(desk: Desk) -> None:
+def test_every_key_of_a_list_is_there_for_everybody(queries: Access) -> None:
     keys = ["seq", "feed", "control_id", "type", "received_at", "ack", "state", "reason", "visit"]
     for role, purpose in (("ur_nurse", "HPAYMT"), ("administrator", "HOPERAT"), ("him", "PATRQT")):
-        rows = desk.ask((role,), "messages.list", purpose=purpose)
+        rows = queries.ask((role,), "messages.list", purpose=purpose)
         assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
         assert all(list(row) == keys for row in rows)
 
 
-def test_the_visit_looked_for_is_sealed_in_the_access_entry(desk: Desk) -> None:
-    before = desk.pen.ledger.size
-    desk.ask(("ur_nurse",), "stays.show", visit="ZZVN0000001", purpose="HPAYMT")
-    assert desk.entry(before)["slots"]["patient"] == "ZZVN0000001"
-    (row,) = desk.ask(("administrator",), "ledger.show", seq=before, purpose="HOPERAT")
+def test_the_visit_looked_for_is_sealed_in_the_access_entry(queries: Access) -> None:
+    before = queries.writer.ledger.size
+    queries.ask(("ur_nurse",), "stays.show", visit="ZZVN0000001", purpose="HPAYMT")
+    assert queries.entry(before)["slots"]["patient"] == "ZZVN0000001"
+    (row,) = queries.ask(("administrator",), "ledger.show", seq=before, purpose="HOPERAT")
     assert "ZZVN0000001" not in json.dumps(row)
 
 
 @pytest.mark.parametrize("visit", ["NOPE", "", "ZZVN0000000 ", "' OR 1=1 --", "ZZVN%", "é"])
-def test_a_stay_that_is_not_there_is_looked_for_on_the_record(desk: Desk, visit: str) -> None:
-    before = desk.pen.ledger.size
+def test_a_stay_that_is_not_there_is_looked_for_on_the_record(queries: Access, visit: str) -> None:
+    before = queries.writer.ledger.size
     with pytest.raises(UmbridgeError, match="no stay has that visit number") as caught:
-        desk.ask(("ur_nurse",), "stays.show", visit=visit, purpose="HPAYMT")
+        queries.ask(("ur_nurse",), "stays.show", visit=visit, purpose="HPAYMT")
     assert not visit.strip() or visit not in str(caught.value)
-    assert desk.pen.ledger.size == before + 1
+    assert queries.writer.ledger.size == before + 1
 
 
 # -- what does not open, what is large, what was folded before ---------------------------------------------
@@ -289,7 +293,7 @@ def change(where: Installation, statement: str, *values: Any) -> None:
 def stays_of(where: Installation) -> list[list[Row]]:
     """What the list and ``show`` say of every stay, each its own look."""
     with ExitStack() as stack:
-        there = desk_of(where, stack)
+        there = queries_of(where, stack)
         listed = there.ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
         shown = [
             there.ask(("ur_nurse",), "stays.show", visit=f"ZZVN{n:07d}", purpose="HPAYMT")[0]
@@ -325,7 +329,7 @@ def test_a_message_that_does_not_open_is_listed_and_the_list_goes_on(
     change(where, "UPDATE inbox SET sealed = ? WHERE seq = 2", sealed)
     where.edit("ZZ Example Hospital", "ZZ Other Hospital", "site.toml")
     with ExitStack() as stack:
-        there = desk_of(where, stack)
+        there = queries_of(where, stack)
         rows = there.ask(("ur_nurse",), "messages.list", purpose="HPAYMT")
         assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
         lost = {key: rows[1][key] for key in ("control_id", "type", "visit", "reason", "state")}
@@ -341,7 +345,7 @@ def test_a_message_that_does_not_open_is_listed_and_the_list_goes_on(
         assert len({tuple(row) for row in found}) == 1
         with pytest.raises(StoreError, match="does not open"):
             there.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")
-        assert there.pen.failed is None
+        assert there.writer.failed is None
 
 
 def test_a_stay_whose_head_does_not_open_is_listed_and_the_list_goes_on(
@@ -350,29 +354,29 @@ def test_a_stay_whose_head_does_not_open_is_listed_and_the_list_goes_on(
     where = copied(fed, tmp_path / "copy")
     change(where, "UPDATE stay_head SET sealed = x'01' WHERE seq = (SELECT min(seq) FROM stay_head)")
     with ExitStack() as stack:
-        found = desk_of(where, stack).ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
+        found = queries_of(where, stack).ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
     assert [row["exceptions"] == ["unreadable"] for row in found] == [True, False, False]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limit=st.integers(1, 30), size=st.integers(0, 20_000), after=st.integers(0, 20))
 def test_a_turn_is_bounded_by_rows_and_bytes_and_always_gets_on(
-    desk: Desk, limit: int, size: int, after: int
+    queries: Access, limit: int, size: int, after: int
 ) -> None:
-    found = desk.pen.call(Inside(lambda batch: inbox.sealed_page(batch.cursor, after, limit, size)))
-    last = desk.pen.call(Inside(lambda batch: inbox.last_seq(batch.cursor)))
+    found = queries.writer.call(Inside(lambda batch: inbox.sealed_page(batch.cursor, after, limit, size)))
+    last = queries.writer.call(Inside(lambda batch: inbox.last_seq(batch.cursor)))
     assert [row[0] for row in found] == list(range(after + 1, after + 1 + len(found)))
     assert bool(found) == (after < last)
     assert len(found) <= limit
     assert len(found) < 2 or sum(len(row[3]) for row in found) <= size
     if len(found) < min(limit, last - after):  # it stopped for the bytes: one row more would not fit
-        more = desk.pen.call(Inside(lambda batch: inbox.sealed_page(batch.cursor, found[-1][0], 1, 0)))
+        more = queries.writer.call(Inside(lambda batch: inbox.sealed_page(batch.cursor, found[-1][0], 1, 0)))
         assert sum(len(row[3]) for row in (*found, *more)) > size
 
 
-def test_a_lane_in_pages_is_the_lane_in_one_piece(desk: Desk) -> None:
-    pen, keyring = desk.pen, desk.pen.keyring
-    for lane in pen.call(Inside(lambda batch: list(stays.lanes(batch.cursor)))):
+def test_a_lane_in_pages_is_the_lane_in_one_piece(queries: Access) -> None:
+    writer, keyring = queries.writer, queries.writer.keyring
+    for lane in writer.call(Inside(lambda batch: list(stays.lanes(batch.cursor)))):
 
         def page(batch: Batch, after: int, lane: bytes = lane) -> list[tuple[Sequence[Any], list[int]]]:
             return inbox.sealed_lane(batch.cursor, lane, after, 15, 2, 3000)
@@ -381,13 +385,13 @@ def test_a_lane_in_pages_is_the_lane_in_one_piece(desk: Desk) -> None:
             return list(inbox.lane_rows(batch.cursor, keyring, lane, 15))
 
         paged: list[inbox.Row] = []
-        while found := pen.call(Inside(partial(page, after=paged[-1].seq if paged else 0))):
+        while found := writer.call(Inside(partial(page, after=paged[-1].seq if paged else 0))):
             paged += [inbox.open_row(keyring, record) for record, _ in found]
-        assert paged == pen.call(Inside(whole))
+        assert paged == writer.call(Inside(whole))
         assert paged
 
 
-def test_a_list_opens_frames_outside_the_pens_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_opens_frames_outside_the_pens_turn(queries: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: set[int] = set()
     opened = inbox.open_row
 
@@ -396,24 +400,24 @@ def test_a_list_opens_frames_outside_the_pens_turn(desk: Desk, monkeypatch: pyte
         return opened(keyring, record)
 
     monkeypatch.setattr(inbox, "open_row", watched)
-    desk.ask(("ur_nurse",), "messages.list", purpose="HPAYMT")
+    queries.ask(("ur_nurse",), "messages.list", purpose="HPAYMT")
     assert threads == {threading.get_ident()}
 
 
-def messages_of(desk: Desk) -> MessageDesk:
-    """The desk that says what is in a message."""
-    settings = desk.where.settings
+def messages_of(queries: Access) -> MessageQueries:
+    """The queries that say what is in a message."""
+    settings = queries.where.settings
 
     def charset(name: str) -> str:
         return settings.feeds[name].charset if name in settings.feeds else "utf-8"
 
-    return MessageDesk(desk.inquiry.door, load_site(settings.site), charset, lambda visit: b"")
+    return MessageQueries(queries.registry.door, load_site(settings.site), charset, lambda visit: b"")
 
 
-def content(desk: Desk, frame: bytes, feed: str = "adt", role: str = "ur_nurse") -> dict[str, Any]:
+def content(queries: Access, frame: bytes, feed: str = "adt", role: str = "ur_nurse") -> dict[str, Any]:
     """The values ``messages show`` gives for a frame, by field."""
     row = inbox.Row(1, feed, None, "DETERMINED", "AA", "", "", 0, {}, frame)
-    found: Any = redact(messages_of(desk).view(row), desk.table.permission((role,), "HPAYMT")).values
+    found: Any = redact(messages_of(queries).view(row), queries.table.permission((role,), "HPAYMT")).values
     return {f["field"]: f["value"] for segment in found["segments"] for f in segment["fields"]}
 
 
@@ -425,7 +429,7 @@ def test_a_message_is_shown_in_its_feeds_charset(fed: Installation, tmp_path: Pa
         "iso8859-2"
     )
     with ExitStack() as stack:
-        there = desk_of(where, stack)
+        there = queries_of(where, stack)
         assert content(there, frame, feed)["PID-5"] == "ZZTEST^WOŁA"
         assert "Ł" not in content(there, frame, "gone")["PID-5"]
         assert content(there, frame.decode("iso8859-2").encode(), "gone")["PID-5"] == "ZZTEST^WOŁA"
@@ -449,9 +453,9 @@ def test_a_message_is_shown_in_its_feeds_charset(fed: Installation, tmp_path: Pa
         ("OBX|1|NM|NOBODY-KNOWS^ZZ^L||12||||||F", False),
     ],
 )
-def test_substance_use_content_is_not_shown_as_clinical(desk: Desk, line: str, restricted: bool) -> None:
+def test_substance_use_content_is_not_shown_as_clinical(queries: Access, line: str, restricted: bool) -> None:
     """42 CFR part 2: every clinical segment of such a message, for it is said with all of them."""
-    site = desk.where.settings.site
+    site = queries.where.settings.site
     codes = load_site(site).observations
     part2 = next(
         f"{code}^ZZ^{system}"
@@ -464,7 +468,7 @@ def test_substance_use_content_is_not_shown_as_clinical(desk: Desk, line: str, r
         "MSH|^~\\&|A|B|C|D|20260112140000||ORU^R01|1|P|2.5.1\rPID|1||ZZ1||ZZTEST^ALDER\r"
         f"PV2|||ZZ reason\rOBR|1|||ZZ panel\r{said}\rNTE|1||ZZ note\rZZZ|ZZ own\r"
     ).encode()
-    found = content(desk, frame)
+    found = content(queries, frame)
     assert found["PID-5"] == "ZZTEST^ALDER"
     clinical = [found[name] for name in ("PV2-3", "OBR-4", "NTE-3", "ZZZ-1", f"{line[:3]}-3")]
     assert [value is None for value in clinical] == [restricted] * 5
@@ -472,7 +476,7 @@ def test_substance_use_content_is_not_shown_as_clinical(desk: Desk, line: str, r
 
 @pytest.mark.parametrize("role", sorted(AccessTable.load().roles))
 def test_a_role_that_sees_no_clinical_value_cannot_tell_which_message_is_restricted(
-    desk: Desk, role: str
+    queries: Access, role: str
 ) -> None:
     """A mask on an ordinary message's fields and nothing on a restricted one's tells which is which."""
     shown = []
@@ -483,9 +487,9 @@ def test_a_role_that_sees_no_clinical_value_cannot_tell_which_message_is_restric
         ).encode()
         row = inbox.Row(1, "adt", None, "DETERMINED", "AA", "", "", 0, {}, frame)
         for purpose in PURPOSES:
-            allowed = desk.table.permission((role,), purpose)
+            allowed = queries.table.permission((role,), purpose)
             if allowed.may("clin", "DG1-3") != "show":
-                shown.append((code, json.dumps(redact(messages_of(desk).view(row), allowed).values)))
+                shown.append((code, json.dumps(redact(messages_of(queries).view(row), allowed).values)))
     by_code = [[text for code, text in shown if code == each] for each in ("J18.9", "F10.231")]
     assert by_code[0] == by_code[1]
 
@@ -497,13 +501,13 @@ HUGE = [-1, 2**63, 10**30, "x", None, [], 1e400, True and "١٢x"]
 
 @pytest.mark.parametrize("seq", HUGE)
 @pytest.mark.parametrize("op", ["messages.show", "ledger.show"])
-def test_a_number_the_store_cannot_hold_never_reaches_the_pen(desk: Desk, op: str, seq: Any) -> None:
-    before = desk.pen.ledger.size
+def test_a_number_the_store_cannot_hold_never_reaches_the_pen(queries: Access, op: str, seq: Any) -> None:
+    before = queries.writer.ledger.size
     with pytest.raises(UmbridgeError) as caught:
-        desk.ask(("ur_nurse",), op, seq=seq, purpose="HPAYMT")
+        queries.ask(("ur_nurse",), op, seq=seq, purpose="HPAYMT")
     assert caught.value.exit_code in (1, 2)
-    assert desk.pen.failed is None
-    assert desk.pen.ledger.size == before
+    assert queries.writer.failed is None
+    assert queries.writer.ledger.size == before
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -519,19 +523,19 @@ def test_a_number_the_store_cannot_hold_never_reaches_the_pen(desk: Desk, op: st
         max_size=6,
     ),
 )
-def test_no_question_stops_the_pen(desk: Desk, op: str, args: Row) -> None:
+def test_no_question_stops_the_pen(queries: Access, op: str, args: Row) -> None:
     try:
-        desk.ask(("ur_nurse", "compliance_auditor"), op, **args)
+        queries.ask(("ur_nurse", "compliance_auditor"), op, **args)
     except UmbridgeError as exc:
         assert exc.exit_code in (1, 2, 77)
-    assert desk.pen.failed is None
+    assert queries.writer.failed is None
 
 
-def test_a_kind_or_profile_nobody_knows_is_a_usage_error(desk: Desk) -> None:
+def test_a_kind_or_profile_nobody_knows_is_a_usage_error(queries: Access) -> None:
     with pytest.raises(UsageError, match="determination"):
-        desk.ask(("administrator",), "ledger.list", kind="determinations")
+        queries.ask(("administrator",), "ledger.list", kind="determinations")
     with pytest.raises(UsageError, match="integrity-only"):
-        desk.ask(("administrator",), "ledger.export", profile="role:king")
+        queries.ask(("administrator",), "ledger.export", profile="role:king")
 
 
 # -- the bundle -------------------------------------------------------------------------------------------
@@ -549,17 +553,19 @@ def verified(bundle: Path, policy: Path) -> tuple[int, Row]:
     return done.returncode, json.loads(done.stdout)
 
 
-def bundle(desk: Desk, out: Path, profile: str) -> list[str]:
+def bundle(queries: Access, out: Path, profile: str) -> list[str]:
     roles = ("administrator", "compliance_auditor")
-    proof.write_bundle((row["line"] for row in desk.ask(roles, "ledger.export", profile=profile)), out)
+    proof.write_bundle((row["line"] for row in queries.ask(roles, "ledger.export", profile=profile)), out)
     return out.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("profile", ["role:it_ops", "role:compliance_auditor", "integrity-only"])
-def test_an_export_verifies_and_holds_nothing_of_a_patient(desk: Desk, tmp_path: Path, profile: str) -> None:
-    desk.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")  # names a patient, sealed
-    before = desk.pen.ledger.size
-    lines = bundle(desk, tmp_path / "b.jsonl", profile)
+def test_an_export_verifies_and_holds_nothing_of_a_patient(
+    queries: Access, tmp_path: Path, profile: str
+) -> None:
+    queries.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")  # names a patient, sealed
+    before = queries.writer.ledger.size
+    lines = bundle(queries, tmp_path / "b.jsonl", profile)
     text = "\n".join(lines)
     # five capitals stand in so much base64 by chance once in some thousand runs: look beside it, and inside
     encoded = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
@@ -573,31 +579,31 @@ def test_an_export_verifies_and_holds_nothing_of_a_patient(desk: Desk, tmp_path:
             assert word not in text, word
     else:
         assert CONTROL_ID in text
-    assert desk.entry(before)["kind"] == "access.export"
-    code, report = verified(tmp_path / "b.jsonl", desk.where.settings.policy)
+    assert queries.entry(before)["kind"] == "access.export"
+    code, report = verified(tmp_path / "b.jsonl", queries.where.settings.policy)
     assert (code, report["verdict"]) == (0, "PASS")
     assert report["entries"] >= before
-    assert list(desk.where.settings.store.glob("export-*")) == []
+    assert list(queries.where.settings.store.glob("export-*")) == []
 
 
-def test_an_export_for_a_role_that_may_not_take_one_out_is_refused(desk: Desk) -> None:
+def test_an_export_for_a_role_that_may_not_take_one_out_is_refused(queries: Access) -> None:
     with pytest.raises(NotPermittedError):
-        desk.ask(("ur_nurse",), "ledger.export", profile="role:ur_nurse", purpose="HPAYMT")
-    assert desk.of_kind("access.denied")
+        queries.ask(("ur_nurse",), "ledger.export", profile="role:ur_nurse", purpose="HPAYMT")
+    assert queries.of_kind("access.denied")
 
 
-def test_a_profile_never_shows_more_than_the_one_who_asks_may_see(desk: Desk, tmp_path: Path) -> None:
-    text = "\n".join(bundle(desk, tmp_path / "b.jsonl", "role:ur_nurse"))
+def test_a_profile_never_shows_more_than_the_one_who_asks_may_see(queries: Access, tmp_path: Path) -> None:
+    text = "\n".join(bundle(queries, tmp_path / "b.jsonl", "role:ur_nurse"))
     for word in (*PERSON, *CLINICAL, "CURB-65"):
         assert word not in text, word
 
 
-def test_any_flipped_bit_of_a_bundle_is_caught(desk: Desk, tmp_path: Path) -> None:
+def test_any_flipped_bit_of_a_bundle_is_caught(queries: Access, tmp_path: Path) -> None:
     from umbridge_audit.bundle import verify_bundle
     from umbridge_audit.policy import Policy
 
-    bundle(desk, tmp_path / "b.jsonl", "role:it_ops")
-    policy = Policy.read(desk.where.settings.policy.read_text())
+    bundle(queries, tmp_path / "b.jsonl", "role:it_ops")
+    policy = Policy.read(queries.where.settings.policy.read_text())
     whole = (tmp_path / "b.jsonl").read_bytes()
     changed = tmp_path / "changed.jsonl"
     step = max(1, len(whole) // 60)
@@ -613,10 +619,10 @@ def test_any_flipped_bit_of_a_bundle_is_caught(desk: Desk, tmp_path: Path) -> No
     assert verify_bundle(changed, policy).exit_code == 0
 
 
-def test_a_bundle_has_no_name_while_it_is_read(desk: Desk) -> None:
-    desk.users["zz"] = User(user="zz-user", roles=("administrator", "compliance_auditor"))
-    store = desk.where.settings.store
-    rows = desk.inquiry.answer("zz", "ledger.export", {"profile": "role:it_ops"}, "test")
+def test_a_bundle_has_no_name_while_it_is_read(queries: Access) -> None:
+    queries.users["zz"] = User(user="zz-user", roles=("administrator", "compliance_auditor"))
+    store = queries.where.settings.store
+    rows = queries.registry.answer("zz", "ledger.export", {"profile": "role:it_ops"}, "test")
     first = next(rows)
     assert [path.name for path in store.iterdir() if "export" in path.name] == []
     assert json.loads(first["line"])["profile"] == "role:it_ops"
@@ -631,7 +637,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next_holder_of_the_pen(
     for name in ("export-00.jsonl", ".export-00.jsonl.11.part"):
         (store / name).write_text("ZZ")
     with ExitStack() as stack:
-        desk_of(where, stack)
+        queries_of(where, stack)
         assert [path.name for path in store.iterdir() if "export" in path.name] == []
 
 
@@ -651,25 +657,25 @@ def test_long_answers_end_when_nobody_waits_for_them(
     where = copied(fed, tmp_path / "copy")
     where.edit("ZZ Example Hospital", "ZZ Other Hospital", "site.toml")  # stays are folded again
     with ExitStack() as stack:
-        there = desk_of(where, stack)
+        there = queries_of(where, stack)
         values: Row = {"actor": "zz", "state": "QUARANTINED", "row": 1, "reason": "zz", "by": "zz"}
-        there.pen.call(WriteEntries(drafts=(Draft("quarantine", values),) * 300))
+        there.writer.call(WriteEntries(drafts=(Draft("quarantine", values),) * 300))
         there.users["zz"] = User(user="zz", roles=("administrator", "compliance_auditor"))
-        before = there.pen.ledger.size
-        rows = there.inquiry.answer("zz", op, args, "test")
+        before = there.writer.ledger.size
+        rows = there.registry.answer("zz", op, args, "test")
         asked = control._Asked(lambda: rows, lambda: None, "test")
         assert asked.end() is None
         with pytest.raises(UnavailableError):
             while asked._context.run(asked._take):
                 pass
-        assert there.pen.ledger.size == before + 1  # the look; a bundle was not finished
+        assert there.writer.ledger.size == before + 1  # the look; a bundle was not finished
         store = where.settings.store
         assert [path.name for path in store.iterdir() if "export" in path.name] == []
-        assert there.pen.failed is None
+        assert there.writer.failed is None
 
 
-def test_one_stay_is_shown_with_its_places_and_its_payer_to_who_may_see_them(desk: Desk) -> None:
-    (shown,) = desk.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")
+def test_one_stay_is_shown_with_its_places_and_its_payer_to_who_may_see_them(queries: Access) -> None:
+    (shown,) = queries.ask(("ur_nurse",), "stays.show", visit="ZZVN0000000", purpose="HPAYMT")
     assert shown["locations"]
     for place in shown["locations"]:
         assert list(place) == ["unit", "room", "bed", "level", "start", "end"]
@@ -677,10 +683,10 @@ def test_one_stay_is_shown_with_its_places_and_its_payer_to_who_may_see_them(des
     assert [span["status"] for span in shown["spans"]] == shown["status_spans"]
     assert (shown["payer_class"], shown["midnights_from"]) == ("COMMERCIAL", None)  # Medicare's midnights
     with pytest.raises(NotPermittedError):  # an answer would say whether there is such a visit
-        desk.ask(("administrator",), "stays.show", visit="ZZVN0000000", purpose="HOPERAT")
-    (hidden,) = desk.ask(("him",), "stays.show", visit="ZZVN0000000", purpose="HCOMPL")
+        queries.ask(("administrator",), "stays.show", visit="ZZVN0000000", purpose="HOPERAT")
+    (hidden,) = queries.ask(("him",), "stays.show", visit="ZZVN0000000", purpose="HCOMPL")
     assert hidden["locations"] == shown["locations"]
     for key in ("spans", "lifecycle", "payer_class", "coverage", "authorizations", "midnights_from"):
         assert hidden[key] in (None, REDACTED), key
-    listed = desk.ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
+    listed = queries.ask(("ur_nurse",), "stays.list", purpose="HPAYMT")
     assert "locations" not in listed[0]  # of one stay, for who reviews it

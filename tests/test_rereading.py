@@ -38,7 +38,7 @@ from umbridge.stay.fold import FORM, StayFold
 from umbridge.stay.identity import event_of
 from umbridge.store import engine
 from umbridge.store.closing import CloseException
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 
 WHY = ("--purpose", "HPAYMT")
 SITE = default_site()
@@ -51,8 +51,8 @@ def made(where: Path, version: int) -> Installation:
     one = Installation.at(where)
     one.roles("administrator", "ur_nurse")
     one.edit(r"(?m)^seconds = 2\.0", "seconds = 60.0")
-    with hold_pen(one.settings, open_keys(one.settings)) as pen:
-        plugins.approve_bundled(one.settings, pen, "zz")  # the copies that were approved are not kept
+    with hold_writer(one.settings, open_keys(one.settings)) as writer:
+        plugins.approve_bundled(one.settings, writer, "zz")  # the copies that were approved are not kept
     return one
 
 
@@ -95,10 +95,10 @@ def answers(one: Installation) -> list[tuple[int, str, str, int]]:
 
 def questions(one: Installation) -> list[tuple[str, str, str | None]]:
     """(review, plugin, moment judged) of every determination: the end of the grace asks anew."""
-    with hold_pen(one.settings, Parts(one.settings).keyring) as pen:
+    with hold_writer(one.settings, Parts(one.settings).keyring) as writer:
         found = [
-            pen.ledger.reveal(row["seq"], ("ops", "clin"))
-            for row in pen.ledger.open_slots(kinds=("determination",))
+            writer.ledger.reveal(row["seq"], ("ops", "clin"))
+            for row in writer.ledger.open_slots(kinds=("determination",))
         ]
     return [(of["ops"]["review_id"], of["ops"]["plugin"], of["clin"].get("judged_at")) for of in found]
 
@@ -160,10 +160,10 @@ def test_a_stay_that_says_something_else_is_marked_for_a_person(installation: In
     said = answers(installation)[len(had) :]
     assert all(replay for *_, replay in said)
     assert set(marks(installation).values()) == {"facts"}
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
         for name in marks(installation):
             lane = bytes.fromhex(name.removeprefix(anew.MARK))
-            pen.call(Inside(lambda batch, lane=lane: batch.put_note(differs_of(lane), "ADMISSION-5")))
+            writer.call(Inside(lambda batch, lane=lane: batch.put_note(differs_of(lane), "ADMISSION-5")))
     acknowledge(installation, [row["visit"] for row in marked])
     assert marks(installation) == {}
     installation.roles("case_manager")
@@ -270,11 +270,11 @@ def test_a_mark_goes_with_a_stay_that_is_joined(installation: Installation) -> N
     work = Deadline(BEGAN)
     done = Done(BEGAN, b"{}", [], differs=("facts",))
     common: dict[str, Any] = {"work": work, "seq": 1, "said": LaneReviews(), "due": None, "open": None}
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
-        pen.call(RecordWork(lane=gone, done=done, **common))
-        pen.call(RecordWork(lane=into, done=replace(done, differs=("times",)), **common))
-        pen.call(RecordWork(lane=into, done=replace(done, differs=()), gone=(gone,), **common))
-        with pen.reading() as reader:
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
+        writer.call(RecordWork(lane=gone, done=done, **common))
+        writer.call(RecordWork(lane=into, done=replace(done, differs=("times",)), **common))
+        writer.call(RecordWork(lane=into, done=replace(done, differs=()), gone=(gone,), **common))
+        with writer.reading() as reader:
             assert reader.notes_under(anew.MARK) == {anew.mark_of(into): "facts times"}
 
 
@@ -284,18 +284,18 @@ def test_a_review_that_differs_is_said_once_and_no_longer_than_it_does(installat
     common: dict[str, Any] = {"work": Deadline(BEGAN), "seq": 1, "due": None, "open": None}
     closed = {name: ReviewRecord(ReviewState.CLOSED, {}, Closing(1, 2, 3)) for name in ("A-1", "O-2")}
     said = LaneReviews(BEGAN, closed)
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
 
         def work(
             before: LaneReviews, where: bytes, gone: tuple[bytes, ...] = (), **differ: bool
         ) -> LaneReviews:
             stands = [Stands(name[0] + "-" + name[1], Closing(1, 2, 3, its)) for name, its in differ.items()]
             done = Done(BEGAN, b"{}", [], stands=stands)
-            found = pen.call(RecordWork(lane=where, done=done, said=before, gone=gone, **common))
+            found = writer.call(RecordWork(lane=where, done=done, said=before, gone=gone, **common))
             return found.said
 
         def noted(where: bytes = lane) -> str | None:
-            with pen.reading() as reader:
+            with writer.reading() as reader:
                 return reader.note(differs_of(where))
 
         one = work(said, lane, A1=False)
@@ -303,7 +303,7 @@ def test_a_review_that_differs_is_said_once_and_no_longer_than_it_does(installat
         one = work(one, lane, A1=True)
         assert noted() == "A-1"
         draft = Draft("exception.close", {"actor": "zz"})
-        pen.call(CloseException(lane=lane, code="CLOSED_EARLY_DIFFERS", seq=1, reading="", draft=draft))
+        writer.call(CloseException(lane=lane, code="CLOSED_EARLY_DIFFERS", seq=1, reading="", draft=draft))
         one = work(one, lane, A1=True)
         assert noted() is None  # not of the same again
         one = work(one, lane, O2=True)

@@ -20,8 +20,8 @@ from umbridge.intake.receive import Intake
 from umbridge.settings.config import FeedSettings, LimitSettings
 from umbridge.settings.site import default_site
 from umbridge.store import reserve
-from umbridge.store.opening import take_pen
-from umbridge.store.writer import Pen
+from umbridge.store.opening import open_writer
+from umbridge.store.writer import Writer
 
 MB = 1024 * 1024
 
@@ -68,10 +68,10 @@ def test_a_start_does_not_make_the_disk_low_by_itself(
     usage = Usage(made.store, room)
     monkeypatch.setattr(shutil, "disk_usage", usage)
 
-    async def main(pen: Pen) -> None:
-        writing = asyncio.create_task(pen.run())
+    async def main(writer: Writer) -> None:
+        writing = asyncio.create_task(writer.run())
         limits = LimitSettings(min_free_bytes=4 * MB, ballast_bytes=2 * MB)
-        intake = Intake(pen, keyring, limits, made.store, default_site(), disk_seconds=0.0)
+        intake = Intake(writer, keyring, limits, made.store, default_site(), disk_seconds=0.0)
         watching = asyncio.create_task(intake.watch_disk())
         async with asyncio.timeout(60):
             while usage.looked < 4:
@@ -79,11 +79,11 @@ def test_a_start_does_not_make_the_disk_low_by_itself(
                 await asyncio.sleep(0)
         assert (made.store / reserve.NAME).exists() is taken
         watching.cancel()
-        pen.close()
+        writer.close()
         await writing
 
-    with take_pen(made, keyring) as pen:
-        asyncio.run(main(pen))
+    with open_writer(made, keyring) as writer:
+        asyncio.run(main(writer))
 
 
 @pytest.fixture
@@ -110,10 +110,10 @@ def test_a_full_disk_is_on_the_ledger_and_reading_goes_on_when_there_is_room(sma
             while not await done():
                 await asyncio.sleep(0.01)
 
-    async def main(pen: Pen) -> None:
-        writing = asyncio.create_task(pen.run())
+    async def main(writer: Writer) -> None:
+        writing = asyncio.create_task(writer.run())
         limits = LimitSettings(min_free_bytes=4 * MB, ballast_bytes=2 * MB)
-        intake = Intake(pen, keyring, limits, made.store, default_site(), disk_seconds=0.01)
+        intake = Intake(writer, keyring, limits, made.store, default_site(), disk_seconds=0.01)
         watching = asyncio.create_task(intake.watch_disk())
 
         async def kept() -> bool:
@@ -123,8 +123,8 @@ def test_a_full_disk_is_on_the_ledger_and_reading_goes_on_when_there_is_room(sma
             return intake.held == "disk_low" and not await kept()
 
         async def states() -> list[str]:
-            found = await pen.ask(
-                Inside(lambda batch: list(pen.ledger.open_slots(0, 1000, kinds=("audit.status",))))
+            found = await writer.ask(
+                Inside(lambda batch: list(writer.ledger.open_slots(0, 1000, kinds=("audit.status",))))
             )
             return [str(row["state"]) for row in found]
 
@@ -145,11 +145,11 @@ def test_a_full_disk_is_on_the_ledger_and_reading_goes_on_when_there_is_room(sma
         await until(lambda: told(2))
         assert await states() == ["disk_low", "disk_has_room"]
         watching.cancel()
-        pen.close()
+        writer.close()
         await writing
 
-    with take_pen(made, keyring) as pen:
-        asyncio.run(main(pen))
+    with open_writer(made, keyring) as writer:
+        asyncio.run(main(writer))
 
 
 def _used(where: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from installation import Installation
 from test_pages import RAW
-from test_registry import REDACTED, Desk, desk_of, feed
+from test_registry import REDACTED, Access, feed, queries_of
 
 from umbridge.commands.pages import review_page
 from umbridge.errors import NotPermittedError, UmbridgeError, UsageError
@@ -22,24 +22,24 @@ NURSE = ("ur_nurse",)
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def queries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
     where = Installation(tmp_path_factory.mktemp("reviews") / "site")
     feed(where, stays=8)
     with ExitStack() as stack:
-        yield desk_of(where, stack)
+        yield queries_of(where, stack)
 
 
-def show(desk: Desk, review: str, roles: tuple[str, ...] = NURSE, purpose: str = "HPAYMT") -> Row:
-    (row,) = desk.ask(roles, "reviews.show", review=review, purpose=purpose)
+def show(queries: Access, review: str, roles: tuple[str, ...] = NURSE, purpose: str = "HPAYMT") -> Row:
+    (row,) = queries.ask(roles, "reviews.show", review=review, purpose=purpose)
     return row
 
 
-def spoken(desk: Desk) -> dict[str, list[Row]]:
+def spoken(queries: Access) -> dict[str, list[Row]]:
     """Every review that the ledger speaks of, with what it says: read the long way round."""
     found: dict[str, list[Row]] = {}
     for kind in ("determination", "review.changed"):
-        for seq in desk.of_kind(kind):
-            row = desk.entry(seq)
+        for seq in queries.of_kind(kind):
+            row = queries.entry(seq)
             found.setdefault(row["slots"]["review_id"], []).append(row)
     return {name: sorted(rows, key=lambda row: row["seq"]) for name, rows in found.items()}
 
@@ -50,17 +50,17 @@ def page(row: Row) -> str:
     return " ".join(line.strip() for line in lines)
 
 
-def test_each_review_is_as_the_ledger_left_it_with_all_that_was_said_of_it(desk: Desk) -> None:
+def test_each_review_is_as_the_ledger_left_it_with_all_that_was_said_of_it(queries: Access) -> None:
     states = set()
-    for name, rows in spoken(desk).items():
-        row = show(desk, name)
+    for name, rows in spoken(queries).items():
+        row = show(queries, name)
         changes = [each["slots"] for each in rows if each["kind"] == "review.changed"]
         answers = {each["slots"]["plugin"]: each["seq"] for each in rows if each["kind"] == "determination"}
         assert row["state"] == changes[-1]["state"]
         assert row["visit"] == changes[-1]["visit"]
         assert sorted(each["seq"] for each in row["answers"]) == sorted(answers.values())
         for each in row["answers"]:
-            assert each["slots"] == desk.entry(each["seq"])["slots"]
+            assert each["slots"] == queries.entry(each["seq"])["slots"]
         earlier = {each["seq"] for each in rows} - {*answers.values()}
         missed = earlier - {each["seq"] for each in row["history"]}
         alone = {  # a change without an answer of its review: a discharge closed it, a cancel left it void
@@ -73,9 +73,9 @@ def test_each_review_is_as_the_ledger_left_it_with_all_that_was_said_of_it(desk:
     assert {"open", "closed"} <= states
 
 
-def test_an_open_review_says_why_and_a_closed_one_does_not(desk: Desk) -> None:
-    for line in desk.ask(NURSE, "reviews.list", purpose="HPAYMT"):
-        row = show(desk, line["review_id"])
+def test_an_open_review_says_why_and_a_closed_one_does_not(queries: Access) -> None:
+    for line in queries.ask(NURSE, "reviews.list", purpose="HPAYMT"):
+        row = show(queries, line["review_id"])
         assert row["state"] == "open"
         assert {each["slots"]["plugin"]: each["seq"] for each in row["answers"]} == line["entries"]
         assert (row["due"], row["requested"]) == (line["due"], line["requested"])
@@ -87,9 +87,9 @@ def test_an_open_review_says_why_and_a_closed_one_does_not(desk: Desk) -> None:
                 assert line["outcomes"][each["plugin"]] not in ("MEETS", "NOT_APPLICABLE")
 
 
-def test_a_page_is_read_from_its_moment_to_its_last_reason_and_holds_no_id_of_a_fact(desk: Desk) -> None:
-    for name, rows in spoken(desk).items():
-        row = show(desk, name)
+def test_a_page_is_read_from_its_moment_to_its_last_reason_and_holds_no_id_of_a_fact(queries: Access) -> None:
+    for name, rows in spoken(queries).items():
+        row = show(queries, name)
         text = page(row)
         assert f"asks: {row['requested']['status']}, {row['requested']['level']}" in text
         assert "judged as of: " in text
@@ -104,17 +104,17 @@ def test_a_page_is_read_from_its_moment_to_its_last_reason_and_holds_no_id_of_a_
         assert not RAW.findall(re.sub(r"\b[A-Z]+\w* ORC\[\d+\]\S*", "", words))
 
 
-def test_who_may_not_see_what_was_judged_sees_none_of_it(desk: Desk) -> None:
+def test_who_may_not_see_what_was_judged_sees_none_of_it(queries: Access) -> None:
     name = next(
         line["review_id"]
-        for line in desk.ask(NURSE, "reviews.list", purpose="HPAYMT")
+        for line in queries.ask(NURSE, "reviews.list", purpose="HPAYMT")
         if "PEND" in line["outcomes"].values()
     )
-    seen = show(desk, name)
+    seen = show(queries, name)
     texts = [str(each["slots"]["rationale"]) for each in seen["answers"] if each["slots"].get("rationale")]
     assert texts
     for role, purpose in (("administrator", "HOPERAT"), ("compliance_auditor", "HCOMPL"), ("him", "PATRQT")):
-        row = show(desk, name, (role,), purpose)
+        row = show(queries, name, (role,), purpose)
         told = json.dumps(row)
         assert not [text for text in texts if text[:40] in told]
         assert row["requested"] in (None, REDACTED)
@@ -132,30 +132,30 @@ def test_who_may_not_see_what_was_judged_sees_none_of_it(desk: Desk) -> None:
             assert "not shown to your role" in shown
 
 
-def test_the_look_is_on_the_ledger_with_whose_record_it_was(desk: Desk) -> None:
-    name = next(iter(spoken(desk)))
-    before = desk.pen.ledger.size
-    row = show(desk, name)
-    entry = desk.entry(before)
+def test_the_look_is_on_the_ledger_with_whose_record_it_was(queries: Access) -> None:
+    name = next(iter(spoken(queries)))
+    before = queries.writer.ledger.size
+    row = show(queries, name)
+    entry = queries.entry(before)
     assert entry["kind"] == "access.read"
     assert entry["slots"]["query"] == f"reviews show {name}"
     assert entry["slots"]["patient"] == row["visit"]
 
 
-def test_nobody_without_a_role_is_shown_a_review(desk: Desk) -> None:
+def test_nobody_without_a_role_is_shown_a_review(queries: Access) -> None:
     with pytest.raises(NotPermittedError):
-        show(desk, next(iter(spoken(desk))), (), "HPAYMT")
+        show(queries, next(iter(spoken(queries))), (), "HPAYMT")
 
 
 @pytest.mark.parametrize(
     "name", ["", "ADMISSION", "ADMISSION-", "12", "ADMISSION-99999999999999999999", "é-1", "A-1\n"]
 )
-def test_what_is_no_id_is_a_usage_error(desk: Desk, name: str) -> None:
+def test_what_is_no_id_is_a_usage_error(queries: Access, name: str) -> None:
     with pytest.raises(UsageError, match="expected a review's id"):
-        show(desk, name)
+        show(queries, name)
 
 
 @pytest.mark.parametrize("name", ["ADMISSION-999999", "ZZNONE-1", "ADMISSION-1.7", "ADMISSION-0"])
-def test_a_review_that_there_is_not_is_said_so(desk: Desk, name: str) -> None:
+def test_a_review_that_there_is_not_is_said_so(queries: Access, name: str) -> None:
     with pytest.raises(UmbridgeError, match="there is no review"):
-        show(desk, name)
+        show(queries, name)

@@ -29,8 +29,8 @@ from umbridge.store.batch import WORKED, iso
 from umbridge.store.commands import SortTokens, WriteEntries
 from umbridge.store.engine import DATABASE
 from umbridge.store.memory import Memory
-from umbridge.store.opening import hold_pen, open_keys
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, open_keys
+from umbridge.store.writer import Writer
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 FEEDS = ("ehr", "lab", "adt")
@@ -40,7 +40,7 @@ STATES = (RowState.PENDING, RowState.IGNORED, RowState.REFUSED)
 def test_searches_find_what_a_walk_finds(tmp_path: Path) -> None:
     made, keyring = make(tmp_path / "s")
     known = []
-    with hold_pen(made, keyring) as pen:
+    with hold_writer(made, keyring) as writer:
         for n in range(120):
             row = {
                 "feed": FEEDS[n % 3],
@@ -55,7 +55,7 @@ def test_searches_find_what_a_walk_finds(tmp_path: Path) -> None:
                 "visit_token": keyring.token("visit", f"ZZV{n % 9}"),
             }
             data = b"ZZ%d" % n
-            pen.call(Inside(lambda batch, data=data, row=row: batch.accept(incoming(data, data, **row))))
+            writer.call(Inside(lambda batch, data=data, row=row: batch.accept(incoming(data, data, **row))))
             known.append((n + 1, n, row))
         finder = search.Finder(made.store / DATABASE)
 
@@ -121,10 +121,10 @@ def test_searches_find_what_a_walk_finds(tmp_path: Path) -> None:
 def test_a_long_answer_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "CHUNK", 7)
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
+    with hold_writer(made, keyring) as writer:
         for n in range(40):
             data = b"ZZ%d" % n
-            pen.call(Inside(lambda batch, data=data: batch.accept(incoming(data, data))))
+            writer.call(Inside(lambda batch, data=data: batch.accept(incoming(data, data))))
         finder = search.Finder(made.store / DATABASE)
         assert [r[0] for r in finder.records(search.Criteria(feed="main"))] == list(range(1, 41))
         finder.close()
@@ -132,8 +132,8 @@ def test_a_long_answer_comes_in_pieces(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_numbers_of_a_message_lead_to_it_and_are_not_in_the_file(tmp_path: Path) -> None:
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
-        receive(pen, tmp_path, frame(id="ZZCANARYCONTROL").replace(b"ZZM1", b"ZZCANARYMRN"))
+    with hold_writer(made, keyring) as writer:
+        receive(writer, tmp_path, frame(id="ZZCANARYCONTROL").replace(b"ZZM1", b"ZZCANARYMRN"))
         finder = search.Finder(made.store / DATABASE)
         for token in (
             search.patient(keyring, "ZZCANARYMRN", "UMBH"),
@@ -150,10 +150,10 @@ def test_test_messages_never_meet_a_real_stay(tmp_path: Path) -> None:
     """MSH-11 T and D (HL7 table 0103): another lane, so that none is folded into a patient's stay."""
     made, keyring = make(tmp_path / "s")
     feed = FeedSettings(port=0, processing_ids=("P", "T", "D"))
-    with hold_pen(made, keyring) as pen:
-        receive(pen, tmp_path, *(frame(id=f"ZZ{p}", pid=p) for p in "PTD"), frame(id="ZZ4"), feed=feed)
-        lanes = [row.lane for row in rows(pen)]
-        assert [row.state for row in rows(pen)] == ["PENDING"] * 4
+    with hold_writer(made, keyring) as writer:
+        receive(writer, tmp_path, *(frame(id=f"ZZ{p}", pid=p) for p in "PTD"), frame(id="ZZ4"), feed=feed)
+        lanes = [row.lane for row in rows(writer)]
+        assert [row.state for row in rows(writer)] == ["PENDING"] * 4
     assert lanes[0] == lanes[3]
     assert len(set(lanes)) == 3
 
@@ -278,25 +278,25 @@ def found_by(keyring: Keyring, *numbers: str) -> tuple[bytes, ...]:
 
 def test_a_message_is_found_the_moment_it_is_answered_and_once_its_tokens_are_moved(tmp_path: Path) -> None:
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
-        accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1", "ZZ2", "ZZ1")))
-        accept(pen, incoming(b"b", b"two", found_by=found_by(keyring, "ZZ2")))
-        accept(pen, incoming(b"c", b"three"))
+    with hold_writer(made, keyring) as writer:
+        accept(writer, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1", "ZZ2", "ZZ1")))
+        accept(writer, incoming(b"b", b"two", found_by=found_by(keyring, "ZZ2")))
+        accept(writer, incoming(b"c", b"three"))
         assert by_patient(keyring, made, "ZZ1", "ZZ2", "ZZ3") == [[1], [1, 2], []]
-        assert pen.call(SortTokens(most=1)) == 1  # in the middle of it
+        assert writer.call(SortTokens(most=1)) == 1  # in the middle of it
         assert by_patient(keyring, made, "ZZ1", "ZZ2", "ZZ3") == [[1], [1, 2], []]
-        assert pen.call(SortTokens(most=100)) == 1
-        assert pen.call(SortTokens(most=100)) == 0
+        assert writer.call(SortTokens(most=100)) == 1
+        assert writer.call(SortTokens(most=100)) == 0
         assert by_patient(keyring, made, "ZZ1", "ZZ2", "ZZ3") == [[1], [1, 2], []]
 
 
 def test_the_writer_moves_them_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "QUIET_SECONDS", 0.0)
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
-        accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1")))
+    with hold_writer(made, keyring) as writer:
+        accept(writer, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1")))
         while waiting(made):
-            pen.call(WriteEntries(drafts=()))  # its loop goes round
+            writer.call(WriteEntries(drafts=()))  # its loop goes round
         assert by_patient(keyring, made, "ZZ1") == [[1]]
 
 
@@ -304,24 +304,24 @@ def test_the_writer_moves_them_by_itself(tmp_path: Path, monkeypatch: pytest.Mon
 def test_while_senders_stand_in_line_they_wait_unless_there_are_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(line, "CROWD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "BURST_SECONDS", 3600.0)
     monkeypatch.setattr(upkeep, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(upkeep, "SORT", 1)
-    monkeypatch.setattr(upkeep, "MOST_UNSORTED", most + line.CROWD)
+    monkeypatch.setattr(upkeep, "MOST_UNSORTED", most + line.BURST)
     made, keyring = make(tmp_path / "s")
-    with hold_pen(made, keyring) as pen:
-        monkeypatch.setattr(pen._memory, "unsorted", 0)
-        for number in range(line.CROWD + 1):
-            accept(pen, incoming(b"k%d" % number, b"%d" % number))
-        assert pen.crowded
+    with hold_writer(made, keyring) as writer:
+        monkeypatch.setattr(writer._memory, "unsorted", 0)
+        for number in range(line.BURST + 1):
+            accept(writer, incoming(b"k%d" % number, b"%d" % number))
+        assert writer.crowded
         for number in range(3):
             item = incoming(b"z%d" % number, b"zz%d" % number, found_by=found_by(keyring, f"ZZ{number}"))
-            accept(pen, item)
-        assert pen._memory.unsorted == waiting(made) == 3
+            accept(writer, item)
+        assert writer._memory.unsorted == waiting(made) == 3
         if most == 1:
             monkeypatch.setattr(upkeep, "MOST_UNSORTED", 1)
             while waiting(made):
-                pen.call(WriteEntries(drafts=()))
+                writer.call(WriteEntries(drafts=()))
         assert by_patient(keyring, made, "ZZ0", "ZZ1", "ZZ2") == [[47], [48], [49]]
 
 
@@ -335,8 +335,8 @@ def killed_after_the_answer(made: Settings, keyring: Keyring) -> None:
     child = os.fork()
     if child == 0:
         try:
-            with hold_pen(made, keyring) as pen:
-                accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1")))
+            with hold_writer(made, keyring) as writer:
+                accept(writer, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1")))
                 os.kill(os.getpid(), signal.SIGKILL)
         finally:
             os._exit(1)
@@ -347,11 +347,11 @@ def test_killed_between_answer_and_move_nothing_is_lost(tmp_path: Path) -> None:
     made, keyring = make(tmp_path / "s")
     killed_after_the_answer(made, keyring)
     assert by_patient(keyring, made, "ZZ1") == [[1]]
-    with hold_pen(made, keyring) as pen:
-        assert accept(pen, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1"))).duplicate
+    with hold_writer(made, keyring) as writer:
+        assert accept(writer, incoming(b"a", b"one", found_by=found_by(keyring, "ZZ1"))).duplicate
         assert by_patient(keyring, made, "ZZ1") == [[1]]
         while waiting(made):  # a start knows what is left to do
-            pen.call(WriteEntries(drafts=()))
+            writer.call(WriteEntries(drafts=()))
     assert by_patient(keyring, made, "ZZ1") == [[1]]
 
 
@@ -376,14 +376,14 @@ def test_a_token_that_could_not_be_told_from_its_neighbours_is_refused(tmp_path:
 @pytest.fixture
 def hospital(installation: Installation) -> Installation:
     made = installation.settings
-    with hold_pen(made, open_keys(made)) as pen:
-        _fill(pen, installation.directory)
+    with hold_writer(made, open_keys(made)) as writer:
+        _fill(writer, installation.directory)
     return installation
 
 
-def _fill(pen: Pen, folder: Path) -> None:
-    receive(pen, folder, frame(id="ZZ1", visit="ZZV1"), frame(id="ZZ2", visit="ZZV2"))
-    receive(pen, folder, frame(id="ZZ3", visit="ZZV1", kind="SIU^S12").replace(b"ZZM1", b"ZZM3"))
+def _fill(writer: Writer, folder: Path) -> None:
+    receive(writer, folder, frame(id="ZZ1", visit="ZZV1"), frame(id="ZZ2", visit="ZZV2"))
+    receive(writer, folder, frame(id="ZZ3", visit="ZZV1", kind="SIU^S12").replace(b"ZZM1", b"ZZM3"))
 
 
 def test_the_command_searches_and_the_search_is_an_access(hospital: Installation) -> None:
@@ -421,11 +421,11 @@ def test_what_a_stay_shows_as_its_patient_can_be_looked_for(installation: Instal
     )
     installation.roles("administrator", "ur_nurse")
     sent = {"1": "ZZM1^^^ELSEWHERE^MR", "2": "ZZM1^^^&1.2.3&ISO^PI", "3": "ZZM1^^^UMBH^MR", "4": "ZZM1"}
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
         for n, number in sent.items():
             one = frame(id=f"ZZ{n}", visit=f"ZZV{n}").replace(b"ZZM1^^^UMBH^MR", number.encode())
             assert number.encode() in one
-            receive(pen, installation.directory, one)
+            receive(writer, installation.directory, one)
     with answering(installation.settings) as ask:
 
         def found(mrn: str) -> list[int]:

@@ -24,13 +24,13 @@ import pytest
 from installation import ROOT, Installation, Running
 from test_attacks import MISBEHAVIOUR, PROLOGUE, TIMES
 from test_host import FULL, HEAD, install
-from test_plugins import desk
+from test_plugins import queries
 from test_sandbox import ATTACKS, REFUSED, TRIES
 
 from umbridge.access.plugins import ApprovePlugin, Roster
 from umbridge.commands import sample
 from umbridge.run.daemon import Parts
-from umbridge.store.opening import hold_pen
+from umbridge.store.opening import hold_writer
 
 sys.path.insert(0, str(ROOT))
 from bench import load
@@ -105,8 +105,8 @@ def enlist(where: Installation, place: Path, name: str, body: str) -> None:
         )
     )
     (place / f"zz_{name}-1.0.dist-info/RECORD").write_text(record)
-    with hold_pen(where.settings, Parts(where.settings).keyring) as pen:
-        made: tuple[Roster, Any] = desk(where, pen)
+    with hold_writer(where.settings, Parts(where.settings).keyring) as writer:
+        made: tuple[Roster, Any] = queries(where, writer)
 
         def person(account: str, approve: int | None) -> dict[str, Any]:
             act = ApprovePlugin.of({"plugin": name, "reason": "ZZ siege", "approve": approve})
@@ -213,11 +213,11 @@ class Ledger:
 
 def read_back(where: Installation, feed: Feed) -> Ledger:
     found = Ledger(feed)
-    with hold_pen(where.settings, Parts(where.settings).keyring) as pen:
-        for row in pen.ledger.open_slots(kinds=("determination",)):
+    with hold_writer(where.settings, Parts(where.settings).keyring) as writer:
+        for row in writer.ledger.open_slots(kinds=("determination",)):
             seq = row["seq"]
             assert isinstance(seq, int)
-            found.take(pen.ledger.reveal(seq, ("ops", "ident", "clin")))
+            found.take(writer.ledger.reveal(seq, ("ops", "ident", "clin")))
     return found
 
 

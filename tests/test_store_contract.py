@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from test_upgrade import contents
-from test_writer import accept, incoming, pen_at
+from test_writer import accept, incoming, writer_at
 from umbridge_audit.entry import Draft
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
@@ -43,18 +43,18 @@ from umbridge.store.commands import (
     WriteWithNote,
 )
 from umbridge.store.inbox import Incoming
-from umbridge.store.opening import take_pen
+from umbridge.store.opening import open_writer
 from umbridge.store.reader import Reader
 from umbridge.store.refusals import Refusal
 from umbridge.store.settlement import Again, Dismiss, Replay
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-STORES: dict[str, Callable[[Path], AbstractContextManager[Pen]]] = {"sqlite": pen_at}
+STORES: dict[str, Callable[[Path], AbstractContextManager[Writer]]] = {"sqlite": writer_at}
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pen]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Writer]:
     with STORES[request.param](tmp_path / "s") as made:
         yield made
 
@@ -63,7 +63,7 @@ def said(text: str) -> Draft:
     return Draft("audit.status", {"actor": "umbridge", "state": text, "version": "0"})
 
 
-def states(store: Pen) -> list[str]:
+def states(store: Writer) -> list[str]:
     with store.reading() as reader:
         return [str(row["state"]) for row in reader.ledger.open_slots(kinds=["audit.status"])]
 
@@ -94,14 +94,14 @@ class Linger:
 # -- commands ------------------------------------------------------------------------------------------
 
 
-def test_what_a_command_wrote_is_there_for_every_reader_once_it_has_returned(store: Pen) -> None:
+def test_what_a_command_wrote_is_there_for_every_reader_once_it_has_returned(store: Writer) -> None:
     (first, second) = store.call(WriteEntries(drafts=(said("one"), said("two"))))
     third = store.call(WriteEntry(draft=said("three")))
     assert [second - first, third - first] == [1, 2]
     assert states(store) == ["one", "two", "three"]
 
 
-def test_a_command_that_refuses_itself_wrote_nothing_and_only_its_caller_hears(store: Pen) -> None:
+def test_a_command_that_refuses_itself_wrote_nothing_and_only_its_caller_hears(store: Writer) -> None:
     with pytest.raises(UsageError, match="no such note"):
         store.call(Refuse())
     assert store.failed is None
@@ -111,7 +111,7 @@ def test_a_command_that_refuses_itself_wrote_nothing_and_only_its_caller_hears(s
         assert reader.note("there") is None
 
 
-def test_an_entry_and_its_note_are_one(store: Pen) -> None:
+def test_an_entry_and_its_note_are_one(store: Writer) -> None:
     store.call(WriteWithNote(drafts=(said("one"), said("two")), name="zz:1", value="first"))
     store.call(WriteWithNote(drafts=(), name="zz:2", value="second"))
     with store.reading() as reader:
@@ -120,14 +120,14 @@ def test_an_entry_and_its_note_are_one(store: Pen) -> None:
     assert states(store) == ["one", "two"]
 
 
-def test_what_is_in_force_is_said_once(store: Pen) -> None:
+def test_what_is_in_force_is_said_once(store: Writer) -> None:
     command = WriteOnChange(draft=said("in force"), name="zz", value="a")
     assert [store.call(command), store.call(command)] == [True, False]
     assert store.call(WriteOnChange(draft=said("another"), name="zz", value="b"))
     assert states(store) == ["in force", "another"]
 
 
-def test_refusals_are_counted_not_kept(store: Pen) -> None:
+def test_refusals_are_counted_not_kept(store: Writer) -> None:
     one = Refusal("zz", "oversize", AT, bytes_seen=7, digest="00", times=2)
     store.call(CountRefusals(refusals=(one, one, Refusal("zz", "tls", AT))))
     with store.reading() as reader:
@@ -135,7 +135,7 @@ def test_refusals_are_counted_not_kept(store: Pen) -> None:
     assert told == [("zz", "oversize", 4), ("zz", "tls", 1)]
 
 
-def test_the_same_cosignature_twice_is_one(store: Pen) -> None:
+def test_the_same_cosignature_twice_is_one(store: Writer) -> None:
     for _ in range(2):
         store.call(KeepCosignature(size=3, line="— zz.example/w1 AAAA\n"))
     with store.reading() as reader:
@@ -145,7 +145,7 @@ def test_the_same_cosignature_twice_is_one(store: Pen) -> None:
 # -- readers -------------------------------------------------------------------------------------------
 
 
-def test_a_question_does_not_stand_in_the_writers_queue(store: Pen) -> None:
+def test_a_question_does_not_stand_in_the_writers_queue(store: Writer) -> None:
     begun, go = Event(), Event()
     writing = Thread(target=lambda: store.call(Linger(begun, go)))
     writing.start()
@@ -160,7 +160,7 @@ def test_a_question_does_not_stand_in_the_writers_queue(store: Pen) -> None:
         assert reader.note("lingering") == "yes"
 
 
-def test_a_snapshot_sees_one_moment(store: Pen) -> None:
+def test_a_snapshot_sees_one_moment(store: Writer) -> None:
     store.call(WriteWithNote(drafts=(), name="zz", value="before"))
     with store.reading() as reader:
         with reader.snapshot():
@@ -170,7 +170,7 @@ def test_a_snapshot_sees_one_moment(store: Pen) -> None:
         assert reader.note("zz") == "after"
 
 
-def test_rows_are_read_beside_the_writer(store: Pen) -> None:
+def test_rows_are_read_beside_the_writer(store: Writer) -> None:
     frames = [b"MSH|zz%d\r" % number for number in range(5)]
     for number, frame in enumerate(frames):
         accept(store, incoming(b"k%d" % number, frame))
@@ -193,12 +193,12 @@ def test_rows_are_read_beside_the_writer(store: Pen) -> None:
         assert reader.counts("state") == {"PENDING": (5, "")}
 
 
-def test_a_reader_cannot_write(store: Pen) -> None:
+def test_a_reader_cannot_write(store: Writer) -> None:
     with store.reading() as reader, pytest.raises(StoreError, match="READONLY"):
         reader._ask(lambda: reader._cursor.execute("DELETE FROM meta"))
 
 
-def test_readers_are_used_again_one_asker_at_a_time_and_closed_with_the_store(store: Pen) -> None:
+def test_readers_are_used_again_one_asker_at_a_time_and_closed_with_the_store(store: Writer) -> None:
     with store.reading() as one, store.reading() as other:
         assert one is not other
     with store.reading() as again:
@@ -209,7 +209,7 @@ def test_readers_are_used_again_one_asker_at_a_time_and_closed_with_the_store(st
         pass
 
 
-def test_a_reader_that_failed_is_not_used_again(store: Pen) -> None:
+def test_a_reader_that_failed_is_not_used_again(store: Writer) -> None:
     seen: list[Reader] = []
     with pytest.raises(UsageError), store.reading() as reader:
         seen.append(reader)
@@ -258,13 +258,13 @@ def test_no_command_holds_what_runs_or_is_read_but_once() -> None:
 
 def population(directory: Path) -> None:
     """A worked row, one that waits, two set aside of which one is a lane's share, and a merge."""
-    with pen_at(directory) as pen:
+    with writer_at(directory) as writer:
         merge = (Named(0, None, None, (b"p" * 16, b"q" * 16), is_person=True),)
-        accept(pen, incoming(b"a", b"one", patient_token=b"p" * 16))
-        accept(pen, incoming(b"b", b"two", state=RowState.QUARANTINED, visit_token=b"w" * 16))
-        accept(pen, incoming(b"c", b"three", patient_token=b"q" * 16, visit_token=b"x" * 16))
-        accept(pen, incoming(b"d", b"four", parts=merge))
-        pen.call(Finish(1))
+        accept(writer, incoming(b"a", b"one", patient_token=b"p" * 16))
+        accept(writer, incoming(b"b", b"two", state=RowState.QUARANTINED, visit_token=b"w" * 16))
+        accept(writer, incoming(b"c", b"three", patient_token=b"q" * 16, visit_token=b"x" * 16))
+        accept(writer, incoming(b"d", b"four", parts=merge))
+        writer.call(Finish(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +324,8 @@ APPLIED: dict[str, tuple[Any, ...]] = {
 THEN = datetime.now(UTC)  # this month's keys are those of the populated store
 
 
-def remembered(pen: Pen) -> tuple[object, ...]:
-    memory = pen._memory
+def remembered(writer: Writer) -> tuple[object, ...]:
+    memory = writer._memory
     known = memory.known
     return (
         memory.last,
@@ -333,8 +333,8 @@ def remembered(pen: Pen) -> tuple[object, ...]:
         set(memory.suspects),
         dict(known.lanes),
         set(known.registered),
-        pen.ledger.size,
-        pen.ledger.root,
+        writer.ledger.size,
+        writer.ledger.root,
     )
 
 
@@ -344,27 +344,27 @@ def applied(
     """All tables after the commands; ``rolled_back``: after they were applied once before, for nothing."""
     made = config.load(directory / "umbridge.toml")
 
-    def fill(pen: Pen) -> Batch:
+    def fill(writer: Writer) -> Batch:
         monkeypatch.setattr(os, "urandom", random.Random(7).randbytes)
-        batch = Batch(pen._cursor, pen.ledger, pen.keyring, pen._memory, pen.clock.now)
+        batch = Batch(writer._cursor, writer.ledger, writer.keyring, writer._memory, writer.clock.now)
         batch.prefetch([each.key_token for each in commands if isinstance(each, Incoming)])
         for each in commands:
             _ = batch.accept(each) if isinstance(each, Incoming) else each.apply(batch)
         batch.flush()
         return batch
 
-    with take_pen(made, Keyring.open(made.keys)) as pen:
-        pen.clock.now = THEN
+    with open_writer(made, Keyring.open(made.keys)) as writer:
+        writer.clock.now = THEN
         if rolled_back:
-            before, mark = remembered(pen), pen.ledger.mark()
-            pen._cursor.execute("BEGIN IMMEDIATE")
-            fill(pen)
-            pen._raw.rollback()
-            pen.ledger.go_back(mark)
-            assert remembered(pen) == before
-        pen._cursor.execute("BEGIN IMMEDIATE")
-        fill(pen).keep()
-        pen._raw.commit()
+            before, mark = remembered(writer), writer.ledger.mark()
+            writer._cursor.execute("BEGIN IMMEDIATE")
+            fill(writer)
+            writer._raw.rollback()
+            writer.ledger.go_back(mark)
+            assert remembered(writer) == before
+        writer._cursor.execute("BEGIN IMMEDIATE")
+        fill(writer).keep()
+        writer._raw.commit()
     monkeypatch.undo()
     return contents(made, but=())
 

@@ -36,7 +36,7 @@ from umbridge.run import daemon, overview
 from umbridge.settings import config
 from umbridge.store import durability, engine
 from umbridge.store.durability import take_lock
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 
 SHM = Path("/dev/shm")  # noqa: S108 - it lies in memory: that is the point
 
@@ -71,8 +71,8 @@ class Place:
     def write(self, key: bytes = b"zz1") -> None:
         """One message more, and a clean end."""
         settings = self.settings
-        with hold_pen(settings, open_keys(settings)) as pen:
-            accept(pen, incoming(key, b"ZZ one message"))
+        with hold_writer(settings, open_keys(settings)) as writer:
+            accept(writer, incoming(key, b"ZZ one message"))
 
     def contents(self) -> dict[str, tuple[int, bytes | None]]:
         left = (self.database.name + "-wal", self.database.name + "-shm", "lock")
@@ -244,10 +244,10 @@ def test_the_shape_of_a_store_is_read_and_not_only_its_version(
     """The planted bug: nobody looks at the tables. A store that lacks one opens, and fails under a sender."""
     place.sql("DROP TABLE delivery_attempt")
     monkeypatch.setattr(engine, "_wanted", dict)
-    with hold_pen(place.settings, open_keys(place.settings)) as pen:
-        assert accept(pen, incoming(b"zz1", b"ZZ one")).ack == "AA"
+    with hold_writer(place.settings, open_keys(place.settings)) as writer:
+        assert accept(writer, incoming(b"zz1", b"ZZ one")).ack == "AA"
         with pytest.raises(StoreError):
-            accept(pen, incoming(b"zz1", b"ZZ one"))  # a repeat is the first to need it
+            accept(writer, incoming(b"zz1", b"ZZ one"))  # a repeat is the first to need it
 
 
 def test_another_accounts_store_is_not_written_even_by_root(
@@ -356,8 +356,8 @@ def test_full_disk_at_start(place: Place) -> None:
             start(place)
         assert caught.value.exit_code == 74
         (store / "filler").unlink()
-        with hold_pen(place.settings, open_keys(place.settings)) as pen:  # room again
-            assert accept(pen, incoming(b"zz1", b"ZZ after")).seq == 2
+        with hold_writer(place.settings, open_keys(place.settings)) as writer:  # room again
+            assert accept(writer, incoming(b"zz1", b"ZZ after")).seq == 2
 
 
 def test_a_disk_that_takes_no_more_at_start(place: Place) -> None:
@@ -394,7 +394,7 @@ def test_db_on_tmpfs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class Quiet:
-    """As much of a pen as a line of status needs."""
+    """As much of a writer as a line of status needs."""
 
     signer_away = ""
 
@@ -439,8 +439,8 @@ def test_missing_urandom_substitute(tmp_path: Path) -> None:
 
 def test_clock_1970(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is refused for the clock's sake: taken, set aside as from the future, and the step is told."""
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
-        accept(pen, incoming(b"zz0", b"ZZ today"))
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
+        accept(writer, incoming(b"zz0", b"ZZ today"))
     program = Path(__file__).parent / "planted" / "another_day.py"
     monkeypatch.setenv("ZZ_NOW", "1970-01-01T00:00:00+00:00")
     lost = installation.start((str(program),))
@@ -450,12 +450,12 @@ def test_clock_1970(installation: Installation, monkeypatch: pytest.MonkeyPatch)
     finally:
         lost.kill()
     monkeypatch.delenv("ZZ_NOW")
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
-        assert "clock.step" in kinds(pen)
-        (row,) = (row for row in rows(pen) if row.head["control_id"] == "ZZ1")
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
+        assert "clock.step" in kinds(writer)
+        (row,) = (row for row in rows(writer) if row.head["control_id"] == "ZZ1")
         assert (row.state, row.reason) == ("QUARANTINED", "from_the_future")
-        assert said(installation.settings, pen).verdict == "PASS"
-        received = pen.call(
+        assert said(installation.settings, writer).verdict == "PASS"
+        received = writer.call(
             Inside(
                 lambda batch: batch.cursor.execute("SELECT received_at FROM inbox ORDER BY seq").fetchall()
             )
@@ -470,15 +470,15 @@ def test_fd_limit_64(installation: Installation) -> None:
         assert "connections_limited_by_file_limit" in limited.log.read_text()
 
         async def scene() -> None:
-            reader, writer = await asyncio.open_connection("127.0.0.1", limited.port)
-            writer.write(mllp.encode(frame(id="ZZ0")))
+            reader, stream = await asyncio.open_connection("127.0.0.1", limited.port)
+            stream.write(mllp.encode(frame(id="ZZ0")))
             assert acks(await reader.readuntil(mllp.END)) == [("AA", "ZZ0")]
             for _ in range(40):
                 with contextlib.suppress(OSError):
                     assert await exchange(limited.port, mllp.encode(frame(id="ZZX"))) == b""
-            writer.write(mllp.encode(frame(id="ZZ1", visit="ZZV2")))
+            stream.write(mllp.encode(frame(id="ZZ1", visit="ZZV2")))
             assert acks(await reader.readuntil(mllp.END)) == [("AA", "ZZ1")]
-            writer.close()
+            stream.close()
 
         asyncio.run(scene())
         status = limited.worked()
@@ -486,8 +486,8 @@ def test_fd_limit_64(installation: Installation) -> None:
         assert limited.stop() == 0
     finally:
         limited.kill()
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
-        assert {row.head["control_id"] for row in rows(pen)} == {"ZZ0", "ZZ1"}
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
+        assert {row.head["control_id"] for row in rows(writer)} == {"ZZ0", "ZZ1"}
 
 
 LIMITED = (
@@ -520,9 +520,9 @@ def test_3_mb_of_memory_left(installation: Installation, left: int) -> None:
         assert "start again" in starved.log.read_text().splitlines()[-1]
     finally:
         starved.kill()
-    with hold_pen(installation.settings, open_keys(installation.settings)) as pen:
-        assert took <= {str(row.head["control_id"]) for row in rows(pen)}
-        assert said(installation.settings, pen).verdict == "PASS"
+    with hold_writer(installation.settings, open_keys(installation.settings)) as writer:
+        assert took <= {str(row.head["control_id"]) for row in rows(writer)}
+        assert said(installation.settings, writer).verdict == "PASS"
 
 
 # -- what a process that closes the file takes with it ------------------------------------------------------

@@ -20,7 +20,7 @@ from test_work import Book, one
 
 from umbridge.hl7 import er7
 from umbridge.lanes.protocol import Done, Silence, Snapshot
-from umbridge.lanes.work import Casework
+from umbridge.lanes.work import StayWork
 from umbridge.screening.host import Host
 from umbridge.settings.site import SiteProfile, load_site
 from umbridge.stay.identity import event_of
@@ -49,7 +49,7 @@ def _site(path: Path) -> SiteProfile:
     return load_site(path)
 
 
-class Turns:
+class LaneQueue:
     """One vignette's stay, and the moments that come between its messages."""
 
     def __init__(self, host: Host, site: SiteProfile) -> None:
@@ -69,7 +69,7 @@ class Turns:
             self._work(replace(last, purpose=Silence(self.due), stored=stored))
 
     def _work(self, task: Any) -> Done:
-        done = self.book.take(one(Casework(self.site, self.host, charsets={}), task))
+        done = self.book.take(one(StayWork(self.site, self.host, charsets={}), task))
         self.due = done.due
         return done
 
@@ -79,7 +79,7 @@ class Turns:
 def test_a_review_is_as_expected_after_each_message_in_turn(name: str, host: Host) -> None:
     expected = _expected()[name]
     site = _site(VIGNETTES / expected.get("site", "site.toml"))
-    turns, until = Turns(host, site), datetime.fromisoformat(expected["as_of"])
+    turns, until = LaneQueue(host, site), datetime.fromisoformat(expected["as_of"])
     for path in sorted((VIGNETTES / "cases" / name).glob("*.hl7")):
         event = event_of(er7.parse(path.read_bytes()), site)
         if event.visit.number == expected["visit"] and event.sent_at <= until:

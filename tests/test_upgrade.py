@@ -23,9 +23,9 @@ from umbridge.errors import StoreError
 from umbridge.settings import config
 from umbridge.settings.config import Settings
 from umbridge.store import engine, upgrade
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 from umbridge.store.upgrade import STEPS, Step
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 KEPT = Path(__file__).parent / "vectors"
 FOLDERS = sorted(int(path.name.removeprefix("store-")) for path in KEPT.glob("store-*"))
@@ -57,7 +57,7 @@ def contents(made: Settings, but: Collection[str] = ("meta",)) -> dict[str, list
 
 
 def open_and_close(made: Settings) -> None:
-    with hold_pen(made, open_keys(made)):
+    with hold_writer(made, open_keys(made)):
         pass
 
 
@@ -70,9 +70,9 @@ def verdict(made: Settings) -> tuple[str, int]:
     return report.verdict, report.entries
 
 
-def upgrades_said(pen: Pen) -> list[str]:
+def upgrades_said(writer: Writer) -> list[str]:
     """What the ledger says of upgrades, without their reasons."""
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         rows = [row for row in reader.ledger.open_slots(kinds=["audit.status"]) if row["state"] == "upgraded"]
         details: list[Any] = [
             reader.ledger.reveal(int(str(row["seq"])), ["ops"])["ops"]["detail"] for row in rows
@@ -107,14 +107,14 @@ def test_no_step_touches_what_the_ledger_says() -> None:
 def test_a_kept_store_is_brought_forward_verifies_and_goes_on(old: Settings) -> None:
     before, entries = contents(old), verdict(old)[1]
     first = version_of(old)
-    with hold_pen(old, open_keys(old)) as pen:
-        stored = accept(pen, incoming(b"zz-new", b"MSH|zz after the upgrade\r"))
-        with pen.reading() as reader:
+    with hold_writer(old, open_keys(old)) as writer:
+        stored = accept(writer, incoming(b"zz-new", b"MSH|zz after the upgrade\r"))
+        with writer.reading() as reader:
             assert len(reader.rows(0, 1000, 1 << 24)) == stored.seq
             assert all(row.frame for row in reader.rows(0, 1000, 1 << 24))
             assert reader.lanes()
             assert all(reader.stay(lane) is not None for lane in reader.lanes())
-        kinds = upgrades_said(pen)
+        kinds = upgrades_said(writer)
     assert version_of(old) == str(upgrade.newest())
     assert kinds == [
         f"store {step.number - 1} to {step.number}" for step in STEPS if step.number > int(first)
@@ -129,8 +129,8 @@ def test_a_kept_store_is_brought_forward_verifies_and_goes_on(old: Settings) -> 
 def test_an_upgrade_is_said_once(old: Settings) -> None:
     first = int(version_of(old))
     open_and_close(old)
-    with hold_pen(old, open_keys(old)) as pen:
-        told = upgrades_said(pen)
+    with hold_writer(old, open_keys(old)) as writer:
+        told = upgrades_said(writer)
     assert len(told) == len([step for step in STEPS if step.number > first])
 
 

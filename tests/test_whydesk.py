@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from installation import Installation
-from test_registry import REDACTED, Desk, desk_of, feed
+from test_registry import REDACTED, Access, feed, queries_of
 
 from umbridge.access.opened import Opened
 from umbridge.access.plugins import choose, in_force
-from umbridge.access.stays import StayDesk
+from umbridge.access.stays import StayQueries
 from umbridge.access.why import LedgerWhy, _is_restricted
 from umbridge.commands.pages import behind_page
 from umbridge.errors import NotPermittedError, UmbridgeError, UnavailableError
@@ -33,17 +33,17 @@ NURSE = ("ur_nurse",)
 class Ledger:
     """The determinations of a fed store, and how each is given again."""
 
-    desk: Desk
+    queries: Access
     host: Host
-    stays: StayDesk
+    stays: StayQueries
     opened: Opened
 
     def slots(self) -> dict[int, Row]:
-        return {seq: self.opened.determination(seq) for seq in self.desk.of_kind("determination")}
+        return {seq: self.opened.determination(seq) for seq in self.queries.of_kind("determination")}
 
     def again(self, slots: Row, *, until: int | None = None) -> Again:
         events, closed = self.stays.kept(self.opened, slots["visit"], until or slots["row"])
-        fold = StayFold.refold(Parts(self.desk.where.settings).site, events)
+        fold = StayFold.refold(Parts(self.queries.where.settings).site, events)
         tried = (closed - {slots["review_id"]}, closed, frozenset[str]())
         return hindered(slots, self.host) or given_again(slots, fold, self.host, tried)
 
@@ -53,14 +53,16 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     where = Installation(tmp_path_factory.mktemp("why") / "site")
     feed(where, stays=4)
     with ExitStack() as stack:
-        desk = desk_of(where, stack)
+        queries = queries_of(where, stack)
         host = Host(call_seconds=60.0, why=True)
-        host.start_these(choose(where.settings, in_force(desk.pen)))
+        host.start_these(choose(where.settings, in_force(queries.writer)))
         stack.callback(host.stop)
         parts: Any = Parts(where.settings)
-        opened = Opened(desk.pen, desk.table, None, None)  # type: ignore[arg-type]  # only what needs neither
-        stays = StayDesk(desk.inquiry.door, parts.site, desk.inquiry.charset, desk.inquiry.worklist)
-        yield Ledger(desk, host, stays, opened)
+        opened = Opened(queries.writer, queries.table, None, None)  # type: ignore[arg-type]  # only what needs neither
+        stays = StayQueries(
+            queries.registry.door, parts.site, queries.registry.charset, queries.registry.worklist
+        )
+        yield Ledger(queries, host, stays, opened)
 
 
 def facts(rows: Any) -> set[str]:
@@ -152,7 +154,7 @@ def test_all_that_an_answer_says_is_compared() -> None:
 
 
 def show(ledger: Ledger, seq: int, roles: tuple[str, ...] = NURSE, purpose: str = "HPAYMT") -> Row:
-    (row,) = ledger.desk.ask(roles, "ledger.why", seq=seq, purpose=purpose)
+    (row,) = ledger.queries.ask(roles, "ledger.why", seq=seq, purpose=purpose)
     return row
 
 
@@ -163,12 +165,12 @@ def page(row: Row) -> str:
 
 def test_the_tree_is_shown_to_who_may_see_the_evidence_and_the_look_is_logged(ledger: Ledger) -> None:
     seq = next(seq for seq, slots in ledger.slots().items() if slots["outcome"] == "PEND")
-    before = ledger.desk.pen.ledger.size
+    before = ledger.queries.writer.ledger.size
     row = show(ledger, seq)
     assert row["agrees"] is True
     assert row["why"]
-    assert row["slots"] == ledger.desk.entry(seq)["slots"]
-    assert ledger.desk.entry(before)["slots"]["query"] == f"ledger show {seq} --why"
+    assert row["slots"] == ledger.queries.entry(seq)["slots"]
+    assert ledger.queries.entry(before)["slots"]["query"] == f"ledger show {seq} --why"
     assert "it comes out as written" in page(row)
     assert "missing: " in page(row)
     for role, purpose in (("compliance_auditor", "HCOMPL"), ("him", "PATRQT"), ("administrator", "HOPERAT")):
@@ -189,7 +191,7 @@ def test_what_is_no_determination_and_what_is_not_there_is_said(ledger: Ledger) 
 
 def test_one_is_given_again_at_a_time(ledger: Ledger) -> None:
     """Four who ask would else have every thread of the control socket start plugins."""
-    turn: Any = ledger.desk.inquiry._answers[LedgerWhy].__self__._turn  # type: ignore[attr-defined]
+    turn: Any = ledger.queries.registry._answers[LedgerWhy].__self__._turn  # type: ignore[attr-defined]
     seq = next(iter(ledger.slots()))
     with turn, pytest.raises(UnavailableError, match="ask again"):
         show(ledger, seq)

@@ -30,7 +30,7 @@ from umbridge.lanes.protocol import (
     Task,
     WholeLane,
 )
-from umbridge.lanes.work import Casework, to_screen
+from umbridge.lanes.work import StayWork, to_screen
 from umbridge.review.plan import reviews
 from umbridge.review.standing import InForce, LaneReviews
 from umbridge.screening.host import Host
@@ -50,12 +50,12 @@ def host() -> Iterator[Host]:
     host.stop()
 
 
-def office(host: Host, site: SiteProfile | None = None, **more: int) -> Casework:
-    return Casework(site or default_site(), host, charsets={}, **more)
+def pool(host: Host, site: SiteProfile | None = None, **more: int) -> StayWork:
+    return StayWork(site or default_site(), host, charsets={}, **more)
 
 
-def one(casework: Casework, task: Task) -> Done | Need | Failed:
-    (answer,) = casework.work([task])
+def one(stay_work: StayWork, task: Task) -> Done | Need | Failed:
+    (answer,) = stay_work.work([task])
     return answer
 
 
@@ -111,12 +111,12 @@ def timeless(done: Done) -> Done:
 def test_remembered_restored_or_folded_anew_a_row_comes_to_the_same(host: Host, kind: object) -> None:
     told = sample.stay(3, BEGAN, kind) if kind else sample.stay(4, BEGAN)  # type: ignore[arg-type]
     kept, restored, anew = Book(), Book(), Book()
-    remembering = office(host)
+    remembering = pool(host)
     screened = 0
     for frame in told:
         first = timeless(kept.take(one(remembering, kept.next(frame))))
-        second = timeless(restored.take(one(office(host), restored.next(frame, snapshot=True))))
-        third = timeless(anew.take(one(office(host), anew.next(frame, rows=True))))
+        second = timeless(restored.take(one(pool(host), restored.next(frame, snapshot=True))))
+        third = timeless(anew.take(one(pool(host), anew.next(frame, rows=True))))
         assert first == second == third
         screened += len(first.determined)
     assert screened > 0
@@ -130,17 +130,17 @@ def test_an_undated_message_is_read_by_its_receipt_whoever_folds_it(host: Host) 
         re.sub(rb"^((?:[^|]*\|){6})[^|]*", rb"\1", each) for each in sample.stay(3, BEGAN, sample.PNEUMONIA)
     ]
     kept, anew = Book(), Book()
-    remembering = office(host)
+    remembering = pool(host)
     for frame in told:
         first = kept.take(one(remembering, kept.next(frame)))
         assert first.as_of.year == BEGAN.year
-        assert timeless(first) == timeless(anew.take(one(office(host), anew.next(frame, rows=True))))
+        assert timeless(first) == timeless(anew.take(one(pool(host), anew.next(frame, rows=True))))
     assert kept.task.said.as_of == datetime.fromisoformat(kept.rows[-1].received)
 
 
 def test_a_fold_that_stands_elsewhere_is_not_used(host: Host) -> None:
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
-    book, work = Book(), office(host)
+    book, work = Book(), pool(host)
     book.take(one(work, book.next(told[0])))
     ahead = replace(book.next(told[1]), after=7)
     assert one(work, ahead) == NeedSnapshot()
@@ -150,7 +150,7 @@ def test_a_fold_that_stands_elsewhere_is_not_used(host: Host) -> None:
 
 def test_a_row_that_fails_leaves_no_fold_behind(host: Host) -> None:
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
-    book, work = Book(), office(host)
+    book, work = Book(), pool(host)
     book.take(one(work, book.next(told[0])))
     assert one(work, replace(book.next(b"not HL7 at all"), after=1)) == Failed("NotHl7Error")
     assert one(work, replace(book.next(told[1]), after=1)) == NeedSnapshot()
@@ -160,12 +160,12 @@ def test_another_site_profile_asks_for_every_row_and_writes_every_increment(host
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
     book = Book()
     for frame in told[:-1]:
-        book.take(one(office(host), book.next(frame, snapshot=True)))
+        book.take(one(pool(host), book.next(frame, snapshot=True)))
     site = default_site()
     other = replace(site, digest="sha256:" + "0" * 64)
     last = book.next(told[-1], snapshot=True)
-    assert one(office(host, other), last) == NeedRows(renew=True)
-    done = one(office(host, other), replace(last, stored=WholeLane(tuple(book.rows), renew=True)))
+    assert one(pool(host, other), last) == NeedRows(renew=True)
+    done = one(pool(host, other), replace(last, stored=WholeLane(tuple(book.rows), renew=True)))
     assert isinstance(done, Done)
     whole = [made for _, made in done.increments]
     assert whole[: len(book.increments)] == book.increments
@@ -178,7 +178,7 @@ def test_a_stay_that_is_folded_under_other_rules_says_what_differs_and_not_what_
     """Whatever has it folded again: also where it is the next message, as no earlier try could fold it."""
     site, book = default_site(), Book()
     told = list(sample.stay(1, BEGAN))
-    work = office(host, site)
+    work = pool(host, site)
     for frame in told[:-1]:
         book.take(one(work, book.next(frame)))
     text = files("umbridge").joinpath("default_site.toml").read_text("utf-8")
@@ -189,11 +189,11 @@ def test_a_stay_that_is_folded_under_other_rules_says_what_differs_and_not_what_
     whole = WholeLane(tuple(book.rows), renew=True, before=before)
     for purpose, rows in ((TakeIn(), whole), (Reread(), replace(whole, rows=whole.rows[:-1]))):
         task = replace(last, stored=rows, purpose=purpose)
-        done = one(office(host, other), task)
+        done = one(pool(host, other), task)
         assert isinstance(done, Done) and done.differs == ("facts",)
-        done = one(office(host, same), task)
+        done = one(pool(host, same), task)
         assert isinstance(done, Done) and done.differs == ()
-    done = one(office(host, site), replace(last, stored=whole))
+    done = one(pool(host, site), replace(last, stored=whole))
     assert isinstance(done, Done) and done.differs == ()  # the same rules
 
 
@@ -214,13 +214,13 @@ def test_a_late_event_needs_no_row_read_again(host: Host) -> None:
         ]
         return b"\r".join(b"EVN||" + stamp if line.startswith(b"EVN") else line for line in lines)
 
-    book, work = Book(), office(host)
+    book, work = Book(), pool(host)
     for step in range(70):
         book.take(one(work, book.next(at(BEGAN + timedelta(minutes=step + 10)))))
     late = book.next(at(BEGAN))
     done = one(work, late)
     assert isinstance(done, Done)
-    again = one(office(host), replace(late, stored=WholeLane(tuple(book.rows))))
+    again = one(pool(host), replace(late, stored=WholeLane(tuple(book.rows))))
     assert isinstance(again, Done) and json.loads(again.head) == json.loads(done.head)
 
 
@@ -229,7 +229,7 @@ def test_rows_put_together_come_to_what_each_comes_to_alone(host: Host) -> None:
     stories = [sample.stay(number, BEGAN) for number in range(4)] + [sample.stay(9, BEGAN, sample.PNEUMONIA)]
     alone = [Book() for _ in stories]
     together = [Book() for _ in stories]
-    first, second = office(host), office(host)
+    first, second = pool(host), pool(host)
     for step in range(min(map(len, stories))):
         want = [
             book.take(one(first, replace(book.next(told[step]), lane=bytes([number]) * 32)))
@@ -250,7 +250,7 @@ def test_rows_put_together_come_to_what_each_comes_to_alone(host: Host) -> None:
 
 
 def test_memory_is_bounded_by_the_cache(host: Host) -> None:
-    work = office(host, cache=2)
+    work = pool(host, cache=2)
     told = sample.stay(3, BEGAN, sample.PNEUMONIA)
     for number in range(4):
         book = Book()

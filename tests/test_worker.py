@@ -33,7 +33,7 @@ from umbridge.model import (
 )
 from umbridge.screening import case_codec
 from umbridge.screening.answer_codec import manifest_in, manifest_out, result_in, result_out
-from umbridge.screening.case_codec import Known, Told, case_in, case_out
+from umbridge.screening.case_codec import EncodeCache, Known, case_in, case_out
 from umbridge.screening.frames import FRAME_LIMIT, WireError, asked, frame, question, unframe
 from umbridge.values.interval import Interval
 from umbridge.values.signed import ContentStatus
@@ -200,7 +200,7 @@ def test_what_is_cited_of_a_case_comes_back_as_it_was_cited(case: Case, data: st
 def test_a_sample_that_may_not_be_cited_in_words_may_not_be_by_its_place() -> None:
     for source in ("x" * 500, "ZZ\x1b[2J"):
         case = replace(simple_case(), facts={"bun": one_reading("bun", Decimal(6), source=source)})
-        for told in (None, Told()):
+        for told in (None, EncodeCache()):
             for _ in range(2):  # nor after it was asked for once
                 with pytest.raises(WireError):
                     result_in(result_out(FULL) | {"evidence": ["bun"]}, MANIFEST, case, told)

@@ -1,4 +1,4 @@
-"""The office: caseworkers start, answer in order, die without losing a row, and leave nothing behind."""
+"""The office: lane workers start, answer in order, die without losing a row, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from umbridge.errors import ConfigError
 from umbridge.lanes import worker_pool as rooms
 from umbridge.lanes.protocol import Done, Task
 from umbridge.lanes.worker_pool import (
-    Caseworker,
-    CaseworkerLostError,
-    Office,
+    LaneWorker,
+    LaneWorkerLostError,
     Terms,
+    WorkerPool,
     WorkFailedError,
     share_of,
 )
@@ -52,14 +52,14 @@ def terms(**more: object) -> Terms:
     return replace(whole, **more)  # type: ignore[arg-type]
 
 
-def at_work(use: Callable[[Office], Awaitable[T]], count: int = 1) -> T:
+def at_work(use: Callable[[WorkerPool], Awaitable[T]], count: int = 1) -> T:
     async def main() -> T:
-        office = Office(terms(), count)
-        await office.start()
+        pool = WorkerPool(terms(), count)
+        await pool.start()
         try:
-            return await use(office)
+            return await use(pool)
         finally:
-            await office.stop()
+            await pool.stop()
 
     return asyncio.run(main())
 
@@ -68,7 +68,7 @@ def lane(number: int) -> bytes:
     return bytes([number]) * 32
 
 
-async def started(one: Caseworker) -> int:
+async def started(one: LaneWorker) -> int:
     await one.ready()
     assert one.pid is not None
     return one.pid
@@ -83,28 +83,28 @@ def is_gone(pid: int) -> bool:
 
 
 def test_rows_are_answered_each_with_its_own_result() -> None:
-    async def use(office: Office) -> None:
+    async def use(pool: WorkerPool) -> None:
         tasks = [replace(TASK, seq=number + 1, lane=lane(number)) for number in range(12)]
-        done = await asyncio.gather(*map(office.work, tasks))
+        done = await asyncio.gather(*map(pool.work, tasks))
         for task, each in zip(tasks, done, strict=True):
             assert isinstance(each, Done)
             assert [seq for seq, _ in each.increments] in ([], [task.seq])
-        assert [info.name for info in office.plugins] == sorted(NAMES)
-        assert {info.health for info in office.plugins} == {"running"}
+        assert [info.name for info in pool.plugins] == sorted(NAMES)
+        assert {info.health for info in pool.plugins} == {"running"}
 
     at_work(use, 2)
 
 
 def test_a_lane_keeps_its_caseworker() -> None:
-    async def use(office: Office) -> None:
+    async def use(pool: WorkerPool) -> None:
         told = sample.stay(3, BEGAN, sample.PNEUMONIA)
         for number in range(4):
-            first = await office.work(replace(TASK, lane=lane(number)))
+            first = await pool.work(replace(TASK, lane=lane(number)))
             assert isinstance(first, Done)
             after = replace(
                 TASK, seq=2, after=1, lane=lane(number), frame=told[1], said=LaneReviews(first.as_of)
             )
-            assert isinstance(await office.work(after), Done)  # no snapshot was needed: it was remembered
+            assert isinstance(await pool.work(after), Done)  # no snapshot was needed: it was remembered
 
     at_work(use, 2)
 
@@ -113,24 +113,24 @@ def test_a_lane_keeps_its_caseworker() -> None:
 def test_one_that_dies_names_the_row_it_was_at_and_is_replaced(alone: bool) -> None:
     """Only a row that was worked alone can be blamed: it may have been any of those worked together."""
 
-    async def use(office: Office) -> None:
-        (one,) = office.caseworkers
+    async def use(pool: WorkerPool) -> None:
+        (one,) = pool.lane_workers
         pid = one.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         asked = [
-            asyncio.ensure_future(office.work(replace(TASK, seq=number + 1, lane=lane(number), alone=alone)))
+            asyncio.ensure_future(pool.work(replace(TASK, seq=number + 1, lane=lane(number), alone=alone)))
             for number in range(3)
         ]
         await asyncio.sleep(0)
         os.kill(pid, signal.SIGKILL)
         lost = await asyncio.gather(*asked, return_exceptions=True)
-        assert [isinstance(each, CaseworkerLostError) and each.culprit for each in lost] == [
+        assert [isinstance(each, LaneWorkerLostError) and each.culprit for each in lost] == [
             alone,
             False,
             False,
         ]
-        assert isinstance(await office.work(TASK), Done)
+        assert isinstance(await pool.work(TASK), Done)
         assert one.pid not in (None, pid)
         assert is_gone(pid)
 
@@ -139,43 +139,43 @@ def test_one_that_dies_names_the_row_it_was_at_and_is_replaced(alone: bool) -> N
 
 def test_one_that_sits_on_a_row_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(Caseworker.look, "__defaults__", (0.3,))
+    monkeypatch.setattr(LaneWorker.look, "__defaults__", (0.3,))
 
-    async def use(office: Office) -> None:
-        (one,) = office.caseworkers
+    async def use(pool: WorkerPool) -> None:
+        (one,) = pool.lane_workers
         assert one.pid is not None
         os.kill(one.pid, signal.SIGSTOP)
-        with pytest.raises(CaseworkerLostError) as lost:
-            await office.work(TASK)
+        with pytest.raises(LaneWorkerLostError) as lost:
+            await pool.work(TASK)
         assert not lost.value.culprit
-        with pytest.raises(CaseworkerLostError) as again:
+        with pytest.raises(LaneWorkerLostError) as again:
             os.kill(await started(one), signal.SIGSTOP)
-            await office.work(replace(TASK, alone=True))
+            await pool.work(replace(TASK, alone=True))
         assert again.value.culprit
 
     at_work(use)
 
 
 def test_a_defect_is_told_by_its_type_alone() -> None:
-    async def use(office: Office) -> None:
+    async def use(pool: WorkerPool) -> None:
         with pytest.raises(WorkFailedError, match=r"^NotHl7Error$"):
-            await office.work(replace(TASK, frame=b"ZZCANARY not HL7"))
-        assert isinstance(await office.work(TASK), Done)
+            await pool.work(replace(TASK, frame=b"ZZCANARY not HL7"))
+        assert isinstance(await pool.work(TASK), Done)
 
     at_work(use)
 
 
 def test_a_plugin_that_dies_between_rows_is_seen_without_asking() -> None:
-    async def use(office: Office) -> None:
-        (one,) = office.caseworkers
+    async def use(pool: WorkerPool) -> None:
+        (one,) = pool.lane_workers
         children = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().split()
         assert len(children) == len(NAMES)
         os.kill(int(children[0]), signal.SIGKILL)
         until = time.monotonic() + 120
-        while {info.health for info in office.plugins} == {"running"}:
+        while {info.health for info in pool.plugins} == {"running"}:
             assert time.monotonic() < until
             await asyncio.sleep(0.02)
-        assert sorted(info.health for info in office.plugins) == ["restarting", "running"]
+        assert sorted(info.health for info in pool.plugins) == ["restarting", "running"]
 
     at_work(use)
 
@@ -183,8 +183,8 @@ def test_a_plugin_that_dies_between_rows_is_seen_without_asking() -> None:
 def test_stop_leaves_no_process_behind() -> None:
     pids: list[int] = []
 
-    async def use(office: Office) -> None:
-        for one in office.caseworkers:
+    async def use(pool: WorkerPool) -> None:
+        for one in pool.lane_workers:
             assert one.pid is not None
             children = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text().split()
             pids.extend([one.pid, *map(int, children)])
@@ -196,7 +196,7 @@ def test_stop_leaves_no_process_behind() -> None:
 
 def test_settings_that_cannot_be_are_refused_by_name() -> None:
     async def start(more: dict[str, object]) -> None:
-        await Office(terms(**more), 1).start()
+        await WorkerPool(terms(**more), 1).start()
 
     with pytest.raises(ConfigError, match="changed while umbridge was starting"):
         asyncio.run(start({"digest": "sha256:" + "0" * 64}))

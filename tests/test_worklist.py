@@ -34,10 +34,10 @@ from umbridge.stay.anew import reading_of
 from umbridge.stay.clock import instant
 from umbridge.store import worklist as stored
 from umbridge.store.commands import Transaction
-from umbridge.store.opening import hold_pen, open_keys
+from umbridge.store.opening import hold_writer, open_keys
 from umbridge.store.steps import Steps
 from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 SITE = default_site()
 
@@ -66,10 +66,10 @@ def screening(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterato
     host = Host(call_seconds=60.0)
     host.start(["interqual_like", "two_midnight"])
     try:
-        with hold_pen(made, keyring) as pen:
-            pen.clock.steps = Steps(clock)
-            ward = Ward(pen, directory, host)
-            ward.desk.plugins = host.plugins
+        with hold_writer(made, keyring) as writer:
+            writer.clock.steps = Steps(clock)
+            ward = Ward(writer, directory, host)
+            ward.queries.plugins = host.plugins
             yield ward
     finally:
         host.stop()
@@ -87,7 +87,7 @@ def look(ward: Ward, clock: Clock, hours: float) -> None:
     """The clock goes on, and what is due by it is looked at."""
     clock.now = max(clock.now, START + timedelta(hours=hours))
     assert ward.pipeline is not None
-    ward.on_loop(Deadlines(ward.pen, ward.pipeline, clock).catch_up())
+    ward.on_loop(Deadlines(ward.writer, ward.pipeline, clock).catch_up())
     ward.idle()
 
 
@@ -136,7 +136,7 @@ def test_a_line_that_is_not_kept_is_seen(
     feed = Feed()
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
     assert ward.worklist()
-    ward.pen.call(Inside(lambda batch: batch.cursor.execute(planted) and None))
+    ward.writer.call(Inside(lambda batch: batch.cursor.execute(planted) and None))
     with pytest.raises(seen):
         ward.worklist()
 
@@ -185,7 +185,7 @@ def test_the_lines_of_a_lane_that_is_joined_go_with_it(ward: Ward) -> None:
     assert len(ward.worklist()) == 2
     ward.work(feed.moved("A42", 4, ("111", "111"), ("V1", "V2")))
     assert {line.visit.partition("X")[0] for line in ward.worklist()} == {"V2"}
-    with ward.pen.reading() as reader:
+    with ward.writer.reading() as reader:
         assert len(reader.lanes()) == len(reader.listed_lanes()) == 1
 
 
@@ -244,9 +244,9 @@ def test_a_line_says_why_its_answers_wait() -> None:
 
 
 @pytest.fixture(scope="module")
-def pen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pen]:
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writer]:
     made, keyring = make(tmp_path_factory.mktemp("pages") / "s")
-    with hold_pen(made, keyring) as held:
+    with hold_writer(made, keyring) as held:
         yield held
 
 
@@ -270,16 +270,16 @@ def lane_of(number: int) -> bytes:
     st.integers(1, 7),
 )
 def test_pages_put_together_are_the_list(
-    pen: Pen,
+    writer: Writer,
     drawn: list[tuple[int | None, str | None, str]],
     unit: str | None,
     payer: str | None,
     before: int | None,
     limit: int,
 ) -> None:
-    pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
+    writer.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
     lines = [line(number, *each) for number, each in enumerate(drawn)]
-    pen.call(Keep([(lane_of(number), (one,)) for number, one in enumerate(lines)]))
+    writer.call(Keep([(lane_of(number), (one,)) for number, one in enumerate(lines)]))
     until = None if before is None else AT + timedelta(hours=before)
     expected = [
         one
@@ -289,11 +289,11 @@ def test_pages_put_together_are_the_list(
         and (until is None or (one.due is not None and one.due < until))
     ]
     wanted = Wanted(
-        unit=None if unit is None else unit_token(pen.keyring, unit),
-        payer=None if payer is None else payer_token(pen.keyring, payer),
+        unit=None if unit is None else unit_token(writer.keyring, unit),
+        payer=None if payer is None else payer_token(writer.keyring, payer),
         due_before=None if until is None else instant(until),
     )
-    worklist = Worklist(pen, SITE, lambda feed: "utf-8")
+    worklist = Worklist(writer, SITE, lambda feed: "utf-8")
     found: list[WorklistLine | Unreadable] = []
     while page := list(worklist.lines(wanted, place(found[-1]) if found else None, limit)):  # type: ignore[arg-type]
         assert len(page) <= limit
@@ -302,15 +302,15 @@ def test_pages_put_together_are_the_list(
     assert list(worklist.lines(wanted)) == expected
 
 
-def test_a_page_goes_on_where_the_last_one_ended_whatever_closed_or_opened_meanwhile(pen: Pen) -> None:
-    pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
-    pen.call(Keep([(lane_of(n), (line(n, n),)) for n in range(6)]))
-    worklist = Worklist(pen, SITE, lambda feed: "utf-8")
+def test_a_page_goes_on_where_the_last_one_ended_whatever_closed_or_opened_meanwhile(writer: Writer) -> None:
+    writer.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
+    writer.call(Keep([(lane_of(n), (line(n, n),)) for n in range(6)]))
+    worklist = Worklist(writer, SITE, lambda feed: "utf-8")
     first = list(worklist.lines(Wanted(), None, 3))
     assert [one.review_id for one in first if isinstance(one, WorklistLine)] == [
         f"ADMISSION-{n}" for n in range(3)
     ]
-    pen.call(Keep([(lane_of(2), ()), (lane_of(4), ()), (lane_of(9), (line(9, 7),))]))
+    writer.call(Keep([(lane_of(2), ()), (lane_of(4), ()), (lane_of(9), (line(9, 7),))]))
     after = place(line(2, 2))  # whose line is gone
     second = list(worklist.lines(Wanted(), after, 3))
     assert [one.review_id for one in second if isinstance(one, WorklistLine)] == [
@@ -333,9 +333,9 @@ def test_a_page_goes_on_where_the_last_one_ended_whatever_closed_or_opened_meanw
 )
 @pytest.mark.parametrize("after", [None, Place(5, "ADMISSION-5"), Place(None, "ADMISSION-5")])
 def test_a_page_is_read_by_an_index_and_sorted_by_nothing(
-    pen: Pen, wanted: Wanted, index: str, after: Place | None
+    writer: Writer, wanted: Wanted, index: str, after: Place | None
 ) -> None:
-    with sqlite3.connect(pen._path) as db:
+    with sqlite3.connect(writer._path) as db:
         asked: list[str] = []
         db.set_trace_callback(asked.append)
         stored.page(db.cursor(), wanted, after, 10)
@@ -347,7 +347,7 @@ def test_a_page_is_read_by_an_index_and_sorted_by_nothing(
     db.close()
 
 
-def test_only_what_changed_is_written(pen: Pen) -> None:
+def test_only_what_changed_is_written(writer: Writer) -> None:
     """A line that is as before stays as it lies: its sealed bytes would be others."""
 
     @dataclass(frozen=True, slots=True)
@@ -361,28 +361,28 @@ def test_only_what_changed_is_written(pen: Pen) -> None:
     one, two, three = line(70, 1), line(71, 2), line(72, 3)
 
     def sealed() -> dict[str, bytes]:
-        with pen.reading() as reader:
+        with writer.reading() as reader:
             return {each.place.review_id: each.sealed for each in reader.lane_lines(lane_of(70))}
 
-    pen.call(Keep([(lane_of(70), (one, two, three))]))
+    writer.call(Keep([(lane_of(70), (one, two, three))]))
     before = sealed()
     later, moved = replace(two, episode_day=2), replace(three, unit="ZZ5W")
-    pen.call(Again((one, later, moved), (one, two, three)))
+    writer.call(Again((one, later, moved), (one, two, three)))
     after = sealed()
     assert {name for name in before if before[name] != after[name]} == {"ADMISSION-71", "ADMISSION-72"}
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         assert told_of(
-            stored.open_line(pen.keyring, each) for each in reader.lane_lines(lane_of(70))
+            stored.open_line(writer.keyring, each) for each in reader.lane_lines(lane_of(70))
         ) == told_of([one, later, moved])
-        wanted = Wanted(unit=unit_token(pen.keyring, "ZZ5W"))
+        wanted = Wanted(unit=unit_token(writer.keyring, "ZZ5W"))
         assert [each.place.review_id for each in reader.open_reviews(wanted, None, 9)] == ["ADMISSION-72"]
-    pen.call(Again((), (one, later, moved)))
+    writer.call(Again((), (one, later, moved)))
     assert sealed() == {}
 
 
-def test_nothing_of_a_patient_lies_in_clear(pen: Pen) -> None:
-    pen.call(Keep([(lane_of(80), (line(80, 1, "ZZ4W", "COMMERCIAL"),))]))
-    with sqlite3.connect(pen._path) as db:
+def test_nothing_of_a_patient_lies_in_clear(writer: Writer) -> None:
+    writer.call(Keep([(lane_of(80), (line(80, 1, "ZZ4W", "COMMERCIAL"),))]))
+    with sqlite3.connect(writer._path) as db:
         (row,) = db.execute("SELECT * FROM open_review WHERE lane = ?", (lane_of(80),)).fetchall()
     db.close()
     lain = b"|".join(each if isinstance(each, bytes) else str(each).encode() for each in row)
@@ -395,7 +395,7 @@ def test_nothing_of_a_patient_lies_in_clear(pen: Pen) -> None:
 
 
 def remembered(ward: Ward) -> Worklist:
-    return Worklist(ward.pen, SITE, lambda feed: "utf-8")
+    return Worklist(ward.writer, SITE, lambda feed: "utf-8")
 
 
 def test_a_list_that_is_not_whole_is_made_again_from_the_stays(ward: Ward) -> None:
@@ -407,12 +407,12 @@ def test_a_list_that_is_not_whole_is_made_again_from_the_stays(ward: Ward) -> No
     )
     before = told_of(ward.worklist())
     assert len(before) == len(list(remembered(ward).lines(Wanted()))) == 2
-    ward.pen.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
+    ward.writer.call(Inside(lambda batch: batch.cursor.execute("DELETE FROM open_review") and None))
     assert list(remembered(ward).lines(Wanted())) == []  # it was whole, says the note
-    ward.pen.call(Inside(lambda batch: batch.drop_note("worklist")))
+    ward.writer.call(Inside(lambda batch: batch.drop_note("worklist")))
     found = list(remembered(ward).lines(Wanted()))
     assert told_of(each for each in found if isinstance(each, WorklistLine)) == before
-    with ward.pen.reading() as reader:
+    with ward.writer.reading() as reader:
         assert reader.note("worklist") == reading_of(SITE)
 
 
@@ -425,11 +425,11 @@ def test_under_another_site_profile_it_is_made_again_from_the_messages(ward: War
     text = re.sub(r"(?m)^admission_review_hours = \d+", hours, DEFAULT_SITE.read_text("utf-8"))
     other = parse_site(text.encode())
     (before,) = ward.worklist()
-    (after,) = Worklist(ward.pen, other, lambda feed: "utf-8").lines(Wanted())
+    (after,) = Worklist(ward.writer, other, lambda feed: "utf-8").lines(Wanted())
     assert isinstance(after, WorklistLine)
     assert before.due is not None
     assert after.due == before.due + timedelta(hours=7)
-    ward.pen.call(Inside(lambda batch: batch.drop_note("worklist")))
+    ward.writer.call(Inside(lambda batch: batch.drop_note("worklist")))
 
 
 def test_a_stay_that_does_not_open_is_in_the_list_and_says_so(ward: Ward) -> None:
@@ -437,8 +437,8 @@ def test_a_stay_that_does_not_open_is_in_the_list_and_says_so(ward: Ward) -> Non
     ward.work(
         feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A01", 0, "222", "V3", place=WARD_BED)
     )
-    ward.pen.call(Inside(lambda batch: batch.drop_note("worklist")))
-    ward.pen.call(
+    ward.writer.call(Inside(lambda batch: batch.drop_note("worklist")))
+    ward.writer.call(
         Inside(
             lambda batch: (
                 batch.cursor.execute(
@@ -456,14 +456,14 @@ def test_a_stay_that_does_not_open_is_in_the_list_and_says_so(ward: Ward) -> Non
 def test_a_stay_worked_meanwhile_is_not_overwritten(ward: Ward) -> None:
     feed = Feed()
     ward.work(feed.adt("A01", 0, "111", "V1", place=WARD_BED))
-    with ward.pen.reading() as reader:
+    with ward.writer.reading() as reader:
         (lane,) = reader.lanes()
         saved = reader.stay(lane)
     assert saved is not None
     old = remade(SITE, saved, lambda: iter(()))
     ward.work(feed.pulse(3, "111", "V1", 90))
     newer = told_of(ward.worklist())
-    ward.pen.call(RemakeLines(lane=lane, seq=saved.seq, lines=old))
+    ward.writer.call(RemakeLines(lane=lane, seq=saved.seq, lines=old))
     assert told_of(ward.worklist()) == newer != told_of(old)
 
 
@@ -485,9 +485,9 @@ def test_a_daemon_makes_the_list_whole_when_it_starts(installation: Installation
 
 def test_a_store_of_before_there_was_a_list_has_one_when_it_is_asked_for(tmp_path: Path) -> None:
     old = kept(3, tmp_path / "site")
-    with hold_pen(old, open_keys(old)) as pen:
-        found = list(Worklist(pen, load_site(old.site), lambda feed: "utf-8").lines(Wanted()))
-        with pen.reading() as reader:
+    with hold_writer(old, open_keys(old)) as writer:
+        found = list(Worklist(writer, load_site(old.site), lambda feed: "utf-8").lines(Wanted()))
+        with writer.reading() as reader:
             stays = [reader.stay(lane) for lane in reader.waiting_lanes()]
             listed = len(reader.listed_lanes())
     assert found

@@ -488,7 +488,7 @@ def a14(world: World, armed: bool) -> Report:
         return verify(source, shown.policy, anchor_notes=read_anchor(lab.anchor))
 
 
-@row(14, "an old copy put back, and the pen taken up", "REFUSED", None, "", "TAKEN")
+@row(14, "an old copy put back, and written to", "REFUSED", None, "", "TAKEN")
 def a14_pen(world: World, armed: bool) -> Said:
     old, lab = older_and_newer(world)
     shown = old if armed else lab

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from umbridge_audit.entry import Draft
 from umbridge_audit.examine import Level, examine
-from umbridge_audit.fast_check import Sweeper
+from umbridge_audit.fast_check import FastCheck
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import open_readonly, transaction
 from umbridge_audit.verify import verify
@@ -26,14 +26,14 @@ def page_of(lab: Any) -> tuple[list[list[Any]], list[list[Any]]]:
     return [list(row) for row in entries], [list(row) for row in parts]
 
 
-def sweeper(lab: Any, level: Level) -> Sweeper:
-    return Sweeper(CHAIN, 1, level, Keyring.open(lab.keys) if level == "full" else None)
+def fast_checker(lab: Any, level: Level) -> FastCheck:
+    return FastCheck(CHAIN, 1, level, Keyring.open(lab.keys) if level == "full" else None)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_sound_page_is_swept_and_says_what_examining_says(full_lab: Any, level: Level) -> None:
     entries, parts = page_of(full_lab)
-    said = sweeper(full_lab, level).sweep(entries, parts, 0, None)
+    said = fast_checker(full_lab, level).check(entries, parts, 0, None)
     assert said is not None
     keyring = Keyring.open(full_lab.keys)
     with open_readonly(full_lab.db) as source:
@@ -50,16 +50,16 @@ def test_a_sound_page_is_swept_and_says_what_examining_says(full_lab: Any, level
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_page_goes_on_from_the_hash_before_it(full_lab: Any, level: Level) -> None:
     entries, parts = page_of(full_lab)
-    whole = sweeper(full_lab, level).sweep(entries, parts, 0, None)
+    whole = fast_checker(full_lab, level).check(entries, parts, 0, None)
     assert whole is not None
     later = [row for row in parts if row[0] >= 9]
     for prev in (whole.hashes[8], None):
-        rest = sweeper(full_lab, level).sweep(entries[9:], later, 9, prev)
+        rest = fast_checker(full_lab, level).check(entries[9:], later, 9, prev)
         assert rest is not None and rest.hashes == whole.hashes[9:]
         assert rest.prev == (b"" if prev else whole.hashes[8])
-    assert sweeper(full_lab, level).sweep(entries[9:], later, 9, bytes(32)) is None
-    assert sweeper(full_lab, level).sweep(entries[9:], later, 8, None) is None
-    assert sweeper(full_lab, level).sweep(entries[9:], parts, 9, None) is None  # parts of nobody
+    assert fast_checker(full_lab, level).check(entries[9:], later, 9, bytes(32)) is None
+    assert fast_checker(full_lab, level).check(entries[9:], later, 8, None) is None
+    assert fast_checker(full_lab, level).check(entries[9:], parts, 9, None) is None  # parts of nobody
 
 
 MUTATIONS = ("bit", "cut", "grow", "swap", "none", "text", "negative", "drop", "twice", "space", "case")
@@ -105,7 +105,7 @@ def test_no_changed_row_is_swept_that_examining_refuses(
         }.get(how, old[:at] + old[at + 1 :])
     clean, _ = page_of(full_lab)
     same = entries == clean and parts == page_of(full_lab)[1]
-    said = sweeper(full_lab, level).sweep(entries, parts, 0, None)
+    said = fast_checker(full_lab, level).check(entries, parts, 0, None)
     if same:
         assert said is not None
     elif said is not None:
@@ -128,8 +128,8 @@ def test_what_the_pen_rarely_writes_is_examined_and_still_passes(lab: Any, messa
     for level in LEVELS:
         assert lab.verify(level).verdict == "PASS"
     entries, parts = page_of(lab)
-    assert sweeper(lab, "keyless").sweep(entries, parts, 0, None) is None
-    assert sweeper(lab, "spine").sweep(entries, parts, 0, None) is not None
+    assert fast_checker(lab, "keyless").check(entries, parts, 0, None) is None
+    assert fast_checker(lab, "spine").check(entries, parts, 0, None) is not None
 
 
 def test_what_could_not_be_read_back_is_not_written(lab: Any, message: Any) -> None:

@@ -30,7 +30,7 @@ ORIGIN = "umbridge.genhosp/adt-1/1"
 
 
 def commit(lab: Any) -> Any:
-    """As the pen does it: what is owed first, then the entry, in one transaction."""
+    """As the writer does it: what is owed first, then the entry, in one transaction."""
 
     def one(key: bytes) -> Handover:
         with transaction(lab.connection):
@@ -145,7 +145,7 @@ def test_a_handover_that_the_old_key_did_not_sign_is_a_fail(lab: Any, message: A
             lab.ledger.append([Draft("key.handover", bad.values())])
         with pytest.raises(FormatError, match="a handover that the key before it did not sign"):
             Policy.read(Policy(after, lab.policy.genesis, handovers=(bad,)).text())
-    # and past the pen's own check, onto the ledger
+    # and past the writer's own check, onto the ledger
     lab.ledger._signer.take = lambda _: None
     import umbridge_audit.store.ledger as room
 
@@ -286,7 +286,7 @@ def test_old_bundles_and_receipts_verify_with_the_new_policy(lab: Any, message: 
     assert verify_receipt(late, before).verdict == "FAIL"
 
 
-# --- the pen, taken up again -------------------------------------------------------------------------------
+# --- the writer, taken up again ------------------------------------------------------------------------
 
 
 def test_old_keys_put_back_are_refused_and_the_one_that_is_due_is_named(lab: Any, message: Any) -> None:

@@ -101,9 +101,9 @@ def test_a_key_for_each_kind_and_utc_month(tmp_path: Path) -> None:
 
 
 def test_a_reader_sees_keys_made_later(tmp_path: Path) -> None:
-    pen = Keyring.create(tmp_path / "keys")
+    writer = Keyring.create(tmp_path / "keys")
     reader = Keyring.open(tmp_path / "keys")
-    sealed = pen.seal("stay", b"snapshot", b"VN1", AT)
+    sealed = writer.seal("stay", b"snapshot", b"VN1", AT)
     assert reader.unseal("stay", sealed, b"VN1") == b"snapshot"
 
 

@@ -365,7 +365,7 @@ def test_too_many_divisions_are_left_and_never_passed(monkeypatch: pytest.Monkey
     assert agrees(hashes, {}, ["ops", "clin"], fields) is None
 
 
-# --- names, the pen, the other verifier ------------------------------------------------------------------
+# --- names, the writer, the other verifier ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

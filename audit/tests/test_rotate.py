@@ -34,7 +34,7 @@ class Note:
         return None if row is None else str(row[0])
 
     def __call__(self, drafts: Sequence[Draft], kek: str) -> None:
-        self.lab.keyring.take_up()  # as the pen does before it numbers anything
+        self.lab.keyring.take_up()  # as the writer does before it numbers anything
         with transaction(self.lab.connection):
             if drafts:
                 self.lab.ledger.append(drafts)
@@ -89,7 +89,7 @@ def test_new_data_keys_are_used_at_once_and_the_old_still_open(filled: Any, dete
     asked = filled.keyring.renew("fin", AT)
     assert (
         filled.keyring.waits and filled.keyring.dek("fin", AT)[0] != asked.kid
-    )  # nothing moves under the pen
+    )  # nothing moves under the writer
     made = rotate_data(filled.keyring, Note(filled), ["clin"], actor="zz", at=AT)
     assert filled.keyring.dek("clin", AT)[0] == made[0] != before["clin"]
     assert filled.keyring.dek("ident", AT)[0] == before["ident"]

@@ -130,7 +130,7 @@ def test_closed_roots_are_as_many_as_compartments() -> None:
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_the_ways_to_a_commitment_agree(name: str) -> None:
-    """One slot at a time, a compartment at once, and all at once as the pen does it: the same hashes."""
+    """One slot at a time, a compartment at once, and all at once as the writer does it: the same hashes."""
     schema = BY_NAME[name]
     texts = [canonical(f"v{k}" if k % 3 else None) for k in range(schema.size)]
     secrets = bytes(range(32)) + bytes(32 * (len(schema.groups) - 1))

@@ -1,4 +1,4 @@
-"""The pen: what it writes verifies, what it refuses changes nothing, and it comes back after a crash."""
+"""The writer: what it writes verifies, what it refuses changes nothing, and it comes back after a crash."""
 
 # ruff: noqa: S608  table and column names are this file's own constants
 

@@ -210,7 +210,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Spelt:
+class EncodedDraft:
     """A draft whose slots are canonical JSON already, in the schema's order; the first two are the ledger's.
 
     Spelling is ``Schema.texts``'s work: it costs as much as sealing, and can be done in another process.

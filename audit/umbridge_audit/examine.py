@@ -1,6 +1,6 @@
 """One record, checked by itself: everything that needs no neighbour. No SQL, and no key below ``full``.
 
-SPEC.md section 13. The pen, the verifier and every reveal use this one function.
+SPEC.md section 13. The writer, the verifier and every reveal use this one function.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from umbridge_audit.tree import Frontier, leaf_hash
 
 
 class Shelves(Shelf, Protocol):
-    """What an export needs of a ledger: the pen itself, or a read-only view with keys."""
+    """What an export needs of a ledger: the writer itself, or a read-only view with keys."""
 
     def records(self, start: int = 0, stop: int | None = None) -> Iterator[Record]: ...
 
@@ -62,7 +62,7 @@ def export(
 
     A field is shown only where both the requester's ``permission`` and the ``profile`` ("role:<name>" or
     "integrity-only") show it. ``commit`` must be durable when it returns; ``checkpoint`` must then sign a
-    size that covers that entry; the pen may go on writing meanwhile when ``ledger`` is a read-only view.
+    size that covers that entry; the writer may go on writing meanwhile when ``ledger`` is a read-only view.
     Memory stays flat. Raises ValueError for an unknown profile, NotPermitted, FileExistsError rather than
     overwrite.
     """

@@ -1,4 +1,4 @@
-"""A page of records, checked the quick way: all of it as the pen writes it, or left to ``examine``.
+"""A page of records, checked the quick way: all of it as the writer writes it, or left to ``examine``.
 
 It builds the leaf that must stand there and compares, where ``examine`` parses. It names no fault: a page on
 which anything is out of the ordinary is given back, and what ``examine`` says of it counts. The verifier and
@@ -51,7 +51,7 @@ _Part = tuple[str, str, str, bytes]  # compartment, kid, nonce, ciphertext
 
 
 @dataclass(slots=True)
-class Swept:
+class FastChecked:
     """What a sound page says to its neighbours."""
 
     hashes: list[bytes] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Swept:
     handovers: list[Handover] = field(default_factory=list)
 
 
-class Sweeper:
+class FastCheck:
     """Sweeps the pages of one chain at one level; remembers what does not change between pages."""
 
     def __init__(self, chain: str, gen: int, level: Level, keyring: Keyring | None = None) -> None:
@@ -87,13 +87,13 @@ class Sweeper:
         self._templates[present] = made
         return made
 
-    def sweep(self, entries: Rows, parts: Rows, seq: int, prev: bytes | None) -> Swept | None:
+    def check(self, entries: Rows, parts: Rows, seq: int, prev: bytes | None) -> FastChecked | None:
         """What the page says, when all of it is sound; None when ``examine`` must look.
 
         ``parts`` are those of the page's entries, by entry. ``prev`` is the leaf hash before the page, None
         when the caller will compare it (``Swept.prev``).
         """
-        said = Swept()
+        said = FastChecked()
         deep = self._level != "spine"
         fields_at, parts_at, templates = self._fields_at, self._parts_at, self._templates
         known: set[str] = set()
@@ -169,7 +169,7 @@ class Sweeper:
 
     def _slots(
         self,
-        said: Swept,
+        said: FastChecked,
         seq: int,
         leaf: bytes,
         opened: object,
@@ -233,10 +233,10 @@ class Sweeper:
 
 def pages(
     source: Paged, level: Level, policy: Policy, keyring: Keyring | None, jobs: int, stop: int, start: int = 0
-) -> Iterator[Swept | list[Seen] | None]:
+) -> Iterator[FastChecked | list[Seen] | None]:
     """Every page of entries [start, stop), swept or examined; None once, and last, if rows are missing."""
     if jobs <= 1:
-        yield from _range(source, Sweeper(policy.chain, policy.gen, level, keyring), start, stop)
+        yield from _range(source, FastCheck(policy.chain, policy.gen, level, keyring), start, stop)
         return
     directory = None if keyring is None else keyring.directory
     # spawn: the caller may be a daemon with threads, which a fork would copy half-way
@@ -263,7 +263,9 @@ def pages(
                 waiting.append(pool.submit(_work, low, min(low + _RANGE, stop)))
 
 
-def _range(source: Paged, sweeper: Sweeper, start: int, stop: int) -> Iterator[Swept | list[Seen] | None]:
+def _range(
+    source: Paged, fast_checker: FastCheck, start: int, stop: int
+) -> Iterator[FastChecked | list[Seen] | None]:
     prev: bytes | None = None
     for low in range(start, stop, _PAGE):
         high = min(low + _PAGE, stop)
@@ -271,18 +273,18 @@ def _range(source: Paged, sweeper: Sweeper, start: int, stop: int) -> Iterator[S
         if len(entries) != high - low:
             yield None
             return
-        swept = sweeper.sweep(entries, parts, low, prev)
-        if swept is not None:
-            swept.prev = swept.prev or prev or b""
-            prev = swept.hashes[-1]
-            yield swept
+        checked = fast_checker.check(entries, parts, low, prev)
+        if checked is not None:
+            checked.prev = checked.prev or prev or b""
+            prev = checked.hashes[-1]
+            yield checked
         else:
             prev = None
             for record in source.records(low, high):
-                yield [sweeper.examine(record)]
+                yield [fast_checker.examine(record)]
 
 
-_HERE: list[tuple[Paged, Sweeper]] = []  # what a worker process opened when it began
+_HERE: list[tuple[Paged, FastCheck]] = []  # what a worker process opened when it began
 
 
 def _begin(
@@ -297,16 +299,16 @@ def _begin(
         from umbridge_audit.keys import Keyring  # noqa: PLC0415  only the full level needs keys
 
         keyring = Keyring.open(directory)
-    _HERE[:] = [(again().__enter__(), Sweeper(chain, gen, level, keyring))]
+    _HERE[:] = [(again().__enter__(), FastCheck(chain, gen, level, keyring))]
 
 
-def _work(start: int, stop: int) -> list[Swept | list[Seen] | SourceError | None]:
+def _work(start: int, stop: int) -> list[FastChecked | list[Seen] | SourceError | None]:
     """The pages of a range; last, what ended it."""
-    source, sweeper = _HERE[0]
-    found: list[Swept | list[Seen] | SourceError | None] = []
+    source, fast_checker = _HERE[0]
+    found: list[FastChecked | list[Seen] | SourceError | None] = []
     try:
         with source.snapshot():
-            found.extend(_range(source, sweeper, start, stop))
+            found.extend(_range(source, fast_checker, start, stop))
     except SourceError as exc:
         found.append(exc)
     return found

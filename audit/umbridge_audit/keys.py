@@ -54,7 +54,7 @@ class WrappedKey:
 
 
 class Keyring:
-    """All keys of one ledger. Safe to share between threads; only the holder of the pen may create keys."""
+    """All keys of one ledger. Safe to share between threads; only the one writer may create keys."""
 
     def __init__(
         self, directory: Path, passphrase: Passphrase | None = None, hand: Hand | None = None
@@ -70,7 +70,7 @@ class Keyring:
         self._records: dict[str, WrappedKey] = {}
         self._unlogged: list[WrappedKey] | None = None  # worked out when asked for after a change
         self._next_passphrase: bytes | None = None
-        self._waiting: list[WrappedKey] = []  # made by ``renew``, not in use before the pen takes them up
+        self._waiting: list[WrappedKey] = []  # made by ``renew``, not in use before the writer takes them up
         self._load()
         token = [r for r in self._records.values() if r.alg == TOKEN_ALG]
         if len(token) != 1:
@@ -135,14 +135,14 @@ class Keyring:
             with self._lock:
                 record = self._records.get(kid)
                 if record is None:
-                    self._load()  # made by the pen after this keyring was read
+                    self._load()  # made by the writer after this keyring was read
                     record = self._records.get(kid)
                 if record is None or record.alg != ALG:
                     raise KeyRefusedError(f"key {kid}: not in {self.directory / 'keystore.json'}")
                 try:
                     key = self._unwrap(record)
                 except KeyRefusedError:
-                    self._load()  # wrapped anew by the pen after this keyring was read, or really refused
+                    self._load()  # wrapped anew by the writer after this keyring was read, or really refused
                     key = self._unwrap(self._records.get(kid, record))
                 cipher = self._ciphers[kid] = Xaes(key)
         return cipher
@@ -186,7 +186,7 @@ class Keyring:
         return kid in self._current.values()
 
     def renew(self, kind: str, at: datetime) -> WrappedKey:
-        """A new data key for a kind in the UTC month of ``at``, durable; in use once the pen takes it up.
+        """A new data key for a kind in the UTC month of ``at``, durable; in use once the writer takes it up.
 
         What is sealed already stays under the old one.
         """
@@ -202,7 +202,7 @@ class Keyring:
         return bool(self._waiting)
 
     def take_up(self) -> None:
-        """The pen's, between two transactions: new keys are in use now, their ``key.create`` is owed."""
+        """The writer's, between two transactions: new keys are in use now, their ``key.create`` is owed."""
         with self._lock:
             for record in self._waiting:
                 self._records[record.kid] = record

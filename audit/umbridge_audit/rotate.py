@@ -71,7 +71,7 @@ def rotate_signing(ledger: Ledger, commit: Callable[[bytes], Handover]) -> Hando
     """Hands the log over to a fresh signing key; returns what both keys signed.
 
     ``commit`` makes the entry durable: it is given the public half of the key that waits, and has
-    ``handover`` spell the entry at the number that it gets. The pen signs with the new key from that entry
+    ``handover`` spell the entry at the number that it gets. The writer signs with the new key from that entry
     on. Killed before it is durable: nothing happened but a key nobody uses. Killed after it: whoever opens
     the ledger next puts the key in force. Raises SignerAwayError.
     """

@@ -255,7 +255,7 @@ def plain_part(
 ) -> tuple[bytes, list[str]] | None:
     """As ``open_part``, by rebuilding instead of parsing: the secret and each slot's text.
 
-    None when what is inside is not as the pen writes it. Raises SealError when it does not open.
+    None when what is inside is not as the writer writes it. Raises SealError when it does not open.
     """
     plain = cipher.unseal(a2b_base64(nonce), ct, aad)
     end = 4 + int.from_bytes(plain[:4], "big")

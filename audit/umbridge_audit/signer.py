@@ -135,7 +135,7 @@ class Conversation:
         return {"note": note}
 
 
-class Desk:
+class SignerServer:
     """The socket: one peer after the other, of the accounts that may ask, each with its time."""
 
     def __init__(self, hand: LocalHand, origin: str, path: Path, uids: Collection[int]) -> None:
@@ -243,11 +243,11 @@ def serve(folder: Path, path: Path, accounts: tuple[str, ...]) -> None:
     lock = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        desk = load(folder, path, accounts)
+        queries = load(folder, path, accounts)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        click.echo(f"{desk.vkey} on {path}")
+        click.echo(f"{queries.vkey} on {path}")
         sys.stdout.flush()
-        desk.serve()
+        queries.serve()
     except BlockingIOError:
         raise click.ClickException(f"{folder}: another signer runs on this state") from None
     except OSError as exc:
@@ -258,8 +258,8 @@ def serve(folder: Path, path: Path, accounts: tuple[str, ...]) -> None:
         os.close(lock)
 
 
-def load(folder: Path, path: Path, accounts: Collection[str]) -> Desk:
-    """The desk of one signer's folder. Raises click.UsageError naming what is wrong."""
+def load(folder: Path, path: Path, accounts: Collection[str]) -> SignerServer:
+    """The server of one signer's folder. Raises click.UsageError naming what is wrong."""
     uids = {_uid(account) for account in accounts} or {os.geteuid()}
     try:
         origin = (folder / ORIGIN).read_text().removesuffix("\n")
@@ -270,7 +270,7 @@ def load(folder: Path, path: Path, accounts: Collection[str]) -> Desk:
         raise click.UsageError(str(exc)) from None
     except OSError as exc:
         raise click.UsageError(f"{folder / ORIGIN}: {exc.strerror}") from None
-    return Desk(hand, origin, path, uids)
+    return SignerServer(hand, origin, path, uids)
 
 
 def _uid(account: str) -> int:

@@ -14,7 +14,7 @@ from umbridge_audit.checkpoint import Checkpoint, take_apart
 from umbridge_audit.cosign import cosigners
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
-from umbridge_audit.fast_check import Swept, pages
+from umbridge_audit.fast_check import FastChecked, pages
 from umbridge_audit.handover import Pinned
 from umbridge_audit.newer import may_hold_keys
 from umbridge_audit.policy import Policy
@@ -72,14 +72,14 @@ def verify(
 
 def _pages(
     source: Source, level: Level, policy: Policy, keyring: Keyring | None, jobs: int, start: int
-) -> Iterator[Swept | list[Seen]]:
+) -> Iterator[FastChecked | list[Seen]]:
     """Every record from ``start`` on, swept where that can be done, else examined one by one."""
     if isinstance(source, Paged) and (stop := source.regular()) is not None:
         for page in pages(source, level, policy, keyring, jobs, stop, start):
             if page is None:
                 break  # rows are missing or double from here on: ``records`` says where
             yield page
-            start += len(page.hashes) if isinstance(page, Swept) else len(page)
+            start += len(page.hashes) if isinstance(page, FastChecked) else len(page)
         else:
             return
     for record in source.records(start):
@@ -120,8 +120,8 @@ class _Walk:
         if start is not None:
             self._meet()
 
-    def take(self, page: Swept | list[Seen]) -> None:
-        if isinstance(page, Swept):
+    def take(self, page: FastChecked | list[Seen]) -> None:
+        if isinstance(page, FastChecked):
             self._take_swept(page)
         else:
             for seen in page:
@@ -129,7 +129,7 @@ class _Walk:
         self.frontier.whole.clear()
         self._report.entries = self.frontier.size
 
-    def _take_swept(self, page: Swept) -> None:
+    def _take_swept(self, page: FastChecked) -> None:
         first = self._expected
         if self._prev is None:
             self._genesis(page.hashes[0], page.config, page.prev)

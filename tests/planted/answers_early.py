@@ -14,7 +14,7 @@ async def early(self: receive.Intake, item: Incoming) -> Stored:
     """Say that it is stored, and have it stored when there is time."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Stored] = loop.create_future()
-    loop.call_later(0.05, self._pen.submit, item, future)
+    loop.call_later(0.05, self._writer.submit, item, future)
     now = datetime.now(UTC)
     return Stored(1, None, item.state, item.ack, item.condition, item.location, item.reason, now, False)
 

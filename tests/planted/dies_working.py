@@ -14,7 +14,7 @@ _work = Pipeline._work
 
 async def work(self: Pipeline, lane: bytes, row: Message, *, alone: bool) -> Any:
     """Work every message but one."""
-    with self._pen.reading() as reader:
+    with self._writer.reading() as reader:
         kept = reader.row(row.seq)
     if kept is not None and b"ZZPOISON" in kept.frame:
         os._exit(9)

@@ -132,7 +132,7 @@ class Accountings:
     def __init__(self, settings: Settings, door: Door) -> None:
         self._settings = settings
         self._door = door
-        self._pen = door.pen
+        self._writer = door.writer
 
     # -- disclosures -----------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Accountings:
             "last_on": last,
             "times": act.times if act.times and act.times > 1 else None,
         }
-        seq = self._pen.call(WriteEntry(draft=Draft("disclosure", values)))
+        seq = self._writer.call(WriteEntry(draft=Draft("disclosure", values)))
         yield DisclosureDone(entry=seq, state=state, exclusion=excluded)
 
     def disclosures(
@@ -177,7 +177,7 @@ class Accountings:
         )
 
         def lines(opened: Opened) -> Iterator[AccountingHead | AccountingLine]:
-            values = head(self._pen, self._settings, "disclosures", since, until)
+            values = head(self._writer, self._settings, "disclosures", since, until)
             yield AccountingHead(**values, patient=query.patient)
             yield from _accounting(opened, query, since, until)
             if query.all:

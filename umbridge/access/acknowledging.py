@@ -62,7 +62,7 @@ class Acknowledging:
             raise UsageError(f"that stay has no {code}; it has {' '.join(exceptions) or 'no exception'}")
         values = who(viewer, act.reason) | {"state": "closed", "exception": code, "patient": act.visit}
         draft, reading = Draft("exception.close", values), reading_of(self._site)
-        detail, entry = self._door.pen.call(
+        detail, entry = self._door.writer.call(
             CloseException(lane=lane, code=code, seq=seq, reading=reading, draft=draft)
         )
         yield Acknowledged(exception=code, detail=detail, state="closed", entry=entry)

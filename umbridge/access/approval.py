@@ -37,7 +37,7 @@ def ask(door: Door, viewer: Viewer, subject: str, reason: str) -> tuple[int, boo
     }
     asked = Asked(subject=subject, user=viewer.user, account=viewer.account, expires=expires.timestamp())
     command = AskApproval(draft=Draft("approval", values), asked=asked if waits else None)
-    return door.pen.call(command), waits
+    return door.writer.call(command), waits
 
 
 def grant(door: Door, viewer: Viewer, seq: int, reason: str) -> str:
@@ -46,13 +46,13 @@ def grant(door: Door, viewer: Viewer, seq: int, reason: str) -> str:
     Raises UsageError when nothing waits under that number, NotPermittedError (recorded) for whoever asked.
     """
     nothing = f"entry {seq} asks for nothing that still waits for a second person"
-    with door.pen.reading() as reader:
+    with door.writer.reading() as reader:
         asked = authority.asked_for(reader, seq, datetime.now(UTC))
     if asked is None:
         raise UsageError(nothing)
     if viewer.user == asked.user or viewer.account == asked.account:
         door.refuse(viewer, asked.subject, reason, "whoever asks may not also allow")
     values = who(viewer, reason) | {"state": "allowed", "subject": asked.subject, "of_entry": seq}
-    if not door.pen.call(GrantApproval(seq=seq, draft=Draft("approval", values))):
+    if not door.writer.call(GrantApproval(seq=seq, draft=Draft("approval", values))):
         raise UsageError(nothing)
     return asked.subject

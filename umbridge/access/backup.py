@@ -64,7 +64,7 @@ class CreateBackup(Act[BackupMade]):
 
 
 class Backups:
-    """``backup create``: asked of whoever holds the pen, so that it may run under load."""
+    """``backup create``: asked of whoever holds the writer, so that it may run under load."""
 
     def __init__(self, settings: Settings, door: Door) -> None:
         self._settings = settings
@@ -81,19 +81,19 @@ class Backups:
         for apart in (self._settings.keys, self._settings.store):
             if out.parent.resolve().is_relative_to(apart):
                 raise UsageError(f"--out: not inside {apart}: a backup lies apart from keys and store")
-        pen = self._door.pen
+        writer = self._door.writer
         now = datetime.now(UTC)
-        pen.keyring.renew("backup", now)  # each backup under a key of its own
-        pen.call(WriteEntries(drafts=()))
-        kid, cipher = pen.keyring.dek("backup", now)
-        pen.sign()
+        writer.keyring.renew("backup", now)  # each backup under a key of its own
+        writer.call(WriteEntries(drafts=()))
+        kid, cipher = writer.keyring.dek("backup", now)
+        writer.sign()
         beside = out.with_name(f".{out.name}.{os.getpid()}.part")
         copy = self._settings.store / f".backup-{os.getpid()}.part"
         try:
             snapshot(self._settings.store / DATABASE, copy)
             with open_readonly(copy) as reader:
                 entries = reader.length()
-            head = {"format": FORMAT, "kid": kid, "chain": pen.ledger.chain, "entries": entries}
+            head = {"format": FORMAT, "kid": kid, "chain": writer.ledger.chain, "entries": entries}
             head |= {"made_at": now.isoformat(timespec="seconds"), "bytes": copy.stat().st_size}
             digest, size = _seal(copy, beside, json.dumps(head, sort_keys=True).encode() + b"\n", cipher)
             values = who(viewer, act.reason) | {
@@ -103,7 +103,7 @@ class Backups:
                 "entries": entries,
                 "kid": kid,
             }
-            seq = pen.call(WriteEntry(draft=Draft("backup.create", values)))
+            seq = writer.call(WriteEntry(draft=Draft("backup.create", values)))
             beside.rename(out)
             sync_directory(out.parent)
         finally:

@@ -15,22 +15,22 @@ from umbridge_audit.keys import Keyring
 
 from umbridge.store import authority
 from umbridge.store.authority import OpenWindow, ReviewWindow, Window
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 MINUTES, REVIEW_HOURS = 60, 72
 SHORTEST_REASON = 8  # characters: "x" is no reason
 
 
-def is_open(pen: Pen, viewer: Viewer, patient: str) -> bool:
+def is_open(writer: Writer, viewer: Viewer, patient: str) -> bool:
     """Whether this user has a window on this patient that has not run out."""
-    token, now = _token(pen.keyring, patient), datetime.now(UTC).timestamp()
+    token, now = _token(writer.keyring, patient), datetime.now(UTC).timestamp()
     return any(
         held.user == viewer.user and held.token == token and held.expires > now
-        for held in windows(pen).values()
+        for held in windows(writer).values()
     )
 
 
-def open_window(pen: Pen, viewer: Viewer, patient: str, reason: str) -> int:
+def open_window(writer: Writer, viewer: Viewer, patient: str, reason: str) -> int:
     """Records a window and opens it, in one transaction; returns the entry to be reviewed."""
     now = datetime.now(UTC)
     expires, due = now + timedelta(minutes=MINUTES), now + timedelta(hours=REVIEW_HOURS)
@@ -44,30 +44,30 @@ def open_window(pen: Pen, viewer: Viewer, patient: str, reason: str) -> int:
     window = Window(
         user=viewer.user,
         account=viewer.account,
-        token=_token(pen.keyring, patient),
+        token=_token(writer.keyring, patient),
         opened=now.isoformat(timespec="seconds"),
         expires=expires.timestamp(),
         due=due.timestamp(),
     )
-    return pen.call(OpenWindow(draft=Draft("breakglass.open", values), window=window))
+    return writer.call(OpenWindow(draft=Draft("breakglass.open", values), window=window))
 
 
-def review(pen: Pen, viewer: Viewer, seq: int, finding: str, reason: str) -> bool:
+def review(writer: Writer, viewer: Viewer, seq: int, finding: str, reason: str) -> bool:
     """Records what a second person found; False when nothing waits under that entry any more."""
     values = who(viewer, reason) | {"state": finding, "of_entry": seq}
-    return pen.call(ReviewWindow(seq=seq, draft=Draft("breakglass.review", values)))
+    return writer.call(ReviewWindow(seq=seq, draft=Draft("breakglass.review", values)))
 
 
-def windows(pen: Pen) -> Mapping[int, Window]:
+def windows(writer: Writer) -> Mapping[int, Window]:
     """Every window that was opened and not reviewed yet, by its entry; no patient in it."""
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         return authority.windows(reader)
 
 
-def waiting(pen: Pen) -> dict[str, int]:
+def waiting(writer: Writer) -> dict[str, int]:
     """How many reviews wait, and how many of them should have been done: for ``status``."""
     now = datetime.now(UTC).timestamp()
-    found = windows(pen).values()
+    found = windows(writer).values()
     return {"to_review": len(found), "overdue": sum(held.due < now for held in found)}
 
 

@@ -1,4 +1,4 @@
-"""The control socket, the daemon's end: how commands reach the pen. The actor is the socket peer's account.
+"""The control socket, the daemon's end: how commands reach the writer; the actor is the peer's account.
 
 One JSON object asks, JSON lines answer: any number of ``{"row": …}``, then ``{"done": true}`` or
 ``{"error": text, "exit": code}``. Local accounts only: a unix socket, 0660, peer credentials from the kernel.
@@ -184,58 +184,58 @@ class Control:
         with contextlib.suppress(FileNotFoundError):
             (self._store / SOCKET).unlink()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, stream: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - connections are served in tasks
         if self._closing or len(self._tasks) >= self._connections:
-            writer.write(_line({"error": "the daemon is busy with other questions; ask again", "exit": 69}))
-            writer.close()
+            stream.write(_line({"error": "the daemon is busy with other questions; ask again", "exit": 69}))
+            stream.close()
             return
         self._tasks.add(task)
         try:
-            peer = writer.get_extra_info("socket")
+            peer = stream.get_extra_info("socket")
             raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
             pid, uid, _ = struct.unpack("3i", raw)
-            await self._serve(account_name(uid), f"control socket, {place(pid, uid)}", reader, writer)
-            writer.close()
+            await self._serve(account_name(uid), f"control socket, {place(pid, uid)}", reader, stream)
+            stream.close()
             async with asyncio.timeout(self._drain_seconds):
-                await writer.wait_closed()
+                await stream.wait_closed()
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             log.info("control_lost")
         finally:
             self._tasks.discard(task)
-            writer.transport.abort()  # nothing where it is closed already; what nobody reads is dropped
+            stream.transport.abort()  # nothing where it is closed already; what nobody reads is dropped
 
     async def _serve(
-        self, account: str, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, account: str, source: str, reader: asyncio.StreamReader, stream: asyncio.StreamWriter
     ) -> None:
         try:
             async with asyncio.timeout(self._request_seconds):
                 request = json.loads(await reader.readline())
             op, args = str(request["op"]), dict(request.get("args") or {})
         except TimeoutError:
-            writer.write(_line({"error": "no control request came in time", "exit": 2}))
+            stream.write(_line({"error": "no control request came in time", "exit": 2}))
             return
         except (ValueError, KeyError, TypeError, RecursionError):
-            writer.write(_line({"error": "not a control request", "exit": 2}))
+            stream.write(_line({"error": "not a control request", "exit": 2}))
             return
         freed = _nothing
         if op == EXPORT:
             if not self._exports.acquire(blocking=False):
                 text = "the daemon is busy with other exports; ask again when one has ended"
-                writer.write(_line({"error": text, "exit": 69}))
+                stream.write(_line({"error": text, "exit": 69}))
                 return
             freed = self._exports.release
         asked = _Asked(lambda: self._answer(account, op, args), freed, source)
         try:
-            writer.write(await self._rows(asked, op, writer))
+            stream.write(await self._rows(asked, op, stream))
         finally:
             last = asked.end()
             if last is not None and not last.done():
                 self._ending.add(last)
                 last.add_done_callback(self._ending.discard)
 
-    async def _rows(self, asked: _Asked, op: str, writer: asyncio.StreamWriter) -> bytes:
+    async def _rows(self, asked: _Asked, op: str, stream: asyncio.StreamWriter) -> bytes:
         """Write the rows as they come; returns the line that ends the answer."""
         while True:
             try:
@@ -248,9 +248,9 @@ class Control:
                 return _line({"error": text, "exit": 74})
             if not chunk:
                 return _line({"done": True})
-            writer.write(chunk)
+            stream.write(chunk)
             async with asyncio.timeout(self._drain_seconds):
-                await writer.drain()
+                await stream.drain()
 
 
 def _nothing() -> None:

@@ -28,7 +28,7 @@ from umbridge.errors import NotPermittedError
 from umbridge.settings.config import User
 from umbridge.store.authority import CountDenied, SettleFloods
 from umbridge.store.commands import WriteEntry
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 V = TypeVar("V")
 FLOOD = 120  # refusals of one account within FLOOD_SECONDS that get an entry each; the rest are counted
@@ -36,10 +36,10 @@ FLOOD_SECONDS = 60.0
 
 
 class Door:
-    """One for each pen. Thread-safe: the pen is."""
+    """One for each writer. Thread-safe: the writer is."""
 
-    def __init__(self, pen: Pen, users: Mapping[str, User], table: AccessTable) -> None:
-        self.pen = pen
+    def __init__(self, writer: Writer, users: Mapping[str, User], table: AccessTable) -> None:
+        self.writer = writer
         self.users = users
         self.table = table
         self._lock = Lock()
@@ -58,7 +58,7 @@ class Door:
         """Durable before it returns: the promise that a look is logged before it is shown."""
         if draft.kind == "access.denied":
             return self._refused(draft)
-        return Receipt(self.pen.call(WriteEntry(draft=draft)), b"")
+        return Receipt(self.writer.call(WriteEntry(draft=draft)), b"")
 
     # -- questions -------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class Door:
         Raises NotPermittedError after recording the refusal; then nothing has been opened.
         """
         permission = self._decided(viewer, query, count)
-        for row in produce(Opened(self.pen, self.table, viewer, permission)):
+        for row in produce(Opened(self.writer, self.table, viewer, permission)):
             if type(row) not in query.rows:
                 raise TypeError(f"{query.name} does not yield {type(row).__name__}")
             yield redact(row, permission)
@@ -88,7 +88,7 @@ class Door:
         if isinstance(whose, Patient):
             patient = whose.number or None
         else:
-            patient = visit_of(self.pen, whose)
+            patient = visit_of(self.writer, whose)
             count = int(self._has_message(whose) if isinstance(whose, OfMessage) else self._has_entry(whose))
         broken = self._break_glass(viewer, query, patient) if purpose == "BTG" else None
         try:
@@ -111,13 +111,13 @@ class Door:
         return permission
 
     def _has_message(self, whose: OfMessage) -> bool:
-        with self.pen.reading() as reader:
+        with self.writer.reading() as reader:
             return reader.has_row(whose.seq)
 
     def _has_entry(self, whose: OfEntry) -> bool:
-        if whose.seq >= self.pen.ledger.size or not whose.kind:
-            return whose.seq < self.pen.ledger.size
-        with self.pen.reading() as reader:
+        if whose.seq >= self.writer.ledger.size or not whose.kind:
+            return whose.seq < self.writer.ledger.size
+        with self.writer.reading() as reader:
             return any(reader.ledger.open_slots(whose.seq, whose.seq + 1, kinds=(whose.kind,)))
 
     def _break_glass(self, viewer: Viewer, query: Query[V], patient: str | None) -> Permission | None:
@@ -130,11 +130,11 @@ class Door:
         why = ""
         if query.access != "read" or not patient:
             why = "break-glass shows one patient, looked up by number"
-        elif not breakglass.is_open(self.pen, viewer, patient):
+        elif not breakglass.is_open(self.writer, viewer, patient):
             if len(query.reason.strip()) < breakglass.SHORTEST_REASON:
                 why = "break-glass needs --reason in words"
             else:
-                breakglass.open_window(self.pen, viewer, patient, query.reason)
+                breakglass.open_window(self.writer, viewer, patient, query.reason)
         if why:
             self.refuse(
                 viewer, query.words, query.reason, why, purpose="BTG", patient=patient, request=query.access
@@ -194,10 +194,10 @@ class Door:
             flooding = len(times) > FLOOD
             if flooding:
                 times.popleft()
-                entry = self.pen.call(CountDenied(account=account, draft=draft))
+                entry = self.writer.call(CountDenied(account=account, draft=draft))
                 self._floods.setdefault(account, now)
                 return Receipt(entry, b"")
-        return Receipt(self.pen.call(WriteEntry(draft=draft)), b"")
+        return Receipt(self.writer.call(WriteEntry(draft=draft)), b"")
 
     def settle_floods(self, *, everything: bool = False) -> None:
         """Write what was counted of floods whose minute is over; ``everything`` at a start and a stop."""
@@ -210,5 +210,5 @@ class Door:
                 [] if everything else [a for a, began in self._floods.items() if now - began <= FLOOD_SECONDS]
             )
             command = SettleFloods(going_on=frozenset(ongoing), policy_hash=self.table.hash)
-            for account in self.pen.call(command):
+            for account in self.writer.call(command):
                 self._floods.pop(account, None)

@@ -29,7 +29,7 @@ from umbridge.access.questions import Act, Query, asked, secret, some_number, te
 from umbridge.access.views import Seen, view, within
 from umbridge.errors import UnavailableError, UsageError
 from umbridge.store.commands import Transaction, WriteWithNote
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 _NOTE = "kek"
 NEVER = {
@@ -39,17 +39,17 @@ NEVER = {
 }
 
 
-def settle(pen: Pen, policy: Path) -> None:
+def settle(writer: Writer, policy: Path) -> None:
     """At a start: a rotation that was logged is finished, and keys put back from elsewhere are noted."""
-    publish(pen.ledger, policy)
-    with pen.reading() as reader:
+    publish(writer.ledger, policy)
+    with writer.reading() as reader:
         noted = reader.note(_NOTE)
-    rotate.settle(pen.keyring, _commit(pen), noted)
+    rotate.settle(writer.keyring, _commit(writer), noted)
 
 
-def _commit(pen: Pen) -> rotate.Commit:
+def _commit(writer: Writer) -> rotate.Commit:
     def commit(drafts: Sequence[Draft], kek: str) -> None:
-        pen.call(WriteWithNote(drafts=tuple(drafts), name=_NOTE, value=kek))
+        writer.call(WriteWithNote(drafts=tuple(drafts), name=_NOTE, value=kek))
 
     return commit
 
@@ -145,14 +145,14 @@ class KeyCare:
     def __init__(self, door: Door, policy: Path) -> None:
         self._door = door
         self._policy = policy
-        self._ring = door.pen.keyring
+        self._ring = door.writer.keyring
 
     def list(self, viewer: Viewer, query: KeysList) -> Iterator[Seen[KeyLine]]:
         """Every key by its id; no key and nothing wrapped is ever shown."""
         return self._door.disclose(viewer, query, lambda _: self._keys())
 
     def _keys(self) -> Iterator[KeyLine]:
-        provider, ledger = self._ring.provider, self._door.pen.ledger
+        provider, ledger = self._ring.provider, self._door.writer.ledger
         yield _row(provider.kek_id, "key-encryption", provider.kind, None, True)
         for one in ledger.handovers:
             yield _row(one.before.key_id.hex(), "signing", "Ed25519", None, False)
@@ -178,7 +178,7 @@ class KeyCare:
                 yield Rotated(subject=subject, state="waits", entry=seq, made=())
                 return
         what, _, kinds = subject.removeprefix("rotate ").partition(" ")
-        commit = _commit(self._door.pen)
+        commit = _commit(self._door.writer)
         try:
             if what == "data":
                 now = datetime.now(UTC)
@@ -197,13 +197,13 @@ class KeyCare:
 
     def _hand_over(self, actor: str) -> str:
         """A new signing key; its id. The policy on this machine names it; auditors are to be given that."""
-        pen = self._door.pen
+        writer = self._door.writer
 
         def commit(key: bytes) -> Handover:
-            return pen.call(HandOver(key=key, actor=actor))
+            return writer.call(HandOver(key=key, actor=actor))
 
-        made = rotate.rotate_signing(pen.ledger, commit)
-        publish(pen.ledger, self._policy)
+        made = rotate.rotate_signing(writer.ledger, commit)
+        publish(writer.ledger, self._policy)
         return made.after.key_id.hex()
 
 

@@ -150,12 +150,12 @@ class LedgerCheckpoint(Query[CheckpointView]):
     rows = (CheckpointView,)
 
 
-class LedgerDesk:
+class LedgerQueries:
     """Answers for one account at a time; every look goes through the door."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._pen = door.pen
+        self._writer = door.writer
         self._table = door.table
 
     def list(self, viewer: Viewer, query: LedgerList) -> Iterator[Seen[EntryLine]]:
@@ -171,7 +171,7 @@ class LedgerDesk:
         return self._door.disclose(viewer, query, lines)
 
     def show(self, viewer: Viewer, query: LedgerShow) -> Iterator[Seen[EntryView]]:
-        size = self._pen.ledger.size
+        size = self._writer.ledger.size
 
         def entry(opened: Opened) -> Iterator[EntryView]:
             _check_number(query.seq, size)
@@ -209,7 +209,7 @@ class LedgerDesk:
 
     def proof(self, viewer: Viewer, query: LedgerProof) -> Iterator[Seen[ReceiptView]]:
         """One entry's receipt, under a checkpoint that covers the look at it too."""
-        size = self._pen.ledger.size
+        size = self._writer.ledger.size
         profile = query.profile or "integrity-only"
         self._check_profile(profile)
         if profile == SAFE_HARBOR:
@@ -227,8 +227,8 @@ class LedgerDesk:
         """A checkpoint over everything so far, this question included. Origin, size, root: nothing else."""
 
         def newest(_: Opened) -> Iterator[CheckpointView]:
-            self._pen.sign()
-            with self._pen.reading() as reader:
+            self._writer.sign()
+            with self._writer.reading() as reader:
                 found = reader.ledger.last_checkpoint()
             if found is None:
                 raise StoreError("the ledger has no checkpoint; run ledger verify")

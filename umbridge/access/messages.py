@@ -182,7 +182,7 @@ class MessagesUnused(Query[UnusedOfFeed]):
     limit: int | None = some_number(told="value")
 
 
-class MessageDesk:
+class MessageQueries:
     """Answers for one account at a time. Thread-safe: the door is."""
 
     def __init__(
@@ -205,7 +205,7 @@ class MessageDesk:
         return self._door.disclose(viewer, query, lines)
 
     def _criteria(self, query: MessagesList) -> search.Criteria:
-        keyring, tokens = self._door.pen.keyring, []
+        keyring, tokens = self._door.writer.keyring, []
         numbers = self._site.mrns.spellings(query.mrn) if query.mrn else ()
         if query.control_id:
             tokens.append(search.control(keyring, query.control_id))

@@ -1,6 +1,6 @@
 """What a question may open, once its look is on the ledger: messages, stays, entries, bundles.
 
-Only the door makes an ``Opened``, after the commit; a desk that was handed none has nothing to open with.
+Only the door makes an ``Opened``, after the commit; queries that were handed none have nothing to open with.
 Whatever is opened here leaves as views, which the door redacts.
 """
 
@@ -29,7 +29,7 @@ from umbridge.store import inbox, search
 from umbridge.store.inbox import Row
 from umbridge.store.stays import SavedStay
 from umbridge.store.worklist import Place, Wanted
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 # What one read fetches; opening is done in the asker's own thread.
 PAGE = 100
@@ -67,8 +67,8 @@ class Whole:
 class Opened:
     """For one question, of one viewer, for one purpose."""
 
-    def __init__(self, pen: Pen, table: AccessTable, viewer: Viewer, sees: Permission) -> None:
-        self._pen = pen
+    def __init__(self, writer: Writer, table: AccessTable, viewer: Viewer, sees: Permission) -> None:
+        self._writer = writer
         self._table = table
         self._viewer = viewer
         self._sees = sees
@@ -77,14 +77,14 @@ class Opened:
 
     def message(self, seq: int) -> Row | None:
         """One message; one that does not open says so as its reason."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             return reader.row(seq, leniently=True)
 
     def messages(self) -> Iterator[Row]:
         """All of them, page after page: a frame may have 16 MiB."""
         after = 0
         while True:
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 found = reader.rows(after, PAGE, PAGE_BYTES)
             if not found:
                 return
@@ -95,11 +95,11 @@ class Opened:
 
     def found(self, wanted: search.Criteria, limit: int) -> Iterator[Row]:
         """Those that a search finds, each opened when its turn comes, through a connection of their own."""
-        finder = search.Finder(self._pen.database)
+        finder = search.Finder(self._writer.database)
         try:
             for record in islice(finder.records(wanted), limit):
                 go_on()
-                yield inbox.open_leniently(self._pen.keyring, record)
+                yield inbox.open_leniently(self._writer.keyring, record)
         finally:
             finder.close()
 
@@ -107,14 +107,14 @@ class Opened:
 
     def stay(self, lane: bytes) -> SavedStay | None:
         """A lane's stay as its newest message left it. Raises SealError."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             return reader.stay(lane)
 
     def messages_of(self, lane: bytes, until: int) -> Iterator[tuple[Row, list[int]]]:
         """Every message that a lane's stay was made of, with the parts that it took in."""
         after = 0
         while True:
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 found = reader.lane_rows(lane, after, until, PAGE, PAGE_BYTES)
             if not found:
                 return
@@ -125,7 +125,7 @@ class Opened:
 
     def lanes_of_message(self, seq: int) -> list[bytes]:
         """The stays that a message is about."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             return reader.lanes_of_row(seq)
 
     def open_reviews(
@@ -140,7 +140,7 @@ class Opened:
 
     def entry(self, seq: int) -> Entry:
         """One entry; no compartment is decrypted of which these eyes may see nothing."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             row = gate.view(reader.ledger, self._sees, seq)
         slots = row["slots"]
         if not isinstance(slots, dict) or row["kind"] is None:
@@ -150,7 +150,7 @@ class Opened:
 
     def determination(self, seq: int) -> dict[str, JsonValue]:
         """All slots of a determination, to give it again and hold it to what is written; never to show."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             opened = reader.ledger.reveal(seq)
         return {name: value for part in opened.values() for name, value in part.items()}
 
@@ -160,7 +160,7 @@ class Opened:
         """
         found: set[int] = set()
         todo = sorted(newest)
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             for _ in range(SPOKEN):
                 if not todo:
                     break
@@ -184,9 +184,9 @@ class Opened:
     def open_slots(self, kinds: tuple[str, ...] = ()) -> Iterator[tuple[int, str, Slots]]:
         """Number, kind and open slots of every entry of these kinds, or of all; nothing is decrypted."""
         after = 0
-        while after < self._pen.ledger.size:
+        while after < self._writer.ledger.size:
             go_on()
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 found = list(reader.ledger.open_slots(after, after + ENTRIES, kinds=kinds))
             for row in found:
                 kind = str(row["kind"])
@@ -205,14 +205,14 @@ class Opened:
         for seq, kind, slots in self.open_slots(kinds):
             ts = str(slots.values["ts"])
             if during(ts):
-                with self._pen.reading() as reader:
+                with self._writer.reading() as reader:
                     opened = reader.ledger.reveal(seq, ["ops", "ident"])
                 values = {name: value for part in opened.values() for name, value in part.items()}
                 yield Whole(seq, kind, ts, values)
 
     def visit_of(self, whose: OfMessage | OfEntry) -> str | None:
         """Whose record a message or an entry is."""
-        return visit_of(self._pen, whose)
+        return visit_of(self._writer, whose)
 
     # -- what leaves the house ------------------------------------------------------------------------
 
@@ -220,9 +220,9 @@ class Opened:
         self, profile: str, purpose: str, reason: str, commit: Callable[[Draft], Receipt]
     ) -> Iterator[str]:
         """The lines of a bundle. It is made whole first, in the store, and loses its name at once."""
-        out = self._pen.database.parent / f"export-{secrets.token_hex(8)}.jsonl"
+        out = self._writer.database.parent / f"export-{secrets.token_hex(8)}.jsonl"
         try:
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 bundles.export(
                     reader.ledger,
                     self._sees,
@@ -233,7 +233,7 @@ class Opened:
                     profile=profile,
                     out=out,
                     commit=commit,
-                    checkpoint=self._pen.sign,
+                    checkpoint=self._writer.sign,
                     progress=lambda _: go_on(),
                 )
             with out.open(encoding="utf-8", newline="") as stream:
@@ -245,7 +245,7 @@ class Opened:
     def safe_harbor(self, profile: str, commit: Callable[[str, int], object]) -> Iterator[str]:
         """The Safe Harbor file; ``commit`` is given its digest and its number of rows before a line goes."""
         sees = self._sees.within(self._table.profile(profile))
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             records, digest = reader.ledger.records(0, reader.ledger.length()), sha256()
             told = statement(reader.ledger, records, sees, self._table.hash, lambda _: go_on())
             lines = [f"{line}\n" for line in told]
@@ -257,22 +257,22 @@ class Opened:
     def receipt(self, seq: int, profile: str) -> str:
         """One entry's receipt, under a checkpoint that covers the look at it too."""
         sees = self._sees.within(self._table.profile(profile))
-        self._pen.sign()
-        with self._pen.reading() as reader:
+        self._writer.sign()
+        with self._writer.reading() as reader:
             return take_receipt(reader.ledger, seq, sees)
 
 
-def visit_of(pen: Pen, whose: OfMessage | OfEntry) -> str | None:
+def visit_of(writer: Writer, whose: OfMessage | OfEntry) -> str | None:
     """The visit that a message or an entry names, None where there is no such one or it names none.
 
     The door asks it before a look too, for the look's entry alone: the entry says whose record it was, and
     whose it is decides whether the glass may be broken.
     """
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         if isinstance(whose, OfMessage):
             row = reader.row(whose.seq, leniently=True)
             return None if row is None else row.head.get("visit") or None
-        if whose.seq >= pen.ledger.size:
+        if whose.seq >= writer.ledger.size:
             return None
         named = reader.ledger.reveal(whose.seq, ["ident"]).get("ident", {})
     visit = named.get("visit") or named.get("patient")

@@ -203,7 +203,7 @@ class People:
             "before": None if before is None else {"user": before.user, "roles": list(before.roles)},
             "after": {"user": user.user, "roles": list(user.roles)},
         }
-        seq = self._door.pen.call(WriteEntry(draft=Draft("privilege.change", values)))
+        seq = self._door.writer.call(WriteEntry(draft=Draft("privilege.change", values)))
         self._write(after)
         self._users[account] = user
         return UserChanged(account=account, user=user.user, roles=user.roles, state=state, entry=seq)
@@ -236,7 +236,7 @@ class People:
 
     def _windows(self) -> Iterator[WindowLine]:
         now = datetime.now(UTC).timestamp()
-        for seq, held in sorted(breakglass.windows(self._door.pen).items()):
+        for seq, held in sorted(breakglass.windows(self._door.writer).items()):
             yield WindowLine(
                 entry=seq,
                 user=held.user,
@@ -252,12 +252,12 @@ class People:
         def done() -> Iterator[WindowReviewed]:
             if act.finding not in ("justified", "unjustified"):
                 raise UsageError("finding: justified or unjustified")
-            held = breakglass.windows(self._door.pen).get(act.seq)
+            held = breakglass.windows(self._door.writer).get(act.seq)
             if held is not None and (viewer.user == held.user or viewer.account == held.account):
                 why = "nobody reviews what they opened"
                 self._door.refuse(viewer, "review broken glass", act.reason, why)
             if held is None or not breakglass.review(
-                self._door.pen, viewer, act.seq, act.finding, act.reason
+                self._door.writer, viewer, act.seq, act.finding, act.reason
             ):
                 raise UsageError(f"entry {act.seq}: no broken glass waits for review there")
             yield WindowReviewed(entry=act.seq, finding=act.finding)

@@ -32,7 +32,7 @@ from umbridge.screening.names import name_problem
 from umbridge.screening.package import METADATA, ChangedError, Package, digest_of, examine, kept, read
 from umbridge.settings.config import Settings
 from umbridge.store.commands import WriteEntries, WriteEntry
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 from umbridge.values.signed import STATES
 
 log = logging.getLogger("umbridge.access.plugins")
@@ -116,7 +116,7 @@ class Roster:
                 f"{granted}"
             )
         draft = _draft(package, viewer.user, who(viewer, act.reason) | {"of_entry": act.approve})
-        done = self._door.pen.call(WriteEntry(draft=draft))
+        done = self._door.writer.call(WriteEntry(draft=draft))
         yield Approved(
             plugin=act.plugin,
             version=package.version,
@@ -127,7 +127,7 @@ class Roster:
         )
 
 
-def approve_bundled(settings: Settings, pen: Pen, account: str) -> list[str]:
+def approve_bundled(settings: Settings, writer: Writer, account: str) -> list[str]:
     """At ``init``: the plugins that came with umbridge are approved by whoever installs it. Returns names.
 
     Raises ConfigError when one of them is not as it should be.
@@ -140,13 +140,13 @@ def approve_bundled(settings: Settings, pen: Pen, account: str) -> list[str]:
         keep(package, settings.approved)
         why = f"bundled with umbridge {__version__}"
         drafts.append(_draft(package, account, {"account": account, "reason": why}))
-    pen.call(WriteEntries(drafts=tuple(drafts)))
+    writer.call(WriteEntries(drafts=tuple(drafts)))
     return [str(draft.values["plugin"]) for draft in drafts]
 
 
-def in_force(pen: Pen) -> dict[str, str]:
+def in_force(writer: Writer) -> dict[str, str]:
     """The approved digest of each plugin, by the last entry about it."""
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         found = list(reader.ledger.open_slots(kinds=(KIND,)))
     return {str(row["plugin"]): str(row["digest"]) for row in found if row["state"] == "approved"}
 

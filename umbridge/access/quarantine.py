@@ -18,7 +18,7 @@ from umbridge.access.questions import Act, asked, numbers, some_number
 from umbridge.access.views import Seen, view, within
 from umbridge.errors import UsageError
 from umbridge.hl7 import ack, er7, moments, translate
-from umbridge.intake.tokens import Namer
+from umbridge.intake.tokens import Tokens
 from umbridge.model import RowState
 from umbridge.settings.site import SiteProfile
 from umbridge.store import inbox
@@ -70,7 +70,7 @@ class Settlement:
         self._door = door
         self._charset = charset  # of a feed
         self._site = site
-        self._namer = Namer(door.pen.keyring, site)
+        self._tokens = Tokens(door.writer.keyring, site)
 
     def replay(self, viewer: Viewer, act: ReplayMessages) -> Iterator[Seen[SettledLine]]:
         """Store each row again as a child, to be worked as if it came now."""
@@ -104,7 +104,7 @@ class Settlement:
                     return
         rows = self._check(what, seqs)  # what waited for a second person may have been settled meanwhile
         who: dict[str, str] = {"user": viewer.user, "reason": reason, "by": by}
-        settled = self._door.pen.call(
+        settled = self._door.writer.call(
             Replay(rows=rows, **who) if what == "replay" else Dismiss(seqs=tuple(seqs), **who)
         )
         for one in settled:
@@ -119,7 +119,7 @@ class Settlement:
         """
         found = []
         for seq in seqs:
-            with self._door.pen.reading() as reader:
+            with self._door.writer.reading() as reader:
                 row = reader.row(seq, leniently=True)
             fit(row, seq, REPLAYABLE if what == "replay" else DISMISSABLE)
             if what == "dismiss" or row is None:
@@ -128,9 +128,9 @@ class Settlement:
             if why:
                 raise UsageError(f"message {seq} {why}; nothing was done")
             message = er7.parse(row.frame, self._charset(row.feed))
-            found_by = tuple(self._namer.found_by(message, translate.identify(message)))
+            found_by = tuple(self._tokens.found_by(message, translate.identify(message)))
             found.append(
-                Again(seq=seq, found_by=found_by, named=tuple(self._namer.named(message, row.received)))
+                Again(seq=seq, found_by=found_by, named=tuple(self._tokens.named(message, row.received)))
             )
         return tuple(found)
 
@@ -141,12 +141,12 @@ class Settlement:
             return "was cut on its way: its sender must send it again; dismiss this half"
         message = er7.parse(row.frame, self._charset(row.feed))  # it was parsed before: it has a header
         if row.lane is None and not any(
-            named.is_person for named in self._namer.named(message, row.received)
+            named.is_person for named in self._tokens.named(message, row.received)
         ):
             return "names no visit"
         if ack.used(message).state is not RowState.PENDING:
             return "means nothing here, now as then"
-        now, site = self._door.pen.clock.now, self._site
+        now, site = self._door.writer.clock.now, self._site
         zone = site.at(translate.facility_of(message)).zone
         if moments.is_ahead(message, zone, site.windows.future_skew_minutes, now):
             return "lies in the future still"

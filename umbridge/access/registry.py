@@ -1,7 +1,7 @@
 """PATH 3: one question in, the access entry on the ledger, then a redacted answer out.
 
 ``REGISTRY`` is every question and act there is, with what decides about each. A new one is a class beside its
-desk, a line here and a line where it is answered.
+queries, a line here and a line where it is answered.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from umbridge.access.door import Door
 from umbridge.access.keys import KeyCare, KeysList, RotateKeys
 from umbridge.access.ledger import (
     LedgerCheckpoint,
-    LedgerDesk,
     LedgerExport,
     LedgerList,
     LedgerProof,
+    LedgerQueries,
     LedgerShow,
 )
-from umbridge.access.messages import MessageDesk, MessagesList, MessagesShow, MessagesUnused
+from umbridge.access.messages import MessageQueries, MessagesList, MessagesShow, MessagesUnused
 from umbridge.access.people import (
     AddUser,
     BreakglassList,
@@ -41,15 +41,15 @@ from umbridge.access.plugins import ApprovePlugin, Roster, choose, in_force
 from umbridge.access.quarantine import DismissMessages, ReplayMessages, Settlement
 from umbridge.access.questions import Act, Args, Query
 from umbridge.access.reports import ReportAccess, ReportBreachScope, Reports
-from umbridge.access.reviews import ReviewDesk, ReviewsShow
-from umbridge.access.stays import ReviewsList, StayDesk, StaysList, StaysShow
+from umbridge.access.reviews import ReviewQueries, ReviewsShow
+from umbridge.access.stays import ReviewsList, StayQueries, StaysList, StaysShow
 from umbridge.access.views import Seen
-from umbridge.access.why import LedgerWhy, WhyDesk
+from umbridge.access.why import LedgerWhy, WhyQueries
 from umbridge.access.worklist import Worklist
 from umbridge.errors import UsageError
 from umbridge.settings.config import Settings, User
 from umbridge.settings.site import SiteProfile
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 Question: TypeAlias = type[Query[Any]] | type[Act[Any]]
 QUERIES: tuple[type[Query[Any]], ...] = (
@@ -91,19 +91,24 @@ REGISTRY: Mapping[str, Question] = MappingProxyType(
 )
 
 
-class Inquiry:
-    """Answers the questions of the command line for one account at a time. Thread-safe: the pen is."""
+class Registry:
+    """Answers the questions of the command line for one account at a time. Thread-safe: the writer is."""
 
     def __init__(
-        self, settings: Settings, pen: Pen, site: SiteProfile, users: dict[str, User], table: AccessTable
+        self,
+        settings: Settings,
+        writer: Writer,
+        site: SiteProfile,
+        users: dict[str, User],
+        table: AccessTable,
     ) -> None:
         self._settings = settings
-        self.door = door = Door(pen, users, table)
-        self.worklist = Worklist(pen, site, self.charset)
-        stays = StayDesk(door, site, self.charset, self.worklist)
-        messages = MessageDesk(door, site, self.charset, stays.lane)
+        self.door = door = Door(writer, users, table)
+        self.worklist = Worklist(writer, site, self.charset)
+        stays = StayQueries(door, site, self.charset, self.worklist)
+        messages = MessageQueries(door, site, self.charset, stays.lane)
         ledger, people, reports = (
-            LedgerDesk(door),
+            LedgerQueries(door),
             People(door, settings.users, users),
             Reports(settings, door),
         )
@@ -116,11 +121,11 @@ class Inquiry:
             StaysList: stays.list,
             StaysShow: stays.show,
             ReviewsList: stays.worklist,
-            ReviewsShow: ReviewDesk(door, stays.opened).show,
+            ReviewsShow: ReviewQueries(door, stays.opened).show,
             LedgerList: ledger.list,
             LedgerShow: ledger.show,
-            LedgerWhy: WhyDesk(
-                door, settings, site, stays.kept, lambda: choose(settings, in_force(pen))
+            LedgerWhy: WhyQueries(
+                door, settings, site, stays.kept, lambda: choose(settings, in_force(writer))
             ).show,
             LedgerExport: ledger.export,
             LedgerProof: ledger.proof,
@@ -143,7 +148,7 @@ class Inquiry:
             CreateBackup: Backups(settings, door).create,
             ApprovePlugin: Roster(settings, door).approve,
         }
-        for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the pen
+        for pattern in ("export-*.jsonl", ".export-*.jsonl.*.part"):  # ours alone: we hold the writer
             for left in settings.store.glob(pattern):
                 left.unlink(missing_ok=True)  # a daemon was killed in the middle of making it
 

@@ -21,7 +21,7 @@ from umbridge.access.questions import OfEntry, OfMessage, Patient, Query, Whose,
 from umbridge.access.views import Seen, Slots, inside, view, within
 from umbridge.errors import UsageError
 from umbridge.settings.config import Settings
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 LOOKS = (
     "access.read",
@@ -120,7 +120,7 @@ class Reports:
     def __init__(self, settings: Settings, door: Door) -> None:
         self._settings = settings
         self._door = door
-        self._pen = door.pen
+        self._writer = door.writer
 
     # -- access ----------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Reports:
         since, until, meant = _span(query)
 
         def lines(opened: Opened) -> Iterator[ReportHead | AccessLine]:
-            yield ReportHead(**head(self._pen, self._settings, "access", since, until))
+            yield ReportHead(**head(self._writer, self._settings, "access", since, until))
             for look in opened.whole(LOOKS, meant):  # by what the entry says, whatever these eyes see of it
                 if query.user and query.user not in (look.text("actor"), look.text("account")):
                     continue
@@ -148,7 +148,7 @@ class Reports:
         since, until, meant = _span(query)
 
         def lines(opened: Opened) -> Iterator[BreachHead | BreachLine]:
-            values = head(self._pen, self._settings, "breach-scope", since, until)
+            values = head(self._writer, self._settings, "breach-scope", since, until)
             yield BreachHead(**values, user=query.user)
             patients: dict[str, _Shown] = {}
             everybody: list[Whole] = []
@@ -185,15 +185,15 @@ class HeadValues(TypedDict):
     unanchored_window_seconds: float
 
 
-def head(pen: Pen, settings: Settings, name: str, since: str, until: str) -> HeadValues:
+def head(writer: Writer, settings: Settings, name: str, since: str, until: str) -> HeadValues:
     """What a report says of itself, of now."""
     return {
         "report": name,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "since": since or None,
         "until": until or None,
-        "entries": pen.ledger.size,
-        "unanchored": pen.ledger.unanchored,
+        "entries": writer.ledger.size,
+        "unanchored": writer.ledger.unanchored,
         "unanchored_window_seconds": settings.ledger.checkpoint_seconds,
     }
 

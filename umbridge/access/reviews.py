@@ -28,7 +28,7 @@ from umbridge.review.worklist import why_again
 from umbridge.stay.clock import moment
 from umbridge.stay.view import Stay
 
-#: A stay as its desk reads it, what the ledger has said of its reviews, and its exceptions.
+#: A stay as its queries read it, what the ledger has said of its reviews, and its exceptions.
 ReadStay: TypeAlias = Callable[[Opened, bytes], tuple[Stay, LaneReviews, Sequence[str]]]
 _ID = re.compile(r"[A-Z_]+-([0-9]{1,16})[0-9.x-]*", re.ASCII)
 ANSWER = (
@@ -120,7 +120,7 @@ class ReviewsShow(Query[ReviewView]):
         return OfMessage(self.row)
 
 
-class ReviewDesk:
+class ReviewQueries:
     """Answers for one account at a time. Thread-safe: the door is."""
 
     def __init__(self, door: Door, read: ReadStay) -> None:

@@ -19,7 +19,7 @@ from umbridge.access.views import Seen, blank, view, within
 from umbridge.access.worklist import Unreadable, Worklist
 from umbridge.errors import StoreError, UmbridgeError, UsageError
 from umbridge.hl7 import er7
-from umbridge.intake.tokens import Namer
+from umbridge.intake.tokens import Tokens
 from umbridge.model import Event
 from umbridge.review.plan import stay_json
 from umbridge.review.standing import DIFFERS, LaneReviews, differs_as, differs_of
@@ -164,7 +164,7 @@ class GoneError(UmbridgeError):
     """No stay is in that lane: there never was one, or it was joined to another."""
 
 
-class StayDesk:
+class StayQueries:
     """Answers about stays, for one account at a time. Thread-safe: the door is."""
 
     def __init__(
@@ -172,15 +172,15 @@ class StayDesk:
     ) -> None:
         """``charset``: the one that a feed's messages are in when they do not say."""
         self._door = door
-        self._pen = door.pen
+        self._writer = door.writer
         self._site = site
         self._charset = charset
         self._worklist = worklist
-        self._namer = Namer(door.pen.keyring, site)
+        self._tokens = Tokens(door.writer.keyring, site)
 
     def list(self, viewer: Viewer, query: StaysList) -> Iterator[Seen[StayLine]]:
         def lines(opened: Opened) -> Iterator[StayLine]:
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 lanes = reader.lanes()
                 marked = reader.notes_under(MARK).keys() | reader.notes_under(DIFFERS).keys()
                 closed = reader.notes_under(CLOSED)
@@ -202,7 +202,7 @@ class StayDesk:
 
     def show(self, viewer: Viewer, query: StaysShow) -> Iterator[Seen[StayView]]:
         lane = self.lane(query.visit)
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             count = int(reader.has_stay(lane))
             marked = {each for each in (mark_of(lane), differs_of(lane)) if reader.note(each) is not None}
             note = reader.note(closed_name(lane))
@@ -222,7 +222,7 @@ class StayDesk:
 
     def opened(self, opened: Opened, lane: bytes) -> tuple[Stay, LaneReviews, Sequence[str]]:
         """A stay with what was said of its reviews, and its exceptions. Raises GoneError, SealError."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             marked = {each for each in (mark_of(lane), differs_of(lane)) if reader.note(each) is not None}
             note = reader.note(closed_name(lane))
         stay, said = self._read(opened, lane)
@@ -242,7 +242,7 @@ class StayDesk:
         """The lane that a visit leads to, its newest message, and the exceptions that these eyes see: a look
         like any other, on the ledger before it is made. Raises GoneError."""
         lane = self.lane(visit)
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             seq = reader.stay_seq(lane)
         (seen,) = self.show(viewer, StaysShow(visit=visit, reason=reason, purpose=""))
         exceptions = seen.values["exceptions"]
@@ -252,7 +252,7 @@ class StayDesk:
         """Which of its exceptions a person closed since its newest message."""
         if note is None:
             return frozenset()
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             return closed_of(note, reader.stay_seq(lane), reading_of(self._site))
 
     def worklist(self, viewer: Viewer, query: ReviewsList) -> Iterator[Seen[ReviewLine]]:
@@ -267,7 +267,7 @@ class StayDesk:
         return self._door.disclose(viewer, query, lines)
 
     def _wanted(self, query: ReviewsList, now: datetime) -> Wanted:
-        keyring = self._pen.keyring
+        keyring = self._writer.keyring
         until = now if query.overdue else now + DUE_SOON if query.due else None
         return Wanted(
             unit=unit_token(keyring, query.unit) if query.unit else None,
@@ -277,8 +277,8 @@ class StayDesk:
 
     def lane(self, visit: str) -> bytes:
         """The stay that a visit's number leads to, now; or its account's, as ``Namer.lookup`` has it."""
-        token = self._namer.lookup(visit)
-        with self._pen.reading() as reader:
+        token = self._tokens.lookup(visit)
+        with self._writer.reading() as reader:
             return reader.resolve(token) or token
 
     def _read(self, opened: Opened, lane: bytes) -> tuple[Stay, LaneReviews]:
@@ -288,8 +288,8 @@ class StayDesk:
 
     def _others(self, opened: Opened, lane: bytes, mrn: str) -> Iterator[Stay]:
         """The patient's other stays, the newest first; one that is gone or does not open is none."""
-        with self._pen.reading() as reader:
-            lanes = reader.lanes_of(self._namer.person(mrn), OTHERS)
+        with self._writer.reading() as reader:
+            lanes = reader.lanes_of(self._tokens.person(mrn), OTHERS)
         for other in lanes:
             if other != lane:
                 with suppress(GoneError, SealError):

@@ -1,6 +1,6 @@
 """What a question may show: rows in which every field says, once, which compartment it belongs to.
 
-A desk makes a row whole. The door lets it out as ``Seen``, in which the access table has decided about each
+A query makes a row whole. The door lets it out as ``Seen``, in which the access table has decided about each
 field. A row with a field that says nothing of its compartment cannot be declared, and nothing but a declared
 row leaves the door.
 """

@@ -70,7 +70,7 @@ class LedgerWhy(Query[WhyView]):
         return OfEntry(self.seq, "determination")
 
 
-class WhyDesk:
+class WhyQueries:
     """Answers for one account at a time. Thread-safe; plugins are started for one of them at a time."""
 
     def __init__(
@@ -90,7 +90,7 @@ class WhyDesk:
         self._turn = Lock()
 
     def show(self, viewer: Viewer, query: LedgerWhy) -> Iterator[Seen[WhyView]]:
-        size = self._door.pen.ledger.size
+        size = self._door.writer.ledger.size
 
         def one(opened: Opened) -> Iterator[WhyView]:
             if query.seq >= size:

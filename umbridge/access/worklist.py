@@ -25,7 +25,7 @@ from umbridge.store.commands import Transaction
 from umbridge.store.reader import Reader
 from umbridge.store.stays import SavedStay
 from umbridge.store.worklist import Place, Wanted, open_line
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 PAGE = 100  # lines, or rows of one stay, read at a time
 PAGE_BYTES = 1_000_000
@@ -67,11 +67,11 @@ class SayWhole:
 
 
 class Worklist:
-    """One for each pen. Thread-safe: the pen is, and each question reads on a connection of its own."""
+    """One for each writer. Thread-safe: the writer is, and each question reads on a connection of its own."""
 
-    def __init__(self, pen: Pen, site: SiteProfile, charset: Callable[[str], str]) -> None:
+    def __init__(self, writer: Writer, site: SiteProfile, charset: Callable[[str], str]) -> None:
         """``charset``: the one that a feed's messages are in when they do not say."""
-        self._pen = pen
+        self._writer = writer
         self._site = site
         self._charset = charset
         self._lock = Lock()
@@ -84,12 +84,12 @@ class Worklist:
         self.make_whole()
         left = limit
         while left is None or left > 0:
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 found = reader.open_reviews(wanted, after, PAGE if left is None else min(PAGE, left))
             for line in found:
                 after = line.place
                 try:
-                    yield open_line(self._pen.keyring, line)
+                    yield open_line(self._writer.keyring, line)
                 except SealError:  # one that does not open must not hide those that come after it
                     yield Unreadable(line.place)
             if len(found) < PAGE:
@@ -110,18 +110,18 @@ class Worklist:
             if self._whole:
                 return
             reading = reading_of(self._site)
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 made_for = reader.note(MADE_FOR)
                 lanes = reader.waiting_lanes() if made_for != reading else []
                 extra = reader.listed_lanes() if made_for != reading else []
             for lane in dict.fromkeys((*lanes, *extra)):
                 self._remake(lane)
             if made_for != reading:
-                self._pen.call(SayWhole(reading))
+                self._writer.call(SayWhole(reading))
             self._whole = True
 
     def _remake(self, lane: bytes) -> None:
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             found: tuple[WorklistLine, ...] | None
             seq = reader.stay_seq(lane)
             if seq is None:
@@ -134,7 +134,7 @@ class Worklist:
                 found = remade(self._site, saved, lambda: self._events(reader, lane, saved.seq))
             except SealError:  # it must not be missing without a word
                 found = None
-        self._pen.call(RemakeLines(lane=lane, seq=seq, lines=found))
+        self._writer.call(RemakeLines(lane=lane, seq=seq, lines=found))
 
     def _events(self, reader: Reader, lane: bytes, until: int) -> Iterator[tuple[int, Event]]:
         """Every message the lane's stay was made of. Raises SealError: half a stay is a wrong one."""

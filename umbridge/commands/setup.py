@@ -26,7 +26,7 @@ from umbridge.settings.site import DEFAULT_SITE, load_site
 from umbridge.stay.profile import check_site
 from umbridge.store import durability
 from umbridge.store.engine import DATABASE
-from umbridge.store.opening import check_made, create_store, hold_pen, open_keys, protect
+from umbridge.store.opening import check_made, create_store, hold_writer, open_keys, protect
 
 T = TypeVar("T")
 SETTINGS = """\
@@ -126,8 +126,8 @@ def init(directory: Path, *, org: str | None, chain: str, site_file: str | None)
         raise ConfigError(str(exc)) from None
     policy = create_store(settings, keyring, site.name)
     protect(settings.policy, policy, 0o644)
-    with hold_pen(settings, keyring) as pen:
-        approved = plugins.approve_bundled(settings, pen, account)
+    with hold_writer(settings, keyring) as writer:
+        approved = plugins.approve_bundled(settings, writer, account)
     os.sync()  # keys made a second ago must outlive a power cut: what they sealed would not
     return NEXT.format(directory=directory, account=account, approved=", ".join(approved) or "none")
 

@@ -126,7 +126,7 @@ class CompiledRules:
         self._compiled = {key: self._compile(node) for key, node in self.rules.items()}
         self.decided: dict[Hashable, Decision] = {}  # by rule and what it reads; see ``Truths.decide``
         self._read: dict[str, Read] = {}
-        self.cells: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
+        self.atoms: dict[object, list[tuple[tuple[bool, ...], int, bool]]] = {}
 
     def number_of(self, leaf: Leaf | Joint) -> int:
         """Where this leaf's truth stands in an examination: in ``truths``, a joint's in ``joint_truths``."""

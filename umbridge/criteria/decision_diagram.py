@@ -52,7 +52,7 @@ BOTTOM = 1 << 30  # the level of the two ends, below every fact
 _WHEN = datetime(2000, 1, 1, tzinfo=UTC)  # cells have no time; rules do not read it
 
 # Truth of each leaf about the fact, in their order; points if counted; whether an optional fact was left out.
-Cell = tuple[tuple[bool, ...], int, bool]
+Atom = tuple[tuple[bool, ...], int, bool]
 
 
 def representatives(spec: FactSpec, leaves: list[Leaf]) -> Sequence[FactValue]:
@@ -88,7 +88,7 @@ def _readings(spec: FactSpec, leaves: list[Leaf], values: Sequence[FactValue]) -
         yield Reading(spec.id, samples[-1], low, high, tuple(samples))
 
 
-def readings_of(rules: CompiledRules, fact: str) -> dict[Cell, Reading]:
+def readings_of(rules: CompiledRules, fact: str) -> dict[Atom, Reading]:
     """A reading for each cell of an unknown fact, where it is measured."""
     spec = rules.facts[fact]
     leaves = [rules.leaves[number] for number in rules.leaves_of[fact]]
@@ -99,13 +99,13 @@ def readings_of(rules: CompiledRules, fact: str) -> dict[Cell, Reading]:
         pairs = [(Reading(fact, s, s, s, (s,)), low + place) for place, s in enumerate(samples)]
     else:
         pairs = [(reading, 0) for reading in _readings(spec, leaves, representatives(spec, leaves))]
-    found: dict[Cell, Reading] = {}
+    found: dict[Atom, Reading] = {}
     for reading, points in pairs:
         found.setdefault((tuple(test(reading) for test in tests), points, False), reading)
     return found
 
 
-def cells(rules: CompiledRules, fact: str) -> list[Cell]:
+def atoms(rules: CompiledRules, fact: str) -> list[Atom]:
     """The cells of an unknown fact, in a fixed order."""
     found = set(readings_of(rules, fact))
     if any(node.leaf.fact == fact for node in rules.optional):  # it may also never be measured
@@ -127,37 +127,37 @@ class Diagram:
         self.order = _order(exam, root)
         self.level = {fact: i for i, fact in enumerate(self.order)}
         self.values: dict[str, list[Fraction]] = {}  # of facts read jointly: one for each cell
-        self.cells = [self._cells(fact) for fact in self.order]
+        self.atoms = [self._atoms(fact) for fact in self.order]
         self.nodes: list[tuple[int, tuple[int, ...]]] = [(BOTTOM, ()), (BOTTOM, ())]
         self._unique: dict[tuple[int, tuple[int, ...]], int] = {}
-        self._chosen: dict[tuple[int, int, int], int] = {}
+        self._ites: dict[tuple[int, int, int], int] = {}
         self._branched: dict[tuple[int, tuple[int, ...]], int] = {}
         self._built: dict[int, int] = {}
         self._rests: dict[str, list[tuple[int, int]]] = {}
         self._sums: dict[tuple[str, int, int], int] = {}
 
-    def _cells(self, fact: str) -> list[Cell]:
+    def _atoms(self, fact: str) -> list[Atom]:
         joints = [joint for joint in self.joints if fact in joint.facts]
         if joints:
             return self._joint_cells(fact, joints)
-        remembered: dict[object, list[Cell]] = self.rules.cells
+        remembered: dict[object, list[Atom]] = self.rules.atoms
         if fact not in remembered:
-            remembered[fact] = cells(self.rules, fact)
+            remembered[fact] = atoms(self.rules, fact)
         if fact in self.exam.known:
-            return self._left_open(fact, [cell for cell in remembered[fact] if not cell[2]])
+            return self._left_open(fact, [atom for atom in remembered[fact] if not atom[2]])
         return remembered[fact]
 
-    def _left_open(self, fact: str, all_: list[Cell]) -> list[Cell]:
+    def _left_open(self, fact: str, all_: list[Atom]) -> list[Atom]:
         """Of a fact whose bounds leave tests open, the cells that agree with the tests they settle."""
         settled = [self.exam.truths[number] for number in self.rules.leaves_of[fact]]
         kept = [
-            cell
-            for cell in all_
-            if all(truth in (None, mine) for truth, mine in zip(settled, cell[0], strict=True))
+            atom
+            for atom in all_
+            if all(truth in (None, mine) for truth, mine in zip(settled, atom[0], strict=True))
         ]
         return kept or all_  # none where the tests are settled from samples that no one cell shows
 
-    def _joint_cells(self, fact: str, joints: list[Joint]) -> list[Cell]:
+    def _joint_cells(self, fact: str, joints: list[Joint]) -> list[Atom]:
         """Values that differ in a test of their own or, beside a value of the other fact, in a joint one."""
         side = joints[0].facts.index(fact)
         other = [self.exam.operand(joint, 1 - side) for joint in joints]
@@ -174,19 +174,19 @@ class Diagram:
             found.setdefault((own_truths(self.rules, fact, value), rows), value)
         every = [(own_truths(self.rules, fact, value), 0, False) for value in found.values()]
         kept = self._left_open(fact, every) if fact in self.exam.known else every
-        self.values[fact] = [value for cell, value in zip(every, found.values(), strict=True) if cell in kept]
+        self.values[fact] = [value for atom, value in zip(every, found.values(), strict=True) if atom in kept]
         return [(own_truths(self.rules, fact, value), 0, False) for value in self.values[fact]]
 
-    def make(self, level: int, kids: tuple[int, ...]) -> int:
-        if kids.count(kids[0]) == len(kids):
-            return kids[0]
-        key = (level, kids)
+    def node(self, level: int, children: tuple[int, ...]) -> int:
+        if children.count(children[0]) == len(children):
+            return children[0]
+        key = (level, children)
         if key not in self._unique:
             self.nodes.append(key)
             self._unique[key] = len(self.nodes) - 1
         return self._unique[key]
 
-    def choose(self, test: int, then: int, other: int) -> int:
+    def ite(self, test: int, then: int, other: int) -> int:
         """``then`` where ``test`` holds, else ``other``."""
         if test == YES or then == other:
             return then
@@ -195,49 +195,49 @@ class Diagram:
         if then == YES and other == NO:
             return test
         key = (test, then, other)
-        if (known := self._chosen.get(key)) is not None:
+        if (known := self._ites.get(key)) is not None:
             return known
         nodes = self.nodes
         (a, x), (b, y), (c, z) = nodes[test], nodes[then], nodes[other]
         level = min(a, b, c)
-        kids = [  # made at once: drawn one by one they take longer
-            self.choose(
+        children = [  # made at once: drawn one by one they take longer
+            self.ite(
                 x[i] if a == level else test, y[i] if b == level else then, z[i] if c == level else other
             )
-            for i in range(len(self.cells[level]))
+            for i in range(len(self.atoms[level]))
         ]
-        found = self._chosen[key] = self.make(level, tuple(kids))
+        found = self._ites[key] = self.node(level, tuple(children))
         return found
 
-    def branch(self, level: int, kids: tuple[int, ...]) -> int:
+    def branch(self, level: int, children: tuple[int, ...]) -> int:
         """The kid of the cell that this level's fact falls in, wherever the kids begin in the order.
 
         An age has a hundred cells: one step for all of them, not a ``choose`` for each.
         """
-        top = min(self.nodes[kid][0] for kid in kids)
-        if top > level or kids.count(kids[0]) == len(kids):
-            return self.make(level, kids)
-        key = (level, kids)
+        top = min(self.nodes[child][0] for child in children)
+        if top > level or children.count(children[0]) == len(children):
+            return self.node(level, children)
+        key = (level, children)
         if key not in self._branched:
-            of = [self.nodes[kid] for kid in kids]
+            of = [self.nodes[child] for child in children]
             if top == level:  # what a kid says of this fact itself: the part for the cell it is the kid of
                 own = tuple(
-                    below[i] if at == level else kid
-                    for i, (kid, (at, below)) in enumerate(zip(kids, of, strict=True))
+                    below[i] if at == level else child
+                    for i, (child, (at, below)) in enumerate(zip(children, of, strict=True))
                 )
-                self._branched[key] = self.make(level, own)
+                self._branched[key] = self.node(level, own)
             else:
-                self._branched[key] = self.make(
+                self._branched[key] = self.node(
                     top,
                     tuple(
                         self.branch(
                             level,
                             tuple(
-                                below[i] if at == top else kid
-                                for kid, (at, below) in zip(kids, of, strict=True)
+                                below[i] if at == top else child
+                                for child, (at, below) in zip(children, of, strict=True)
                             ),
                         )
-                        for i in range(len(self.cells[top]))
+                        for i in range(len(self.atoms[top]))
                     ),
                 )
         return self._branched[key]
@@ -258,7 +258,7 @@ class Diagram:
                 left_out = node.is_left_out(self.exam.known) and not (self._measured and not node.hangs_on)
                 return NO if left_out else self._leaf(node.leaf, optional=True)
             case Not():
-                return self.choose(self.build(node.child), NO, YES)
+                return self.ite(self.build(node.child), NO, YES)
             case Criterion():
                 return self.build(node.rule)
             case Group():
@@ -272,11 +272,11 @@ class Diagram:
         if truth is not None:
             return YES if truth else NO
         level, place = self.level[leaf.fact], self.rules.leaves_of[leaf.fact].index(number)
-        return self.make(
+        return self.node(
             level,
             tuple(
                 YES if truths[place] and not (optional and left_out) else NO
-                for truths, _, left_out in self.cells[level]
+                for truths, _, left_out in self.atoms[level]
             ),
         )
 
@@ -289,18 +289,18 @@ class Diagram:
             (side,) = sides
             known = Fraction(self.exam.operand(joint, 1 - side))  # type: ignore[arg-type]  # else not missing
             row = (joined(joint, side, value, known) for value in self.values[joint.facts[side]])
-            return self.make(self.level[joint.facts[side]], tuple(YES if t else NO for t in row))
+            return self.node(self.level[joint.facts[side]], tuple(YES if t else NO for t in row))
         top, low = sorted((0, 1), key=lambda side: self.level[joint.facts[side]])
         test, level, factor = OPERATORS[joint.op], self.level[joint.facts[low]], Fraction(joint.factors[top])
         edges = [
             Fraction(joint.limit) - Fraction(joint.factors[low]) * other
             for other in self.values[joint.facts[low]]
         ]
-        kids = [
-            self.make(level, tuple(YES if test(reached, edge) else NO for edge in edges))
+        children = [
+            self.node(level, tuple(YES if test(reached, edge) else NO for edge in edges))
             for reached in (factor * value for value in self.values[joint.facts[top]])
         ]
-        return self.make(self.level[joint.facts[top]], tuple(kids))
+        return self.node(self.level[joint.facts[top]], tuple(children))
 
     def _at_least(self, n: int, children: list[int]) -> int:
         counted: dict[tuple[int, int], int] = {}
@@ -311,7 +311,7 @@ class Diagram:
             if need > len(children) - start:
                 return NO
             if (need, start) not in counted:
-                counted[need, start] = self.choose(
+                counted[need, start] = self.ite(
                     children[start], count(need - 1, start + 1), count(need, start + 1)
                 )
             return counted[need, start]
@@ -328,16 +328,16 @@ class Diagram:
             case ">":
                 found = reaches(node.value + 1)
             case "<":
-                found = self.choose(reaches(node.value), NO, YES)
+                found = self.ite(reaches(node.value), NO, YES)
             case "<=":
-                found = self.choose(reaches(node.value + 1), NO, YES)
+                found = self.ite(reaches(node.value + 1), NO, YES)
             case _:
-                same = self.choose(reaches(node.value + 1), NO, reaches(node.value))
-                found = same if node.op == "is" else self.choose(same, NO, YES)
+                same = self.ite(reaches(node.value + 1), NO, reaches(node.value))
+                found = same if node.op == "is" else self.ite(same, NO, YES)
         step = self.rules.scores[node.score].first_step
         if step is None:
             return found
-        return self.choose(self.build(step), YES if node.op in ("<", "<=", "is not") else NO, found)
+        return self.ite(self.build(step), YES if node.op in ("<", "<=", "is not") else NO, found)
 
     def _sum_reaches(self, score: str, index: int, need: int) -> int:
         """Whether the items from ``index`` on give at least ``need`` points."""
@@ -372,23 +372,21 @@ class Diagram:
                 level,
                 tuple(
                     self._sum_reaches(score, index + 1, need - item.sign * points)
-                    for _, points, _ in self.cells[level]
+                    for _, points, _ in self.atoms[level]
                 ),
             )
         found = self._sum_reaches(score, index + 1, need)
         for condition, points in reversed(item.bands):
-            found = self.choose(
-                self.build(condition), self._sum_reaches(score, index + 1, need - points), found
-            )
+            found = self.ite(self.build(condition), self._sum_reaches(score, index + 1, need - points), found)
         return found
 
     def support(self, root: int) -> tuple[str, ...]:
         seen, todo, levels = {root}, [root], set()
         while todo:
-            level, kids = self.nodes[todo.pop()]
+            level, children = self.nodes[todo.pop()]
             if level != BOTTOM:
                 levels.add(level)
-                fresh = set(kids) - seen
+                fresh = set(children) - seen
                 seen |= fresh
                 todo += fresh
         return tuple(sorted(self.order[level] for level in levels))

@@ -146,10 +146,10 @@ class Turning:
             for number, path in self._paths.items():
                 if diagram.nodes[number][0] != level:
                     continue
-                kids = diagram.nodes[number][1]
+                children = diagram.nodes[number][1]
                 for i, j in self._pairs(test, fact, level):
-                    if kids[i] != kids[j]:
-                        rest = self._apart(kids[i], kids[j])
+                    if children[i] != children[j]:
+                        rest = self._apart(children[i], children[j])
                         found = None if rest is None else self._shown(test, path | rest[0], level, i, j)
                         if found is not None:
                             return found
@@ -161,20 +161,20 @@ class Turning:
         todo = [self.root]
         while todo:
             number = todo.pop()
-            level, kids = self.diagram.nodes[number]
-            for cell, kid in enumerate(kids):
-                if kid not in paths and not self._is_left_out(level, cell):
-                    paths[kid] = paths[number] | {level: cell}
-                    todo.append(kid)
+            level, children = self.diagram.nodes[number]
+            for atom, child in enumerate(children):
+                if child not in paths and not self._is_left_out(level, atom):
+                    paths[child] = paths[number] | {level: atom}
+                    todo.append(child)
         return paths
 
-    def _is_left_out(self, level: int, cell: int) -> bool:
-        return level != BOTTOM and self.diagram.cells[level][cell][2]
+    def _is_left_out(self, level: int, atom: int) -> bool:
+        return level != BOTTOM and self.diagram.atoms[level][atom][2]
 
     def _pairs(self, test: Test, fact: str, level: int) -> Iterator[tuple[int, int]]:
         """Pairs of cells of a fact between which this test turns and, for numbers, no other of the fact's."""
-        cells = self.diagram.cells[level]
-        usable = [i for i, cell in enumerate(cells) if not cell[2]]
+        atoms = self.diagram.atoms[level]
+        usable = [i for i, atom in enumerate(atoms) if not atom[2]]
         if isinstance(test, Joint):
             yield from ((i, j) for i in usable for j in usable if i < j)
             return
@@ -182,7 +182,7 @@ class Turning:
         alone = test.kind not in ("boolean", "code")
         for i in usable:
             for j in usable:
-                a, b = cells[i][0], cells[j][0]
+                a, b = atoms[i][0], atoms[j][0]
                 if i >= j or a[place] == b[place]:
                     continue
                 others = sum(x != y for x, y in zip(a, b, strict=True)) - 1
@@ -198,13 +198,13 @@ class Turning:
             return {}, first == YES
         nodes = self.diagram.nodes
         level = min(nodes[first][0], nodes[second][0])
-        for cell in range(len(self.diagram.cells[level])):
-            if self._is_left_out(level, cell):
+        for atom in range(len(self.diagram.atoms[level])):
+            if self._is_left_out(level, atom):
                 continue
-            a = nodes[first][1][cell] if nodes[first][0] == level else first
-            b = nodes[second][1][cell] if nodes[second][0] == level else second
+            a = nodes[first][1][atom] if nodes[first][0] == level else first
+            b = nodes[second][1][atom] if nodes[second][0] == level else second
             if a != b and (rest := self._apart(a, b)) is not None:
-                return rest[0] | {level: cell}, rest[1]
+                return rest[0] | {level: atom}, rest[1]
         return None
 
     def _shown(self, test: Test, chosen: dict[int, int], level: int, i: int, j: int) -> Turned | None:
@@ -214,29 +214,29 @@ class Turning:
         """
         for left_out in self._left_out:
             both, own = [], []
-            for cell in (i, j):
-                cells = dict.fromkeys(range(len(self.diagram.order)), 0) | chosen | {level: cell}
+            for atom in (i, j):
+                atoms = dict.fromkeys(range(len(self.diagram.order)), 0) | chosen | {level: atom}
                 facts = {
                     fact: self._reading(place, at)
-                    for place, at in cells.items()
+                    for place, at in atoms.items()
                     if (fact := self.diagram.order[place]) not in left_out
                 }
                 exam = self.rules.examine(facts, AT)
                 both.append((facts, exam.truth("x.x")))
-                own.append(exam.joint_truths[self.rules.number_of(test)] if isinstance(test, Joint) else cell)
+                own.append(exam.joint_truths[self.rules.number_of(test)] if isinstance(test, Joint) else atom)
             (first, a), (second, b) = both
             if a is not None and b is not None and a is not b and own[0] != own[1]:
                 return Turned(first, second, a)
         return None
 
-    def _reading(self, level: int, cell: int) -> Reading:
+    def _reading(self, level: int, atom: int) -> Reading:
         fact = self.diagram.order[level]
         spec = self.rules.facts[fact]
         if fact in self.diagram.values:
-            value = self.diagram.values[fact][cell]
+            value = self.diagram.values[fact][atom]
             sample = Sample(Decimal(value.numerator) / Decimal(value.denominator), AT, "", spec.unit)
             return Reading(fact, sample, sample, sample, (sample,))
-        truths, points, _ = self.diagram.cells[level][cell]
+        truths, points, _ = self.diagram.atoms[level][atom]
         found = readings_of(self.rules, fact)[truths, points, False]
         if spec.kind == "datetime":
             then = AT - timedelta(hours=float(str(found.latest.value)))

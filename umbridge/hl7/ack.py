@@ -23,7 +23,7 @@ from umbridge.hl7.tables import CONDITIONS, EVENTS, PROCESSING_IDS, TYPES, VERSI
 from umbridge.hl7.triggers import FAMILIES, GROUPED, IGNORED, USED
 from umbridge.model import RowState
 
-WORDINGS_KEPT = 256  # feeds repeat themselves: what hangs on no single message is worked out once
+HEADERS_KEPT = 256  # feeds repeat themselves: what hangs on no single message is worked out once
 MOST_KEPT_BYTES = 512  # of a header's fields
 MAX_CONTROL_ID = 199  # MSH-10's length from 2.7 on; 20 before
 
@@ -185,7 +185,7 @@ def refusal(message: Message, also: Collection[str] = ()) -> RefusedError | None
     if version not in VERSIONS:
         return RefusedError("AR", 203, "MSH-12", "version_unknown")
     if sum(map(len, wording)) <= MOST_KEPT_BYTES and not is_own:
-        if len(_SOUND) >= WORDINGS_KEPT:
+        if len(_SOUND) >= HEADERS_KEPT:
             _SOUND.clear()
         _SOUND.add(known)
     return None
@@ -299,7 +299,7 @@ def _around(message: Message, marks: Delimiters) -> tuple[bytes, bytes, bytes]:
         ),
     )
     if lasting and sum(map(len, key[0])) <= MOST_KEPT_BYTES:
-        if len(_AROUND) >= WORDINGS_KEPT:
+        if len(_AROUND) >= HEADERS_KEPT:
             _AROUND.clear()
         _AROUND[key] = made
     return made

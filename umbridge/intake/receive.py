@@ -17,7 +17,7 @@ from umbridge_audit.keys import Keyring
 
 from umbridge.errors import NotHl7Error, RefusedError, StoreError
 from umbridge.hl7 import ack, er7, mllp, moments, translate
-from umbridge.intake.tokens import Namer
+from umbridge.intake.tokens import Tokens
 from umbridge.model import RowState
 from umbridge.settings.config import ANY_SENDER, SITE_FACILITIES, FeedSettings, LimitSettings
 from umbridge.settings.site import SiteProfile
@@ -26,12 +26,12 @@ from umbridge.store.commands import CountRefusals, SetSuspect, WriteEntry
 from umbridge.store.inbox import Incoming, Stored
 from umbridge.store.refusals import Refusal
 from umbridge.store.search import SEPARATOR
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 from umbridge.values.frozen import dataclass
 
 log = logging.getLogger("umbridge.intake.receive")
 DISK_CHECK_SECONDS = 1.0
-WORDINGS_KEPT = 256
+HEADERS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Reply:
 
 
 class Intake:
-    """Judges frames, hands them to the pen, builds answers. One per daemon, used from its loop only."""
+    """Judges frames, hands them to the writer, builds answers. One per daemon, used from its loop only."""
 
     def __init__(
         self,
-        pen: Pen,
+        writer: Writer,
         keyring: Keyring,
         limits: LimitSettings,
         store: Path,
@@ -57,12 +57,12 @@ class Intake:
         *,
         disk_seconds: float = DISK_CHECK_SECONDS,
     ) -> None:
-        self._pen = pen
+        self._writer = writer
         self._keyring = keyring
         self._limits = limits
         self._store = store
         self._site = site
-        self._namer = Namer(keyring, site)
+        self._tokens = Tokens(keyring, site)
         self._clock = clock
         self._facilities = frozenset(site.facilities)
         self._disk_seconds = disk_seconds
@@ -73,8 +73,8 @@ class Intake:
         self.pending = 0  # rows stored and not yet worked
         self.accepted = 0
         self.repeats = 0
-        self._wordings: dict[tuple[object, ...], tuple[str, str, str, str]] = {}
-        self.storing = 0  # frames handed to the pen and not yet committed
+        self._headers: dict[tuple[object, ...], tuple[str, str, str, str]] = {}
+        self.storing = 0  # frames handed to the writer and not yet committed
 
     # -- back pressure --------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Intake:
                 log.warning("disk_low") if low else log.warning("disk_has_room")
                 values = {"actor": "umbridge", "state": entries[low], "detail": f"{free} bytes free"}
                 with contextlib.suppress(StoreError):  # the daemon is ending, and says so itself
-                    await self._pen.ask(WriteEntry(draft=Draft("audit.status", values)))
+                    await self._writer.ask(WriteEntry(draft=Draft("audit.status", values)))
             await asyncio.sleep(self._disk_seconds)
 
     @property
@@ -164,7 +164,7 @@ class Intake:
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self.storing += 1
         try:
-            self._pen.submit(item, future)
+            self._writer.submit(item, future)
             stored = await future
         finally:
             self.storing -= 1
@@ -204,9 +204,9 @@ class Intake:
             digest=digest,
             content_digest=content_digest(message),
             key_token=key,
-            visit_token=self._namer.visit(who, processing),
-            account_token=self._namer.account(who, processing),
-            head={"control_id": who.control_id, "type": kind, "visit": self._namer.shown(who) or None},
+            visit_token=self._tokens.visit(who, processing),
+            account_token=self._tokens.account(who, processing),
+            head={"control_id": who.control_id, "type": kind, "visit": self._tokens.shown(who) or None},
             sender=sender,
             version=version,
             state=state,
@@ -216,10 +216,10 @@ class Intake:
             reason=reason,
             received_at=now,
             reused=settings.control_id_reused,
-            found_by=self._namer.found_by(message, who),
-            patient_token=self._namer.patient(who, processing),
-            numbers=self._namer.numbers(message, processing) if state is RowState.PENDING else (),
-            parts=self._namer.parts(message, who, processing, now) if state is RowState.PENDING else (),
+            found_by=self._tokens.found_by(message, who),
+            patient_token=self._tokens.patient(who, processing),
+            numbers=self._tokens.numbers(message, processing) if state is RowState.PENDING else (),
+            parts=self._tokens.parts(message, who, processing, now) if state is RowState.PENDING else (),
         )
 
     def _is_ahead(self, message: er7.Message, facility: str, now: datetime) -> bool:
@@ -241,14 +241,14 @@ class Intake:
     def _header(self, message: er7.Message) -> tuple[str, str, str, str]:
         """MSH-3, MSH-4, processing id, version. Feeds repeat themselves: read each wording once."""
         wording = (message.wording, message.codec)
-        known = self._wordings.get(wording)
+        known = self._headers.get(wording)
         if known is None:
             processing = ack.processing_of(message)
             known = (message.get("MSH-3"), message.get("MSH-4"), processing, message.get("MSH-12.1"))
             if sum(map(len, wording[0])) <= ack.MOST_KEPT_BYTES:
-                if len(self._wordings) >= WORDINGS_KEPT:
-                    self._wordings.clear()
-                self._wordings[wording] = known
+                if len(self._headers) >= HEADERS_KEPT:
+                    self._headers.clear()
+                self._headers[wording] = known
         return known
 
     def _unreadable(self, frame: bytes, feed: str, reason: str, now: datetime) -> Incoming:
@@ -275,7 +275,7 @@ class Intake:
 
     async def suspect(self, seq: int) -> None:
         """What followed an answered frame shows that it was half of one. Raises StoreError."""
-        await self._pen.ask(SetSuspect(seq=seq))
+        await self._writer.ask(SetSuspect(seq=seq))
         log.warning("frame_suspect", extra={"row": seq})
 
     def count(self, feed: str, reason: str) -> None:
@@ -290,13 +290,13 @@ class Intake:
             at = self._clock()
             refusals = (Refusal(feed, reason, at, times=times) for (feed, reason), times in counts.items())
             with contextlib.suppress(StoreError):  # the daemon is ending, and says so itself
-                await self._pen.ask(CountRefusals(refusals=tuple(refusals)))
+                await self._writer.ask(CountRefusals(refusals=tuple(refusals)))
 
     async def fault(self, fault: mllp.Fault, feed: str) -> bytes | None:
         """Count bytes that never became a frame. An oversize message whose MSH was seen is answered."""
         at = self._clock()
         refusal = Refusal(feed, fault.reason, at, fault.byte_count, fault.digest)
-        await self._pen.ask(CountRefusals(refusals=(refusal,)))
+        await self._writer.ask(CountRefusals(refusals=(refusal,)))
         if fault.reason != "oversize" or not fault.head:
             return None
         with contextlib.suppress(NotHl7Error):

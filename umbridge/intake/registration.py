@@ -16,19 +16,19 @@ from umbridge_audit.entry import Draft
 
 from umbridge.errors import StoreError
 from umbridge.hl7 import er7
-from umbridge.intake.tokens import Namer
+from umbridge.intake.tokens import Tokens
 from umbridge.model import RowState
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.identity import Named
 from umbridge.store import inbox
 from umbridge.store.commands import Transaction, WriteWithNote
 from umbridge.store.patient_index import Refold
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 log = logging.getLogger("umbridge.intake.registration")
 PAGE = 100  # rows of one transaction: no answer waits long for it
 PAGE_BYTES = 1_000_000
-CROWDED_SECONDS = 0.05
+BURST_LOOK_SECONDS = 0.05
 NUMBERS = "numbers"  # the note: what numbers are called by, and the last row that was gone through
 WHOLE = "whole"  # in its place, when all were
 #: Rows whose numbers were looked at when they came; what was set aside is looked at when it is worked again.
@@ -56,18 +56,18 @@ class Registration:
 
     def __init__(
         self,
-        pen: Pen,
+        writer: Writer,
         site: SiteProfile,
         charset: Callable[[str], str],
         refold: Callable[[Iterable[Refold]], None],
     ) -> None:
         """``charset``: the one that a feed's messages are in when they do not say."""
-        self._pen = pen
+        self._writer = writer
         self._charset = charset
         self._refold = refold
         self._naming = site.naming()
-        self._namer = Namer(pen.keyring, site)
-        self._as_spelt = Namer(pen.keyring, site.as_spelt()) if site.visits.aliases else None
+        self._tokens = Tokens(writer.keyring, site)
+        self._as_spelt = Tokens(writer.keyring, site.as_spelt()) if site.visits.aliases else None
 
     async def run(self) -> None:
         """Go through what is stored, unless that was done under these names. Ends by itself."""
@@ -80,19 +80,19 @@ class Registration:
                 last, rows = await asyncio.to_thread(self._page, after)
                 if last == after:
                     break
-                while self._pen.crowded:
-                    await asyncio.sleep(CROWDED_SECONDS)
+                while self._writer.crowded:
+                    await asyncio.sleep(BURST_LOOK_SECONDS)
                 command = RegisterRows(rows=rows, naming=self._naming, until=last)
-                self._refold(await self._pen.ask(command, can_wait=True))
+                self._refold(await self._writer.ask(command, can_wait=True))
                 after, gone_through = last, gone_through + len(rows)
-            await self._pen.ask(self._done(gone_through))
+            await self._writer.ask(self._done(gone_through))
             log.info("numbers_registered", extra={"rows": gone_through})
         except StoreError:
             return  # the daemon is ending, and says so itself
 
     def _begin(self) -> int | None:
         """The row to go on behind, None where there is nothing to do."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             naming, _, until = (reader.note(NUMBERS) or "").partition(" ")
         if naming != self._naming:
             return 0
@@ -105,7 +105,7 @@ class Registration:
 
     def _page(self, after: int) -> tuple[int, tuple[tuple[int, Parts], ...]]:
         """The last row of the page after ``after``, and those of it that name anybody."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             rows = reader.rows(after, PAGE, PAGE_BYTES)
         found = [(row.seq, self._parts(row)) for row in rows if row.state in ROUTED]
         return (rows[-1].seq if rows else after), tuple((seq, parts) for seq, parts in found if parts)
@@ -114,6 +114,6 @@ class Registration:
         if row.reason == inbox.UNREADABLE:
             return ()
         message = er7.parse(row.frame, self._charset(row.feed))  # it was parsed before: it has a header
-        named = self._namer.named(message, row.received)
+        named = self._tokens.named(message, row.received)
         spelt = named if self._as_spelt is None else self._as_spelt.named(message, row.received)
         return tuple((each, other.visit) for each, other in zip(named, spelt, strict=True))

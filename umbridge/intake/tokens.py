@@ -25,7 +25,7 @@ from umbridge.store.search import SEPARATOR
 GIVERS_KEPT = 1000  # authorities of numbers
 
 
-class Namer:
+class Tokens:
     """Gives numbers their tokens; the same number under two authorities is two.
 
     What is no production message has tokens apart: it meets no real stay.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_never
 
-from umbridge_audit.entry import Draft, JsonValue, Spelt
+from umbridge_audit.entry import Draft, EncodedDraft, JsonValue
 from umbridge_audit.slots import SCHEMAS
 
 from umbridge.lanes.protocol import Determined, Done
@@ -56,7 +56,7 @@ class RecordWork:
         nth = tx.next_replay(seq) if answers and is_again else 0
         tx.record_determinations([(seq, review, plugin, nth, one.entry) for review, plugin, one in answers])
         for change in done.changed:
-            tx.entry(Spelt("review.changed", change.texts))
+            tx.entry(EncodedDraft("review.changed", change.texts))
         said = self.said.after(
             done.as_of,
             answers,
@@ -108,7 +108,7 @@ class RecordWork:
         before = self.said.review(item.review).answers.get(item.plugin)
         if before is not None:
             texts[SUPERSEDES] = str(before.entry)
-        entry = tx.entry(Spelt("determination", texts))
+        entry = tx.entry(EncodedDraft("determination", texts))
         return InForce.of(item.verdict, entry=entry, outcome=item.outcome)
 
     def _due(self, tx: Transaction) -> int | None:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from umbridge.errors import StoreError
 from umbridge.lanes.pipeline import Pipeline
 from umbridge.stay.clock import instant, moment
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 LOOK_SECONDS = 30.0  # reviews are due by hours and days
 AT_ONCE = 256
@@ -26,16 +26,16 @@ class Deadlines:
     """Lives on the daemon's loop, beside the pipeline."""
 
     def __init__(
-        self, pen: Pen, pipeline: Pipeline, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, writer: Writer, pipeline: Pipeline, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._pen = pen
+        self._writer = writer
         self._pipeline = pipeline
         self._clock = clock
 
     async def look(self) -> int:
         """Have the stays whose moment has come looked at; how many there were. Raises StoreError."""
         now = instant(self._clock())
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             found = reader.due_lanes(now, AT_ONCE)
         for lane, due in found:
             self._pipeline.look_at(lane, moment(due, ZoneInfo("UTC")))

@@ -32,26 +32,26 @@ from umbridge.lanes.queue import (
     AskedAgain,
     Deadline,
     Held,
+    LaneQueue,
     LaneWork,
     Message,
     ReadAnew,
     Row,
-    Turns,
     pending,
     row_work,
 )
-from umbridge.lanes.worker_pool import CaseworkerLostError, Office, WorkFailedError
+from umbridge.lanes.worker_pool import LaneWorkerLostError, WorkerPool, WorkFailedError
 from umbridge.stay.clock import instant
 from umbridge.store.inbox import Arrived, Stored
 from umbridge.store.patient_index import Refold
 from umbridge.store.reader import Reader
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 T = TypeVar("T")
 log = logging.getLogger("umbridge.lanes.pipeline")
-LINE_SECONDS = 0.05  # between two looks whether senders still stand in line
-LINE_LOOKS = 40  # two seconds at most
-STRIKES = 3  # a row that ends so many caseworkers, or daemons, worked alone, waits for a person
+YIELD_SECONDS = 0.05  # between two looks whether senders still stand in line
+YIELD_LOOKS = 40  # two seconds at most
+STRIKES = 3  # a row that ends so many lane workers, or daemons, worked alone, waits for a person
 
 
 class UnreadableError(Exception):
@@ -59,30 +59,30 @@ class UnreadableError(Exception):
 
 
 class Pipeline:
-    """Has lanes worked side by side, each in order. Lives on the daemon's loop; writes through the pen."""
+    """Has lanes worked side by side, each in order. Lives on the daemon's loop; writes through the writer."""
 
     def __init__(
         self,
-        pen: Pen,
+        writer: Writer,
         keyring: Keyring,
-        office: Office,
+        pool: WorkerPool,
         *,
         lanes: int = 16,
         cache: int = 4096,
         pending: Callable[[int], None] = lambda change: None,
     ) -> None:
-        self._pen = pen
+        self._writer = writer
         self._keyring = keyring
-        self._office = office
+        self._pool = pool
         self._pending = pending  # told how many rows more, or less, wait to be worked
         self._lanes = lanes
-        self._turns = Turns()
+        self._turns = LaneQueue()
         self._gate: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._memory = LaneMemory(
             lambda lane: self._read(lambda reader: reader.stay(lane)),
             keyring,
-            lambda: (info.name for info in office.plugins),
+            lambda: (info.name for info in pool.plugins),
             cache,
         )
         self._stopping = False
@@ -101,7 +101,7 @@ class Pipeline:
         ]
 
     def arrived(self, rows: Iterable[Arrived]) -> None:
-        """Take up what a transaction has made durable, in order. The pen tells it so after COMMIT."""
+        """Take up what a transaction has made durable, in order. The writer tells it so after COMMIT."""
         self._pending(sum(self.take(row.stored, row.feed, row.frame) for row in rows))
 
     def take(self, stored: Stored, feed: str = "", frame: bytes | None = None) -> int:
@@ -126,13 +126,13 @@ class Pipeline:
         a daemon died of come last: a row that merely stood first in line each time somebody killed the
         daemon is not to blame.
         """
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             struck = reader.struck() if suspect else []
             self._turns.refold(reader.refolds())
         self._strikes = {each.seq: each.strikes for each in struck}
         begun = {each.lane for each in struck} - {None}
         total = 0
-        async for page in pending(self._pen):
+        async for page in pending(self._writer):
             found(len(page))
             total += len(page)
             for seq, (lane, parts) in page:
@@ -141,7 +141,7 @@ class Pipeline:
                 if suspect:
                     self._suspect_until = max(self._suspect_until, seq)
         if begun:
-            async for page in pending(self._pen):
+            async for page in pending(self._writer):
                 for seq, (lane, parts) in page:
                     if lane in begun:
                         self._turns.offer(lane, row_work(seq, parts))
@@ -202,7 +202,7 @@ class Pipeline:
                 except StoreError:
                     return False
                 return True
-            in_hand = self._pen.disk.in_hand
+            in_hand = self._writer.disk.in_hand
             in_hand.take(row.seq)
             if not await self._safely(lane, row):
                 return False  # still in hand: what it did may be why the daemon ends
@@ -224,7 +224,7 @@ class Pipeline:
                     return True
                 except StoreError:
                     raise
-                except CaseworkerLostError as exc:
+                except LaneWorkerLostError as exc:
                     if self._stopping:
                         return False
                     deaths += exc.culprit
@@ -249,32 +249,32 @@ class Pipeline:
         self._memory.forget(lane)
         match work:
             case Deadline():
-                await self._pen.ask(GiveUpWaiting(lane))
+                await self._writer.ask(GiveUpWaiting(lane))
                 log.error("deadline_failed", extra={"code": code})
             case ReadAnew():
                 log.error("reading_anew_failed", extra={"code": code})
             case Message() | AskedAgain() as row:
-                await self._pen.ask(Quarantine(lane=lane, row=row, reason=code))
+                await self._writer.ask(Quarantine(lane=lane, row=row, reason=code))
                 log.error("row_quarantined", extra={"row": row.seq, "code": code})
             case other:
                 assert_never(other)
 
     async def _give_way(self) -> None:
-        """While senders stand in line no row is handed to a caseworker, which would slow their core."""
-        if self._pen.crowded:
+        """While senders stand in line no row is handed to a lane worker, which would slow their core."""
+        if self._writer.crowded:
             if self._gate is None or self._gate.done():
                 self._gate = asyncio.create_task(self._wait_for_senders(), name="give-way")
             await self._gate  # one clock for all lanes: each with its own would keep the loop busy
 
     async def _wait_for_senders(self) -> None:
-        for _ in range(LINE_LOOKS):
-            await asyncio.sleep(LINE_SECONDS)
-            if not self._pen.crowded:
+        for _ in range(YIELD_LOOKS):
+            await asyncio.sleep(YIELD_SECONDS)
+            if not self._writer.crowded:
                 return
 
     async def _work(self, lane: bytes, work: LaneWork, *, alone: bool) -> None:
         if isinstance(work, Deadline) and not self._is_due(lane, work):
-            await self._pen.ask(NoLongerDue(lane, instant(work.due)))
+            await self._writer.ask(NoLongerDue(lane, instant(work.due)))
             self._memory.forget(lane)  # another deadline may stand now, or none
             return
         seq, held, purpose = self._asked(lane, work)
@@ -290,10 +290,10 @@ class Pipeline:
         )
         if anew:
             task = self._with(task, NeedRows(renew=True), gone)
-        done = await self._office.work(task)
+        done = await self._pool.work(task)
         while isinstance(done, Need):
             task = self._with(task, done, gone)
-            done = await self._office.work(task)
+            done = await self._pool.work(task)
         command = RecordWork(
             lane=lane,
             work=work,
@@ -306,7 +306,7 @@ class Pipeline:
             gone=gone,
             renew=isinstance(task.stored, WholeLane) and task.stored.renew,
         )
-        recorded = await self._pen.ask(command, can_wait=True)
+        recorded = await self._writer.ask(command, can_wait=True)
         worked = replace(known, seq=seq, said=recorded.said, due=recorded.due, open=recorded.open)
         self._memory.keep(lane, worked)
         for one in gone:
@@ -337,7 +337,7 @@ class Pipeline:
                 assert_never(other)
 
     def _with(self, task: Task, need: Need, gone: tuple[bytes, ...] = ()) -> Task:
-        """The task with what the caseworker lacks: the lane's stored fold, or every message of it so far."""
+        """The task with what the lane worker lacks: the lane's stored fold, or every message of it so far."""
         lane, until = task.lane, task.seq
         match need:
             case NeedSnapshot():
@@ -369,7 +369,7 @@ class Pipeline:
         unsaid: it is this piece of work that has met it.
         """
         try:
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 return question(reader)
         except StoreError as exc:
             raise UnreadableError from exc

@@ -1,4 +1,4 @@
-"""What passes between the daemon and a caseworker: one row to be worked, and what came of it.
+"""What passes between the daemon and a lane worker: one row to be worked, and what came of it.
 
 A frame is a u32 length, a u32 length of a JSON head, the head, and the parts the head names by their sizes.
 Both ends are ours and start from the same code, so nothing here is distrusted. The head is plain JSON all the
@@ -95,7 +95,7 @@ class Task:
     after: int  # the lane's last worked row, 0 where there is none: a fold that stands elsewhere is not used
     said: LaneReviews
     pseudonyms: Mapping[str, str]  # plugin -> what it knows the patient by
-    stored: Snapshot | WholeLane | None = None  # None: the caseworker is expected to hold the fold
+    stored: Snapshot | WholeLane | None = None  # None: the lane worker is expected to hold the fold
     alone: bool = False  # not together with others: a process died with it, and it may be to blame
     purpose: Purpose = TakeIn()
     received: str = ""  # when, as the inbox has it
@@ -103,7 +103,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class NeedSnapshot:
-    """The caseworker does not hold the lane's fold and cannot go on without the stored one."""
+    """The lane worker does not hold the lane's fold and cannot go on without the stored one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ Need = NeedSnapshot | NeedRows
 
 @dataclass(frozen=True, slots=True)
 class Determined:
-    """One plugin's screen, spelt for the ledger but for what only the pen knows."""
+    """One plugin's screen, spelt for the ledger but for what only the writer knows."""
 
     review: str
     plugin: str
@@ -218,7 +218,7 @@ class Frames:
         return found
 
 
-# -- a row on its way to a caseworker ---------------------------------------------------------------------
+# -- a row on its way to a lane worker ---------------------------------------------------------------------
 
 
 def task_out(task: Task) -> bytes:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from umbridge.store.inbox import Share
 from umbridge.store.patient_index import ASK_AGAIN, Refold
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 PAGE = 256
 KEEP_BYTES = 64 * 1024 * 1024  # frames held between answer and work; beyond that they are read back
@@ -73,7 +73,7 @@ def row_work(seq: int, parts: tuple[int, ...] | None, held: Held | None = None) 
     return Message(seq, held, taken) if taken else AskedAgain(seq, held)
 
 
-class Turns:
+class LaneQueue:
     """The queues. Lives on one loop; ``backlog``, how many rows wait, may be read from any thread."""
 
     def __init__(self) -> None:
@@ -176,13 +176,13 @@ def _bytes_held(work: LaneWork) -> int:
     return 0 if isinstance(work, Deadline | ReadAnew) or work.held is None else len(work.held.frame)
 
 
-async def pending(pen: Pen) -> AsyncIterator[list[tuple[int, Share]]]:
+async def pending(writer: Writer) -> AsyncIterator[list[tuple[int, Share]]]:
     """Rows not yet worked, in their order, each with a lane that waits for it; a page at a time."""
-    with pen.reading() as reader:
+    with writer.reading() as reader:
         waiting = reader.waiting_parts()
     after, more = 0, True
     while more:
-        with pen.reading() as reader:
+        with writer.reading() as reader:
             rows = reader.pending(after, PAGE)
         await asyncio.sleep(0)  # a long list keeps nobody else waiting
         more = bool(rows)

@@ -20,7 +20,7 @@ from umbridge.errors import StoreError
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.anew import MARK, is_read, reading_of
 from umbridge.store.commands import WriteWithNote
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 log = logging.getLogger("umbridge.lanes.rereading")
 READING = "reading"  # the note: the rules that every stored stay was folded under
@@ -32,9 +32,9 @@ class Rereading:
     """One for each daemon, on its loop. ``again`` has a lane read again; ``backlog`` says how much waits."""
 
     def __init__(
-        self, pen: Pen, site: SiteProfile, again: Callable[[bytes], None], backlog: Callable[[], int]
+        self, writer: Writer, site: SiteProfile, again: Callable[[bytes], None], backlog: Callable[[], int]
     ) -> None:
-        self._pen = pen
+        self._writer = writer
         self._site = site
         self._again = again
         self._backlog = backlog
@@ -42,7 +42,7 @@ class Rereading:
     async def run(self) -> None:
         """Go through the stored stays, unless that was done under these rules. Ends by itself."""
         try:
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 if reader.note(READING) == reading_of(self._site):
                     return
                 lanes, marked = reader.lanes(), reader.notes_under(MARK).keys()
@@ -50,7 +50,7 @@ class Rereading:
             for lane in lanes:
                 if not await asyncio.to_thread(self._is_behind, lane):
                     continue
-                while self._pen.crowded or len(waiting) >= AT_ONCE:
+                while self._writer.crowded or len(waiting) >= AT_ONCE:
                     await asyncio.sleep(WAIT_SECONDS)
                     waiting = await asyncio.to_thread(self._left, waiting)
                 waiting.add(lane)
@@ -62,12 +62,12 @@ class Rereading:
                 waiting = await asyncio.to_thread(self._left, waiting)
                 if was_idle:
                     break  # what could not be folded again waits for its stay's next message
-            with self._pen.reading() as reader:
+            with self._writer.reading() as reader:
                 differ = len(reader.notes_under(MARK).keys() - marked)
             detail = f"{asked} stays, {differ} that say something else now"
             values = {"actor": "umbridge", "state": "stays_read_again", "detail": detail}
             drafts = (Draft("audit.status", values),) if asked else ()
-            await self._pen.ask(WriteWithNote(drafts=drafts, name=READING, value=reading_of(self._site)))
+            await self._writer.ask(WriteWithNote(drafts=drafts, name=READING, value=reading_of(self._site)))
             log.info("stays_read_again", extra={"rows": asked})
         except StoreError:
             return  # the daemon is ending, and says so itself
@@ -77,7 +77,7 @@ class Rereading:
 
     def _is_behind(self, lane: bytes) -> bool:
         """Whether a stay stands under other rules; one that is no more, or does not open, does not."""
-        with self._pen.reading() as reader:
+        with self._writer.reading() as reader:
             try:
                 saved = reader.stay(lane)
             except SealError:

@@ -129,7 +129,7 @@ class Underway:
     heard: Heard | None = None  # what the first wave has said
 
 
-class Casework:
+class StayWork:
     """Works rows of different lanes, some at a time. Keeps the folds of recent lanes."""
 
     def __init__(

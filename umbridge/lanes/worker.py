@@ -1,4 +1,4 @@
-"""The caseworker: a process of its own that folds and screens row after row, with its own plugin workers.
+"""The lane worker: a process of its own that folds and screens row after row, with its own plugin workers.
 
 It holds no key, no store and no listening socket. It ends when the daemon's end of the socket closes, or with
 the daemon. Signals meant for the daemon do not reach it: what is in hand is finished first.
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from umbridge.errors import ConfigError
 from umbridge.lanes.protocol import Failed, Frames, Health, Need, Task, answer_out, frame, task_in, unframe
-from umbridge.lanes.work import Begun, Casework, Underway
+from umbridge.lanes.work import Begun, StayWork, Underway
 from umbridge.screening.discover import Found
 from umbridge.screening.host import Host
 from umbridge.settings.site import load_site
@@ -73,8 +73,8 @@ def _run(fd: int) -> None:
         roster = host.plugins
         wire.sendall(frame({"roster": [dataclasses.asdict(info) for info in roster]}))
         told = {info.name: info.health for info in roster}
-        casework = Casework(site, host, charsets=asked["charsets"], cache=asked["cache"])
-        _serve(wire, frames, waiting, host, casework, told)
+        stay_work = StayWork(site, host, charsets=asked["charsets"], cache=asked["cache"])
+        _serve(wire, frames, waiting, host, stay_work, told)
     finally:
         host.stop()
 
@@ -97,7 +97,7 @@ def _serve(
     frames: Frames,
     waiting: list[bytes],
     host: Host,
-    casework: Casework,
+    stay_work: StayWork,
     told: dict[str, str],
 ) -> None:
     """Work what comes, in its order. While the plugins have some questions, the next rows are made up."""
@@ -107,7 +107,7 @@ def _serve(
     poll = select.poll()
     poll.register(wire, select.POLLIN)
     tidied = time.monotonic()
-    turns = _Turns(wire, casework)
+    turns = _Turns(wire, stay_work)
     while True:
         turns.add(task_in(body) for body in waiting)
         waiting = []
@@ -132,9 +132,9 @@ def _serve(
 class _Turns:
     """Rows on their way through: waiting, folded in, with the plugins. Each stage keeps their order."""
 
-    def __init__(self, wire: socket.socket, casework: Casework) -> None:
+    def __init__(self, wire: socket.socket, stay_work: StayWork) -> None:
         self._wire = wire
-        self._casework = casework
+        self._stay_work = stay_work
         self._tasks: deque[Task] = deque()
         self._begun: deque[Begun | Need | Failed] = deque()
         self._asked: Underway | None = None
@@ -151,9 +151,9 @@ class _Turns:
         if self._tasks and self._tasks[0].alone:
             while self._begun or self._asked:
                 self._turn()  # whatever ends this process now is that row's doing
-            self._wire.sendall(b"".join(map(answer_out, self._casework.work([self._tasks.popleft()]))))
+            self._wire.sendall(b"".join(map(answer_out, self._stay_work.work([self._tasks.popleft()]))))
         elif self._tasks and not self._full():
-            self._begun.append(self._casework.begin(self._tasks.popleft()))
+            self._begun.append(self._stay_work.begin(self._tasks.popleft()))
         elif not self._tasks and more:
             return False
         elif self._begun or self._asked:
@@ -166,17 +166,17 @@ class _Turns:
         """Whether to make up another row would keep the plugins waiting, or too many others."""
         if len(self._begun) < TOGETHER:
             return False
-        return self._asked is None or len(self._begun) >= AHEAD or self._casework.answered(self._asked)
+        return self._asked is None or len(self._begun) >= AHEAD or self._stay_work.answered(self._asked)
 
     def _turn(self) -> None:
         """Hear the plugins out and give them the next questions, before anything else is done."""
-        heard = None if self._asked is None else self._casework.heard(self._asked)
+        heard = None if self._asked is None else self._stay_work.heard(self._asked)
         self._asked = None
         if self._begun:
             together = [self._begun.popleft() for _ in range(min(TOGETHER, len(self._begun)))]
-            self._asked = self._casework.ask(together)
+            self._asked = self._stay_work.ask(together)
         if heard is not None:
-            self._wire.sendall(b"".join(map(answer_out, self._casework.finish(heard))))
+            self._wire.sendall(b"".join(map(answer_out, self._stay_work.finish(heard))))
 
 
 def _bodies(wire: socket.socket, frames: Frames) -> list[bytes] | None:

@@ -1,6 +1,6 @@
-"""The daemon's end of the caseworkers: starts them, hands rows out, outlives them.
+"""The daemon's end of the lane workers: starts them, hands rows out, outlives them.
 
-A lane always goes to the same caseworker, which answers in the order it was asked. One that dies, or sits on
+A lane always goes to the same lane worker, which answers in the order it was asked. One that dies, or sits on
 a row for longer than any row may take, is replaced. Rows are worked
 together, so those it had are asked again alone; one that ends a process alone is named as the culprit.
 """
@@ -40,7 +40,7 @@ from umbridge.lanes.protocol import (
 from umbridge.screening.discover import Found
 from umbridge.screening.host import PluginInfo
 
-log = logging.getLogger("umbridge.casework")
+log = logging.getLogger("umbridge.lanes.worker_pool")
 START_SECONDS = 60.0  # plugins may take ten each; a loaded machine takes longer
 ROW_SECONDS = 300.0  # folding a long lane anew and hanging plugins included; beyond it the process is stuck
 END_SECONDS = 5.0
@@ -50,18 +50,18 @@ MOST_CASEWORKERS = 4
 
 
 def share_of(cores: int) -> int:
-    """How many caseworkers a machine gets when the settings do not say: one core is the pen's."""
+    """How many lane workers a machine gets when the settings do not say: one core is the writer's."""
     return max(1, min(MOST_CASEWORKERS, cores - 1))
 
 
 Turned: TypeAlias = Callable[[PluginInfo], None]
 
 
-class CaseworkerLostError(Exception):
+class LaneWorkerLostError(Exception):
     """The process ended before it had answered. ``culprit``: it was at this very row, and at no other."""
 
     def __init__(self, *, culprit: bool) -> None:
-        super().__init__("caseworker_lost")
+        super().__init__("lane_worker_lost")
         self.culprit = culprit
 
 
@@ -75,7 +75,7 @@ class WorkFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What every caseworker is told when it starts."""
+    """What every lane worker is told when it starts."""
 
     site: Path
     digest: str  # of the profile the daemon has read: both must have read the same
@@ -102,8 +102,8 @@ class Terms:
 class _Wire(asyncio.Protocol):
     """One socket: frames in, handed on as they are whole."""
 
-    def __init__(self, caseworker: Caseworker) -> None:
-        self._caseworker = caseworker
+    def __init__(self, lane_worker: LaneWorker) -> None:
+        self._lane_worker = lane_worker
         self._frames = Frames()
         self.transport: asyncio.Transport | None = None
 
@@ -113,13 +113,13 @@ class _Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
-            self._caseworker.heard(self, body)
+            self._lane_worker.heard(self, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._caseworker.lost(self)
+        self._lane_worker.lost(self)
 
 
-class Caseworker:
+class LaneWorker:
     """One process and what it has been asked. Lives on the daemon's loop."""
 
     def __init__(self, terms: Terms, turned: Turned) -> None:
@@ -181,9 +181,9 @@ class Caseworker:
         try:
             async with asyncio.timeout(START_SECONDS):
                 said = await self._started
-        except (TimeoutError, CaseworkerLostError):
+        except (TimeoutError, LaneWorkerLostError):
             self._kill()
-            raise UnavailableError("a caseworker process did not start; see the log") from None
+            raise UnavailableError("a lane worker did not start; see the log") from None
         if said.refused:
             raise ConfigError(said.refused)
         self.roster = said.roster
@@ -195,8 +195,8 @@ class Caseworker:
                 await self.ready()
             except (ConfigError, UnavailableError):
                 if self._stopped:
-                    raise CaseworkerLostError(culprit=False) from None
-                log.error("caseworker_not_started")
+                    raise LaneWorkerLostError(culprit=False) from None
+                log.error("lane_worker_not_started")
                 self._pause()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if not self._asked:
@@ -242,18 +242,18 @@ class Caseworker:
     def lost(self, wire: _Wire) -> None:
         """The process is gone: whoever waits is told, the first in line, if alone, that it was to blame."""
         if self._started is not None and not self._started.done():
-            self._started.set_exception(CaseworkerLostError(culprit=False))
+            self._started.set_exception(LaneWorkerLostError(culprit=False))
         if wire is not self._wire:
             return
         self._wire = None
         if not self._stopped:  # else it is ending by itself, its plugins first
             self._pause()
-            log.error("caseworker_lost", extra={"rows": len(self._asked), "code": self._kill()})
+            log.error("lane_worker_lost", extra={"rows": len(self._asked), "code": self._kill()})
         self._out.clear()
         asked, self._asked = self._asked, deque()
         for place, (future, alone) in enumerate(asked):
             if not future.done():
-                future.set_exception(CaseworkerLostError(culprit=place == 0 and alone))
+                future.set_exception(LaneWorkerLostError(culprit=place == 0 and alone))
 
     def _pause(self) -> None:
         self._failures += 1
@@ -264,7 +264,7 @@ class Caseworker:
     def look(self, row_seconds: float = ROW_SECONDS) -> None:
         """End a process that sits on one row for longer than any row may take."""
         if self._asked and time.monotonic() - self._since > row_seconds and self._process is not None:
-            log.error("caseworker_stuck")
+            log.error("lane_worker_stuck")
             self._process.kill()
 
     def _kill(self) -> str:
@@ -293,8 +293,8 @@ class Caseworker:
         self._kill()
 
 
-class Office:
-    """All caseworkers of one daemon."""
+class WorkerPool:
+    """All lane workers of one daemon."""
 
     def __init__(self, terms: Terms, count: int = 0, turned: Turned = lambda info: None) -> None:
         """``count`` 0: as many as the machine has cores to spare.
@@ -302,33 +302,33 @@ class Office:
         ``turned`` hears of each plugin that was suspended in one of them, or is so no longer.
         """
         count = count or share_of(len(os.sched_getaffinity(0)))
-        self.caseworkers = [Caseworker(terms, turned) for _ in range(count)]
+        self.lane_workers = [LaneWorker(terms, turned) for _ in range(count)]
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start every process, side by side. Raises ConfigError, UnavailableError."""
         try:
-            await asyncio.gather(*(one.ready() for one in self.caseworkers))
+            await asyncio.gather(*(one.ready() for one in self.lane_workers))
         except BaseException:
             await self.stop()
             raise
-        self._looking = asyncio.create_task(self._look(), name="caseworkers")
+        self._looking = asyncio.create_task(self._look(), name="lane workers")
 
     async def stop(self) -> None:
         """End them all; rows still asked for are lost here and found again at the next start."""
         if self._looking is not None:
             self._looking.cancel()
-        await asyncio.gather(*(one.stop() for one in self.caseworkers))
+        await asyncio.gather(*(one.stop() for one in self.lane_workers))
 
     async def work(self, task: Task) -> Done | Need:
-        """Have a row worked by its lane's caseworker. Raises CaseworkerLostError, WorkFailedError."""
-        place = int.from_bytes(task.lane[:4], "big") % len(self.caseworkers)
-        return await self.caseworkers[place].work(task)
+        """Have a row worked by its lane's lane worker. Raises CaseworkerLostError, WorkFailedError."""
+        place = int.from_bytes(task.lane[:4], "big") % len(self.lane_workers)
+        return await self.lane_workers[place].work(task)
 
     @property
     def plugins(self) -> Sequence[PluginInfo]:
         """The roster, by name; a plugin is as well as the worst of its workers."""
-        first, *others = (one.roster for one in self.caseworkers)
+        first, *others = (one.roster for one in self.lane_workers)
         rank = ("running", "restarting", "suspended", "stopped")
         return [
             replace(info, health=max((each[place].health for each in (first, *others)), key=rank.index))
@@ -338,12 +338,12 @@ class Office:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            for one in self.caseworkers:
+            for one in self.lane_workers:
                 one.look()
 
 
 class _Started(NamedTuple):
-    """A caseworker's first words: its plugins, or why it may not run."""
+    """A lane worker's first words: its plugins, or why it may not run."""
 
     roster: list[PluginInfo]
     refused: str

@@ -17,7 +17,7 @@ from umbridge.review import schedule
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
 from umbridge.review.schedule import Turn, continued_dates, level_now, observation_hours
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
-from umbridge.stay.course.state import DEFAULT_LEVEL, REVIEW_OF, Claim
+from umbridge.stay.course.state import DEFAULT_LEVEL, REVIEW_OF, Origin
 from umbridge.stay.payers import MEDICARE
 from umbridge.stay.readings.payment import UNFORESEEN
 from umbridge.stay.together import ELSEWHERE
@@ -69,7 +69,7 @@ class Review:
 @dataclass(frozen=True, slots=True)
 class _Opening:
     type: ReviewType
-    claim: Claim
+    origin: Origin
     opened_at: datetime
     due: datetime | None = None
     span: StatusSpan | None = None
@@ -81,7 +81,7 @@ class _Opening:
 
     @property
     def id(self) -> str:
-        row, part = self.claim
+        row, part = self.origin
         name = f"{self.type.value}-{row}" + (f".{part}" if part > 1 else "")
         return f"{name}-{self.number}" if self.number else name
 
@@ -152,13 +152,13 @@ def next_deadline(stay: Stay, completed: frozenset[str] = frozenset()) -> dateti
 
 
 def _openings(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
-    for voided, at, claim in stay.voided:
-        yield _Opening(voided, claim, at, ended="EVENT_CANCELLED", is_void=True)
+    for voided, at, origin in stay.voided:
+        yield _Opening(voided, origin, at, ended="EVENT_CANCELLED", is_void=True)
     for span in stay.spans:
         kind = REVIEW_OF.get(span.status.value)
         if kind is ReviewType.ADMISSION:
             due = _later(stay, span.start, stay.site.windows.admission_review_hours)
-            yield _Opening(kind, span.claim, span.start, due, span, span.level, ended=_ended(stay, span))
+            yield _Opening(kind, span.origin, span.start, due, span, span.level, ended=_ended(stay, span))
         elif kind is ReviewType.OBSERVATION:
             yield from _observed(stay, span, completed)
     for asked in stay.asked:
@@ -194,7 +194,7 @@ def _observed(stay: Stay, span: StatusSpan, completed: frozenset[str]) -> Iterat
 def _looked(span: StatusSpan, number: int) -> _Opening:
     """The look of that number, from 0, at a span of observation."""
     kind, place = ReviewType.OBSERVATION, number + 1 if number else 0
-    return _Opening(kind, span.claim, span.start, span=span, number=place)
+    return _Opening(kind, span.origin, span.start, span=span, number=place)
 
 
 def _asked(stay: Stay, asked: AskedReview, completed: frozenset[str]) -> Iterator[_Opening]:
@@ -204,7 +204,7 @@ def _asked(stay: Stay, asked: AskedReview, completed: frozenset[str]) -> Iterato
     if asked.type is ReviewType.PROSPECTIVE:
         yield _Opening(
             asked.type,
-            asked.claim,
+            asked.origin,
             asked.at,
             _prospective_due(stay, asked),
             reason="URGENT" if asked.by == "A14" else "PLANNED",
@@ -213,7 +213,7 @@ def _asked(stay: Stay, asked: AskedReview, completed: frozenset[str]) -> Iterato
     elif asked.type is ReviewType.CONTINUED_STAY:
         yield _Opening(
             asked.type,
-            asked.claim,
+            asked.origin,
             asked.at,
             moment(end_of_day(_transfer_due(stay, asked, completed), stay.site.zone), stay.site.zone),
             last,
@@ -224,7 +224,7 @@ def _asked(stay: Stay, asked: AskedReview, completed: frozenset[str]) -> Iterato
     elif last is not None and last.status.value in REVIEW_OF:
         expected = stay.expected_discharge
         due = expected if expected is not None and instant(expected) > instant(asked.at) else None
-        yield _Opening(asked.type, asked.claim, asked.at, due, last, level_now(stay, last), ended=ended)
+        yield _Opening(asked.type, asked.origin, asked.at, due, last, level_now(stay, last), ended=ended)
 
 
 def _prospective_due(stay: Stay, asked: AskedReview) -> datetime:
@@ -247,14 +247,14 @@ def _continued(stay: Stay, completed: frozenset[str]) -> Iterator[_Opening]:
     until = stay.discharged_at if ended and stay.discharged_at is not None else stay.as_of
     first = local_date(instant(span.start), stay.site.zone)
     moved = _transfer(stay)
-    is_asked = moved is not None and _Opening(moved.type, moved.claim, moved.at).id not in completed
+    is_asked = moved is not None and _Opening(moved.type, moved.origin, moved.at).id not in completed
     for number, due, turn in _continued_dates(stay, span, completed):
         if due > local_date(instant(until), stay.site.zone) or (is_asked and turn is Turn.NEXT):
             return
         is_extended = (due - first).days + 1 >= stay.site.windows.extended_stay_day
         yield _Opening(
             ReviewType.CONTINUED_STAY,
-            span.claim,
+            span.origin,
             moment(start_of_day(due, stay.site.zone), stay.site.zone),
             moment(end_of_day(due, stay.site.zone), stay.site.zone),
             span,
@@ -269,7 +269,7 @@ def _continued_dates(
     stay: Stay, span: StatusSpan, completed: frozenset[str]
 ) -> Iterator[tuple[int, date, Turn]]:
     def is_done(number: int) -> bool:
-        return _Opening(ReviewType.CONTINUED_STAY, span.claim, span.start, number=number).id in completed
+        return _Opening(ReviewType.CONTINUED_STAY, span.origin, span.start, number=number).id in completed
 
     moved = _transfer(stay)
     return continued_dates(stay, span, is_done, None if moved is None else instant(moved.at))
@@ -295,7 +295,7 @@ def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Openi
     span = _inpatient(stay)
     if span is None or stay.lifecycle is not Lifecycle.DISCHARGED or stay.discharged_at is None:
         return
-    admission = planned.get(_Opening(ReviewType.ADMISSION, span.claim, span.start).id)
+    admission = planned.get(_Opening(ReviewType.ADMISSION, span.origin, span.start).id)
     if admission is None or admission.reason != COMPLETED:
         reason = NO_ADMISSION
     elif _is_short(stay, span, stay.discharged_at):
@@ -304,9 +304,9 @@ def _retrospective(stay: Stay, planned: Mapping[str, Review]) -> Iterator[_Openi
         reason = "PAYER_NON_CONCURRENCE"
     else:
         return
-    claim = span.claim if stay.discharge_claim is None else stay.discharge_claim
+    origin = span.origin if stay.discharge_origin is None else stay.discharge_origin
     yield _Opening(
-        ReviewType.RETROSPECTIVE, claim, stay.discharged_at, span=span, level=span.level, reason=reason
+        ReviewType.RETROSPECTIVE, origin, stay.discharged_at, span=span, level=span.level, reason=reason
     )
 
 

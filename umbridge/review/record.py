@@ -178,7 +178,7 @@ def determination_draft(
     as_of: datetime,
     closes: bool,
 ) -> Draft:
-    """A screen as a ledger entry, but for ``supersedes``, which only the pen knows.
+    """A screen as a ledger entry, but for ``supersedes``, which only the writer knows.
 
     What tells of substance use goes to ``sens`` alone: see ``_restricted``.
     """

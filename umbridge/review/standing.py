@@ -152,7 +152,7 @@ ClosingRow = tuple[int | None, int | None, int | None, int, str]
 
 
 class LaneReviewsRow(TypedDict):
-    """``LaneReviews`` as it lies in the store and goes to a caseworker.
+    """``LaneReviews`` as it lies in the store and goes to a lane worker.
 
     ``closings``, ``reopened`` and ``raised`` are not in one of before they were kept.
     """

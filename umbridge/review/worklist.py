@@ -92,7 +92,7 @@ def with_answers(found: Iterable[WorklistLine], said: LaneReviews) -> tuple[Work
 
 
 class WorklistRow(TypedDict):
-    """A line as it lies sealed in the store and comes from a caseworker."""
+    """A line as it lies sealed in the store and comes from a lane worker."""
 
     review_id: str
     type: str

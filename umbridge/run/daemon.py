@@ -22,7 +22,7 @@ from umbridge_audit.store import LedgerError
 
 from umbridge.access import breakglass, control, keys, plugins
 from umbridge.access.control_client import Args, Row
-from umbridge.access.registry import Inquiry
+from umbridge.access.registry import Registry
 from umbridge.errors import StoreError
 from umbridge.intake import tls
 from umbridge.intake.listener import Listener
@@ -31,7 +31,7 @@ from umbridge.intake.registration import Registration
 from umbridge.lanes.deadlines import Deadlines
 from umbridge.lanes.pipeline import Pipeline
 from umbridge.lanes.rereading import Rereading
-from umbridge.lanes.worker_pool import Office, Terms
+from umbridge.lanes.worker_pool import Terms, WorkerPool
 from umbridge.run.overview import status_row
 from umbridge.run.reload import Reload, users_text
 from umbridge.run.witnesses import Witnesses
@@ -43,8 +43,8 @@ from umbridge.stay.anew import MARK
 from umbridge.stay.profile import check_site
 from umbridge.store import durability
 from umbridge.store.commands import WriteEntries, WriteEntry
-from umbridge.store.opening import hold_pen, note_policy, note_start, note_stop, open_keys, take_pen
-from umbridge.store.writer import Pen
+from umbridge.store.opening import hold_writer, note_policy, note_start, note_stop, open_keys, open_writer
+from umbridge.store.writer import Writer
 
 log = logging.getLogger("umbridge.run.daemon")
 SWITCH_SECONDS = 0.0005  # commits and questions come back from threads: short turns keep answers quick
@@ -116,14 +116,14 @@ class Parts:
 
 @contextlib.contextmanager
 def answering(settings: Settings) -> Iterator[Callable[[str, Args], Iterator[Row]]]:
-    """A way to ask where no daemon runs: by taking the pen ourselves."""
+    """A way to ask where no daemon runs: by taking the writer ourselves."""
     parts = Parts(settings)
-    with hold_pen(settings, parts.keyring) as pen:
-        keys.settle(pen, settings.policy)
-        note_policy(pen, parts.table.hash, parts.users_text)
-        inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
+    with hold_writer(settings, parts.keyring) as writer:
+        keys.settle(writer, settings.policy)
+        note_policy(writer, parts.table.hash, parts.users_text)
+        registry = Registry(settings, writer, parts.site, parts.users, parts.table)
         account = control.account_name(os.geteuid())
-        yield lambda op, args: inquiry.answer(account, op, args, "os-account")
+        yield lambda op, args: registry.answer(account, op, args, "os-account")
 
 
 class Daemon:
@@ -150,25 +150,25 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # before there is anything to reload
         loop.set_exception_handler(lambda _loop, context: self._astray(context))
         durability.check_lasts(self.settings.store, self.settings.accepts_loss)
-        with take_pen(self.settings, self.parts.keyring) as pen:
-            pen.watch(failure=self._failed)
-            writing = asyncio.create_task(pen.run(), name="pen")
+        with open_writer(self.settings, self.parts.keyring) as writer:
+            writer.watch(failure=self._failed)
+            writing = asyncio.create_task(writer.run(), name="writer")
             try:
-                await self._serve(pen)
+                await self._serve(writer)
             finally:
                 if self._failure is None:
-                    await asyncio.to_thread(note_stop, pen)
-                pen.close()
+                    await asyncio.to_thread(note_stop, writer)
+                writer.close()
                 await writing
         if self._failure is not None:
             raise self._failure
         return 0
 
-    async def _serve(self, pen: Pen) -> None:
+    async def _serve(self, writer: Writer) -> None:
         settings, parts = self.settings, self.parts
-        started = await asyncio.to_thread(note_start, pen)
-        await asyncio.to_thread(keys.settle, pen, settings.policy)
-        await asyncio.to_thread(note_policy, pen, parts.table.hash, parts.users_text)
+        started = await asyncio.to_thread(note_start, writer)
+        await asyncio.to_thread(keys.settle, writer, settings.policy)
+        await asyncio.to_thread(note_policy, writer, parts.table.hash, parts.users_text)
         if not started.clean:
             log.warning("started_after_unclean_stop")
         if started.death is not None:
@@ -178,34 +178,34 @@ class Daemon:
         terms = Terms(
             settings.site,
             parts.site.digest,
-            tuple(plugins.choose(settings, await asyncio.to_thread(plugins.in_force, pen))),
+            tuple(plugins.choose(settings, await asyncio.to_thread(plugins.in_force, writer))),
             settings.plugins.require,
             settings.plugins.seconds,
             {feed: each.charset for feed, each in settings.feeds.items()},
             settings.limits.lane_cache,
         )
-        office = Office(terms, settings.limits.caseworkers, self._turned)
-        await office.start()
-        self.office = office
-        await pen.ask(WriteEntries(drafts=tuple(plugins.load_drafts(office.plugins))))
+        pool = WorkerPool(terms, settings.limits.caseworkers, self._turned)
+        await pool.start()
+        self.pool = pool
+        await writer.ask(WriteEntries(drafts=tuple(plugins.load_drafts(pool.plugins))))
         intake = Intake(
-            pen,
+            writer,
             parts.keyring,
             settings.limits,
             settings.store,
             parts.site,
         )
         pipeline = Pipeline(
-            pen,
+            writer,
             parts.keyring,
-            office,
+            pool,
             lanes=settings.limits.lanes,
             cache=settings.limits.lane_cache,
             pending=intake.add_pending,
         )
-        self.intake, self.pipeline, self._pen = intake, pipeline, pen
+        self.intake, self.pipeline, self._writer = intake, pipeline, writer
 
-        pen.watch(arrived=pipeline.arrived)
+        writer.watch(arrived=pipeline.arrived)
         recovered = await pipeline.recover(intake.add_pending, suspect=not started.clean)
         pipeline.start()
         if recovered:
@@ -213,18 +213,18 @@ class Daemon:
         limits = settings.limits.model_copy(
             update={"connections": room_for(settings.limits.connections) // len(settings.ports)}
         )
-        desk = control.Control(settings.store, self._answer)
-        self._inquiry = Inquiry(settings, pen, parts.site, parts.users, parts.table)
-        self._witnesses = Witnesses(settings, pen)
+        queries = control.Control(settings.store, self._answer)
+        self._registry = Registry(settings, writer, parts.site, parts.users, parts.table)
+        self._witnesses = Witnesses(settings, writer)
         disk = asyncio.create_task(intake.watch_disk())
-        waiting = asyncio.create_task(Deadlines(pen, pipeline).run(), name="deadlines")
-        again = Registration(pen, parts.site, self._inquiry.charset, pipeline.refold)
+        waiting = asyncio.create_task(Deadlines(writer, pipeline).run(), name="deadlines")
+        again = Registration(writer, parts.site, self._registry.charset, pipeline.refold)
         registering = asyncio.create_task(again.run(), name="registration")
-        anew = Rereading(pen, parts.site, pipeline.read_anew, lambda: pipeline.backlog)
+        anew = Rereading(writer, parts.site, pipeline.read_anew, lambda: pipeline.backlog)
         reading_anew = asyncio.create_task(anew.run(), name="rereading")
-        listing = asyncio.create_task(self._inquiry.worklist.prepare(), name="worklist")
+        listing = asyncio.create_task(self._registry.worklist.prepare(), name="worklist")
         try:
-            await desk.open()
+            await queries.open()
             for names, context in parts.contexts.items():
                 listener = Listener({name: settings.feeds[name] for name in names}, limits, intake, context)
                 await listener.open()
@@ -234,19 +234,19 @@ class Daemon:
             gc.collect()
             gc.freeze()  # what start-up built stays: later collections need not walk it again
             gc.set_threshold(*GC_THRESHOLD)
-            self._renewal = Reload(settings, self._file, pen, parts.users, parts.table, self.listeners)
+            self._renewal = Reload(settings, self._file, writer, parts.users, parts.table, self.listeners)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             tidying = asyncio.create_task(self._tidy(), name="tidy")
-            rereading = asyncio.create_task(self._reread(pen), name="reread")
+            rereading = asyncio.create_task(self._reread(writer), name="reread")
             self._witnesses.start()
             self.ready.set()
             await self._stop.wait()
             tidying.cancel()
-            rereading.cancel()  # its thread ends by itself, when the pen closes
+            rereading.cancel()  # its thread ends by itself, when the writer closes
         finally:
             log.info("stopping")
             if self._failure is None:
-                pen.disk.in_hand.ending()
+                writer.disk.in_hand.ending()
             until = time.monotonic() + settings.limits.drain_seconds
             await asyncio.gather(*(one.close(settings.limits.drain_seconds) for one in self.listeners))
             disk.cancel()
@@ -255,27 +255,27 @@ class Daemon:
             registering.cancel()
             reading_anew.cancel()
             await asyncio.to_thread(self._witnesses.close)
-            await desk.close()
+            await queries.close()
             with contextlib.suppress(TimeoutError):  # a row that takes longer stays PENDING
                 await asyncio.wait_for(pipeline.stop(), max(1.0, until - time.monotonic()))
-            await office.stop()
+            await pool.stop()
 
-    async def _reread(self, pen: Pen) -> None:
+    async def _reread(self, writer: Writer) -> None:
         """The ledger's leaves are hashed again while senders are answered already: a start need not wait."""
 
         def go_on() -> None:
-            if pen.closing:
+            if writer.closing:
                 raise StoreError("the store is closing")
 
         def reread() -> None:
-            with pen.reading() as reader:
-                pen.ledger.reread(reader.ledger, go_on)
+            with writer.reading() as reader:
+                writer.ledger.reread(reader.ledger, go_on)
 
         try:
             await asyncio.to_thread(reread)
         except LedgerError as exc:
             log.error("ledger_broken", extra={"code": type(exc).__name__})
-            pen.disk.in_hand.ending()
+            writer.disk.in_hand.ending()
             self._failed(StoreError(str(exc)))
         except StoreError:
             return  # the daemon is ending
@@ -293,7 +293,7 @@ class Daemon:
                 last = time.monotonic()
 
     def _turned(self, info: PluginInfo) -> None:
-        """A plugin was suspended in one caseworker, or is so no longer: an entry each way."""
+        """A plugin was suspended in one lane worker, or is so no longer: an entry each way."""
         suspended = info.health == "suspended"
         if suspended:
             log.error("plugin_suspended", extra={"plugin": info.name})
@@ -302,7 +302,7 @@ class Daemon:
         draft = plugins.load_draft(
             info, "plugin.fail" if suspended else "plugin.load", "suspended" if suspended else "resumed"
         )
-        self._noting.add(task := asyncio.ensure_future(self._pen.ask(WriteEntry(draft=draft))))
+        self._noting.add(task := asyncio.ensure_future(self._writer.ask(WriteEntry(draft=draft))))
         task.add_done_callback(self._noting.discard)
 
     def _failed(self, failure: StoreError) -> None:
@@ -328,12 +328,12 @@ class Daemon:
         if op == "status":
             return iter([self._status()])
         if op == "plugins.list":
-            return iter(plugins.rows(self.office.plugins))
-        return self._inquiry.answer(account, op, args, "peer-credentials")
+            return iter(plugins.rows(self.pool.plugins))
+        return self._registry.answer(account, op, args, "peer-credentials")
 
     def _status(self) -> Row:
-        pen = self._pen
-        with pen.reading() as reader, reader.snapshot():
+        writer = self._writer
+        with writer.reading() as reader, reader.snapshot():
             found = (
                 reader.counts("state"),
                 reader.counts("feed"),
@@ -344,7 +344,7 @@ class Daemon:
             differ = len(reader.notes_under(MARK))
         return status_row(
             self._renewal.settings if self.ready.is_set() else self.settings,
-            pen,
+            writer,
             found,
             running=True,
             pid=os.getpid(),
@@ -354,9 +354,9 @@ class Daemon:
             connections={feed: one.connections[feed] for one in self.listeners for feed in one.feeds},
             noise={feed: one.noise[feed] for one in self.listeners for feed in one.feeds},
             ports={feed: one.port for one in self.listeners for feed in one.feeds},
-            plugins=plugins.rows(self.office.plugins),
+            plugins=plugins.rows(self.pool.plugins),
             witnesses=self._witnesses.rows(),
-            breakglass=breakglass.waiting(pen),
+            breakglass=breakglass.waiting(writer),
             read_anew=differ,
         )
 

@@ -9,11 +9,11 @@ from umbridge.intake import tls
 from umbridge.settings.config import Settings
 from umbridge.store import durability
 from umbridge.store.engine import sqlite_warning
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 
 def status_row(
-    settings: Settings, pen: Pen, found: tuple[Any, Any, Any, Any, Any], *, running: bool, **more: Any
+    settings: Settings, writer: Writer, found: tuple[Any, Any, Any, Any, Any], *, running: bool, **more: Any
 ) -> Row:
     """Counters and warnings; nothing of any patient."""
     states, seen, refused, why, not_used = found
@@ -30,9 +30,10 @@ def status_row(
             warnings.append(
                 f"plugin {plugin['plugin']} is {plugin['health']}: umbridge plugins list says why"
             )
-    if pen.signer_away:
+    if writer.signer_away:
         warnings.append(
-            f"the signer is away ({pen.signer_away}): {pen.ledger.unanchored} entries wait for a checkpoint"
+            f"the signer is away ({writer.signer_away}): "
+            f"{writer.ledger.unanchored} entries wait for a checkpoint"
         )
     if found_weak := durability.weakness(settings.store):
         warnings.append(f"the store {found_weak}: what was answered may be lost")
@@ -60,11 +61,11 @@ def status_row(
             for feed, s in settings.feeds.items()
         ],
         "ledger": {
-            "entries": pen.ledger.size,
-            "unanchored": pen.ledger.unanchored,
+            "entries": writer.ledger.size,
+            "unanchored": writer.ledger.unanchored,
             "unanchored_window_seconds": settings.ledger.checkpoint_seconds,
-            "signer": pen.ledger.signs.where if pen.ledger.apart else "in this process",
-            "signer_error": pen.signer_away or None,
+            "signer": writer.ledger.signs.where if writer.ledger.apart else "in this process",
+            "signer_error": writer.signer_away or None,
         },
         "warnings": warnings,
     }

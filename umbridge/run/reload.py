@@ -18,7 +18,7 @@ from umbridge.settings import config
 from umbridge.settings.config import Settings, User
 from umbridge.store.commands import WriteEntry
 from umbridge.store.opening import note_policy
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 log = logging.getLogger("umbridge.run.reload")
 RENEWED = ("senders", "tls")  # of a feed; everything else waits for the next start
@@ -39,14 +39,14 @@ class Reload:
         self,
         settings: Settings,
         file: Path | None,
-        pen: Pen,
+        writer: Writer,
         users: dict[str, User],
         table: AccessTable,
         listeners: Sequence[Listener],
     ) -> None:
         self.settings = settings
         self._file = file
-        self._pen = pen
+        self._writer = writer
         self._users = users
         self._table = table
         self._listeners = listeners
@@ -70,7 +70,7 @@ class Reload:
         except ConfigError:
             log.error("reload_refused", extra={"path": str(path)})
             return
-        await asyncio.to_thread(note_policy, self._pen, self._table.hash, users_text(users))
+        await asyncio.to_thread(note_policy, self._writer, self._table.hash, users_text(users))
         self._users.clear()
         self._users.update(users)
         log.info("reloaded", extra={"path": str(path)})
@@ -89,7 +89,7 @@ class Reload:
                 "config_hash": fingerprint,
                 "detail": "senders, peers, certificates",
             }
-            await self._pen.ask(WriteEntry(draft=Draft("config.change", values)))
+            await self._writer.ask(WriteEntry(draft=Draft("config.change", values)))
             self._fingerprint, self.settings = fingerprint, fresh
             for one in self._listeners:
                 one.renew({name: fresh.feeds[name] for name in one.feeds}, contexts[one.feeds])

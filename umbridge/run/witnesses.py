@@ -19,7 +19,7 @@ from umbridge_audit.submit import ForkError, SubmitError, submit
 from umbridge.settings.config import Settings
 from umbridge.store.commands import KeepCosignature
 from umbridge.store.engine import DATABASE
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 log = logging.getLogger("umbridge.run.witnesses")
 
@@ -27,9 +27,9 @@ log = logging.getLogger("umbridge.run.witnesses")
 class Witnesses:
     """Asks every witness that the policy gives an address for, in a thread of its own."""
 
-    def __init__(self, settings: Settings, pen: Pen) -> None:
+    def __init__(self, settings: Settings, writer: Writer) -> None:
         self._settings = settings
-        self._pen = pen
+        self._writer = writer
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="witnesses", daemon=True)
         self._cosigned: dict[str, int] = {}
@@ -95,7 +95,7 @@ class Witnesses:
             self._errors[name] = str(exc)
             return
 
-        self._pen.call(KeepCosignature(size=checkpoint.size, line=line))
+        self._writer.call(KeepCosignature(size=checkpoint.size, line=line))
         self._errors.pop(name, None)
         self._cosigned[name] = checkpoint.size
 

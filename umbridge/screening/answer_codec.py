@@ -13,7 +13,7 @@ from typing import Any
 
 from umbridge.criteria.citing import place_of, places, spelt
 from umbridge.model import Case, Evidence, Level, Manifest, Outcome, Reading, ScreenResult
-from umbridge.screening.case_codec import Told
+from umbridge.screening.case_codec import EncodeCache
 from umbridge.screening.frames import WireError
 from umbridge.values.signed import DRAFT, NOBODY, STATES, ContentStatus
 
@@ -154,7 +154,7 @@ def greeting_in(data: object, name: str) -> tuple[Manifest | None, str, str]:
     return None if data["manifest"] is None else manifest_in(data["manifest"], name), level, why
 
 
-def _evidence_in(data: object, manifest: Manifest, case: Case, told: Told) -> tuple[Evidence, ...]:
+def _evidence_in(data: object, manifest: Manifest, case: Case, told: EncodeCache) -> tuple[Evidence, ...]:
     if not isinstance(data, list) or len(data) > EVIDENCE_LIMIT:
         raise WireError("evidence")
     facts, known, found = case.facts, told.cited, list[Evidence]()
@@ -259,7 +259,7 @@ _OTHER = frozenset(
 _KEYS = _OTHER | _PLAIN.keys()
 
 
-def result_in(data: object, manifest: Manifest, case: Case, told: Told | None = None) -> ScreenResult:
+def result_in(data: object, manifest: Manifest, case: Case, told: EncodeCache | None = None) -> ScreenResult:
     """A plugin's answer, checked against the vocabulary, its manifest and the case it was sent.
 
     ``told``: what is written of the case already.
@@ -292,7 +292,7 @@ def result_in(data: object, manifest: Manifest, case: Case, told: Told | None = 
         supported=None if supported is None else Level[supported],
         missing=missing,
         rationale=_text(data.get("rationale", ""), "rationale", RATIONALE_LIMIT),
-        evidence=_evidence_in(data.get("evidence", []), manifest, case, told or Told()),
+        evidence=_evidence_in(data.get("evidence", []), manifest, case, told or EncodeCache()),
         advise_missing=advise,
         discharge_ready=ready,
         tags=_words(data.get("tags", []), "tags", 20),

@@ -51,7 +51,7 @@ def _value_in(value: str | bool) -> FactValue:
     return found
 
 
-class Told:
+class EncodeCache:
     """What of one review's facts is already written: several plugins are told the same readings.
 
     For cases that are all alive while this is used: parts are known by identity, which tells decimals and
@@ -147,13 +147,15 @@ def _reading(fact: str, parts: Parts, samples: list[Sample]) -> Reading:
     return Reading(fact, only, only, only, () if len(parts) == 5 else (only,))
 
 
-def case_out(case: Case, facts: Set[str], told: Told | None = None, *, bounds: bool = True) -> list[Any]:
+def case_out(
+    case: Case, facts: Set[str], told: EncodeCache | None = None, *, bounds: bool = True
+) -> list[Any]:
     """A case as plain values, with the declared facts and no others. ``told`` shares work between cases.
 
     A plugin without ``bounds`` is not told of a fact that has any: it would take "<6" for what it knows, or
     an older sample for the latest.
     """
-    told = told or Told()
+    told = told or EncodeCache()
     known = told.readings
     said: dict[str, Parts] = {}
     for fact, reading in case.facts.items():

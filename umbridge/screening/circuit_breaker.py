@@ -11,7 +11,7 @@ MESSAGES_TO_SUSPEND = 3  # over so many different questions
 PAUSE_SECONDS, LONGEST_SECONDS = 30.0, 600.0  # before the first trial; doubling; at most
 
 
-class Conduct:
+class CircuitBreaker:
     """One plugin's record. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:

@@ -14,8 +14,8 @@ from umbridge.criteria.why import Trace
 from umbridge.errors import ConfigError
 from umbridge.model import Case, Outcome, ScreenResult
 from umbridge.screening.answer_codec import result_in
-from umbridge.screening.case_codec import Told, case_out
-from umbridge.screening.circuit_breaker import Conduct
+from umbridge.screening.case_codec import EncodeCache, case_out
+from umbridge.screening.circuit_breaker import CircuitBreaker
 from umbridge.screening.discover import Found, installed
 from umbridge.screening.frames import Request, WireError
 from umbridge.screening.link import (
@@ -105,7 +105,7 @@ class Asked:
     found: list[dict[str, Screened]]
     asks: list[_Ask]
     asking: Asking
-    told: Told
+    told: EncodeCache
 
 
 def _may_be_one_alone(said: Said) -> bool:
@@ -116,7 +116,7 @@ def _may_be_one_alone(said: Said) -> bool:
 
 
 class Host:
-    """All plugins of one caseworker. For one thread."""
+    """All plugins of one lane worker. For one thread."""
 
     def __init__(
         self, *, call_seconds: float = CALL_SECONDS, required: str = "process-only", why: bool = False
@@ -130,7 +130,7 @@ class Host:
         self.required = required
         self._found: dict[str, Found] = {}
         self._links: dict[str, Link] = {}
-        self._conduct: dict[str, Conduct] = {}
+        self._breaker: dict[str, CircuitBreaker] = {}
         self._heard, self._facts = 0, frozenset[str]()
 
     def start(self, names: Sequence[str] | None = None) -> None:
@@ -157,7 +157,7 @@ class Host:
 
     def _add(self, found: Found) -> None:
         self._found[found.name] = found
-        self._conduct[found.name] = Conduct()
+        self._breaker[found.name] = CircuitBreaker()
         self._links[found.name] = Link(found, call_seconds=self.call_seconds, required=self.required)
 
     def stop(self) -> None:
@@ -229,7 +229,7 @@ class Host:
         return {name: self._health(link) for name, link in sorted(self._links.items())}
 
     def _health(self, link: Link) -> str:
-        return "suspended" if self._conduct[link.name].suspended else link.health
+        return "suspended" if self._breaker[link.name].suspended else link.health
 
     def screen(self, cases: Mapping[str, Case]) -> dict[str, Screened]:
         """Put one question to the plugins it names, and wait; see ``ask``."""
@@ -242,7 +242,7 @@ class Host:
         what they say; until then none of these plugins may be asked anything else. Facts a plugin did not
         declare are not sent.
         """
-        told = Told()
+        told = EncodeCache()
         found: list[dict[str, Screened]] = [{} for _ in questions]
         asks: list[_Ask] = []
         for name in dict.fromkeys(name for cases in questions for name in cases):
@@ -260,7 +260,7 @@ class Host:
 
     def _unable(self, link: Link | None) -> str:
         """Why a plugin cannot be asked now; "" where it can."""
-        if link is not None and not self._conduct[link.name].may_ask(time.monotonic()):
+        if link is not None and not self._breaker[link.name].may_ask(time.monotonic()):
             return "plugin_suspended"
         if link is None:
             return "plugin_unavailable"
@@ -319,11 +319,13 @@ class Host:
 
     def _note(self, name: str, message: object, failed: str | None) -> None:
         if failed is None:
-            self._conduct[name].answered()
+            self._breaker[name].answered()
         elif failed not in _NOT_ITS_OWN:
-            self._conduct[name].failed(message, time.monotonic())
+            self._breaker[name].failed(message, time.monotonic())
 
-    def _screened(self, link: Link, said: Said, number: int, case: Case, count: int, told: Told) -> Screened:
+    def _screened(
+        self, link: Link, said: Said, number: int, case: Case, count: int, told: EncodeCache
+    ) -> Screened:
         """The answer to case ``number`` of ``count`` in one request."""
         if isinstance(said, PluginFailedError):
             return self._failed(link, said.code, said.took_us)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from umbridge.stay.elsewhere import Reported
-from umbridge.stay.orders.order_statement import Plain, Said
+from umbridge.stay.orders.order_statement import OrderStatement, Plain
 from umbridge.stay.orders.register import Orders
 from umbridge.stay.results.findings import Findings, Increment
 
@@ -17,7 +17,7 @@ def take(rows: Increment, findings: Findings, orders: Orders) -> None:
     """What one message says of results and orders."""
     findings.take(rows)
     for row in rows.get("orders", ()):
-        said = Said(*row)
+        said = OrderStatement(*row)
         orders.add(said)
         findings.told.tie(said.patient, said.filler, said.placer, is_order=True)
     for row in rows.get("plain", ()):

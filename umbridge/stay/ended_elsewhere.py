@@ -12,7 +12,7 @@ from umbridge.stay.elsewhere import Reported
 from umbridge.stay.orders.effect import Effect
 from umbridge.stay.orders.entities import alike
 from umbridge.stay.orders.force import SAYS_WHAT
-from umbridge.stay.orders.order_statement import DISCHARGE, STATUS, Said
+from umbridge.stay.orders.order_statement import DISCHARGE, STATUS, OrderStatement
 from umbridge.stay.orders.shelf import Shelf
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
@@ -26,7 +26,7 @@ def is_ended_in(here: Reported, other: Reported, at: int) -> bool:
     return any(_goes_on(here, one, at) for said in _lost(other) for one in _meant(here, said))
 
 
-def _lost(other: Reported) -> Iterator[Said]:
+def _lost(other: Reported) -> Iterator[OrderStatement]:
     """What ended or held an order and found none there."""
     for said, reason in other.orders.odd():
         is_end = said.does in _ENDS or said.does in _OVER
@@ -34,14 +34,14 @@ def _lost(other: Reported) -> Iterator[Said]:
             yield said
 
 
-def _meant(here: Reported, said: Said) -> Iterator[Said]:
+def _meant(here: Reported, said: OrderStatement) -> Iterator[OrderStatement]:
     if said.is_of_group:
         yield from here.orders.grouped.each(said)
     elif said.placer or said.filler:
         yield said
 
 
-def _goes_on(here: Reported, said: Said, at: int) -> bool:
+def _goes_on(here: Reported, said: OrderStatement, at: int) -> bool:
     """Whether an order that it names had been told of before it, and has not ended here since."""
     shelf = here.orders.shelf(said)
     if shelf is None or not shelf.groups:
@@ -53,7 +53,7 @@ def _goes_on(here: Reported, said: Said, at: int) -> bool:
     )
 
 
-def _is_told_before(each: Said, said: Said) -> bool:
+def _is_told_before(each: OrderStatement, said: OrderStatement) -> bool:
     if not each.what or each.does not in SAYS_WHAT or each.sent > said.sent:
         return False
     if said.placer and each.placer:
@@ -61,7 +61,7 @@ def _is_told_before(each: Said, said: Said) -> bool:
     return bool(said.filler) and alike(said.filler, each.filler)
 
 
-def _is_in_force(shelf: Shelf, name: str, said: Said, at: int) -> bool:
+def _is_in_force(shelf: Shelf, name: str, said: OrderStatement, at: int) -> bool:
     """What was ordered anew after the end was told of is not what has ended."""
     for _, start, end in shelf.runs:
         if start.key == name and start.sent <= said.sent and (end is None or end.at > at):

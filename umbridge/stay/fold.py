@@ -24,7 +24,7 @@ from umbridge.stay.course.state import Course
 from umbridge.stay.course.timeline import Timeline
 from umbridge.stay.elsewhere import Reported
 from umbridge.stay.identity import PERSON_LEVEL, Change, followed, owned, patients_changed
-from umbridge.stay.orders.order_statement import Said, said_of
+from umbridge.stay.orders.order_statement import OrderStatement, said_of
 from umbridge.stay.orders.register import Orders
 from umbridge.stay.orders.strange import Strange
 from umbridge.stay.orders.treatment_spans import InForce
@@ -296,11 +296,11 @@ class StayFold:
         """What would end an order under a number that no order has; with ``told_by``, as told then."""
         return self._orders.as_told(told_by, self._stands).strange
 
-    def unused_orders(self) -> list[tuple[Said, str]]:
+    def unused_orders(self) -> list[tuple[OrderStatement, str]]:
         """Statements about orders that the stay has no use for, each with its reason."""
         return sorted(self._orders.odd())
 
-    def why_unused(self, said: Said) -> OrderReason | None:
+    def why_unused(self, said: OrderStatement) -> OrderReason | None:
         """Why the stay has no use for a statement that it has taken in, as things stand."""
         return self._orders.why(said)
 

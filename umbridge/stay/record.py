@@ -89,7 +89,7 @@ class Record(NamedTuple):
         return self if at == self.key[0] else self._replace(key=(at, *self.key[1:]))
 
     @property
-    def claim(self) -> tuple[int, int]:
+    def origin(self) -> tuple[int, int]:
         """Row number and part: what names a review that this record is the first to speak for."""
         return self.key[3:]
 

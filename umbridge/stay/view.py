@@ -21,7 +21,7 @@ from umbridge.stay.clock import instant, midnights, moment
 from umbridge.stay.course.alarms import alarms
 from umbridge.stay.course.clocks import ground_of
 from umbridge.stay.course.notices import Notice, notices
-from umbridge.stay.course.state import REVIEW_OF, Claim, Course, Place, Span
+from umbridge.stay.course.state import REVIEW_OF, Course, Origin, Place, Span
 from umbridge.stay.course.whereabouts import PLACE_CONTRADICTED, is_contradicted
 from umbridge.stay.elsewhere import Reported
 from umbridge.stay.payers import Payers
@@ -42,7 +42,7 @@ class StatusSpan:
     evidence: str
     source: str
     level: Level | None
-    claim: Claim
+    origin: Origin
     levels: tuple[tuple[int, Level | None], ...] = ()
 
     def level_at(self, at: int) -> Level | None:
@@ -69,7 +69,7 @@ class AskedReview:
 
     type: ReviewType
     at: datetime
-    claim: Claim
+    origin: Origin
     level: Level | None
     by: str
     ended: str
@@ -119,7 +119,7 @@ class Stay:
     leaves: tuple[tuple[datetime, datetime | None], ...]
     expected_return: datetime | None
     expected_admission: datetime | None
-    discharge_claim: Claim | None
+    discharge_origin: Origin | None
     places: tuple[LocationSpan, ...]
     asked: tuple[AskedReview, ...]
     los_midnights: int | None
@@ -131,7 +131,7 @@ class Stay:
     certifications: tuple[Certification, ...]
     diagnoses: tuple[str, ...]
     expected_discharge: datetime | None
-    voided: tuple[tuple[ReviewType, datetime, Claim], ...]
+    voided: tuple[tuple[ReviewType, datetime, Origin], ...]
     events_applied: int
     exceptions: tuple[str, ...]
     notices_due: tuple[Notice, ...]
@@ -310,7 +310,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
                 span.evidence,
                 span.source,
                 _level(span.level),
-                span.claim,
+                span.origin,
                 tuple((at, _level(level)) for at, level in span.levels),
             )
             for span in course.spans
@@ -333,13 +333,13 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         leaves=tuple((moment(leave.out, zone), time(leave.back)) for leave in course.leaves),
         expected_return=time(course.leaves[-1].expected) if lifecycle is Lifecycle.ON_LEAVE else None,
         expected_admission=time(course.coming),
-        discharge_claim=course.discharge_claim,
+        discharge_origin=course.discharge_origin,
         places=tuple(_place(site, place) for place in course.places),
         asked=tuple(
             AskedReview(
                 ReviewType(each.type),
                 moment(each.at, zone),
-                each.claim,
+                each.origin,
                 _level(each.level),
                 each.by,
                 each.ended,
@@ -357,7 +357,7 @@ def view(site: SiteProfile, course: Course, identity: Identity, as_of: datetime)
         expected_discharge=None
         if identity.expected_discharge is None
         else time(identity.expected_discharge[0]),
-        voided=tuple((ReviewType(kind), moment(at, zone), claim) for kind, at, claim in course.voided),
+        voided=tuple((ReviewType(kind), moment(at, zone), origin) for kind, at, origin in course.voided),
         events_applied=identity.events_applied,
         exceptions=_exceptions(course, identity, (alarm.code for alarm in raised if alarm.since <= now)),
         notices_due=owed.due,

@@ -1,1 +1,1 @@
-"""SQL lives here and nowhere else in the daemon: the pen, the inbox, the stays."""
+"""SQL lives here and nowhere else in the daemon: the writer, the inbox, the stays."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from umbridge_audit import rotate
-from umbridge_audit.entry import Draft, Spelt
+from umbridge_audit.entry import Draft, EncodedDraft
 from umbridge_audit.handover import Handover
 from umbridge_audit.keys import Keyring
 from umbridge_audit.store import Ledger
@@ -57,7 +57,7 @@ class Batch(Operations):
         self._ledger = ledger
         self._working = Working(memory)
         self.arrived: list[Arrived] = []  # rows to be worked, for whoever works them once this is durable
-        self._drafts: list[Draft | Spelt] = []
+        self._drafts: list[Draft | EncodedDraft] = []
         self._rows: list[tuple[Any, ...]] = []
         self._finished: list[tuple[str, str, int]] = []
         self._repeats: list[tuple[int, str, str]] = []
@@ -68,7 +68,7 @@ class Batch(Operations):
         self._tally: Counter[tuple[str, str]] = Counter()
         self._heard: dict[str, str] = {}
 
-    def entry(self, draft: Draft | Spelt) -> int:
+    def entry(self, draft: Draft | EncodedDraft) -> int:
         """Put an entry on the ledger with this transaction; returns the seq it will have."""
         self._drafts.append(draft)
         return self.next_entry - 1
@@ -371,7 +371,7 @@ class Batch(Operations):
         return None
 
     def flush(self) -> None:
-        """Write what was gathered. The pen calls it once, just before COMMIT."""
+        """Write what was gathered. The writer calls it once, just before COMMIT."""
         self._directory.flush()
         if self._rows:
             inbox.insert(self.cursor, self._rows)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from umbridge_audit.entry import Draft, Spelt
+from umbridge_audit.entry import Draft, EncodedDraft
 from umbridge_audit.handover import Handover
 
 from umbridge.model import RowState
@@ -37,7 +37,7 @@ class Transaction(Protocol):
     def next_entry(self) -> int:
         """The number that the next entry of this transaction will have."""
 
-    def entry(self, draft: Draft | Spelt) -> int:
+    def entry(self, draft: Draft | EncodedDraft) -> int:
         """Put an entry on the ledger; returns its number."""
 
     def hand_over(self, key: bytes, actor: str) -> Handover:

@@ -83,11 +83,11 @@ def check_lasts(directory: Path, accepted: bool) -> None:
 
 
 def take_lock(directory: Path) -> int:
-    """Hold ``store/lock`` for this process. Raises UnavailableError when somebody else holds the pen."""
+    """Hold ``store/lock`` for this process. Raises UnavailableError when somebody else holds the writer."""
     handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        raise UnavailableError(f"{directory}: another umbridge holds the pen (store/lock)") from None
+        raise UnavailableError(f"{directory}: another umbridge holds the lock (store/lock)") from None
     return handle

@@ -31,7 +31,7 @@ _COLUMNS = "seq, feed, lane, sealed, state, ack, condition, location, reason, re
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One frame as intake hands it to the pen: read, judged, not yet stored."""
+    """One frame as intake hands it to the writer: read, judged, not yet stored."""
 
     feed: str
     frame: bytes

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 WORKS = 8  # in one transaction at most, and one that can wait
-CROWD = 45  # frames within CROWD_SECONDS: senders stand in line, for no feed is so quick all day
-CROWD_SECONDS = 0.1
+BURST = 45  # frames within BURST_SECONDS: senders stand in line, for no feed is so quick all day
+BURST_SECONDS = 0.1
 HOLD_SECONDS = 2.0  # what can wait does so no longer than this; then one goes with each transaction
 
 
@@ -22,7 +22,7 @@ class Line(Generic[T]):
         self.works: deque[T] = deque()
         self.later: deque[T] = deque()  # can wait while senders stand in line
         self._group = group
-        self._arrivals: deque[float] = deque(maxlen=CROWD)  # when the last frames were taken up
+        self._arrivals: deque[float] = deque(maxlen=BURST)  # when the last frames were taken up
         self._held_since: float | None = None  # since when a line of senders holds it back
 
     def next_group(self, *, stopping: bool) -> list[T]:
@@ -74,4 +74,4 @@ class Line(Generic[T]):
 
     def _crowd_ends(self) -> float:
         """Until when senders count as standing in line, if no further frame comes."""
-        return self._arrivals[0] + CROWD_SECONDS if len(self._arrivals) == CROWD else 0.0
+        return self._arrivals[0] + BURST_SECONDS if len(self._arrivals) == BURST else 0.0

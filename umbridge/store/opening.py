@@ -1,4 +1,4 @@
-"""A store made, opened and closed: lock, permissions, pragmas, ledger, pen, in that order."""
+"""A store made, opened and closed: lock, permissions, pragmas, ledger, writer, in that order."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from umbridge.store.engine import DATABASE, check_file, check_tables, create_tab
 from umbridge.store.inhand import Death, InHand, last
 from umbridge.store.steps import BatchClock
 from umbridge.store.upgrade import SayUpgrades, bring_forward, unsaid
-from umbridge.store.writer import Pen
+from umbridge.store.writer import Writer
 
 log = logging.getLogger("umbridge.store")
 CLEAN = "stopped_cleanly"
-RUN = "run"  # the process that holds the pen, or held it last
+RUN = "run"  # the process that holds the writer, or held it last
 DEATHS = "deaths_in_hand"  # a row, and how many processes in succession died with it in hand
 MOST_DEATHS = 20  # so many are the row's, whatever the disk did: something must end them
 
@@ -96,21 +96,21 @@ def check_made(directory: Path) -> None:
 
 
 @contextmanager
-def hold_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
-    """The pen, writing on a loop in a thread of its own until the block ends; a last checkpoint is signed."""
-    with take_pen(settings, keyring) as pen:
-        thread = threading.Thread(target=lambda: asyncio.run(pen.run()), name="pen")
+def hold_writer(settings: Settings, keyring: Keyring) -> Iterator[Writer]:
+    """The writer, on a loop in a thread of its own until the block ends; a last checkpoint is signed."""
+    with open_writer(settings, keyring) as writer:
+        thread = threading.Thread(target=lambda: asyncio.run(writer.run()), name="writer")
         thread.start()
         try:
-            yield pen
+            yield writer
         finally:
-            pen.close()
+            writer.close()
             thread.join()
 
 
 @contextmanager
-def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
-    """The pen, not yet writing: the caller runs it on its own loop and ends it before the block does.
+def open_writer(settings: Settings, keyring: Keyring) -> Iterator[Writer]:
+    """The writer, not yet writing: the caller runs it on its own loop and ends it before the block does.
 
     Raises UnavailableError when another process holds it, StoreError when the store is not as promised.
     """
@@ -139,7 +139,7 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 raise StoreError(str(exc)) from None
             except KeyRefusedError as exc:
                 raise ConfigError(str(exc)) from None
-            pen = Pen(
+            writer = Writer(
                 connection,
                 ledger,
                 keyring,
@@ -150,12 +150,12 @@ def take_pen(settings: Settings, keyring: Keyring) -> Iterator[Pen]:
                 checkpoint_min_seconds=settings.ledger.checkpoint_min_seconds,
             )
             if unsaid(connection):
-                pen.submit(SayUpgrades(), Future())
+                writer.submit(SayUpgrades(), Future())
             if ledger.head_was:
                 log.warning("head_recomputed", extra={"code": ledger.head_was})
                 draft = _state("head_recomputed", f"the store's head row was {ledger.head_was}")
-                pen.submit(WriteEntry(draft=draft), Future())
-            yield pen
+                writer.submit(WriteEntry(draft=draft), Future())
+            yield writer
     finally:
         os.close(lock)
 
@@ -212,25 +212,25 @@ def _state(state: str, detail: str | None = None) -> Draft:
     return Draft("audit.status", {"actor": "umbridge", "state": state, "version": __version__, **said})
 
 
-def note_start(pen: Pen) -> Started:
+def note_start(writer: Writer) -> Started:
     """Put the start on the ledger, and begin this process's own record of what it has in hand."""
-    store, run = pen.database.parent, secrets.token_hex(16)
-    started = pen.call(Start(run, last(store)))
-    pen.disk.in_hand = InHand.keep(store, run)
+    store, run = writer.database.parent, secrets.token_hex(16)
+    started = writer.call(Start(run, last(store)))
+    writer.disk.in_hand = InHand.keep(store, run)
     return started
 
 
-def note_stop(pen: Pen) -> None:
+def note_stop(writer: Writer) -> None:
     """Put a clean stop on the ledger; the next start finds the marker."""
-    with contextlib.suppress(StoreError):  # a failed pen writes nothing more: the stop was not clean
-        pen.call(Stop())
+    with contextlib.suppress(StoreError):  # a failed writer writes nothing more: the stop was not clean
+        writer.call(Stop())
 
 
-def note_policy(pen: Pen, policy_hash: str, users_text: str) -> None:
+def note_policy(writer: Writer, policy_hash: str, users_text: str) -> None:
     """Put the access policy and the accounts in force on the ledger, when they differ from the last."""
     values = {"actor": "umbridge", "policy_hash": policy_hash, "users": users_text}
     draft = Draft("policy.activate", values)
-    pen.call(WriteOnChange(draft=draft, name="policy", value=f"{policy_hash} {users_text}"))
+    writer.call(WriteOnChange(draft=draft, name="policy", value=f"{policy_hash} {users_text}"))
 
 
 def protect(path: Path, text: str, mode: int = 0o600) -> None:

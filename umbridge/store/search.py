@@ -1,7 +1,7 @@
 """Finding messages by number, time, feed or state: keyed tokens, one overview index, a reading connection.
 
-Numbers of patients are never in an index as they are: only their keyed hashes. Looking runs beside the pen,
-in the thread of whoever asks, so that a search over a million rows holds up nobody's answer.
+Numbers of patients are never in an index as they are: only their keyed hashes. Looking runs beside the
+writer, in the thread of whoever asks, so that a search over a million rows holds up nobody's answer.
 
 Each random key dirties a page of its own, so an answer's transaction writes its tokens side by side
 (``search_later``); they are moved, some hundred rows at a time, when nobody waits. A search looks in both.

@@ -1,10 +1,10 @@
-"""The pen: the only writer. Callers get an answer after COMMIT, never before.
+"""The writer: the only writer. Callers get an answer after COMMIT, never before.
 
 It lives on one event loop. Batches are filled there, in turn with the rest, and only COMMIT, which waits
 for the disk, runs in a thread of its own: two threads that both run Python would hand the interpreter lock
 back and forth at every statement (docs/decisions). Group commit without a timer: what is queued when the
 last commit has returned is the next transaction. The first failure of a write, sync or commit stops the
-pen for good: no further answer, no retry.
+writer for good: no further answer, no retry.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ READ_BACK = 32  # rows at a time: what is left of them at a checkpoint stops eve
 ENTRIES = 16  # with so many to write no further work is begun: a frame that comes now waits for it
 
 
-class Pen:
+class Writer:
     """The only writer. ``submit`` and ``call`` from any thread; ``ask`` on the loop that ``run``s it.
 
     After a failure every waiting and later caller gets StoreError and ``failed`` is set.
@@ -108,7 +108,7 @@ class Pen:
         failure: Callable[[StoreError], None] | None = None,
     ) -> None:
         """``arrived`` is told of the rows to be worked, in order, after the COMMIT that made them and before
-        their callers hear; ``failure`` is called once if the pen fails. Both on the pen's loop.
+        their callers hear; ``failure`` is called once if the writer fails. Both on the writer's loop.
         """
         self._arrived = arrived or self._arrived
         self._failure = failure or self._failure
@@ -128,13 +128,13 @@ class Pen:
         self._wake()
 
     def call(self, command: Command[T]) -> T:
-        """Apply a command in a transaction and wait for its COMMIT (from any thread but the pen's)."""
+        """Apply a command in a transaction and wait for its COMMIT (from any thread but the writer's)."""
         future: Future[T] = Future()
         self.submit(command, future)
         return future.result()
 
     async def ask(self, command: Command[T], *, can_wait: bool = False) -> T:
-        """The same on the pen's own loop."""
+        """The same on the writer's own loop."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.submit(command, future, can_wait=can_wait)
         return await future
@@ -173,7 +173,7 @@ class Pen:
         return self._stopping or self.failed is not None
 
     def join(self) -> None:
-        """Wait until ``run`` has ended (from another thread than the pen's)."""
+        """Wait until ``run`` has ended (from another thread than the writer's)."""
         self._ended.wait()
 
     def _wake(self) -> None:

@@ -1,4 +1,4 @@
-"""The ledger in SQLite: the pen that appends and signs, and the read-only view. All SQL is here."""
+"""The ledger in SQLite: the writer that appends and signs, and the read-only view. All SQL is here."""
 
 from umbridge_audit.store.ledger import Ledger, utc_now
 from umbridge_audit.store.made import TABLES, create_tables, transaction

@@ -1,4 +1,4 @@
-"""The pen: the one writer that appends entries and signs checkpoints.
+"""The writer: the one writer that appends entries and signs checkpoints.
 
 SPEC.md sections 6 to 8. Appending runs in the caller's transaction; only a checkpoint has its own.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from umbridge_audit.checkpoint import VerifierKey
-from umbridge_audit.entry import Draft, FormatError, Receipt, Spelt, canonical, good_chain, parse_leaf
+from umbridge_audit.entry import Draft, EncodedDraft, FormatError, Receipt, canonical, good_chain, parse_leaf
 from umbridge_audit.examine import SourceError, config_vkey, examine, genesis_prev
 from umbridge_audit.handover import Handover, from_entry
 from umbridge_audit.keys import Keyring
@@ -44,7 +44,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment between two transactions, as the pen remembers it."""
+    """A moment between two transactions, as the writer remembers it."""
 
     frontier: Frontier
     head: bytes
@@ -54,7 +54,7 @@ class Mark:
 
 
 class Ledger(Signed):
-    """The pen. One in the whole world for each chain: its holder has the store's lock.
+    """The writer. One in the whole world for each chain: its holder has the store's lock.
 
     ``append`` runs inside the caller's transaction. Where that is rolled back the caller takes the ledger
     back to its ``mark`` of before.
@@ -140,7 +140,7 @@ class Ledger(Signed):
         clock: Callable[[], datetime] = utc_now,
         quick: bool = False,
     ) -> Self:
-        """Takes the pen up again: re-hashes every leaf, checks tail and anchor, adds a missing anchor line.
+        """Opens for writing again: re-hashes every leaf, checks tail and anchor, adds a missing anchor line.
 
         ``quick`` takes the signed tree from kept subtrees instead of the leaves under them: ``reread`` is to
         follow. ``head_was`` says what was wrong with the store's head row.
@@ -185,7 +185,7 @@ class Ledger(Signed):
 
     # --- writing ------------------------------------------------------------------------------------
 
-    def append(self, drafts: Sequence[Draft | Spelt]) -> list[Receipt]:
+    def append(self, drafts: Sequence[Draft | EncodedDraft]) -> list[Receipt]:
         """Writes entries inside the caller's open transaction, a needed ``key.create`` before them.
 
         Raises ValueError for a draft that cannot be written, before anything has been: the ledger is
@@ -218,7 +218,7 @@ class Ledger(Signed):
         skip = len(owed) if self._frontier.size else 0
         for n, draft in enumerate(drafts):
             if draft.kind == "key.handover":
-                if isinstance(draft, Spelt):
+                if isinstance(draft, EncodedDraft):
                     raise ValueError("a handover is not spelt by others")
                 self._signer.take(from_entry(self._frontier.size + skip + n, draft.values))
         entries: list[tuple[int, bytes, str, bytes]] = []
@@ -283,11 +283,11 @@ class Ledger(Signed):
         return Policy(self.vkey, self._genesis, handovers=tuple(self._signer.handovers)).text()
 
 
-def _prepare(draft: Draft | Spelt, ts: str) -> tuple[Schema, list[str]]:
+def _prepare(draft: Draft | EncodedDraft, ts: str) -> tuple[Schema, list[str]]:
     schema = SCHEMAS.get(draft.kind)
     if schema is None:
         raise ValueError("no such kind of entry")
-    if isinstance(draft, Spelt):
+    if isinstance(draft, EncodedDraft):
         if len(draft.texts) != schema.size:
             raise ValueError("not the slots of its kind")
         return schema, [f'"{schema.name}"', ts, *draft.texts[2:]]

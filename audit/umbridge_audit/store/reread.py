@@ -1,12 +1,12 @@
 """The rows since the last checkpoint, read back and checked before they are signed: the short way.
 
 It runs on the daemon's loop once a second, so it sweeps where ``examine`` parses. It names no fault: a page
-that is not exactly as the pen writes it is left to ``examine``.
+that is not exactly as the writer writes it is left to ``examine``.
 """
 
 from __future__ import annotations
 
-from umbridge_audit.fast_check import Sweeper
+from umbridge_audit.fast_check import FastCheck
 from umbridge_audit.store.rows import Rows
 from umbridge_audit.tree import Frontier
 
@@ -15,11 +15,11 @@ _PAGE = 512
 
 
 def recheck(
-    rows: Rows, sweeper: Sweeper, since: Frontier, head: bytes, limit: int | None = None
+    rows: Rows, fast_checker: FastCheck, since: Frontier, head: bytes, limit: int | None = None
 ) -> tuple[Frontier, bytes] | None:
     """Tree and head with every row after ``since``, or the first ``limit`` of them.
 
-    None when one is not as the pen writes it. Every column of each row is read: leaf, open slots,
+    None when one is not as the writer writes it. Every column of each row is read: leaf, open slots,
     compartments' roots and ciphertexts must give one another's hashes, at the sweeper's level. What was whole
     in ``since`` is whole in the answer. Raises SourceError.
     """
@@ -31,11 +31,11 @@ def recheck(
         entries, parts = rows.page(start, start + page)
         if not entries:
             break
-        swept = sweeper.sweep(entries, parts, start, head or None)
-        if swept is None:
+        checked = fast_checker.check(entries, parts, start, head or None)
+        if checked is None:
             return None
-        frontier.extend(swept.hashes)
-        head = swept.hashes[-1]
+        frontier.extend(checked.hashes)
+        head = checked.hashes[-1]
         if limit is not None:
             return frontier, head
         if len(entries) < page:

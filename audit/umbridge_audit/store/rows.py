@@ -47,7 +47,7 @@ class Rollback(LedgerError):  # noqa: N818  named for what the operator is told
 
 
 class Rows:
-    """Reading, shared by the pen and the read-only view: raw rows, in batches, strictly typed."""
+    """Reading, shared by the writer and the read-only view: raw rows, in batches, strictly typed."""
 
     keyring: Keyring | None = None
 

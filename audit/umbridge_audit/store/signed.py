@@ -15,7 +15,7 @@ from pathlib import Path
 from umbridge_audit.checkpoint import Checkpoint, VerifierKey, anchor_lines, append_anchor
 from umbridge_audit.entry import FormatError
 from umbridge_audit.examine import SourceError, examine
-from umbridge_audit.fast_check import Sweeper
+from umbridge_audit.fast_check import FastCheck
 from umbridge_audit.handover import Handover
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.signing import Hand, head_of
@@ -53,7 +53,7 @@ class Signed(Rows):
         self._anchor = anchor
         self.chain = chain
         self.origin = f"umbridge.{chain}/{GEN}"
-        self._sweeper = Sweeper(chain, GEN, "keyless")
+        self._sweeper = FastCheck(chain, GEN, "keyless")
         self._signer: Signer
         self._head = b""
         self._frontier = Frontier()
@@ -63,7 +63,7 @@ class Signed(Rows):
         self._last: Checkpoint
         self._checkpoints = 0
         self.head_was = (
-            ""  # what was wrong with the head row when the pen was taken up; the next append mends it
+            ""  # what was wrong with the head row when the writer was taken up; the next append mends it
         )
         self._announced: set[str] = set()  # keys whose key.create went out since the last checkpoint
 

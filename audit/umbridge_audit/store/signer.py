@@ -92,7 +92,7 @@ class Signer:
             raise Broken(str(exc)) from None
 
     def resume(self, rows: Rows, stored: Checkpoint, signed: Frontier) -> None:
-        """Holds the memory against the store's last good checkpoint, when the pen is taken up.
+        """Holds the memory against the store's last good checkpoint, when the writer is taken up.
 
         Raises Rollback when the store is behind what was signed, or is another history. A crash may have left
         the memory one checkpoint ahead of the store, whose entries are there then; no memory at all is taken

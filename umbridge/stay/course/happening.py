@@ -18,7 +18,7 @@ class Left(NamedTuple):
     """A discharge as its latest believable statement has it. ``claim`` is the earliest received one's."""
 
     at: int
-    claim: tuple[int, int]
+    origin: tuple[int, int]
     is_contradicted: bool
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from umbridge.model import Lifecycle, ReviewType, Status
-from umbridge.stay.course.state import REVIEW_OF, Claim, Course, Span
+from umbridge.stay.course.state import REVIEW_OF, Course, Origin, Span
 
 
 class _Ground(NamedTuple):
@@ -13,22 +13,22 @@ class _Ground(NamedTuple):
 
     type: str
     at: int
-    claim: Claim
+    origin: Origin
     span: Span | None = None  # of a status; without it an event asked, or the patient left
 
 
 def _grounds(course: Course) -> list[_Ground]:
     """What the reviews of a course rest on now."""
     found = [
-        _Ground(REVIEW_OF[span.status].value, span.start, span.claim, span)
+        _Ground(REVIEW_OF[span.status].value, span.start, span.origin, span)
         for span in course.spans
         if span.status in REVIEW_OF
     ]
-    found += [_Ground(each.type, each.at, each.claim) for each in course.asked if not each.ended]
+    found += [_Ground(each.type, each.at, each.origin) for each in course.asked if not each.ended]
     is_over = course.lifecycle == Lifecycle.DISCHARGED and bool(course.spans)
-    claim, at = course.discharge_claim, course.discharged_at
-    if is_over and course.spans[-1].status == Status.INPATIENT and claim is not None and at is not None:
-        found.append(_Ground(ReviewType.RETROSPECTIVE.value, at, claim))
+    origin, at = course.discharge_origin, course.discharged_at
+    if is_over and course.spans[-1].status == Status.INPATIENT and origin is not None and at is not None:
+        found.append(_Ground(ReviewType.RETROSPECTIVE.value, at, origin))
     return found
 
 
@@ -54,9 +54,9 @@ def void_lost(course: Course, beside: Course, trigger: str) -> None:
             continue
         if beside.is_void(lost.type, lost.at):
             continue
-        beside.void(lost.type, lost.at, lost.claim)  # other events wait for their cancels there
+        beside.void(lost.type, lost.at, lost.origin)  # other events wait for their cancels there
         if trigger == "A25" and lost.type == ReviewType.DISCHARGE:
             standing = (each for each in beside.asked if not each.ended and (each.type, each.at) == lost[:2])
             course.asked = [*course.asked, next(standing)._replace(ended="PENDING_DISCHARGE_CANCELLED")]
         else:
-            course.void(lost.type, lost.at, lost.claim)
+            course.void(lost.type, lost.at, lost.origin)

@@ -123,8 +123,8 @@ class Times:
         )
         place = at if latest is None else max(at, latest)
         place = max(place, found.statements[0].floor)
-        claim = min(each.record.claim for each in found.statements)
-        left = Left(at, claim, is_contradicted)
+        origin = min(each.record.origin for each in found.statements)
+        left = Left(at, origin, is_contradicted)
         self._touched += found.statements
         if (left, place) != (found.left, found.place) or len(found.statements) == 1:
             before = at if found.left is None else found.left.at

@@ -17,7 +17,7 @@ from umbridge.stay.practitioners import Held
 SPANS, ACCOUNTS, ORDERS, LEAVES, VOIDED, PLACES, ASKED, LEVELS = 32, 16, 16, 32, 32, 64, 32, 16
 
 #: Row number and part of the message that first spoke for something: it names the review that follows.
-Claim = tuple[int, int]
+Origin = tuple[int, int]
 
 
 class Span(NamedTuple):
@@ -33,7 +33,7 @@ class Span(NamedTuple):
     source: str
     level: int | None
     placer: str
-    claim: Claim
+    origin: Origin
     levels: tuple[tuple[int, int | None], ...] = ()
 
     def asking(self, at: int, level: int | None) -> Span:
@@ -70,7 +70,7 @@ class Asked(NamedTuple):
 
     type: str
     at: int
-    claim: Claim
+    origin: Origin
     level: int | None
     by: str
     ended: str
@@ -81,7 +81,7 @@ class Voided(NamedTuple):
 
     type: str
     at: int
-    claim: Claim
+    origin: Origin
 
 
 class Course:
@@ -90,7 +90,7 @@ class Course:
     __slots__ = (
         *("lifecycle", "fields", "patient", "visit", "accounts", "care_start", "first_at", "discharged_at"),
         *(
-            "discharge_claim",
+            "discharge_origin",
             "disposition",
             "practitioners",
             "pending",
@@ -113,7 +113,7 @@ class Course:
         self.care_start: int | None = None
         self.first_at: int | None = None
         self.discharged_at: int | None = None
-        self.discharge_claim: Claim | None = None
+        self.discharge_origin: Origin | None = None
         self.disposition = ""
         self.practitioners: list[Held] = []
         self.pending: dict[str, int] = {}
@@ -151,11 +151,11 @@ class Course:
         course = cls()
         for name in cls.__slots__:
             setattr(course, name, state.get(name, getattr(course, name)))  # form 4 has fewer
-        course.discharge_claim = _claim_or_none(course.discharge_claim)
+        course.discharge_origin = _origin_or_none(course.discharge_origin)
         course.spans = _spans(course.spans)
         course.places = [Place(*row) for row in course.places]
         course.orders = [StatusOrderInForce(*row) for row in course.orders]
-        course.voided = [Voided(kind, at, _claim(claim)) for kind, at, claim in course.voided]
+        course.voided = [Voided(kind, at, _origin(origin)) for kind, at, origin in course.voided]
         course.leaves = [Leave(*row) for row in course.leaves]
         course.asked = _asked(course.asked)
         course.practitioners = [Held(*row) for row in course.practitioners]
@@ -171,8 +171,8 @@ class Course:
         """The flags, and what a later message may still put right."""
         return [*self.flags, "TIMES_CONTRADICT"] if RETURN_CONTRADICTED in self.fields else self.flags
 
-    def void(self, kind: str, at: int, claim: Claim) -> None:
-        self.voided = [*self.voided, Voided(kind, at, claim)][-VOIDED:]
+    def void(self, kind: str, at: int, origin: Origin) -> None:
+        self.voided = [*self.voided, Voided(kind, at, origin)][-VOIDED:]
 
     def is_void(self, kind: str, at: int) -> bool:
         return any((each.type, each.at) == (kind, at) for each in self.voided)
@@ -208,16 +208,16 @@ class Course:
         if current is not None:
             self.spans[-1] = current._replace(end=max(at, current.start))
 
-    def confirm(self, claim: Claim) -> None:
+    def confirm(self, origin: Origin) -> None:
         """Another message speaks for the current span: the earliest received one names its review."""
         current = self.current()
-        if current is not None and claim < current.claim:
-            self.spans[-1] = current._replace(claim=claim)
+        if current is not None and origin < current.origin:
+            self.spans[-1] = current._replace(origin=origin)
 
     def void_span(self, span: Span) -> None:
         review = REVIEW_OF.get(span.status)
         if review is not None:
-            self.void(review.value, span.start, span.claim)
+            self.void(review.value, span.start, span.origin)
 
     # -- place -------------------------------------------------------------------------------------------
 
@@ -242,13 +242,13 @@ class Course:
 
     # -- reviews that events ask for ---------------------------------------------------------------------
 
-    def ask(self, kind: ReviewType, at: int, claim: Claim, by: str, level: int | None = None) -> None:
+    def ask(self, kind: ReviewType, at: int, origin: Origin, by: str, level: int | None = None) -> None:
         """Ask for a review, unless one of the kind stands: then this message speaks for that one too."""
         for place, each in enumerate(self.asked):
             if each.type == kind and not each.ended and kind is not ReviewType.CONTINUED_STAY:
-                self.asked[place] = each._replace(claim=min(each.claim, claim))
+                self.asked[place] = each._replace(origin=min(each.origin, origin))
                 return
-        self.asked = [*self.asked, Asked(kind.value, at, claim, level, by, "")][-ASKED:]
+        self.asked = [*self.asked, Asked(kind.value, at, origin, level, by, "")][-ASKED:]
 
     def end_asked(self, kind: ReviewType, reason: str) -> None:
         self.asked = [
@@ -256,13 +256,13 @@ class Course:
             for each in self.asked
         ]
 
-    def void_asked(self, kind: ReviewType, by: str = "", claim: Claim | None = None) -> None:
+    def void_asked(self, kind: ReviewType, by: str = "", origin: Origin | None = None) -> None:
         """Take back what stands of a kind: all of it, what one trigger asked for, or what one message did."""
         kept = []
         for each in self.asked:
             of_kind = each.type == kind and not each.ended
-            if of_kind and by in ("", each.by) and claim in (None, each.claim):
-                self.void(each.type, each.at, each.claim)
+            if of_kind and by in ("", each.by) and origin in (None, each.origin):
+                self.void(each.type, each.at, each.origin)
             else:
                 kept.append(each)
         self.asked = kept
@@ -271,24 +271,24 @@ class Course:
 # -- at rest: JSON knows no tuples -------------------------------------------------------------------------
 
 
-def _claim(row: Sequence[int]) -> Claim:
+def _origin(row: Sequence[int]) -> Origin:
     return (row[0], row[1])
 
 
-def _claim_or_none(row: Sequence[int] | None) -> Claim | None:
-    return None if row is None else _claim(row)
+def _origin_or_none(row: Sequence[int] | None) -> Origin | None:
+    return None if row is None else _origin(row)
 
 
 def _spans(rows: Iterable[Sequence[Any]]) -> list[Span]:
     spans = [Span(*row) for row in rows]  # form 4 has no levels
     return [
-        each._replace(claim=_claim(each.claim), levels=tuple((at, level) for at, level in each.levels))
+        each._replace(origin=_origin(each.origin), levels=tuple((at, level) for at, level in each.levels))
         for each in spans
     ]
 
 
 def _asked(rows: Iterable[Sequence[Any]]) -> list[Asked]:
-    return [Asked(row[0], row[1], _claim(row[2]), *row[3:]) for row in rows]
+    return [Asked(row[0], row[1], _origin(row[2]), *row[3:]) for row in rows]
 
 
 LOCATION = ("unit", "room", "bed")

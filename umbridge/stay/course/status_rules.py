@@ -25,7 +25,7 @@ def order(course: Course, site: SiteProfile, record: Record) -> None:
     if data["status"] is None:
         if data["on"] and course.lifecycle in (None, Lifecycle.ACTIVE):
             course.pending["discharge"] = record.at
-            course.ask(ReviewType.DISCHARGE, record.at, record.claim, ORDER)
+            course.ask(ReviewType.DISCHARGE, record.at, record.origin, ORDER)
         elif not data["on"] and course.pending.pop("discharge", None) is not None:
             course.end_asked(ReviewType.DISCHARGE, "PENDING_DISCHARGE_CANCELLED")
         return
@@ -90,10 +90,10 @@ def settle_discharge(course: Course, site: SiteProfile, record: Record) -> None:
         found = resolve(site, registered, course.order_in_force())
         if found is not None:
             start = course.unseen = course.discharged_at
-            course.begin(Span(found.status, start, None, "ADT", found.source, None, "", record.claim))
+            course.begin(Span(found.status, start, None, "ADT", found.source, None, "", record.origin))
             course.followed = False
     elif current is not None and registered is not None and registered.status == current.status:
-        course.confirm(record.claim)
+        course.confirm(record.origin)
     if registered is not None:
         course.registered = registered.status
         last = course.spans[-1] if course.spans else None
@@ -122,9 +122,9 @@ def settle(course: Course, site: SiteProfile, record: Record) -> None:
         return
     asked = found.order
     if asked is None:
-        span = Span(found.status, at, None, "ADT", found.source, None, "", record.claim)
+        span = Span(found.status, at, None, "ADT", found.source, None, "", record.origin)
     else:
-        span = Span(found.status, asked.at, None, ORDER, asked.source, None, asked.placer, record.claim)
+        span = Span(found.status, asked.at, None, ORDER, asked.source, None, asked.placer, record.origin)
         span = span.asking(asked.at, asked.level)
     if current is None or current.status != span.status:
         left = course.fields.get(_LEFT, "")
@@ -139,7 +139,7 @@ def settle(course: Course, site: SiteProfile, record: Record) -> None:
         _begin(course, span, current, at)
         return
     course.followed = course.followed or said == span.status
-    course.confirm(record.claim)
+    course.confirm(record.origin)
     _confirm(course, found, course.spans[-1], span, at)
 
 
@@ -170,7 +170,7 @@ def _confirm(course: Course, found: Resolved, current: Span, span: Span, at: int
         # Registration came first: inpatient care still begins with the order (42 CFR 412.3(a)).
         start = max(span.start, current.start)
         levels = current.asking(at, span.level).levels if current.levels else span.levels
-        course.spans[-1] = span._replace(start=start, claim=current.claim, levels=levels)
+        course.spans[-1] = span._replace(start=start, origin=current.origin, levels=levels)
         if len(course.spans) > 1:
             course.spans[-2] = course.spans[-2]._replace(end=start)
 

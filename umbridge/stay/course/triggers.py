@@ -162,7 +162,7 @@ def _event(course: Course, site: SiteProfile, placed: Placed) -> None:
         settle_discharge(course, site, record)
     elif trigger == "A05":
         if course.lifecycle == Lifecycle.PLANNED and not course.current():
-            course.begin(Span(Status.PREADMIT, at, None, "ADT", "A05", None, "", record.claim))
+            course.begin(Span(Status.PREADMIT, at, None, "ADT", "A05", None, "", record.origin))
     elif trigger in _UPDATES and not is_after:
         settle(course, site, record)
     if trigger in ("A02", "A17"):
@@ -199,7 +199,7 @@ def _admit(course: Course, record: Record) -> None:
         if course.lifecycle in (None, Lifecycle.CANCELLED):
             course.lifecycle = Lifecycle.PLANNED
         if course.lifecycle == Lifecycle.PLANNED:
-            course.ask(ReviewType.PROSPECTIVE, record.at, record.claim, record.trigger)
+            course.ask(ReviewType.PROSPECTIVE, record.at, record.origin, record.trigger)
         return
     course.pending.pop("admit", None)
     if record.trigger == "A01" or course.lifecycle == Lifecycle.PLANNED:
@@ -210,7 +210,7 @@ def _admit(course: Course, record: Record) -> None:
     if left is not None:  # whoever comes again is admitted by an order of now, not by that of the stay before
         course.orders = [each for each in course.orders if each.at > left]
     _void_retrospective(course)
-    course.discharged_at = course.discharge_claim = None
+    course.discharged_at = course.discharge_origin = None
 
 
 def _convert(course: Course, record: Record) -> None:
@@ -251,7 +251,7 @@ def _attended_before(course: Course, beside: Course | None, record: Record) -> N
 def _discharge(course: Course, placed: Placed) -> None:
     course.lifecycle = Lifecycle.DISCHARGED
     if placed.left is not None:
-        course.discharged_at, course.discharge_claim = placed.left.at, placed.left.claim
+        course.discharged_at, course.discharge_origin = placed.left.at, placed.left.origin
     course.disposition = placed.record.data.get("disposition", course.disposition)
     course.pending = {}
 
@@ -290,9 +290,9 @@ def _pend(course: Course, record: Record) -> None:
             course.lifecycle = Lifecycle.PLANNED
         current = course.current()
         if current is None or current.status != Status.INPATIENT:
-            course.ask(ReviewType.PROSPECTIVE, record.at, record.claim, record.trigger)
+            course.ask(ReviewType.PROSPECTIVE, record.at, record.origin, record.trigger)
     elif record.trigger == "A16":
-        course.ask(ReviewType.DISCHARGE, record.at, record.claim, record.trigger)
+        course.ask(ReviewType.DISCHARGE, record.at, record.origin, record.trigger)
 
 
 def _purge(course: Course, record: Record) -> None:
@@ -304,7 +304,7 @@ def _purge(course: Course, record: Record) -> None:
 
 def _empty(course: Course, record: Record) -> None:
     """A shell: nothing that opened the stay is left."""
-    course.emptied = [record.told, record.claim[0]]
+    course.emptied = [record.told, record.origin[0]]
     for span in course.spans:
         course.void_span(span)
     for kind in (ReviewType.PROSPECTIVE, ReviewType.CONTINUED_STAY, ReviewType.DISCHARGE):
@@ -312,14 +312,14 @@ def _empty(course: Course, record: Record) -> None:
     _void_retrospective(course)
     course.lifecycle, course.spans, course.registered = Lifecycle.CANCELLED, [], None
     course.followed = False
-    course.pending, course.discharged_at, course.discharge_claim = {}, None, None
+    course.pending, course.discharged_at, course.discharge_origin = {}, None, None
 
 
 def _void_retrospective(course: Course) -> None:
     """The discharge that an inpatient stay ended in is no more."""
     ended_inpatient = bool(course.spans) and course.spans[-1].status == Status.INPATIENT
-    if ended_inpatient and course.discharge_claim is not None and course.discharged_at is not None:
-        course.void(ReviewType.RETROSPECTIVE.value, course.discharged_at, course.discharge_claim)
+    if ended_inpatient and course.discharge_origin is not None and course.discharged_at is not None:
+        course.void(ReviewType.RETROSPECTIVE.value, course.discharged_at, course.discharge_origin)
 
 
 def _another_level(course: Course, site: SiteProfile, record: Record, before: Level | None) -> None:
@@ -330,7 +330,7 @@ def _another_level(course: Course, site: SiteProfile, record: Record, before: Le
     if current is not None and current.status == Status.INPATIENT and course.lifecycle == Lifecycle.ACTIVE:
         kind = ReviewType.CONTINUED_STAY
         course.end_asked(kind, "TRANSFERRED")
-        course.ask(kind, record.at, record.claim, record.trigger, int(unit.level))
+        course.ask(kind, record.at, record.origin, record.trigger, int(unit.level))
 
 
 # -- cancels ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from umbridge.stay.orders.effect import Effect
-from umbridge.stay.orders.order_statement import DISCHARGE, STATUS, Said
+from umbridge.stay.orders.order_statement import DISCHARGE, STATUS, OrderStatement
 from umbridge.stay.orders.treatment_spans import Turn
 from umbridge.stay.record import ORDER, RANK, Record, RecordData
 
@@ -53,18 +53,18 @@ class Run:
 
     __slots__ = ("begun", "changes", "claims", "end", "ended", "is_lone", "length", "moves", "rates", "start")
 
-    def __init__(self, begun: Said, start: int, length: Length = _ENDLESS) -> None:
+    def __init__(self, begun: OrderStatement, start: int, length: Length = _ENDLESS) -> None:
         self.begun, self.start, self.length = begun, start, length
         #: From when, how fast, and where it was said.
         self.rates: list[tuple[int, str, str]] = []
         #: Of the beginning and of each change: that of the first received that says it is in force as such.
-        self.claims = [begun.claim]
+        self.claims = [begun.origin]
         self.end: int | None = None
-        self.ended: Said | None = None
+        self.ended: OrderStatement | None = None
         self.is_lone = False  # the end of an order that nobody had told of
-        self.changes: list[Said] = []
+        self.changes: list[OrderStatement] = []
         #: Of a status order: what said afterwards when it takes effect. Whether it still may, the stay knows.
-        self.moves: list[Said] = []
+        self.moves: list[OrderStatement] = []
 
     @property
     def begins(self) -> int:
@@ -77,7 +77,7 @@ class OrderLine:
 
     __slots__ = ("_length", "_rate", "_shown", "_start", "_state", "_undo", "runs", "what")
 
-    def __init__(self, what: str, shown: Said) -> None:
+    def __init__(self, what: str, shown: OrderStatement) -> None:
         self.what = what
         self.runs: list[Run] = []
         self._shown = shown  # the last that said what the order is; at first, the first that will
@@ -92,7 +92,7 @@ class OrderLine:
         """Whether nobody ever told of this order, but only that it had ended or could not be ended."""
         return all(run.is_lone for run in self.runs)
 
-    def step(self, said: Said, *, does: str = "") -> None:
+    def step(self, said: OrderStatement, *, does: str = "") -> None:
         """``does``: what it does to this order, where that is not what it does to its own."""
         effect = does or said.does
         is_timed = self._state == "on" and (said.is_dated or self._puts_off(said))
@@ -129,18 +129,18 @@ class OrderLine:
                 self._close(said, "off")
         if effect in _IN_FORCE and self._state == "on":
             run = self.runs[-1]
-            run.claims[-1] = min(run.claims[-1], said.claim)
+            run.claims[-1] = min(run.claims[-1], said.origin)
 
-    def _is_same(self, said: Said) -> bool:
+    def _is_same(self, said: OrderStatement) -> bool:
         """Whether it says of the order nothing else than was known: not another status or level from then."""
         return not said.what or (said.status, said.level) == (self._shown.status, self._shown.level)
 
-    def _puts_off(self, said: Said) -> bool:
+    def _puts_off(self, said: OrderStatement) -> bool:
         """Whether it says when the order is to begin, which lies ahead of it or did until now. A start that
         has passed says of what has begun only that it was not to begin before."""
         return said.start is not None and (said.start > said.told or said.told < self.runs[-1].begins)
 
-    def _move(self, said: Said) -> None:
+    def _move(self, said: OrderStatement) -> None:
         """The order takes effect at another time than was said. Of a treatment only before it began: what
         runs is changed from then on, and was given until then."""
         run = self.runs[-1]
@@ -150,7 +150,7 @@ class OrderLine:
         elif said.told < run.start:
             run.start = said.at
 
-    def _time(self, said: Said) -> None:
+    def _time(self, said: OrderStatement) -> None:
         """When it is to begin and for how long it runs, as last told, by whatever code."""
         if said.start is not None:
             self._start = said.start
@@ -159,7 +159,7 @@ class OrderLine:
             if self._state == "on":
                 self.runs[-1].length = self._length
 
-    def _say(self, said: Said) -> None:
+    def _say(self, said: OrderStatement) -> None:
         """What the order is, as last told."""
         if said.rate:
             self._rate = (said.rate, said.source)
@@ -167,10 +167,10 @@ class OrderLine:
                 self.runs[-1].rates.append((max(said.changed, self.runs[-1].start), *self._rate))
         if self._state == "on" and (said.status, said.level) != (self._shown.status, self._shown.level):
             self.runs[-1].changes.append(said)
-            self.runs[-1].claims.append(said.claim)
+            self.runs[-1].claims.append(said.origin)
         self._shown = said
 
-    def _seen(self, said: Said) -> Said:
+    def _seen(self, said: OrderStatement) -> OrderStatement:
         """A statement by number alone, with what the order is."""
         known = self._shown
         if said.what:
@@ -185,7 +185,7 @@ class OrderLine:
             by=said.by or known.by,
         )
 
-    def _open(self, said: Said, start: int) -> None:
+    def _open(self, said: OrderStatement, start: int) -> None:
         if self._state != "on":
             if said.what and said.does == Effect.BEGINS and not said.is_timed:
                 self._length = _ENDLESS  # it begins again, and nobody said that it will stop
@@ -204,13 +204,13 @@ class OrderLine:
             self._state = "on"
         self._undo = None
 
-    def _not_before(self, said: Said, start: int) -> int:
+    def _not_before(self, said: OrderStatement, start: int) -> int:
         """A release does not begin what is still to begin; what is ordered anew says anew when it is to."""
         if said.is_new:
             self._start = said.start
         return start if self._start is None else max(start, self._start)
 
-    def _close(self, said: Said, state: str, *, is_request: bool = False) -> None:
+    def _close(self, said: OrderStatement, state: str, *, is_request: bool = False) -> None:
         if self._state == "on":
             run = self.runs[-1]
             run.end, run.ended = max(said.changed, run.begins), said
@@ -262,19 +262,19 @@ class OrderLine:
             last = (
                 None if run.end is None or run.ended is None else _record(run.ended, run.end, run.begun, key)
             )
-            first = _record(run.begun, run.start, run.begun, key, is_on=True, claim=run.claims[0])
+            first = _record(run.begun, run.start, run.begun, key, is_on=True, origin=run.claims[0])
             begins = first.moved(run.begins)
             if run.is_lone or last is None or begins.key < last.key:
                 if not run.is_lone:
                     yield first
                 for move in run.moves:
                     own = (move.seq, move.part + _AGAIN)
-                    moved = _record(move, move.at, run.begun, key, is_on=True, claim=own)
+                    moved = _record(move, move.at, run.begun, key, is_on=True, origin=own)
                     moved.data["moves"] = True
                     yield moved
-                for change, claim in zip(run.changes, run.claims[1:], strict=True):
+                for change, origin in zip(run.changes, run.claims[1:], strict=True):
                     again = _record(
-                        change, max(change.changed, run.begins), change, key, is_on=True, claim=claim
+                        change, max(change.changed, run.begins), change, key, is_on=True, origin=origin
                     )
                     if begins.key < again.key and (last is None or again.key < last.key):
                         yield again
@@ -282,7 +282,7 @@ class OrderLine:
                     yield last
 
 
-def line_of(what: str, its: list[Said], above: list[Said]) -> OrderLine:
+def line_of(what: str, its: list[OrderStatement], above: list[OrderStatement]) -> OrderLine:
     """One order of one kind, from its statements in the order told and what was said of its parents."""
     told = {said.seq for said in its if said.what == what}
     line = OrderLine(what, next(said for said in its if said.what == what))
@@ -294,12 +294,18 @@ def line_of(what: str, its: list[Said], above: list[Said]) -> OrderLine:
     return line
 
 
-def _turn(said: Said, at: int, *, is_on: bool, key: str, patient: str) -> Turn:
+def _turn(said: OrderStatement, at: int, *, is_on: bool, key: str, patient: str) -> Turn:
     return Turn(at, said.sent, said.seq, said.part, is_on, key, said.source, patient)
 
 
 def _record(
-    said: Said, at: int, shown: Said, key: str, *, is_on: bool = False, claim: tuple[int, int] | None = None
+    said: OrderStatement,
+    at: int,
+    shown: OrderStatement,
+    key: str,
+    *,
+    is_on: bool = False,
+    origin: tuple[int, int] | None = None,
 ) -> Record:
     data: RecordData = {}
     if shown.facility:
@@ -315,7 +321,7 @@ def _record(
     data["source"] = shown.source
     if shown.by:
         data["by"] = json.loads(shown.by)
-    seq, part = claim or said.claim
+    seq, part = origin or said.origin
     return Record((at, RANK[ORDER], said.told, seq, part), ORDER, shown.patient, data)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from umbridge.stay.orders.entities import alike, same, spelt_once
-from umbridge.stay.orders.order_statement import NO_TREATMENT, UNREAD, Said
+from umbridge.stay.orders.order_statement import NO_TREATMENT, UNREAD, OrderStatement
 
 
 def shelf_of(kind: str, number: str) -> str:
     return kind + number.partition("^")[0]
 
 
-def own_shelf(said: Said) -> str:
+def own_shelf(said: OrderStatement) -> str:
     """The shelf of its own number."""
     return shelf_of("P", said.placer) if said.placer else shelf_of("F", said.filler)
 
@@ -20,7 +20,7 @@ def own_shelf(said: Said) -> str:
 class Numbers:
     """The numbers on one shelf: whose is known, and whether one that leaves it out is an order of its own."""
 
-    def __init__(self, place: str, said: list[Said], plain: Iterable[str]) -> None:
+    def __init__(self, place: str, said: list[OrderStatement], plain: Iterable[str]) -> None:
         self._kind = kind = place[0]
         self.apart = sorted({each.filler for each in said if each.apart})
         plain = set(plain)

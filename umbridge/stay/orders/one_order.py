@@ -7,7 +7,7 @@ from typing import Any
 
 from umbridge.stay.orders.entities import alike
 from umbridge.stay.orders.force import SAYS_WHAT
-from umbridge.stay.orders.order_statement import NO_TREATMENT, Said
+from umbridge.stay.orders.order_statement import NO_TREATMENT, OrderStatement
 from umbridge.stay.record import same_patient
 
 
@@ -19,7 +19,7 @@ def alike_until(one: list[Any], other: list[Any]) -> int:
     return next((n for n, (mine, its) in enumerate(pairs) if mine != its), min(len(one), len(other)))
 
 
-def are_one(its: list[Said]) -> bool:
+def are_one(its: list[OrderStatement]) -> bool:
     """Whether kinds under one number are parts of one order: told of in one message, or by a change of it."""
     rows = [
         {said.seq for said in its if said.what == what and said.does in SAYS_WHAT}
@@ -28,7 +28,7 @@ def are_one(its: list[Said]) -> bool:
     return bool(set.intersection(*rows)) or any(said.is_change for said in its)
 
 
-def is_meant(said: Said, its: list[Said], kinds: set[str]) -> bool:
+def is_meant(said: OrderStatement, its: list[OrderStatement], kinds: set[str]) -> bool:
     """Whether a number without a namespace, with a code that nobody knows, means the one order that has it.
 
     Pharmacies code a treatment anew. Nobody does that to a status order: the number may be another
@@ -40,7 +40,7 @@ def is_meant(said: Said, its: list[Said], kinds: set[str]) -> bool:
     return is_named and any(alike(said.filler, each.filler) for each in its if each.what)
 
 
-def by_patient(its: list[Said], stands: Callable[[str], str]) -> Iterator[list[Said]]:
+def by_patient(its: list[OrderStatement], stands: Callable[[str], str]) -> Iterator[list[OrderStatement]]:
     """The statements by whose order it is: another patient's under the same number is another order."""
     owners = {stands(said.patient) for said in its} - {""}
     if len(owners) < 2:
@@ -60,12 +60,14 @@ class Entries:
 
     __slots__ = ("_by",)
 
-    def __init__(self, its: Iterable[Said] = ()) -> None:
-        self._by: dict[int, list[tuple[Said, Said]]] = {}  # as it was said, and as it is read
+    def __init__(self, its: Iterable[OrderStatement] = ()) -> None:
+        self._by: dict[
+            int, list[tuple[OrderStatement, OrderStatement]]
+        ] = {}  # as it was said, and as it is read
         for said in sorted(its, key=_sent):
             self.read(said)
 
-    def read(self, said: Said) -> Said | None:
+    def read(self, said: OrderStatement) -> OrderStatement | None:
         """The next by MSH-7 and receipt, told when it was told; None where it is not the next."""
         if said.entered is None:
             return said
@@ -88,18 +90,18 @@ class Entries:
         return read
 
 
-def _is_before(one: Said, other: Said) -> bool:
+def _is_before(one: OrderStatement, other: OrderStatement) -> bool:
     """Whether it was sent before, and of the same part of the order."""
     is_same = not one.what or not other.what or one.what == other.what or one.is_change or other.is_change
     return one.sent < other.sent and is_same
 
 
-def _words(said: Said) -> tuple[object, ...]:
+def _words(said: OrderStatement) -> tuple[object, ...]:
     its = (*said[4:10], said.is_timed, said.stop, said.status, said.level, said.word, said.rate)
     return (*its, said.start, said.lasting, said.gaps)
 
 
-def retold(its: list[Said]) -> list[Said]:
+def retold(its: list[OrderStatement]) -> list[OrderStatement]:
     """The statements of one order in the order told."""
     named = [said.entered for said in its if said.entered is not None]
     if len(set(named)) == len(named):
@@ -109,5 +111,5 @@ def retold(its: list[Said]) -> list[Said]:
     return sorted(said for said in read if said is not None)
 
 
-def _sent(said: Said) -> tuple[int, int, int]:
+def _sent(said: OrderStatement) -> tuple[int, int, int]:
     return said[1:4]

@@ -31,7 +31,7 @@ _NEW = frozenset({"NW", "RO", "CH", "RA", "SN"})
 _CHANGED = frozenset({"XO", "XX", "XR"})
 
 
-class Said(NamedTuple):
+class OrderStatement(NamedTuple):
     """One ORC, cut to what an order needs, as the increment keeps it. Times are instants."""
 
     told: int
@@ -77,7 +77,7 @@ class Said(NamedTuple):
         return self[:4]
 
     @property
-    def claim(self) -> tuple[int, int]:
+    def origin(self) -> tuple[int, int]:
         return (self.seq, self.part)
 
     @property
@@ -188,14 +188,14 @@ def _signed(order: Order) -> str:
     return json.dumps(its, separators=(",", ":")) if its else ""
 
 
-def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list[Plain]]:
+def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[OrderStatement], list[Plain]]:
     """What of one message belongs to the orders of its stay."""
     if not event.orders and not event.observations:
         return [], []
     names, sent, site = names_of(event, site), instant(event.sent_at), site.at(event.facility)
     learnt = _learnt(event, site, names.patient) if event.observations else []
     replaced = {order.placer for order in event.orders if order.control == "RU"}
-    said: list[Said] = []
+    said: list[OrderStatement] = []
     plain = learnt
     for part, order in enumerate(event.orders, 1):
         does = effect_of(order, site.order_meanings)
@@ -225,7 +225,7 @@ def said_of(event: Event, seq: int, site: SiteProfile) -> tuple[list[Said], list
             elif order.control == "RO" and any(same(order.placer, each) for each in replaced):
                 apart = REPLACEMENT
         said.append(
-            Said(
+            OrderStatement(
                 sent if order.told_at is None else instant(order.told_at),
                 sent,
                 seq,

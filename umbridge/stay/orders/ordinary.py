@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from umbridge.stay.orders.entities import same
 from umbridge.stay.orders.numbers import shelf_of
-from umbridge.stay.orders.order_statement import Plain, Said
+from umbridge.stay.orders.order_statement import OrderStatement, Plain
 
 #: So many numbers a stay, some 150 bytes each.
 MOST = 16_384
@@ -62,7 +62,7 @@ class Ordinary:
         its = {each for key in keys for each in self._spelt(key) if each in self._codes}
         return {code for key in its for code in self._codes[key].split("\n")}
 
-    def codes_of(self, place: str, name: str, its: list[Said]) -> set[str]:
+    def codes_of(self, place: str, name: str, its: list[OrderStatement]) -> set[str]:
         """What orders of this name are called that are neither a status nor a treatment."""
         keys = {name, *(f"F{said.filler}" for said in its if said.filler and not said.placer)}
         if name[:1] == "P":

@@ -32,8 +32,8 @@ from umbridge.stay.orders.order_statement import (
     REPLACEMENT,
     STATUS,
     UNREAD,
+    OrderStatement,
     Plain,
-    Said,
 )
 from umbridge.stay.orders.ordinary import Ordinary
 from umbridge.stay.orders.shelf import NUMBERS, READ, Shelf
@@ -60,7 +60,7 @@ class Orders:
         self._ties = Ties(self._ordinary)
         self._pairs: set[tuple[str, str]] = set()  # learnt from orders that are neither
         #: Shelf of its own number -> what another number may name, and where it lies.
-        self._loose: dict[str, dict[Said, str]] = {}
+        self._loose: dict[str, dict[OrderStatement, str]] = {}
         self._children: dict[str, set[str]] = {}  # a parent's shelf -> its children's
         self.facts: dict[str, InForce] = {}  # the orders of each treatment of which any was told
         self._raised: Counter[tuple[str, str]] = Counter()  # exception and patient
@@ -90,12 +90,12 @@ class Orders:
 
     # -- taking in ---------------------------------------------------------------------------------------
 
-    def add(self, said: Said) -> None:
+    def add(self, said: OrderStatement) -> None:
         """Take in one statement. The same again, under whatever receipt number, changes nothing."""
         for each in self.grouped.take(said) if said.group else (said,):
             self._take(each)
 
-    def _take(self, said: Said) -> None:
+    def _take(self, said: OrderStatement) -> None:
         if self._past:
             self._past = {told_by: its for told_by, its in self._past.items() if told_by < said.sent}
         if said.placer or said.filler:
@@ -140,7 +140,7 @@ class Orders:
         for place in self._shelves:
             self._mark(place)
 
-    def _put(self, place: str, said: Said) -> bool:
+    def _put(self, place: str, said: OrderStatement) -> bool:
         """Whether it lies there now; it does not where the same does, received earlier."""
         held = self._shelves.setdefault(place, Shelf()).said
         at = bisect_left(held, said[:2])
@@ -192,11 +192,11 @@ class Orders:
                     if parent:
                         self._children[shelf_of(kind, parent)].add(place)
 
-    def shelf(self, said: Said) -> Shelf | None:
+    def shelf(self, said: OrderStatement) -> Shelf | None:
         """Where its order is, if it has one here."""
         return self._shelves.get(self._placed(said))
 
-    def _placed(self, said: Said) -> str:
+    def _placed(self, said: OrderStatement) -> str:
         """Where a statement lies: with the order's placer number, or with the one that is tied to its own."""
         if not said.placer and not said.filler:
             return f"C{said.what}{said.status}{said.code}"  # no number at all: the order of that code
@@ -208,7 +208,7 @@ class Orders:
 
     # -- which order -------------------------------------------------------------------------------------
 
-    def _groups(self, place: str) -> dict[str, list[Said]]:
+    def _groups(self, place: str) -> dict[str, list[OrderStatement]]:
         """A shelf's statements by the name of the order they speak of; "" where it may be several."""
         shelf = self._shelves.get(place)
         if shelf is None:
@@ -243,7 +243,7 @@ class Orders:
             return names.pop() if len(names) == 1 else ""
         return "" if placers else numbers.name(filler, what)
 
-    def _above(self, said: Said) -> Iterator[tuple[str, list[Said]]]:
+    def _above(self, said: OrderStatement) -> Iterator[tuple[str, list[OrderStatement]]]:
         """The parents of an order, by the numbers that one of its statements gives."""
         places = []
         if said.parent:
@@ -257,9 +257,9 @@ class Orders:
             name = self._name(place, self._numbers(place), placer, filler)
             yield name, self._groups(place).get(name, []) if name else []
 
-    def _inherited(self, its: Iterable[Said], below: frozenset[str]) -> set[Said]:
+    def _inherited(self, its: Iterable[OrderStatement], below: frozenset[str]) -> set[OrderStatement]:
         """What was said of the parents of an order, as far as it goes for their children."""
-        found: set[Said] = set()
+        found: set[OrderStatement] = set()
         for said in its:
             for name, parents in self._above(said):
                 if name not in below:
@@ -318,7 +318,7 @@ class Orders:
         records: list[Record] = []
         runs: dict[tuple[str, Turn, Turn | None], None] = {}
         shelf.odd, shelf.line = [], None
-        lines: list[tuple[OrderLine, list[Said]]] = []
+        lines: list[tuple[OrderLine, list[OrderStatement]]] = []
         for name, its in self._groups(place).items():
             used = self._used(place, name, its, shelf.odd)
             if not used:
@@ -328,8 +328,8 @@ class Orders:
             above = [said._replace(what="", part=said.part + own) for said in inherited]
             groups = [mine for mine in by_patient(used, stands) if any(said.what for said in mine)]
             if len(groups) != 1 or len(groups[0]) != len(used):
-                theirs = {said.claim for mine in groups for said in mine}
-                shelf.odd += [of_another(said) for said in used if said.claim not in theirs]
+                theirs = {said.origin for mine in groups for said in mine}
+                shelf.odd += [of_another(said) for said in used if said.origin not in theirs]
             for mine in groups:
                 for what in sorted({said.what for said in mine if said.what}):
                     line = line_of(what, mine, above)
@@ -344,14 +344,16 @@ class Orders:
         if len(lines) == 1 and not shelf.odd and self._is_plain_sailing(place, shelf.said):
             shelf.line = lines[0][0]
 
-    def _is_plain_sailing(self, place: str, its: list[Said]) -> bool:
+    def _is_plain_sailing(self, place: str, its: list[OrderStatement]) -> bool:
         """Whether all speak of one order by the same numbers, and no other order has to do with it."""
         first = its[0]
         if first.parent or first.parent_filler or first.apart or self._ordinary.codes_of(place, place, its):
             return False
         return all(said[NUMBERS] == first[NUMBERS] and said.patient == first.patient for said in its)
 
-    def _used(self, place: str, name: str, its: list[Said], odd: list[tuple[Said, str, str]]) -> list[Said]:
+    def _used(
+        self, place: str, name: str, its: list[OrderStatement], odd: list[tuple[OrderStatement, str, str]]
+    ) -> list[OrderStatement]:
         """The statements that tell of a status or a treatment; of the others, why not."""
         kinds = {said.what for said in its if said.what}
         codes = self._ordinary.codes_of(place, name, its)
@@ -362,7 +364,7 @@ class Orders:
         others = (self._beside(place, its) if "^" in name or not name else codes) - {""}
         is_one = ("^" in name or len(kinds) < 2) and not others
         is_one = is_one or (not others and are_one(its))
-        used: list[Said] = []
+        used: list[OrderStatement] = []
         for said in its:
             if said.does not in READ:
                 odd.append((said, said.does, UNREAD_ORDER if said.what or (kinds and name) else ""))
@@ -385,7 +387,7 @@ class Orders:
                 odd.append((said, reason.value, _EXCEPTIONS.get(reason, "")))
         return used
 
-    def _beside(self, place: str, its: list[Said]) -> set[str]:
+    def _beside(self, place: str, its: list[OrderStatement]) -> set[str]:
         """What orders are called that a number without a namespace may mean, and that have another one."""
         keys = {place, *(f"F{said.filler}" for said in its if said.is_bare and not said.placer)}
         mapped = {said.placer or said.filler for said in self._shelves[place].said if said.what}
@@ -399,21 +401,21 @@ class Orders:
 
     # -- what is not used --------------------------------------------------------------------------------
 
-    def odd(self) -> Iterator[tuple[Said, str]]:
+    def odd(self) -> Iterator[tuple[OrderStatement, str]]:
         """The statements that were kept and are not used, with the reason."""
         for shelf in self._shelves.values():
             for said, reason, _ in shelf.odd:
                 yield said, reason
         yield from self.grouped.odd()
 
-    def why(self, said: Said) -> OrderReason | None:
+    def why(self, said: OrderStatement) -> OrderReason | None:
         """Why a statement that was taken in is not used, as things stand; also of one told again."""
         if said.is_of_group:
             return self.grouped.why(said)
         shelf = self._shelves[self._placed(said)]
         near = takewhile(lambda each: each[:2] == said[:2], shelf.said[bisect_left(shelf.said, said[:2]) :])
-        its = {each.claim for each in near if each[3:] == said[3:]}
-        return next((_REASONS[why] for each, why, _ in shelf.odd if each.claim in its), None)
+        its = {each.origin for each in near if each[3:] == said[3:]}
+        return next((_REASONS[why] for each, why, _ in shelf.odd if each.origin in its), None)
 
     def exceptions(
         self, is_own: Callable[[str], bool], at: int, registered: Registered, left: int | None

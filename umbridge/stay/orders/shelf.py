@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from umbridge.stay.orders.effect import Effect
 from umbridge.stay.orders.force import OrderLine
 from umbridge.stay.orders.one_order import Entries
-from umbridge.stay.orders.order_statement import DISCHARGE, NO_TREATMENT, STATUS, Said
+from umbridge.stay.orders.order_statement import DISCHARGE, NO_TREATMENT, STATUS, OrderStatement
 from umbridge.stay.orders.treatment_spans import Turn
 from umbridge.stay.record import Record
 
 #: What says something of its order; anything else is the reason why it does not.
 READ = frozenset(Effect)
 #: Where a statement has its numbers.
-NUMBERS = slice(Said._fields.index("placer"), Said._fields.index("apart") + 1)
+NUMBERS = slice(OrderStatement._fields.index("placer"), OrderStatement._fields.index("apart") + 1)
 
 
 class Shelf:
@@ -23,19 +23,21 @@ class Shelf:
     __slots__ = ("entries", "groups", "line", "more", "odd", "records", "runs", "said")
 
     def __init__(self) -> None:
-        self.said: list[Said] = []
+        self.said: list[OrderStatement] = []
         self.line: OrderLine | None = None  # where it is one order and nothing else: it only has to go on
-        self.more: list[Said] = []  # with these
+        self.more: list[OrderStatement] = []  # with these
         self.entries: Entries | None = None  # of that one order
-        self.groups: dict[str, list[Said]] | None = None
+        self.groups: dict[str, list[OrderStatement]] | None = None
         self.records: list[Record] = []
         self.runs: list[tuple[str, Turn, Turn | None]] = []
-        self.odd: list[tuple[Said, str, str]] = []  # what is not used, why, and the exception that it is
+        self.odd: list[
+            tuple[OrderStatement, str, str]
+        ] = []  # what is not used, why, and the exception that it is
 
     def raised(self) -> Iterator[tuple[str, str]]:
         return ((code, said.patient) for said, _, code in self.odd if code)
 
-    def goes_on(self, said: Said) -> bool:
+    def goes_on(self, said: OrderStatement) -> bool:
         """Take a statement where it is the next about the one order here, by no other numbers than it has."""
         if self.line is None or not self.groups:
             return False
@@ -46,7 +48,7 @@ class Shelf:
         if said.code and said.is_bare and self.line.what in NO_TREATMENT:
             return False  # it may be another application's
         if said.entered is None:
-            read: Said | None = said
+            read: OrderStatement | None = said
         else:
             if self.entries is None:
                 self.entries = Entries(self.said)
@@ -56,7 +58,7 @@ class Shelf:
         self.more.append(read)
         return True
 
-    def go_on(self, name: str, its: list[Said], line: OrderLine) -> None:
+    def go_on(self, name: str, its: list[OrderStatement], line: OrderLine) -> None:
         """Take the statements that came since one by one, and read only what they can have changed."""
         since = max(0, len(line.runs) - 1)
         is_status = line.what in (STATUS, DISCHARGE)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from umbridge.stay.orders.effect import Effect
 from umbridge.stay.orders.force import SAYS_WHAT, OrderLine
-from umbridge.stay.orders.order_statement import NO_TREATMENT, UNREAD, Said
+from umbridge.stay.orders.order_statement import NO_TREATMENT, UNREAD, OrderStatement
 from umbridge.stay.orders.treatment_spans import InForce
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.record import Record
@@ -22,7 +22,7 @@ _GOES_ON = SAYS_WHAT | {Effect.RELEASES}
 Registered = tuple[str, int] | None
 
 
-def nameless(said: Said) -> OrderReason:
+def nameless(said: OrderStatement) -> OrderReason:
     """Of what says nothing but a number that no order has.
 
     Where it says that there is such an order, or that it goes on (a parent whose children follow, numbers, a
@@ -31,7 +31,7 @@ def nameless(said: Said) -> OrderReason:
     return OrderReason.UNNAMED if said.does in _GOES_ON else OrderReason.NOT_FOUND
 
 
-def of_another(said: Said) -> tuple[Said, str, str]:
+def of_another(said: OrderStatement) -> tuple[OrderStatement, str, str]:
     """By the number of another patient's order: its own patient has none of that number."""
     if said.code:
         return said, OrderReason.UNMAPPED.value, ""
@@ -43,14 +43,16 @@ class Strange:
     """Such statements by the shelf that they lie on, and the status and discharge orders beside them."""
 
     def __init__(self) -> None:
-        self._said: dict[str, list[Said]] = {}
+        self._said: dict[str, list[OrderStatement]] = {}
         #: What it would end, a status, whose -> when each was sent and told, in order.
         self._kinds: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
         self._records: dict[str, list[Record]] = {}
 
-    def take(self, place: str, lines: Iterable[tuple[OrderLine, list[Said]]]) -> list[tuple[Said, str, str]]:
+    def take(
+        self, place: str, lines: Iterable[tuple[OrderLine, list[OrderStatement]]]
+    ) -> list[tuple[OrderStatement, str, str]]:
         """What the orders of a shelf have of them, anew, each with its reason."""
-        found, strange = set[Said](), dict[Said, None]()
+        found, strange = set[OrderStatement](), dict[OrderStatement, None]()
         for line, its in lines:
             is_known = line.what == UNREAD or not line.is_unknown or any(said.is_new for said in its)
             told = dict.fromkeys(said for said in its if said.what == line.what)
@@ -59,7 +61,7 @@ class Strange:
         self._put(place, unknown)
         return [(said, OrderReason.NOT_FOUND.value, "") for said in unknown]
 
-    def _put(self, place: str, said: list[Said]) -> None:
+    def _put(self, place: str, said: list[OrderStatement]) -> None:
         for each in self._said.pop(place, ()):
             held = self._kinds[each.what, each.status, each.patient]
             del held[bisect_left(held, (each.sent, each.told))]
