@@ -44,7 +44,7 @@ def python_of(checkout: Path) -> str:
 
 def code_of(python: str) -> str:
     """Where the code lies that this interpreter runs: asked before anything is measured."""
-    asked = "import umbridge.run.daemon as it, pathlib; print(pathlib.Path(it.__file__).parents[1])"
+    asked = "import umbridge as it, pathlib; print(pathlib.Path(it.__file__).parents[1])"
     words = [python, "-P", "-c", asked]  # -P: not the checkout that we stand in, but its own
     done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False)
     if done.returncode:

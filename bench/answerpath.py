@@ -27,13 +27,15 @@ from random import Random
 from typing import Any
 
 import load  # beside this file; not bench.load, for there may be another bench in the checkout
+from earlier import module
 
-from umbridge.commands import setup
-from umbridge.intake.receive import Intake
-from umbridge.run import daemon
-from umbridge.settings import config
-from umbridge.store import durability
-from umbridge.store.opening import open_writer
+setup = module("commands.setup", "setup")
+Intake = module("intake.receive", "intake").Intake
+daemon = module("run.daemon", "daemon")
+config = module("settings.config", "config")
+durability = module("store.durability", "store.ground")
+opening = module("store.opening", "store.opening")
+open_writer = getattr(opening, "open_writer", None) or opening.take_pen
 
 WARM = 256
 LATER_SECONDS = 30.0

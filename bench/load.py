@@ -45,7 +45,9 @@ def feed(
     ``later`` gives what comes in once the stays of the plain feed are admitted: hourly vital signs of those
     whose admission cannot be decided yet, so that each message is screened again.
     """
-    from umbridge.commands import sample  # noqa: PLC0415 - the generator itself needs only the standard library
+    from earlier import module  # noqa: PLC0415 - the generator itself needs only the standard library
+
+    sample = module("commands.sample", "sample")
 
     kinds = len(sample.STORIES)
     stride = 1
@@ -70,7 +72,9 @@ def feed(
 
 
 def _vitals(number: int) -> list[bytes]:
-    from umbridge.commands import sample  # noqa: PLC0415
+    from earlier import module  # noqa: PLC0415
+
+    sample = module("commands.sample", "sample")
 
     told = []
     for hour in range(1, LATER + 1):

@@ -33,7 +33,7 @@ class BenchFailedError(Exception):
 def umbridge(*words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     """One umbridge command, as typed. -P: the code is the interpreter's, not that of the folder we are in."""
     return subprocess.run(
-        [python, "-P", "-m", "umbridge.commands.main", *words],
+        [python, "-P", str(Path(python).with_name("umbridge")), *words],
         capture_output=True,
         text=True,
         env=_environment(),
@@ -187,7 +187,7 @@ def running(folder: Path, plugins: Sequence[str] = (), python: str = sys.executa
     settings.write_text(text, encoding="utf-8")
     with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
-            [python, "-P", "-m", "umbridge.commands.main", "serve", "--config", str(settings)],
+            [python, "-P", str(Path(python).with_name("umbridge")), "serve", "--config", str(settings)],
             stdout=log,
             stderr=log,
             env=_environment(),
