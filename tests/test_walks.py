@@ -1,4 +1,4 @@
-"""The three paths of ARCHITECTURE.md, walked: each function that the page names is called, in the page's order."""
+"""The three paths of ARCHITECTURE.md, walked: each function that the page names, in the page's order."""
 
 from __future__ import annotations
 
