@@ -21,12 +21,13 @@ from bench.load import BEGAN
 from umbridge.commands import sample
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Event, ReviewState
+from umbridge.model import Event
 from umbridge.review.case import case
 from umbridge.review.plan import reviews
 from umbridge.settings.site import SiteProfile, default_site
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.fold import StayFold
+from umbridge.values.kinds import ReviewState
 
 STEP = timedelta(seconds=5)  # a monitor: 10,000 messages in 14 hours, so that the days do not grow as well
 SAMPLES, TURNS = 400, 40

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from umbridge.model import Case, Level, Reading, ReviewType, Sample, Status
+from umbridge.model import Case, Reading, Sample
 from umbridge.screening.host import Host
+from umbridge.values.kinds import Level, ReviewType, Status
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 VALUES = {

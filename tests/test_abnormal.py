@@ -19,9 +19,10 @@ from umbridge.criteria.abnormal import abnormal
 from umbridge.criteria.content import Subset
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.grounds import NO_MEASURED_FACT
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.model import Case, Reading, Sample, ScreenResult
 from umbridge.review.waves import LEVEL_SUPPORTED, Verdict, holds, level_supported, settled
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 
 MET = (Outcome.MEETS, Outcome.MEETS_ADVISE_HIGHER)
 FIRST = (ReviewType.ADMISSION, ReviewType.OBSERVATION, ReviewType.RETROSPECTIVE, ReviewType.PROSPECTIVE)

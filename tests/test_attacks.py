@@ -18,9 +18,9 @@ import pytest
 from test_host import FULL, HEAD, answered, behaving, case, install
 from test_sandbox import ATTACKS, TRIES, target  # noqa: F401  (a fixture)
 
-from umbridge.model import Outcome
 from umbridge.screening import circuit_breaker, link
 from umbridge.screening.host import Host, Screened
+from umbridge.values.kinds import Outcome
 
 TIMES = int(os.environ.get("UMBRIDGE_ATTACKS", "1"))
 EVIDENCE = Path(__file__).parents[1] / "evidence"

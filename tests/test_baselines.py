@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_case import ARRIVAL, SITE, obx, orm, oru, seen, yes_no
 
-from umbridge.model import Diagnosis, Event, Observation, Reading, ReviewType
+from umbridge.model import Diagnosis, Event, Observation, Reading
 from umbridge.settings.site import DEFAULT_SITE, parse_site
 from umbridge.stay.readings.baselines import ABSOLUTE
+from umbridge.values.kinds import ReviewType
 
 YEAR = 365 * 24.0
 

@@ -27,29 +27,17 @@ from umbridge.criteria.tree import (
     every,
     one,
 )
-from umbridge.model import (
-    Case,
-    Coded,
-    Event,
-    Level,
-    Manifest,
-    Observation,
-    Patient,
-    Reading,
-    ReviewType,
-    Sample,
-    Status,
-    Visit,
-)
+from umbridge.model import Case, Coded, Event, Manifest, Observation, Patient, Reading, Sample, Visit
 from umbridge.screening.answer_codec import manifest_in, manifest_out
 from umbridge.screening.case_codec import case_in, case_out
 from umbridge.screening.frames import WireError
 from umbridge.settings.site import default_site
-from umbridge.stay.facts import DERIVED, Conversion, dictionary
+from umbridge.stay.dictionary import DERIVED, Conversion, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.window import readings
 from umbridge.stay.results.statements import Result, stated
 from umbridge.values.interval import Interval, Number, as_interval
+from umbridge.values.kinds import Level, ReviewType, Status
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 SITE = default_site()

@@ -24,7 +24,7 @@ from umbridge.hl7 import er7
 from umbridge.hl7.numbered import MOST, order_numbers, spelt_once
 from umbridge.intake import registration
 from umbridge.intake.tokens import Tokens
-from umbridge.model import Outcome, ScreenResult
+from umbridge.model import ScreenResult
 from umbridge.review.waves import told_of_what_is_elsewhere
 from umbridge.settings.site import default_site, load_site
 from umbridge.stay import by_number
@@ -35,6 +35,7 @@ from umbridge.store.batch import Batch
 from umbridge.store.memory import Working
 from umbridge.store.opening import hold_writer, open_keys
 from umbridge.store.patient_index import StoredNumbers
+from umbridge.values.kinds import Outcome
 
 __all__ = ["everything"]
 

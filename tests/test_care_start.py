@@ -12,13 +12,14 @@ from test_case import ARRIVAL, SITE, START, at, obx, orm, oru, seen, yes_no
 from test_procedures import pr1
 from test_treatments import NOW
 
-from umbridge.model import Event, Reading, ReviewType
+from umbridge.model import Event, Reading
 from umbridge.settings.site import DEFAULT_SITE, parse_site
 from umbridge.stay.care_start import FIRST, care_facts
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 OPEN = parse_site(
     DEFAULT_SITE.read_text("utf-8").replace("closed_world = true", "closed_world = false").encode()

@@ -13,27 +13,17 @@ import pytest
 
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import (
-    Case,
-    Coded,
-    Diagnosis,
-    Event,
-    Observation,
-    Order,
-    Patient,
-    Reading,
-    ReviewType,
-    Visit,
-)
+from umbridge.model import Case, Coded, Diagnosis, Event, Observation, Order, Patient, Reading, Visit
 from umbridge.review.case import case
 from umbridge.review.plan import open_reviews, reviews
 from umbridge.settings.site import DEFAULT_SITE, SiteProfile, default_site, load_site, parse_site
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.assays import NO_FLAG
 from umbridge.stay.readings.prevailing import part2_facts, prevailing
 from umbridge.stay.readings.treatments import NO_ORDER
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes"
 SITE = default_site()

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from test_host import FULL, HEAD, answered, behaving, case, install, pended
 
 from umbridge.errors import ConfigError
-from umbridge.model import Case, Outcome
+from umbridge.model import Case
 from umbridge.screening import boot, circuit_breaker, link
 from umbridge.screening import host as hosting
 from umbridge.screening.circuit_breaker import CircuitBreaker
 from umbridge.screening.discover import Found, in_folder, installed
 from umbridge.screening.host import Host
 from umbridge.screening.package import digest_of, kept
+from umbridge.values.kinds import Outcome
 
 
 @pytest.fixture

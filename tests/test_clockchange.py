@@ -13,11 +13,11 @@ from umbridge.dryrun.screen import Shadow
 from umbridge.hl7 import er7
 from umbridge.hl7.times import days_of, either
 from umbridge.hl7.translate import translate
-from umbridge.model import ReviewType
 from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 SITE = default_site()
 ZONE = SITE.zone

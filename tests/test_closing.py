@@ -19,17 +19,17 @@ from umbridge_audit.slots import SCHEMAS
 from umbridge.lanes import asking, work
 from umbridge.lanes.protocol import Done, Reread, ScreenAgain, Silence, Snapshot
 from umbridge.lanes.work import StayWork
-from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Answered, Closing, after
 from umbridge.review.critical import LIMITS
 from umbridge.review.standing import LaneReviews, ReviewRecord, decoded, encoded
 from umbridge.screening.host import Host
 from umbridge.settings.site import default_site
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.readings import corrections
 from umbridge.stay.results.counted import is_changed
 from umbridge.stay.results.statements import Result
+from umbridge.values.kinds import Outcome, ReviewState
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NUMBER = SCHEMAS["determination"].number

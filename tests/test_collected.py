@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from umbridge.commands.main import main
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import ReviewType
 from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
 from umbridge.stay.readings.window import readings
 from umbridge.stay.unused import segments_not_read, unused
+from umbridge.values.kinds import ReviewType
 
 SITE = default_site()
 SENT = "20261110090000"

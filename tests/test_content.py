@@ -16,8 +16,9 @@ from umbridge.criteria.content import digest_of, load_content
 from umbridge.criteria.content_file import ContentFile, Part
 from umbridge.criteria.strict_file import StrictFile
 from umbridge.errors import ContentError
-from umbridge.model import Case, Level, Reading, ReviewType, Sample, Status
-from umbridge.stay.facts import DERIVED
+from umbridge.model import Case, Reading, Sample
+from umbridge.stay.dictionary import DERIVED
+from umbridge.values.kinds import Level, ReviewType, Status
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "plugins" / "README.md").read_text()

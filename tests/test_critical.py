@@ -10,18 +10,7 @@ import pytest
 
 from umbridge.clinical import news2
 from umbridge.criteria.unreadhold import RESULT_UNREAD
-from umbridge.model import (
-    Case,
-    FactValue,
-    Level,
-    Outcome,
-    Reading,
-    ReviewState,
-    ReviewType,
-    Sample,
-    ScreenResult,
-    Status,
-)
+from umbridge.model import Case, FactValue, Reading, Sample, ScreenResult
 from umbridge.review.critical import (
     CRITICAL_VALUE,
     EMERGENCY,
@@ -31,11 +20,12 @@ from umbridge.review.critical import (
     told_of_a_critical_value,
 )
 from umbridge.review.moment import Judged
-from umbridge.review.plan import Review
+from umbridge.review.review import Review
 from umbridge.review.waves import is_named
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.readings.cut import Cut
 from umbridge.values.interval import Interval
+from umbridge.values.kinds import Level, Outcome, ReviewState, ReviewType, Status
 
 NOW = datetime(2026, 3, 4, 8, tzinfo=UTC)
 MEETS = ScreenResult(Outcome.MEETS, "zz", "2026.1", "sha256:0", supported=Level.ACUTE)

@@ -27,7 +27,8 @@ from umbridge.commands.main import main as umbridge
 from umbridge.hl7 import ack
 from umbridge.model import Case, Manifest, ScreenResult
 from umbridge.settings import config
-from umbridge.settings.site import SiteProfile, Windows
+from umbridge.settings.parts import Windows
+from umbridge.settings.site import SiteProfile
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from umbridge.settings.site import ORDER_MEANINGS
+from umbridge.settings.parts import ORDER_MEANINGS
 from umbridge.stay.orders import effect as effects
 from umbridge.stay.orders.effect import APART, CONTROLS, MEANINGS_0038, Effect, effect
 from umbridge.stay.reasons import OrderReason

@@ -15,8 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from umbridge.errors import NotHl7Error
-from umbridge.hl7 import ack, er7, escapes, translate
+from umbridge.hl7 import ack, escapes, translate
 from umbridge.hl7.er7 import Message, parse
+from umbridge.hl7.segment import Segment
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
 HEADER = b"MSH|^~\\&|ZZEHR|UMBH|UMBRIDGE|UMBH|20260112140700-0500||ADT^A04^ADT_A01|ZZ-1|P|2.5.1"
@@ -417,7 +418,7 @@ def test_python_hl7_reads_the_same_fields() -> None:
     assert compared > 2000
 
 
-def message_text(segment: er7.Segment, number: int) -> str:
+def message_text(segment: Segment, number: int) -> str:
     return segment.coding.text(segment.field(number))
 
 

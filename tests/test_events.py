@@ -31,7 +31,7 @@ from test_fold import (
 
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Coverage, Diagnosis, Event, Status
+from umbridge.model import Coverage, Diagnosis, Event
 from umbridge.review.plan import stay_json
 from umbridge.settings.site import DEFAULT_SITE, parse_site
 from umbridge.stay.clock import instant
@@ -39,6 +39,7 @@ from umbridge.stay.course import triggers
 from umbridge.stay.course.telling import Telling
 from umbridge.stay.fold import StayFold
 from umbridge.values.carers import ATTENDING, Practitioner
+from umbridge.values.kinds import Status
 
 GONE = adt("A03", 30, sent=31, discharged_at=at(30), disposition="01", **WARD)
 

@@ -16,17 +16,8 @@ from hypothesis import strategies as st
 from umbridge.errors import ContentError
 from umbridge.model import Coded, Observation
 from umbridge.settings.site import default_site
-from umbridge.stay.facts import (
-    Conversion,
-    Fact,
-    Unusable,
-    dictionary,
-    is_loinc,
-    parse_dictionary,
-    read,
-    read_time,
-    upper_limit,
-)
+from umbridge.stay.dictionary import Conversion, dictionary, is_loinc, parse_dictionary
+from umbridge.stay.facts import Fact, Unusable, read, read_time, upper_limit
 from umbridge.stay.results.by_time import FIRST_KEPT, NEWEST_KEPT
 from umbridge.stay.results.result_list import ResultList
 from umbridge.stay.results.statements import Result, kind_of, stated

@@ -16,7 +16,7 @@ from umbridge.dryrun import feed_check, screen, site_draft
 from umbridge.errors import UsageError
 from umbridge.hl7 import ack, er7
 from umbridge.settings.site import DEFAULT_SITE, default_site, parse_site
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 SITE = default_site()

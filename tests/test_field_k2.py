@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from umbridge.dryrun.screen import Shadow, read_files
-from umbridge.model import ReviewType
 from umbridge.settings.site import default_site
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 
 @pytest.fixture

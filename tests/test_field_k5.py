@@ -10,7 +10,7 @@ from test_field_k1 import Said, host
 from umbridge.dryrun.screen import Shadow, read_files
 from umbridge.screening.host import Host
 from umbridge.settings.site import default_site
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 
 __all__ = ["host"]
 

@@ -19,11 +19,13 @@ from typing import TypeVar
 import pytest
 
 from umbridge.errors import ConfigError
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, Status
+from umbridge.model import Case, Reading, Sample
 from umbridge.screening import link, sandbox
 from umbridge.screening.discover import installed
 from umbridge.screening.frames import Request
 from umbridge.screening.host import FAILURES, Host, Screened
+from umbridge.screening.process import Link
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 
 T = TypeVar("T")
 FULL = sandbox.landlock_abi() > 0 and os.uname().machine in ("x86_64", "aarch64")
@@ -188,7 +190,7 @@ def test_one_bad_case_among_several_costs_the_others_nothing(
     if EXPECTED[name] == "plugin_timeout":  # together, and the bad one alone; the others have time enough
         talk, times = link._Talk, iter((0.5, 0.5))
 
-        def hurried(worker: link.Link, request: Request, seconds: float) -> link._Talk:
+        def hurried(worker: Link, request: Request, seconds: float) -> link._Talk:
             return talk(worker, request, next(times, seconds) if "cases" in request else seconds)
 
         monkeypatch.setattr(link, "_Talk", hurried)

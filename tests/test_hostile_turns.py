@@ -37,13 +37,13 @@ from test_writer import make
 from umbridge.hl7 import er7, mllp
 from umbridge.hl7.translate import translate
 from umbridge.intake.receive import Intake, Reply
-from umbridge.model import ReviewType
 from umbridge.screening.host import Host
 from umbridge.settings.config import FeedSettings, LimitSettings
 from umbridge.settings.site import default_site
 from umbridge.stay.readings.window import readings
 from umbridge.store.opening import hold_writer
 from umbridge.store.writer import Writer
+from umbridge.values.kinds import ReviewType
 
 MOST = LimitSettings().max_frame_bytes
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from umbridge.hl7.triggers import APPLIED
-from umbridge.model import Coded, Event, Group, Observation, Order, Patient, ReviewState, Visit
+from umbridge.model import Coded, Event, Group, Observation, Order, Patient, Visit
 from umbridge.review.plan import reviews, stay_json
 from umbridge.settings.site import default_site
 from umbridge.stay.course import lost
@@ -21,6 +21,7 @@ from umbridge.stay.course.telling import Telling
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import followed, owned, parts
 from umbridge.stay.patient_index import Directory
+from umbridge.values.kinds import ReviewState
 
 SITE = default_site()
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)

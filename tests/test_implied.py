@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_case import ARRIVAL, EVERYTHING, SITE, obx, oru, seen, yes_no
 
-from umbridge.model import Observation, Reading, ReviewType
+from umbridge.model import Observation, Reading
 from umbridge.settings.site import DEFAULT_SITE, SiteProfile, parse_site
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.readings.implied import CLOSED, IMPLIED
+from umbridge.values.kinds import ReviewType
 
 EVENTS = {
     "comorbidities": "UMB-HXDONE",

@@ -18,10 +18,10 @@ import test_usual
 
 from umbridge.clinical import news2, usual
 from umbridge.criteria import grounds, levels
-from umbridge.model import ReviewType
 from umbridge.review import critical, staying
 from umbridge.stay.readings import repeats
 from umbridge.values.interval import holds
+from umbridge.values.kinds import ReviewType
 
 
 def cases(test: Callable[..., Any]) -> Iterator[dict[str, Any]]:

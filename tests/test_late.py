@@ -16,7 +16,7 @@ from test_moment import fold_of, told
 from umbridge.model import Event
 from umbridge.screening.host import Host
 from umbridge.stay.results.late import LATE_CRITICAL_RESULT
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 
 TROPONIN = "67151-1"
 LEFT = 12.0

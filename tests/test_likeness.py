@@ -28,7 +28,7 @@ from test_told import (
     values,
 )
 
-from umbridge.model import Event, ReviewType
+from umbridge.model import Event
 from umbridge.stay.fold import StayFold
 from umbridge.stay.results import likeness
 from umbridge.stay.results.kinship import Kinship
@@ -36,6 +36,7 @@ from umbridge.stay.results.likeness import Told
 from umbridge.stay.results.result_list import ResultList
 from umbridge.stay.results.statements import PLACER, Result
 from umbridge.stay.results.thread import Thread
+from umbridge.values.kinds import ReviewType
 
 HEMOGLOBIN = "718-7^Hgb^LN"
 AMBIGUOUS = ("CORRECTION_AMBIGUOUS",)

@@ -14,9 +14,10 @@ from umbridge.clinical.measured import (
     measurements,
     supported,
 )
-from umbridge.model import FactValue, Reading, ReviewType, Sample
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.model import FactValue, Reading, Sample
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.readings.implied import IMPLIED
+from umbridge.values.kinds import ReviewType
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 #: What is worked out from measurements alone.

@@ -13,11 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_identity import SITE, WARD, Ward, adt, at, changed, order, pulse, reviewed
 
-from umbridge.model import Certification, Coverage, Diagnosis, Event, ReviewState, ReviewType
+from umbridge.model import Certification, Coverage, Diagnosis, Event
 from umbridge.review.case import case
 from umbridge.review.plan import reviews, stay_json
 from umbridge.stay.fold import StayFold
 from umbridge.values.carers import ATTENDING, CONSULTING, ORDERING, Practitioner
+from umbridge.values.kinds import ReviewState, ReviewType
 
 OLD, NEW, VISIT = "7790001", "7790002", "V1"
 #: Two numbers, one person (HL7 v2 3.3.18, .34, .36, .39, .40).

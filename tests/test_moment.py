@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_case import ARRIVAL, at, obx, orm, oru, with_diagnosis
 
-from umbridge.model import Coded, Event, Reading, ReviewType
+from umbridge.model import Coded, Event, Reading
 from umbridge.review.case import case
-from umbridge.review.plan import Review, reviews
+from umbridge.review.plan import reviews
+from umbridge.review.review import Review
 from umbridge.settings.site import default_site
 from umbridge.stay.clock import instant
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.corrections import is_corrected
+from umbridge.values.kinds import ReviewType
 
 SITE = default_site()
 GRACE = SITE.windows.first_review_grace_hours

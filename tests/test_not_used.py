@@ -13,7 +13,7 @@ from umbridge.dryrun.screen import Shadow
 from umbridge.screening.host import Host
 from umbridge.settings.site import default_site
 from umbridge.stay.aside_words import WORDS, minute, sentence, words_of
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.readings.not_used import MADE_OF, Why
 
 DIAGNOSIS = ("DG1|1||E87.5^E87.5^I10|||A|||||||||1", "IN1|1|ZZ|ZZ")

@@ -18,7 +18,8 @@ from umbridge_kit.boundary_patients import AT, Value, case, choices
 from umbridge_kit.testing import ADVERSE
 
 from umbridge.criteria.content import Subset
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.model import Case, Reading, Sample, ScreenResult
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 
 SAID = {"MEETS", "MEETS_ADVISE_HIGHER", "PEND", "REFER", "NOT_APPLICABLE"}
 PLUGINS = (umbridge_interqual_like, umbridge_mcg_like, umbridge_two_midnight)

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fold import ED, MEDICARE, OBS, SITE, WARD, adt, at, folded
 
-from umbridge.model import Coverage, Event, Lifecycle, Status
+from umbridge.model import Coverage, Event
 from umbridge.stay.clock import HOUR, end_of_day, instant, moment, start_of_day
 from umbridge.stay.course.clocks import Ground
 from umbridge.stay.course.notices import Given, notices
 from umbridge.stay.course.state import Span
 from umbridge.stay.fold import Stay, StayFold
 from umbridge.stay.payers import payers_of
+from umbridge.values.kinds import Lifecycle, Status
 
 ZONE = SITE.zone
 MINUTE = timedelta(minutes=1)

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from umbridge.hl7 import timing
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
-from umbridge.model import Event, ReviewType
+from umbridge.model import Event
 from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.orders import force
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 SITE = default_site()
 ZONE = ZoneInfo("America/New_York")

@@ -19,7 +19,8 @@ from umbridge_kit.testing import patients
 
 from umbridge.criteria.content import BARRIER
 from umbridge.criteria.pack import Pack
-from umbridge.model import Level, Outcome, Reading, ReviewType, Sample
+from umbridge.model import Reading, Sample
+from umbridge.values.kinds import Level, Outcome, ReviewType
 
 CONTENT = ROOT / "plugins/interqual_like/umbridge_interqual_like/content"
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.model import Coded, Coverage, Event, Observation, Order, Patient, Reading, ReviewType, Visit
+from umbridge.model import Coded, Coverage, Event, Observation, Order, Patient, Reading, Visit
 from umbridge.settings.site import default_site
 from umbridge.stay.clock import instant
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.readings.payment import PAYMENT_FACTS, UNFORESEEN
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 SITE = default_site()
 ZONE = SITE.zone

@@ -11,7 +11,8 @@ from test_values import SITE, came_to, observed
 from umbridge.errors import ContentError
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
-from umbridge.stay.facts import FactType, dictionary, feeds, parse_dictionary
+from umbridge.stay.dictionary import FactType, dictionary, parse_dictionary
+from umbridge.stay.facts import feeds
 from umbridge.stay.reasons import Reason
 from umbridge.stay.unused import unused
 from umbridge.values.interval import Interval

@@ -32,11 +32,11 @@ from umbridge.lanes.protocol import (
     task_in,
     task_out,
 )
-from umbridge.model import Level, Outcome, ReviewState, ReviewType, Status
 from umbridge.review.closing import Closing
 from umbridge.review.standing import InForce, LaneReviews, ReviewRecord
 from umbridge.review.waves import Verdict
 from umbridge.review.worklist import WorklistLine
+from umbridge.values.kinds import Level, Outcome, ReviewState, ReviewType, Status
 
 words = st.text(max_size=12)
 blobs = st.binary(max_size=60)

@@ -9,13 +9,14 @@ import pytest
 
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Event, ReviewType
+from umbridge.model import Event
 from umbridge.settings.site import default_site
 from umbridge.stay.clock import instant
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.readings.window import readings
 from umbridge.stay.unused import unused
+from umbridge.values.kinds import ReviewType
 
 SITE = default_site()
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -14,8 +14,9 @@ from umbridge_kit.boundary_patients import AT, case, examined, reading
 
 from umbridge.criteria.content import UNREAD_ORDER, Subset
 from umbridge.criteria.sensitivity import Turning, read_tests
-from umbridge.model import Outcome, Reading, ReviewType, Sample
-from umbridge.stay.facts import dictionary
+from umbridge.model import Reading, Sample
+from umbridge.stay.dictionary import dictionary
+from umbridge.values.kinds import Outcome, ReviewType
 
 PLUGINS = (umbridge_interqual_like, umbridge_mcg_like)
 #: Every treatment that takes a level of care, oxygen beyond what there is at home among them.

@@ -28,8 +28,8 @@ from umbridge_audit.store import Ledger, transaction
 from umbridge.commands import sample
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Evidence, Level, Outcome, ScreenResult
-from umbridge.review.plan import Review, reviews
+from umbridge.model import Evidence, ScreenResult
+from umbridge.review.plan import reviews
 from umbridge.review.record import (
     changed_draft,
     determination_draft,
@@ -38,8 +38,10 @@ from umbridge.review.record import (
     screen_line,
     spelt,
 )
+from umbridge.review.review import Review
 from umbridge.settings.site import default_site
 from umbridge.stay.fold import Stay, StayFold
+from umbridge.values.kinds import Level, Outcome
 from umbridge.values.signed import NOBODY, ContentStatus
 
 BEGAN = datetime(2026, 1, 12, 14, 0, tzinfo=UTC)

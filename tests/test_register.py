@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.model import Coded, Event, Observation, Order, Patient, ReviewType, Visit
+from umbridge.model import Coded, Event, Observation, Order, Patient, Visit
 from umbridge.review.plan import stay_json
 from umbridge.settings.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay import fold as fold_room
@@ -27,6 +27,7 @@ from umbridge.stay.orders.ties import Ties
 from umbridge.stay.readings.window import readings
 from umbridge.stay.reasons import OrderReason
 from umbridge.stay.unused import orders_unused
+from umbridge.values.kinds import ReviewType
 from umbridge.values.timings import Timing
 
 SITE = default_site()

@@ -16,11 +16,12 @@ from test_events import looked, spans
 from test_fold import SITE, START, adt, at, folded, orm, told
 from test_state import states
 
-from umbridge.model import Event, Status
+from umbridge.model import Event
 from umbridge.stay.course import registered, status_rules
 from umbridge.stay.course import triggers as steps
 from umbridge.stay.course.registered import _clash
 from umbridge.stay.fold import StayFold
+from umbridge.values.kinds import Status
 
 CONTRADICTED, UNKNOWN, CC44 = "STATUS_CONTRADICTED", "STATUS_UNKNOWN", "CC44_RECORD_MISSING"
 

@@ -37,7 +37,7 @@ from umbridge.intake import delivery
 from umbridge.run.daemon import Parts
 from umbridge.settings.config import User
 from umbridge.settings.site import load_site
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.store import inbox, stays
 from umbridge.store.batch import Batch
 from umbridge.store.commands import WriteEntries, WriteEntry

@@ -8,11 +8,12 @@ import pytest
 from test_case import ARRIVAL, SITE, at, obx, orm, oru
 
 from umbridge.clinical.measured import CONTRADICTED, ORDINARY
-from umbridge.model import Event, FactValue, ReviewType
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.model import Event, FactValue
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.repeats import OTHERWISE, REPEAT_FACTS, TREATED_BY, WITHIN
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 ORDER = {fact: code for code, fact in sorted(SITE.intensity_orders.items())}
 MINUTE = 1 / 60

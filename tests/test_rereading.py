@@ -28,7 +28,6 @@ from umbridge.lanes import rereading
 from umbridge.lanes.commands import RecordWork
 from umbridge.lanes.protocol import Done, Stands
 from umbridge.lanes.queue import Deadline
-from umbridge.model import ReviewState
 from umbridge.review.closing import Closing
 from umbridge.review.standing import LaneReviews, ReviewRecord, differs_of
 from umbridge.run.daemon import Parts
@@ -39,6 +38,7 @@ from umbridge.stay.identity import event_of
 from umbridge.store import engine
 from umbridge.store.closing import CloseException
 from umbridge.store.opening import hold_writer, open_keys
+from umbridge.values.kinds import ReviewState
 
 WHY = ("--purpose", "HPAYMT")
 SITE = default_site()

@@ -10,29 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.model import (
-    Certification,
-    Coded,
-    Coverage,
-    Event,
-    Level,
-    Order,
-    Patient,
-    ReviewState,
-    ReviewType,
-    Status,
-    Visit,
-)
-from umbridge.review.plan import (
-    Review,
-    next_continued_stay,
-    next_deadline,
-    open_reviews,
-    reviews,
-    stay_json,
-)
+from umbridge.model import Certification, Coded, Coverage, Event, Order, Patient, Visit
+from umbridge.review.plan import next_continued_stay, next_deadline, open_reviews, reviews, stay_json
+from umbridge.review.review import Review
 from umbridge.settings.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
 from umbridge.stay.fold import Stay, StayFold
+from umbridge.values.kinds import Level, ReviewState, ReviewType, Status
 
 SITE = default_site()
 ZONE = SITE.zone

@@ -14,11 +14,11 @@ from umbridge.commands.main import main
 from umbridge.dryrun.screen import Shadow
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import ReviewType
 from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 ZONE = ZoneInfo("America/New_York")
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.model import Coded, Event, FactValue, Observation, Patient, ReviewType, Visit
+from umbridge.model import Coded, Event, FactValue, Observation, Patient, Visit
 from umbridge.settings.site import default_site
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.serial import SERIAL_FACTS
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 START = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 HSTNT, HSTNI = "67151-1", "89579-7"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from umbridge.errors import ConfigError
-from umbridge.model import Level, Status
 from umbridge.settings.site import DEFAULT_SITE, default_site, load_site, parse_site
 from umbridge.stay.profile import check_site
+from umbridge.values.kinds import Level, Status
 
 SHARED = Path(__file__).parents[1] / "../shared/vignettes/site-v2.toml"
 

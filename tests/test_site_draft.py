@@ -12,9 +12,9 @@ from umbridge.commands import sample
 from umbridge.commands.main import main
 from umbridge.dryrun import site_draft
 from umbridge.errors import UsageError
-from umbridge.model import Status
 from umbridge.settings.site import parse_site
 from umbridge.stay.profile import check_site
+from umbridge.values.kinds import Status
 
 BEGAN = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
 

@@ -10,16 +10,17 @@ from test_case import ARRIVAL, at, obx, orm, oru, yes_no
 
 from umbridge.commands import sample
 from umbridge.hl7 import er7
-from umbridge.model import Event, Reading, ReviewType
+from umbridge.model import Event, Reading
 from umbridge.settings.site import DEFAULT_SITE, SiteProfile, parse_site
 from umbridge.stay.clock import instant
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.identity import event_of
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.readings.prevailing import latest_only
 from umbridge.stay.readings.sources import MADE_OF_RESULTS, coded_by, sources_of
 from umbridge.stay.readings.window import _Window, readings
+from umbridge.values.kinds import ReviewType
 
 BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
 EVERY = frozenset((*dictionary(), *DERIVED))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Closing
 from umbridge.review.standing import (
     CLOSED_EARLY_DIFFERS,
@@ -22,6 +21,7 @@ from umbridge.review.standing import (
     encoded,
 )
 from umbridge.review.waves import Verdict
+from umbridge.values.kinds import Outcome, ReviewState
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 LATER = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)

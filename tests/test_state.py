@@ -15,9 +15,10 @@ from test_fold import ADMITTED, ARRIVAL, ED, OBS, START, WARD, adt, at, folded, 
 from test_register import FLUIDS, runs
 from test_register import orm as told_order
 
-from umbridge.model import Event, Status
+from umbridge.model import Event
 from umbridge.stay.course import status_rules
 from umbridge.stay.course.state import Course
+from umbridge.values.kinds import Status
 
 OUT = {"patient_class": "O", "patient_type": "OPT", "unit": "CLN"}
 PLACED = (adt("A04", 0, **ED), orm("ADTOBS", 1), adt("A08", 2, **OBS))

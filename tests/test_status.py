@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from umbridge.model import Status
 from umbridge.settings.site import DEFAULT_SITE, default_site, parse_site
 from umbridge.stay.course.status import StatusOrderInForce, from_registration, resolve
+from umbridge.values.kinds import Status
 
 SITE = default_site()
 

@@ -11,20 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umbridge.commands.pages import REASONS
-from umbridge.model import (
-    Case,
-    FactValue,
-    Level,
-    Outcome,
-    Reading,
-    ReviewState,
-    ReviewType,
-    Sample,
-    ScreenResult,
-    Status,
-)
+from umbridge.model import Case, FactValue, Reading, Sample, ScreenResult
 from umbridge.review.moment import Judged
-from umbridge.review.plan import Review
+from umbridge.review.review import Review
 from umbridge.review.staying import (
     BY_MOUTH,
     DELAYS,
@@ -37,9 +26,10 @@ from umbridge.review.staying import (
     treatments,
 )
 from umbridge.review.waves import is_named
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.readings.cut import Cut
 from umbridge.values.interval import Interval
+from umbridge.values.kinds import Level, Outcome, ReviewState, ReviewType, Status
 
 NOW = datetime(2026, 3, 4, 8, tzinfo=UTC)
 MEETS = ScreenResult(Outcome.MEETS, "zz", "2026.1", "sha256:0", supported=Level.ACUTE)

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from test_case import ARRIVAL, SITE, at, obx, orm, oru
 
-from umbridge.model import Event, Observation, ReviewType
-from umbridge.stay.facts import DERIVED, FactType, dictionary
+from umbridge.model import Event, Observation
+from umbridge.stay.dictionary import DERIVED, FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.implied import IMPLIED
 from umbridge.stay.readings.window import readings
+from umbridge.values.kinds import ReviewType
 
 #: The fact that is made known, the one that is unknown from then on, and why.
 SWITCHES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from umbridge.clinical.titles import TITLES, in_words, title_of, titles_of
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
 
 
 def test_every_fact_has_one_title_and_no_two_have_the_same() -> None:

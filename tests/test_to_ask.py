@@ -18,11 +18,12 @@ from umbridge_kit.boundary_patients import case, choices
 from umbridge.clinical.measured import MEASURED
 from umbridge.criteria.content import Subset
 from umbridge.lanes import asking
-from umbridge.model import FactValue, Outcome, Reading, ReviewType, Sample, ScreenResult
+from umbridge.model import FactValue, Reading, Sample, ScreenResult
 from umbridge.review import to_ask as toask
 from umbridge.review.to_ask import AS_IT_IS, PARTS, to_ask, told_what_to_measure, with_parts
 from umbridge.screening.host import Screened
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
+from umbridge.values.kinds import Outcome, ReviewType
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 SUBSETS = [

@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 
 from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
-from umbridge.model import Event, Reading, ReviewType
+from umbridge.model import Event, Reading
 from umbridge.settings.site import default_site
-from umbridge.stay.facts import DERIVED, Fact, dictionary, feeds, read
+from umbridge.stay.dictionary import DERIVED, dictionary
+from umbridge.stay.facts import Fact, feeds, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.assays import NO_FLAG
 from umbridge.stay.readings.window import readings
 from umbridge.stay.record import combined
 from umbridge.stay.results import by_time, upright
 from umbridge.stay.results.statements import UNTIMED, kind_of
+from umbridge.values.kinds import ReviewType
 
 SITE = default_site()
 ZONE = ZoneInfo("America/New_York")

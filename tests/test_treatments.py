@@ -13,13 +13,14 @@ from test_case import ARRIVAL, SITE, at, obx, orm, oru, seen, yes_no
 
 from umbridge.hl7 import er7
 from umbridge.hl7.translate import translate
-from umbridge.model import Event, Level, Order, Reading, ReviewType
+from umbridge.model import Event, Order, Reading
 from umbridge.settings.site import DEFAULT_SITE, parse_site
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.orders.order_statement import UNREAD
 from umbridge.stay.readings.treatments import NO_ORDER
 from umbridge.stay.unused import unused
+from umbridge.values.kinds import Level, ReviewType
 
 NOW = ReviewType.CONTINUED_STAY
 

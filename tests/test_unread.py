@@ -24,7 +24,8 @@ from test_told import (
 )
 
 from umbridge.model import Event
-from umbridge.stay.facts import Unusable, dictionary, read
+from umbridge.stay.dictionary import dictionary
+from umbridge.stay.facts import Unusable, read
 from umbridge.stay.fold import StayFold
 from umbridge.stay.reasons import SILENT, Reason
 from umbridge.stay.results.statements import FINAL, SAYS_NONE, UNREAD, rows_of

@@ -24,8 +24,9 @@ from umbridge.clinical.usual import (
 from umbridge.criteria.grounds import COMFORT_CARE, CONTRADICTED_VALUE, SEEN, SUPPORTED_BY, USUAL_VALUE
 from umbridge.criteria.levels import LevelContent
 from umbridge.errors import ContentError
-from umbridge.model import Case, FactValue, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
-from umbridge.stay.facts import dictionary
+from umbridge.model import Case, FactValue, Reading, Sample, ScreenResult
+from umbridge.stay.dictionary import dictionary
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 NO_FINDING = "NO_MEASURED_FACT"

@@ -15,7 +15,8 @@ from umbridge.hl7.er7 import parse
 from umbridge.hl7.translate import translate
 from umbridge.model import Observation
 from umbridge.settings.site import DEFAULT_SITE, SiteProfile, default_site, parse_site
-from umbridge.stay.facts import Fact, dictionary, known_units, read
+from umbridge.stay.dictionary import dictionary
+from umbridge.stay.facts import Fact, known_units, read
 from umbridge.stay.profile import check_site
 from umbridge.stay.reasons import BY_STATUS, SILENT, Reason
 from umbridge.stay.units import is_same, parse_aliases, shipped

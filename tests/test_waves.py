@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umbridge.criteria.grounds import AGE_ONLY, NO_MEASURED_FACT, SEEN, SEEN_ONLY, SUPPORTED_BY
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
+from umbridge.model import Case, Reading, Sample, ScreenResult
 from umbridge.review.closing import STATUS_ORDER_CANCELLED
 from umbridge.review.record import verdict
 from umbridge.review.waves import (
@@ -31,6 +31,7 @@ from umbridge.review.waves import (
     waits_for,
     waves,
 )
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 
 AT = datetime(2026, 3, 3, 10, 5, tzinfo=UTC)
 MEETS, HIGHER, REFER, PEND, NONE = (

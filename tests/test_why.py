@@ -21,7 +21,8 @@ from umbridge import Case, Outcome, ReviewType, ScreenResult, Status
 from umbridge.clinical.titles import title_of
 from umbridge.commands.why_tree import WIDTH, source_of, tree_lines
 from umbridge.criteria.examination import heeding
-from umbridge.criteria.tree import Truth, at_least, text_of
+from umbridge.criteria.tree import Truth, at_least
+from umbridge.criteria.walk import text_of
 from umbridge.criteria.why import ABOVE, LEFT_OUT, SETTLED, Trace
 from umbridge.criteria.why_rows import unknown
 from umbridge.review.record import ScreenLine

@@ -30,7 +30,8 @@ from umbridge.lanes.protocol import (
     Task,
     WholeLane,
 )
-from umbridge.lanes.work import StayWork, to_screen
+from umbridge.lanes.underway import to_screen
+from umbridge.lanes.work import StayWork
 from umbridge.review.plan import reviews
 from umbridge.review.standing import InForce, LaneReviews
 from umbridge.screening.host import Host

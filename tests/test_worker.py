@@ -19,23 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umbridge.criteria.citing import cited, places
-from umbridge.model import (
-    Case,
-    Evidence,
-    Level,
-    Manifest,
-    Outcome,
-    Reading,
-    ReviewType,
-    Sample,
-    ScreenResult,
-    Status,
-)
+from umbridge.model import Case, Evidence, Manifest, Reading, Sample, ScreenResult
 from umbridge.screening import case_codec
 from umbridge.screening.answer_codec import manifest_in, manifest_out, result_in, result_out
 from umbridge.screening.case_codec import EncodeCache, Known, case_in, case_out
 from umbridge.screening.frames import FRAME_LIMIT, WireError, asked, frame, question, unframe
 from umbridge.values.interval import Interval
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 from umbridge.values.signed import ContentStatus
 
 ROOT = Path(__file__).parents[1]

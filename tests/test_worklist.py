@@ -24,7 +24,6 @@ from umbridge_audit.seal import SealError
 
 from umbridge.access.worklist import RemakeLines, Unreadable, Worklist, remade
 from umbridge.lanes.deadlines import Deadlines
-from umbridge.model import Level, Outcome, ReviewType, Status
 from umbridge.review.standing import InForce
 from umbridge.review.waves import Verdict
 from umbridge.review.worklist import WorklistLine, decoded, encoded
@@ -38,6 +37,7 @@ from umbridge.store.opening import hold_writer, open_keys
 from umbridge.store.steps import Steps
 from umbridge.store.worklist import Place, Wanted, payer_token, unit_token
 from umbridge.store.writer import Writer
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 
 SITE = default_site()
 

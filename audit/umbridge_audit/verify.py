@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from umbridge_audit.checkpoint import Checkpoint, take_apart
-from umbridge_audit.cosign import cosigners
-from umbridge_audit.entry import FormatError
+from umbridge_audit.against import ALGORITHMS, Anchors, Checkpoints, Notes
 from umbridge_audit.examine import Level, Paged, Seen, Source, SourceError, examine, genesis_prev
 from umbridge_audit.fast_check import FastChecked, pages
 from umbridge_audit.handover import Pinned
@@ -106,9 +104,9 @@ class _Walk:
         self._keyring = keyring if level == "full" else None
         self._start = start
         self._expected = 0 if start is None else start.size
-        self._notes = _Notes(policy, self._expected)
-        self._stored = _Checkpoints(stored, self._notes, report, cosignatures)
-        self._anchors = _Anchors(anchors, self._notes, report)
+        self._notes = Notes(policy, self._expected)
+        self._stored = Checkpoints(stored, self._notes, report, cosignatures)
+        self._anchors = Anchors(anchors, self._notes, report)
         self._introduced: dict[str, tuple[str, str]] = {}
         self._handed = Pinned(policy.handovers, self._expected)
         self._key_news = False  # whether an entry that was not judged may have introduced keys
@@ -210,7 +208,7 @@ class _Walk:
             self._report.add("key_unknown", at)
 
     def _introduce(self, at: int, kid: str, alg: str, commit: str) -> None:
-        if self._introduced.setdefault(kid, (alg, commit)) != (alg, commit) or alg not in _ALGORITHMS:
+        if self._introduced.setdefault(kid, (alg, commit)) != (alg, commit) or alg not in ALGORITHMS:
             self._report.add("key_entry", at)
         if self._keyring is not None:
             from umbridge_audit.keys import KeyRefusedError  # noqa: PLC0415  a keyless verifier loads no key code
@@ -246,174 +244,3 @@ class _Walk:
         report.head = self.frontier.root().hex()
         report.checkpoint = self._stored.good
         report.unanchored = size - self._stored.good
-
-
-_SIZES_KEPT = 4096
-_ALGORITHMS = ("XAES-256-GCM", "HMAC-SHA-256")
-
-
-class _Notes:
-    """Reads notes; remembers the last few, because the anchor's lines are the store's notes again."""
-
-    def __init__(self, policy: Policy, since: int) -> None:
-        self.policy = policy
-        self.since = since
-        self._known: dict[str, Checkpoint] = {}
-
-    def read(self, note: str, *, exact: bool) -> Checkpoint:
-        """Raises FormatError. What was read exactly reads the same otherwise, never the other way round."""
-        if not exact and note in self._known:
-            return self._known[note]
-        checkpoint = self.policy.read_note(note, exact=exact)
-        if exact:
-            self._known[note] = checkpoint
-            if len(self._known) > 4:
-                del self._known[next(iter(self._known))]
-        return checkpoint
-
-    def older(self, note: str) -> int | None:
-        """The size that a note gives, if that is from before the kept checkpoint: such a note is passed by.
-        Raises FormatError."""
-        if not self.since:
-            return None
-        size = take_apart(note)[0].size
-        return size if size < self.since else None
-
-
-class _Anchors:
-    """Meets the checkpoints that somebody else kept, in order, with the growing tree."""
-
-    def __init__(self, notes: Iterable[str], known: _Notes, report: Report) -> None:
-        self._lines = iter(notes)
-        self._known = known
-        self._report = report
-        self._newest = 0
-        self._held = 0  # the newest one that agreed
-        self._next: Checkpoint | None = None
-        self._seen: dict[int, bytes] = {}  # the roots of the last sizes, so that a fork is called one
-        self._advance()
-
-    @property
-    def due(self) -> int | None:
-        return None if self._next is None else self._next.size
-
-    def _advance(self) -> None:
-        self._next = None
-        while self._next is None:
-            try:
-                note = next(self._lines, None)
-                if note is None:
-                    return
-                if self._known.older(note) is not None:
-                    continue
-                found = self._known.read(note, exact=False)
-            except FormatError:
-                self._report.add("anchor_format")
-                continue
-            if found.size > self._newest:
-                self._next = found
-                self._newest = found.size
-            elif self._seen.get(found.size, found.root) != found.root:
-                self._report.add("forked")
-            elif found.size not in self._seen:
-                self._report.add("anchor_order")
-            self._seen[found.size] = found.root
-            if len(self._seen) > _SIZES_KEPT:
-                del self._seen[next(iter(self._seen))]
-
-    def meet(self, frontier: Frontier) -> None:
-        """Compares the anchored checkpoint of exactly this size, if there is one."""
-        if self._next is None or self._next.size != frontier.size:
-            return
-        if self._next.root == frontier.root():
-            self._held = frontier.size
-        else:
-            self._report.add_root("anchor_root", self._held)
-        self._advance()
-
-    def finish(self) -> int:
-        """Reads to the end; the largest size anybody kept."""
-        while self._next is not None:
-            self._advance()
-        return self._newest
-
-
-class _Checkpoints:
-    """Meets the stored checkpoints, in order, with the growing tree."""
-
-    def __init__(
-        self,
-        stored: Iterator[tuple[int, str]],
-        known: _Notes,
-        report: Report,
-        cosignatures: Callable[[int], list[str]] | None,
-    ) -> None:
-        self._stored = stored
-        self._known = known
-        self._policy = known.policy
-        self._report = report
-        self._cosignatures = cosignatures
-        self._count = 0
-        self.last = 0  # size of the newest stored checkpoint that could be read
-        self.good = known.since  # size of the newest one whose root was right, or of the kept one
-        self._sound = True
-        self._next = self._read()
-
-    @property
-    def due(self) -> int | None:
-        return None if self._next is None else self._next.size
-
-    def _read(self) -> Checkpoint | None:
-        for n, note in self._stored:
-            if n != self._count:
-                self._report.add("checkpoint_gap", self.good)
-                self._sound = False
-            self._count = n + 1
-            try:
-                older = self._known.older(note)
-                checkpoint = None if older is not None else self._known.read(note, exact=True)
-            except FormatError:
-                self._report.add("checkpoint_signature", self.good)
-                self._sound = False
-                continue
-            size = older if checkpoint is None else checkpoint.size
-            if size is None or size <= self.last:
-                self._report.add("checkpoint_order", self.good)
-                self._sound = False
-                continue
-            self.last = size
-            if checkpoint is not None:
-                return checkpoint
-        return None
-
-    def meet(self, frontier: Frontier) -> None:
-        """Compares the checkpoint of exactly this size, if there is one."""
-        if self._next is None or self._next.size != frontier.size:
-            return
-        if self._next.root != frontier.root():
-            self._report.add_root("checkpoint_root", self.good)
-            self._sound = False
-        elif self._sound:
-            self._report.expected, self.good = self.good, frontier.size
-            self._witnessed(self._next)
-        self._next = self._read()
-
-    def _witnessed(self, checkpoint: Checkpoint) -> None:
-        if self._cosignatures is None:
-            return
-        try:
-            if self._policy.met(cosigners(checkpoint, self._cosignatures(checkpoint.size), self._policy)):
-                self._report.witnessed = checkpoint.size
-        except FormatError:
-            self._report.add("cosignature")
-
-    def finish(self, frontier: Frontier) -> None:
-        """What is left when the records are over lies beyond the end of the store."""
-        if self._next is not None:
-            self._report.add("truncated", frontier.size)
-        while self._next is not None:
-            self._next = self._read()
-        if not self._count:
-            self._report.add("checkpoint_missing", 0)
-        if self.last < self._known.since:
-            self._report.add("kept_ahead", self.last)

@@ -18,7 +18,8 @@ from umbridge.criteria.content import Library, Subset
 from umbridge.criteria.examination import Examination
 from umbridge.criteria.made_facts import of_diagnosis
 from umbridge.criteria.tree import Joint, is_within
-from umbridge.model import Case, FactValue, Level, Reading, ReviewType, Sample, Status
+from umbridge.model import Case, FactValue, Reading, Sample
+from umbridge.values.kinds import Level, ReviewType, Status
 
 AT = datetime(2026, 3, 2, 22, 40, tzinfo=UTC)
 REQUESTS = (Level.OBS, Level.ACUTE, Level.INTERMEDIATE, Level.CRITICAL)

@@ -28,9 +28,10 @@ from umbridge.criteria.content import Library, Subset
 from umbridge.criteria.sensitivity import always, idle_tests
 from umbridge.criteria.tree import Leaf
 from umbridge.dryrun.vignettes import Expected
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
-from umbridge.stay.facts import dictionary
+from umbridge.model import Case, Reading, Sample, ScreenResult
+from umbridge.stay.dictionary import dictionary
 from umbridge.values.interval import Interval
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 from umbridge.values.signed import NOBODY
 from umbridge_kit.boundary_patients import (
     AT,

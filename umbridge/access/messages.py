@@ -28,6 +28,7 @@ from umbridge.access.questions import (
 from umbridge.access.views import Placed, Seen, inside, view, within
 from umbridge.errors import NotHl7Error, UmbridgeError
 from umbridge.hl7 import dictionary, er7
+from umbridge.hl7.segment import Segment
 from umbridge.model import RowState
 from umbridge.settings.site import SiteProfile
 from umbridge.stay import part2
@@ -328,7 +329,7 @@ def _line(row: inbox.Row) -> MessageLine:
     )
 
 
-def _segment(message: er7.Message, segment: er7.Segment, version: str, restricted: bool) -> SegmentLines:
+def _segment(message: er7.Message, segment: Segment, version: str, restricted: bool) -> SegmentLines:
     """42 CFR part 2 restricts every clinical segment of a message that tells of substance use: all of it is
     said together."""
     compartment = SEGMENT_COMPARTMENT.get(segment.name, "clin")

@@ -20,13 +20,14 @@ from umbridge.access.opened import Opened
 from umbridge.access.questions import MAX_NUMBER, Access, OfMessage, Query, Whose, asked, text
 from umbridge.access.views import Seen, Slots, inside, view, within
 from umbridge.errors import StoreError, UmbridgeError, UsageError
-from umbridge.model import ReviewState
-from umbridge.review.plan import Review, reviews
+from umbridge.review.plan import reviews
+from umbridge.review.review import Review
 from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import NO_ANSWER, OWN_REASON, is_named, settled, why_open
 from umbridge.review.worklist import why_again
 from umbridge.stay.clock import moment
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
+from umbridge.values.kinds import ReviewState
 
 #: A stay as its queries read it, what the ledger has said of its reviews, and its exceptions.
 ReadStay: TypeAlias = Callable[[Opened, bytes], tuple[Stay, LaneReviews, Sequence[str]]]

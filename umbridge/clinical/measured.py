@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from types import MappingProxyType
 
-from umbridge.model import FactValue, Reading, ReviewType
+from umbridge.model import FactValue, Reading
+from umbridge.values.kinds import ReviewType
 
 #: The dictionary's groups vital, laboratory and ecg, the withdrawal score, and what is worked out from these
 #: alone. A laboratory's flag that silence answers (a haemolysed specimen) measures nothing of the patient.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from umbridge.criteria.tree import shown
+from umbridge.criteria.walk import shown
 from umbridge.model import Evidence, Reading, Sample
 
 MOST_CITED = 10_000  # about 400 bytes each

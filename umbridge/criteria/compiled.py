@@ -20,9 +20,8 @@ from umbridge.criteria.tree import (
     ScoreTest,
     Truth,
     leaf_test,
-    walk,
-    walk_all,
 )
+from umbridge.criteria.walk import walk, walk_all
 from umbridge.model import Reading
 
 # Numbers of leaves and of joint tests, facts counted, facts that may be left out and those beside them.

@@ -14,8 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from umbridge.clinical.usual import asked_beside
-from umbridge.criteria.content_file import ContentFile, Derive, Part, Subset
+from umbridge.criteria.content_file import ContentFile, Derive, Part
 from umbridge.criteria.strict_file import StrictFile
+from umbridge.criteria.subset import Subset
 from umbridge.errors import ContentError
 from umbridge.model import Case, Reading
 

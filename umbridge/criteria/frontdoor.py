@@ -7,19 +7,9 @@ from umbridge.criteria.levels import LevelContent, pend_for_age, pend_for_order
 from umbridge.criteria.tree import Decision, IfMeasured, Node, Not, every, one
 from umbridge.errors import ContentError
 from umbridge.hookspecs import hookimpl
-from umbridge.model import (
-    Case,
-    Evidence,
-    Level,
-    Manifest,
-    Outcome,
-    Reading,
-    ReviewType,
-    Sample,
-    ScreenResult,
-    Status,
-)
+from umbridge.model import Case, Evidence, Manifest, Reading, Sample, ScreenResult
 from umbridge.values.interval import Interval
+from umbridge.values.kinds import Level, Outcome, ReviewType, Status
 from umbridge.values.signed import ContentStatus
 
 __all__ = [

@@ -14,23 +14,13 @@ from umbridge.clinical.news2 import is_so
 from umbridge.clinical.usual import COMFORT, SIGNS, contradicted, is_ill, usual, with_made
 from umbridge.criteria.abnormal import abnormal, counted_abnormal, without
 from umbridge.criteria.compiled import CompiledRules
-from umbridge.criteria.content_file import Subset
 from umbridge.criteria.examination import Examination, truths_of
-from umbridge.criteria.tree import (
-    Criterion,
-    Group,
-    IfMeasured,
-    Item,
-    Joint,
-    Leaf,
-    Node,
-    Not,
-    ScoreTest,
-    text_of,
-    walk,
-)
+from umbridge.criteria.subset import Subset
+from umbridge.criteria.tree import Criterion, Group, IfMeasured, Item, Joint, Leaf, Node, Not, ScoreTest
 from umbridge.criteria.truths import Truths
-from umbridge.model import Case, Level, Outcome, ReviewType, ScreenResult
+from umbridge.criteria.walk import text_of, walk
+from umbridge.model import Case, ScreenResult
+from umbridge.values.kinds import Level, Outcome, ReviewType
 
 NO_MEASURED_FACT = "NO_MEASURED_FACT"
 AGE_ONLY = "AGE_ONLY"

@@ -25,9 +25,11 @@ from umbridge.criteria.grounds import (
     pend_unmeasured,
     to_measure,
 )
-from umbridge.criteria.tree import Decision, IfMeasured, Node, is_usable, one, shown
+from umbridge.criteria.tree import Decision, IfMeasured, Node, is_usable, one
 from umbridge.criteria.truths import Truths
-from umbridge.model import Case, Evidence, Level, Manifest, Outcome, Reading, ReviewType, ScreenResult
+from umbridge.criteria.walk import shown
+from umbridge.model import Case, Evidence, Manifest, Reading, ScreenResult
+from umbridge.values.kinds import Level, Outcome, ReviewType
 from umbridge.values.signed import NOBODY
 
 LEVELS = (Level.CRITICAL, Level.INTERMEDIATE, Level.ACUTE, Level.OBS)  # highest first

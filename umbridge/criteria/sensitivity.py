@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
-from umbridge.criteria.decision_diagram import BOTTOM, NO, YES, Diagram, readings_of
+from umbridge.criteria.atoms import readings_of
+from umbridge.criteria.decision_diagram import BOTTOM, NO, YES, Diagram
 from umbridge.criteria.examination import truths_of
 from umbridge.criteria.ruleset import RuleSet
-from umbridge.criteria.tree import FactSpec, Group, Item, Joint, Leaf, Node, Not, Score, ScoreTest, walk
+from umbridge.criteria.tree import FactSpec, Group, Item, Joint, Leaf, Node, Not, Score, ScoreTest
+from umbridge.criteria.walk import walk
 from umbridge.model import Reading, Sample
 
 AT = datetime(2000, 1, 2, tzinfo=UTC)  # the question's moment, for patients made here

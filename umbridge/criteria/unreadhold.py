@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from umbridge.criteria.examination import Cited
-from umbridge.model import Case, Outcome, ScreenResult
+from umbridge.model import Case, ScreenResult
+from umbridge.values.kinds import Outcome
 
 RESULT_UNREAD = "RESULT_UNREAD"  # each as the exception of the stay
 CORRECTION_NOT_FOUND = "CORRECTION_NOT_FOUND"

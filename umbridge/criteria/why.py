@@ -20,10 +20,10 @@ from umbridge.criteria.tree import (
     ScoreTest,
     Truth,
     samples_read,
-    text_of,
     truth_of,
 )
 from umbridge.criteria.truths import Truths
+from umbridge.criteria.walk import text_of
 from umbridge.model import Evidence, Reading, Sample
 
 ABOVE = " (shown above)"  # a criterion or a score that stands in the tree already is not written out again

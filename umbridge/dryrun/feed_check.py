@@ -15,8 +15,8 @@ from umbridge.errors import Hl7Error
 from umbridge.hl7 import ack, dictionary, er7
 from umbridge.model import Event, RowState
 from umbridge.settings.site import SiteProfile
+from umbridge.stay.dictionary import dictionary as fact_dictionary
 from umbridge.stay.facts import Fact, feeds, read
-from umbridge.stay.facts import dictionary as fact_dictionary
 from umbridge.stay.identity import event_of, has_own_number, parts, strange_numbers
 from umbridge.stay.unused import Unused, segments_not_read, shapes_not_read, unused
 

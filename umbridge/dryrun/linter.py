@@ -12,13 +12,15 @@ from decimal import Decimal
 from pathlib import Path
 
 from umbridge.criteria.content import load_content
-from umbridge.criteria.content_file import ContentFile, Part, Subset
+from umbridge.criteria.content_file import ContentFile, Part
 from umbridge.criteria.places import lines_of, nearest
 from umbridge.criteria.sensitivity import always, idle_tests, only, unreachable_bands
 from umbridge.criteria.strict_file import StrictFile
-from umbridge.criteria.tree import OPERATORS, Criterion, Node, Score, ScoreTest, text_of, walk
+from umbridge.criteria.subset import Subset
+from umbridge.criteria.tree import OPERATORS, Criterion, Node, Score, ScoreTest
+from umbridge.criteria.walk import text_of, walk
 from umbridge.errors import ContentError
-from umbridge.stay.facts import DERIVED, dictionary, is_loinc, loinc_digit
+from umbridge.stay.dictionary import DERIVED, dictionary, is_loinc, loinc_digit
 
 ERROR, WARNING = "error", "warning"
 _WORST = {"max": "high", "min": "low", "both": "both", "latest": "latest", "worst": "high"}

@@ -15,11 +15,12 @@ from umbridge.hl7 import ack, batch, er7, translate
 from umbridge.hl7.moments import AHEAD, EPOCH, is_ahead
 from umbridge.intake.receive import content_digest
 from umbridge.lanes.asking import Screening, questions_of, screenings
-from umbridge.lanes.work import to_screen
-from umbridge.model import Case, Event, ReviewState, ReviewType, RowState
+from umbridge.lanes.underway import to_screen
+from umbridge.model import Case, Event, RowState
 from umbridge.review.aside import aside, held_for
-from umbridge.review.plan import Review, reviews, stay_json
+from umbridge.review.plan import reviews, stay_json
 from umbridge.review.record import ScreenLine, screen_line, verdict
+from umbridge.review.review import Review
 from umbridge.review.waves import Verdict, settled, why_open
 from umbridge.screening.host import Host
 from umbridge.screening.why_codec import why_rows
@@ -30,6 +31,7 @@ from umbridge.stay.patient_index import Delivery, Directory
 from umbridge.stay.record import CANCELS
 from umbridge.stay.results.statements import FINAL, kind_of
 from umbridge.stay.together import side_by_side
+from umbridge.values.kinds import ReviewState, ReviewType
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FIRST_YEAR, LAST_YEAR = 1801, 2199  # those of times in messages, less one for windows and day arithmetic

@@ -16,13 +16,15 @@ from umbridge.errors import Hl7Error, UsageError
 from umbridge.hl7 import ack, er7
 from umbridge.hl7.fields import authority_spellings
 from umbridge.hl7.translate import facility_of, translate
-from umbridge.model import Coded, Event, RowState, Status
+from umbridge.model import Coded, Event, RowState
 from umbridge.settings.facilities import USUAL_MRN_TYPES
-from umbridge.settings.site import PAYER_CLASSES, SiteProfile, default_site
+from umbridge.settings.parts import PAYER_CLASSES
+from umbridge.settings.site import SiteProfile, default_site
 from umbridge.settings.spellings import CODE_SYSTEMS
 from umbridge.stay.facts import identify
 from umbridge.stay.identity import parts
 from umbridge.stay.likely import likely_fact
+from umbridge.values.kinds import Status
 
 _LISTED = 200  # codes of one kind: a feed has more orders than anybody lists
 _PATIENT_CLASS = {

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from umbridge.hl7.er7 import Message, Segment
+from umbridge.hl7.er7 import Message
+from umbridge.hl7.segment import Segment
 from umbridge.hl7.tables import SEGMENT_NAMES
 
 SUPPORTED = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")

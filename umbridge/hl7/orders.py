@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
-from umbridge.hl7.er7 import Segment
 from umbridge.hl7.fields import (
     coded_of,
     entity_from,
@@ -17,6 +16,7 @@ from umbridge.hl7.fields import (
 from umbridge.hl7.moments import settled
 from umbridge.hl7.practitioners import practitioners_of
 from umbridge.hl7.reading import Reading
+from umbridge.hl7.segment import Segment
 from umbridge.hl7.timing import scheduled, timing_of
 from umbridge.model import Coded, Order
 from umbridge.values.carers import ORDERING, Practitioner

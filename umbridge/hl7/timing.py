@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from umbridge.hl7.er7 import Segment
 from umbridge.hl7.fields import leaf, outset, parts_of, repetitions_of
 from umbridge.hl7.reading import Reading
+from umbridge.hl7.segment import Segment
 from umbridge.hl7.times import days_of
 from umbridge.values.timings import Part, Timing
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from umbridge.hl7 import patients
 from umbridge.hl7.cover import certifications, coverage, diagnoses, procedures
-from umbridge.hl7.er7 import Message, Segment
+from umbridge.hl7.er7 import Message
 from umbridge.hl7.fields import (
     NULL,
     Identifiers,
@@ -32,6 +32,7 @@ from umbridge.hl7.orders import DETAILS, ordered
 from umbridge.hl7.practitioners import of_visit
 from umbridge.hl7.reading import MOST, ONCE
 from umbridge.hl7.results import Report, Results
+from umbridge.hl7.segment import Segment
 from umbridge.hl7.times import parse_date
 from umbridge.hl7.triggers import GROUPED, ORDERS
 from umbridge.model import (

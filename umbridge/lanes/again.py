@@ -19,13 +19,14 @@ from umbridge_audit.slots import SCHEMAS
 from umbridge.criteria.why_rows import WhyRow, unknown
 from umbridge.lanes.asking import Screening, questions_of, screenings
 from umbridge.review.aside import aside, held_for, with_aside
-from umbridge.review.plan import Review, reviews
+from umbridge.review.plan import reviews
 from umbridge.review.record import RULES, determination_draft
+from umbridge.review.review import Review
 from umbridge.screening.host import Host
 from umbridge.screening.why_codec import why_rows
 from umbridge.stay.aside_words import AsideRow
 from umbridge.stay.fold import StayFold
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 
 SCHEMA = SCHEMAS["determination"]
 #: What names the entry and how it came to be written, and so is another each time; and whether the review

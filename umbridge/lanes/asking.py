@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 
-from umbridge.model import Case, ReviewState
+from umbridge.model import Case
 from umbridge.review.case import case
 from umbridge.review.critical import LOOKED_AT, told_of_a_critical_value
-from umbridge.review.plan import Review
+from umbridge.review.review import Review
 from umbridge.review.standing import LaneReviews
 from umbridge.review.staying import looked_at, told_of_staying
 from umbridge.review.to_ask import told_what_to_measure, with_parts
@@ -27,9 +27,10 @@ from umbridge.review.waves import (
 )
 from umbridge.screening.case_codec import case_out
 from umbridge.screening.host import Asked, Host, Screened
-from umbridge.stay.facts import DERIVED, dictionary
+from umbridge.stay.dictionary import DERIVED, dictionary
 from umbridge.stay.fold import Stay, StayFold
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import ReviewState
 
 
 @dataclass(frozen=True, slots=True)

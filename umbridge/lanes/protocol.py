@@ -13,13 +13,13 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any, assert_never
 
-from umbridge.model import Outcome, ReviewState
 from umbridge.review import standing, worklist
 from umbridge.review.closing import Closing
 from umbridge.review.standing import LaneReviews
 from umbridge.review.waves import Verdict
 from umbridge.review.worklist import WorklistLine
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Outcome, ReviewState
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 LENGTH = 4

@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import ParamSpec, TypeVar, assert_never
 
 from umbridge_audit.entry import Draft
@@ -17,7 +17,7 @@ from umbridge_audit.slots import NOTHING, SCHEMAS
 
 from umbridge.hl7 import er7
 from umbridge.lanes import asking
-from umbridge.lanes.asking import Heard, Put, Screening, questions_of
+from umbridge.lanes.asking import Screening, questions_of
 from umbridge.lanes.protocol import (
     Changed,
     Determined,
@@ -36,13 +36,14 @@ from umbridge.lanes.protocol import (
     Task,
     WholeLane,
 )
-from umbridge.model import Case, Event, Lifecycle, ReviewState, ReviewType
+from umbridge.lanes.underway import Begun, Underway, is_closed_by_other_rules, is_due, is_read_anew, to_screen
+from umbridge.model import Event
 from umbridge.review import afterwards, closing
 from umbridge.review.aside import with_aside
 from umbridge.review.closing import Closing
 from umbridge.review.critical import critical_in
 from umbridge.review.moment import Judged
-from umbridge.review.plan import COMPLETED, Review, next_deadline, reviews
+from umbridge.review.plan import next_deadline, reviews
 from umbridge.review.record import changed_draft, determination_draft, spelt, verdict
 from umbridge.review.waves import Verdict, settled
 from umbridge.review.worklist import lines, why_again
@@ -50,83 +51,17 @@ from umbridge.screening.host import Host
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.anew import differences, is_read, outline_of, outline_stored
 from umbridge.stay.clock import instant
-from umbridge.stay.fold import NeedsRefold, Stay, StayFold
+from umbridge.stay.fold import NeedsRefold, StayFold
 from umbridge.stay.identity import event_of, taken_part
 from umbridge.stay.readings.corrections import is_corrected
 from umbridge.stay.record import combined
 from umbridge.stay.results.late import LATE_CRITICAL_RESULT
 from umbridge.stay.unused import counted, orders_unused, unfound
-from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Lifecycle, ReviewState, ReviewType
 
 P = ParamSpec("P")
 T = TypeVar("T")
 SOON = timedelta(microseconds=1)  # after which the clock finds a stay due
-
-
-def to_screen(planned: Sequence[Review]) -> tuple[Review, ...]:
-    """The reviews a message is put to: the open ones, and those that MEETS closed and nothing else has.
-
-    A result that is corrected or withdrawn after MEETS must be seen: the screen is asked again and supersedes
-    the earlier one (``closing`` says what comes of it), also after the discharge. Of reviews that ask what is
-    so now, the newest of its kind asks it: what an earlier one came to was about another day.
-    """
-    planned = [each for each in planned if each.stands]
-    newest = {each.type: each.id for each in planned}
-    found = [each for each in planned if each.state is ReviewState.OPEN]
-    found += [
-        each
-        for each in planned
-        if each.reason == COMPLETED and (each.judged.moment is not None or newest[each.type] == each.id)
-    ]
-    return tuple(found)
-
-
-def _is_due(task: Task, review: Review) -> bool:
-    """Whether a review is put to the plugins though nothing was said: it is new, or its moment has come."""
-    judged = review.judged
-    has_come = judged.moment is not None and judged.is_final and judged.moment > instant(task.said.as_of)
-    return has_come or not task.said.review(review.id).answers
-
-
-def _is_closed_by_other_rules(task: Task, review: Review) -> bool:
-    """Whether the ledger says of a review that it is closed, or void, and only the rules are others now."""
-    is_over = task.said.review(review.id).state in (ReviewState.CLOSED, ReviewState.VOID)
-    return is_over and isinstance(task.purpose, Reread)
-
-
-def _is_read_anew(task: Task, review: Review) -> bool:
-    """Whether a review is put to the plugins because the rules of reading changed.
-
-    A first look that is closed is, to tell a person where it no longer meets; what is said is not recorded.
-    """
-    is_first_look = review.judged.moment is not None and review.state is ReviewState.CLOSED
-    return is_first_look or not _is_closed_by_other_rules(task, review)
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A row that is folded in and whose questions are ready."""
-
-    task: Task
-    event: Event
-    fold: StayFold
-    increments: list[tuple[int, bytes]]
-    as_of: datetime
-    stay: Stay
-    planned: tuple[Review, ...]
-    questions: list[tuple[Review, Case]]
-    late: list[tuple[Review, Case]]  # asked beside them and recorded nowhere, where there are any: two
-    unused: Mapping[str, int]
-    differs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Underway:
-    """Rows whose questions, if they have any, are with the plugins."""
-
-    begun: Sequence[Begun | Need | Failed]
-    put: Put | None
-    heard: Heard | None = None  # what the first wave has said
 
 
 class StayWork:
@@ -232,9 +167,9 @@ class StayWork:
         planned = reviews(stay, task.said.completed, task.said.reviews)
         asked = to_screen(planned)
         if isinstance(task.purpose, Silence):
-            asked = tuple(review for review in asked if _is_due(task, review))
+            asked = tuple(review for review in asked if is_due(task, review))
         elif isinstance(task.purpose, Reread):
-            asked = tuple(review for review in asked if _is_read_anew(task, review))
+            asked = tuple(review for review in asked if is_read_anew(task, review))
         questions = questions_of(fold, stay, asked, self._host)
         if isinstance(task.purpose, TakeIn):
             questions = [each for each in questions if not asking.is_answered(task.said, *each, self._host)]
@@ -294,7 +229,7 @@ class StayWork:
         determined: list[Determined] = []
         for item in said:
             result = with_aside(begun.fold, stay, item.review, item.screened.result)
-            if _is_closed_by_other_rules(task, item.review):
+            if is_closed_by_other_rules(task, item.review):
                 continue
             draft = determination_draft(
                 row=task.seq,
@@ -326,7 +261,7 @@ class StayWork:
         changed = [
             Changed(each.id, each.state, _texts(changed_draft(task.seq, each, stay, again.get(each.id, ""))))
             for each in planned
-            if task.said.review(each.id).state is not each.state and not _is_closed_by_other_rules(task, each)
+            if task.said.review(each.id).state is not each.state and not is_closed_by_other_rules(task, each)
         ]
         due = next_deadline(stay, completed)
         asked = {review.id for review, _ in begun.questions}
@@ -397,7 +332,7 @@ class StayWork:
                 assert held.at is not None and held.row is not None  # noqa: S101 - set above where unknown
                 return is_corrected(begun.fold, begun.stay, judged.cut, held.at, held.row)
 
-            if held is not None and _is_closed_by_other_rules(task, review):
+            if held is not None and is_closed_by_other_rules(task, review):
                 found[review.id] = Stands(review.id, closing.read_anew(held, answered), record.reopened)
                 continue
             now, why = closing.after(held, answered, corrected)

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from umbridge.errors import ConfigError
 from umbridge.lanes.protocol import Failed, Frames, Health, Need, Task, answer_out, frame, task_in, unframe
-from umbridge.lanes.work import Begun, StayWork, Underway
+from umbridge.lanes.underway import Begun, Underway
+from umbridge.lanes.work import StayWork
 from umbridge.screening.discover import Found
 from umbridge.screening.host import Host
 from umbridge.settings.site import load_site

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from umbridge.model import Case, Level, Lifecycle, ReviewState, ScreenResult
+from umbridge.model import Case, ScreenResult
 from umbridge.review.moment import Judged
-from umbridge.review.plan import Review
+from umbridge.review.review import Review
 from umbridge.review.schedule import level_now
 from umbridge.stay.clock import instant
 from umbridge.stay.course.state import DEFAULT_LEVEL, REVIEW_OF
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.results.late import is_any_late
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
+from umbridge.values.kinds import Level, Lifecycle, ReviewState
 
 #: Care that a ward cannot give. Chosen for umbridge, unsigned.
 CRITICAL_FROM = Level.INTERMEDIATE

@@ -9,13 +9,13 @@ from decimal import Decimal
 
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, RESULT_UNREAD
 from umbridge.model import FactValue, ScreenResult
-from umbridge.review.plan import Review
+from umbridge.review.review import Review
 from umbridge.stay.aside_words import AsideRow, sentence
 from umbridge.stay.clock import instant
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.in_question import sent_in_vain
 from umbridge.stay.readings.not_used import Within, not_used
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 
 _ASIDE = (RESULT_UNREAD, CORRECTION_NOT_FOUND, ORDER_NOT_FOUND)
 Held = Mapping[str, Collection[str]]

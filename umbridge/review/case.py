@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from umbridge.model import Case, Lifecycle, Status
-from umbridge.review.plan import Review
+from umbridge.model import Case
+from umbridge.review.review import Review
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.corrections import corrected_after
 from umbridge.stay.readings.in_question import in_question
 from umbridge.stay.readings.not_used import Within, unread
 from umbridge.stay.readings.window import readings
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
+from umbridge.values.kinds import Lifecycle, Status
 
 _HUNDREDTH = Decimal("0.01")
 

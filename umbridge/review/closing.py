@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from umbridge.model import Outcome
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Outcome
 
 #: A value that counted in the answer that closed it was corrected or withdrawn, and it no longer meets.
 FACT_CORRECTED = "FACT_CORRECTED"

@@ -14,10 +14,11 @@ from decimal import Decimal
 from umbridge.clinical import news2
 from umbridge.clinical.news2 import may_be, own_limit
 from umbridge.criteria.unreadhold import RESULT_UNREAD
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
+from umbridge.model import Case, Reading, ScreenResult
 from umbridge.review.closing import CRITICAL_VALUE
-from umbridge.review.plan import Review
+from umbridge.review.review import Review
 from umbridge.values.interval import Interval, holds
+from umbridge.values.kinds import Level, Outcome, ReviewType
 
 #: A sum at which a team with skills of critical care is called, and a move to a higher level considered
 #: (Royal College of Physicians, 2017).

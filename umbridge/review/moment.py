@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.stay.clock import HOUR, instant, moment
 from umbridge.stay.readings.cut import Cut
-from umbridge.stay.view import StatusSpan, Stay
+from umbridge.stay.stay import StatusSpan, Stay
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Lifecycle, ReviewType, Status
 
 #: Observation for so long, and then inpatient care: what was severe at presentation was asked by the
 #: observation review; the question now is what persists. Chosen for umbridge, unsigned.

@@ -12,17 +12,18 @@ from datetime import date, datetime
 from itertools import count
 from typing import Any
 
-from umbridge.model import Level, Lifecycle, ReviewState, ReviewType, Status
 from umbridge.review import schedule
 from umbridge.review.moment import Judged, is_first_look, judged_first, judged_now
+from umbridge.review.review import Review
 from umbridge.review.schedule import Turn, continued_dates, level_now, observation_hours
 from umbridge.stay.clock import HOUR, end_of_day, instant, local_date, midnights, moment, start_of_day
 from umbridge.stay.course.state import DEFAULT_LEVEL, REVIEW_OF, Origin
 from umbridge.stay.payers import MEDICARE
 from umbridge.stay.readings.payment import UNFORESEEN
+from umbridge.stay.stay import AskedReview, StatusSpan, Stay
 from umbridge.stay.together import ELSEWHERE
-from umbridge.stay.view import AskedReview, StatusSpan, Stay
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Level, Lifecycle, ReviewState, ReviewType, Status
 
 #: Days to decide on care asked for beforehand: 7 for Medicare Advantage and Medicaid (42 CFR 422.568(b)(1),
 #: 438.210(d)(1), from 2026), 15 for others (29 CFR 2560.503-1(f)(2)(iii)(A)). Urgent: 72 hours for all.
@@ -35,35 +36,6 @@ SHORT_STAY_MIDNIGHTS = 2
 COMPLETED = "COMPLETED"  # the reason of a review that its answers have closed
 NO_ADMISSION = "NO_COMPLETED_ADMISSION_REVIEW"  # why a stay is looked at in the place of its admission
 _HERE = (Lifecycle.ACTIVE, Lifecycle.ON_LEAVE)
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """One question about the stay. ``reason`` is a code.
-
-    ``id`` is the type and the row that first gave ground for it, so that no later arrival can change it. A
-    review is open until the stay closes or changes it, or its id is among the completed ones.
-    """
-
-    id: str
-    type: ReviewType
-    state: ReviewState
-    opened_at: datetime
-    due: datetime | None
-    episode_day: int
-    requested_status: Status
-    requested_level: Level
-    reason: str
-    judged: Judged
-    stands: bool = True  # nothing but answers closes it, or for a first look the discharge
-    is_unordered: bool = False  # of an inpatient: the order was cancelled, or none was seen
-    is_order_gone: bool = False  # the order of the status was cancelled after registration had acted on it
-    elsewhere: tuple[str, ...] = ()  # exceptions: what counts was corrected or ended under another visit
-
-    @property
-    def judged_at(self) -> datetime:
-        """What windows and ages count back from, and ``as_of`` of the case."""
-        return self.judged.at
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,15 @@ from typing import TypeAlias, TypedDict
 from umbridge_audit.entry import Draft, JsonValue, canonical
 
 from umbridge.criteria.why_rows import WhyRow
-from umbridge.model import Evidence, Outcome, ScreenResult
+from umbridge.model import Evidence, ScreenResult
 from umbridge.review.aside import facts_named
-from umbridge.review.plan import Review
+from umbridge.review.review import Review
 from umbridge.review.waves import Verdict, holds
 from umbridge.stay.aside_words import AsideRow
 from umbridge.stay.fold import Stay
 from umbridge.stay.part2 import is_code
 from umbridge.stay.readings.prevailing import part2_ids
+from umbridge.values.kinds import Outcome
 from umbridge.values.signed import ContentStatus, ContentStatusRow
 
 #: The edition of the daemon's own clinical rules (docs/judgement.md): what counts as a fact, when, and what

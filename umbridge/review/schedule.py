@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from enum import Enum
 
-from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.review.closing import STATUS_ORDER_CANCELLED
 from umbridge.stay.clock import instant, local_date, moment, start_of_day
 from umbridge.stay.payers import MEDICARE
-from umbridge.stay.view import StatusSpan, Stay
+from umbridge.stay.stay import StatusSpan, Stay
+from umbridge.values.kinds import Level, Lifecycle, ReviewType, Status
 
 #: Continued-stay reviews fall due on these days, then every 7 (VistA Claims Tracking, file 356.1); the
 #: whole row moves with the site's first day. Every 7 is also the longest that 42 CFR 482.30(e)(1) allows

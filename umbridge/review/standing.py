@@ -11,10 +11,10 @@ from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import NotRequired, Required, TypedDict
 
-from umbridge.model import Outcome, ReviewState
 from umbridge.review.closing import Closing
 from umbridge.review.waves import Verdict, is_met, settled
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Outcome, ReviewState
 
 #: The exception of a stay with a review that was closed before its moment, and does not meet at it.
 CLOSED_EARLY_DIFFERS = "CLOSED_EARLY_DIFFERS"

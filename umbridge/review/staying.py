@@ -13,11 +13,12 @@ from functools import cache
 
 from umbridge.clinical.news2 import is_not_alert, is_so, own_limit
 from umbridge.criteria.content import BARRIER
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, ScreenResult
+from umbridge.model import Case, Reading, ScreenResult
 from umbridge.review.critical import shown
-from umbridge.review.plan import Review
-from umbridge.stay.facts import dictionary
+from umbridge.review.review import Review
+from umbridge.stay.dictionary import dictionary
 from umbridge.values.interval import Interval, holds
+from umbridge.values.kinds import Level, Outcome, ReviewType
 
 #: The patient waits for something outside the care that is asked for, and the answer meets nevertheless.
 DISCHARGE_BARRIER = "DISCHARGE_BARRIER"

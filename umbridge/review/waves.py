@@ -22,13 +22,14 @@ from umbridge.criteria.grounds import (
     UNMEASURED,
     USUAL_VALUE,
 )
-from umbridge.criteria.tree import shown
 from umbridge.criteria.unreadhold import CORRECTION_NOT_FOUND, ORDER_NOT_FOUND, ORDER_UNREAD, RESULT_UNREAD
-from umbridge.model import Case, Level, Outcome, Reading, ReviewType, Sample, ScreenResult
+from umbridge.criteria.walk import shown
+from umbridge.model import Case, Reading, Sample, ScreenResult
 from umbridge.review.closing import CRITICAL_VALUE, FACT_CORRECTED, STATUS_ORDER_CANCELLED
 from umbridge.review.staying import DELAYS, DISCHARGE_BARRIER, STABLE_ON_TREATMENT, barrier
 from umbridge.stay.together import ELSEWHERE
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Level, Outcome, ReviewType
 
 LEVEL_SUPPORTED = "level_supported"
 #: A score by which a plugin says how high its answer could still come out (a ``Level``'s name).

@@ -7,13 +7,14 @@ from dataclasses import field, replace
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
-from umbridge.model import Level, ReviewState, ReviewType, Status
 from umbridge.review import standing
-from umbridge.review.plan import NO_ADMISSION, Review
+from umbridge.review.plan import NO_ADMISSION
+from umbridge.review.review import Review
 from umbridge.review.standing import AnswerRow, InForce, LaneReviews
 from umbridge.review.waves import waits_for
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Level, ReviewState, ReviewType, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from umbridge.criteria.citing import place_of, places, spelt
-from umbridge.model import Case, Evidence, Level, Manifest, Outcome, Reading, ScreenResult
+from umbridge.model import Case, Evidence, Manifest, Reading, ScreenResult
 from umbridge.screening.case_codec import EncodeCache
 from umbridge.screening.frames import WireError
+from umbridge.values.kinds import Level, Outcome
 from umbridge.values.signed import DRAFT, NOBODY, STATES, ContentStatus
 
 RATIONALE_LIMIT = 2000  # characters

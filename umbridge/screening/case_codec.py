@@ -11,19 +11,11 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
-from umbridge.criteria.tree import shown
-from umbridge.model import (
-    Case,
-    Evidence,
-    FactValue,
-    Level,
-    Reading,
-    ReviewType,
-    Sample,
-    Status,
-)
+from umbridge.criteria.walk import shown
+from umbridge.model import Case, Evidence, FactValue, Reading, Sample
 from umbridge.screening.frames import WireError
 from umbridge.values.interval import Interval
+from umbridge.values.kinds import Level, ReviewType, Status
 
 Parts: TypeAlias = tuple[Any, ...]
 Sent: TypeAlias = tuple[list[Sample], dict[str, Reading]]  # of one reading's parts, the facts that have them

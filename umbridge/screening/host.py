@@ -12,25 +12,18 @@ from typing import Any
 
 from umbridge.criteria.why import Trace
 from umbridge.errors import ConfigError
-from umbridge.model import Case, Outcome, ScreenResult
+from umbridge.model import Case, ScreenResult
 from umbridge.screening.answer_codec import result_in
 from umbridge.screening.case_codec import EncodeCache, case_out
 from umbridge.screening.circuit_breaker import CircuitBreaker
 from umbridge.screening.discover import Found, installed
 from umbridge.screening.frames import Request, WireError
-from umbridge.screening.link import (
-    CALL_SECONDS,
-    Asking,
-    Link,
-    PluginFailedError,
-    Said,
-    ask_all,
-    repeat,
-    start_all,
-)
+from umbridge.screening.link import Asking, Said, ask_all, repeat, start_all
+from umbridge.screening.process import CALL_SECONDS, Link, PluginFailedError
 from umbridge.screening.sandbox import LEVELS
 from umbridge.screening.why_codec import why_in
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Outcome
 from umbridge.values.signed import DRAFT
 
 FAILURES: Mapping[str, str] = {

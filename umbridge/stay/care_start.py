@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.orders.treatment_spans import InForce
 from umbridge.stay.results.statements import Result
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, cast
 
-from umbridge.model import Event, Status
+from umbridge.model import Event
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.besides import Besides, take
 from umbridge.stay.care_start import first_care
@@ -60,8 +60,10 @@ from umbridge.stay.results.late import LATE_CRITICAL_RESULT, TROPONIN, has_tropo
 from umbridge.stay.results.result_list import ResultList
 from umbridge.stay.results.statements import Codes, rows_of
 from umbridge.stay.results.synonyms import rows_by_code
+from umbridge.stay.stay import Identity, Stay
 from umbridge.stay.together import meant_elsewhere
-from umbridge.stay.view import Identity, Stay, view
+from umbridge.stay.view import view
+from umbridge.values.kinds import Status
 
 __all__ = ["NeedsRefold", "Stay", "StayFold"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from umbridge.model import Coded
-from umbridge.stay.facts import by_loinc, dictionary
+from umbridge.stay.dictionary import by_loinc, dictionary
 
 _WORD = re.compile(r"[a-z0-9]+")
 #: Words of a result that is not of the blood or the bedside: urine sodium is no sodium.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from umbridge.errors import ConfigError
 from umbridge.settings.site import SiteProfile
-from umbridge.stay.facts import LOINC, FactType, by_loinc, dictionary
+from umbridge.stay.dictionary import LOINC, FactType, by_loinc, dictionary
 
 
 def check_site(site: SiteProfile) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from umbridge.model import Lifecycle, Status
 from umbridge.stay.clock import instant, local_date
 from umbridge.stay.elsewhere import Reported
 from umbridge.stay.ended_elsewhere import is_ended_in
 from umbridge.stay.record import ORDER
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
+from umbridge.values.kinds import Lifecycle, Status
 
 TWO_OPEN_STAYS = "TWO_OPEN_STAYS"
 SAME_DAY_READMISSION = "SAME_DAY_READMISSION"

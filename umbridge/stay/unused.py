@@ -16,7 +16,8 @@ from umbridge.hl7.triggers import ORDERS
 from umbridge.model import Coded, Event, Observation, Order
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.diagnoses import Unlisted, icd10_of
-from umbridge.stay.facts import Fact, Unusable, by_loinc, dictionary
+from umbridge.stay.dictionary import by_loinc, dictionary
+from umbridge.stay.facts import Fact, Unusable
 from umbridge.stay.fold import StayFold
 from umbridge.stay.orders import order_statement as said
 from umbridge.stay.orders.effect import names_an_end

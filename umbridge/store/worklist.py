@@ -11,10 +11,10 @@ from typing import Any
 
 from umbridge_audit.keys import Keyring
 
-from umbridge.model import ReviewState
 from umbridge.review import worklist
 from umbridge.review.worklist import WorklistLine
 from umbridge.stay.clock import instant
+from umbridge.values.kinds import ReviewState
 
 UNREADABLE = "unreadable"
 _ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

@@ -13,7 +13,7 @@ from umbridge_kit.testing import CriteriaKit
 
 from umbridge import Level, Outcome, Reading, ReviewType, Sample, Subset
 from umbridge.dryrun.linter import lint
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 
 SUBSETS = list(plugin.LIBRARY.subsets.values())
 

@@ -11,7 +11,7 @@ import umbridge_mcg_like as plugin
 from umbridge_kit.testing import AT, Value, case
 
 from umbridge import Level, Outcome, Reading, ReviewType, Sample, ScreenResult, Status
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 
 SUBSETS = plugin.LIBRARY.subsets
 Y, N = True, False

@@ -26,7 +26,7 @@ from umbridge import (
 
 # The engine's own view of a tree, for the tests only: a plugin itself needs none of it.
 from umbridge.criteria.sensitivity import always, idle_tests
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 
 AT = datetime(2026, 3, 3, 15, 5, tzinfo=UTC)
 Value = Decimal | bool | str

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from umbridge.model import Certification, Status
+from umbridge.model import Certification
 from umbridge.stay.clock import HOUR, end_of_day, local_date, start_of_day
 from umbridge.stay.course.clocks import Ground
 from umbridge.stay.course.state import REVIEW_OF
+from umbridge.values.kinds import Status
 
 APPROVED, DENIED = "AP", "DE"  # IN3-11.1, HL7 table 0149
 _REQUIRED, _NOT_REQUIRED = "Y", "N"  # IN3-4, table 0136

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from umbridge.model import Certification, Lifecycle, Status
-from umbridge.settings.site import SiteProfile, Windows
+from umbridge.model import Certification
+from umbridge.settings.parts import Windows
+from umbridge.settings.site import SiteProfile
 from umbridge.stay.clock import end_of_day, local_date
 from umbridge.stay.course.registered import is_in_doubt, is_unsaid
 from umbridge.stay.course.state import NEVER_CAME, REVIEW_OF, Course, Leave, Span
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import Lifecycle, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.stay.course.state import REVIEW_OF, Course, Origin, Span
+from umbridge.values.kinds import Lifecycle, ReviewType, Status
 
 
 class _Ground(NamedTuple):

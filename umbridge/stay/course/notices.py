@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from umbridge.model import Status
-from umbridge.settings.site import Windows
+from umbridge.settings.parts import Windows
 from umbridge.stay.clock import HOUR, end_of_day, local_date, moment, start_of_day
 from umbridge.stay.course.clocks import Ground
 from umbridge.stay.course.state import Span
+from umbridge.values.kinds import Status
 
 #: 42 CFR 405.1205(c), 422.620(c): the follow-up copy is given at most two calendar days before the
 #: discharge, and is not needed where the first notice was. The four hours to think it over are unsigned:

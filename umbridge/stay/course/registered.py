@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from umbridge.model import Status
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.course.status import BY_EVENT, EVENT, FIELD_OF, OUT
 from umbridge.stay.record import Record
+from umbridge.values.kinds import Status
 
 #: What PV1 says of the status; the rest of it says where the patient is and who attends.
 STATUS_FIELDS = ("class", "type", "service")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
-from umbridge.model import Level, ReviewType, Status
 from umbridge.stay.course.status import StatusOrderInForce
 from umbridge.stay.practitioners import Held
+from umbridge.values.kinds import Level, ReviewType, Status
 
 # Bounds, so that no sender can make a snapshot grow without end. Real stays stay far below them.
 SPANS, ACCOUNTS, ORDERS, LEAVES, VOIDED, PLACES, ASKED, LEVELS = 32, 16, 16, 32, 32, 64, 32, 16

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from umbridge.model import Status
 from umbridge.settings.site import SiteProfile
+from umbridge.values.kinds import Status
 
 #: Where the stay keeps what a step of the precedence reads.
 FIELD_OF = {"PV1-18": "type", "PV1-2": "class", "PV1-10": "service", "PV1-3": "unit"}

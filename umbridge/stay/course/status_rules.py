@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from umbridge.model import Lifecycle, ReviewType, Status
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.clock import HOUR
 from umbridge.stay.course.state import ORDERS, REVIEW_OF, Course, Span
 from umbridge.stay.course.status import BY_EVENT, Resolved, StatusOrderInForce, from_registration, resolve
 from umbridge.stay.practitioners import order_ended, ordered
 from umbridge.stay.record import ORDER, Record, is_planned
+from umbridge.values.kinds import Lifecycle, ReviewType, Status
 
 #: What says that a status begins. Any other message says that the patient has it.
 _BEGINNINGS = frozenset({"A01", "A04", "A05", "A06", "A07", "A14", ORDER})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from umbridge.model import Level, Lifecycle, ReviewType, Status
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.course.happening import Placed
 from umbridge.stay.course.lost import void_lost
@@ -29,6 +28,7 @@ from umbridge.stay.course.whereabouts import place_kept
 from umbridge.stay.practitioners import attending, told
 from umbridge.stay.record import CANCELS, ORDER, RENAMES, Record
 from umbridge.values.carers import ATTENDING
+from umbridge.values.kinds import Level, Lifecycle, ReviewType, Status
 
 _UPDATES = frozenset(
     {"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A09", "A10", "A17", "A21", "A22"}

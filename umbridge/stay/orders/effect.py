@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from umbridge.model import Coded, Order
-from umbridge.settings.site import ORDER_MEANINGS
+from umbridge.settings.parts import ORDER_MEANINGS
 from umbridge.stay.reasons import OrderReason
 
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from umbridge.model import Coded, Observation, Order
 from umbridge.settings.site import SiteProfile
-from umbridge.stay.facts import dictionary, value_of
+from umbridge.stay.dictionary import dictionary
+from umbridge.stay.facts import value_of
 
 FLUIDS, RATE = "iv_fluids", "iv_fluid_rate"
 UNKNOWN = "?"  # in a statement: a rate was told, and what it is nobody can read, or it was taken away

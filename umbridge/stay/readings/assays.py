@@ -7,7 +7,7 @@ from typing import Protocol
 
 from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.readings.derived import single
 from umbridge.stay.readings.ends import divided, number_of, value_of
 from umbridge.stay.results.statements import Result

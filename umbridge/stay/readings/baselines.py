@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from umbridge.model import Reading, Sample
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.readings.derived import single
 from umbridge.stay.readings.ends import measured, value_of
 from umbridge.stay.results.statements import Result

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.readings.derived import RISE_HOURS
 from umbridge.stay.results.counted import is_changed
 from umbridge.stay.results.statements import EVER, Result
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 
 
 def is_corrected(fold: StayFold, stay: Stay, cut: Cut, at: int, row: int) -> bool:

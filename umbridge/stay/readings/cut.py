@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from umbridge.model import ReviewType
 from umbridge.stay.clock import HOUR
-from umbridge.stay.facts import FactType
+from umbridge.stay.dictionary import FactType
 from umbridge.values.frozen import dataclass
+from umbridge.values.kinds import ReviewType
 
 #: Of what is judged as of now, vital signs and laboratory values of so many hours count.
 NOW_HOURS = 24

@@ -10,10 +10,10 @@ from typing import Protocol
 from umbridge.clinical.measured import IMPLIED_BY
 from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.readings.ends import divided, end_of, least_reached, measured, most_reached, value_of
 from umbridge.stay.results.statements import Result
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 from umbridge.values.interval import Interval, as_number, least, most, plus, quotient, times
 
 FALL_HOURS = 24

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from umbridge.clinical.measured import IMPLIED_BY, OVER
 from umbridge.model import FactValue, Reading, Sample
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.readings.derived import single
 from umbridge.stay.readings.ends import measured
 from umbridge.values.interval import holds

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Set
 
 from umbridge.stay.clock import instant
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.orders.register import UNREAD_ORDER
 from umbridge.stay.orders.strange import UNKNOWN
 from umbridge.stay.readings.not_used import MADE_OF, MOST_SHOWN, NotUsed, Why, Within

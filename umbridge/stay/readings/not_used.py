@@ -12,13 +12,13 @@ from enum import StrEnum
 from umbridge.clinical.measured import CONTRADICTED
 from umbridge.model import FactValue
 from umbridge.stay.clock import instant, moment
-from umbridge.stay.facts import dictionary
+from umbridge.stay.dictionary import dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.reasons import PartReason
 from umbridge.stay.results.result_list import ResultList
 from umbridge.stay.results.statements import UNTIMED, Result
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 from umbridge.values.frozen import dataclass
 
 #: Facts that are worked out, or answered, by what was sent of others.

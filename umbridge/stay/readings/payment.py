@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.care_start import first_care
 from umbridge.stay.clock import instant, midnights, moment
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.orders.treatment_spans import InForce
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.readings.derived import single
 from umbridge.stay.results.statements import Result
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 
 PROCEDURE, PLANNED, EXPECTATION = "procedure_24h", "operative_plan", "expectation_documented"
 

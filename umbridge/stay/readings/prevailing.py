@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 
-from umbridge.model import Reading, ReviewType, Sample
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.model import Reading, Sample
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.readings.cut import Cut
 from umbridge.stay.results.statements import Result
+from umbridge.values.kinds import ReviewType
 
 
 def prevailing(reading: Reading, review: ReviewType) -> tuple[Sample, ...]:

@@ -16,7 +16,7 @@ from typing import Protocol
 from umbridge.clinical.measured import CONTRADICTED, ORDINARY
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.orders.treatment_spans import InForce
 from umbridge.stay.readings.derived import single
 from umbridge.stay.results.statements import Result

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from umbridge.model import FactValue, Reading, Sample
 from umbridge.stay.clock import HOUR
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.readings.ends import end_of
 from umbridge.stay.results.statements import Result
 from umbridge.values.interval import Interval, Number, as_interval, as_number, least, most, plus, times

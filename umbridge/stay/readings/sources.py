@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from umbridge.clinical.measured import CONTRADICTED
 from umbridge.settings.charting import ASSUMPTIONS
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.readings.treatments import PROCEDURE
 
 #: Facts with a rule of their own that come to nothing unless something was sent of one of these, whatever

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR, instant
-from umbridge.stay.facts import FactType
+from umbridge.stay.dictionary import FactType
 from umbridge.stay.fold import StayFold
 from umbridge.stay.orders.order_statement import UNREAD
 from umbridge.stay.orders.rates import FLUIDS

@@ -13,9 +13,9 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 
-from umbridge.model import Reading, ReviewType, Sample
+from umbridge.model import Reading, Sample
 from umbridge.stay.clock import HOUR, instant, moment
-from umbridge.stay.facts import FactType, dictionary
+from umbridge.stay.dictionary import FactType, dictionary
 from umbridge.stay.fold import StayFold
 from umbridge.stay.orders.treatment_spans import InForce
 from umbridge.stay.person import Diagnosed
@@ -34,8 +34,9 @@ from umbridge.stay.readings.treatments import NO_ORDER, TREATMENT_FACTS, around,
 from umbridge.stay.results.by_time import Look
 from umbridge.stay.results.result_list import ResultList
 from umbridge.stay.results.statements import Result
-from umbridge.stay.view import Stay
+from umbridge.stay.stay import Stay
 from umbridge.values.interval import Interval, as_interval, as_number, least, most
+from umbridge.values.kinds import ReviewType
 
 SERIES_KEPT = 4  # a trend; rules go by latest, low and high
 SERIAL_KEPT = 16  # where repeats are the point: troponin

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from umbridge.model import Event, FactValue, Observation, Withdrawal
 from umbridge.settings.site import SiteProfile
 from umbridge.stay.clock import instant
-from umbridge.stay.facts import Fact, Unusable, dictionary, feeds, value_of
+from umbridge.stay.dictionary import dictionary
+from umbridge.stay.facts import Fact, Unusable, feeds, value_of
 from umbridge.stay.reasons import Reason
 from umbridge.stay.results.once_read import read_once
 from umbridge.values.interval import Interval

@@ -16,7 +16,8 @@ from typing import Any
 from umbridge.hl7.moments import EPOCH
 from umbridge.model import Coded, Event, Observation
 from umbridge.settings.site import SiteProfile
-from umbridge.stay.facts import LOINC, by_loinc, dictionary, feeds
+from umbridge.stay.dictionary import LOINC, by_loinc, dictionary
+from umbridge.stay.facts import feeds
 from umbridge.stay.likely import likely_fact
 from umbridge.stay.reasons import Reason
 from umbridge.stay.results.likeness import Told, base_of
