@@ -548,7 +548,7 @@ def test_modules_are_loaded_by_name_in_two_places_only() -> None:
         ("asyncio.start_server", ["umbridge/intake/peer.py"]),
         ("asyncio.open_connection", ["umbridge/intake/delivery.py"]),
         ("asyncio.start_unix_server", ["umbridge/access/control.py"]),
-        ("socket.socketpair", ["umbridge/lanes/worker_pool.py", "umbridge/screening/link.py"]),
+        ("socket.socketpair", ["umbridge/lanes/worker_pool.py", "umbridge/screening/process.py"]),
     ],
 )
 def test_each_kind_of_socket_has_its_home(call: str, homes: list[str]) -> None:
