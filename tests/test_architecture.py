@@ -734,3 +734,44 @@ def test_only_tests_know_the_shared_material() -> None:
         return "tests/" in name
 
     assert [name for name, text in tracked() if REFERENCE in text and not is_test(name)] == []
+
+
+# --- words ---------------------------------------------------------------------------------------------
+
+# Names that mislead or that only we knew, and the field's own. A name of the left in code turns this red.
+WORDS = {
+    "Claim": "Origin (a claim is a bill)",
+    "Caseworker|CaseworkerLostError|Casework": "LaneWorker, StayWork (a caseworker is a person)",
+    "Office": "WorkerPool",
+    r"\w*Desk": "queries, by their noun",
+    "Conduct": "CircuitBreaker",
+    "Pen|hold_pen|take_pen": "Writer, hold_writer, open_writer",
+    "Turns|Offered": "LaneQueue, QueuedRow",
+    "Spelt|Namer": "EncodedDraft, Tokens",
+    "CROWD|CROWD_SECONDS|LINE_SECONDS|WORDINGS_KEPT": "BURST, YIELD, HEADERS_KEPT",
+    "Sweeper|Swept|recheck": "FastCheck, FastChecked, reread",
+}
+
+
+def names_of(source: str) -> set[str]:
+    """Every name that a module defines, uses or imports; words in texts are no names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.alias(name=name, asname=other):
+                found |= {*name.split("."), *([other] if other else [])}
+    return found
+
+
+def test_things_have_the_fields_names() -> None:
+    wrong = re.compile("|".join(f"(?:{word})" for word in WORDS))
+    found = {
+        relative(path): {n for n in names_of(path.read_text("utf-8")) if wrong.fullmatch(n)}
+        for path in modules()
+    }
+    assert {name: words for name, words in found.items() if words} == {}, WORDS
+    assert wrong.fullmatch("StayDesk") and not wrong.fullmatch("desktop")

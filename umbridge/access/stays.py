@@ -276,7 +276,7 @@ class StayQueries:
         )
 
     def lane(self, visit: str) -> bytes:
-        """The stay that a visit's number leads to, now; or its account's, as ``Namer.lookup`` has it."""
+        """The stay that a visit's number leads to, now; or its account's, as ``Tokens.lookup`` has it."""
         token = self._tokens.lookup(visit)
         with self._writer.reading() as reader:
             return reader.resolve(token) or token

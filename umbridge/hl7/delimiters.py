@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 
 PUNCTUATION = frozenset(b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-_CACHED = 256  # wordings kept read: senders have one or two; a hostile one must not fill the memory
+_CACHED = 256  # spellings kept read: senders have one or two; a hostile one must not fill the memory
 _known: dict[bytes, Delimiters] = {}
 
 

@@ -36,7 +36,7 @@ _IMPLIED = {
 _EASY_SETS = frozenset({b"", b"ASCII", b"UNICODE UTF-8", b"8859/1"})
 _NAMES = {name.decode(): name for name in _ASKED}
 _NO_LINES: Sequence[bytes] = ()
-_KINDS_KEPT = 256  # wordings of MSH-9 that were read: feeds have a dozen
+_KINDS_KEPT = 256  # spellings of MSH-9 that were read: feeds have a dozen
 _LONGEST_KIND = 64  # bytes of one
 _kinds: dict[tuple[bytes, ...], tuple[str, str]] = {}
 

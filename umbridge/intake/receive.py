@@ -101,13 +101,13 @@ class Intake:
     async def watch_disk(self) -> None:
         """Close the gate while the store's disk is below its watermark; runs until cancelled.
 
-        Each change is on the ledger. The ballast is given back first, so that there is room to say it. It is
+        Each change is on the ledger. The reserve is given back first, so that there is room to say it. It is
         taken where it leaves as much again above the watermark: else it would itself make the disk low.
         """
         limits, entries = self._limits, {True: "disk_low", False: "disk_has_room"}
         while True:
             free = shutil.disk_usage(self._store).free
-            # once low, it is not enough that the ballast itself is free again
+            # once low, it is not enough that the reserve itself is free again
             enough = limits.min_free_bytes + (2 * limits.ballast_bytes if self._disk_low else 0)
             low = free < enough
             changed, self._disk_low = low is not self._disk_low, low

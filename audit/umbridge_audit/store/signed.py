@@ -20,7 +20,7 @@ from umbridge_audit.handover import Handover
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.signing import Hand, head_of
 from umbridge_audit.store.made import LATER
-from umbridge_audit.store.reread import recheck
+from umbridge_audit.store.reread import reread
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.signer import Signer
 from umbridge_audit.store.subtrees import KEEP_SQL, reread, tree_at
@@ -201,7 +201,7 @@ class Signed(Rows):
 
     def _recheck(self, limit: int | None = None) -> tuple[Frontier, bytes] | None:
         since, head = self._read or (self._signed, self._signed_head)
-        return recheck(self, self._sweeper, since, head, limit)
+        return reread(self, self._sweeper, since, head, limit)
 
     @property
     def unread(self) -> int:
