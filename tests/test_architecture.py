@@ -749,7 +749,7 @@ WORDS = {
     "Turns|Offered": "LaneQueue, QueuedRow",
     "Spelt|Namer": "EncodedDraft, Tokens",
     "CROWD|CROWD_SECONDS|LINE_SECONDS|WORDINGS_KEPT": "BURST, YIELD, HEADERS_KEPT",
-    "Sweeper|Swept|recheck": "FastCheck, FastChecked, reread",
+    "Sweeper|Swept|recheck": "FastCheck, FastChecked, read_back",
 }
 
 

@@ -31,7 +31,7 @@ from umbridge_audit.store import (
     tables,
     transaction,
 )
-from umbridge_audit.store.reread import reread
+from umbridge_audit.store.reread import read_back
 
 Make = Callable[[int], Draft]
 json_values = st.recursive(
@@ -346,7 +346,7 @@ def test_rows_that_changed_since_they_were_appended_are_not_signed(
 ) -> None:
     receipt = lab.write(message(1), determination(2), message(3))[1]
     ledger = lab.ledger
-    short = reread(ledger, ledger._sweeper, ledger._signed, ledger._signed_head)
+    short = read_back(ledger, ledger._checker, ledger._signed, ledger._signed_head)
     assert short is not None  # the short way is taken for rows as they were written
     assert (short[0].root(), short[1]) == (ledger.root, ledger._head)
     long = ledger._reread()
@@ -357,7 +357,7 @@ def test_rows_that_changed_since_they_were_appended_are_not_signed(
             raw.execute(f"DROP TRIGGER {table}_no_{verb}")
     raw.execute(sql.format(receipt.seq))
     raw.commit()
-    assert reread(ledger, ledger._sweeper, ledger._signed, ledger._signed_head) is None
+    assert read_back(ledger, ledger._checker, ledger._signed, ledger._signed_head) is None
     ledger.read_back(receipt.seq + 1)  # ahead of time it says nothing, and passes over nothing
     with pytest.raises((Broken, SourceError)):
         ledger.checkpoint()

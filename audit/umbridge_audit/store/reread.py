@@ -14,7 +14,7 @@ _LATER = "SELECT 1 FROM {} WHERE seq >= ? LIMIT 1"
 _PAGE = 512
 
 
-def reread(
+def read_back(
     rows: Rows, fast_checker: FastCheck, since: Frontier, head: bytes, limit: int | None = None
 ) -> tuple[Frontier, bytes] | None:
     """Tree and head with every row after ``since``, or the first ``limit`` of them.

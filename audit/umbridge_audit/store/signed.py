@@ -20,7 +20,7 @@ from umbridge_audit.handover import Handover
 from umbridge_audit.keys import KeyRefusedError, Keyring
 from umbridge_audit.signing import Hand, head_of
 from umbridge_audit.store.made import LATER
-from umbridge_audit.store.reread import reread
+from umbridge_audit.store.reread import read_back
 from umbridge_audit.store.rows import Broken, LedgerError, Rollback, Rows
 from umbridge_audit.store.signer import Signer
 from umbridge_audit.store.subtrees import KEEP_SQL, reread, tree_at
@@ -53,7 +53,7 @@ class Signed(Rows):
         self._anchor = anchor
         self.chain = chain
         self.origin = f"umbridge.{chain}/{GEN}"
-        self._sweeper = FastCheck(chain, GEN, "keyless")
+        self._checker = FastCheck(chain, GEN, "keyless")
         self._signer: Signer
         self._head = b""
         self._frontier = Frontier()
@@ -197,11 +197,11 @@ class Signed(Rows):
         """
         if self._in_transaction():
             raise LedgerError("reading back needs a connection without an open transaction")
-        self._read = self._recheck(count) or self._read
+        self._read = self._read_written(count) or self._read
 
-    def _recheck(self, limit: int | None = None) -> tuple[Frontier, bytes] | None:
+    def _read_written(self, limit: int | None = None) -> tuple[Frontier, bytes] | None:
         since, head = self._read or (self._signed, self._signed_head)
-        return reread(self, self._sweeper, since, head, limit)
+        return read_back(self, self._checker, since, head, limit)
 
     @property
     def unread(self) -> int:
@@ -219,7 +219,7 @@ class Signed(Rows):
             raise LedgerError("checkpoint needs a connection without an open transaction")
         if self._frontier.size == self._signed.size:
             return None
-        stored, head = self._recheck() or self._reread()
+        stored, head = self._read_written() or self._reread()
         if stored.size != self._frontier.size or stored.root() != self._frontier.root() or head != self._head:
             raise Broken("the stored rows are not those that were appended; nothing signed")
         previous = self.last_checkpoint()
