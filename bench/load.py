@@ -35,6 +35,18 @@ LATER = 6  # messages a stay in the feed of vital signs
 PATIENCE = 30.0
 
 
+def _sample() -> Any:
+    """What makes stays, loaded by who asks for them alone: the generator itself needs the standard library.
+
+    A checkout of before the folders has it elsewhere.
+    """
+    try:
+        from umbridge.commands import sample  # noqa: PLC0415
+    except ImportError:
+        from umbridge import sample  # noqa: PLC0415
+    return sample
+
+
 def feed(
     count: int, connections: int, first: int = 0, *, in_turn: bool = False, later: bool = False
 ) -> list[list[bytes]]:
@@ -45,9 +57,7 @@ def feed(
     ``later`` gives what comes in once the stays of the plain feed are admitted: hourly vital signs of those
     whose admission cannot be decided yet, so that each message is screened again.
     """
-    from earlier import module  # noqa: PLC0415 - the generator itself needs only the standard library
-
-    sample = module("commands.sample", "sample")
+    sample = _sample()
 
     kinds = len(sample.STORIES)
     stride = 1
@@ -72,9 +82,7 @@ def feed(
 
 
 def _vitals(number: int) -> list[bytes]:
-    from earlier import module  # noqa: PLC0415
-
-    sample = module("commands.sample", "sample")
+    sample = _sample()
 
     told = []
     for hour in range(1, LATER + 1):

@@ -155,59 +155,6 @@ def test_there_are_few_rooms_and_few_layers() -> None:
     assert [each for each in layers if ":" in each] == [], "siblings do not know one another: | only"
 
 
-def imported(source: str, known: set[str]) -> set[str]:
-    """The modules of ``known`` that a module loads when it is loaded itself."""
-    found = set()
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            continue
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
-        for each in ast.walk(node):
-            match each:
-                case ast.Import(names=names):
-                    asked = [alias.name for alias in names]
-                case ast.ImportFrom(module=str(module), names=names):
-                    asked = [f"{module}.{alias.name}" for alias in names]
-                case _:
-                    continue
-            for name in asked:
-                parts = name.split(".")
-                longer = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
-                found |= {next((one for one in longer if one in known), "")}
-    return found - {""}
-
-
-def circle(graph: dict[str, set[str]]) -> list[str]:
-    """One circle of imports, or nothing."""
-    done: set[str] = set()
-
-    def walk(name: str, above: tuple[str, ...]) -> list[str]:
-        if name in above:
-            return [*above[above.index(name) :], name]
-        if name in done:
-            return []
-        for other in sorted(graph[name] - {name}):
-            if found := walk(other, (*above, name)):
-                return found
-        done.add(name)
-        return []
-
-    return next((found for name in sorted(graph) if (found := walk(name, ()))), [])
-
-
-def test_no_imports_go_in_a_circle() -> None:
-    names = {}
-    for path in modules():
-        parts = path.with_suffix("").relative_to(ROOT).parts
-        start = next(n for n, part in enumerate(parts) if part.startswith("umbridge"))
-        names[".".join(parts[start:]).removesuffix(".__init__")] = path
-    graph = {name: imported(path.read_text("utf-8"), set(names)) for name, path in names.items()}
-    assert circle(graph) == []
-    graph["umbridge.hl7.er7"] |= {"umbridge.intake.receive"}
-    assert len(circle(graph)) > 2  # a planted one is found
-
-
 # --- SQL at home --------------------------------------------------------------------------------------
 
 STORES = ("umbridge/store/", "audit/umbridge_audit/store/")

@@ -18,7 +18,7 @@ import pytest
 from test_host import FULL, HEAD, answered, behaving, case, install
 from test_sandbox import ATTACKS, TRIES, target  # noqa: F401  (a fixture)
 
-from umbridge.screening import circuit_breaker, link
+from umbridge.screening import circuit_breaker, process
 from umbridge.screening.host import Host, Screened
 from umbridge.values.kinds import Outcome
 
@@ -125,7 +125,7 @@ def trying(given: dict[str, Any]) -> str:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(link, "PAUSE_SECONDS", (0.0, 0.0, 0.0))  # each try needs its own worker, at once
+    monkeypatch.setattr(process, "PAUSE_SECONDS", (0.0, 0.0, 0.0))  # each try needs its own worker, at once
     monkeypatch.setattr(circuit_breaker, "FAILURES_TO_SUSPEND", 10**9)
     return tmp_path
 

@@ -15,7 +15,7 @@ from test_host import FULL, HEAD, answered, behaving, case, install, pended
 
 from umbridge.errors import ConfigError
 from umbridge.model import Case
-from umbridge.screening import boot, circuit_breaker, link
+from umbridge.screening import boot, circuit_breaker, link, process
 from umbridge.screening import host as hosting
 from umbridge.screening.circuit_breaker import CircuitBreaker
 from umbridge.screening.discover import Found, in_folder, installed
@@ -148,7 +148,7 @@ def test_a_long_life_keeps_the_next_worker_ready(
 ) -> None:
     """It is the fresh worker of the next replacement, and does not outlive the host."""
     monkeypatch.setattr(link, "RECYCLE_CALLS", 3)
-    monkeypatch.setattr(link, "SPARE_AFTER", 2)
+    monkeypatch.setattr(process, "SPARE_AFTER", 2)
     monkeypatch.setattr(hosting, "PROBE_ONE_IN", 10**9)
     install(folder, "remembers", HEAD + REMEMBERS)
     host.start(["remembers"])
@@ -181,7 +181,7 @@ def test_below_the_required_level_a_plugin_is_not_even_imported(
         "BOOT",
         boot.BOOT.replace(
             "from umbridge.screening.worker",
-            "from umbridge.criteria import sandbox;sandbox._seccomp=sandbox._landlock=lambda *a:False;"
+            "from umbridge.screening import sandbox;sandbox._seccomp=sandbox._landlock=lambda *a:False;"
             "from umbridge.screening.worker",
         ),
     )

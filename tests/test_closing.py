@@ -641,7 +641,7 @@ def _by_when_it_was_told(told: Sequence[Result], made: Any, told_by: int, row: i
             lambda result, _: result,
             test_a_value_withdrawn_late_closes_no_open_review_either,
         ),
-        (work, "_is_due", lambda *_: False, test_it_is_judged_once_at_its_moment_in_silence),
+        (work, "is_due", lambda *_: False, test_it_is_judged_once_at_its_moment_in_silence),
         (
             corrections,
             "is_changed",

@@ -413,9 +413,9 @@ def test_another_account_is_told_that_it_may_not(store: Path) -> None:
         pytest.skip("only root can ask as another account: the refusal of a stranger is not tested here")
     code = (
         "import os, sys\nfrom pathlib import Path\n"
-        "from umbridge import controlclient\nfrom umbridge.errors import NotPermittedError\n"
+        "from umbridge.access import control_client\nfrom umbridge.errors import NotPermittedError\n"
         "os.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n"
-        "try:\n    controlclient.request(Path(sys.argv[1]), 'status', {})\n"
+        "try:\n    control_client.request(Path(sys.argv[1]), 'status', {})\n"
         "except NotPermittedError as exc:\n    print(exc)\n"
     )
     done = subprocess.run(

@@ -214,7 +214,7 @@ def test_a_look_that_fails_is_not_tried_for_ever_and_the_next_message_sees_to_it
     def fails(task: Task) -> bool:
         return isinstance(task.purpose, Silence)
 
-    ward.queries.fails = fails
+    ward.one_worker.fails = fails
     ward.begin()
     assert look(ward, clock) == 1
     assert look(ward, clock) == 0

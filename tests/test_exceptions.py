@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 RAISED = re.compile(r'(?:flag|Alarm|found\.add|found\.append)\(\s*"([A-Z][A-Z0-9_]{5,})"')
 NAMED = re.compile(r'(?:: |= |")([A-Z]+(?:_[A-Z]+)+)"')
 OF_RESULTS_AND_ORDERS = (
-    "orders.py",
+    "register.py",
     "person.py",
-    "resultlist.py",
+    "result_list.py",
     "strange.py",
     "together.py",
     "unfound.py",
@@ -28,7 +28,7 @@ NO_EXCEPTIONS = {"INPATIENT", "OBSERVATION"}
 
 def raised() -> set[str]:
     found = {*EARLY, LATE_CRITICAL_RESULT, READ_ANEW}
-    for path in sorted((ROOT / "umbridge/stay").glob("*.py")):
+    for path in sorted((ROOT / "umbridge/stay").rglob("*.py")):
         text = path.read_text()
         found.update(RAISED.findall(text))
         if path.name in OF_RESULTS_AND_ORDERS:

@@ -20,7 +20,7 @@ import pytest
 
 from umbridge.errors import ConfigError
 from umbridge.model import Case, Reading, Sample
-from umbridge.screening import link, sandbox
+from umbridge.screening import link, process, sandbox
 from umbridge.screening.discover import installed
 from umbridge.screening.frames import Request
 from umbridge.screening.host import FAILURES, Host, Screened
@@ -388,7 +388,7 @@ def test_a_worker_that_does_not_read_costs_its_own_time_only(folder: Path) -> No
 def test_a_plugin_that_keeps_dying_is_left_alone_for_longer_and_longer(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "PAUSE_SECONDS", (0.0, 3600.0, 3600.0))
+    monkeypatch.setattr(process, "PAUSE_SECONDS", (0.0, 3600.0, 3600.0))
     install(folder, "dies", behaving("dies"))
 
     def use(host: Host) -> None:

@@ -234,14 +234,14 @@ def test_36_a_message_set_aside_is_replayed_after_its_patient_was_merged(ward: W
     ward.work(
         feed.adt("A01", 0, "111", "V1", place=WARD_BED), feed.adt("A01", 0, "333", "V3", place=WARD_BED)
     )
-    ward.queries.fails = lambda task: b"|118|" in task.frame
+    ward.one_worker.fails = lambda task: b"|118|" in task.frame
     ward.work(feed.pulse(2, "111", "V1", 118))
     row = max(ward.states())
     assert ward.states()[row] == "QUARANTINED"
     ward.work(feed.merge(5, ("111", "222")))
     assert sorted(stay["mrn"][-3:] for stay in ward.stays()) == ["222", "333"]
     assert ward.pulses("V1") == set()
-    ward.queries.fails = lambda task: False
+    ward.one_worker.fails = lambda task: False
     ward.begin()
     child = ward.replay(row)
     ward.idle()

@@ -322,7 +322,7 @@ def ground(*spans: Span, now: int, **other: Any) -> Ground:
         **{"has_died": False, "pending": None, "expected": None, "care_start": None, "registered": None},
         **{"is_newborn": False, "is_in_unit": True, "has_medicare": True, "certifications": ()},
         **{"has_followed": True, "is_unordered": False},
-        **{"has_come": True, "is_in_doubt": False, "is_unsaid": False},
+        **{"has_come": True, "is_in_doubt": False, "is_unsaid": False, "is_unseen": False},
     }
     return Ground(now=now, spans=spans, **plain | other)
 

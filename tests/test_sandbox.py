@@ -281,7 +281,7 @@ def test_landlock_alone_and_seccomp_alone_each_hold(target: dict[str, Any]) -> N
     ):
         script = (
             f"import sys; sys.path.extend({[str(ROOT), *sys.path]!r})\n"
-            "from umbridge.criteria import sandbox\n"
+            "from umbridge.screening import sandbox\n"
             f"sandbox.{missing} = lambda *a: False\n"
             f"{TRIES}\nglobals().update({target!r})\nlevel = sandbox.confine(os.getppid())\n"
             f"found = {{name: attempt(code) for name, code in {attacks!r}.items()}}\n"

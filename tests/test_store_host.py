@@ -228,7 +228,8 @@ def test_a_start_loads_no_table_classes(tmp_path: Path) -> None:
     """In a process of its own: SQLModel and SQLAlchemy take longer to load than all the rest of a start."""
     place = Installation(tmp_path / "site")
     program = (
-        "import sys; from umbridge import config, daemon; from pathlib import Path\n"
+        "import sys; from pathlib import Path; from umbridge.run import daemon\n"
+        "from umbridge.settings import config\n"
         "with daemon.answering(config.load(Path(sys.argv[1]))): pass\n"
         "print(*sorted({'sqlalchemy', 'sqlmodel', 'sqlite3'} & set(sys.modules)))"
     )

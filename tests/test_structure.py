@@ -18,6 +18,7 @@ def dotted(path: Path) -> str:
     roots = (
         "umbridge",
         "umbridge_audit",
+        "umbridge_kit",
         "umbridge_interqual_like",
         "umbridge_mcg_like",
         "umbridge_two_midnight",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbridge.criteria.decision_diagram import cells
+from umbridge.criteria.atoms import atoms
 from umbridge.criteria.examination import Examination
 from umbridge.criteria.ruleset import RuleSet
 from umbridge.criteria.tree import (
@@ -346,7 +346,7 @@ def test_a_fact_is_read_as_the_rule_says() -> None:
 
 def test_the_cells_of_a_fact_read_two_ways_keep_low_below_high() -> None:
     rules = rules_of(every(leaf("m", "<", Decimal(35), "lowest"), leaf("m", "<", Decimal(35), "highest")))
-    truths = {truths for truths, _, _ in cells(rules, "m")}
+    truths = {truths for truths, _, _ in atoms(rules, "m")}
     assert truths == {(False, False), (True, False), (True, True)}  # never high below and low above
 
 

@@ -54,11 +54,12 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[list[str]]
             called.append(f"{name}:{frame.f_code.co_qualname}")
 
     host = Host(call_seconds=60.0)
-    host.start(["two_midnight"])
+    host.start(["interqual_like"])
     threading.setprofile(note)
     try:
         with hold_writer(made, keyring) as writer:
             ward = Ward(writer, directory, host)
+            ward.one_worker.plugins = host.plugins
             *earlier, last = sample.stay(0, START, sample.PNEUMONIA)
             ward.begin()
             ward.send(*earlier)

@@ -182,7 +182,7 @@ def test_a_stay_that_is_folded_under_other_rules_says_what_differs_and_not_what_
     work = pool(host, site)
     for frame in told[:-1]:
         book.take(one(work, book.next(frame)))
-    text = files("umbridge").joinpath("default_site.toml").read_text("utf-8")
+    text = files("umbridge.settings").joinpath("default_site.toml").read_text("utf-8")
     (tmp_path / "site.toml").write_text(text.replace('UMB-MELENA = "melena"', ""), encoding="utf-8")
     (tmp_path / "same.toml").write_text(f"{text}# not read otherwise", encoding="utf-8")
     other, same = load_site(tmp_path / "site.toml"), load_site(tmp_path / "same.toml")

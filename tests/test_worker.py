@@ -348,7 +348,7 @@ def child(code: str) -> dict[str, Any]:
     """
     script = (
         f"import json,sys;sys.path.extend({[str(ROOT), *sys.path]!r});"
-        "from umbridge.criteria import sandbox;import os;sandbox._seccomp=lambda libc:False;"
+        "from umbridge.screening import sandbox;import os;sandbox._seccomp=lambda libc:False;"
         "assert sandbox.confine(os.getppid())=='process-only';" + code
     )
     done = subprocess.run(

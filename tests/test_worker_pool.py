@@ -32,7 +32,7 @@ from umbridge.settings.site import load_site
 
 T = TypeVar("T")
 BEGAN = datetime(2026, 3, 2, 8, tzinfo=UTC)
-SITE = Path(__file__).parents[1] / "umbridge" / "default_site.toml"
+SITE = Path(__file__).parents[1] / "umbridge/settings/default_site.toml"
 NAMES = {"interqual_like": "zz-one", "mcg_like": "zz-two"}
 TASK = Task(
     1,

@@ -69,7 +69,7 @@ def screening(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterato
         with hold_writer(made, keyring) as writer:
             writer.clock.steps = Steps(clock)
             ward = Ward(writer, directory, host)
-            ward.queries.plugins = host.plugins
+            ward.one_worker.plugins = host.plugins
             yield ward
     finally:
         host.stop()

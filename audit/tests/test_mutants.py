@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-MODULES = ("entry", "slots", "tree", "checkpoint", "since", "verify", "abnormal", "grounds", "unreadhold")
+MODULES = ("entry", "slots", "tree", "checkpoint", "resume", "verify", "abnormal", "grounds", "unreadhold")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ store for the daemon (``store.directory``), where a number is only ever its keye
 A lane is one stay, named by the first number that was seen for it: a visit's, or an account's where no visit
 was known. Most messages are about one lane. Merges, moves and person-level updates are about all stays of a
 patient, or make one lane of two. Old numbers lead to the new ones for ever. What names neither visit nor
-account is of the stay that has the order or report it speaks of (``bynumber``).
+account is of the stay that has the order or report it speaks of (``by_number``).
 """
 
 from __future__ import annotations

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from umbridge.stay.by_number import Place
-
-if TYPE_CHECKING:
-    from umbridge.store.patient_index import Learnt
 
 ITSELF, GIVER = 8, 4  # bytes
 NOBODY = bytes(GIVER)  # no namespace, no universal id
@@ -65,8 +62,24 @@ class OfPatient:
         self.count += more.count
 
 
+class Learnt(Protocol):
+    """What one transaction looks up and writes of patients' numbers."""
+
+    rows: list[tuple[bytes, bytes, bytes, int, int]]
+    added: dict[bytes, OfPatient]
+    waits: bool
+
+    def of_patient(self, patient: bytes) -> OfPatient | None: ...
+
+    def looked_up(self, patient: bytes, found: OfPatient) -> OfPatient: ...
+
+    def more(self, patient: bytes) -> OfPatient: ...
+
+    def forget(self) -> None: ...
+
+
 class StoredSpoken:
-    """``stay.bynumber.Numbered`` over the tables, but for ``same``."""
+    """``stay.by_number.Numbered`` over the tables, but for ``same``."""
 
     def __init__(self, cursor: sqlite3.Cursor, learnt: Learnt) -> None:
         self._cursor = cursor

@@ -138,7 +138,9 @@ class Learnt:
 
 
 class StoredNumbers(StoredSpoken):
-    """``stay.directory.Numbers`` over the tables. Lives for one transaction."""
+    """``stay.patient_index.Numbers`` over the tables. Lives for one transaction."""
+
+    _learnt: Learnt
 
     def same(self, patient: bytes) -> tuple[bytes, ...]:
         found = self._learnt.same(patient)
