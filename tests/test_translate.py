@@ -19,7 +19,7 @@ from umbridge.hl7.moments import EPOCH
 from umbridge.hl7.times import parse_date, parse_time
 from umbridge.hl7.translate import identify, translate
 from umbridge.model import Coded, Coverage, Event, Withdrawal
-from umbridge.values.timings import Timing
+from umbridge.values.timings import Part, Timing
 
 VIGNETTES = Path(__file__).parents[1] / "../shared/vignettes/cases"
 ZONE = ZoneInfo("America/New_York")
@@ -300,7 +300,10 @@ def test_the_parent_of_an_order(orc: str, obr: str, parent: tuple[str, str]) -> 
         ),
         (
             "ORC|NW|P1|||||^QD\rTQ1|1||ONCE&&&X^2||||20260112141500|20260112143000\rRXO|A\r",
-            Timing(at(2026, 1, 12, 14, 15), at(2026, 1, 12, 14, 30), True),
+            Timing(  # RPT.2, the alignment, is not read and is counted
+                *(at(2026, 1, 12, 14, 15), at(2026, 1, 12, 14, 30), True),
+                unread=(Part("TQ1-3", "", "order_timing_not_read"),),
+            ),
         ),
         (  # before an RXE-1 goes ORC-7; a TQ1 behind the RXE is the pharmacy's
             "ORC|NW|P1|||||^QD^^^20260112143000\rRXO|A\rRXE|^ONCE^^20260112140000|B\r",
