@@ -372,7 +372,7 @@ def test_a_checkpoint_after_rows_were_read_back_ahead_is_the_same(
         if ledger.unread >= 7:
             ledger.read_back(7)
         assert ledger.unread < 14
-    ahead = ledger._recheck()
+    ahead = ledger._read_written()
     long = ledger._reread()
     assert ahead is not None
     assert (ahead[0].root(), ahead[1], ahead[0].whole) == (ledger.root, ledger._head, long[0].whole)
