@@ -162,6 +162,7 @@ def told(peer: socket.socket, code: int) -> None:
 
 if __name__ == "__main__":
     from umbridge.commands import main as cli
+    from umbridge.run import daemon  # noqa: F401  (what is loaded here is what need not be loaded again)
 
     obeyed = main(*json.loads(sys.argv[1]))
     if obeyed is not None:
