@@ -1,4 +1,4 @@
-"""The docket: what goes to a lane worker and comes back is what was put in, however the stream is cut."""
+"""What goes to a lane worker and comes back is what was put in, however the stream is cut."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ ADMIN = "administrator"
 
 
 class Access:
-    """An inquiry over a real writer, asked by whoever the test says."""
+    """A registry over a real writer, asked by whoever the test says."""
 
     def __init__(self, installation: Installation, writer: Writer, *people: str) -> None:
         users = {name: User(user=f"zz.{name}", roles=(ADMIN,)) for name in people}

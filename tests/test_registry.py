@@ -97,7 +97,7 @@ class Access:
 
 @pytest.fixture(scope="module")
 def fed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    where = Installation(tmp_path_factory.mktemp("inquiry") / "site")
+    where = Installation(tmp_path_factory.mktemp("registry") / "site")
     feed(where)
     return where
 

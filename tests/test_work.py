@@ -1,4 +1,4 @@
-"""Casework: a row's result depends on the rows before it, not on who worked them or what was remembered."""
+"""A row's result depends on the rows before it, not on who worked them or what was remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The office: lane workers start, answer in order, die without losing a row, and leave nothing behind."""
+"""Lane workers start, answer in order, die without losing a row, and leave nothing behind."""
 
 from __future__ import annotations
 

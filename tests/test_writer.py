@@ -311,14 +311,14 @@ def test_what_can_wait_does_so_while_senders_stand_in_line(
 ) -> None:
     made, keyring = make(tmp_path / "s")
     monkeypatch.setattr(line, "BURST_SECONDS", 3600.0)
-    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "DEFER_MAX_SECONDS", 3600.0)
 
     async def story() -> None:
         futures = await held(writer, 3)
         for _ in range(20):
             await writer.ask(Inside(lambda batch: None))  # what somebody waits for goes on
         assert not any(future.done() for future in futures)
-        monkeypatch.setattr(line, "HOLD_SECONDS", 0.0)  # waited long enough: one with each transaction
+        monkeypatch.setattr(line, "DEFER_MAX_SECONDS", 0.0)  # waited long enough: one with each transaction
         writer.submit(Inside(lambda batch: None), asyncio.get_running_loop().create_future())
         found = await asyncio.gather(*futures)
         assert found == list(range(found[0], found[0] + 3))
@@ -332,7 +332,7 @@ def test_what_waits_is_written_when_the_line_has_gone(
 ) -> None:
     made, keyring = make(tmp_path / "s")
     monkeypatch.setattr(line, "BURST_SECONDS", 1.0)
-    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "DEFER_MAX_SECONDS", 3600.0)
 
     async def story() -> None:
         began = time.monotonic()  # before the line stands: a slow machine makes it later, never earlier
@@ -364,7 +364,7 @@ def test_what_can_wait_has_its_turn_however_much_else_is_asked(tmp_path: Path) -
 def test_a_stop_writes_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, keyring = make(tmp_path / "s")
     monkeypatch.setattr(line, "BURST_SECONDS", 3600.0)
-    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "DEFER_MAX_SECONDS", 3600.0)
     waiting: list[asyncio.Future[int]] = []
 
     async def story() -> None:
@@ -378,7 +378,7 @@ def test_a_stop_writes_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_waits_hears_of_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, keyring = make(tmp_path / "s")
     monkeypatch.setattr(line, "BURST_SECONDS", 3600.0)
-    monkeypatch.setattr(line, "HOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(line, "DEFER_MAX_SECONDS", 3600.0)
 
     def bad(batch: Any) -> None:
         batch.entry(Draft("genesis", {"actor": "x"}))

@@ -76,7 +76,7 @@ class Pipeline:
         self._pool = pool
         self._pending = pending  # told how many rows more, or less, wait to be worked
         self._lanes = lanes
-        self._turns = LaneQueue()
+        self._queue = LaneQueue()
         self._gate: asyncio.Task[None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._memory = LaneMemory(
@@ -92,7 +92,7 @@ class Pipeline:
 
     @property
     def backlog(self) -> int:
-        return self._turns.backlog
+        return self._queue.backlog
 
     def start(self) -> None:
         """Begin to work; rows offered before are found waiting."""
@@ -112,9 +112,9 @@ class Pipeline:
         if self._stopping:
             return 0
         held = None if frame is None else Held(feed, frame, stored.received_at.isoformat())
-        self._turns.refold(Refold(lane, stored.seq, gone) for lane, gone in stored.refolds)
+        self._queue.refold(Refold(lane, stored.seq, gone) for lane, gone in stored.refolds)
         for lane, parts in stored.shares:
-            self._turns.offer(lane, row_work(stored.seq, parts, held))
+            self._queue.offer(lane, row_work(stored.seq, parts, held))
         return len(stored.shares)
 
     async def recover(self, found: Callable[[int], None], *, suspect: bool = False) -> int:
@@ -122,13 +122,12 @@ class Pipeline:
 
         ``found`` is told of each page before its rows are offered. After an unclean stop they are
         ``suspect``: one of them may have ended the daemon. Such rows are worked one at a time, each said to
-        be in hand before it is touched; one that STRIKES daemons died of waits for a person. Stays whose row
-        a daemon died of come last: a row that merely stood first in line each time somebody killed the
-        daemon is not to blame.
+        be in hand before it is touched; one that STRIKES daemons died of waits for a person. Lanes with an
+        interrupted attempt go last, so that repeated kills do not quarantine an innocent row.
         """
         with self._writer.reading() as reader:
             struck = reader.struck() if suspect else []
-            self._turns.refold(reader.refolds())
+            self._queue.refold(reader.refolds())
         self._strikes = {each.seq: each.strikes for each in struck}
         begun = {each.lane for each in struck} - {None}
         total = 0
@@ -137,48 +136,48 @@ class Pipeline:
             total += len(page)
             for seq, (lane, parts) in page:
                 if lane not in begun:
-                    self._turns.offer(lane, row_work(seq, parts))
+                    self._queue.offer(lane, row_work(seq, parts))
                 if suspect:
                     self._suspect_until = max(self._suspect_until, seq)
         if begun:
             async for page in pending(self._writer):
                 for seq, (lane, parts) in page:
                     if lane in begun:
-                        self._turns.offer(lane, row_work(seq, parts))
+                        self._queue.offer(lane, row_work(seq, parts))
         return total
 
     def refold(self, asked: Iterable[Refold]) -> None:
         """Have lanes folded again from all their messages with the next one that comes."""
-        self._turns.refold(asked)
+        self._queue.refold(asked)
 
     def look_at(self, lane: bytes, due: datetime) -> None:
         """Have a stay looked at as of a moment that has come though nothing was said."""
         if not self._stopping:
-            self._turns.offer(lane, Deadline(due))
+            self._queue.offer(lane, Deadline(due))
 
     def read_anew(self, lane: bytes) -> None:
         """Have a stay folded again under the rules in force, and its open reviews judged again."""
         if not self._stopping:
-            self._turns.offer(lane, ReadAnew())
+            self._queue.offer(lane, ReadAnew())
 
     async def idle(self) -> None:
         """Wait until every offered row is worked."""
-        await self._turns.quiet()
+        await self._queue.quiet()
 
     async def stop(self) -> None:
         """Finish the rows in hand; the rest is found again at the next start."""
         self._stopping = True
-        self._turns.end(len(self._workers))
+        self._queue.end(len(self._workers))
         await asyncio.gather(*self._workers)
 
     # -- one piece of work at a time, whichever lane is next ---------------------------------------------
 
     async def _worker(self) -> None:
         while True:
-            lane = await self._turns.next()
+            lane = await self._queue.next()
             if self._stopping or lane is None:
                 return
-            match self._turns.first(lane):
+            match self._queue.first(lane):
                 case Deadline() | ReadAnew() as work:
                     if not await self._safely(lane, work):
                         return
@@ -189,7 +188,7 @@ class Pipeline:
                     self._pending(-1)
                 case other:
                     assert_never(other)
-            self._turns.done(lane)
+            self._queue.done(lane)
 
     async def _suspiciously(self, lane: bytes, row: Row) -> bool:
         """Work a row that was pending at a crash: alone, and said to be in hand first."""
@@ -280,7 +279,7 @@ class Pipeline:
         seq, held, purpose = self._asked(lane, work)
         held = held or self._read_back(seq)
         await self._give_way()
-        anew, gone = self._turns.asked(lane, work)
+        anew, gone = self._queue.asked(lane, work)
         anew = anew or isinstance(work, ReadAnew)
         known, snapshot = self._memory.known(lane)
         said = self._memory.said(lane, gone)
@@ -312,7 +311,7 @@ class Pipeline:
         for one in gone:
             self._memory.forget(one)
         if anew:
-            self._turns.refolded(lane, seq, gone)
+            self._queue.refolded(lane, seq, gone)
 
     def _is_due(self, lane: bytes, deadline: Deadline) -> bool:
         """Whether no message came in between: one that did has seen to the deadline."""

@@ -1,7 +1,7 @@
 """Work waiting for its turn, lane by lane: which lane is next, and which must wait for another.
 
-A lane's work is done in the order it came, one piece at a time: what is about one stay is never raced. A lane
-that is to be joined with another waits until that one has worked the rows that came before.
+A lane's work is done in the order it came, one piece at a time, so that nothing races for one stay. Before
+lane A merges B, B first finishes every row received earlier.
 """
 
 from __future__ import annotations

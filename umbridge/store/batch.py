@@ -101,7 +101,7 @@ class Batch(Operations):
             self._tally[f"unused/{feed}", name] += count
 
     def mark(self) -> int:
-        """How much has been asked to be written so far: work that fails without raising it harmed nothing."""
+        """Number of queued writes. A failed command that left it unchanged wrote nothing."""
         return len(self._drafts) + len(self._rows) + len(self._finished) + len(self._repeats)
 
     def prefetch(self, tokens: list[bytes]) -> None:

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 WORKS = 8  # in one transaction at most, and one that can wait
-BURST = 45  # frames within BURST_SECONDS: senders stand in line, for no feed is so quick all day
+BURST = 45  # frames within BURST_SECONDS: sustained feeds stay below 450 frames/s
 BURST_SECONDS = 0.1
-HOLD_SECONDS = 2.0  # what can wait does so no longer than this; then one goes with each transaction
+DEFER_MAX_SECONDS = 2.0  # what can wait does so no longer than this; then one goes with each transaction
 
 
 class Line(Generic[T]):
@@ -36,7 +36,7 @@ class Line(Generic[T]):
             self._held_since = None
         else:
             self._held_since = self._held_since or now
-            most = 1 if now - self._held_since > HOLD_SECONDS else 0
+            most = 1 if now - self._held_since > DEFER_MAX_SECONDS else 0
         return frames + works + [self.later.popleft() for _ in range(min(most, len(self.later)))]
 
     def put_back(self, rest: Iterable[T]) -> None:
@@ -60,7 +60,7 @@ class Line(Generic[T]):
         """Seconds until what can wait has its turn, if no further frame comes; None: nothing waits so."""
         if not self.later:
             return None
-        ends = min(self._crowd_ends(), (self._held_since or 0.0) + HOLD_SECONDS)
+        ends = min(self._crowd_ends(), (self._held_since or 0.0) + DEFER_MAX_SECONDS)
         return max(0.0, ends - time.monotonic())
 
     def until_quiet(self, seconds: float) -> float:

@@ -116,7 +116,7 @@ class Writer:
     def submit(self, asked: Asked, future: Any, *, can_wait: bool = False) -> None:
         """Queue work for the next transaction; ``future`` is resolved after its COMMIT.
 
-        What ``can_wait`` is not written while senders stand in line, for HOLD_SECONDS.
+        What ``can_wait`` is not written during a burst, for DEFER_MAX_SECONDS.
         """
         with self._lock:
             if self.failed is not None or self._stopping:
